@@ -1,0 +1,330 @@
+"""The command line: options become a config and one call into ``facer.pipeline``.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 all is there, 1 a problem
+the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facer import __version__
+from facer.storage.errors import FacerError
+
+if TYPE_CHECKING:
+    from facer.pipeline.extract import ExtractSummary
+    from facer.storage.schema import Record
+
+EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
+_LISTED = 10  # names printed of a longer list
+
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: run a command, turn problems into one line and an exit code."""
+    # ffmpeg's and OpenCV's own complaints about odd files are answered by facer's records
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = facer.main(arguments, prog_name="facer", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; the same command again goes on where it stopped")
+        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        _say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
+        code = EXIT_USAGE
+    except (FacerError, BrokenPipeError, PermissionError) as error:
+        if debug:
+            raise
+        _say(str(error))
+        code = EXIT_PROBLEM
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _help_of(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context is not None else 'facer'} --help"
+
+
+def _say(message: str) -> None:
+    click.echo(f"facer: {message}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="facer")
+@click.option("--debug", is_flag=True, help="Show the traceback of a problem.")
+def facer(debug: bool) -> None:
+    """Cached facial affect features, and light heads trained on them.
+
+    Stage one, once per video:   facer extract VIDEO_DIR -o features.zarr
+
+    Stage two, in minutes:       facer train-head features.zarr --labels labels.csv -o run
+    """
+    del debug  # taken out by main, so that it works wherever it stands
+
+
+_EXTRACT_OPTIONS = (
+    click.option("--detector", default="facer-det", show_default=True, metavar="NAME",
+                 help="facer-det, insightface:PACK (such as insightface:buffalo_l) or an ONNX "
+                 "file in insightface's RetinaFace or SCRFD layout."),
+    click.option("--det-size", default=None, type=int, metavar="PX",
+                 help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
+    click.option("--det-threshold", default=0.5, show_default=True,
+                 help="Detection score from which on it is a face."),
+    click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
+                 help="rec-small, or the path of .safetensors or .onnx weights."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--face", default="track", show_default=True,
+                 help="Which face of a frame counts: track (the one that dominates the clip), "
+                 "largest or central."),
+    click.option("--stride", default=1, show_default=True, help="Keep every Nth frame."),
+    click.option("--batch-size", default=32, show_default=True,
+                 help="Frames per run of the models; never changes results."),
+)  # fmt: skip
+
+
+def _extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_EXTRACT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _extract_config(options: dict[str, Any]) -> Any:
+    from facer.stages.features.detect import STARTER, DetectorConfig
+    from facer.stages.features.extract import ExtractConfig
+
+    own = options["detector"] == STARTER
+    detector = DetectorConfig(
+        options["detector"], options["det_size"] or (320 if own else 640), options["det_threshold"]
+    )
+    names = ("rec", "device", "face", "stride", "batch_size")
+    return ExtractConfig(detector, **{name: options[name] for name in names})
+
+
+@facer.command()
+@click.argument("video_dir", type=click.Path(path_type=Path))
+@click.option("-o", "--output", "store", default="features.zarr", show_default=True,
+              help="The store: a folder, or an fsspec URL such as s3://bucket/features.zarr.")  # fmt: skip
+@click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+@click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
+@click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
+@_extract_options
+def extract(video_dir: Path, store: str, workers: int | None, scheduler: str | None, part_size: int,
+            retry_failed: bool, **options: Any) -> int:  # fmt: skip
+    """Turn a folder of videos into a store of per-frame features.
+
+    The same command again does only what is missing. Exit code 3 when some clips failed.
+
+    \b
+    Example:
+      facer extract videos/ -o features.zarr --workers 8
+    """
+    from facer.pipeline.extract import ExtractRunConfig, extract_folder
+
+    config = ExtractRunConfig(
+        video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed
+    )
+    with _progress() as progress:
+        summary = extract_folder(config, progress)
+    _print_summary(summary)
+    return EXIT_SOME_FAILED if summary.failed else 0
+
+
+def _print_summary(summary: ExtractSummary) -> None:
+    counts = {s: sum(r.status == s for r in summary.records) for s in ("ok", "no_face", "failed")}
+    frames = sum(r.n_frames for r in summary.records)
+    faces = sum(r.n_valid for r in summary.records)
+    click.echo(
+        f"{summary.store}: {counts['ok']} clips with a face, {counts['no_face']} without, "
+        f"{counts['failed']} failed, of {summary.n_clips}; {frames} frames, "
+        f"{faces / max(frames, 1):.1%} with a face"
+    )
+    if summary.n_done_before:
+        click.echo(f"{summary.n_done_before} of them were there already")
+    if summary.new_frames:
+        rate = summary.new_frames / summary.seconds
+        click.echo(f"{summary.new_frames} frames in {summary.seconds:.0f} s, {rate:.0f} frames/s")
+    _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
+
+
+def _list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
+    if lines:
+        click.echo(f"{title} ({len(lines)}):")
+        for line in lines[:limit]:
+            click.echo(f"  {line}")
+        if len(lines) > limit:
+            click.echo(f"  ... and {len(lines) - limit} more (--json lists all)")
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A live bar on a terminal, plain lines elsewhere; always on stderr."""
+    if not sys.stderr.isatty():
+        yield PlainProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[bad]}"),
+        console=Console(stderr=True),
+    ) as bar:  # fmt: skip
+        yield BarProgress(bar)
+
+
+class PlainProgress:
+    """Progress as lines, at most one in a few seconds."""
+
+    interval_s = 5.0
+
+    def __init__(self) -> None:
+        self.n_clips = self.n_done = self.n_new = self.n_failed = 0
+        self.n_measured = self.n_committed = 0
+        self.started = self.spoke = time.monotonic()
+
+    def start(self, n_clips: int, n_done: int, workers: int) -> None:
+        """Say what there is to do."""
+        self.n_clips, self.n_done = n_clips, n_done
+        self.started = self.spoke = time.monotonic()
+        _say(f"{n_clips - n_done} of {n_clips} clips to do, on {workers} worker(s)")
+
+    def frames(self, count: int) -> None:
+        """Count frames that were measured."""
+        self.n_measured += count
+        self._tick()
+
+    def part(self, records: Sequence[Record]) -> None:
+        """Count clips that were committed."""
+        self.n_new += len(records)
+        self.n_committed += sum(r.n_frames for r in records)
+        self.n_failed += sum(r.status == "failed" for r in records)
+        self._tick()
+
+    @property
+    def rate(self) -> float:
+        """Frames per second so far."""
+        frames = max(self.n_measured, self.n_committed)
+        return frames / max(time.monotonic() - self.started, 1e-3)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self.spoke < self.interval_s:
+            return
+        self.spoke = now
+        left = self.n_clips - self.n_done - self.n_new
+        text = f"{self.n_done + self.n_new}/{self.n_clips} clips, {self.rate:.0f} frames/s"
+        if self.n_new:
+            text += f", {(now - self.started) / self.n_new * left:.0f} s left"
+        _say(f"{text}, {self.n_failed} failed")
+
+
+class BarProgress(PlainProgress):
+    """Progress as a live bar of rich."""
+
+    def __init__(self, bar: Any) -> None:
+        super().__init__()
+        self._bar = bar
+        self._task = bar.add_task("extracting", total=None, rate="", bad="")
+
+    def start(self, n_clips: int, n_done: int, _workers: int) -> None:
+        """Set the bar's length."""
+        self.n_clips, self.n_done = n_clips, n_done
+        self.started = time.monotonic()
+        self._bar.update(self._task, total=n_clips, completed=n_done)
+
+    def _tick(self) -> None:
+        self._bar.update(
+            self._task, completed=self.n_done + self.n_new, rate=f"{self.rate:.0f} frames/s",
+            bad=f"[red]{self.n_failed} failed" if self.n_failed else "",
+        )  # fmt: skip
+
+
+@facer.command()
+@click.argument("store")
+@_json_option
+def status(store: str, as_json: bool) -> int:
+    """Say what a store holds: clips, frames, faces, failures with their reasons.
+
+    \b
+    Example:
+      facer status features.zarr
+    """
+    from facer.pipeline.status import store_status
+    from facer.storage import FeatureStore
+
+    found = store_status(FeatureStore.open(store))
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+        return 0
+    share = "-" if found.face_share is None else f"{found.face_share:.1%}"
+    click.echo(f"{found.path}: {sum(found.clips.values())} clips, {found.frames} frames")
+    click.echo(f"  with a face     {found.clips['ok']} clips, {share} of all frames")
+    click.echo(f"  without a face  {found.clips['no_face']} clips")
+    click.echo(f"  failed          {found.clips['failed']} clips")
+    made = found.provenance
+    click.echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
+               f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
+               f"face: {made['face_policy']}")  # fmt: skip
+    _list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
+    _list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
+    return 0
+
+
+@facer.command()
+@click.argument("store")
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@click.option("--t", default=480, show_default=True, help="Frames a head sees at most.")
+@_json_option
+def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
+    """Compare a label file with a store: what joins, what is missing on either side.
+
+    \b
+    Example:
+      facer check features.zarr --labels labels.csv
+    """
+    from facer.pipeline.status import check_labels
+    from facer.storage import FeatureStore
+    from facer.storage.labels import read_labels
+
+    found = check_labels(FeatureStore.open(store), read_labels(labels, kind), t)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+        return 0
+    click.echo(f"{found.labels}: read as {found.kind}, {found.n_labels} rows, "
+               f"targets {', '.join(found.names)}")  # fmt: skip
+    splits = ", ".join(f"{n} {split or 'without split'}" for split, n in found.usable.items())
+    click.echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used: {splits}")
+    for split, (rows, published) in (found.hume_reaction or {}).items():
+        click.echo(f"  {split}: {rows} rows, Hume-Reaction has {published}")
+    _list("labels without a clip", found.labels_without_clip, _LISTED)
+    _list("clips without a label", found.clips_without_label, _LISTED)
+    _list("ids that could mean several clips",
+          [f"{i}: {', '.join(clips)}" for i, clips in found.ambiguous], _LISTED)  # fmt: skip
+    _list("labelled clips that failed", found.failed, _LISTED)
+    _list("labelled clips without a face", found.no_face, _LISTED)
+    _list("clips whose targets are all empty", found.without_targets, _LISTED)
+    _list(f"clips of more than {t} frames", found.overlong, _LISTED)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

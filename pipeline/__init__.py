@@ -1,0 +1,1 @@
+"""Orchestration: runs over many clips, executors, run folders, reports."""

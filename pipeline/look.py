@@ -1,0 +1,61 @@
+"""A picture of one clip of a store: its crops over its curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.pipeline.pictures import clip_picture, strip_frames
+from facer.stages.features.align import CROP_PX, align
+from facer.stages.features.decode import VideoReader
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.schema import U8, ClipFeatures
+
+_SAME_TIME_S = 5e-4
+
+
+def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path, path: Path) -> None:
+    """Write the PNG of one clip; its video is looked up below ``video_dir``.
+
+    ``FacerError`` for an unknown or failed clip, and where the video is not what was extracted.
+    """
+    record = store.record(clip_id)
+    clip = store.read(clip_id)
+    frames = strip_frames(clip)
+    video = (video_dir / record.source).resolve()
+    if not video.is_relative_to(video_dir.resolve()):
+        raise FacerError(f"{clip_id}: its source {record.source!r} lies outside {video_dir}")
+    clip_picture(
+        path,
+        clip,
+        store.feature_names,
+        frames,
+        read_crops(video, clip, frames),
+        title=clip_id,
+        subtitle=f"{clip.n_frames} frames, {clip.valid.mean():.0%} with a face",
+        weak_features=store.weak_features,
+    )
+
+
+def read_crops(video: Path, clip: ClipFeatures, rows: npt.NDArray[np.int64]) -> U8:
+    """Aligned crops (k, 112, 112, 3) of k rows of a clip, found in its video by their times."""
+    wanted = {int(row): float(clip.timestamp_s[row]) for row in rows}
+    crops = np.zeros((len(rows), CROP_PX, CROP_PX, 3), np.uint8)
+    left = dict(enumerate(wanted.items()))
+    with VideoReader(video) as reader:
+        for frame in reader:
+            for place, (row, time_s) in list(left.items()):
+                if abs(frame.timestamp_s - time_s) <= _SAME_TIME_S:
+                    crops[place] = align(frame.image, clip.keypoints_px[row : row + 1])[0]
+                    del left[place]
+            if not left:
+                return crops
+    if left:
+        raise FacerError(
+            f"{video}: {len(left)} of {len(rows)} frames of the store are not in it; expected "
+            "the video that was extracted"
+        )
+    return crops

@@ -1,0 +1,1 @@
+"""How REC is trained: data sets, augmentation, losses, fit, metrics."""

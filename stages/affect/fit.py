@@ -1,0 +1,239 @@
+"""Training of REC: balanced epochs, AdamW with a one-cycle rate, averaged weights, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from facer.stages.affect.augment import AugmentConfig
+from facer.stages.affect.coupling import Coupling, coupling_matrix
+from facer.stages.affect.losses import LossWeights, Targets, rec_loss
+from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.samples import AffectSet, weak_features
+from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
+from facer.stages.features.align import CROP_PX
+from facer.stages.features.backbones import RecNet, build, scale_crops
+from facer.stages.features.rec import save_rec
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32
+
+_WARM_UP = 0.1  # share of the steps over which the learning rate rises
+
+
+@dataclass(frozen=True)
+class RecFitConfig:
+    """Everything that decides a REC training, beside its data."""
+
+    backbone: str = "rec-small"
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    coupling: Coupling = "paper"
+    loss: LossWeights = field(default_factory=LossWeights)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    class_balance: float = 0.5  # 0: natural frequencies, 1: all classes equally often
+    database_balance: float = 0.5
+    small_epochs: float = 0.5  # share of the epochs trained at small_px instead of 112
+    small_px: int = 80
+    average: float = 0.998  # decay of the averaged weights, the ones that are kept
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 0  # loader processes
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "learning_rate", "small_px")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise FacerError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
+        if not 0 <= self.average < 1:
+            raise FacerError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
+
+
+EpochReport = Callable[[dict[str, Any]], None]
+
+
+class RecTrainer:
+    """One training in a run folder.
+
+    RUN/ holds ``last.safetensors`` (everything needed to go on), ``curve.jsonl`` (one line an
+    epoch) and ``rec.safetensors`` (the averaged weights, as extract takes them).
+    """
+
+    def __init__(
+        self, config: RecFitConfig, train: Sequence[AffectSet], run: Path, provenance: Any
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.train = tuple(train)
+        self.run = run
+        self.provenance = provenance
+        self.device = torch.device(config.device)
+        self.network = build(config.backbone).to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(
+            _decay_groups(self.network, config.weight_decay), lr=config.learning_rate
+        )
+        matrix = coupling_matrix(config.coupling)
+        self.coupling = None if matrix is None else torch.from_numpy(matrix).to(self.device)
+        self.weights = sampling_weights(train, config.class_balance, config.database_balance)
+        self.epoch = 0
+        self.step = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in one epoch."""
+        return len(self.weights) // self.config.batch_size
+
+    def fit(self, validation: Sequence[AffectSet], report: EpochReport) -> None:
+        """Train the epochs that are left; write the checkpoint after each."""
+        while self.epoch < self.config.epochs:
+            row: dict[str, Any] = {"epoch": self.epoch + 1, "side_px": self._side_px}
+            row["loss"] = self._one_epoch()
+            row["val"] = self._validate(validation)
+            self.epoch += 1
+            self._save(row)
+            report(row)
+
+    def _one_epoch(self) -> dict[str, float]:
+        config = self.config
+        torch.manual_seed(config.seed * 10_007 + self.epoch)  # dropout
+        size = self.steps_per_epoch * config.batch_size
+        order = draw_epoch(self.weights, size, config.seed, self.epoch)
+        crops = EpochCrops(self.train, order, config.augment, config.seed, self.epoch)
+        loader = DataLoader(
+            crops, config.batch_size, num_workers=config.workers, collate_fn=collate
+        )
+        self.network.train()
+        sums: dict[str, float] = {}
+        for images, targets in loader:
+            terms = self._one_step(
+                images.to(self.device), Targets(*(t.to(self.device) for t in targets))
+            )
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach())
+        return {name: total / self.steps_per_epoch for name, total in sums.items()}
+
+    def _one_step(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._learning_rate()
+        x = scale_crops(images)
+        x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            output = self.network(x)
+        output = type(output)(*(part.float() for part in output))
+        terms = rec_loss(output, targets, self.coupling, self.config.loss)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms["total"].backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        self._average()
+        return terms
+
+    @property
+    def _side_px(self) -> int:
+        """Size of the crops in this epoch; the networks of one size are of no use at another."""
+        small = self.epoch < self.config.small_epochs * self.config.epochs
+        return self.config.small_px if small else CROP_PX
+
+    def _learning_rate(self) -> float:
+        done = self.step / (self.steps_per_epoch * self.config.epochs)
+        if done < _WARM_UP:
+            return self.config.learning_rate * (done + 1e-3) / _WARM_UP
+        falling = (done - _WARM_UP) / (1 - _WARM_UP)
+        return self.config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * falling)))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value, 1 - decay)
+            else:
+                self.averaged[name].copy_(value)
+
+    def _validate(self, sets: Sequence[AffectSet]) -> list[dict[str, Any]]:
+        network = build(self.config.backbone).to(self.device)
+        network.load_state_dict(self.averaged)
+        side = self._side_px
+        return [evaluate(predict(network, data, self.device, side), data) for data in sets]
+
+    def _save(self, row: dict[str, Any]) -> None:
+        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        state |= {f"averaged.{k}": v for k, v in self.averaged.items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            state |= {f"adam.{index}.{k}": v for k, v in moments.items()}
+        arrays = {k: v.cpu().numpy() for k, v in state.items()}
+        meta = {"epoch": self.epoch, "step": self.step}
+        save_checkpoint(self.run / "last.safetensors", arrays, meta)
+        with (self.run / "curve.jsonl").open("a") as curve:
+            curve.write(json.dumps(row) + "\n")
+        averaged = build(self.config.backbone)
+        averaged.load_state_dict(self.averaged)
+        save_rec(
+            self.run / "rec.safetensors",
+            averaged,
+            weak=weak_features(self.train),
+            training={"epoch": self.epoch, **self.provenance},
+        )
+
+    def resume(self) -> None:
+        """Go on from ``last.safetensors``; the result equals an uninterrupted training's."""
+        arrays, meta = load_checkpoint(self.run / "last.safetensors")
+        self.epoch, self.step = int(meta["epoch"]), int(meta["step"])
+        tensors = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
+        self.network.load_state_dict(_under(tensors, "network."))
+        self.averaged = _under(tensors, "averaged.")
+        state = self.optimiser.state_dict()
+        state["state"] = {
+            index: _under(tensors, f"adam.{index}.")
+            for index in range(len(list(self.network.parameters())))
+        }
+        self.optimiser.load_state_dict(state)
+        rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
+        (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))
+
+
+def _resized(x: Tensor, side_px: int) -> Tensor:
+    if x.shape[-1] == side_px:
+        return x
+    return torch.nn.functional.interpolate(x, (side_px,) * 2, mode="bilinear", antialias=True)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _decay_groups(network: RecNet, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for convolutions and linear maps, none for norms and biases."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+@torch.inference_mode()
+def predict(
+    network: RecNet, data: AffectSet, device: torch.device, side_px: int = CROP_PX, batch: int = 64
+) -> F32:
+    """REC features (N, 26) float32 of every crop of a set, seen at ``side_px``."""
+    network.eval()
+    rows = []
+    for start in range(0, len(data), batch):
+        crops = [data.crop(row) for row in range(start, min(start + batch, len(data)))]
+        x = scale_crops(torch.from_numpy(np.stack(crops)).to(device))
+        x = _resized(x, side_px)
+        rows.append(network(x.contiguous(memory_format=torch.channels_last)).features().cpu())
+    return torch.cat(rows).numpy()

@@ -1,0 +1,59 @@
+"""Crops as image files in folders, decoded when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.features.align import CROP_PX
+from facer.storage.errors import FacerError
+from facer.storage.schema import U8
+
+
+def decode_image(data: bytes | npt.NDArray[np.uint8]) -> U8 | None:
+    """RGB uint8 (H, W, 3) of an encoded image, upright; None when it cannot be decoded."""
+    buffer = np.frombuffer(data, np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    if image is None:
+        return None
+    return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+
+
+def decode_crop(data: bytes | npt.NDArray[np.uint8], where: str) -> U8:
+    """RGB uint8 (112, 112, 3) of an encoded crop; ``FacerError`` for anything else."""
+    crop = decode_image(data)
+    if crop is None:
+        raise FacerError(f"{where}: found no image that can be decoded; restore or remove it")
+    if crop.shape != (CROP_PX, CROP_PX, 3):
+        raise FacerError(
+            f"{where}: found an image of {crop.shape[1]}x{crop.shape[0]} px, expected an aligned "
+            f"crop of {CROP_PX}x{CROP_PX}"
+        )
+    return crop
+
+
+@dataclass(frozen=True)
+class CropFiles:
+    """Aligned crops that lie as files in many folders; names are kept as bytes, for millions."""
+
+    root: Path
+    folders: tuple[str, ...]  # below root
+    folder: npt.NDArray[np.int32] = field(repr=False)  # (N,) index into folders
+    names: npt.NDArray[np.bytes_] = field(repr=False)  # (N,) utf-8 file names
+
+    def path(self, index: int) -> Path:
+        """File of one crop."""
+        return self.root / self.folders[self.folder[index]] / self.names[index].decode()
+
+    def crop(self, index: int) -> U8:
+        """RGB uint8 (112, 112, 3); ``FacerError`` when the file is no aligned crop."""
+        path = self.path(index)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FacerError(f"{path}: cannot be read ({error.strerror})") from error
+        return decode_crop(data, str(path))

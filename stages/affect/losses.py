@@ -1,0 +1,127 @@
+"""REC's loss: L_REC = L_CCC + L_CCE + L_BCE + L_DM (Kollias et al. 2023, FaceRNET).
+
+The databases do not overlap in annotation, so every term is taken over the samples (and
+units) that carry its label; a term without any is exactly zero and has zero gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facer.stages.features.backbones import RecOutput
+from facer.storage.errors import FacerError
+
+_EPSILON = 1e-8
+
+
+class Targets(NamedTuple):
+    """Labels of B crops; NaN marks what is not labelled.
+
+    va (B, 2) in [-1, 1]; expression (B, 7) probabilities, a row is whole or NaN;
+    au (B, 17) in [0, 1]; au_weight (B, 17) trust in [0, 1].
+    """
+
+    va: Tensor
+    expression: Tensor
+    au: Tensor
+    au_weight: Tensor
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; the paper's sum is all ones."""
+
+    ccc: float = 1.0
+    cce: float = 1.0
+    bce: float = 1.0
+    dm: float = 1.0
+    dm_labelled: float = 1.0  # of L_DM on units that carry a label themselves, relative to dm
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise FacerError(f"loss weight {name}: found {value}, expected 0 or more")
+
+
+def concordance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Concordance correlation of two (n,) vectors, a scalar in [-1, 1] (Lin 1989).
+
+    rho = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2), with population moments.
+    """
+    mean_p, mean_t = prediction.mean(), target.mean()
+    centred_p, centred_t = prediction - mean_p, target - mean_t
+    covariance = (centred_p * centred_t).mean()
+    spread = centred_p.square().mean() + centred_t.square().mean()
+    return 2 * covariance / (spread + (mean_p - mean_t).square() + _EPSILON)
+
+
+def ccc_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """L_CCC = 1 - 0.5 (rho_a + rho_v) over the samples with both labels; (B, 2), (B, 2) -> ().
+
+    Zero with fewer than two labelled samples, where a correlation is not defined.
+    """
+    labelled = target.isfinite().all(dim=1)
+    if int(labelled.sum()) < 2:
+        return prediction.sum() * 0.0
+    p, t = prediction[labelled], target[labelled]
+    return 1 - 0.5 * (concordance(p[:, 0], t[:, 0]) + concordance(p[:, 1], t[:, 1]))
+
+
+def expression_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """L_CCE = mean over labelled samples of -sum_k t_k log softmax(z)_k; (B, 7), (B, 7) -> ()."""
+    labelled = target.isfinite().all(dim=1)
+    if not bool(labelled.any()):
+        return logits.sum() * 0.0
+    return -(target[labelled] * logits[labelled].log_softmax(1)).sum(1).mean()
+
+
+def _bce(logits: Tensor, target: Tensor) -> Tensor:
+    """-[t log s(z) + (1 - t) log(1 - s(z))] elementwise, with a gradient to the target too."""
+    return F.softplus(logits) - target * logits
+
+
+def au_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """L_BCE, the mean over labelled units weighted by trust; three (B, 17) -> ()."""
+    labelled = target.isfinite()
+    losses = _bce(logits, torch.where(labelled, target, 0.0)) * weight * labelled
+    return losses.sum() / (weight * labelled).sum().clamp_min(_EPSILON)
+
+
+def distribution_matching_loss(
+    expression_logits: Tensor, au_logits: Tensor, coupling: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """L_DM, the binary cross entropy of p_AU against p'_AU = sum_emo p_emo p(AU | emo).
+
+    Shapes: (B, 7), (B, 17), coupling (7, 17), weight (B, 17) or None -> scalar.
+    L_DM = E[-p' log p - (1 - p') log(1 - p)]. The paper's printed equation repeats p' inside
+    the logarithm, which cannot be meant: it would not involve p_AU at all.
+    """
+    soft = expression_logits.softmax(1) @ coupling
+    losses = _bce(au_logits, soft)
+    if weight is None:
+        return losses.mean()
+    return (losses * weight).sum() / weight.sum().clamp_min(_EPSILON)
+
+
+def rec_loss(
+    output: RecOutput, targets: Targets, coupling: Tensor | None, weights: LossWeights
+) -> dict[str, Tensor]:
+    """The four terms and their weighted sum ``total``, each a scalar tensor.
+
+    ``coupling`` (7, 17) or None to leave L_DM out. Any term may have no label in the batch.
+    """
+    terms = {
+        "ccc": ccc_loss(output.va, targets.va),
+        "cce": expression_loss(output.expression, targets.expression),
+        "bce": au_loss(output.au, targets.au, targets.au_weight),
+    }
+    if coupling is not None:
+        balance = torch.where(targets.au.isfinite(), weights.dm_labelled, 1.0)
+        terms["dm"] = distribution_matching_loss(output.expression, output.au, coupling, balance)
+    total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    return {**terms, "total": total}

@@ -1,0 +1,147 @@
+"""What a REC is worth on labelled crops: one definition, used by fit and evaluate-rec alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from facer.stages.affect.samples import AffectSet
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, VALENCE_AROUSAL
+
+F64 = npt.NDArray[np.float64]
+AU_POSITIVE = 0.5
+"""A unit counts as present from this label value or probability on, everywhere."""
+
+_VA = slice(0, 2)
+_EXPRESSION = slice(2, 9)
+_AU = slice(9, 26)
+
+
+def confusion_matrix(
+    truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: int
+) -> npt.NDArray[np.int64]:
+    """(classes, classes) counts; row = true class, column = predicted class."""
+    flat = np.bincount(truth * classes + predicted, minlength=classes * classes)
+    return flat.reshape(classes, classes).astype(np.int64)
+
+
+def auc(scores: F32, positive: npt.NDArray[np.bool_]) -> float | None:
+    """Area under the ROC curve of (n,) scores, in [0, 1]; None without both kinds.
+
+    The probability that a positive sample scores above a negative one, ties counting half
+    (Mann & Whitney 1947).
+    """
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if n_positive == 0 or n_negative == 0:
+        return None
+    ranks = rankdata(scores)
+    wins = float(ranks[positive].sum()) - n_positive * (n_positive + 1) / 2
+    return wins / (n_positive * n_negative)
+
+
+def f1(predicted: npt.NDArray[np.bool_], positive: npt.NDArray[np.bool_]) -> float | None:
+    """2 TP / (2 TP + FP + FN) in [0, 1]; None where nothing is positive or predicted so."""
+    hits = int((predicted & positive).sum())
+    total = int(predicted.sum()) + int(positive.sum())
+    return None if total == 0 else 2 * hits / total
+
+
+def concordance(prediction: F32, truth: F32) -> float | None:
+    """Lin's concordance correlation of two (n,) vectors in [-1, 1]; None for n < 2.
+
+    0 when neither varies, as a constant prediction explains nothing.
+    """
+    if len(truth) < 2:
+        return None
+    p, t = prediction.astype(np.float64), truth.astype(np.float64)
+    spread = p.var() + t.var() + (p.mean() - t.mean()) ** 2
+    covariance = ((p - p.mean()) * (t - t.mean())).mean()
+    return float(2 * covariance / spread) if spread > 0 else 0.0
+
+
+def expression_metrics(probabilities: F32, data: AffectSet) -> dict[str, Any] | None:
+    """Accuracy, mean recall, macro F1, confusion and n of the majority class; None if unlabelled.
+
+    Mean recall and macro F1 are taken over the classes that occur in the labels.
+    """
+    truth = data.expression_class
+    rows = truth >= 0
+    if not rows.any():
+        return None
+    matrix = confusion_matrix(truth[rows], probabilities[rows].argmax(1), len(EXPRESSIONS))
+    support, predicted, hits = matrix.sum(1), matrix.sum(0), matrix.diagonal()
+    occurring = support > 0
+    recall = hits[occurring] / support[occurring]
+    f1_scores = 2 * hits[occurring] / (support + predicted)[occurring]
+    return {
+        "accuracy": float(hits.sum() / matrix.sum()),
+        "mean_recall": float(recall.mean()),
+        "macro_f1": float(f1_scores.mean()),
+        "n": int(rows.sum()),
+        "recall": {
+            name: float(hits[i] / support[i]) if support[i] else None
+            for i, name in enumerate(EXPRESSIONS)
+        },
+        "confusion": matrix.tolist(),
+        "happiness_vs_neutral_auc": _pair_auc(probabilities, truth, "happiness", "neutral"),
+    }
+
+
+def _pair_auc(
+    probabilities: F32, truth: npt.NDArray[np.int64], positive: str, negative: str
+) -> float | None:
+    first, second = EXPRESSIONS.index(positive), EXPRESSIONS.index(negative)
+    rows = (truth == first) | (truth == second)
+    margin = probabilities[rows, first] - probabilities[rows, second]
+    return auc(margin, truth[rows] == first)
+
+
+def au_metrics(probabilities: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
+    """AUC and F1 (both None where undefined), n and positives per unit; None if unlabelled."""
+    result: dict[str, dict[str, Any] | None] = {}
+    for column, name in enumerate(AU_NAMES):
+        rows = np.isfinite(data.au[:, column])
+        if not rows.any():
+            result[name] = None
+            continue
+        positive = data.au[rows, column] >= AU_POSITIVE
+        scores = probabilities[rows, column]
+        result[name] = {
+            "auc": auc(scores, positive),
+            "f1": f1(scores >= AU_POSITIVE, positive),
+            "n": int(rows.sum()),
+            "positive": int(positive.sum()),
+            "trust": float(data.au_trust[column]),
+        }
+    return result
+
+
+def va_metrics(prediction: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
+    """CCC and n of valence and arousal; ``weak`` where the labels come from expressions."""
+    result: dict[str, dict[str, Any] | None] = {}
+    for column, name in enumerate(VALENCE_AROUSAL):
+        rows = np.isfinite(data.va[:, column])
+        result[name] = (
+            {
+                "ccc": concordance(prediction[rows, column], data.va[rows, column]),
+                "n": int(rows.sum()),
+                "weak": data.va_is_weak,
+            }
+            if rows.any()
+            else None
+        )
+    return result
+
+
+def evaluate(features: F32, data: AffectSet) -> dict[str, Any]:
+    """All metrics of (N, 26) REC features on a set of N crops; None where nothing is labelled."""
+    return {
+        "data": data.name,
+        "n": len(data),
+        "expression": expression_metrics(features[:, _EXPRESSION], data),
+        "au": au_metrics(features[:, _AU], data),
+        "va": va_metrics(features[:, _VA], data),
+    }

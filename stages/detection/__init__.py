@@ -1,0 +1,1 @@
+"""How the built-in face detector is trained."""

@@ -1,0 +1,185 @@
+"""What a detector is worth: its faces against a teacher's on real clips, and its false faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from facer.stages.detection.camera import SceneConfig
+from facer.stages.detection.scenes import compose
+from facer.stages.detection.sources import Sources, video_frames
+from facer.stages.detection.teacher import Labelled, Teacher
+from facer.stages.features.detect import DetectorConfig, load
+from facer.storage.schema import F32, U8
+
+MATCH_IOU = 0.5
+MATCH_POINTS = 0.2  # of the teacher's distance between the eyes
+BUCKETS_PX = (0, 24, 48, 96, 10_000)
+Detect = Callable[[U8], tuple[F32, F32]]
+"""RGB frame -> boxes with score (n, 5) and points (n, 5, 2), in pixels of the frame."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts over the frames of one clip or one kind of image.
+
+    A teacher's face is found when a face has IoU >= 0.5 with it or its five points lie within
+    20 % of the distance between the eyes, on average.
+    """
+
+    name: str
+    frames: int
+    faces: int  # the teacher's
+    found: int
+    frames_with_face: int  # frames in which the teacher finds a face ...
+    frames_hit: int  # ... and the detector finds one of them
+    false: int  # faces that match none of the teacher's, doubtful ones included
+    points_error: float  # mean five-point distance of found faces / distance between the eyes
+
+    @property
+    def recall(self) -> float:
+        """Share of the teacher's faces that were found; nan without faces."""
+        return self.found / self.faces if self.faces else float("nan")
+
+    @property
+    def frame_recall(self) -> float:
+        """Share of the teacher's frames with a face in which one of them was found."""
+        return self.frames_hit / self.frames_with_face if self.frames_with_face else float("nan")
+
+    @property
+    def false_per_frame(self) -> float:
+        """False faces in a frame."""
+        return self.false / max(self.frames, 1)
+
+    def to_json(self) -> dict[str, str | int | float]:
+        """Counts and shares as plain values."""
+        shares = ("recall", "frame_recall", "false_per_frame")
+        return {**asdict(self), **{name: getattr(self, name) for name in shares}}
+
+
+def load_detector(path: Path, longest_px: int = 320, threshold: float = 0.5) -> Detect:
+    """A detector as stage one runs it: the frame's longer side shrunk to ``longest_px``."""
+    config = DetectorConfig(model=str(path), size_px=longest_px, threshold=threshold)
+    detector = load(config)
+
+    def detect(frame: U8) -> tuple[F32, F32]:
+        faces = detector.detect([frame])[0]
+        return np.column_stack([faces.bbox_px, faces.score]), faces.keypoints_px
+
+    return detect
+
+
+class Tally:
+    """Counts what a detector finds, frame by frame."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.frames = self.faces = self.found = self.with_face = self.hit = self.false = 0
+        self.errors: list[float] = []
+
+    def add(self, truth: Labelled, boxes: F32, points: F32) -> None:
+        """One frame: the teacher's faces and the detector's (n, 5), (n, 5, 2)."""
+        iou = _iou(truth.bbox_px, boxes[:, :4])
+        gap = _points_gap(truth.kps_px, points)
+        match = (iou >= MATCH_IOU) | (gap <= MATCH_POINTS)
+        sure = ~truth.ignore
+        hits = match[sure].any(axis=1)
+        for row in np.flatnonzero(sure):
+            if match[row].any():
+                self.errors.append(float(np.where(match[row], gap[row], np.inf).min()))
+        self.frames += 1
+        self.faces += int(sure.sum())
+        self.found += int(hits.sum())
+        self.with_face += bool(sure.any())
+        self.hit += bool(hits.any())
+        self.false += int((~match.any(axis=0)).sum())
+
+    def score(self) -> Score:
+        """The counts so far."""
+        error = float(np.mean(self.errors)) if self.errors else float("nan")
+        return Score(
+            self.name,
+            self.frames,
+            self.faces,
+            self.found,
+            self.with_face,
+            self.hit,
+            self.false,
+            error,
+        )
+
+
+def _iou(a: F32, b: F32) -> F32:
+    """IoU of every box of a (n, 4) with every box of b (m, 4)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = (high - low).clip(min=0).prod(axis=2)
+    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a, b)]
+    iou: F32 = inter / np.maximum(areas[0][:, None] + areas[1][None] - inter, 1e-6)
+    return iou
+
+
+def _points_gap(truth: F32, found: F32) -> F32:
+    """Mean point distance over the eye distance of every face of truth with every one found."""
+    eyes = np.linalg.norm(truth[:, 1] - truth[:, 0], axis=1)
+    distance = np.linalg.norm(truth[:, None] - found[None], axis=3).mean(axis=2)
+    gap: F32 = distance / np.maximum(eyes, 1e-6)[:, None]
+    return gap
+
+
+def score_clip(path: Path, teacher: Teacher, detects: Sequence[Detect]) -> list[Score]:
+    """Every frame of a video: one score for each detector."""
+    tallies = [Tally(path.name) for _ in detects]
+    for frame in video_frames(path):
+        truth = teacher.detect(frame)
+        for tally, detect in zip(tallies, detects, strict=True):
+            tally.add(truth, *detect(frame))
+    return [tally.score() for tally in tallies]
+
+
+def score_images(name: str, images: Iterable[U8], detect: Detect) -> Score:
+    """Images without faces: everything found is false."""
+    tally = Tally(name)
+    none = np.zeros(0, np.float32)
+    for image in images:
+        truth = Labelled(image, none.reshape(0, 4), none.reshape(0, 5, 2), np.zeros(0, np.bool_))
+        tally.add(truth, *detect(image))
+    return tally.score()
+
+
+def score_composed(sources: Sources, detect: Detect, count: int, seed: int = 0) -> list[Score]:
+    """Made-up images of 192 x 320, one score for each range of face size in pixels.
+
+    The false faces of an image are counted in the first score.
+    """
+    tallies = [Tally(f"{low}-{high} px") for low, high in pairwise(BUCKETS_PX)]
+    for number in range(count):
+        made = compose(np.random.default_rng([seed, number]), sources, SceneConfig(), 192, 320)
+        boxes, points = detect(made.image)
+        size = np.sqrt((made.bbox_px[:, 2:] - made.bbox_px[:, :2]).prod(axis=1))
+        matched = (_iou(made.bbox_px, boxes[:, :4]) >= MATCH_IOU).any(axis=0)
+        for place, tally in enumerate(tallies):
+            inside = (size >= BUCKETS_PX[place]) & (size < BUCKETS_PX[place + 1])
+            kept = np.ones(len(boxes), np.bool_) if place == 0 else matched
+            truth = Labelled(made.image, made.bbox_px, made.kps_px, made.ignore | ~inside)
+            tally.add(truth, boxes[kept], points[kept])
+    return [tally.score() for tally in tallies]
+
+
+def as_table(scores: Sequence[Score]) -> str:
+    """A Markdown table with a row for each score."""
+    rows = ["| set | frames | faces | found | recall | frames hit | points error | false/frame |"]
+    rows.append("|---|---|---|---|---|---|---|---|")
+    for s in scores:
+        shares = f"{_percent(s.recall)} | {_percent(s.frame_recall)} | {_percent(s.points_error)}"
+        counts = f"{s.frames} | {s.faces} | {s.found}"
+        rows.append(f"| {s.name} | {counts} | {shares} | {s.false_per_frame:.3f} |")
+    return "\n".join(rows)
+
+
+def _percent(share: float) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.1f} %"

@@ -1,0 +1,164 @@
+"""REC's networks: residual units with batch normalisation, three outputs from one pooled space.
+
+Kollias et al. 2023 (FaceRNET): the affect Representation Extractor Component maps a 112x112
+face in [-1, 1] to valence-arousal (tanh), 7 expressions (softmax) and 17 action units
+(sigmoid). The residual unit is that of He et al. 2016, "Deep residual learning for image
+recognition".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from facer.storage.errors import FacerError
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, VALENCE_AROUSAL
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Dimensions of a REC network; saved with its weights."""
+
+    stem: int  # channels after the first convolution
+    widths: tuple[int, ...]  # output channels of each stage; every stage halves the resolution
+    units: tuple[int, ...]  # residual units in each stage
+    bottleneck: bool = False
+    pool_stem: bool = False  # 3x3 max pooling after the stem; the first stage then keeps its size
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.units):
+            raise FacerError(
+                f"architecture: {len(self.widths)} widths and {len(self.units)} unit counts, "
+                "expected one of each per stage"
+            )
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "rec": Architecture(64, (64, 128, 256, 512), (2, 2, 2, 2), pool_stem=True),
+        "rec-small": Architecture(16, (32, 64, 128, 256), (2, 2, 3, 2)),
+        "resnet50": Architecture(
+            64, (256, 512, 1024, 2048), (3, 4, 6, 3), bottleneck=True, pool_stem=True
+        ),
+    }
+)
+"""``rec``: the paper's kind. ``rec-small``: the starter. ``resnet50``: the ablation's row."""
+
+
+class RecOutput(NamedTuple):
+    """Raw outputs for B crops: va (B, 2) in [-1, 1], expression (B, 7) and au (B, 17) logits."""
+
+    va: Tensor
+    expression: Tensor
+    au: Tensor
+
+    def features(self) -> Tensor:
+        """(B, 26) float in the order of ``FEATURE_NAMES``: va, probabilities, probabilities."""
+        return torch.cat([self.va, self.expression.softmax(1), self.au.sigmoid()], dim=1)
+
+
+def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+class ResidualUnit(nn.Module):
+    """``relu(body(x) + skip(x))``; the skip is 1x1 where size or channels change."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        if bottleneck:
+            inner = outputs // 4
+            self.body = nn.Sequential(
+                *_conv_bn(inputs, inner, 1),
+                nn.ReLU(inplace=True),
+                *_conv_bn(inner, inner, 3, stride),
+                nn.ReLU(inplace=True),
+                *_conv_bn(inner, outputs, 1),
+            )
+        else:
+            self.body = nn.Sequential(
+                *_conv_bn(inputs, outputs, 3, stride),
+                nn.ReLU(inplace=True),
+                *_conv_bn(outputs, outputs, 3),
+            )
+        same = inputs == outputs and stride == 1
+        self.skip: nn.Module = nn.Identity() if same else _conv_bn(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        return torch.relu(self.body(x) + self.skip(x))
+
+
+class RecNet(nn.Module):
+    """A REC network: (B, 3, 112, 112) in [-1, 1] -> :class:`RecOutput`."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        stem: list[nn.Module] = [*_conv_bn(3, architecture.stem, 3, 2), nn.ReLU(inplace=True)]
+        if architecture.pool_stem:
+            stem.append(nn.MaxPool2d(3, 2, padding=1))
+        self.stem = nn.Sequential(*stem)
+        units: list[nn.Module] = []
+        channels = architecture.stem
+        for stage, (width, count) in enumerate(
+            zip(architecture.widths, architecture.units, strict=True)
+        ):
+            for index in range(count):
+                first_stays = architecture.pool_stem and stage == 0
+                stride = 2 if index == 0 and not first_stays else 1
+                units.append(ResidualUnit(channels, width, stride, architecture.bottleneck))
+                channels = width
+        self.units = nn.Sequential(*units)
+        self.dropout = nn.Dropout(architecture.dropout)
+        self.va = nn.Linear(channels, len(VALENCE_AROUSAL))
+        self.expression = nn.Linear(channels, len(EXPRESSIONS))
+        self.au = nn.Linear(channels, len(AU_NAMES))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The pooled space: (B, 3, H, W) -> (B, D), before dropout."""
+        return cast(Tensor, self.units(self.stem(x)).mean(dim=(2, 3)))
+
+    def outputs(self, embedding: Tensor) -> RecOutput:
+        """All three outputs from the same pooled space (B, D)."""
+        return RecOutput(
+            torch.tanh(self.va(embedding)), self.expression(embedding), self.au(embedding)
+        )
+
+    def forward(self, x: Tensor) -> RecOutput:
+        """(B, 3, H, W) in [-1, 1] -> :class:`RecOutput`."""
+        return self.outputs(self.dropout(self.embed(x)))
+
+
+def build(name: str) -> RecNet:
+    """A freshly initialised network of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
+    if name not in ARCHITECTURES:
+        raise FacerError(
+            f"backbone: found {name!r}, expected one of {', '.join(sorted(ARCHITECTURES))}"
+        )
+    return RecNet(ARCHITECTURES[name])
+
+
+def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
+    """The dimensions as plain JSON values."""
+    return asdict(architecture)
+
+
+def architecture_from_json(values: Mapping[str, Any]) -> Architecture:
+    """Inverse of :func:`architecture_to_json`."""
+    fields = dict(values)
+    fields["widths"] = tuple(fields["widths"])
+    fields["units"] = tuple(fields["units"])
+    return Architecture(**fields)
+
+
+def scale_crops(crops: Tensor) -> Tensor:
+    """RGB uint8 (B, 112, 112, 3) -> float32 (B, 3, 112, 112) in [-1, 1], channels last."""
+    return crops.permute(0, 3, 1, 2).to(torch.float32).div(127.5).sub(1.0)

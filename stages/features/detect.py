@@ -1,0 +1,287 @@
+"""Step 2: frames become faces with five points, by any insightface detector.
+
+Detectors in insightface's SCRFD layout whose graph takes a batch (facer's own does) run over
+many frames at once; every other one runs through insightface frame by frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from facer.stages.features.rec import file_sha256
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, U8
+
+STARTER = "facer-det"
+"""Name of the detector that the package carries."""
+
+_STRIDES = (8, 16, 32)
+_ANCHORS = 2
+_NMS_IOU = 0.4
+
+
+class Faces(NamedTuple):
+    """The n faces of one frame, best first, in pixels of the upright frame.
+
+    bbox_px (n, 4) x1 y1 x2 y2, keypoints_px (n, 5, 2) in insightface's order, score (n,).
+    """
+
+    bbox_px: F32
+    keypoints_px: F32
+    score: F32
+
+
+_NO_FACES = Faces(
+    np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
+)
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Which detector, and how it looks at a frame."""
+
+    model: str = STARTER  # facer-det, insightface:PACK or the path of an ONNX file
+    size_px: int = 320  # the longer side of what facer-det sees; fixed for most other models
+    threshold: float = 0.5  # detection score from which on it is a face
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise FacerError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
+        if self.size_px < 32:
+            raise FacerError(f"--det-size: found {self.size_px}, expected 32 px or more")
+
+
+class Detector(Protocol):
+    """A loaded detector."""
+
+    name: str
+    sha256: str
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """Faces of each RGB uint8 (H, W, 3) image; images may differ in size."""
+
+
+def load(config: DetectorConfig) -> Detector:
+    """Load the detector that the configuration names; ``FacerError`` when that fails."""
+    path = model_path(config.model)
+    model = _open(path, config)
+    if not getattr(model, "use_kps", False):
+        raise FacerError(
+            f"--detector {config.model}: the model gives no five points; expected an insightface "
+            "detector with keypoints (9 or 15 outputs)"
+        )
+    if _takes_batches(model):
+        return BatchDetector(path, model, config)
+    return SingleDetector(path, model)
+
+
+def model_path(name: str) -> Path:
+    """The ONNX file behind facer-det, insightface:PACK or a path."""
+    if name == STARTER:
+        return Path(str(files("facer.stages.features") / "weights" / "detector.onnx"))
+    if name.startswith("insightface:"):
+        return _pack_path(name.removeprefix("insightface:"))
+    path = Path(name)
+    if not path.is_file():
+        raise FacerError(
+            f"--detector: {name} is no file; expected {STARTER}, insightface:PACK "
+            "(such as insightface:buffalo_l) or the path of an ONNX file"
+        )
+    return path
+
+
+def _pack_path(pack: str) -> Path:
+    """The detector among the models of an insightface pack, fetched by insightface if absent."""
+    from insightface.utils.storage import ensure_available
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # insightface prints where it downloads to
+            folder = Path(ensure_available("models", pack))
+    except Exception as error:
+        raise FacerError(
+            f"--detector insightface:{pack}: not in ~/.insightface/models and could not be "
+            f"fetched ({error}); expected a pack of insightface's model zoo and a network"
+        ) from error
+    candidates = [p for p in sorted(folder.rglob("*.onnx")) if _has_detector_outputs(p)]
+    if not candidates:
+        raise FacerError(f"--detector insightface:{pack}: {folder} holds no detector")
+    return candidates[0]
+
+
+def _has_detector_outputs(path: Path) -> bool:
+    import onnx
+
+    return len(onnx.load(str(path), load_external_data=False).graph.output) in (9, 15)
+
+
+def _open(path: Path, config: DetectorConfig) -> Any:
+    import onnxruntime
+    from insightface.model_zoo import get_model
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = config.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    provider = "CPUExecutionProvider" if config.device == "cpu" else "CUDAExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise FacerError(
+            f"--device {config.device}: this onnxruntime has no CUDA; install onnxruntime-gpu "
+            "or use --device cpu"
+        )
+    try:
+        model = get_model(str(path), sess_options=options, providers=[provider])
+    except Exception as error:
+        raise FacerError(
+            f"--detector: {path} is no readable ONNX model ({error}); expected a detector in "
+            "insightface's RetinaFace or SCRFD layout"
+        ) from error
+    if model is None or getattr(model, "taskname", "") != "detection":
+        raise FacerError(
+            f"--detector: {path} is an ONNX model but no face detector; expected insightface's "
+            "RetinaFace or SCRFD layout"
+        )
+    size = (config.size_px, config.size_px)
+    model.prepare(0 if provider.startswith("CUDA") else -1, input_size=size)
+    model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
+    return model
+
+
+def _takes_batches(model: Any) -> bool:
+    """Whether the graph has outputs (N, A, C) and a free batch dimension and size."""
+    shape = model.session.get_inputs()[0].shape
+    free = all(not isinstance(shape[axis], int) for axis in (0, 2, 3))
+    return free and bool(model.batched) and len(model.output_names) == 3 * len(_STRIDES)
+
+
+class SingleDetector:
+    """Any insightface detector, one frame at a time through insightface itself."""
+
+    def __init__(self, path: Path, model: Any) -> None:
+        self.name = path.stem
+        self.sha256 = file_sha256(path)
+        self._model = model
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """Faces of each RGB uint8 (H, W, 3) image."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: U8) -> Faces:
+        boxes, points = self._model.detect(np.ascontiguousarray(image[..., ::-1]))
+        boxes = boxes.astype(np.float32)
+        return Faces(boxes[:, :4], points.astype(np.float32), boxes[:, 4])
+
+
+class BatchDetector:
+    """A detector in the SCRFD layout with a free batch dimension; many frames in one run.
+
+    A frame is scaled so that its longer side is ``size_px``, and padded with black below and
+    to the right to multiples of 32.
+    """
+
+    def __init__(self, path: Path, model: Any, config: DetectorConfig) -> None:
+        self.name = path.stem
+        self.sha256 = file_sha256(path)
+        self._session = model.session
+        self._input = model.input_name
+        self._outputs = model.output_names
+        self._size_px = config.size_px
+        self._threshold = config.threshold
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """Faces of each RGB uint8 (H, W, 3) image; images of one size share a run."""
+        result: list[Faces] = [_NO_FACES] * len(images)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for position, image in enumerate(images):
+            by_shape.setdefault(image.shape, []).append(position)
+        for positions in by_shape.values():
+            found = self._run([images[position] for position in positions])
+            for position, faces in zip(positions, found, strict=True):
+                result[position] = faces
+        return result
+
+    def _run(self, images: list[U8]) -> list[Faces]:
+        scale, blob = _blob(images, self._size_px)
+        outputs = self._session.run(self._outputs, {self._input: blob})
+        scores, boxes, points = (
+            np.concatenate(outputs[start : start + len(_STRIDES)], axis=1)
+            for start in range(0, 3 * len(_STRIDES), len(_STRIDES))
+        )
+        centres, strides = _anchors(blob.shape[2], blob.shape[3])
+        faces = []
+        for row in range(len(images)):
+            keep = np.flatnonzero(scores[row, :, 0] >= self._threshold)
+            found = _decode(
+                scores[row, keep, 0], boxes[row, keep], points[row, keep], centres[keep],
+                strides[keep],
+            )  # fmt: skip
+            faces.append(Faces(found.bbox_px / scale, found.keypoints_px / scale, found.score))
+        return faces
+
+
+def _blob(images: list[U8], size_px: int) -> tuple[F32, F32]:
+    """(2,) scale in x and y, and (n, 3, H, W) float32 (x - 127.5) / 128 of one run."""
+    height, width = images[0].shape[:2]
+    ratio = size_px / max(height, width)
+    small_w, small_h = max(1, round(width * ratio)), max(1, round(height * ratio))
+    padded_w, padded_h = -(-small_w // 32) * 32, -(-small_h // 32) * 32
+    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    blob = np.full((len(images), 3, padded_h, padded_w), -127.5 / 128, np.float32)
+    for target, image in zip(blob, images, strict=True):
+        small = cv2.resize(image, (small_w, small_h), interpolation=how)
+        target[:, :small_h, :small_w] = cv2.dnn.blobFromImage(
+            small, 1 / 128, mean=(127.5, 127.5, 127.5)
+        )[0]
+    return np.array([small_w / width, small_h / height], np.float32), blob
+
+
+@lru_cache(maxsize=16)
+def _anchors(height: int, width: int) -> tuple[F32, F32]:
+    """Centres (A, 2) in input pixels and strides (A, 1) of all anchors, in output order."""
+    centres, strides = [], []
+    for stride in _STRIDES:
+        rows, columns = np.mgrid[: height // stride, : width // stride]
+        grid = np.stack([columns, rows], axis=-1).reshape(-1, 2) * stride
+        centres.append(np.repeat(grid, _ANCHORS, axis=0))
+        strides.append(np.full((len(grid) * _ANCHORS, 1), stride))
+    return np.concatenate(centres).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def _decode(scores: F32, boxes: F32, points: F32, centres: F32, strides: F32) -> Faces:
+    """Distances in strides become pixels; overlapping boxes are suppressed, best first."""
+    distance = boxes * strides
+    bbox = np.concatenate([centres - distance[:, :2], centres + distance[:, 2:]], axis=1)
+    keypoints = centres[:, None] + points.reshape(-1, 5, 2) * strides[:, None]
+    order = np.argsort(-scores, kind="stable")
+    kept = order[_suppress(bbox[order])]
+    return Faces(bbox[kept], keypoints[kept], scores[kept])
+
+
+def _suppress(bbox: F32) -> list[int]:
+    """Greedy non-maximum suppression of boxes (n, 4) sorted by score: positions to keep."""
+    kept: list[int] = []
+    for position in range(len(bbox)):
+        if not kept or float(iou(bbox[position], bbox[kept]).max()) <= _NMS_IOU:
+            kept.append(position)
+    return kept
+
+
+def iou(box: F32, boxes: F32) -> F32:
+    """Intersection over union of one box (4,) with boxes (n, 4): (n,) in [0, 1]."""
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[2:], boxes[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.asarray(shared / np.maximum(area + areas - shared, 1e-9), np.float32)

@@ -1,0 +1,240 @@
+"""Stage one wired together: decode -> detect -> track -> align -> REC, batched over clips.
+
+for result in Extractor(config).run(paths):
+    result.clip.features  # (T, 26)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from facer.stages.features import detect, rec, track
+from facer.stages.features.align import align
+from facer.stages.features.decode import Frame, VideoReader
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
+
+_BATCH_BYTES = 128 << 20  # of decoded frames held at a time
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Everything that decides a clip's features, and how fast they come."""
+
+    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
+    rec: str = rec.STARTER
+    device: str = "auto"
+    face: track.FacePolicy = "track"
+    stride: int = 1
+    batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
+    decode_threads: int = 1
+
+    def __post_init__(self) -> None:
+        track.check_policy(self.face)
+        for name in ("stride", "batch_size", "decode_threads"):
+            if getattr(self, name) < 1:
+                raise FacerError(
+                    f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
+                )
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one video gave: its clip, or None and the reason it failed."""
+
+    clip: ClipFeatures | None
+    reason: str
+    width_px: int = 0
+    height_px: int = 0
+    seconds: float = 0.0  # from the first to the last frame of the clip
+
+
+class Extractor:
+    """Models loaded once; clips in, features out, in order.
+
+    Results do not depend on the batch size or on which clips are extracted together.
+    """
+
+    def __init__(self, config: ExtractConfig) -> None:
+        self.config = config
+        device = rec.resolve_device(config.device)
+        self.rec = rec.load(config.rec, str(device))
+        self.detector = detect.load(config.detector)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What a store of these features records."""
+        config = self.config
+        return Provenance(
+            detector=self.detector.name,
+            detector_sha256=self.detector.sha256,
+            rec=self.rec.name,
+            rec_sha256=self.rec.sha256,
+            face_policy=config.face,
+            frame_policy="every frame" if config.stride == 1 else f"every {config.stride}th frame",
+            settings={
+                "det_size_px": config.detector.size_px,
+                "det_threshold": config.detector.threshold,
+            },
+        )
+
+    def run(
+        self, paths: Sequence[Path], on_frames: Callable[[int], None] | None = None
+    ) -> Iterator[Extraction]:
+        """Extract videos one after another; ``on_frames`` hears how many frames were done."""
+        open_clips: deque[_Clip] = deque()
+        frames: list[tuple[_Clip, Frame]] = []
+        crops = _CropQueue(self.rec, self.config.batch_size)
+        for path in paths:
+            clip = _Clip(path, self.config.face)
+            open_clips.append(clip)
+            for frame in clip.frames(self.config):
+                frames.append((clip, frame))
+                room = min(self.config.batch_size, 1 + _BATCH_BYTES // frame.image.nbytes)
+                if len(frames) >= room:
+                    self._measure(frames, crops, on_frames)
+                    yield from _finished(open_clips)
+        self._measure(frames, crops, on_frames)
+        crops.flush()
+        yield from _finished(open_clips)
+
+    def _measure(
+        self,
+        frames: list[tuple[_Clip, Frame]],
+        crops: _CropQueue,
+        on_frames: Callable[[int], None] | None,
+    ) -> None:
+        found = self.detector.detect([frame.image for _, frame in frames])
+        for (clip, frame), faces in zip(frames, found, strict=True):
+            chosen = clip.add(frame, faces)
+            crops.put(clip, align(frame.image, chosen.keypoints_px))
+        if on_frames is not None and frames:
+            on_frames(len(frames))
+        frames.clear()
+
+
+def _finished(clips: deque[_Clip]) -> Iterator[Extraction]:
+    while clips and clips[0].done:
+        yield clips.popleft().result()
+
+
+class _CropQueue:
+    """Crops of several clips on their way to REC, in batches."""
+
+    def __init__(self, model: rec.Rec, batch_size: int) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._waiting: list[tuple[_Clip, U8]] = []
+
+    def put(self, clip: _Clip, crops: U8) -> None:
+        clip.pending += len(crops)
+        self._waiting.extend((clip, crop) for crop in crops)
+        while len(self._waiting) >= self._batch_size:
+            self._predict(self._batch_size)
+
+    def flush(self) -> None:
+        while self._waiting:
+            self._predict(self._batch_size)
+
+    def _predict(self, count: int) -> None:
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        features = self._model.predict(np.stack([crop for _, crop in batch]))
+        for (clip, _), row in zip(batch, features, strict=True):
+            clip.features.append(row)
+            clip.pending -= 1
+
+
+class _Clip:
+    """One video on its way: what its frames gave so far; frames themselves are not kept."""
+
+    def __init__(self, path: Path, policy: track.FacePolicy) -> None:
+        self.path = path
+        self.features: list[F32] = []  # of every measured face, in order
+        self.pending = 0  # faces that wait for REC
+        self._policy = policy
+        self._linker = track.Linker()
+        self._ended = False
+        self._problem = ""
+        self._failed = ""
+        self._started = perf_counter()
+        self._size_px = (0, 0)
+        self._timestamps: list[float] = []
+        self._n_faces: list[int] = []
+        self._n_read = 0
+        self._frame: list[int] = []  # of every measured face
+        self._track: list[int] = []
+        self._faces: list[detect.Faces] = []
+
+    @property
+    def done(self) -> bool:
+        """Decoded to the end, detected and measured."""
+        all_seen = self._n_read == len(self._timestamps)
+        return self._ended and all_seen and self.pending == 0
+
+    def frames(self, config: ExtractConfig) -> Iterator[Frame]:
+        """Decode; what goes wrong is kept as the clip's reason, not raised."""
+        self._started = perf_counter()
+        try:
+            with VideoReader(self.path, config.stride, config.decode_threads) as reader:
+                for frame in reader:
+                    self._n_read += 1
+                    yield frame
+                self._problem = reader.problem
+        except (FacerError, OSError, cv2.error) as error:
+            self._failed = str(error).strip()
+        if self._n_read == 0 and not self._failed:
+            self._failed = f"{self.path.name}: no frame could be decoded"
+        self._ended = True
+
+    def add(self, frame: Frame, faces: detect.Faces) -> detect.Faces:
+        """Note one frame; returns the faces whose crops REC shall see."""
+        height, width = frame.image.shape[:2]
+        self._size_px = (width, height)
+        chosen = track.candidates(faces, self._policy, width, height)
+        tracked = self._policy == "track"
+        numbers = self._linker.link(chosen) if tracked else [0] * len(chosen.score)
+        self._frame.extend([len(self._timestamps)] * len(numbers))
+        self._track.extend(numbers)
+        self._faces.append(chosen)
+        self._timestamps.append(frame.timestamp_s)
+        self._n_faces.append(len(faces.score))
+        return chosen
+
+    def result(self) -> Extraction:
+        """The clip's arrays, with the rows of the chosen face filled in."""
+        clip = None if self._failed else self._arrays()
+        seconds = perf_counter() - self._started
+        return Extraction(clip, self._failed or self._problem, *self._size_px, seconds)
+
+    def _arrays(self) -> ClipFeatures:
+        n = len(self._timestamps)
+        bbox = np.concatenate([f.bbox_px for f in self._faces])
+        points = np.concatenate([f.keypoints_px for f in self._faces])
+        score = np.concatenate([f.score for f in self._faces])
+        features = np.reshape(np.array(self.features, np.float32), (-1, len(FEATURE_NAMES)))
+        frame = np.array(self._frame, np.int64)
+        rows = track.choose_rows(frame, np.array(self._track, np.int64), bbox, score)
+        valid = np.zeros(n, bool)
+        valid[frame[rows]] = True
+
+        def spread(values: F32) -> F32:
+            result = np.full((n, *values.shape[1:]), np.nan, np.float32)
+            result[frame[rows]] = values[rows]
+            return result
+
+        return ClipFeatures(
+            features=spread(features),
+            timestamp_s=np.array(self._timestamps, np.float64),
+            valid=valid,
+            det_score=spread(score),
+            bbox_px=spread(bbox),
+            keypoints_px=spread(points),
+            n_faces=np.array(self._n_faces, np.int16),
+        )

@@ -1,0 +1,1 @@
+"""Stage two: cached sequences become intensities."""

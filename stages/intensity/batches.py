@@ -1,0 +1,77 @@
+"""Clips of a batch, packed: rows step by step, longest clip first, no padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facer.stages.intensity.sequences import I64, Sequences
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some clips' sequences; clip i of the batch is row ``clips[i]`` of the data.
+
+    ``lengths`` never grows along the batch. ``features`` holds step 0 of every clip, then step
+    1 of every clip that has one, and so on, clips in the batch's order (``PackedSequence``'s
+    layout); ``sizes`` says how many clips each step has.
+    """
+
+    features: Tensor  # (N, F) float32
+    sizes: tuple[int, ...]  # (L,), L = the longest length
+    clips: I64  # (B,)
+    lengths: I64  # (B,)
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """Features (B, L, F), zeros after a clip's end, and where they are true, (B, L) bool."""
+        steps, clips = len(self.sizes), len(self.clips)
+        device = self.features.device
+        lengths = torch.from_numpy(self.lengths).to(device)
+        there = torch.arange(steps, device=device)[:, None] < lengths
+        out = self.features.new_zeros(steps, clips, self.features.shape[1])
+        out[there] = self.features
+        return out.transpose(0, 1), there.t()
+
+    def extended(self, steps: int) -> Batch:
+        """The same clips, each continued by zeros to ``steps`` frames."""
+        features, _ = self.padded()
+        clips = len(self.clips)
+        out = features.new_zeros(steps, clips, features.shape[2])
+        out[: len(self.sizes)] = features.transpose(0, 1)
+        return replace(
+            self,
+            features=out.flatten(0, 1),
+            sizes=(clips,) * steps,
+            lengths=np.full(clips, steps, np.int64),
+        )
+
+
+class DeviceSequences:
+    """The whole cache as one tensor on a device; batches are gathered there."""
+
+    def __init__(self, sequences: Sequences, device: torch.device) -> None:
+        self.features = torch.from_numpy(sequences.features).to(device)  # (N, F)
+        self.offsets = sequences.offsets
+        self.lengths = sequences.lengths
+
+    def batch(self, clips: I64) -> Batch:
+        """The clips with these indices, longest first (of equal ones, in the given order)."""
+        clips = clips[np.argsort(-self.lengths[clips], kind="stable")]
+        lengths = self.lengths[clips]
+        steps = np.arange(lengths[0])
+        there = steps[:, None] < lengths
+        rows = (self.offsets[clips] + steps[:, None])[there]
+        features = self.features.index_select(
+            0, torch.from_numpy(rows).to(self.features.device, non_blocking=True)
+        )
+        return Batch(features, tuple(there.sum(1).tolist()), clips, lengths)
+
+    def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
+        """All ``clips`` in batches of similar length, for prediction."""
+        order = clips[np.argsort(-self.lengths[clips], kind="stable")]
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size])

@@ -1,0 +1,47 @@
+"""A straight line per emotion that puts predictions on the labels' scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.intensity.metrics import F64, is_constant, pearson, weighted_sums
+
+_LEAST_RHO = 0.05  # a line that does not rise would destroy the order that Pearson scores
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """calibrated = slope * prediction + intercept, slope > 0; (E,) each."""
+
+    slope: F64
+    intercept: F64
+
+    def apply(self, predictions: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Calibrate predictions (C, E)."""
+        calibrated: npt.NDArray[np.float32] = (predictions * self.slope + self.intercept).astype(
+            np.float32
+        )
+        return calibrated
+
+
+def fit_calibration(predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> Calibration:
+    """Least squares of targets (C, E) on predictions (C, E), the slope kept positive.
+
+    slope = max(rho, 0.05) * sd(t) / sd(p). An emotion without variance or labels keeps slope 1
+    and has its mean moved to the labels' (where there are any).
+    """
+    labelled = np.isfinite(targets)
+    p = np.ma.array(predictions.astype(np.float64), mask=~labelled)
+    t = np.ma.array(targets.astype(np.float64), mask=~labelled)
+    rho = pearson(weighted_sums(np.ones((1, len(p))), p.data, t.data, labelled))[0]
+    sd_p, sd_t = p.std(0).filled(0), t.std(0).filled(0)
+    flat = [is_constant(column.compressed()) for column in p.T]
+    usable = ~np.array(flat) & (sd_t > 0)
+    slope = np.ones_like(sd_p)
+    slope[usable] = np.maximum(rho[usable], _LEAST_RHO) * sd_t[usable] / sd_p[usable]
+    intercept = (t.mean(0) - slope * p.mean(0)).filled(0)
+    return Calibration(slope, intercept)

@@ -1,0 +1,218 @@
+"""Training of a head on cached sequences: seeded, validated each epoch, resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.calibration import fit_calibration
+from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.losses import LOSSES, LossName
+from facer.stages.intensity.metrics import score
+from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
+from facer.stages.intensity.routing import RoutedAdam
+from facer.stages.intensity.sequences import I64
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32
+
+CalibrateOn = Literal["train", "val", "none"]
+
+_EPOCHS = 30
+_LEAST_STEPS = 2000  # small sets get as many epochs as make this many steps
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that decides a training, beside its data. The defaults are the paper's."""
+
+    head: HeadConfig = field(default_factory=HeadConfig)
+    loss: LossName = "pearson"
+    batch_size: int = 4
+    learning_rate: float = 1e-4
+    epochs: int | None = None  # None: 30, more for sets of fewer than 267 clips
+    patience: int | None = None  # epochs without a better val score; None: a third of epochs
+    standardise: bool = False  # inputs to mean 0 and deviation 1 over the training frames
+    calibrate: CalibrateOn = "train"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                option = name.replace("_", "-")
+                raise FacerError(f"--{option}: found {value}, expected 1 or more")
+        if not self.learning_rate > 0:
+            raise FacerError(f"--learning-rate: found {self.learning_rate}, expected > 0")
+        if self.loss not in LOSSES:
+            raise FacerError(f"--loss: found {self.loss!r}, expected {', '.join(LOSSES)}")
+        if self.calibrate not in get_args(CalibrateOn):
+            expected = ", ".join(get_args(CalibrateOn))
+            raise FacerError(f"--calibrate: found {self.calibrate!r}, expected {expected}")
+        if self.loss != "mse" and self.batch_size < 2:
+            raise FacerError(
+                f"--batch-size {self.batch_size}: a correlation needs 2 clips or more; use "
+                "--loss mse or a larger batch"
+            )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt: clips of the data by index, and their intensities."""
+
+    names: tuple[str, ...]  # (E,)
+    targets: F32  # (C, E), NaN = absent
+    train: I64  # indices of clips
+    val: I64
+
+    def __post_init__(self) -> None:
+        for split in ("train", "val"):
+            rows = self.targets[getattr(self, split)]
+            if not len(rows) or not np.isfinite(rows).any():
+                raise FacerError(
+                    f"split {split}: found no clip with labels, expected some; check the "
+                    "labels' splits and their match with the store"
+                )
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One line of the learning curve."""
+
+    epoch: int  # from 1
+    steps: int  # optimiser steps so far
+    train_loss: float
+    val_pearson: float
+    val_ccc: float
+    val_mse: float
+    best: bool  # the best val_pearson so far
+    seconds: float
+    clips_per_s: float  # of training
+
+
+class HeadTrainer:
+    """One training; ``run_epoch`` until ``finished``.
+
+    The best epoch is the one with the highest mean Pearson on the val split; no other split is
+    looked at. On the CPU, with the same number of threads, the same seed gives the same bits,
+    in one go or resumed between epochs.
+    """
+
+    def __init__(
+        self, config: FitConfig, data: DeviceSequences, task: Task, max_frames: int
+    ) -> None:
+        self.config, self.data, self.task = config, data, task
+        self.device = data.features.device
+        shape = HeadShape(data.features.shape[1], len(task.names), max_frames)
+        with self._random(0):
+            self.model = IntensityModel(config.head, shape).to(self.device)
+        if config.standardise:
+            self.model.set_scale(measure_scale(data.features, data.offsets, task.train))
+        self.optimiser = RoutedAdam(
+            self.model.parameters(), self.model.head.routed_weight, config.learning_rate
+        )
+        self.targets = torch.from_numpy(task.targets).to(self.device)
+        self.curve: list[EpochRow] = []
+        self.best: Arrays = {}
+        self.epochs = config.epochs or max(_EPOCHS, math.ceil(_LEAST_STEPS / self.steps_per_epoch))
+        self.patience = config.patience or max(1, self.epochs // 3)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        return math.ceil(len(self.task.train) / self.config.batch_size)
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch (from 1) with the best val score; 0 before the first."""
+        return max((row.epoch for row in self.curve if row.best), default=0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or patience has run out."""
+        done = len(self.curve)
+        return done >= self.epochs or done - self.best_epoch >= self.patience > 0 < done
+
+    def run_epoch(self) -> EpochRow:
+        """Train one epoch, validate, and keep the weights when they are the best so far."""
+        epoch = len(self.curve) + 1
+        started = perf_counter()
+        loss = self._train(epoch)
+        trained = perf_counter()
+        raw = predict_raw(self.model, self.data, self.task.val)
+        scores = score(raw, self.task.targets[self.task.val], self.task.names)
+        pearson = scores.mean("pearson")
+        best = not self.curve or pearson > max(row.val_pearson for row in self.curve)
+        row = EpochRow(
+            epoch=epoch,
+            steps=epoch * self.steps_per_epoch,
+            train_loss=loss,
+            val_pearson=pearson,
+            val_ccc=scores.mean("ccc"),
+            val_mse=scores.mean("mse"),
+            best=best,
+            seconds=perf_counter() - started,
+            clips_per_s=len(self.task.train) / (trained - started),
+        )
+        self.curve.append(row)
+        if best:
+            self.best = self.model.arrays()
+        return row
+
+    def _train(self, epoch: int) -> float:
+        order = np.random.default_rng((self.config.seed, epoch)).permutation(self.task.train)
+        loss_of = LOSSES[self.config.loss]
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        with self._random(epoch):  # for dropout
+            for clips in np.array_split(order, self.steps_per_epoch):
+                batch = self.data.batch(clips)
+                loss = loss_of(self.model(batch), self.targets[batch.clips])
+                self.optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimiser.step(self.model.head.routed_steps(batch))
+                total += loss.detach()
+        return float(total) / self.steps_per_epoch
+
+    @contextmanager
+    def _random(self, epoch: int) -> Iterator[None]:
+        """Torch's random state as this epoch has it; the caller's is restored after."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.config.seed * 100_003 + epoch)
+            yield
+
+    def best_model(self) -> IntensityModel:
+        """The model of the best epoch, calibrated."""
+        model = IntensityModel(self.config.head, self.model.shape).to(self.device)
+        model.load_arrays(self.best)
+        if self.config.calibrate != "none":
+            clips = self.task.train if self.config.calibrate == "train" else self.task.val
+            raw = predict_raw(model, self.data, clips)
+            model.set_calibration(fit_calibration(raw, self.task.targets[clips]))
+        return model
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays and JSON to go on from: the model's, Adam's, the best model's, the curve."""
+        arrays = {f"model.{k}": v for k, v in self.model.arrays().items()}
+        arrays |= {f"adam.{k}": v for k, v in self.optimiser.state().items()}
+        arrays |= {f"best.{k}": v for k, v in self.best.items()}
+        return arrays, {"curve": [asdict(row) for row in self.curve]}
+
+    def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` returned."""
+        self.model.load_arrays(_under(arrays, "model."))
+        self.optimiser.load_state(_under(arrays, "adam."))
+        self.best = _under(arrays, "best.")
+        self.curve = [EpochRow(**row) for row in meta["curve"]]
+
+
+def _under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

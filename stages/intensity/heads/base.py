@@ -1,0 +1,61 @@
+"""What every head is: a module from a batch of clips to their intensities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from facer.stages.intensity.batches import Batch
+from facer.stages.intensity.recurrent import Cell
+from facer.storage.errors import FacerError
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Which head, and its size. The defaults are the paper's FaceRNET.
+
+    A head uses what it knows: ``cell``, ``dense`` and ``routed`` mean something to facernet
+    (``cell`` also to gru-last).
+    """
+
+    name: str = "facernet"
+    cell: Cell = "gru"
+    units: int = 128  # width of the layer over time
+    layers: int = 1  # of that layer
+    dense: int = 32  # width of the dense layer after Mask
+    routed: bool = True  # Mask layer and routing
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("units", "layers", "dense"):
+            if getattr(self, name) < 1:
+                raise FacerError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+        if self.cell not in ("gru", "lstm"):
+            raise FacerError(f"--cell: found {self.cell!r}, expected gru or lstm")
+        if not 0 <= self.dropout < 1:
+            raise FacerError(f"--dropout: found {self.dropout}, expected 0 <= dropout < 1")
+
+
+class HeadShape(NamedTuple):
+    """Sizes that come from the data."""
+
+    features: int  # F
+    intensities: int  # E
+    max_frames: int  # t
+
+
+class Head(nn.Module):
+    """Base of all heads."""
+
+    routed_weight: nn.Parameter | None = None
+    """(t, ...) weight of which a batch uses the blocks of its steps only."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Intensities (B, E) of the batch's clips, in the batch's order."""
+        raise NotImplementedError
+
+    def routed_steps(self, batch: Batch) -> int:
+        """How many steps of ``routed_weight`` the batch uses."""
+        return len(batch.sizes)

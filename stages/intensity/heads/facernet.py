@@ -1,0 +1,53 @@
+"""FaceRNET's head: GRU -> Mask with routing by true length -> dense -> intensities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from facer.stages.intensity.batches import Batch
+from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
+from facer.stages.intensity.recurrent import Recurrent
+from facer.stages.intensity.routed_dense import routed_dense
+
+
+class FaceRNet(Head):
+    """Kollias et al. 2023, section "RNN component".
+
+    Frame features -> recurrent layers of ``units`` -> outputs of all t steps side by side,
+    those at steps >= length zero -> dense layer of ``dense`` units -> one output per emotion.
+    Without ``routed`` there is no Mask: clips are continued by zero frames to t, the recurrent
+    layer runs over them and every dense weight is used and updated.
+
+    The paper does not say, and this implementation chooses: ReLU after the dense layer; a
+    linear output layer (the Pearson loss does not see scale); torch's initial weights, uniform
+    within 1 / sqrt(t * units) for the dense layer.
+    """
+
+    def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.recurrent = Recurrent(
+            config.cell, shape.features, config.units, config.layers, config.dropout
+        )
+        bound = 1 / math.sqrt(shape.max_frames * config.units)
+        weight = torch.empty(shape.max_frames, config.units, config.dense)
+        self.dense_weight = nn.Parameter(weight.uniform_(-bound, bound))
+        self.dense_bias = nn.Parameter(torch.empty(config.dense).uniform_(-bound, bound))
+        self.output = nn.Linear(config.dense, shape.intensities)
+        self.routed_weight = self.dense_weight
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See :class:`Head`."""
+        if not self.config.routed:
+            batch = batch.extended(self.shape.max_frames)
+        states = self.recurrent(batch.features, batch.sizes)
+        hidden = routed_dense(states, self.dense_weight, batch.sizes) + self.dense_bias
+        intensities: Tensor = self.output(hidden.relu())
+        return intensities
+
+    def routed_steps(self, batch: Batch) -> int:
+        """See :class:`Head`."""
+        return len(batch.sizes) if self.config.routed else self.shape.max_frames

@@ -1,0 +1,40 @@
+"""Mean, deviation, minimum and maximum over time, then a small network: order does not count."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facer.stages.intensity.batches import Batch
+from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
+
+_EPSILON = 1e-8
+
+
+class StatsMlp(Head):
+    """Pooled statistics (4 F) -> ``layers`` hidden layers of ``units`` -> intensities."""
+
+    def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
+        super().__init__()
+        modules: list[nn.Module] = []
+        width = 4 * shape.features
+        for _ in range(config.layers):
+            modules += [nn.Linear(width, config.units), nn.ReLU(), nn.Dropout(config.dropout)]
+            width = config.units
+        self.layers = nn.Sequential(*modules, nn.Linear(width, shape.intensities))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See :class:`Head`."""
+        intensities: Tensor = self.layers(pooled(*batch.padded()))
+        return intensities
+
+
+def pooled(x: Tensor, there: Tensor) -> Tensor:
+    """Statistics over a clip's true frames: (B, L, F), (B, L) -> (B, 4 F)."""
+    there = there[:, :, None]
+    count = there.sum(1)
+    mean = x.sum(1) / count
+    variance = torch.where(there, (x - mean[:, None]).square(), 0.0).sum(1) / count
+    low = torch.where(there, x, torch.inf).amin(1)
+    high = torch.where(there, x, -torch.inf).amax(1)
+    return torch.cat([mean, (variance + _EPSILON).sqrt(), low, high], 1)

@@ -1,0 +1,140 @@
+"""What predicted intensities are worth: one definition for fit, evaluate and ablate.
+
+Predictions and targets are (C, E); a NaN target is not scored. Correlations run over clips,
+down each emotion's column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.errors import FacerError
+
+F64 = npt.NDArray[np.float64]
+METRICS = ("pearson", "ccc", "mse")
+
+_CONSTANT = 1e-6  # spread relative to size under which float32 predictions count as constant
+
+
+class Sums(NamedTuple):
+    """Weighted sums over clips, (R, E) each: one row per weighting of the clips."""
+
+    n: F64
+    p: F64
+    t: F64
+    pp: F64
+    tt: F64
+    pt: F64
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of each emotion, (E,) each, and over how many clips."""
+
+    names: tuple[str, ...]
+    pearson: F64
+    ccc: F64
+    mse: F64  # nan for an emotion without labels
+    n: npt.NDArray[np.int64]  # clips scored
+    constant: tuple[str, ...]  # emotions with one and the same prediction: pearson and ccc are 0
+
+    def mean(self, metric: str) -> float:
+        """Mean of a metric over the emotions that have labels."""
+        values: F64 = getattr(self, metric)[self.n > 0]
+        return float(values.mean())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return ``{"mean": {metric: ...}, "per_emotion": {name: {metric: ..., "n": ...}}}``."""
+        per_emotion = {
+            name: {m: _json(getattr(self, m)[i]) for m in METRICS} | {"n": int(self.n[i])}
+            for i, name in enumerate(self.names)
+        }
+        return {"mean": {m: self.mean(m) for m in METRICS}, "per_emotion": per_emotion}
+
+
+def _json(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]) -> Scores:
+    """Score predictions (C, E) against targets (C, E).
+
+    Raises FacerError when shapes differ, a prediction is not finite or nothing is labelled.
+    """
+    p, t, labelled = _checked(predictions, targets, names)
+    sums = weighted_sums(np.ones((1, len(p))), p, t, labelled)
+    flat = [is_constant(p[labelled[:, i], i]) for i in range(len(names))]
+    return Scores(
+        names=tuple(names),
+        pearson=np.where(flat, 0.0, pearson(sums)[0]),
+        ccc=np.where(flat, 0.0, concordance(sums)[0]),
+        mse=squared_error(sums)[0],
+        n=labelled.sum(0),
+        constant=tuple(name for i, name in enumerate(names) if flat[i] and labelled[:, i].any()),
+    )
+
+
+def _checked(
+    predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]
+) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
+    if predictions.shape != targets.shape or targets.shape[1:] != (len(names),):
+        raise FacerError(
+            f"metrics: found predictions {predictions.shape} and targets {targets.shape}, "
+            f"expected both (clips, {len(names)})"
+        )
+    if not np.isfinite(predictions).all():
+        raise FacerError("metrics: found a prediction that is not finite, expected numbers")
+    labelled = np.isfinite(targets)
+    if not labelled.any():
+        raise FacerError("metrics: found no label to score against, expected at least one")
+    return predictions.astype(np.float64), targets.astype(np.float64), labelled
+
+
+def is_constant(p: F64) -> bool:
+    """Whether predictions (n,) are one value, but for rounding; an empty one is."""
+    return len(p) == 0 or float(np.ptp(p)) <= _CONSTANT * float(np.abs(p).max())
+
+
+def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:
+    """Sums under R weightings of C clips: weights (R, C); p, t, labelled (C, E)."""
+    count = labelled.sum(0).clip(1)
+    centre = np.where(labelled, t, 0).sum(0) / count  # no metric here sees a common shift
+    p, t = np.where(labelled, p - centre, 0), np.where(labelled, t - centre, 0)
+    terms = (labelled.astype(np.float64), p, t, p * p, t * t, p * t)
+    return Sums(*(weights @ term for term in terms))
+
+
+def _central(s: Sums) -> tuple[F64, F64, F64, F64]:
+    n = np.maximum(s.n, 1)
+    mean_p, mean_t = s.p / n, s.t / n
+    variance_p = np.maximum(s.pp / n - mean_p**2, 0)
+    variance_t = np.maximum(s.tt / n - mean_t**2, 0)
+    return variance_p, variance_t, s.pt / n - mean_p * mean_t, mean_p - mean_t
+
+
+def pearson(s: Sums) -> F64:
+    """Pearson's rho = cov(p, t) / sqrt(var p var t), (R, E) in [-1, 1]; 0 without variance."""
+    variance_p, variance_t, covariance, _ = _central(s)
+    spread = np.sqrt(variance_p * variance_t)
+    rho: F64 = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0)
+    return rho.clip(-1, 1)
+
+
+def concordance(s: Sums) -> F64:
+    """Lin's rho_c = 2 cov(p, t) / (var p + var t + (mean p - mean t)^2), (R, E); 0 if 0 / 0."""
+    variance_p, variance_t, covariance, shift = _central(s)
+    spread = variance_p + variance_t + shift**2
+    rho: F64 = np.divide(2 * covariance, spread, out=np.zeros_like(spread), where=spread > 0)
+    return rho
+
+
+def squared_error(s: Sums) -> F64:
+    """Mean of (p - t)^2, (R, E); nan where nothing is labelled."""
+    total = np.maximum(s.pp - 2 * s.pt + s.tt, 0)
+    error: F64 = np.divide(total, s.n, out=np.full_like(total, np.nan), where=s.n > 0)
+    return error

@@ -1,0 +1,75 @@
+"""The Mask layer and the dense layer after it, as one operation over packed clips.
+
+FaceRNET concatenates the GRU's outputs of all t steps, sets those at steps >= length to zero
+(Mask) and applies a dense layer: y = sum over steps s < length of h_s W_s + b. Clips of a batch
+that end together share their steps, so the sum runs over stretches of steps with the same
+number of clips: nothing is padded and nothing is multiplied by zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def routed_dense(states: Tensor, weight: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Masked dense layer without bias: packed states (N, H), weight (t, H, D) -> (B, D).
+
+    ``sizes`` (L,) with L <= t is the number of clips at each step, never growing. The gradient
+    of ``weight`` is exactly zero at steps >= L.
+    """
+    result: Tensor = _RoutedDense.apply(states, weight, list(sizes))  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Stretch(NamedTuple):
+    """Steps with the same number of clips."""
+
+    clips: int
+    rows: slice  # of the packed states
+    steps: slice
+
+    def by_clip(self, packed: Tensor) -> Tensor:
+        """View packed (N, H) as (clips, steps, H)."""
+        return packed[self.rows].view(-1, self.clips, packed.shape[1]).transpose(0, 1)
+
+
+def _stretches(sizes: list[int]) -> Iterator[_Stretch]:
+    row = first = 0
+    for step, clips in enumerate(sizes):
+        if step + 1 == len(sizes) or sizes[step + 1] != clips:
+            count = (step + 1 - first) * clips
+            yield _Stretch(clips, slice(row, row + count), slice(first, step + 1))
+            row, first = row + count, step + 1
+
+
+class _RoutedDense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
+        width = weight.shape[2]
+        out = states.new_zeros(sizes[0], width)
+        for stretch in _stretches(sizes):
+            inputs = stretch.by_clip(states).reshape(stretch.clips, -1)
+            out[: stretch.clips].addmm_(inputs, weight[stretch.steps].reshape(-1, width))
+        ctx.save_for_backward(states, weight)
+        ctx.sizes = sizes
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        states, weight = ctx.saved_tensors
+        (d_out,) = gradients
+        width = weight.shape[2]
+        d_states, d_weight = torch.empty_like(states), torch.empty_like(weight)
+        d_weight[len(ctx.sizes) :] = 0
+        for stretch in _stretches(ctx.sizes):
+            inputs = stretch.by_clip(states).reshape(stretch.clips, -1)
+            d = d_out[: stretch.clips]
+            torch.mm(inputs.t(), d, out=d_weight[stretch.steps].view(-1, width))
+            spread = d @ weight[stretch.steps].reshape(-1, width).t()
+            target = stretch.by_clip(d_states)
+            target.copy_(spread.view(target.shape))
+        return d_states, d_weight, None

@@ -1,0 +1,110 @@
+"""The optimiser of routed training: weights that no clip of the batch used do not move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from facer.storage.errors import FacerError
+
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+
+
+class RoutedAdam:
+    """Adam (Kingma & Ba 2015) in which a step touches only the routed part of one weight.
+
+    The routed weight is (t, H, D), a block for each time step. A batch whose longest clip has L
+    frames routes blocks 0 to L - 1. The other blocks keep their value bit for bit, although
+    Adam's momentum would move them, and so do their moments and their step count: every block
+    follows Adam exactly over the batches that routed it. All other parameters follow plain Adam.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], routed: Tensor | None, learning_rate: float
+    ) -> None:
+        if learning_rate <= 0:
+            raise FacerError(f"learning rate: found {learning_rate}, expected > 0")
+        others = [parameter for parameter in parameters if parameter is not routed]
+        self.learning_rate = learning_rate
+        self.routed = routed
+        self._plain = torch.optim.Adam(
+            others, lr=learning_rate, betas=_BETAS, eps=_EPSILON, fused=True
+        )
+        if routed is not None:
+            self._moments = (torch.zeros_like(routed), torch.zeros_like(routed))
+            self._counts = np.zeros(len(routed), np.float32)  # steps that each block has taken
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self._plain.zero_grad()
+        if self.routed is not None:
+            self.routed.grad = None
+
+    @torch.no_grad()
+    def step(self, steps: int) -> None:
+        """Update from the gradients; ``steps`` is L, the longest length in the batch."""
+        self._plain.step()
+        if self.routed is None or self.routed.grad is None:
+            return
+        runs = list(_equal_runs(self._counts[:steps]))
+        blocks = [
+            [tensor[run] for run in runs]
+            for tensor in (self.routed.detach(), self.routed.grad, *self._moments)
+        ]
+        counts = [
+            torch.tensor(float(self._counts[run.start]), device=self.routed.device) for run in runs
+        ]
+        adam(
+            *blocks,
+            [],
+            counts,
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=self.learning_rate,
+            weight_decay=0.0,
+            eps=_EPSILON,
+            maximize=False,
+        )
+        self._counts[:steps] += 1
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Everything needed to go on, by name."""
+        arrays = {
+            f"{index}.{name}": value.detach().cpu().numpy()
+            for index, moments in self._plain.state_dict()["state"].items()
+            for name, value in moments.items()
+        }
+        if self.routed is not None:
+            arrays |= {"routed.counts": self._counts.copy()}
+            for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
+                arrays[f"routed.{name}"] = moment.cpu().numpy()
+        return arrays
+
+    def load_state(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what :meth:`state` returned."""
+        state = self._plain.state_dict()
+        state["state"] = {}
+        for key, array in arrays.items():
+            owner, name = key.split(".")
+            if owner != "routed":
+                state["state"].setdefault(int(owner), {})[name] = torch.from_numpy(array.copy())
+        self._plain.load_state_dict(state)
+        if self.routed is not None:
+            self._counts = np.array(arrays["routed.counts"], np.float32)
+            for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
+                moment.copy_(torch.from_numpy(arrays[f"routed.{name}"]))
+
+
+def _equal_runs(counts: npt.NDArray[np.float32]) -> Iterable[slice]:
+    """Slices over which the count is the same: each takes one call with one bias correction."""
+    edges = np.flatnonzero(np.diff(counts)) + 1
+    starts = [0, *edges.tolist()]
+    return (slice(a, b) for a, b in zip(starts, [*starts[1:], len(counts)], strict=True))

@@ -1,0 +1,193 @@
+"""From cached features to what a head reads: columns chosen, gaps filled, overlong clips cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.errors import FacerError
+from facer.storage.loading import Ragged
+from facer.storage.schema import F32, FEATURE_GROUPS
+
+Missing = Literal["hold", "zero", "drop"]
+Overlong = Literal["subsample", "truncate", "error"]
+I64 = npt.NDArray[np.int64]
+
+EMBEDDING = "embedding"
+_BLOCK_ROWS = 1 << 16  # rows moved at a time, so that no second matrix is needed
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """How a clip's features become a sequence."""
+
+    features: tuple[str, ...] = ("all",)  # groups (va, expr, au), all, embedding, column names
+    missing: Missing = "hold"  # invalid frames: last valid value, zeros, or left out
+    overlong: Overlong = "subsample"  # clips of more than max_frames
+    max_frames: int = 480  # t
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise FacerError("--features: found none, expected at least one, such as va,expr,au")
+        for option, value, known in (
+            ("missing", self.missing, get_args(Missing)),
+            ("overlong", self.overlong, get_args(Overlong)),
+        ):
+            if value not in known:
+                raise FacerError(f"--{option}: found {value!r}, expected {' or '.join(known)}")
+        if self.max_frames < 1:
+            raise FacerError(f"--max-frames: found {self.max_frames}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Columns of ``features`` by name, and whether the embedding follows them."""
+
+    columns: tuple[str, ...]
+    embedding: bool
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The sequences of C clips as one matrix; every clip has between 1 and t rows, all finite."""
+
+    features: F32  # (N, F)
+    offsets: I64  # (C + 1,)
+    clip_ids: tuple[str, ...]  # (C,)
+    missing_frames: int = 0  # frames without a face, or with a value that is not finite
+    overlong: tuple[str, ...] = ()  # clips that were longer than t
+    empty: tuple[str, ...] = field(default=())  # clips without any measured frame: zeros
+
+    @property
+    def lengths(self) -> I64:
+        """True number of rows of each clip, (C,)."""
+        return np.diff(self.offsets)
+
+
+def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> FeatureChoice:
+    """Resolve groups and column names against a store's columns, each column once.
+
+    ``all`` is every column in the store's order; a group must be there whole. Raises FacerError
+    for a name that the store lacks.
+    """
+    columns: dict[str, None] = {}
+    for name in wanted:
+        if name == EMBEDDING:
+            continue
+        members = feature_names if name == "all" else FEATURE_GROUPS.get(name, (name,))
+        absent = [member for member in members if member not in feature_names]
+        if absent:
+            raise FacerError(
+                f"--features {name}: the store has no column {absent[0]!r}; expected all, "
+                f"{', '.join(FEATURE_GROUPS)}, {EMBEDDING} or some of {', '.join(feature_names)}"
+            )
+        columns.update(dict.fromkeys(members))
+    return FeatureChoice(tuple(columns), EMBEDDING in wanted)
+
+
+def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
+    """Fill or drop invalid frames, then shorten clips of more than ``max_frames``.
+
+    ``ragged.features`` is used up: it is changed in place, so that memory is the matrix and
+    little more. A frame whose chosen features are not all finite counts as invalid. Raises
+    FacerError for a clip without frames, and for an overlong one where those are errors.
+    """
+    lengths = np.diff(ragged.offsets)
+    if (lengths == 0).any():
+        clip_id = ragged.clip_ids[int(lengths.argmin())]
+        raise FacerError(f"clip {clip_id!r}: found no frames, expected at least one")
+    valid = _measured(ragged)
+    counted = np.add.reduceat(valid, ragged.offsets[:-1], dtype=np.int64)
+    empty = tuple(ragged.clip_ids[i] for i in np.flatnonzero(counted == 0))
+    features, offsets = ragged.features, ragged.offsets
+    if config.missing == "hold":
+        _hold(features, valid, offsets)
+    elif config.missing == "zero":
+        features[~valid] = 0
+    else:
+        features, offsets = _drop(features, valid, offsets, counted)
+    features, offsets, overlong = _shorten(features, offsets, ragged.clip_ids, config)
+    return Sequences(features, offsets, ragged.clip_ids, int((~valid).sum()), overlong, empty)
+
+
+def _measured(ragged: Ragged) -> npt.NDArray[np.bool_]:
+    valid = ragged.valid.copy()
+    for start in range(0, len(valid), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        valid[rows] &= np.isfinite(ragged.features[rows]).all(1)
+    return valid
+
+
+def _hold(features: F32, valid: npt.NDArray[np.bool_], offsets: I64) -> None:
+    """Give invalid frames the last valid row of their clip, leading ones the first valid row."""
+    gaps = np.flatnonzero(~valid)
+    if not len(gaps):
+        return
+    measured = np.flatnonzero(valid)
+    clip = np.searchsorted(offsets, gaps, side="right") - 1
+    place = np.searchsorted(measured, gaps)  # measured[place - 1] < gap < measured[place]
+    padded = np.concatenate([[-1], measured, [len(valid)]])
+    last, following = padded[place], padded[place + 1]
+    source = np.where(last >= offsets[clip], last, following)
+    none = source >= offsets[clip + 1]
+    source[none] = gaps[none]
+    for start in range(0, len(gaps), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        features[gaps[rows]] = features[source[rows]]
+    features[gaps[none]] = 0
+
+
+def _drop(
+    features: F32, valid: npt.NDArray[np.bool_], offsets: I64, counted: I64
+) -> tuple[F32, I64]:
+    """Leave invalid frames out; a clip without valid frames keeps one row of zeros."""
+    keep = valid.copy()
+    alone = offsets[:-1][counted == 0]
+    keep[alone] = True
+    features[alone] = 0
+    return _compact(features, np.flatnonzero(keep)), _offsets(np.maximum(counted, 1))
+
+
+def _shorten(
+    features: F32, offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
+) -> tuple[F32, I64, tuple[str, ...]]:
+    t = config.max_frames
+    lengths = np.diff(offsets)
+    over = np.flatnonzero(lengths > t)
+    ids = tuple(clip_ids[i] for i in over)
+    if not ids:
+        return features, offsets, ids
+    if config.overlong == "error":
+        raise FacerError(
+            f"clip {ids[0]!r}: found {lengths[over[0]]} frames, expected at most {t} "
+            f"({len(ids)} clips are longer); use --overlong subsample or a larger --max-frames"
+        )
+    keep = np.ones(len(features), np.bool_)
+    for i in over:
+        keep[offsets[i] : offsets[i + 1]] = False
+        if config.overlong == "truncate":
+            keep[offsets[i] : offsets[i] + t] = True
+        else:
+            keep[offsets[i] + evenly(int(lengths[i]), t)] = True
+    return _compact(features, np.flatnonzero(keep)), _offsets(np.minimum(lengths, t)), ids
+
+
+def evenly(length: int, count: int) -> I64:
+    """``count`` of ``length`` >= ``count`` indices, evenly spaced, the middle of each share."""
+    return ((np.arange(count) + 0.5) * length / count).astype(np.int64)
+
+
+def _compact(features: F32, rows: I64) -> F32:
+    """Move rows (ascending) to the front, in place, and return a view of them."""
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS]
+        features[start : start + len(block)] = features[block]
+    return features[: len(rows)]
+
+
+def _offsets(lengths: I64) -> I64:
+    return np.concatenate([[0], np.cumsum(lengths)])

@@ -1,0 +1,76 @@
+"""The demo's folder of clips and its label file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+
+from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
+from facer.stages.synthesis.render import render
+from facer.storage.errors import FacerError
+
+LIMITS = (
+    "These clips are warped photographs of five people, made to show that the pipeline runs "
+    "and that a signal can be learnt. Held-out clips are other clips of the same people, and "
+    "their labels are the strengths of the warps: the scores say nothing about real faces."
+)
+"""What every report on these clips has to say."""
+
+
+def write_clips(
+    config: SynthesisConfig,
+    folder: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write ``folder/clips/<clip id>.mp4`` and ``folder/labels.csv``; return the label file.
+
+    The label file has the columns ``clip_id``, ``split`` and one for each emotion
+    (:meth:`ClipPlan.intensities`). ``progress`` is called with clips done and clips in all.
+    Raises ``FacerError`` when the folder cannot be written or OpenCV has no mpeg4 encoder.
+    """
+    folder = Path(folder)
+    clips = folder / "clips"
+    try:
+        clips.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FacerError(
+            f"{clips}: cannot be made ({error.strerror}); choose a folder that can be written"
+        ) from error
+    plans = plan_clips(config)
+    for done, plan in enumerate(plans, start=1):
+        write_clip(plan, clips / f"{plan.clip_id}.mp4")
+        if progress is not None:
+            progress(done, len(plans))
+    return _write_labels(plans, folder / "labels.csv")
+
+
+def write_clip(plan: ClipPlan, path: Path) -> None:
+    """Render a clip into an mpeg4 file of ``plan.fps``; it appears whole or not at all."""
+    aside = path.with_name(f".part-{path.name}")
+    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    video = cv2.VideoWriter(str(aside), codec, plan.fps, (plan.width_px, plan.height_px))
+    if not video.isOpened():
+        raise FacerError(
+            f"{path}: OpenCV could not open it for mpeg4 video; check that the folder can be "
+            "written and that opencv-python came from its wheel, with ffmpeg inside"
+        )
+    try:
+        for frame in render(plan):
+            video.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    finally:
+        video.release()
+    aside.replace(path)
+
+
+def _write_labels(plans: tuple[ClipPlan, ...], path: Path) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("clip_id", "split", *EMOTIONS))
+        for plan in plans:
+            intensities = plan.intensities()
+            values = (f"{intensities[emotion]:.4f}" for emotion in EMOTIONS)
+            table.writerow((plan.clip_id, plan.split, *values))
+    return path

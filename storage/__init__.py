@@ -1,0 +1,46 @@
+"""The contract between the stages: schema, feature store, label files, checkpoints.
+
+``facer.storage.tables`` (import and export) is not loaded here: it brings h5py.
+"""
+
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.labels import IntensityLabels, Match, match_clips, read_labels
+from facer.storage.loading import Ragged
+from facer.storage.predictions import Predictions, read_predictions, write_predictions
+from facer.storage.schema import (
+    ACTION_UNITS,
+    AU_NAMES,
+    EXPRESSIONS,
+    FEATURE_GROUPS,
+    FEATURE_NAMES,
+    STORE_VERSION,
+    ClipFeatures,
+    Provenance,
+    Record,
+)
+from facer.storage.store import FeatureStore
+
+__all__ = [
+    "ACTION_UNITS",
+    "AU_NAMES",
+    "EXPRESSIONS",
+    "FEATURE_GROUPS",
+    "FEATURE_NAMES",
+    "STORE_VERSION",
+    "ClipFeatures",
+    "FacerError",
+    "FeatureStore",
+    "IntensityLabels",
+    "Match",
+    "Predictions",
+    "Provenance",
+    "Ragged",
+    "Record",
+    "load_checkpoint",
+    "match_clips",
+    "read_labels",
+    "read_predictions",
+    "save_checkpoint",
+    "write_predictions",
+]

@@ -1,0 +1,53 @@
+"""Weights and training states: safetensors with a JSON header; never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from facer.storage.errors import FacerError
+from facer.storage.objects import LocalObjects
+
+_META = "facer"
+
+
+def save_checkpoint(
+    path: str | Path, tensors: Mapping[str, np.ndarray[Any, Any]], meta: Mapping[str, Any]
+) -> None:
+    """Write arrays and a JSON header; the file appears whole or not at all.
+
+    An existing file is replaced. Raises FacerError when the file cannot be written.
+    """
+    path = Path(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    header = {_META: json.dumps(dict(meta))}
+    LocalObjects(path.parent).put(path.name, save(arrays, metadata=header))
+
+
+def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Return the arrays and header of a file of :func:`save_checkpoint`.
+
+    Raises FacerError when there is no such file, or it is another kind of file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FacerError(f"{path}: found no such file, expected a checkpoint (.safetensors)")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = (file.metadata() or {}).get(_META)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise FacerError(f"{path}: cannot be read as a safetensors file: {error}") from error
+    try:
+        meta = json.loads(header or "")
+    except ValueError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise FacerError(f"{path}: found no facer header, expected a file that facer wrote")
+    return tensors, meta

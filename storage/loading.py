@@ -1,0 +1,83 @@
+"""Many clips into one matrix: each part is read once, straight into place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.arrays import Rows, StoredArray
+from facer.storage.errors import FacerError
+from facer.storage.objects import Objects
+from facer.storage.parts import PARTS
+from facer.storage.schema import F32, Record
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """The frames of C clips, one after another: N rows in all.
+
+    Clip ``i`` has rows ``offsets[i]`` to ``offsets[i + 1]``, in order of time. Rows of frames
+    without a face are NaN and not ``valid``.
+    """
+
+    features: F32  # (N, F)
+    valid: npt.NDArray[np.bool_]  # (N,)
+    offsets: npt.NDArray[np.int64]  # (C + 1,)
+    clip_ids: tuple[str, ...]  # (C,)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Number of frames of each clip, (C,)."""
+        return np.diff(self.offsets)
+
+
+def part_array(objects: Objects, part: str, name: str) -> StoredArray:
+    """Return one array of a part; FacerError when the part lacks it."""
+    array = StoredArray.open(objects, f"{PARTS}/{part}/{name}")
+    if array is None:
+        raise FacerError(
+            f"{objects.location}/{PARTS}/{part}: found no array {name!r}, expected one; "
+            f"delete this folder and run the same extraction again"
+        )
+    return array
+
+
+def gather(
+    objects: Objects,
+    name: str,
+    records: Sequence[Record],
+    width: int,
+    columns: Sequence[int] | None = None,
+) -> Ragged:
+    """Read array ``name`` (stored as (N, ``width``)), or ``columns`` of it, of several clips.
+
+    The result follows ``records``. Its memory and a few chunks are all that is used.
+    """
+    offsets = np.zeros(len(records) + 1, np.int64)
+    np.cumsum([record.n_frames for record in records], out=offsets[1:])
+    values = np.empty((offsets[-1], width if columns is None else len(columns)), np.float32)
+    valid = np.empty(len(values), np.bool_)
+    rows: dict[str, list[Rows]] = defaultdict(list)
+    for record, target in zip(records, offsets.tolist(), strict=False):
+        if record.n_frames:
+            rows[record.part].append(Rows(record.start, record.stop, target))
+
+    def read_part(part: str) -> None:
+        stored = part_array(objects, part, name)
+        if stored.shape[1:] != (width,):
+            raise FacerError(
+                f"{objects.location}/{PARTS}/{part}/{name}: found shape {stored.shape}, "
+                f"expected {width} columns"
+            )
+        stored.scatter(rows[part], values, columns)
+        part_array(objects, part, "valid").scatter(rows[part], valid)
+
+    with ThreadPoolExecutor(objects.parallel) as pool:
+        for _ in pool.map(read_part, sorted(rows)):
+            pass
+    return Ragged(values, valid, offsets, tuple(record.clip_id for record in records))

@@ -1,0 +1,113 @@
+"""Prediction files: one row of predicted intensities a clip, as a challenge wants it or plain."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facer.storage.challenges import CHALLENGES, bare_id, positions
+from facer.storage.csvtable import read_table
+from facer.storage.errors import FacerError
+from facer.storage.label_formats import KINDS, LabelKind
+from facer.storage.objects import LocalObjects
+from facer.storage.schema import F32
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted intensities of C clips, E emotions each."""
+
+    clip_ids: tuple[str, ...]  # (C,)
+    names: tuple[str, ...]  # (E,)
+    values: F32  # (C, E)
+
+
+def write_predictions(
+    path: str | os.PathLike[str],
+    format: LabelKind,
+    clip_ids: Sequence[str],
+    names: Sequence[str],
+    values: F32,
+    brackets: bool = True,
+) -> None:
+    """Write predictions (C, E) of C clips as csv; an existing file is replaced.
+
+    A challenge's format names the clip by the last component of its id and puts the targets in
+    the official order; ``brackets`` says whether MuSe's and ERI's ids are written ``[10000]``.
+    Numbers are written so that they read back as the same float32. Raises FacerError when the
+    names are not the format's, a value is not finite or two clips would get one id.
+    """
+    path = Path(path)
+    if format not in KINDS:
+        raise FacerError(f"prediction format: found {format!r}, expected one of {', '.join(KINDS)}")
+    if values.shape != (len(clip_ids), len(names)):
+        raise FacerError(
+            f"{path}: found predictions of shape {values.shape}, "
+            f"expected {(len(clip_ids), len(names))}: clips by names"
+        )
+    header, ids, order = _layout(path, format, clip_ids, names, brackets)
+    _check(path, ids, values)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for clip_id, row in zip(ids, values.astype(np.float32)[:, order], strict=True):
+        writer.writerow([clip_id, *map(str, row)])
+    LocalObjects(path.parent).put(path.name, text.getvalue().encode())
+
+
+def read_predictions(path: str | os.PathLike[str]) -> Predictions:
+    """Read a file of :func:`write_predictions` or alike: the first column is the id.
+
+    Raises FacerError with file and line when a cell is no number or an id is there twice.
+    """
+    table = read_table(Path(path))
+    ids = table.column(0)
+    first: dict[str, int] = {}
+    for row, clip_id in enumerate(ids):
+        if first.setdefault(clip_id, row) != row:
+            raise FacerError(
+                f"{table.at(row)}: found id {clip_id!r} again, expected it once "
+                f"(first in {table.at(first[clip_id])})"
+            )
+    columns = range(1, len(table.header))
+    values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
+    array = np.array(values, np.float32).reshape(len(ids), len(columns))
+    return Predictions(tuple(ids), table.header[1:], array)
+
+
+def _layout(
+    path: Path, format: LabelKind, clip_ids: Sequence[str], names: Sequence[str], brackets: bool
+) -> tuple[list[str], list[str], list[int]]:
+    """Return the header, the ids as written and which column of the values goes where."""
+    if format == "plain":
+        return ["clip_id", *names], list(clip_ids), list(range(len(names)))
+    challenge = CHALLENGES[format]
+    where = positions(names, challenge.names)
+    if len(where) != len(challenge.names) or len(names) != len(challenge.names):
+        raise FacerError(
+            f"{path}: found intensities {', '.join(names)}, expected {', '.join(challenge.names)} "
+            f"({challenge.title}); use the plain format for others"
+        )
+    ids = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    if challenge.bracketed and brackets:
+        ids = [f"[{clip_id}]" for clip_id in ids]
+    return [challenge.id_column, *challenge.names], ids, [where[name] for name in challenge.names]
+
+
+def _check(path: Path, ids: Sequence[str], values: F32) -> None:
+    seen: set[str] = set()
+    for clip_id, row in zip(ids, values, strict=True):
+        if clip_id in seen:
+            raise FacerError(f"{path}: found two clips that would be {clip_id!r}, expected one")
+        seen.add(clip_id)
+        if not np.isfinite(row).all():
+            raise FacerError(
+                f"{path}: clip {clip_id!r}: found a prediction that is not finite, "
+                f"expected numbers; fill missing clips before writing"
+            )

@@ -1,0 +1,94 @@
+"""Names, orders and record types: the one definition that every other module uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+STORE_VERSION = 1
+"""Version of the store format written by this facer (docs/store-format.md)."""
+
+EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 15, 17, 20, 23, 24, 25, 26)
+AU_NAMES = tuple(f"au{unit:02d}" for unit in ACTION_UNITS)
+VALENCE_AROUSAL = ("valence", "arousal")
+FEATURE_NAMES = (*VALENCE_AROUSAL, *EXPRESSIONS, *AU_NAMES)
+FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"va": VALENCE_AROUSAL, "expr": EXPRESSIONS, "au": AU_NAMES}
+)
+
+Status = Literal["ok", "no_face", "failed"]
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """What one clip's frames gave; one row per decoded frame, T rows.
+
+    A frame without a face has NaN features, score, box and points, and ``valid`` False.
+    """
+
+    features: F32  # (T, F)
+    timestamp_s: npt.NDArray[np.float64]  # (T,) presentation time
+    valid: npt.NDArray[np.bool_]  # (T,) a face was measured
+    det_score: F32  # (T,)
+    bbox_px: F32  # (T, 4) x1 y1 x2 y2 in the upright frame
+    keypoints_px: F32  # (T, 5, 2)
+    n_faces: npt.NDArray[np.int16]  # (T,) faces found in the frame
+    embedding: npt.NDArray[np.float16] | None = None  # (T, D)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of decoded frames, T."""
+        return len(self.timestamp_s)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One clip's entry in a store; written after its arrays, so a record means done."""
+
+    clip_id: str
+    status: Status
+    n_frames: int
+    reason: str = ""  # why it failed, or what was odd about an ok clip
+    fps: float = float("nan")  # mean frame rate in Hz; nan when unknown
+    width_px: int = 0
+    height_px: int = 0
+    source: str = ""  # path relative to VIDEO_DIR, with its extension
+    source_size: int = 0  # bytes
+    source_mtime_ns: int = 0
+    source_sha256: str = ""
+    seconds: float = 0.0  # spent on the clip
+    n_valid: int = 0  # frames with a measured face
+    part: str = ""  # where the rows lie: part id and first row; set by the store
+    start: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Row after the clip's last one in its part."""
+        return self.start + self.n_frames
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a store's features; two stores mix only when these agree.
+
+    ``facer_version`` is recorded but not compared.
+    """
+
+    detector: str
+    detector_sha256: str
+    rec: str
+    rec_sha256: str
+    alignment: str = "arcface-112"
+    face_policy: str = "track"
+    frame_policy: str = "every frame"
+    # detector input, threshold ...
+    settings: Mapping[str, str | int | float] = field(default_factory=dict)
+    facer_version: str = ""

@@ -1,0 +1,268 @@
+"""The feature store: stage one writes parts, stage two reads clips.
+
+Format: docs/store-format.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from facer.storage.arrays import StoredArray, encode_arrays
+from facer.storage.errors import FacerError
+from facer.storage.loading import Ragged, gather, part_array
+from facer.storage.objects import Objects, open_objects
+from facer.storage.parts import (
+    ARRAYS,
+    EMBEDDING,
+    PARTS,
+    Entry,
+    check_entries,
+    concatenate,
+    group_json,
+    new_part_id,
+    parse_records,
+    records_json,
+)
+from facer.storage.root import Root, check_names, differences, parse_root, root_json
+from facer.storage.schema import (
+    FEATURE_NAMES,
+    STORE_VERSION,
+    ClipFeatures,
+    Provenance,
+    Record,
+)
+
+_ROOT = "zarr.json"
+
+StorePath = str | os.PathLike[str]
+
+
+class FeatureStore:
+    """Per-frame features of many clips, in parts that are written once and never changed.
+
+    Open one with :meth:`open`, :meth:`create` or :meth:`open_or_create`. The list of clips is
+    read at first use and again by :meth:`refresh`; a clip that is in several parts counts as
+    it is in the latest one.
+    """
+
+    def __init__(self, objects: Objects, root: Root) -> None:
+        self._objects = objects
+        self.root = root
+        self._parts: dict[str, tuple[Record, ...]] | None = None
+        self._latest: dict[str, Record] | None = None
+
+    @classmethod
+    def open(cls, path: StorePath) -> FeatureStore:
+        """Open the store at a local path or fsspec URL.
+
+        Raises FacerError when there is none, or when a newer facer wrote it.
+        """
+        objects = open_objects(path)
+        data = objects.get(_ROOT)
+        if data is None:
+            found = "something else" if objects.exists() else "nothing"
+            raise FacerError(
+                f"{objects.location}: found {found} there, expected a feature store; "
+                f"give the path that facer extract wrote"
+            )
+        return cls(objects, parse_root(data, objects.location))
+
+    @classmethod
+    def create(
+        cls,
+        path: StorePath,
+        provenance: Provenance,
+        *,
+        feature_names: Sequence[str] = FEATURE_NAMES,
+        weak_features: Sequence[str] = (),
+    ) -> FeatureStore:
+        """Make an empty store of ``feature_names`` (the columns of ``features``, in order).
+
+        Raises FacerError when anything but an empty folder is there already.
+        """
+        root = Root(STORE_VERSION, tuple(feature_names), tuple(weak_features), provenance)
+        check_names(root)
+        objects = open_objects(path)
+        if any(not name.startswith(".") for name in objects.children("")):
+            raise FacerError(
+                f"{objects.location}: found files there, expected a new path for a feature store; "
+                f"give another path or remove it"
+            )
+        objects.put(_ROOT, root_json(root))
+        return cls(objects, root)
+
+    @classmethod
+    def open_or_create(
+        cls,
+        path: StorePath,
+        provenance: Provenance,
+        *,
+        feature_names: Sequence[str] = FEATURE_NAMES,
+        weak_features: Sequence[str] = (),
+    ) -> FeatureStore:
+        """Open the store to add to it, or make it when there is none.
+
+        Raises FacerError when the store's features were made otherwise: the message names each
+        field that differs, with both values. ``facer_version`` may differ.
+        """
+        objects = open_objects(path)
+        if objects.get(_ROOT) is None:
+            try:
+                cls.create(
+                    path, provenance, feature_names=feature_names, weak_features=weak_features
+                )
+            except FacerError:
+                if objects.get(_ROOT) is None:  # else another process was first
+                    raise
+        store = cls.open(path)
+        wanted = Root(store.version, tuple(feature_names), tuple(weak_features), provenance)
+        found = differences(store.root, wanted)
+        if found:
+            raise FacerError(
+                f"{store.path}: the store and this run differ in {'; '.join(found)}; "
+                f"use the same settings or another store"
+            )
+        return store
+
+    @property
+    def path(self) -> str:
+        """Path or URL of the store."""
+        return self._objects.location
+
+    @property
+    def version(self) -> int:
+        """Version of the store's format."""
+        return self.root.version
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made the features."""
+        return self.root.provenance
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the feature columns, in order, (F,)."""
+        return self.root.feature_names
+
+    @property
+    def weak_features(self) -> tuple[str, ...]:
+        """Names of the features that were learnt from weak labels."""
+        return self.root.weak_features
+
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """Every clip that has a record, sorted."""
+        return tuple(self._index())
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The latest record of every clip, sorted by clip_id."""
+        return tuple(self._index().values())
+
+    def record(self, clip_id: str) -> Record:
+        """Return a clip's record; FacerError when the store has none."""
+        try:
+            return self._index()[clip_id]
+        except KeyError:
+            raise FacerError(
+                f"{self.path}: found no clip {clip_id!r} among its {len(self._index())}"
+            ) from None
+
+    def refresh(self) -> None:
+        """Look for parts that were written or removed since the list was read."""
+        known = self._parts or {}
+        names = [name for name in self._objects.children(PARTS) if name != _ROOT]
+        new = [name for name in names if name not in known]
+        found = self._objects.get_many([f"{PARTS}/{name}/{_ROOT}" for name in new])
+        parts = {name: known[name] for name in names if name in known}
+        for name, data in zip(new, found, strict=True):
+            records = None if data is None else parse_records(data, name, self.path)
+            if records is not None:
+                parts[name] = records
+        self._parts, self._latest = parts, None
+
+    def _index(self) -> dict[str, Record]:
+        if self._parts is None:
+            self.refresh()
+        if self._latest is None:
+            parts = self._parts or {}
+            latest = {r.clip_id: r for name in sorted(parts) for r in parts[name]}
+            self._latest = dict(sorted(latest.items()))
+        return self._latest
+
+    def read(self, clip_id: str) -> ClipFeatures:
+        """Return all that is stored of one clip; FacerError when it failed or is unknown."""
+        record = self.record(clip_id)
+        if record.status == "failed":
+            raise FacerError(f"{self.path}: clip {clip_id!r} failed: {record.reason}")
+        arrays: dict[str, Any] = {
+            name: part_array(self._objects, record.part, name).read(record.start, record.stop)
+            for name in ARRAYS
+        }
+        embedding = StoredArray.open(self._objects, f"{PARTS}/{record.part}/{EMBEDDING}")
+        if embedding is not None:
+            arrays[EMBEDDING] = embedding.read(record.start, record.stop)
+        return ClipFeatures(**arrays)
+
+    def load(self, clip_ids: Sequence[str], columns: Sequence[str] | None = None) -> Ragged:
+        """Read the features of many clips into one matrix, in the order of ``clip_ids``.
+
+        ``columns`` chooses features by name (default: all). Each part is read once; memory is
+        the matrix and a few chunks. A failed clip has no rows.
+        """
+        picks = None if columns is None else self._column_indices(columns)
+        records = [self.record(clip_id) for clip_id in clip_ids]
+        return gather(self._objects, "features", records, len(self.feature_names), picks)
+
+    def load_embedding(self, clip_ids: Sequence[str]) -> Ragged:
+        """Read the embeddings of many clips like :meth:`load`, as float32 (N, D).
+
+        Raises FacerError when a clip with frames has none.
+        """
+        records = [self.record(clip_id) for clip_id in clip_ids]
+        part = next((record.part for record in records if record.n_frames), None)
+        width = 0 if part is None else part_array(self._objects, part, EMBEDDING).shape[1]
+        return gather(self._objects, EMBEDDING, records, width)
+
+    def _column_indices(self, columns: Sequence[str]) -> list[int]:
+        unknown = [name for name in columns if name not in self.feature_names]
+        if unknown:
+            raise FacerError(
+                f"{self.path}: found no feature {unknown[0]!r}; "
+                f"it has {', '.join(self.feature_names)}"
+            )
+        return [self.feature_names.index(name) for name in columns]
+
+    def write_part(self, entries: Sequence[Entry]) -> str:
+        """Write clips as one new part and return its id; all of them are there, or none.
+
+        Each entry is a clip's record and features; features are None for a failed clip, and
+        only for it. The record's ``part`` and ``start`` are set here. Raises FacerError when an
+        entry does not fit (nothing is written then) or the place refuses (nothing is left).
+        """
+        check_entries(entries, len(self.feature_names), self.path)
+        objects = encode_arrays(concatenate(entries, len(self.feature_names)))
+        commit = records_json(entries)
+        if self._objects.get(_ROOT) is None:
+            raise FacerError(f"{self.path}: the store is gone; run the same command again")
+        if self._objects.get(f"{PARTS}/{_ROOT}") is None:
+            self._objects.put(f"{PARTS}/{_ROOT}", group_json({}))
+        part = new_part_id()
+        prefix = f"{PARTS}/{part}"
+        try:
+            for key, data in objects.items():
+                self._objects.put(f"{prefix}/{key}", data)
+        except BaseException:
+            self._objects.delete(prefix)
+            raise
+        try:
+            self._objects.put(f"{prefix}/{_ROOT}", commit)
+        except FacerError:  # an interrupt leaves the part whole or invisible
+            self._objects.delete(prefix)
+            raise
+        if self._parts is not None:
+            self._parts[part] = parse_records(commit, part, self.path) or ()
+            self._latest = None
+        return part

@@ -1,0 +1,83 @@
+"""Fixtures are factories: small videos and stores made in the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import cv2
+
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> MakeVideo:
+    """``make_video(name, frames, fps, codec)``: write RGB frames, or n moving patterns."""
+
+    def make(
+        name: str = "clip.mp4",
+        frames: int | list[np.ndarray] = 12,
+        fps: float = 25.0,
+        codec: str = "mp4v",
+        size: tuple[int, int] = (96, 64),
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images = [pattern(i, size) for i in range(frames)] if isinstance(frames, int) else frames
+        height, width = images[0].shape[:2] if images else size[::-1]
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (width, height))
+        assert writer.isOpened()
+        for image in images:
+            writer.write(np.ascontiguousarray(image[..., ::-1]))
+        writer.release()
+        return path
+
+    return make
+
+
+def pattern(index: int, size: tuple[int, int] = (96, 64)) -> np.ndarray:
+    """A grey ramp with a bright bar whose place tells the frame's number."""
+    width, height = size
+    image = np.tile(np.linspace(20, 120, width, dtype=np.uint8), (height, 1))
+    image = np.repeat(image[..., None], 3, 2).copy()
+    image[:, (4 * index) % width : (4 * index) % width + 4] = 250
+    return image
+
+
+@pytest.fixture
+def face_frames() -> Callable[..., list[np.ndarray]]:
+    """``face_frames(n)``: RGB 320x240 frames of a photograph under a slowly moving camera."""
+
+    def make(n: int = 8, scale: float = 0.75, empty: tuple[int, ...] = ()) -> list[np.ndarray]:
+        from skimage import data
+
+        photo = data.astronaut()
+        frames = []
+        for index in range(n):
+            matrix = np.array([[scale, 0, -60.0 + index], [0, scale, -10.0 + index / 2]])
+            frame = cv2.warpAffine(photo, matrix, (320, 240))
+            frames.append(np.full_like(frame, 90) if index in empty else frame)
+        return frames
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips beside the checkout; the test is skipped where it is absent."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no shared data beside this checkout")
+    return folder

@@ -1,0 +1,184 @@
+"""Stage one over a folder: what is written, what is skipped, what is survived."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from facer.pipeline import extract as module
+from facer.pipeline.extract import ExtractRunConfig, extract_folder
+from facer.stages.features.extract import ExtractConfig, Extractor
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+
+@pytest.fixture
+def videos(make_video, face_frames, tmp_path):
+    """Three good clips, one without a face, one that is text."""
+    make_video("videos/a/one.mp4", face_frames(12))
+    make_video("videos/b/one.mp4", face_frames(9, 0.9, empty=(3, 4)))
+    make_video("videos/two faces [1].avi", face_frames(5), codec="MJPG")
+    make_video("videos/no face.mp4", 7)
+    (tmp_path / "videos" / "text.mp4").write_text("not a video")
+    return tmp_path / "videos"
+
+
+def run(videos, store, **options):
+    return extract_folder(ExtractRunConfig(videos, str(store), workers=1, **options))
+
+
+def test_every_video_gets_a_record(videos, tmp_path):
+    summary = run(videos, tmp_path / "s.zarr")
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == ("a/one", "b/one", "no face", "text", "two faces [1]")
+    status = {r.clip_id: r.status for r in store.records}
+    assert status == {"a/one": "ok", "b/one": "ok", "two faces [1]": "ok", "no face": "no_face", "text": "failed"}  # fmt: skip  # noqa: E501
+    assert [r.clip_id for r in summary.failed] == ["text"]
+    assert "not a video" in store.record("text").reason
+    record = store.record("a/one")
+    assert (record.n_frames, record.n_valid, record.width_px, record.height_px) == (12, 12, 320, 240)  # fmt: skip
+    assert record.fps == pytest.approx(25, rel=1e-3)
+    assert record.source == "a/one.mp4"
+    assert len(record.source_sha256) == 64
+
+
+def test_frames_without_a_face_are_rows_of_nan(videos, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    clip = FeatureStore.open(tmp_path / "s.zarr").read("b/one")
+    assert np.flatnonzero(~clip.valid).tolist() == [3, 4]
+    assert np.isnan(clip.features[3:5]).all()
+    assert np.isfinite(clip.features[clip.valid]).all()
+    assert clip.n_faces[3:5].tolist() == [0, 0]
+    inside = clip.keypoints_px[clip.valid]
+    assert ((inside >= 0) & (inside <= [320, 240])).all()
+
+
+def test_the_same_command_again_does_nothing(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "s.zarr")
+    monkeypatch.setattr(module, "extract_part", pytest.fail)
+    again = run(videos, tmp_path / "s.zarr")
+    assert again.n_done_before == again.n_clips == 5
+    assert again.new_frames == 0
+
+
+def test_only_what_is_missing_is_done(videos, make_video, face_frames, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    make_video("videos/new.mp4", face_frames(3))
+    summary = run(videos, tmp_path / "s.zarr")
+    assert (summary.n_done_before, summary.new_frames) == (5, 3)
+
+
+def test_failed_clips_are_tried_again_when_asked(videos, make_video, face_frames, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    make_video("videos/text.mp4", face_frames(4))
+    assert len(run(videos, tmp_path / "s.zarr").failed) == 1
+    assert run(videos, tmp_path / "s.zarr", retry_failed=True).failed == ()
+
+
+def test_batches_and_parts_never_change_a_feature(videos, tmp_path):
+    run(videos, tmp_path / "one.zarr", extract=ExtractConfig(batch_size=1), part_size=1)
+    run(videos, tmp_path / "many.zarr", extract=ExtractConfig(batch_size=64))
+    one, many = (FeatureStore.open(tmp_path / name) for name in ("one.zarr", "many.zarr"))
+    for clip_id in ("a/one", "b/one", "no face", "two faces [1]"):
+        a, b = one.read(clip_id), many.read(clip_id)
+        np.testing.assert_allclose(a.features, b.features, atol=1e-5)
+        np.testing.assert_allclose(a.keypoints_px, b.keypoints_px, atol=1e-2)
+        np.testing.assert_array_equal(a.timestamp_s, b.timestamp_s)
+
+
+def test_workers_never_change_a_feature(videos, tmp_path):
+    run(videos, tmp_path / "one.zarr")
+    summary = extract_folder(ExtractRunConfig(videos, str(tmp_path / "two.zarr"), workers=2))
+    assert len(summary.records) == 5
+    one, two = (FeatureStore.open(tmp_path / name) for name in ("one.zarr", "two.zarr"))
+    for clip_id in ("a/one", "b/one", "no face", "two faces [1]"):
+        np.testing.assert_allclose(one.read(clip_id).features, two.read(clip_id).features, atol=1e-5)  # fmt: skip
+
+
+def test_a_store_of_other_weights_is_refused(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "s.zarr")
+    with pytest.raises(FacerError, match=r"differ in face_policy \(store: track, run: largest\)"):
+        run(videos, tmp_path / "s.zarr", extract=ExtractConfig(face="largest"))
+
+
+def test_an_interrupt_keeps_finished_clips_and_resume_equals_one_run(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "whole.zarr")
+    real = Extractor.run
+
+    def interrupted(self, paths, on_frames=None):
+        for number, result in enumerate(real(self, paths, on_frames)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield result
+
+    monkeypatch.setattr(Extractor, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(videos, tmp_path / "s.zarr")
+    assert len(FeatureStore.open(tmp_path / "s.zarr").clip_ids) == 2
+    monkeypatch.setattr(Extractor, "run", real)
+    assert run(videos, tmp_path / "s.zarr").n_done_before == 2
+    whole, resumed = (FeatureStore.open(tmp_path / n) for n in ("whole.zarr", "s.zarr"))
+    assert whole.clip_ids == resumed.clip_ids
+    np.testing.assert_allclose(
+        whole.read("b/one").features, resumed.read("b/one").features, atol=1e-5
+    )
+
+
+def test_a_clip_that_breaks_its_part_is_tried_alone_then_recorded(videos, tmp_path, monkeypatch):
+    real = Extractor.run
+
+    def breaking(self, paths, on_frames=None):
+        if any("two faces" in path.name for path in paths):
+            raise RuntimeError("no such luck")
+        return real(self, paths, on_frames)
+
+    monkeypatch.setattr(Extractor, "run", breaking)
+    summary = run(videos, tmp_path / "s.zarr")
+    reasons = {r.clip_id: r.reason for r in summary.failed}
+    assert set(reasons) == {"text", "two faces [1]"}
+    assert reasons["two faces [1]"] == "RuntimeError: no such luck"
+
+
+def test_a_place_that_cannot_be_written_is_named(videos, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FacerError, match="file"):
+        run(videos, tmp_path / "file" / "s.zarr")
+
+
+def test_truncated_video_keeps_its_frames_and_a_note(make_video, face_frames, tmp_path):
+    path = make_video("videos/cut.avi", face_frames(40), codec="MJPG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    summary = run(tmp_path / "videos", tmp_path / "s.zarr")
+    (record,) = summary.records
+    assert record.status == "ok"
+    assert 10 < record.n_frames < 40
+    assert "of the 40 frames" in record.reason
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["single_face.mp4", "portrait_rot90.mp4", "no_face_animation.mp4"])
+def test_real_clips(shared, tmp_path, name):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "clips" / name, tmp_path / "videos")
+    (record,) = run(tmp_path / "videos", tmp_path / "s.zarr").records
+    if name == "no_face_animation.mp4":
+        assert record.status == "no_face"
+        return
+    assert record.n_valid >= 0.95 * record.n_frames
+    points = FeatureStore.open(tmp_path / "s.zarr").read(record.clip_id).keypoints_px
+    upright = points[:, 3:, 1].mean(1) > points[:, :2, 1].mean(1)
+    assert upright[np.isfinite(points).all((1, 2))].all()
+
+
+@pytest.mark.shared
+def test_a_smile_raises_happiness_and_au12(shared, tmp_path):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "clips" / "single_face.mp4", tmp_path / "videos")
+    run(tmp_path / "videos", tmp_path / "s.zarr")
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    features = store.read("single_face").features
+    for name in ("happiness", "au12", "valence"):
+        column = cv2.blur(features[:, [store.feature_names.index(name)]], (1, 5))[:, 0]
+        ends = max(np.nanmean(column[:8]), np.nanmean(column[-8:]))
+        assert np.nanmean(column[30:55]) > ends + 0.2, name

@@ -1,0 +1,125 @@
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facer.stages.detection.camera import SceneConfig
+from facer.stages.detection.evaluate import load_detector, score_composed
+from facer.stages.detection.fit import DetectorConfig, FitProgress, fit, make_batch
+from facer.stages.detection.network import NetworkConfig
+from facer.stages.detection.sources import Sources
+from facer.stages.detection.teacher import Labelled
+from facer.storage.checkpoints import load_checkpoint
+from facer.storage.errors import FacerError
+
+SMALL = NetworkConfig(4, 8, 8, 8, 8, 8)
+
+
+def drawn_face(seed: int) -> Labelled:
+    """A grey disc with two eyes, a nose and a mouth."""
+    rng = np.random.default_rng(seed)
+    image = np.full((96, 96), 90, np.uint8)
+    cv2.ellipse(image, (48, 48), (30, 38), 0, 0, 360, int(rng.integers(150, 220)), -1)
+    for x in (36, 60):
+        cv2.circle(image, (x, 40), 5, 20, -1)
+    cv2.circle(image, (48, 54), 3, 110, -1)
+    cv2.line(image, (38, 68), (58, 68), 40, 3)
+    points = np.array([[[36, 40], [60, 40], [48, 54], [38, 68], [58, 68]]], np.float32)
+    box = np.array([[18, 10, 78, 86]], np.float32)
+    return Labelled(image, box, points, np.zeros(1, np.bool_))
+
+
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    photos = tuple(drawn_face(seed) for seed in range(4))
+    rng = np.random.default_rng(1)
+    scenes = tuple(
+        cv2.resize(rng.integers(0, 256, (6, 8, 3)).astype(np.uint8), (160, 120)) for _ in range(3)
+    )
+    frame = dataclasses.replace(photos[0], image=np.repeat(photos[0].image[..., None], 3, axis=2))
+    return Sources(photos, scenes, (frame,))
+
+
+def config_for(run: Path, **changes: object) -> DetectorConfig:
+    nowhere = Path("unused")
+    base = DetectorConfig(
+        nowhere, nowhere, nowhere, nowhere, run, steps=6, batch=2, checkpoint_every=3, network=SMALL
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def test_batches_depend_on_seed_and_step_alone(sources: Sources, tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    first, faces = make_batch(config, sources, 4)
+    again, _ = make_batch(config, sources, 4)
+    other, _ = make_batch(config, sources, 5)
+    assert torch.equal(first, again)
+    assert first.shape != other.shape or not torch.equal(first, other)
+    assert first.min() >= -1
+    assert first.max() <= 1
+    assert all(image in (0, 1) for image in faces.image.tolist())
+
+
+def test_stopped_and_resumed_equals_uninterrupted(sources: Sources, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop_after_three(progress: FitProgress) -> None:
+        if progress.step == 6:
+            raise Stopped
+
+    whole = fit(config_for(tmp_path / "whole"), lambda _: None, sources)
+    with pytest.raises(Stopped):
+        fit(config_for(tmp_path / "parts"), stop_after_three, sources)
+    assert load_checkpoint(tmp_path / "parts" / "last.safetensors")[1]["step"] == 3
+    parts = fit(config_for(tmp_path / "parts"), lambda _: None, sources)
+    a, b = load_checkpoint(whole.checkpoint)[0], load_checkpoint(parts.checkpoint)[0]
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    other = fit(config_for(tmp_path / "other", seed=1), lambda _: None, sources)
+    assert not np.array_equal(
+        load_checkpoint(other.checkpoint)[0]["ema.stem.0.0.weight"], a["ema.stem.0.0.weight"]
+    )
+
+
+def test_other_settings_do_not_go_on(sources: Sources, tmp_path: Path) -> None:
+    fit(config_for(tmp_path, steps=2), lambda _: None, sources)
+    with pytest.raises(FacerError, match="learning_rate"):
+        fit(config_for(tmp_path, steps=2, learning_rate=1e-3), lambda _: None, sources)
+
+
+def test_a_run_starts_from_another(sources: Sources, tmp_path: Path) -> None:
+    first = fit(config_for(tmp_path / "first", steps=2), lambda _: None, sources)
+    more = config_for(tmp_path / "second", steps=1, start=first.checkpoint, learning_rate=1e-9)
+    second = fit(more, lambda _: None, sources)
+    a, b = load_checkpoint(first.checkpoint)[0], load_checkpoint(second.checkpoint)[0]
+    np.testing.assert_allclose(a["ema.stem.0.0.weight"], b["net.stem.0.0.weight"], atol=1e-6)
+
+
+def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:
+    seen: list[FitProgress] = []
+    config = config_for(
+        tmp_path,
+        steps=30,
+        batch=4,
+        warmup=5,
+        learning_rate=1e-2,
+        checkpoint_every=5,
+        scene=SceneConfig(p_frame=0.0, p_scene=0.0, min_face_px=40),
+    )
+    result = fit(config, seen.append, sources)
+    assert seen[-1].losses["total"] < 0.9 * seen[0].losses["total"]
+    scores = score_composed(sources, load_detector(result.onnx, 320, 0.01), count=3)
+    assert sum(score.faces for score in scores) >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 0), ("learning_rate", 0.0), ("ema", 1.0), ("batch", 0)]
+)
+def test_settings_are_checked(tmp_path: Path, name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        config_for(tmp_path, **{name: value})

@@ -1,0 +1,93 @@
+"""Linking and choosing: the face that dominates the clip, whatever else appears."""
+
+import numpy as np
+import pytest
+
+from facer.stages.features.detect import Faces
+from facer.stages.features.track import Linker, candidates, choose_rows
+from facer.storage.errors import FacerError
+
+SHAPE = np.array([[-10, -8], [10, -8], [0, 0], [-8, 10], [8, 10]], np.float32)
+
+
+def faces(*centres, size=40.0):
+    centres = np.array(centres, np.float32).reshape(-1, 2)
+    half = size / 2
+    boxes = np.concatenate([centres - half, centres + half], axis=1)
+    points = centres[:, None] + SHAPE * size / 40
+    return Faces(boxes, points, np.full(len(centres), 0.9, np.float32))
+
+
+def run(frames):
+    """Link a clip's frames and choose: (frame numbers, centres) of the chosen rows."""
+    linker, frame, track, boxes, scores = Linker(), [], [], [], []
+    for index, found in enumerate(frames):
+        frame += [index] * len(found.score)
+        track += linker.link(found)
+        boxes.append(found.bbox_px)
+        scores.append(found.score)
+    boxes, scores = np.concatenate(boxes), np.concatenate(scores)
+    rows = choose_rows(np.array(frame), np.array(track), boxes, scores)
+    return np.array(frame)[rows], (boxes[rows, :2] + boxes[rows, 2:]) / 2
+
+
+def test_two_people_who_swap_order_keep_their_tracks():
+    linker = Linker()
+    assert linker.link(faces((50, 50), (200, 50))) == [0, 1]
+    assert linker.link(faces((203, 51), (52, 50))) == [1, 0]
+
+
+def test_a_track_survives_a_gap():
+    linker = Linker()
+    linker.link(faces((50, 50)))
+    for _ in range(100):
+        linker.link(faces())
+    assert linker.link(faces((54, 50))) == [0]
+
+
+def test_the_chosen_face_stays_on_one_person():
+    centres = run([faces((50 + i, 50), (250 - i, 50)) for i in range(20)])[1]
+    assert np.ptp(centres[:, 0]) < 25
+
+
+def test_a_short_larger_intruder_does_not_win():
+    def frame(i):
+        main, other = faces((60, 60)), faces((250, 80), size=90)
+        return (
+            Faces(*(np.concatenate(p) for p in zip(main, other, strict=True)))
+            if i in (4, 5)
+            else main
+        )
+
+    frames, centres = run([frame(i) for i in range(30)])
+    assert frames.tolist() == list(range(30))
+    assert centres[:, 0].max() < 100
+
+
+def test_a_jump_of_the_only_person_is_bridged():
+    frames, _ = run([faces((60, 60)) for _ in range(10)] + [faces((300, 90)) for _ in range(8)])
+    assert frames.tolist() == list(range(18))
+
+
+def test_a_much_smaller_face_does_not_stand_in():
+    frames, _ = run([faces((60, 60), size=80)] * 10 + [faces((300, 90), size=20)] * 8)
+    assert frames.tolist() == list(range(10))
+
+
+def test_a_clip_without_faces_chooses_nothing():
+    assert len(run([faces(), faces()])[0]) == 0
+
+
+def test_candidates_follow_the_policy():
+    big, middle = faces((30, 30), size=50), faces((100, 60), size=30)
+    both = Faces(*(np.concatenate(p) for p in zip(middle, big, strict=True)))
+    assert candidates(both, "largest", 200, 120).bbox_px[0].tolist() == big.bbox_px[0].tolist()
+    assert candidates(both, "central", 200, 120).bbox_px[0].tolist() == middle.bbox_px[0].tolist()
+    assert len(candidates(both, "track", 200, 120).score) == 2
+
+
+def test_an_unknown_policy_is_refused():
+    from facer.stages.features.extract import ExtractConfig
+
+    with pytest.raises(FacerError, match="--face: found 'best'"):
+        ExtractConfig(face="best")

@@ -1,0 +1,68 @@
+"""The package as it is installed: names, folders, imports, documentation."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import facer
+
+ROOT = Path(__file__).parents[1]
+CODE = ("storage", "stages", "pipeline")
+
+
+def modules():
+    for name in CODE:
+        package = importlib.import_module(f"facer.{name}")
+        yield package.__name__
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            yield info.name
+
+
+def test_every_folder_with_code_is_in_the_list_of_packages():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    folders = {
+        "facer." + ".".join(init.parent.relative_to(ROOT).parts)
+        for name in CODE
+        for init in (ROOT / name).rglob("__init__.py")
+    }
+    assert set(listed) == folders
+
+
+def test_every_python_folder_has_an_init():
+    for name in CODE:
+        for path in (ROOT / name).rglob("*.py"):
+            assert (path.parent / "__init__.py").is_file(), path
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings_hold(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, facer.cli; print([m for m in ('torch', 'cv2', 'zarr', 'dask', 'scipy', 'matplotlib') if m in sys.modules])"  # noqa: E501
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_version_comes_from_the_metadata():
+    assert facer.__version__[0].isdigit()
+
+
+def test_no_pickle_and_no_path_of_a_machine_in_the_source():
+    for name in (*CODE, "cli.py", "benchmarks", "docs", "README.md"):
+        base = ROOT / name
+        files = (
+            [base] if base.is_file() else [p for p in base.rglob("*") if p.suffix in {".py", ".md"}]
+        )
+        for path in files:
+            text = path.read_text(encoding="utf-8")
+            assert "import pickle" not in text, path
+            assert "/home/" not in text, path
