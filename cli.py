@@ -21,6 +21,7 @@ from facer import __version__
 from facer.storage.errors import FacerError
 
 if TYPE_CHECKING:
+    from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.storage.schema import Record
 
@@ -324,6 +325,256 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
     _list("clips whose targets are all empty", found.without_targets, _LISTED)
     _list(f"clips of more than {t} frames", found.overlong, _LISTED)
     return 0
+
+
+@facer.command("train-head")
+@click.argument("store", required=False)
+@click.option("--labels", help="Label file or folder.")
+@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+              help="Run folder to write.")  # fmt: skip
+@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@click.option("--features", default="all", show_default=True,
+              help="va, expr, au, all, embedding or column names, joined by commas.")  # fmt: skip
+@click.option("--head", default="facernet", show_default=True,
+              help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp.")  # fmt: skip
+@click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc.")
+@click.option("--seeds", default=1, show_default=True, help="Trainings with different seeds.")
+@click.option("--seed", default=0, show_default=True, help="The first seed.")
+@click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
+@click.option("--batch-size", default=4, show_default=True, help="Clips per step.")
+@click.option("--learning-rate", default=1e-4, show_default=True, help="Of Adam.")
+@click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees.")
+@click.option("--overlong", default="subsample", show_default=True,
+              help="Clips of more frames: subsample, truncate or error.")  # fmt: skip
+@click.option("--missing", default="hold", show_default=True,
+              help="Frames without a face: hold, zero or drop.")  # fmt: skip
+@click.option("--cell", default="gru", show_default=True, help="gru or lstm.")
+@click.option("--units", default=128, show_default=True, help="Width of the recurrent layer.")
+@click.option("--layers", default=1, show_default=True, help="Recurrent layers.")
+@click.option("--dense", default=32, show_default=True, help="Width of the dense layer.")
+@click.option("--no-mask", is_flag=True, help="Leave Mask and routing out.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option("--from", "source", type=click.Path(path_type=Path),
+              help="Make a run again from its folder alone; other options are ignored.")  # fmt: skip
+def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
+               **options: Any) -> int:  # fmt: skip
+    """Train a head on a store; the paper's settings are the defaults.
+
+    \b
+    Example:
+      facer train-head features.zarr --labels labels.csv -o runs/first --seeds 3
+    """
+    from facer.pipeline import heads
+
+    if source is not None:
+        config = heads.config_of_run(source, run)
+    elif store is None or labels is None:
+        raise click.UsageError("expected STORE and --labels, or --from RUN")
+    else:
+        config = _train_head_config(store, labels, run, options)
+    result = heads.train_head(config, _epoch_line)
+    counts = result.counts
+    click.echo(
+        f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate; splits: "
+        f"{result.split_rule}"
+    )
+    click.echo(
+        f"labels without a clip {counts['labels_without_clip']}, clips without a label "
+        f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
+        f"{counts['no_face']}, over {config.sequences.max_frames} frames {counts['overlong']}"
+    )
+    for seed in result.seeds:
+        click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
+                   f"{seed.best_epoch} of {seed.epochs}")  # fmt: skip
+    click.echo(f"next: facer evaluate {result.run} --split val")
+    return 0
+
+
+def _train_head_config(store: str, labels: str, run: Path, options: dict[str, Any]) -> Any:
+    from facer.pipeline.heads import TrainHeadConfig
+    from facer.stages.intensity.fit import FitConfig
+    from facer.stages.intensity.heads import HeadConfig
+    from facer.stages.intensity.sequences import SequenceConfig
+
+    head = HeadConfig(
+        options["head"], options["cell"], options["units"], options["layers"], options["dense"],
+        not options["no_mask"],
+    )  # fmt: skip
+    names = ("loss", "batch_size", "learning_rate", "epochs", "seed")
+    fit = FitConfig(head, **{name: options[name] for name in names})
+    features = tuple(name.strip() for name in options["features"].split(",") if name.strip())
+    sequences = SequenceConfig(
+        features, options["missing"], options["overlong"], options["max_frames"]
+    )
+    return TrainHeadConfig(
+        store, labels, run, options["kind"], sequences, fit, options["seeds"], options["device"],
+        options["resume"],
+    )  # fmt: skip
+
+
+def _epoch_line(seed: int, row: Any, epochs: int) -> None:
+    """One line an epoch on a terminal, one in ten elsewhere."""
+    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch == 1:
+        _say(
+            f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
+            f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
+            f"{row.clips_per_s:.0f} clips/s"
+        )
+
+
+@facer.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--split", default="val", show_default=True, help="train, val or test.")
+@click.option("--labels", help="Other labels than the run's.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions as csv.")
+@click.option("--format", "form", default="plain", show_default=True,
+              help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
+@click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
+@_json_option
+def evaluate(run: Path, split: str, labels: str | None, predictions: Path | None, form: Any,
+             no_brackets: bool, as_json: bool) -> int:  # fmt: skip
+    """Score a run: Pearson, CCC and MSE per emotion, with n.
+
+    \b
+    Example:
+      facer evaluate runs/first --split val --predictions val.csv --format eri
+    """
+    from facer.pipeline.evaluate import evaluate as evaluate_run
+    from facer.storage.predictions import write_predictions
+
+    found = evaluate_run(run, split, labels)
+    if predictions is not None:
+        write_predictions(
+            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
+        )
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+        return 0
+    _print_evaluation(found)
+    if predictions is not None:
+        click.echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
+    return 0
+
+
+def _print_evaluation(found: Evaluation) -> None:
+    click.echo(
+        f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
+        f"features (predicted by the training mean), {len(found.seeds)} seed(s)"
+    )
+    if found.ensemble is None or found.intervals is None:
+        click.echo("no labels in this split: nothing to score")
+        return
+    width = max(len(name) for name in (*found.names, "mean"))
+    click.echo(f"{'':{width}}  pearson     ccc     mse     n")
+    columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
+    for name, n in zip(found.names, found.ensemble.n, strict=True):
+        values = "  ".join(f"{column[name]:6.4f}" for column in columns)
+        click.echo(f"{name:{width}}   {values}  {n:4d}")
+    mean = "  ".join(f"{found.mean(metric):6.4f}" for metric in ("pearson", "ccc", "mse"))
+    click.echo(f"{'mean':{width}}   {mean}")
+    if len(found.seeds) > 1:
+        click.echo(f"standard deviation of the mean Pearson over seeds: "
+                   f"{found.deviation('pearson'):.4f}")  # fmt: skip
+    interval = found.intervals.mean
+    click.echo(
+        f"mean of the seeds' predictions: Pearson {found.ensemble.mean('pearson'):.4f}, 95 % "
+        f"interval {interval.low:.4f} to {interval.high:.4f} (bootstrap by {found.intervals.unit})"
+    )
+    if found.constant:
+        _say(f"warning: one and the same prediction for {', '.join(found.constant)}; scored as 0")
+
+
+@facer.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("videos", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a plain csv.")
+@click.option("--store", help="Keep the features there. [default: a temporary store]")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for a picture a clip.")
+@click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
+@_extract_options
+@_json_option
+def predict(run: Path, videos: Path, output: Path | None, store: str | None,
+            pictures: Path | None, workers: int | None, as_json: bool,
+            **options: Any) -> int:  # fmt: skip
+    """Predict the intensities of a video, or of a folder of videos.
+
+    \b
+    Example:
+      facer predict runs/first new-videos/ -o predictions.csv --pictures look/
+    """
+    from facer.pipeline.predict import PredictConfig, predict_videos
+    from facer.storage.predictions import write_predictions
+
+    config = PredictConfig(run, videos, store, _extract_config(options), workers, pictures)
+    with _progress() as progress:
+        found, summary = predict_videos(config, progress)
+    if output is not None:
+        write_predictions(output, "plain", found.clip_ids, found.names, found.values)
+    table = {
+        clip: dict(zip(found.names, (float(v) for v in row), strict=True))
+        for clip, row in zip(found.clip_ids, found.values, strict=True)
+    }
+    if as_json:
+        failed = {r.clip_id: r.reason for r in summary.failed}
+        result = {"predictions": table, "without_face": list(found.filled), "failed": failed}
+        click.echo(json.dumps(result))
+    else:
+        width = max(len(clip) for clip in found.clip_ids)
+        click.echo(f"{'':{width}}  {'  '.join(found.names)}")
+        for clip, values in table.items():
+            cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
+            click.echo(f"{clip:{width}}  {cells}{'  (no face)' if clip in found.filled else ''}")
+        _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
+    return EXIT_SOME_FAILED if summary.failed else 0
+
+
+@facer.command()
+@click.argument("store")
+@click.argument("clip_id")
+@click.option("--videos", required=True, type=click.Path(path_type=Path), help="The VIDEO_DIR.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .png.")
+def picture(store: str, clip_id: str, videos: Path, output: Path) -> int:
+    """Draw a clip of a store: crops over valence-arousal, expression and AU curves.
+
+    \b
+    Example:
+      facer picture features.zarr train/11526 --videos videos/ -o 11526.png
+    """
+    from facer.pipeline.look import draw_clip
+    from facer.storage import FeatureStore
+
+    draw_clip(FeatureStore.open(store), clip_id, videos, output)
+    click.echo(str(output))
+    return 0
+
+
+@facer.command()
+@click.option("-o", "--output", "folder", default="facer-demo", show_default=True,
+              type=click.Path(path_type=Path), help="A new folder.")  # fmt: skip
+def demo(folder: Path) -> int:
+    """Run the whole of facer on small clips made from photographs, offline.
+
+    \b
+    Example:
+      facer demo -o demo
+    """
+    from facer.pipeline.demo import run_demo
+    from facer.stages.synthesis import LIMITS
+
+    started = time.monotonic()
+    _say("making clips from photographs that scikit-image and insightface carry")
+    with _progress() as progress:
+        result = run_demo(folder, progress, on_epoch=_epoch_line)
+    click.echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
+    click.echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
+    click.echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f}")
+    click.echo("4. scores on held-out clips")
+    _print_evaluation(result.test)
+    click.echo(f"5. a clip    {result.picture}")
+    click.echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
+    click.echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
+    return EXIT_SOME_FAILED if result.summary.failed else 0
 
 
 if __name__ == "__main__":

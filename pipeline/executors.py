@@ -90,7 +90,11 @@ class DaskExecutor:
         self._cluster = None
         if address is None:
             self._cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                memory_limit=0,
+                env={"DASK_LOGGING__DISTRIBUTED": "critical"},  # failures are facer's to tell
             )
         try:
             self._client = Client(

@@ -24,7 +24,7 @@ from facer.storage.schema import ClipFeatures, Record, Status
 class ExtractRunConfig:
     """One ``facer extract``: which videos, into which store, how."""
 
-    video_dir: Path
+    video_dir: Path  # or one video
     store: str  # local path or fsspec URL
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     workers: int | None = None  # processes; None: one per core, at most one per part
@@ -102,8 +102,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     """
     progress = progress or Silent()
     started = perf_counter()
-    video_dir = config.video_dir.absolute()
-    videos = find_videos(video_dir)
+    video_dir, videos = _videos(config.video_dir.absolute())
     extractor = load_extractor(config.extract)
     provenance = replace(extractor.provenance, facer_version=__version__)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
@@ -128,6 +127,13 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     return ExtractSummary(
         config.store, len(videos), before, records, new_frames, perf_counter() - started
     )
+
+
+def _videos(path: Path) -> tuple[Path, tuple[tuple[str, Path], ...]]:
+    """Folder and (clip_id, path) of its videos; one video stands for itself alone."""
+    if path.is_file():
+        return path.parent, ((path.stem, path),)
+    return path, find_videos(path)
 
 
 def _run(

@@ -25,6 +25,7 @@ from facer.stages.affect.labelfiles import (
     class_of,
     folders_below,
     inside,
+    names_in,
     note,
     one_hot,
     read_label_file,
@@ -39,7 +40,7 @@ from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 IMAGES = "cropped_aligned"
 _CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 _UNITS = ("AU1", "AU2", "AU4", "AU6", "AU7", "AU10", "AU12", "AU15", "AU23", "AU24", "AU25", "AU26")
-_MULTI_TASK = ["image", "valence", "arousal", "expression"]
+_MULTI_TASK = ("image", "valence", "arousal", "expression")
 _NO_VA, _NO_LABEL = -5.0, -1.0
 _DEPTH = 4  # folders below the given one in which annotations are looked for
 
@@ -93,7 +94,8 @@ def _label_files(root: Path) -> list[tuple[Path, str]]:
     for folder in folders_below(root, _DEPTH, skip="cropped"):
         for path in sorted([*folder.glob("*.txt"), *folder.glob("*.csv")]):
             inherited = split_in(folder.name) if folder != root else ""
-            if split := inherited or _multi_task_split(path):
+            split = inherited or _multi_task_split(path)
+            if split and not path.name.startswith("."):
                 found.append((path, split))
     return found
 
@@ -101,8 +103,9 @@ def _label_files(root: Path) -> list[tuple[Path, str]]:
 def _multi_task_split(path: Path) -> str:
     """The split of a multi-task file, by its name; "" for other files, such as a read-me."""
     with path.open("rb") as file:
-        first = file.readline(200).decode("utf-8-sig", "replace").replace(" ", "").lower()
-    return split_in(path.stem) if first.startswith(",".join(_MULTI_TASK)) else ""
+        first = file.readline(1000).decode("utf-8-sig", "replace").lower()
+    header = {cell.strip() for cell in first.split(",")}
+    return split_in(path.stem) if header >= set(_MULTI_TASK) else ""
 
 
 def _shared_videos(files: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
@@ -117,8 +120,8 @@ def _read_file(path: Path) -> list[tuple[str, _Rows]]:
     """(folder of images, labels) of one annotation file."""
     file = read_label_file(path)
     header = [name.lower() for name in file.header]
-    if header[:4] == _MULTI_TASK:
-        return _read_multi_task(file)
+    if set(header) >= set(_MULTI_TASK):
+        return _read_multi_task(file, header)
     blank = _blank(_frame_names(len(file.lines)))
     if set(header) == {"valence", "arousal"}:
         numbers = file.numbers([header.index("valence"), header.index("arousal")], 2)
@@ -138,19 +141,25 @@ def _read_file(path: Path) -> list[tuple[str, _Rows]]:
     return [(path.stem, rows)]
 
 
-def _read_multi_task(file: LabelFile) -> list[tuple[str, _Rows]]:
-    names = [name for name in file.header[4:] if name.lower() != "aus"] or list(_UNITS)
-    for name in names:
-        if unit_of(name) is None:
+def _read_multi_task(file: LabelFile, header: list[str]) -> list[tuple[str, _Rows]]:
+    if header[-1] == "aus":  # one name for the twelve columns
+        header = [*header[:-1], *_UNITS]
+    for name in header:
+        if name not in _MULTI_TASK and unit_of(name) is None:
             raise FacerError(f"{file.path}:1: found column {name!r}, expected an action unit")
-    numbers = file.numbers(range(1, 4 + len(names)), 4 + len(names))
-    images = [inside(cell, file.at(row)) for row, cell in enumerate(file.first_cells())]
+    columns = [c for c, name in enumerate(header) if name != "image"]
+    names = [header[column] for column in columns]
+    numbers = file.numbers(columns, len(header))
+    units = [position for position, name in enumerate(names) if name not in _MULTI_TASK]
+    valence, arousal, expression = (names.index(name) for name in _MULTI_TASK[1:])
+    cells = file.cells(header.index("image"))
+    images = [inside(cell, file.at(row)) for row, cell in enumerate(cells)]
     folders = np.array([image.rpartition("/")[0] for image in images])
     rows = _Rows(
         np.array([image.rpartition("/")[2].encode() for image in images], np.bytes_),
-        _classes(file, [class_of(name, "") for name in _CLASSES], numbers[:, 2]),
-        _valence_arousal(file, numbers[:, :2]),
-        _units(file, names, numbers[:, 3:]),
+        _classes(file, [class_of(name, "") for name in _CLASSES], numbers[:, expression]),
+        _valence_arousal(file, numbers[:, [valence, arousal]]),
+        _units(file, [names[unit] for unit in units], numbers[:, units]),
     )
     return [(str(folder), rows.take(folders == folder)) for folder in np.unique(folders)]
 
@@ -218,9 +227,11 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
             "<video>/00001.jpg and so on, as in the database's cropped_aligned archives"
         )
     names = np.concatenate([rows.names for rows in kept])
+    source = CropFiles(images, folders, folder_of.astype(np.int32), names)
+    source.crop(0)  # refuses images of another size before any work is done
     return AffectSet(
         name="affwild2",
-        images=CropFiles(images, folders, folder_of.astype(np.int32), names),
+        images=source,
         indices=np.arange(len(names)),
         expression=np.concatenate([rows.expression for rows in kept]),
         va=np.concatenate([rows.va for rows in kept]),
@@ -238,8 +249,4 @@ def _image_root(root: Path) -> Path:
 
 
 def _listing(folder: Path) -> npt.NDArray[np.bytes_]:
-    """Names of the files in a folder, listed once; none when it does not exist."""
-    try:
-        return np.array([os.fsencode(name) for name in os.listdir(folder)], np.bytes_)
-    except (FileNotFoundError, NotADirectoryError):
-        return np.zeros(0, np.bytes_)
+    return np.array([os.fsencode(name) for name in names_in(folder)], np.bytes_)

@@ -38,7 +38,8 @@ class AugmentConfig:
     background: float = 0.8  # chance that the area outside the source image is painted
 
     def __post_init__(self) -> None:
-        for name in ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase"):
+        shares = ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase")
+        for name in (*shares, "background"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FacerError(f"augment {name}: found {getattr(self, name)}, expected 0 to 1")
 

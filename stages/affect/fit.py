@@ -87,6 +87,11 @@ class RecTrainer:
         matrix = coupling_matrix(config.coupling)
         self.coupling = None if matrix is None else torch.from_numpy(matrix).to(self.device)
         self.weights = sampling_weights(train, config.class_balance, config.database_balance)
+        if self.steps_per_epoch == 0:
+            raise FacerError(
+                f"train-rec: found {len(self.weights)} crops, fewer than the batch size of "
+                f"{config.batch_size}; give more data or a smaller --batch-size"
+            )
         self.epoch = 0
         self.step = 0
 
@@ -170,13 +175,7 @@ class RecTrainer:
         return [evaluate(predict(network, data, self.device, side), data) for data in sets]
 
     def _save(self, row: dict[str, Any]) -> None:
-        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        state |= {f"averaged.{k}": v for k, v in self.averaged.items()}
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            state |= {f"adam.{index}.{k}": v for k, v in moments.items()}
-        arrays = {k: v.cpu().numpy() for k, v in state.items()}
-        meta = {"epoch": self.epoch, "step": self.step}
-        save_checkpoint(self.run / "last.safetensors", arrays, meta)
+        """Write the epoch's files; the checkpoint last, so that it means "epoch done"."""
         with (self.run / "curve.jsonl").open("a") as curve:
             curve.write(json.dumps(row) + "\n")
         averaged = build(self.config.backbone)
@@ -187,6 +186,13 @@ class RecTrainer:
             weak=weak_features(self.train),
             training={"epoch": self.epoch, **self.provenance},
         )
+        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        state |= {f"averaged.{k}": v for k, v in self.averaged.items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            state |= {f"adam.{index}.{k}": v for k, v in moments.items()}
+        arrays = {k: v.cpu().numpy() for k, v in state.items()}
+        meta = {"epoch": self.epoch, "step": self.step}
+        save_checkpoint(self.run / "last.safetensors", arrays, meta)
 
     def resume(self) -> None:
         """Go on from ``last.safetensors``; the result equals an uninterrupted training's."""
@@ -202,7 +208,7 @@ class RecTrainer:
         }
         self.optimiser.load_state_dict(state)
         rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
-        (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))
+        (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))  # not those cut short
 
 
 def _resized(x: Tensor, side_px: int) -> Tensor:

@@ -17,7 +17,10 @@ from facer.storage.schema import U8
 def decode_image(data: bytes | npt.NDArray[np.uint8]) -> U8 | None:
     """RGB uint8 (H, W, 3) of an encoded image, upright; None when it cannot be decoded."""
     buffer = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    except cv2.error:  # a header that promises more pixels than OpenCV takes
+        return None
     if image is None:
         return None
     return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
@@ -47,7 +50,8 @@ class CropFiles:
 
     def path(self, index: int) -> Path:
         """File of one crop."""
-        return self.root / self.folders[self.folder[index]] / self.names[index].decode()
+        name = bytes(self.names[index]).decode()
+        return self.root / self.folders[int(self.folder[index])] / name
 
     def crop(self, index: int) -> U8:
         """RGB uint8 (112, 112, 3); ``FacerError`` when the file is no aligned crop."""

@@ -85,9 +85,9 @@ class LabelFile:
             raise FacerError(f"{self.at(row)}: found {cell.strip()!r}, expected a number")
         return value
 
-    def first_cells(self) -> list[str]:
-        """The first cell of each row, without spaces and quotes around it."""
-        return [line.partition(self.delimiter)[0].strip(" '\"") for line in self.lines]
+    def cells(self, column: int) -> list[str]:
+        """One cell of each row, without spaces and quotes around it."""
+        return [line.split(self.delimiter)[column].strip(" '\"") for line in self.lines]
 
     def check(self, values: F64, good: npt.NDArray[np.bool_], expected: str) -> None:
         """``FacerError`` naming the first row (of ``values``, n rows) that is not good."""
@@ -205,12 +205,22 @@ def folders_below(root: Path, depth: int, skip: str) -> list[Path]:
     """``root`` and the folders below it, sorted, without those whose names start with ``skip``."""
     found = [root]
     if depth > 0:
-        try:
-            with os.scandir(root) as entries:
-                children = sorted(e.name for e in entries if e.is_dir())
-        except OSError as error:
-            raise FacerError(f"{root}: cannot be read ({error.strerror})") from error
-        for child in children:
+        for child in sorted(entry.name for entry in _entries(root) if entry.is_dir()):
             if not child.startswith(skip):
                 found += folders_below(root / child, depth - 1, skip)
     return found
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of the files and folders in a folder, listed once; none when it does not exist."""
+    return [entry.name for entry in _entries(folder)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise FacerError(f"{folder}: cannot be read ({error.strerror})") from error

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import h5py
 import numpy as np
 
+from facer.stages.affect.imagefiles import decode_crop
+from facer.stages.affect.labelfiles import unit_of
 from facer.stages.affect.samples import AffectSet, circumplex_va
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS, F32, U8
@@ -27,10 +28,7 @@ class JpegPack:
 
     def crop(self, index: int) -> U8:
         """RGB uint8 (112, 112, 3)."""
-        image = cv2.imdecode(np.frombuffer(self.jpegs[index], np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise FacerError(f"{self.path}: image {index} is not a JPEG; expected one per row")
-        return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+        return decode_crop(self.jpegs[index], f"{self.path}: image {index}")
 
 
 def read_pack(path: str | Path, split: str) -> AffectSet:
@@ -60,8 +58,8 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
         raise FacerError(
             f"{path}: no row has split {split!r}, found {', '.join(sorted(set(splits)))}"
         )
-    expression = _expression(file)[rows]
-    trust = np.nan_to_num(np.asarray(file.attrs.get("au_trust", np.ones(17)), np.float32))
+    expression = _expression(file, path)[rows]
+    au, trust = _action_units(file, path)
     frame = file["frame"][:][rows].astype(np.float32) if "frame" in file else None
     return AffectSet(
         name=path.stem,
@@ -69,7 +67,7 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
         indices=rows.astype(np.int64),
         expression=expression,
         va=circumplex_va(expression),
-        au=_action_units(file, path)[rows],
+        au=au[rows],
         au_trust=trust,
         va_is_weak=True,
         frame_px=frame,
@@ -86,9 +84,14 @@ def _columns(file: h5py.File, name: str, default: tuple[str, ...]) -> list[str]:
     return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
 
 
-def _expression(file: h5py.File) -> F32:
+def _expression(file: h5py.File, path: Path) -> F32:
     columns = _columns(file, "expression_columns", EXPRESSIONS)
     votes = file["expression_votes"][:].astype(np.float32)
+    if set(columns) != set(EXPRESSIONS) or votes.shape[1] != len(columns):
+        raise FacerError(
+            f"{path}: expression_votes has {votes.shape[1]} columns, named {', '.join(columns)}; "
+            f"expected one for each of {', '.join(EXPRESSIONS)}"
+        )
     votes = votes[:, [columns.index(name) for name in EXPRESSIONS]]
     total = votes.sum(1)
     usable = (file["expression_label"][:] >= 0) & (total > 0)
@@ -98,20 +101,27 @@ def _expression(file: h5py.File) -> F32:
     return np.where(usable[:, None], shares, np.nan).astype(np.float32)
 
 
-def _action_units(file: h5py.File, path: Path) -> F32:
-    columns = [_unit(name) for name in _columns(file, "au_columns", AU_NAMES)]
+def _action_units(file: h5py.File, path: Path) -> tuple[F32, F32]:
+    """Labels (n, 17) and trust (17,), both in facer's order of units."""
+    columns = [_unit(name, path) for name in _columns(file, "au_columns", AU_NAMES)]
     values = file["au"][:].astype(np.float32)
-    if values.shape[1] != len(columns):
+    given = np.asarray(file.attrs.get("au_trust", np.ones(len(columns))), np.float32)
+    if values.shape[1] != len(columns) or given.shape != (len(columns),):
         raise FacerError(
-            f"{path}: au has {values.shape[1]} columns, "
-            f"its attribute au_columns names {len(columns)}"
+            f"{path}: au has {values.shape[1]} columns and au_trust {given.size} values, "
+            f"the attribute au_columns names {len(columns)}; expected as many of each"
         )
-    result = np.full((len(values), len(ACTION_UNITS)), np.nan, np.float32)
+    au = np.full((len(values), len(ACTION_UNITS)), np.nan, np.float32)
+    trust = np.zeros(len(ACTION_UNITS), np.float32)
     for position, unit in enumerate(ACTION_UNITS):
         if unit in columns:
-            result[:, position] = values[:, columns.index(unit)]
-    return result
+            au[:, position] = values[:, columns.index(unit)]
+            trust[position] = np.nan_to_num(given[columns.index(unit)])
+    return au, trust
 
 
-def _unit(name: str) -> int:
-    return int("".join(c for c in name if c.isdigit()))
+def _unit(name: str, path: Path) -> int:
+    unit = int(name) if name.isdigit() else unit_of(name)
+    if unit is None:
+        raise FacerError(f"{path}: found {name!r} in au_columns, expected an action unit's name")
+    return unit

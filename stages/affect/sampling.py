@@ -81,7 +81,8 @@ class EpochCrops(Dataset[tuple[torch.Tensor, ...]]):
         if self._config is not None:
             rng = np.random.default_rng([self._seed, self._epoch, item])
             frame = None if data.frame_px is None else data.frame_px[row]
-            other = data.crop(int(rng.integers(len(data))))
+            another = int(rng.integers(len(data)))
+            other = None if frame is None else data.crop(another)  # only painted outside frames
             crop = augment(crop, rng, self._config, frame, other)
         labels = (data.va[row], data.expression[row], data.au[row], data.au_trust)
         return (torch.from_numpy(crop), *(torch.from_numpy(label) for label in labels))

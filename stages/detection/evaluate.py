@@ -11,7 +11,7 @@ import numpy as np
 
 from facer.stages.detection.camera import SceneConfig
 from facer.stages.detection.scenes import compose
-from facer.stages.detection.sources import Sources, video_frames
+from facer.stages.detection.sources import Sources, list_videos, read_scenes, video_frames
 from facer.stages.detection.teacher import Labelled, Teacher
 from facer.stages.features.detect import DetectorConfig, load
 from facer.storage.schema import F32, U8
@@ -131,14 +131,50 @@ def _points_gap(truth: F32, found: F32) -> F32:
     return gap
 
 
-def score_clip(path: Path, teacher: Teacher, detects: Sequence[Detect]) -> list[Score]:
-    """Every frame of a video: one score for each detector."""
-    tallies = [Tally(path.name) for _ in detects]
+def evaluate_detector(
+    path: Path,
+    teacher: Path,
+    clips: Path,
+    scenes: Path,
+    *,
+    held_out_scenes: int = 100,
+    longest_px: int = 320,
+    threshold: float = 0.5,
+) -> list[Score]:
+    """A detector against a teacher on every frame of every video of a folder, and on scenes.
+
+    One score for each video, one for them together (``all clips``), and one for the scenes that
+    training leaves out (``held-out scenes``), in which every face is false.
+    """
+    detect = load_detector(path, longest_px, threshold)
+    judge = Teacher(teacher)
+    scores = [score_clip(video, judge, detect) for video in list_videos(clips)]
+    images = read_scenes(scenes, held_out_scenes, validation=True)
+    return [*scores, together(scores), score_images("held-out scenes", images, detect)]
+
+
+def score_clip(path: Path, teacher: Teacher, detect: Detect) -> Score:
+    """Every frame of a video."""
+    tally = Tally(path.name)
     for frame in video_frames(path):
-        truth = teacher.detect(frame)
-        for tally, detect in zip(tallies, detects, strict=True):
-            tally.add(truth, *detect(frame))
-    return [tally.score() for tally in tallies]
+        tally.add(teacher.detect(frame), *detect(frame))
+    return tally.score()
+
+
+def together(scores: Sequence[Score]) -> Score:
+    """The sum of scores; the points' error is the mean over found faces."""
+    found = sum(score.found for score in scores)
+    errors = sum(score.points_error * score.found for score in scores if score.found)
+    return Score(
+        name="all clips",
+        frames=sum(score.frames for score in scores),
+        faces=sum(score.faces for score in scores),
+        found=found,
+        frames_with_face=sum(score.frames_with_face for score in scores),
+        frames_hit=sum(score.frames_hit for score in scores),
+        false=sum(score.false for score in scores),
+        points_error=errors / found if found else float("nan"),
+    )
 
 
 def score_images(name: str, images: Iterable[U8], detect: Detect) -> Score:

@@ -21,15 +21,22 @@ from facer.stages.detection.export import export_onnx
 from facer.stages.detection.losses import LossWeights, detection_loss
 from facer.stages.detection.network import DetectorNet, NetworkConfig
 from facer.stages.detection.scenes import compose
-from facer.stages.detection.sources import Sources, read_frames, read_photos, read_scenes
+from facer.stages.detection.sources import (
+    Sources,
+    list_videos,
+    read_frames,
+    read_photos,
+    read_scenes,
+)
 from facer.stages.detection.targets import Faces, anchor_grid, assign
 from facer.stages.detection.teacher import Teacher
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif"}
 SHAPES = ((192, 320), (256, 256), (320, 192))  # (height, width) of a batch
 SHAPE_SHARES = (0.45, 0.35, 0.2)
+INPUT_PX = 320  # longer side of what the detector is meant to see
+THRESHOLD = 0.5  # score from which on it is a face
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class DetectorConfig:
     """One training of the detector; everything that decides its result.
 
     Attributes:
+        run: the folder that is written.
+        name: what the ONNX file calls itself.
         faces: HDF5 of photographs (columns jpeg, points_px, split).
         scenes: folder of photographs without faces.
         clips: folder of videos whose frames the teacher labels.
@@ -52,9 +61,10 @@ class DetectorConfig:
     clips: Path
     teacher: Path
     run: Path
-    steps: int = 8000
+    name: str = "facer-det-1"
+    steps: int = 6000
     batch: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 2.5e-3
     warmup: int = 300
     weight_decay: float = 0.02
     ema: float = 0.999
@@ -227,16 +237,34 @@ def read_sources(config: DetectorConfig, validation: bool = False) -> Sources:
     """Training material, or what is held out of it (photographs and scenes; no frames)."""
     memory = config.run / "teacher.safetensors"
     teacher = Teacher(config.teacher, config.teacher_threshold, memory)
-    videos = sorted(p for p in config.clips.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-    if not videos and not validation:
-        raise FacerError(f"{config.clips}: found no video, expected {sorted(VIDEO_SUFFIXES)}")
+    videos = [] if validation else list_videos(config.clips)
     sources = Sources(
         photos=read_photos(config.faces, "val" if validation else "train", teacher),
         scenes=read_scenes(config.scenes, config.held_out_scenes, validation),
-        frames=() if validation else tuple(read_frames(videos, teacher, config.frame_every)),
+        frames=tuple(read_frames(videos, teacher, config.frame_every)),
     )
     teacher.remember()
     return sources
+
+
+def summary(config: DetectorConfig, sources: Sources) -> dict[str, object]:
+    """What the ONNX file says about itself; file names without their folders."""
+    return {
+        "name": config.name,
+        "layout": "insightface SCRFD, strides 8 16 32, 2 anchors, 5 points",
+        "input_px": INPUT_PX,
+        "threshold": THRESHOLD,
+        "training": {
+            "faces": config.faces.name,
+            "scenes": config.scenes.name,
+            "clips": config.clips.name,
+            "teacher": config.teacher.name,
+            "used": sources.counts(),
+            "steps": config.steps,
+            "batch": config.batch,
+            "seed": config.seed,
+        },
+    }
 
 
 def fit(
@@ -275,5 +303,5 @@ def fit(
         if due:
             trainer.save(checkpoint)
     onnx_path = config.run / "detector.onnx"
-    export_onnx(trainer.averaged(), onnx_path, {"name": "facer-det", "training": about})
+    export_onnx(trainer.averaged(), onnx_path, summary(config, sources))
     return FitResult(onnx_path, checkpoint, losses)

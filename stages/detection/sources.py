@@ -18,6 +18,7 @@ from facer.stages.detection.teacher import AGREEMENT, Labelled, Teacher, nearest
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
 
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif"}
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
 
@@ -105,6 +106,14 @@ def read_frames(
         for number, frame in enumerate(video_frames(path)):
             if number % every == 0:
                 yield teacher.label(shrink(frame, longest_px))
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """Videos of a folder in the order of their names; ``FacerError`` when there are none."""
+    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise FacerError(f"{folder}: found no video, expected {sorted(VIDEO_SUFFIXES)}")
+    return videos
 
 
 def video_frames(path: Path) -> Iterator[U8]:

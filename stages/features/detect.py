@@ -226,7 +226,8 @@ class BatchDetector:
                 scores[row, keep, 0], boxes[row, keep], points[row, keep], centres[keep],
                 strides[keep],
             )  # fmt: skip
-            faces.append(Faces(found.bbox_px / scale, found.keypoints_px / scale, found.score))
+            bbox = found.bbox_px / np.tile(scale, 2)
+            faces.append(Faces(bbox, found.keypoints_px / scale, found.score))
         return faces
 
 

@@ -167,13 +167,21 @@ class HeadTrainer:
             self.best = self.model.arrays()
         return row
 
-    def _train(self, epoch: int) -> float:
+    def batches_of(self, epoch: int) -> list[I64]:
+        """The training clips in random batches of equal size, or one less.
+
+        No batch is much smaller than the others: a last batch of one clip would have no
+        correlation.
+        """
         order = np.random.default_rng((self.config.seed, epoch)).permutation(self.task.train)
+        return np.array_split(order, self.steps_per_epoch)
+
+    def _train(self, epoch: int) -> float:
         loss_of = LOSSES[self.config.loss]
         total = torch.zeros((), device=self.device)
         self.model.train()
         with self._random(epoch):  # for dropout
-            for clips in np.array_split(order, self.steps_per_epoch):
+            for clips in self.batches_of(epoch):
                 batch = self.data.batch(clips)
                 loss = loss_of(self.model(batch), self.targets[batch.clips])
                 self.optimiser.zero_grad()

@@ -18,11 +18,15 @@ from facer.storage.errors import FacerError
 F64 = npt.NDArray[np.float64]
 METRICS = ("pearson", "ccc", "mse")
 
-_CONSTANT = 1e-6  # spread relative to size under which float32 predictions count as constant
+_CONSTANT = 1e-6  # spread relative to size under which float32 values count as constant
 
 
 class Sums(NamedTuple):
-    """Weighted sums over clips, (R, E) each: one row per weighting of the clips."""
+    """Weighted sums over clips, (R, E) each: one row per weighting of the clips.
+
+    p and t are taken from their own means over all labelled clips; ``shift`` (E,) is the
+    predictions' mean less the targets'.
+    """
 
     n: F64
     p: F64
@@ -30,6 +34,7 @@ class Sums(NamedTuple):
     pp: F64
     tt: F64
     pt: F64
+    shift: F64
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,8 @@ def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Seque
     flat = [is_constant(p[labelled[:, i], i]) for i in range(len(names))]
     return Scores(
         names=tuple(names),
-        pearson=np.where(flat, 0.0, pearson(sums)[0]),
-        ccc=np.where(flat, 0.0, concordance(sums)[0]),
+        pearson=pearson(sums)[0],
+        ccc=concordance(sums)[0],
         mse=squared_error(sums)[0],
         n=labelled.sum(0),
         constant=tuple(name for i, name in enumerate(names) if flat[i] and labelled[:, i].any()),
@@ -96,17 +101,29 @@ def _checked(
 
 
 def is_constant(p: F64) -> bool:
-    """Whether predictions (n,) are one value, but for rounding; an empty one is."""
+    """Whether values (n,) are one value, but for rounding; an empty one is."""
     return len(p) == 0 or float(np.ptp(p)) <= _CONSTANT * float(np.abs(p).max())
 
 
 def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:
     """Sums under R weightings of C clips: weights (R, C); p, t, labelled (C, E)."""
-    count = labelled.sum(0).clip(1)
-    centre = np.where(labelled, t, 0).sum(0) / count  # no metric here sees a common shift
-    p, t = np.where(labelled, p - centre, 0), np.where(labelled, t - centre, 0)
-    terms = (labelled.astype(np.float64), p, t, p * p, t * t, p * t)
-    return Sums(*(weights @ term for term in terms))
+    (p, mean_p), (t, mean_t) = _centred(p, labelled), _centred(t, labelled)
+    return Sums(
+        n=weights @ labelled.astype(np.float64),
+        p=weights @ p,
+        t=weights @ t,
+        pp=weights @ (p * p),
+        tt=weights @ (t * t),
+        pt=weights @ (p * t),
+        shift=mean_p - mean_t,
+    )
+
+
+def _centred(x: F64, labelled: npt.NDArray[np.bool_]) -> tuple[F64, F64]:
+    """Return x less its mean over labelled clips, zeros where it is one value; and the mean."""
+    mean: F64 = np.where(labelled, x, 0).sum(0) / labelled.sum(0).clip(1)
+    flat = [is_constant(column[there]) for column, there in zip(x.T, labelled.T, strict=True)]
+    return np.where(labelled & ~np.array(flat), x - mean, 0), mean
 
 
 def _central(s: Sums) -> tuple[F64, F64, F64, F64]:
@@ -114,7 +131,7 @@ def _central(s: Sums) -> tuple[F64, F64, F64, F64]:
     mean_p, mean_t = s.p / n, s.t / n
     variance_p = np.maximum(s.pp / n - mean_p**2, 0)
     variance_t = np.maximum(s.tt / n - mean_t**2, 0)
-    return variance_p, variance_t, s.pt / n - mean_p * mean_t, mean_p - mean_t
+    return variance_p, variance_t, s.pt / n - mean_p * mean_t, mean_p - mean_t + s.shift
 
 
 def pearson(s: Sums) -> F64:
@@ -135,6 +152,7 @@ def concordance(s: Sums) -> F64:
 
 def squared_error(s: Sums) -> F64:
     """Mean of (p - t)^2, (R, E); nan where nothing is labelled."""
-    total = np.maximum(s.pp - 2 * s.pt + s.tt, 0)
+    centred = s.pp - 2 * s.pt + s.tt
+    total = np.maximum(centred + 2 * s.shift * (s.p - s.t) + s.n * s.shift**2, 0)
     error: F64 = np.divide(total, s.n, out=np.full_like(total, np.nan), where=s.n > 0)
     return error

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +41,13 @@ def packed_gru(
     return result
 
 
+class _Block(NamedTuple):
+    """Some steps on end, few enough for their temporaries to stay in the cache."""
+
+    sizes: list[int]  # clips at each of its steps
+    rows: slice
+
+
 class _PackedGru(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -56,11 +63,13 @@ class _PackedGru(torch.autograd.Function):
         gates = _take_buffer(x, 4 * units)  # columns: s(2a), r, z, 2 (W_hn h + b_hn)
         states = x.new_empty(len(x), units)
         w_x, w_g, bias = _sigmoid_form(w_ih, w_hh, b_ih, b_hh)
-        torch.addmm(bias, x, w_x, out=gates)
-        _run(gates, states, w_g, sizes)
-        ctx.sizes = sizes
+        blocks = _blocks(sizes)
+        g = states.new_full((sizes[0], units), 0.5)
+        for block in blocks:
+            torch.addmm(bias, x[block.rows], w_x, out=gates[block.rows])
+            g = _run(gates[block.rows], states[block.rows], g, w_g, block.sizes)
         if any(ctx.needs_input_grad):
-            ctx.gates = gates
+            ctx.gates, ctx.blocks, ctx.sizes = gates, blocks, sizes
             ctx.save_for_backward(x, w_ih, w_hh, states)
         else:
             _spare.append(gates)
@@ -72,11 +81,15 @@ class _PackedGru(torch.autograd.Function):
         gates, ctx.gates = ctx.gates, None
         if gates is None:
             raise RuntimeError("packed_gru: backward ran before, its buffers are gone")
+        before = _rows_before(ctx.sizes).to(states.device)
         sweep = _Backward(x, w_ih, w_hh, ctx.needs_input_grad[0])
-        sweep.run(gates, states, gradients[0], ctx.sizes)
+        for block in reversed(ctx.blocks):
+            previous = states.index_select(0, before[block.rows])
+            if block.rows.start == 0:
+                previous[: ctx.sizes[0]] = 0
+            sweep.run(block, gates[block.rows], previous, gradients[0][block.rows].clone())
         _spare.append(gates)
-        d_w_ih, d_w_hh, d_b_ih, d_b_hh = sweep.weight_gradients()
-        return sweep.d_x, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None
+        return *sweep.gradients(), None
 
 
 def _take_buffer(like: Tensor, columns: int) -> Tensor:
@@ -106,14 +119,16 @@ def _sigmoid_form(
     return w_x, w_g, bias
 
 
-def _run(gates: Tensor, states: Tensor, w_g: Tensor, sizes: list[int]) -> None:
-    """Fill ``gates`` (their input share is there already) and ``states`` step by step."""
+def _run(gates: Tensor, states: Tensor, g: Tensor, w_g: Tensor, sizes: list[int]) -> Tensor:
+    """Fill a block's ``gates`` (their input share is there already) and ``states``.
+
+    ``g`` (clips, H) is the state before the block; the state after it is returned.
+    """
     units = states.shape[1]
-    s, r, z, hn = gates.split(units, 1)
+    s, r, z, hn = gates.chunk(4, 1)
     columns = (gates[:, units:], gates[:, units : 3 * units], s, r, z, hn, states)
-    g = states.new_full((sizes[0], units), 0.5)
     for recurrent, rz, s_t, r_t, z_t, hn_t, out in zip(
-        *(column.split(sizes) for column in columns), strict=True
+        *(column.split_with_sizes(sizes) for column in columns), strict=True
     ):
         if len(out) < len(g):
             g = g[: len(out)]
@@ -121,11 +136,13 @@ def _run(gates: Tensor, states: Tensor, w_g: Tensor, sizes: list[int]) -> None:
         rz.sigmoid_()
         s_t.addcmul_(r_t, hn_t).sigmoid_()
         g = torch.lerp(s_t, g, z_t, out=out)
+    g = g.clone()
     states.mul_(2).sub_(1)
+    return g
 
 
 class _Backward:
-    """The backward sweep, from the last block of steps to the first.
+    """The backward sweep, block by block from the last to the first.
 
     With d the gradient of h', every gate's gradient is d times a factor that is known before
     the sweep, so the loop only carries d through the recurrent weights.
@@ -134,55 +151,37 @@ class _Backward:
     def __init__(self, x: Tensor, w_ih: Tensor, w_hh: Tensor, needs_d_x: bool) -> None:
         self.x, self.w_ih, self.w_hh = x, w_ih, w_hh
         self.units = w_hh.shape[1]
+        self.carried = w_hh.new_zeros(0, self.units)  # into the states before the last block
         self.d_x = torch.empty_like(x) if needs_d_x else None
-        self.d_w_ih = torch.zeros_like(w_ih)
         self.d_w_hh = torch.zeros_like(w_hh)
+        self.d_w_ih = torch.zeros_like(w_ih.t())  # transposed: the faster product
         self.d_b_hh = w_hh.new_zeros(3 * self.units)
         self.d_b_n = w_hh.new_zeros(self.units)
 
-    def run(self, gates: Tensor, states: Tensor, d_out: Tensor, sizes: list[int]) -> None:
-        """Sweep all steps; ``d_out`` (N, H) is the gradient of the states."""
-        starts = list(accumulate(sizes, initial=0))
-        before = _rows_before(sizes).to(states.device)
-        stop = len(sizes)
-        carried: Tensor | None = None
-        while stop > 0:
-            start = _block_start(starts, stop)
-            rows = slice(starts[start], starts[stop])
-            previous = states.index_select(0, before[rows].clamp_min(0))
-            if start == 0:
-                previous[: sizes[0]] = 0
-            d = d_out[rows].clone()
-            if carried is not None:
-                d[-sizes[stop - 1] :][: len(carried)] += carried
-            carried = self._block(gates[rows], previous, d, sizes[start:stop], self.x[rows], rows)
-            stop = start
+    def run(self, block: _Block, gates: Tensor, previous: Tensor, d: Tensor) -> None:
+        """Sweep one block: its gates, the states before each row, the states' gradient ``d``.
 
-    def _block(
-        self, gates: Tensor, previous: Tensor, d: Tensor, sizes: list[int], x: Tensor, rows: slice
-    ) -> Tensor:
-        """Sweep one block; return the gradient of the states before it."""
-        units = self.units
-        s, r, z, hn = gates.split(units, 1)
-        to_n = (1 - z).mul_(s).mul_(1 - s)  # dh'/da_n = (1 - z) (1 - n^2), 1 - n^2 = 4 s (1 - s)
-        to_n.mul_(4)
-        factors = gates.new_empty(len(d), 3, units)
+        ``d`` is used up.
+        """
+        s, r, z, hn = gates.chunk(4, 1)
+        to_n = (1 - z).mul_(s).mul_(1 - s).mul_(4)  # (1 - z) (1 - n^2); 1 - n^2 = 4 s (1 - s)
+        factors = gates.new_empty(len(d), 3, self.units)
         torch.mul(to_n, hn, out=factors[:, 0]).mul_(r).mul_(1 - r).mul_(0.5)
         torch.sub(previous, s, alpha=2, out=factors[:, 1]).add_(1).mul_(z).mul_(1 - z)
         torch.mul(to_n, r, out=factors[:, 2])
-        carried = self._sweep(d, factors, z, sizes)
-        recurrent = factors.view(len(d), 3 * units)
-        d_n = to_n.mul_(d)
-        self._accumulate(recurrent, d_n, previous, x, rows)
-        return carried
+        d[len(d) - block.sizes[-1] :][: len(self.carried)] += self.carried
+        self.carried = self._sweep(d, factors, z, block.sizes)
+        self._accumulate(factors.flatten(1), to_n.mul_(d), previous, block.rows)
 
     def _sweep(self, d: Tensor, factors: Tensor, z: Tensor, sizes: list[int]) -> Tensor:
         """Turn ``d`` into the full gradients of h' and ``factors`` into the gates' gradients."""
         carried = d.new_zeros(sizes[0], self.units)
         flat = factors.view(len(d), 3 * self.units)
-        targets = (carried, *d.split(sizes))
-        steps = (targets, targets[1:], d.unsqueeze(1).split(sizes), factors.split(sizes))
-        columns = zip(*steps, flat.split(sizes), z.split(sizes), strict=False)
+        d_steps, z_steps = d.split_with_sizes(sizes), z.split_with_sizes(sizes)
+        factor_steps, gate_steps = factors.split_with_sizes(sizes), flat.split_with_sizes(sizes)
+        wide = d.unsqueeze(1).split_with_sizes(sizes)
+        before_steps = (carried, *d_steps[:-1])
+        columns = zip(before_steps, d_steps, wide, factor_steps, gate_steps, z_steps, strict=True)
         for before, d_t, d_wide, factor, gate, z_t in reversed(list(columns)):
             factor.mul_(d_wide)
             if len(before) > len(d_t):
@@ -190,37 +189,39 @@ class _Backward:
             before.addcmul_(d_t, z_t).addmm_(gate, self.w_hh)
         return carried
 
-    def _accumulate(
-        self, recurrent: Tensor, d_n: Tensor, previous: Tensor, x: Tensor, rows: slice
-    ) -> None:
-        """Add a block's share of the weight gradients; write the input's."""
-        rz = slice(0, 2 * self.units)
-        n = slice(2 * self.units, None)
+    def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, rows: slice) -> None:
+        """Add a block's share of the weights' gradients; write the input's."""
+        rz, n = slice(0, 2 * self.units), slice(2 * self.units, None)
+        x_t = self.x[rows].t()
         self.d_w_hh.addmm_(recurrent.t(), previous)
-        self.d_w_ih[rz].addmm_(recurrent[:, rz].t(), x)
-        self.d_w_ih[n].addmm_(d_n.t(), x)
+        self.d_w_ih[:, rz].addmm_(x_t, recurrent[:, rz])
+        self.d_w_ih[:, n].addmm_(x_t, d_n)
         self.d_b_hh += recurrent.sum(0)
         self.d_b_n += d_n.sum(0)
         if self.d_x is not None:
             torch.mm(recurrent[:, rz], self.w_ih[rz], out=self.d_x[rows])
             self.d_x[rows].addmm_(d_n, self.w_ih[n])
 
-    def weight_gradients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of w_ih, w_hh, b_ih and b_hh."""
+    def gradients(self) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
+        """Gradients of x, w_ih, w_hh, b_ih and b_hh."""
         d_b_ih = torch.cat([self.d_b_hh[: 2 * self.units], self.d_b_n])
-        return self.d_w_ih, self.d_w_hh, d_b_ih, self.d_b_hh
+        return self.d_x, self.d_w_ih.t(), self.d_w_hh, d_b_ih, self.d_b_hh
+
+
+def _blocks(sizes: list[int]) -> list[_Block]:
+    """Cut the steps into blocks of one step, or up to _BLOCK_ROWS rows."""
+    blocks: list[_Block] = []
+    row = first = 0
+    for step, rows in enumerate(accumulate(sizes)):
+        if step + 1 == len(sizes) or rows + sizes[step + 1] - row > _BLOCK_ROWS:
+            blocks.append(_Block(sizes[first : step + 1], slice(row, rows)))
+            row, first = rows, step + 1
+    return blocks
 
 
 def _rows_before(sizes: list[int]) -> Tensor:
-    """Row of each row's clip one step earlier, (N,); negative in the first step."""
+    """Row of each row's clip one step earlier, (N,); 0 in the first step."""
     counts = torch.tensor(sizes)
     earlier = torch.cat([counts[:1], counts[:-1]])
-    return torch.arange(int(counts.sum())) - torch.repeat_interleave(earlier, counts)
-
-
-def _block_start(starts: list[int], stop: int) -> int:
-    """First step of the block that ends before ``stop``: about _BLOCK_ROWS rows, a step at least."""
-    start = stop - 1
-    while start > 0 and starts[stop] - starts[start - 1] <= _BLOCK_ROWS:
-        start -= 1
-    return start
+    rows = torch.arange(int(counts.sum())) - torch.repeat_interleave(earlier, counts)
+    return rows.clamp_min_(0)

@@ -33,7 +33,7 @@ class Recurrent(nn.Module):
         """Packed features (N, F) -> packed outputs of the last layer (N, H)."""
         if self.cell == "gru" and features.device.type == "cpu":
             return self._gru(features, sizes)
-        packed = PackedSequence(features, torch.tensor(sizes))  # type: ignore[no-untyped-call]
+        packed = PackedSequence(features, torch.tensor(sizes))
         output: Tensor = self.rnn(packed)[0].data
         return output
 
@@ -42,9 +42,9 @@ class Recurrent(nn.Module):
         for layer in range(self.rnn.num_layers):
             if layer:
                 states = F.dropout(states, self.rnn.dropout, self.training)
-            weights = [
+            w_ih, w_hh, b_ih, b_hh = (
                 getattr(self.rnn, f"{name}_l{layer}")
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
-            states = packed_gru(states, *weights, sizes)
+            )
+            states = packed_gru(states, w_ih, w_hh, b_ih, b_hh, sizes)
         return states

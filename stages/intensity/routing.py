@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -52,18 +53,19 @@ class RoutedAdam:
         self._plain.step()
         if self.routed is None or self.routed.grad is None:
             return
-        runs = list(_equal_runs(self._counts[:steps]))
-        blocks = [
+        runs = _equal_runs(self._counts[:steps])
+        weight, gradient, mean, square = (
             [tensor[run] for run in runs]
             for tensor in (self.routed.detach(), self.routed.grad, *self._moments)
-        ]
-        counts = [
-            torch.tensor(float(self._counts[run.start]), device=self.routed.device) for run in runs
-        ]
+        )
+        counts = torch.from_numpy(self._counts[[run.start for run in runs]])
         adam(
-            *blocks,
-            [],
-            counts,
+            weight,
+            gradient,
+            mean,
+            square,
+            max_exp_avg_sqs=[],
+            state_steps=list(counts.to(self.routed.device).unbind()),
             fused=True,
             amsgrad=False,
             beta1=_BETAS[0],
@@ -103,8 +105,8 @@ class RoutedAdam:
                 moment.copy_(torch.from_numpy(arrays[f"routed.{name}"]))
 
 
-def _equal_runs(counts: npt.NDArray[np.float32]) -> Iterable[slice]:
+def _equal_runs(counts: npt.NDArray[np.float32]) -> list[slice]:
     """Slices over which the count is the same: each takes one call with one bias correction."""
     edges = np.flatnonzero(np.diff(counts)) + 1
     starts = [0, *edges.tolist()]
-    return (slice(a, b) for a, b in zip(starts, [*starts[1:], len(counts)], strict=True))
+    return [slice(a, b) for a, b in pairwise([*starts, len(counts)])]

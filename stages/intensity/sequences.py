@@ -157,7 +157,7 @@ def _shorten(
 ) -> tuple[F32, I64, tuple[str, ...]]:
     t = config.max_frames
     lengths = np.diff(offsets)
-    over = np.flatnonzero(lengths > t)
+    over = np.flatnonzero(lengths > t).tolist()
     ids = tuple(clip_ids[i] for i in over)
     if not ids:
         return features, offsets, ids

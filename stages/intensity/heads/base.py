@@ -49,8 +49,10 @@ class HeadShape(NamedTuple):
 class Head(nn.Module):
     """Base of all heads."""
 
-    routed_weight: nn.Parameter | None = None
-    """(t, ...) weight of which a batch uses the blocks of its steps only."""
+    @property
+    def routed_weight(self) -> nn.Parameter | None:
+        """A (t, ...) weight of which a batch uses the blocks of its steps only, if any."""
+        return None
 
     def forward(self, batch: Batch) -> Tensor:
         """Intensities (B, E) of the batch's clips, in the batch's order."""

@@ -37,7 +37,11 @@ class FaceRNet(Head):
         self.dense_weight = nn.Parameter(weight.uniform_(-bound, bound))
         self.dense_bias = nn.Parameter(torch.empty(config.dense).uniform_(-bound, bound))
         self.output = nn.Linear(config.dense, shape.intensities)
-        self.routed_weight = self.dense_weight
+
+    @property
+    def routed_weight(self) -> nn.Parameter | None:
+        """See :class:`Head`."""
+        return self.dense_weight
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""

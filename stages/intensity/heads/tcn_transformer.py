@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +33,7 @@ class TcnTransformer(Head):
             )
         widths = (shape.features, *[units] * _CONVOLUTIONS)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(a, b, _KERNEL, _STRIDE, _KERNEL // 2)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv1d(a, b, _KERNEL, _STRIDE, _KERNEL // 2) for a, b in pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(units) for _ in range(_CONVOLUTIONS))
         layer = nn.TransformerEncoderLayer(

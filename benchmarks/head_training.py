@@ -1,0 +1,157 @@
+"""Training the paper's head against a plain padded PyTorch loop, in one run.
+
+    python benchmarks/head_training.py [--threads 1] [--epochs 3]
+
+Both sides start from the same weights and see the same synthetic clips (2.5 to 17 s at 30
+frames/s, mean 10.8 s; 26 columns; t = 480) in the same batches. The peer is what one writes
+first: padded tensors from a DataLoader, nn.GRU, the mask, a dense layer on the concatenated
+outputs of all steps, torch.optim.Adam. Epochs of the two take turns, so that a busy machine
+slows both; the ratio is the median over pairs of epochs.
+
+At batch 64 some clip has 480 frames in nearly every batch, so all dense weights are routed and
+the loss curves differ by rounding only. At batch 4 the peer's Adam also moves weights that
+routing holds still.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
+from facer.stages.intensity.heads.facernet import FaceRNet
+from facer.stages.intensity.losses import pearson_loss
+from facer.stages.intensity.sequences import Sequences
+
+FRAMES_PER_S, T, FEATURES = 30, 480, 26
+NAMES = tuple("abcdefg")
+
+
+def synthetic(clips: int) -> Sequences:
+    """Clips that move like probabilities over time, Hume-like in length."""
+    random = np.random.default_rng(0)
+    seconds = 2.5 + 14.5 * random.beta(2.29, 1.71, clips)
+    lengths = np.minimum(np.round(seconds * FRAMES_PER_S), T).astype(np.int64)
+    clip_features = []
+    for frames in lengths.tolist():
+        walk = random.standard_normal((frames, FEATURES), dtype=np.float32).cumsum(axis=0)
+        clip_features.append(1 / (1 + np.exp(-walk / 5)))
+    features = np.concatenate(clip_features)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Sequences(features, offsets, tuple(map(str, range(clips))))
+
+
+class Padded(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """One clip as padded features (t, F), length and targets."""
+
+    def __init__(self, sequences: Sequences, targets: Tensor) -> None:
+        self.sequences, self.targets = sequences, targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        start, stop = self.sequences.offsets[index : index + 2]
+        features = torch.zeros(T, FEATURES)
+        features[: stop - start] = torch.from_numpy(self.sequences.features[start:stop])
+        return features, torch.tensor(stop - start), self.targets[index]
+
+
+class PlainHead(nn.Module):
+    """GRU, mask and dense layers as one writes them first, with a head's weights."""
+
+    def __init__(self, head: FaceRNet) -> None:
+        super().__init__()
+        units, dense = head.config.units, head.config.dense
+        self.gru = nn.GRU(FEATURES, units, batch_first=True)
+        self.gru.load_state_dict(head.recurrent.rnn.state_dict())
+        self.dense = nn.Linear(T * units, dense)
+        self.dense.weight.data.copy_(head.dense_weight.detach().flatten(0, 1).t())
+        self.dense.bias.data.copy_(head.dense_bias.detach())
+        self.output = nn.Linear(dense, len(NAMES))
+        self.output.load_state_dict(head.output.state_dict())
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Padded features (B, t, F) and lengths (B,) -> (B, E)."""
+        states, _ = self.gru(features)
+        states = states * (torch.arange(T) < lengths[:, None]).unsqueeze(2)
+        hidden = torch.relu(self.dense(states.flatten(1)))
+        return self.output(hidden)
+
+
+class PlainLoop:
+    """The peer."""
+
+    def __init__(self, trainer: HeadTrainer, sequences: Sequences) -> None:
+        assert isinstance(trainer.model.head, FaceRNet)
+        self.trainer = trainer
+        self.data = Padded(sequences, torch.from_numpy(trainer.task.targets))
+        self.model = PlainHead(trainer.model.head)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=trainer.config.learning_rate)
+
+    def epoch(self, epoch: int) -> float:
+        """Train one epoch and return its mean loss."""
+        batches = [rows.tolist() for rows in self.trainer.batches_of(epoch)]
+        total = 0.0
+        for features, lengths, targets in DataLoader(self.data, batch_sampler=batches):
+            loss = pearson_loss(self.model(features, lengths), targets)
+            self.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            total += float(loss.detach())
+        return total / len(batches)
+
+
+def epochs(batch_size: int, clips: int, count: int) -> Iterator[tuple[float, float, float, float]]:
+    """Yield seconds of ours and the peer's and both losses, epoch by epoch, in turns."""
+    sequences = synthetic(clips)
+    targets = np.random.default_rng(1).random((clips, len(NAMES)), dtype=np.float32)
+    train, val = np.arange(clips - 4), np.arange(clips - 4, clips)
+    config = FitConfig(batch_size=batch_size, epochs=count + 1)
+    data = DeviceSequences(sequences, torch.device("cpu"))
+    trainer = HeadTrainer(config, data, Task(NAMES, targets, train, val), T)
+    peer = PlainLoop(trainer, sequences)
+    for epoch in range(1, count + 2):
+        row = trainer.run_epoch()
+        started = perf_counter()
+        loss = peer.epoch(epoch)
+        seconds = perf_counter() - started
+        yield len(train) / row.clips_per_s, seconds, row.train_loss, loss
+
+
+def report(batch_size: int, clips: int, count: int, goal: float) -> None:
+    """Print one comparison; the first epoch warms up and is not counted."""
+    rows = np.array(list(epochs(batch_size, clips, count)))
+    ours, peer = ((clips - 4) / rows[1:, i] for i in (0, 1))
+    ratio = median((rows[1:, 1] / rows[1:, 0]).tolist())
+    difference = float(np.abs(rows[:, 2] - rows[:, 3]).max())
+    print(
+        f"batch {batch_size}: {median(ours.tolist()):.0f} clips/s, "
+        f"plain loop {median(peer.tolist()):.0f} clips/s, ratio {ratio:.2f} (goal {goal:.0f}); "
+        f"largest difference of the losses of {count + 1} epochs {difference:.1e}"
+    )
+
+
+def main() -> None:
+    """Run both batch sizes."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=None, help="default: 24 and 6 batches")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"{arguments.threads} thread(s), torch {torch.__version__}")
+    for batch_size, batches, goal in ((4, 24, 2.0), (64, 6, 3.0)):
+        report(batch_size, arguments.clips or batch_size * batches + 4, arguments.epochs, goal)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Labels and store joined: the clips a head is trained and scored on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.status import no_match_message
+from facer.stages.intensity.sequences import (
+    FeatureChoice,
+    SequenceConfig,
+    Sequences,
+    choose_features,
+    prepare,
+)
+from facer.storage import FeatureStore, IntensityLabels, match_clips
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32
+
+SPLITS = ("train", "val", "test")
+_SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The R labelled rows, and the sequences of the C of them that have features.
+
+    Row i of the labels is sequence ``sequence_of[i]``; -1 where there is nothing to predict
+    from: no such clip, a failed one, or one without any face.
+    """
+
+    names: tuple[str, ...]  # (E,)
+    label_ids: tuple[str, ...]  # (R,) ids as in the label file
+    targets: F32  # (R, E), NaN = absent
+    splits: tuple[str, ...]  # (R,)
+    subjects: tuple[str, ...]  # (R,)
+    sequence_of: np.ndarray[Any, np.dtype[np.int64]]  # (R,)
+    sequences: Sequences
+    split_rule: str  # where the splits come from
+    counts: dict[str, int]
+
+    def rows(self, split: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Rows of a split, with or without features."""
+        return np.flatnonzero(np.array(self.splits) == split)
+
+
+def load_cohort(
+    store: FeatureStore, labels: IntensityLabels, config: SequenceConfig
+) -> tuple[Cohort, FeatureChoice]:
+    """Join labels with a store and read the sequences; ``FacerError`` when nothing joins."""
+    match = match_clips(labels, store.clip_ids)
+    if not match.pairs:
+        raise FacerError(no_match_message(labels, store.clip_ids))
+    usable = [(row, clip) for row, clip in match.pairs if store.record(clip).status == "ok"]
+    if not usable:
+        raise FacerError(f"{store.path}: none of the {len(match.pairs)} labelled clips has a face")
+    choice = choose_features(config.features, store.feature_names)
+    sequences = read_sequences(store, [clip for _, clip in usable], config, choice)
+    sequence_of = np.full(len(labels.clip_ids), -1, np.int64)
+    sequence_of[[row for row, _ in usable]] = np.arange(len(usable))
+    splits, rule = _splits(labels)
+    statuses = [store.record(clip).status for _, clip in match.pairs]
+    cohort = Cohort(
+        names=labels.names,
+        label_ids=labels.clip_ids,
+        targets=labels.values,
+        splits=splits,
+        subjects=labels.subjects,
+        sequence_of=sequence_of,
+        sequences=sequences,
+        split_rule=rule,
+        counts={
+            "labels": len(labels.clip_ids),
+            "labels_without_clip": len(match.labels_only),
+            "clips_without_label": len(match.store_only),
+            "ambiguous_ids": len(match.ambiguous),
+            "failed": statuses.count("failed"),
+            "no_face": statuses.count("no_face"),
+            "usable": len(usable),
+            "overlong": len(sequences.overlong),
+            "missing_frames": sequences.missing_frames,
+        },
+    )
+    return cohort, choice
+
+
+def read_sequences(
+    store: FeatureStore, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
+) -> Sequences:
+    """The sequences of some clips, embedding after the chosen columns."""
+    ragged = store.load(clip_ids, choice.columns)
+    if choice.embedding:
+        embedding = store.load_embedding(clip_ids).features
+        ragged = replace(ragged, features=np.concatenate([ragged.features, embedding], axis=1))
+    return prepare(ragged, config)
+
+
+def _splits(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
+    """The file's splits; where it has none, 70/15/15 in the order of sha256 of subject or id."""
+    if any(labels.splits):
+        return labels.splits, "the label file"
+    by_subject = all(labels.subjects)
+    units = labels.subjects if by_subject else labels.clip_ids
+    order = sorted(set(units), key=lambda unit: hashlib.sha256(unit.encode()).hexdigest())
+    place = {unit: (rank + 0.5) / len(order) for rank, unit in enumerate(order)}
+    chosen = tuple(SPLITS[int(np.searchsorted(_SHARES, place[unit]))] for unit in units)
+    unit = "subject" if by_subject else "clip id"
+    return chosen, f"made by facer: 70/15/15 by sha256 of the {unit}"
+
+
+def labels_sha256(path: str | Path) -> str:
+    """Digest of a label file, or of all csv files of a folder in order of name."""
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob("*.csv"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

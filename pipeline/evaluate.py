@@ -1,0 +1,186 @@
+"""What a run is worth on a split, and what it predicts for clips without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort, read_sequences
+from facer.pipeline.heads import load_models, read_run, sequences_of
+from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.intervals import Intervals, bootstrap
+from facer.stages.intensity.metrics import METRICS, Scores, score
+from facer.stages.intensity.model import predict
+from facer.stages.intensity.sequences import FeatureChoice
+from facer.storage import FeatureStore, read_labels
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a run on one split; predictions are the mean over seeds."""
+
+    split: str
+    names: tuple[str, ...]
+    label_ids: tuple[str, ...]  # (n,)
+    predictions: F32  # (n, E)
+    n_filled: int  # clips without features: the training mean stands in
+    seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
+    ensemble: Scores | None  # of the mean prediction
+    intervals: Intervals | None
+
+    def mean(self, metric: str) -> float:
+        """Mean over seeds of the mean over emotions."""
+        return float(np.mean([scores.mean(metric) for scores in self.seeds.values()]))
+
+    def deviation(self, metric: str) -> float:
+        """Standard deviation over seeds (n - 1); 0 for one seed."""
+        values = [scores.mean(metric) for scores in self.seeds.values()]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def per_emotion(self, metric: str) -> dict[str, float]:
+        """Mean over seeds of one metric of each emotion; nan where nothing is labelled."""
+        values = np.mean([getattr(scores, metric) for scores in self.seeds.values()], axis=0)
+        return dict(zip(self.names, values.tolist(), strict=True))
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Emotions that some seed predicts as one and the same value."""
+        found = {name for scores in self.seeds.values() for name in scores.constant}
+        return tuple(name for name in self.names if name in found)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer evaluate --json`` prints it; null where the split has no labels."""
+        result: dict[str, Any] = {
+            "split": self.split,
+            "n": len(self.label_ids),
+            "n_filled_with_train_mean": self.n_filled,
+            "seeds": len(self.seeds),
+            "mean": None,
+            "per_emotion": None,
+        }
+        if self.ensemble is None or self.intervals is None:
+            return result
+        n = dict(zip(self.names, self.ensemble.n.tolist(), strict=True))
+        columns = {metric: self.per_emotion(metric) for metric in METRICS}
+        interval = self.intervals.mean
+        return {
+            **result,
+            "mean": {metric: self.mean(metric) for metric in METRICS},
+            "std_over_seeds": {metric: self.deviation(metric) for metric in METRICS},
+            "ensemble": {
+                "pearson": self.ensemble.mean("pearson"),
+                "pearson_95": [interval.low, interval.high],
+                "by": self.intervals.unit,
+            },
+            "per_emotion": {
+                name: {m: columns[m][name] if n[name] else None for m in METRICS} | {"n": n[name]}
+                for name in self.names
+            },
+            "constant": list(self.constant),
+        }
+
+
+def evaluate(run: Path, split: str = "val", labels: str | None = None) -> Evaluation:
+    """Score a run on a split of its own labels, or of another label file.
+
+    A labelled clip without features is predicted by the training mean, never by anything of
+    the split that is scored. ``FacerError`` when the labels have changed since the training.
+    """
+    record = read_run(run)
+    path = labels or str(record["labels"]["path"])
+    kind: Any = "auto" if labels else record["labels"]["kind"]
+    if labels is None and labels_sha256(path) != record["labels"]["sha256"]:
+        raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
+    store = FeatureStore.open(record["store"])
+    _check_provenance(run, record, store)
+    cohort, _ = load_cohort(store, read_labels(path, kind), sequences_of(record))
+    if cohort.names != tuple(record["names"]):
+        raise FacerError(
+            f"{path}: has intensities {', '.join(cohort.names)}, the run was trained on "
+            f"{', '.join(record['names'])}"
+        )
+    rows = cohort.rows(split)
+    if not len(rows):
+        found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
+        raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
+    mean = np.array(record["train_mean"], np.float32)
+    by_seed = _predict_rows(run, cohort, rows, mean)
+    return _scored(split, cohort, rows, by_seed)
+
+
+def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict[int, F32]:
+    places = cohort.sequence_of[rows]
+    there = places >= 0
+    data = DeviceSequences(cohort.sequences, torch.device("cpu"))
+    result = {}
+    for seed, model in load_models(run).items():
+        values = np.tile(train_mean, (len(rows), 1))
+        values[there] = predict(model, data, places[there])
+        result[seed] = values
+    return result
+
+
+def _scored(split: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]) -> Evaluation:
+    targets = cohort.targets[rows]
+    predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
+    subjects = [cohort.subjects[row] for row in rows]
+    labelled = bool(np.isfinite(targets).any())
+    return Evaluation(
+        split=split,
+        names=cohort.names,
+        label_ids=tuple(cohort.label_ids[row] for row in rows),
+        predictions=predictions,
+        n_filled=int((cohort.sequence_of[rows] < 0).sum()),
+        seeds={s: score(p, targets, cohort.names) for s, p in by_seed.items()} if labelled else {},
+        ensemble=score(predictions, targets, cohort.names) if labelled else None,
+        intervals=bootstrap(predictions, targets, subjects) if labelled else None,
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Intensities of clips without labels."""
+
+    names: tuple[str, ...]
+    clip_ids: tuple[str, ...]  # (C,)
+    values: F32  # (C, E)
+    filled: tuple[str, ...]  # clips without a face or features: the training mean
+
+
+def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
+    """Predict some clips of a store, the mean over the run's seeds.
+
+    ``FacerError`` when the store's features were made otherwise than the run's.
+    """
+    record = read_run(run)
+    _check_provenance(run, record, store)
+    choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
+    usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
+    values = np.tile(np.array(record["train_mean"], np.float32), (len(clip_ids), 1))
+    if usable:
+        sequences = read_sequences(store, usable, sequences_of(record), choice)
+        data = DeviceSequences(sequences, torch.device("cpu"))
+        clips = np.arange(len(usable))
+        found = [predict(model, data, clips) for model in load_models(run).values()]
+        places = [index for index, clip in enumerate(clip_ids) if clip in set(usable)]
+        values[places] = np.mean(found, axis=0)
+    filled = tuple(clip for clip in clip_ids if clip not in set(usable))
+    return Prediction(tuple(record["names"]), tuple(clip_ids), values, filled)
+
+
+def _check_provenance(run: Path, record: dict[str, Any], store: FeatureStore) -> None:
+    made = record["store_provenance"]
+    for name in ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy"):
+        found = getattr(store.provenance, name)
+        if found != made[name]:
+            raise FacerError(
+                f"{store.path}: {name} is {found}, the run {run} was trained on features with "
+                f"{made[name]}; extract with the same --detector, --rec, --face and --stride"
+            )

@@ -1,0 +1,105 @@
+"""What a REC is worth on a labelled data set: numbers for people and programs, two pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.pictures import au_bars_picture, confusion_picture
+from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
+from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.samples import AffectSet
+from facer.stages.affect.specs import parse_spec, read_spec
+from facer.stages.features import rec as recs
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
+
+_BATCH = 64
+
+Report = Callable[[int, int], None]
+"""Told (crops done, crops in all)."""
+
+
+def evaluate_rec(
+    rec: str | Path,
+    spec: str,
+    split: str = "val",
+    device: str = "auto",
+    *,
+    align: AlignConfig | None = None,
+    pictures: Path | None = None,
+    report: Report | None = None,
+    on_align: AlignReport | None = None,
+) -> dict[str, Any]:
+    """Score REC weights (a name, .safetensors or .onnx) on one split of a data set.
+
+    Returns plain JSON values: ``expression`` (accuracy, macro_f1, mean_recall, confusion, n
+    ...) or None, ``au`` with auc, f1 and n per unit, ``va`` with ccc and n for valence and
+    arousal; None wherever nothing is labelled. Valence and arousal that were derived from the
+    expressions are no labels: they are scored apart, under ``va_derived``. With ``pictures``,
+    a folder, confusion.png and action-units.png are written where there is something to draw.
+    """
+    model = recs.load(rec, device)
+    aligner = Aligner(align or AlignConfig(), report=on_align)
+    data = read_spec(parse_spec(spec), split, aligner)
+    scores = evaluate(_features(model, data, report), data)
+    derived = scores["va"] if data.va_is_weak else None
+    result = {
+        "rec": model.name,
+        "rec_sha256": model.sha256,
+        "weak_features": list(model.weak_features),
+        "data": spec,
+        "split": split,
+        "n": len(data),
+        "expression": scores["expression"],
+        "au": scores["au"],
+        "va": dict.fromkeys(VALENCE_AROUSAL) if data.va_is_weak else scores["va"],
+        "va_derived": derived,
+        "notes": list(data.notes),
+    }
+    if pictures is not None:
+        _draw(pictures, result)
+    return result
+
+
+def _features(model: recs.Rec, data: AffectSet, report: Report | None) -> F32:
+    """REC features (N, 26) of every crop of a set."""
+    features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
+    for start in range(0, len(data), _BATCH):
+        stop = min(start + _BATCH, len(data))
+        crops = np.stack([data.crop(row) for row in range(start, stop)])
+        features[start:stop] = model.predict(crops)
+        if report is not None:
+            report(stop, len(data))
+    return features
+
+
+def _draw(folder: Path, result: dict[str, Any]) -> None:
+    subtitle = f"{result['rec']} ({result['rec_sha256'][:12]}) on {result['data']}, "
+    expression = result["expression"]
+    if expression is not None:
+        confusion_picture(
+            folder / "confusion.png",
+            np.array(expression["confusion"]),
+            EXPRESSIONS,
+            f"Expressions: accuracy {expression['accuracy']:.3f}, "
+            f"macro F1 {expression['macro_f1']:.3f}",
+            f"{subtitle}{result['split']}, n = {expression['n']}",
+        )
+    units = [result["au"][name] or {} for name in AU_NAMES]
+    if any(units):
+        au_bars_picture(
+            folder / "action-units.png",
+            AU_NAMES,
+            [_nan(unit.get("auc")) for unit in units],
+            [_nan(unit.get("f1")) for unit in units],
+            [unit.get("n", 0) for unit in units],
+            "Action units",
+            f"{subtitle}{result['split']}",
+        )
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,53 @@
+"""From new videos to intensities: extract, then the head."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facer.pipeline.evaluate import Prediction, predict_store
+from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Progress, extract_folder
+from facer.pipeline.heads import read_run
+from facer.pipeline.look import draw_clip
+from facer.stages.features.extract import ExtractConfig
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """One ``facer predict``."""
+
+    run: Path
+    videos: Path  # a video or a folder
+    store: str | None = None  # kept, and gone on with; None: a temporary one
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    workers: int | None = None
+    pictures: Path | None = None  # folder for one picture a clip
+
+
+def predict_videos(
+    config: PredictConfig, progress: Progress | None = None
+) -> tuple[Prediction, ExtractSummary]:
+    """Intensities of every video that could be extracted, and how the extraction went."""
+    read_run(config.run)  # before the slow part
+    with tempfile.TemporaryDirectory(prefix="facer-") as folder:
+        path = config.store or str(Path(folder) / "features.zarr")
+        summary = extract_folder(
+            ExtractRunConfig(config.videos, path, config.extract, config.workers), progress
+        )
+        store = FeatureStore.open(path)
+        clips = [record.clip_id for record in summary.records if record.status != "failed"]
+        if not clips:
+            raise FacerError(f"{config.videos}: no clip could be extracted ({_first(summary)})")
+        prediction = predict_store(config.run, store, clips)
+        if config.pictures is not None:
+            video_dir = config.videos if config.videos.is_dir() else config.videos.parent
+            for clip in clips:
+                draw_clip(store, clip, video_dir, config.pictures / f"{clip}.png")
+    return prediction, summary
+
+
+def _first(summary: ExtractSummary) -> str:
+    return summary.failed[0].reason if summary.failed else "nothing found"

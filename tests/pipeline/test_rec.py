@@ -1,0 +1,224 @@
+"""Training of REC as a run folder: resumable to the bit, refusing, explaining itself."""
+
+import json
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from facer.pipeline.evaluate_rec import evaluate_rec
+from facer.pipeline.rec import TrainRecConfig, read_curve, train_rec
+from facer.stages.affect.aligned import AlignConfig
+from facer.stages.affect.fit import RecFitConfig
+from facer.stages.features import rec
+from facer.stages.features.rec_onnx import export_onnx
+from facer.storage.checkpoints import load_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
+
+FIT = RecFitConfig(epochs=2, batch_size=8, small_px=32, small_epochs=1.0, learning_rate=1e-3)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """A network of seconds: the trainings here are about files and states."""
+    from facer.stages.features import backbones
+
+    tiny = backbones.Architecture(4, (4, 8), (1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
+        yield
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """48 crops: bright ones are happy with au12, dark ones are neutral."""
+    path = tmp_path_factory.mktemp("pack") / "own.h5"
+    rng = np.random.default_rng(0)
+    n = 48
+    happy = np.arange(n) % 2 == 1
+    votes = np.zeros((n, 7), np.uint8)
+    votes[happy, EXPRESSIONS.index("happiness")] = 10
+    votes[~happy, EXPRESSIONS.index("neutral")] = 10
+    au = np.full((n, 17), np.nan, np.float16)
+    au[:, ACTION_UNITS.index(12)] = happy
+    with h5py.File(path, "w") as file:
+        jpegs = file.create_dataset("jpeg", (n,), h5py.vlen_dtype(np.uint8))
+        for row in range(n):
+            low = 150 if happy[row] else 20
+            crop = rng.integers(low, low + 80, (112, 112, 3), dtype=np.uint8)
+            jpegs[row] = np.frombuffer(cv2.imencode(".jpg", crop)[1].tobytes(), np.uint8)
+        file["split"] = ["val" if row % 4 >= 2 else "train" for row in range(n)]
+        file["expression_votes"] = votes
+        file["expression_label"] = votes.argmax(1).astype(np.int8)
+        file["au"] = au
+    return path
+
+
+@pytest.fixture
+def config(pack, tmp_path):
+    return TrainRecConfig((f"pack:{pack}",), tmp_path / "run", fit=FIT,
+                          align=AlignConfig(tmp_path / "cache"))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(pack, tmp_path_factory):
+    run = tmp_path_factory.mktemp("trained") / "run"
+    return train_rec(TrainRecConfig((f"pack:{pack}",), run, fit=FIT))
+
+
+def test_a_run_folder_says_everything_that_made_it(trained, pack):
+    assert {p.name for p in trained.run.iterdir()} == {
+        "config.json", "rec.safetensors", "last.safetensors", "curve.jsonl", "curve.png",
+    }  # fmt: skip
+    record = json.loads((trained.run / "config.json").read_text())
+    assert [(s["split"], s["n"]) for s in record["sets"]] == [("train", 24), ("val", 24)]
+    assert record["sets"][0]["spec"] == f"pack:{pack}"
+    assert record["sets"][0]["labelled"] == {"expression": 24, "va": 24, "au": 24}
+    assert record["fit"]["learning_rate"] == 1e-3
+    assert record["facer_version"]
+    rows = read_curve(trained.run)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert trained.last == rows[-1]
+    assert {"ccc", "cce", "bce", "dm", "total"} == set(rows[0]["loss"])
+
+
+def test_weights_say_what_they_are_without_naming_a_folder(trained, pack):
+    _, meta = rec.load_network(trained.rec)
+    text = json.dumps(meta["training"])
+    assert "pack:own.h5" in text
+    assert str(pack.parent) not in text
+    assert set(meta["weak_features"]) == {"valence", "arousal", *AU_NAMES} - {"au12"}
+    assert trained.weak_features == tuple(meta["weak_features"])
+
+
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    assert len(read_curve(config.run)) == 1
+    torch.rand(7)  # whatever happened in between
+    result = train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    for name in ("rec.safetensors", "last.safetensors"):
+        ours, _ = load_checkpoint(config.run / name)
+        theirs, _ = load_checkpoint(trained.run / name)
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    assert read_curve(config.run) == read_curve(trained.run)
+    assert result.epochs == 2
+    again = train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    assert again.last == result.last
+
+
+def test_an_epoch_cut_short_while_writing_is_done_again(config, trained):
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    with (config.run / "curve.jsonl").open("a") as curve:
+        curve.write('{"epoch": 2, "lo')
+    train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    assert read_curve(config.run) == read_curve(trained.run)
+
+
+def test_a_first_epoch_cut_short_is_done_again(config, trained):
+    config.run.mkdir()
+    (config.run / "curve.jsonl").write_text('{"epoch": 1}\n')
+    train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    assert read_curve(config.run) == read_curve(trained.run)
+
+
+def test_an_existing_run_is_refused(config):
+    config.run.mkdir()
+    (config.run / "notes.txt").write_text("mine")
+    with pytest.raises(FacerError, match="is there already and not empty; use another -o"):
+        train_rec(config)
+    assert (config.run / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
+    from dataclasses import replace
+
+    changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
+    with pytest.raises(FacerError, match="was made with other seed; resume with the same"):
+        train_rec(changed)
+    more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
+    with pytest.raises(FacerError, match="was made with other sets"):
+        train_rec(more)
+
+
+def test_validation_sets_can_be_others_and_are_limited(config, pack):
+    from dataclasses import replace
+
+    fit = replace(FIT, epochs=1)
+    result = train_rec(replace(config, validation=(f"pack:{pack}",) * 2, val_limit=10, fit=fit))
+    vals = [s for s in result.sets if s["split"] == "val"]
+    assert [s["n"] for s in vals] == [10, 10]
+    assert vals[0]["notes"] == ["own: 10 of 24 crops are scored, evenly spaced"]
+    assert [v["n"] for v in result.last["val"]] == [10, 10]
+
+
+def test_wrong_configurations_are_refused_before_work(config, tmp_path):
+    from dataclasses import replace
+
+    with pytest.raises(FacerError, match="--data: found none"):
+        replace(config, data=())
+    with pytest.raises(FacerError, match="one of the kinds"):
+        replace(config, validation=("own.h5",))
+    with pytest.raises(FacerError, match="--val-limit: found 0"):
+        replace(config, val_limit=0)
+    with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):
+        train_rec(replace(config, fit=RecFitConfig(batch_size=64)))
+    with pytest.raises(FacerError, match="no such file, expected a crop pack"):
+        train_rec(replace(config, data=("pack:none.h5",), run=tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_evaluation_has_the_promised_shape(trained, pack, tmp_path):
+    result = json.loads(
+        json.dumps(evaluate_rec(trained.rec, f"pack:{pack}", device="cpu", pictures=tmp_path))
+    )
+    assert {"accuracy", "macro_f1", "confusion", "n"} <= set(result["expression"])
+    assert result["expression"]["n"] == 24
+    assert {"auc", "f1", "n"} <= set(result["au"]["au12"])
+    assert result["au"]["au01"] is None
+    assert result["va"] == {"valence": None, "arousal": None}  # nobody rated them
+    assert result["va_derived"]["valence"]["n"] == 24
+    assert {p.name for p in tmp_path.glob("*.png")} == {"confusion.png", "action-units.png"}
+
+
+def test_evaluation_takes_onnx_and_agrees_with_training(trained, pack, tmp_path):
+    export_onnx(trained.rec, tmp_path / "own.onnx")
+    done = []
+    torch_scores = evaluate_rec(trained.rec, f"pack:{pack}", "train", "cpu")
+    onnx_scores = evaluate_rec(
+        tmp_path / "own.onnx", f"pack:{pack}", "train", "cpu", report=lambda *n: done.append(n)
+    )
+    assert onnx_scores["expression"] == torch_scores["expression"]
+    assert onnx_scores["weak_features"] == torch_scores["weak_features"]
+    assert done[-1] == (24, 24)
+
+
+def test_only_labelled_kinds_are_scored_and_drawn(trained, tmp_path):
+    folder = tmp_path / "aff"
+    (folder / "VA" / "Validation_Set").mkdir(parents=True)
+    (folder / "VA" / "Validation_Set" / "v.txt").write_text("valence,arousal\n0.1,0.2\n0.3,0.4\n")
+    for frame in (1, 2):
+        path = folder / "cropped_aligned" / "v" / f"{frame:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((112, 112, 3), 90 * frame, np.uint8))
+    result = evaluate_rec(trained.rec, f"affwild2:{folder}", device="cpu", pictures=tmp_path)
+    assert result["expression"] is None
+    assert set(result["au"].values()) == {None}
+    assert result["va"]["arousal"]["n"] == 2
+    assert result["va_derived"] is None
+    assert not list(tmp_path.glob("*.png"))
