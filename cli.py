@@ -99,10 +99,15 @@ _EXTRACT_OPTIONS = (
 )  # fmt: skip
 
 
-def _extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_EXTRACT_OPTIONS):
-        command = option(command)
-    return command
+def _options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command several options, in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _extract_config(options: dict[str, Any]) -> Any:
@@ -120,12 +125,12 @@ def _extract_config(options: dict[str, Any]) -> Any:
 @facer.command()
 @click.argument("video_dir", type=click.Path(path_type=Path))
 @click.option("-o", "--output", "store", default="features.zarr", show_default=True,
-              help="The store: a folder, or an fsspec URL such as s3://bucket/features.zarr.")  # fmt: skip
+              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
 @click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 @click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
-@_extract_options
+@_options(_EXTRACT_OPTIONS)
 def extract(video_dir: Path, store: str, workers: int | None, scheduler: str | None, part_size: int,
             retry_failed: bool, **options: Any) -> int:  # fmt: skip
     """Turn a folder of videos into a store of per-frame features.
@@ -356,7 +361,7 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--from", "source", type=click.Path(path_type=Path),
-              help="Make a run again from its folder alone; other options are ignored.")  # fmt: skip
+              help="Make a run again from its folder; other options are ignored.")  # fmt: skip
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
@@ -492,7 +497,7 @@ def _print_evaluation(found: Evaluation) -> None:
 @click.option("--store", help="Keep the features there. [default: a temporary store]")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Folder for a picture a clip.")
 @click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
-@_extract_options
+@_options(_EXTRACT_OPTIONS)
 @_json_option
 def predict(run: Path, videos: Path, output: Path | None, store: str | None,
             pictures: Path | None, workers: int | None, as_json: bool,
@@ -575,6 +580,302 @@ def demo(folder: Path) -> int:
     click.echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
     click.echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
     return EXIT_SOME_FAILED if result.summary.failed else 0
+
+
+_ALIGN_OPTIONS = (
+    click.option("--cache", type=click.Path(path_type=Path),
+                 help="Folder for aligned crops. [default: ~/.cache/facer/crops]"),
+    click.option("--detector", default="facer-det", show_default=True, metavar="NAME",
+                 help="For photographs that are not aligned yet; as in facer extract."),
+    click.option("--det-size", default=None, type=int, metavar="PX",
+                 help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
+)  # fmt: skip
+
+_TRAIN_REC_OPTIONS = (
+    click.option("--data", multiple=True, required=True, metavar="KIND:PATH",
+                 help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5; repeatable."),
+    click.option("--val", "validation", multiple=True, metavar="KIND:PATH",
+                 help="Sets whose val split is scored each epoch. [default: those of --data]"),
+    click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+                 help="Run folder to write."),
+    click.option("--backbone", default="rec-small", show_default=True,
+                 help="rec, rec-small or resnet50."),
+    click.option("--coupling", default="paper", show_default=True, help="paper, shares or off."),
+    click.option("--weight", "weights", multiple=True, metavar="TERM=W",
+                 help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
+    click.option("--epochs", default=20, show_default=True, help="Epochs."),
+    click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
+    click.option("--learning-rate", default=1.5e-3, show_default=True, help="The highest one."),
+    click.option("--small-epochs", default=0.5, show_default=True,
+                 help="Share of the epochs trained on 80 px instead of 112, which is faster."),
+    click.option("--class-balance", default=0.5, show_default=True,
+                 help="0 natural frequencies of the classes, 1 all equally often."),
+    click.option("--database-balance", default=0.5, show_default=True,
+                 help="The same for databases."),
+    click.option("--val-limit", default=10_000, show_default=True,
+                 help="Crops of a val set that are scored each epoch, evenly spaced."),
+    click.option("--seed", default=0, show_default=True, help="Of everything random."),
+    click.option("--device", default="auto", show_default=True,
+                 help="auto, cpu, cuda or cuda:N."),
+    click.option("--workers", default=0, show_default=True,
+                 help="Processes that read and augment; never changes results."),
+    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
+)  # fmt: skip
+
+
+def _align_config(options: dict[str, Any]) -> Any:
+    from facer.stages.affect.aligned import AlignConfig, default_cache
+    from facer.stages.features.detect import STARTER, DetectorConfig
+
+    size = options["det_size"] or (320 if options["detector"] == STARTER else 640)
+    return AlignConfig(options["cache"] or default_cache(),
+                       DetectorConfig(options["detector"], size))  # fmt: skip
+
+
+@facer.command("train-rec")
+@_options(_TRAIN_REC_OPTIONS)
+@_options(_ALIGN_OPTIONS)
+def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val_limit: int,
+              resume: bool, weights: tuple[str, ...], **options: Any) -> int:  # fmt: skip
+    """Train REC on labelled faces; several databases are trained on together.
+
+    Writes RUN/rec.safetensors, which extract takes as --rec.
+
+    \b
+    Example:
+      facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
+    """
+    from facer.pipeline.rec import TrainRecConfig
+    from facer.pipeline.rec import train_rec as train
+    from facer.stages.affect.fit import RecFitConfig
+
+    names = ("backbone", "coupling", "epochs", "batch_size", "learning_rate", "small_epochs",
+             "class_balance", "database_balance", "seed", "device", "workers")  # fmt: skip
+    fit = RecFitConfig(loss=_loss_weights(weights), **{name: options[name] for name in names})
+    config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
+    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), _Counter("images aligned"))
+    for one in result.sets:
+        kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
+        click.echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
+    _list("left out", [note for one in result.sets for note in one["notes"]])
+    click.echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
+    click.echo(f"weights: {result.rec}")
+    click.echo(f"next: facer evaluate-rec {result.rec} --data {(validation or data)[0]}")
+    return 0
+
+
+def _loss_weights(pairs: Sequence[str]) -> Any:
+    from facer.stages.affect.losses import LossWeights
+
+    known = tuple(vars(LossWeights()))
+    weights: dict[str, float] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            name = ""
+        if name not in known:
+            raise click.UsageError(f"--weight: found {pair!r}, expected {' or '.join(known)} "
+                                   "followed by =NUMBER, such as dm=0.5")  # fmt: skip
+    return LossWeights(**weights)
+
+
+def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
+    scores = []
+    for one in row["val"]:
+        expression = one["expression"] or {}
+        aucs = [e["auc"] for e in one["au"].values() if e is not None and e["auc"] is not None]
+        cccs = [e["ccc"] for e in one["va"].values() if e is not None and e["ccc"] is not None]
+        parts = [f"accuracy {expression['accuracy']:.3f}"] if expression else []
+        parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
+        parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
+        scores.append(f"{one['data']}: {', '.join(parts)}")
+    _say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
+
+
+class _Counter:
+    """Counts things on stderr, at most one line in a few seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._spoke = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._spoke >= PlainProgress.interval_s:
+            self._spoke = time.monotonic()
+            _say(f"{done}/{total} {self._what}")
+
+
+@facer.command("evaluate-rec")
+@click.argument("rec", default="rec-small")
+@click.option("--data", required=True, metavar="KIND:PATH",
+              help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.")  # fmt: skip
+@click.option("--split", default="val", show_default=True, help="train or val.")
+@click.option("--pictures", type=click.Path(path_type=Path),
+              help="Folder for confusion.png and action-units.png.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@_options(_ALIGN_OPTIONS)
+@_json_option
+def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device: str,
+                 as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Score REC weights on labelled faces: expressions, action units, valence and arousal.
+
+    REC is rec-small, or the path of .safetensors or .onnx weights.
+
+    \b
+    Example:
+      facer evaluate-rec runs/rec/rec.safetensors --data affectnet:AffectNet --pictures look/
+    """
+    from facer.pipeline.evaluate_rec import evaluate_rec as evaluate_weights
+
+    found = evaluate_weights(
+        rec, data, split, device, align=_align_config(options), pictures=pictures,
+        report=_Counter("crops scored"), on_align=_Counter("images aligned"),
+    )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(found))
+        return 0
+    _print_rec_scores(found)
+    if pictures is not None:
+        click.echo(f"pictures: {pictures}")
+    return 0
+
+
+def _print_rec_scores(found: dict[str, Any]) -> None:
+    def number(value: float | None) -> str:
+        return "     -" if value is None else f"{value:6.3f}"
+
+    click.echo(f"{found['rec']} ({found['rec_sha256'][:12]}) on {found['data']}, split "
+               f"{found['split']}: {found['n']} crops")  # fmt: skip
+    if (expression := found["expression"]) is not None:
+        click.echo(f"expression  accuracy {expression['accuracy']:.3f}, macro F1 "
+                   f"{expression['macro_f1']:.3f}, mean recall {expression['mean_recall']:.3f}, "
+                   f"n {expression['n']}")  # fmt: skip
+        click.echo("  recall: " + ", ".join(
+            f"{name} {number(value).strip()}" for name, value in expression["recall"].items()
+        ))  # fmt: skip
+    units = {name: unit for name, unit in found["au"].items() if unit is not None}
+    if units:
+        click.echo("unit     AUC     F1      n  present")
+    for name, unit in units.items():
+        click.echo(f"{name}  {number(unit['auc'])} {number(unit['f1'])} {unit['n']:6d}   "
+                   f"{unit['positive']:6d}")  # fmt: skip
+    derived = found["va_derived"]
+    for name, entry in (derived or found["va"]).items():
+        if entry is not None:
+            source = " (against values derived from the expressions)" if derived else ""
+            click.echo(f"{name}  CCC {number(entry['ccc']).strip()}, n {entry['n']}{source}")
+    if found["weak_features"]:
+        click.echo(f"weakly supervised columns: {', '.join(found['weak_features'])}")
+    _list("left out", found["notes"])
+
+
+@facer.command("export-rec")
+@click.argument("rec")
+@click.argument("output", type=click.Path(path_type=Path))
+def export_rec(rec: str, output: Path) -> int:
+    """Write REC weights as ONNX, checked against torch.
+
+    \b
+    Example:
+      facer export-rec rec-small rec-small.onnx
+    """
+    from facer.stages.features.rec import weights_path
+    from facer.stages.features.rec_onnx import export_onnx
+
+    difference = export_onnx(weights_path(rec), output)
+    click.echo(f"{output}: written, differs from torch by at most {difference:.1e}")
+    return 0
+
+
+@facer.command("train-detector")
+@click.option(
+    "--faces",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="HDF5 of photographs with five points each (jpeg, points_px, split).",
+)
+@click.option(
+    "--scenes",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of photographs without faces.",
+)
+@click.option(
+    "--clips",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of videos whose frames the teacher labels.",
+)
+@click.option(
+    "--teacher",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A detector in insightface's RetinaFace layout (ONNX).",
+)
+@click.option(
+    "-o",
+    "--output",
+    "run",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Run folder to write; the same command again goes on with it.",
+)
+@click.option("--steps", default=7000, show_default=True, help="Optimiser steps.")
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+def train_detector(run: Path, **options: Any) -> int:
+    """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
+
+    \b
+    Example:
+      facer train-detector --faces faces.h5 --scenes scenes/ --clips videos/ \
+        --teacher retinaface.onnx -o runs/detector
+    """
+    from facer.stages.detection.fit import DetectorConfig, fit
+
+    run.mkdir(parents=True, exist_ok=True)
+    result = fit(
+        DetectorConfig(run=run, **options),
+        lambda p: _say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
+    )
+    click.echo(f"detector: {result.onnx}")
+    click.echo(
+        f"next: facer evaluate-detector {result.onnx} --teacher {options['teacher']} "
+        "--clips OTHER_VIDEOS/"
+    )
+    return 0
+
+
+@facer.command("evaluate-detector")
+@click.argument("detector", default="facer-det")
+@click.option(
+    "--teacher",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The detector whose faces are to be found (RetinaFace layout, ONNX).",
+)
+@click.option("--clips", required=True, type=click.Path(path_type=Path), help="Folder of videos.")
+@click.option(
+    "--scenes",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of photographs without faces; those kept from training are used.",
+)
+def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -> int:
+    """Compare a detector with a teacher on videos, and count false faces on scenes.
+
+    \b
+    Example:
+      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/ \
+        --scenes scenes/
+    """
+    from facer.stages.detection.evaluate import as_table
+    from facer.stages.detection.evaluate import evaluate_detector as evaluate_model
+    from facer.stages.features.detect import model_path
+
+    click.echo(as_table(evaluate_model(model_path(detector), teacher, clips, scenes)))
+    return 0
 
 
 if __name__ == "__main__":

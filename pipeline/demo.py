@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Progress, extract_folder
@@ -49,12 +52,15 @@ def run_demo(
     fit = FitConfig(learning_rate=_LEARNING_RATE, epochs=_EPOCHS)
     training = train_head(TrainHeadConfig(store, str(labels), folder / "run", fit=fit), on_epoch)
     picture = folder / "clip.png"
-    draw_clip(FeatureStore.open(store), _telling_clip(labels), folder / "clips", picture)
+    opened = FeatureStore.open(store)
+    draw_clip(opened, _telling_clip(opened, labels), folder / "clips", picture)
     return DemoResult(folder, labels, summary, training, evaluate(folder / "run", "test"), picture)
 
 
-def _telling_clip(labels: Path) -> str:
-    """The test clip with the strongest intensity: there is something to see in it."""
+def _telling_clip(store: FeatureStore, labels: Path) -> str:
+    """The held-out clip in which happiness changes most: there is something to see in it."""
     table = read_labels(labels)
-    test = [row for row, split in enumerate(table.splits) if split == "test"]
-    return table.clip_ids[max(test, key=lambda row: float(table.values[row].max()))]
+    test = [c for c, split in zip(table.clip_ids, table.splits, strict=True) if split == "test"]
+    found = store.load(test, ["happiness"])
+    spans = [found.features[a:b] for a, b in itertools.pairwise(found.offsets)]
+    return test[int(np.argmax([np.nanmax(span) - np.nanmin(span) for span in spans]))]

@@ -31,6 +31,8 @@ from facer.storage.objects import LocalObjects
 
 _FORMAT = 1
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", ":", "-.")
+_CCC = "mean CCC"
 _FREE = ("device", "workers")  # settings that a resumed training may change
 
 
@@ -225,21 +227,31 @@ def _draw_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     epochs = [row["epoch"] for row in rows]
     with canvas(path, (10, 4), "REC", "losses of training; metrics on validation") as sheet:
         left, right = sheet.subplots(
-            1, 2, gridspec_kw={"top": 0.8, "bottom": 0.14, "left": 0.07, "right": 0.8}
+            1, 2, gridspec_kw={"top": 0.8, "bottom": 0.14, "left": 0.07, "right": 0.73}
         )
         for colour, name in zip(_COLOURS, rows[-1]["loss"], strict=False):
-            left.plot(epochs, [row["loss"][name] for row in rows], color=colour, label=name)
-        for style, place in zip(("-", "--", ":", "-."), range(len(rows[-1]["val"])), strict=False):
+            left.plot(epochs, [row["loss"][name] for row in rows], ".-", color=colour, label=name)
+        for place, last in enumerate(rows[-1]["val"]):
+            style = _STYLES[place % len(_STYLES)]
             for colour, (name, take) in zip(_COLOURS, _HEADLINES.items(), strict=False):
                 values = [take(row["val"][place]) for row in rows]
                 if any(value is not None for value in values):
                     shown = [np.nan if value is None else value for value in values]
-                    label = f"{rows[-1]['val'][place]['data']}: {name}"
-                    right.plot(epochs, shown, style, color=colour, label=label)
-        left.set(xlabel="epoch")
-        right.set(xlabel="epoch", ylim=(0, 1))
+                    label = f"{last['data']}: {name}{_derived(last, name)}"
+                    right.plot(epochs, shown, f".{style}", color=colour, label=label)
+        for axis in (left, right):
+            axis.set_xlabel("epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+        right.set_ylim(top=1)
         left.legend(frameon=False, fontsize=8)
         right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _derived(scores: dict[str, Any], headline: str) -> str:
+    """What to add to a headline whose labels come from the expressions."""
+    weak = headline == _CCC and any(e["weak"] for e in scores["va"].values() if e is not None)
+    return " (derived)" if weak else ""
 
 
 def _accuracy(scores: dict[str, Any]) -> float | None:
@@ -255,5 +267,5 @@ def _mean(entries: dict[str, Any], metric: str) -> float | None:
 _HEADLINES: dict[str, Callable[[dict[str, Any]], float | None]] = {
     "accuracy": _accuracy,
     "mean AU AUC": lambda scores: _mean(scores["au"], "auc"),
-    "mean CCC": lambda scores: _mean(scores["va"], "ccc"),
+    _CCC: lambda scores: _mean(scores["va"], "ccc"),
 }

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -81,3 +83,48 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data beside this checkout")
     return folder
+
+
+PROVENANCE = Provenance("det", "d" * 64, "rec", "r" * 64)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Callable[..., tuple[str, str]]:
+    """``planted(n)``: paths of a store of n clips and of labels that follow au12 and au26."""
+
+    def make(n: int = 24, header: str = "clip_id,split,joy,awe", seed: int = 0) -> tuple[str, str]:
+        rng = np.random.default_rng(seed)
+        store = FeatureStore.create(tmp_path / "planted.zarr", PROVENANCE)
+        lines, entries = [header], []
+        for index in range(n):
+            joy, awe = rng.random(2)
+            entries.append(_planted_clip(f"clip-{index:02d}", joy, awe, rng))
+            split = ("train", "train", "val", "test")[index % 4]
+            lines.append(f"clip-{index:02d},{split},{joy:.4f},{awe:.4f}")
+        store.write_part(entries)
+        labels = tmp_path / "labels.csv"
+        labels.write_text("\n".join(lines) + "\n")
+        return str(tmp_path / "planted.zarr"), str(labels)
+
+    return make
+
+
+def _planted_clip(
+    clip_id: str, joy: float, awe: float, rng: np.random.Generator
+) -> tuple[Record, ClipFeatures]:
+    """One clip of a store in which au12 shows joy and au26 awe."""
+    n = int(rng.integers(8, 20))
+    features = rng.normal(0, 0.05, (n, len(FEATURE_NAMES))).astype(np.float32)
+    features[:, FEATURE_NAMES.index("au12")] += joy
+    features[:, FEATURE_NAMES.index("au26")] += awe
+    valid = np.ones(n, bool)
+    arrays = ClipFeatures(
+        features=features,
+        timestamp_s=np.arange(n) / 25.0,
+        valid=valid,
+        det_score=np.ones(n, np.float32),
+        bbox_px=np.ones((n, 4), np.float32),
+        keypoints_px=np.ones((n, 5, 2), np.float32),
+        n_faces=np.ones(n, np.int16),
+    )
+    return Record(clip_id, "ok", n, n_valid=n, fps=25.0, source=f"{clip_id}.mp4"), arrays

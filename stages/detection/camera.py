@@ -18,13 +18,13 @@ TOO_BIG = 4.0  # largest enlargement of a source image
 class SceneConfig:
     """How often what is shown, and how large; sizes are sqrt(width * height) of the box."""
 
-    p_frame: float = 0.34  # a video frame
-    p_scene: float = 0.1  # a scene without faces; the rest are pasted photographs
-    min_face_px: float = 14.0
+    p_frame: float = 0.3  # a video frame
+    p_scene: float = 0.06  # a scene without faces; the rest are pasted photographs
+    min_face_px: float = 18.0
     max_face_share: float = 1.05  # of the image's shorter side
-    p_roll: float = 0.5  # any roll up to the largest; the others hardly roll
+    p_roll: float = 0.4  # any roll up to the largest; the others hardly roll
     roll_sd_degrees: float = 6.0
-    max_roll_degrees: float = 50.0
+    max_roll_degrees: float = 45.0
 
     def __post_init__(self) -> None:
         if min(self.p_frame, self.p_scene) < 0 or self.p_frame + self.p_scene > 1:
@@ -76,10 +76,15 @@ def move_faces(boxes: F32, points: F32, matrix: F32) -> tuple[F32, F32]:
 
 
 def draw_camera(
-    rng: np.random.Generator, config: SceneConfig, size_px: float, height: int, width: int
+    rng: np.random.Generator,
+    config: SceneConfig,
+    size_px: float,
+    height: int,
+    width: int,
+    crowd: int = 1,
 ) -> Camera:
-    """A camera that shows a face of ``size_px`` somewhere, at some size."""
-    largest = config.max_face_share * min(height, width)
+    """A camera that shows a face of ``size_px`` somewhere, at some size, one of a ``crowd``."""
+    largest = config.max_face_share * min(height, width) / crowd**0.5
     wanted = log_uniform(rng, config.min_face_px, largest)
     wanted = min(wanted, size_px * TOO_BIG)
     if rng.random() < config.p_roll:

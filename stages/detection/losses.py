@@ -12,6 +12,7 @@ from facer.stages.detection.network import STRIDES
 from facer.stages.detection.targets import AnchorGrid, Targets, decode
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+POINTS_FULL_PX = 64.0  # size from which on a face's points count fully
 POINTS_BETA = 0.005  # of the face size: below it the points' loss is quadratic
 
 
@@ -50,11 +51,14 @@ def distance_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def points_distance(found_px: Tensor, target_px: Tensor, size_px: Tensor) -> Tensor:
-    """Mean smooth L1 of (P, 5, 2) points as a share of the face size (P,)."""
+    """Mean smooth L1 of (P, 5, 2) points as a share of the face size (P,).
+
+    Small faces count less, in proportion to their size: most of their error is of the pixels.
+    """
     relative = (found_px - target_px) / size_px[:, None, None]
     zero = torch.zeros_like(relative)
     loss = F.smooth_l1_loss(relative, zero, reduction="none", beta=POINTS_BETA)
-    return loss.mean(dim=(1, 2))
+    return loss.mean(dim=(1, 2)) * (size_px / POINTS_FULL_PX).clamp(max=1.0)
 
 
 def detection_loss(

@@ -83,8 +83,6 @@ def paste_photo(
 ) -> None:
     """Put a photograph into ``image`` under ``matrix`` (2, 3), its face coming to ``box`` (4,)."""
     height, width = image.shape[:2]
-    if rng.random() < 0.45:
-        _draw_body(rng, image, box)
     picture = _coloured(rng, photo.image)
     h, w = picture.shape[:2]
     mask = _soft_mask(rng, photo.bbox_px[0] / np.array([w, h, w, h], np.float32))
@@ -118,7 +116,7 @@ def _reach(matrix: F32, w: int, h: int, width: int, height: int) -> tuple[int, i
     return x1, y1, x2, y2
 
 
-def _draw_body(rng: np.random.Generator, image: U8, box: F32) -> None:
+def draw_body(rng: np.random.Generator, image: U8, box: F32) -> None:
     """A neck and shoulders in one colour each, below where the face will be."""
     (x, y), (w, h) = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
     cloth = tuple(int(v) for v in rng.integers(0, 256, 3))

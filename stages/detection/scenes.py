@@ -13,12 +13,13 @@ from facer.stages.detection.camera import (
     size_of,
     warp,
 )
-from facer.stages.detection.pasting import backdrop, paste_photo
+from facer.stages.detection.pasting import backdrop, draw_body, paste_photo
 from facer.stages.detection.photometry import distort
 from facer.stages.detection.sources import Sources
 from facer.stages.detection.teacher import Labelled
 from facer.storage.schema import F32, U8
 
+CROWDS = (0.35, 0.15, 0.2, 0.15, 0.15)  # how often 1, 2 ... photographs are pasted
 VISIBLE = 0.55  # share of a face's box that must be in the image for it to be taught
 
 
@@ -83,14 +84,17 @@ def _pasted(
     image = backdrop(rng, sources.scenes, height, width)
     boxes: list[F32] = []
     points: list[F32] = []
-    for _ in range(rng.choice([1, 2, 3], p=[0.66, 0.24, 0.1])):
+    crowd = int(rng.choice(len(CROWDS), p=CROWDS)) + 1
+    for _ in range(crowd):
         photo = sources.photos[rng.integers(len(sources.photos))]
-        camera = draw_camera(rng, config, size_of(photo.bbox_px[0]), height, width)
+        camera = draw_camera(rng, config, size_of(photo.bbox_px[0]), height, width, crowd)
         source = centre_of(photo.bbox_px[0])
         matrix = similarity(camera, source)
         box, kps = move_faces(photo.bbox_px, photo.kps_px, matrix)
         if any(_overlap(box[0], other) for other in boxes):
             continue
+        if not boxes and rng.random() < 0.5:  # later ones would cover earlier faces
+            draw_body(rng, image, box[0])
         paste_photo(rng, image, photo, matrix, box[0])
         boxes.append(box[0])
         points.append(kps[0])

@@ -114,7 +114,9 @@ def find_videos(folder: Path) -> tuple[tuple[str, Path], ...]:
         what = "a file" if folder.exists() else "no such folder"
         raise FacerError(f"{folder}: {what}, expected a folder of videos")
     paths = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".") and p.is_file()
     )
     if not paths:
         raise FacerError(

@@ -226,7 +226,7 @@ class BatchDetector:
                 scores[row, keep, 0], boxes[row, keep], points[row, keep], centres[keep],
                 strides[keep],
             )  # fmt: skip
-            bbox = found.bbox_px / np.tile(scale, 2)
+            bbox = (found.bbox_px.reshape(-1, 2, 2) / scale).reshape(-1, 4)
             faces.append(Faces(bbox, found.keypoints_px / scale, found.score))
         return faces
 

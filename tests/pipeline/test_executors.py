@@ -57,7 +57,7 @@ _kill = signal.raise_signal
 
 
 def test_an_address_without_scheduler_is_refused_in_one_line():
-    with pytest.raises(FacerError, match="--scheduler tcp://127.0.0.1:9: no answer"):
+    with pytest.raises(FacerError, match=r"--scheduler tcp://127\.0\.0\.1:9: no answer"):
         DaskExecutor(address="tcp://127.0.0.1:9")
 
 

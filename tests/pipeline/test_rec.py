@@ -1,6 +1,7 @@
 """Training of REC as a run folder: resumable to the bit, refusing, explaining itself."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import h5py
@@ -30,7 +31,7 @@ def small_network():
     """A network of seconds: the trainings here are about files and states."""
     from facer.stages.features import backbones
 
-    tiny = backbones.Architecture(4, (4, 8), (1, 1))
+    tiny = backbones.Architecture(8, (8, 16), (1, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
         yield
@@ -106,7 +107,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
         train_rec(config, stop)
     assert len(read_curve(config.run)) == 1
     torch.rand(7)  # whatever happened in between
-    result = train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    result = train_rec(replace(config, resume=True))
     for name in ("rec.safetensors", "last.safetensors"):
         ours, _ = load_checkpoint(config.run / name)
         theirs, _ = load_checkpoint(trained.run / name)
@@ -114,7 +115,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
         assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
     assert read_curve(config.run) == read_curve(trained.run)
     assert result.epochs == 2
-    again = train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    again = train_rec(replace(config, resume=True))
     assert again.last == result.last
 
 
@@ -126,14 +127,14 @@ def test_an_epoch_cut_short_while_writing_is_done_again(config, trained):
         train_rec(config, stop)
     with (config.run / "curve.jsonl").open("a") as curve:
         curve.write('{"epoch": 2, "lo')
-    train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    train_rec(replace(config, resume=True))
     assert read_curve(config.run) == read_curve(trained.run)
 
 
 def test_a_first_epoch_cut_short_is_done_again(config, trained):
     config.run.mkdir()
     (config.run / "curve.jsonl").write_text('{"epoch": 1}\n')
-    train_rec(TrainRecConfig(**{**vars(config), "resume": True}))
+    train_rec(replace(config, resume=True))
     assert read_curve(config.run) == read_curve(trained.run)
 
 
@@ -146,8 +147,6 @@ def test_an_existing_run_is_refused(config):
 
 
 def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
-    from dataclasses import replace
-
     changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
     with pytest.raises(FacerError, match="was made with other seed; resume with the same"):
         train_rec(changed)
@@ -157,8 +156,6 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
 
 
 def test_validation_sets_can_be_others_and_are_limited(config, pack):
-    from dataclasses import replace
-
     fit = replace(FIT, epochs=1)
     result = train_rec(replace(config, validation=(f"pack:{pack}",) * 2, val_limit=10, fit=fit))
     vals = [s for s in result.sets if s["split"] == "val"]
@@ -168,8 +165,6 @@ def test_validation_sets_can_be_others_and_are_limited(config, pack):
 
 
 def test_wrong_configurations_are_refused_before_work(config, tmp_path):
-    from dataclasses import replace
-
     with pytest.raises(FacerError, match="--data: found none"):
         replace(config, data=())
     with pytest.raises(FacerError, match="one of the kinds"):

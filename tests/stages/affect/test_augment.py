@@ -1,5 +1,7 @@
 """Augmentation: same kind of crop out as in, decided by the generator alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,8 +34,6 @@ def test_shape_and_type_stay_and_the_input_is_untouched(seed, grey, framed):
 
 
 def test_flip_mirrors_a_crop_without_moving_the_template():
-    from dataclasses import replace
-
     ramp = np.repeat(np.tile(np.arange(112, dtype=np.uint8) * 2, (112, 1))[..., None], 3, 2)
     rng = np.random.default_rng(1)
     flipped = augment(ramp, rng, replace(NONE, flip=1.0)).astype(int)[:, 4:-4, 0]
@@ -41,8 +41,6 @@ def test_flip_mirrors_a_crop_without_moving_the_template():
 
 
 def test_outside_of_the_source_image_is_painted():
-    from dataclasses import replace
-
     black = np.zeros((112, 112, 3), np.uint8)
     config = replace(NONE, background=1.0)
     painted = [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facer.stages.detection.camera import Camera, SceneConfig, move_faces, similarity, warp
-from facer.stages.detection.evaluate import Tally, as_table
+from facer.stages.detection.evaluate import Tally, as_table, together
 from facer.stages.detection.photometry import distort, flesh
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import Sources, box_of_points
@@ -111,6 +111,20 @@ def test_tally_counts_found_missed_and_false_faces() -> None:
     assert score.frame_recall == 0.5
     assert score.points_error == pytest.approx(0.1)
     assert "| clip | 2 | 4 | 1 | 25.0 % | 50.0 % | 10.0 % | 0.500 |" in as_table([score])
+
+
+def test_scores_add_up() -> None:
+    truth = Labelled(np.zeros((4, 4, 3), np.uint8), BOX, POINTS, np.zeros(1, np.bool_))
+    scores = []
+    for shift in (SHIFT, 2 * SHIFT):
+        tally = Tally("clip")
+        tally.add(truth, np.column_stack([BOX, np.ones(1)]), POINTS + shift)
+        scores.append(tally.score())
+    scores.append(Tally("empty").score())
+    total = together(scores)
+    assert (total.frames, total.faces, total.found) == (2, 2, 2)
+    assert total.points_error == pytest.approx(0.15)
+    assert together(scores[2:]).points_error != together(scores[2:]).points_error  # nan
 
 
 def test_shares_are_checked() -> None:

@@ -1,0 +1,294 @@
+"""REC and a head trained end to end on videos, after each was initialised by itself.
+
+OUT/
+  finetune.json        the settings of this training
+  config.json          as of facer train-head, for the store to be extracted with the new REC;
+                       under "finetune" what this training was
+  rec.safetensors      the new REC, as extract takes it
+  seed-<n>/best.safetensors   the new head, calibrated
+  curve.jsonl          one row an epoch; epoch 0 is the state that was started from
+  last.safetensors     where the training stopped, to go on from
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from facer import __version__
+from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort
+from facer.pipeline.heads import load_models, read_run, sequences_of
+from facer.pipeline.joint import ClipCrops, JointModel, under
+from facer.stages.features.rec import (
+    file_sha256,
+    load_network,
+    resolve_device,
+    save_rec,
+    weights_path,
+)
+from facer.stages.intensity.calibration import fit_calibration
+from facer.stages.intensity.metrics import score
+from facer.stages.intensity.sequences import I64
+from facer.storage import FeatureStore, read_labels
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.objects import LocalObjects
+from facer.storage.schema import F32
+
+OnEpoch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """One ``facer finetune``."""
+
+    run: Path  # of train-head: the head, its store and its labels
+    videos: Path  # the folder that the store was extracted from
+    output: Path
+    rec: str = "rec-small"  # the weights that the store was extracted with
+    epochs: int = 5
+    learning_rate: float = 1e-5  # the paper's, end to end
+    batch_size: int = 4
+    chunk: int = 32  # crops with activations in memory
+    memory_mb: int = 2048  # of crops kept between epochs; more are decoded again
+    seed: int = 0
+    device: str = "auto"
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate", "chunk", "memory_mb"):
+            if getattr(self, name) <= 0:
+                option = name.replace("_", "-")
+                raise FacerError(f"--{option}: found {getattr(self, name)}, expected > 0")
+        if self.batch_size < 2:
+            raise FacerError(
+                f"--batch-size: found {self.batch_size}, expected 2 or more for a correlation"
+            )
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning made."""
+
+    output: Path
+    rec: Path
+    curve: tuple[dict[str, Any], ...]  # epoch, loss (None for epoch 0), val_pearson, best
+    rec_change: float  # length of the change of REC's weights over the length of the weights
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The epoch whose weights were kept."""
+        return max(self.curve, key=lambda row: float(row["val_pearson"]))
+
+
+class _Training:
+    """The state of one fine-tuning; weights of the epoch with the best val score are kept."""
+
+    def __init__(self, config: FinetuneConfig) -> None:
+        self.config = config
+        self.record = read_run(config.run)
+        self.store = FeatureStore.open(self.record["store"])
+        self.cohort = self._cohort()
+        network, self.rec_meta = load_network(_checked_weights(config, self.store))
+        models = load_models(config.run)
+        self.head_seed = min(models)
+        device = resolve_device(config.device)
+        columns = self.record["columns"]
+        self.model = JointModel(
+            network.to(device), models[self.head_seed].to(device), columns, config.chunk,
+            config.learning_rate,
+        )  # fmt: skip
+        self.data = ClipCrops(
+            self.store, config.videos, self.cohort.sequences.clip_ids, sequences_of(self.record),
+            columns, config.memory_mb << 20,
+        )  # fmt: skip
+        self.targets = _targets(self.cohort)
+        self.train, self.val = (self._clips(split) for split in ("train", "val"))
+        self.device = device
+        self.curve: list[dict[str, Any]] = []
+        self.initial = self.model.weights()
+        self.best = self.initial
+
+    def _cohort(self) -> Cohort:
+        labels = self.record["labels"]
+        if labels_sha256(labels["path"]) != labels["sha256"]:
+            raise FacerError(f"{labels['path']}: changed since {self.config.run} was made")
+        if self.record["embedding"]:
+            raise FacerError(
+                f"{self.config.run}: its head reads the embedding; expected a head on the "
+                "features, such as train-head --features all makes"
+            )
+        source = read_labels(labels["path"], labels["kind"])
+        return load_cohort(self.store, source, sequences_of(self.record))[0]
+
+    def _clips(self, split: str) -> I64:
+        """Sequences of the labelled clips of a split."""
+        clips: I64 = self.cohort.sequence_of[self.cohort.rows(split)]
+        clips = clips[clips >= 0]
+        clips = clips[np.isfinite(self.targets[clips]).any(axis=1)]
+        if len(clips) == 0:
+            raise FacerError(f"split {split}: found no labelled clip with features, expected some")
+        return clips
+
+    def epoch(self) -> dict[str, Any]:
+        """Train one epoch (the first call only validates) and add a row to the curve."""
+        number = len(self.curve)
+        loss = self._train(number) if number else None
+        raw = self.model.predict(self.data, self.val, self.config.batch_size)
+        found = score(raw, self.targets[self.val], self.cohort.names).mean("pearson")
+        best = not self.curve or found > max(float(row["val_pearson"]) for row in self.curve)
+        row = {"epoch": number, "loss": loss, "val_pearson": found, "best": best}
+        self.curve.append(row)
+        if best:
+            self.best = self.model.weights()
+        return row
+
+    def _train(self, number: int) -> float:
+        order = np.random.default_rng((self.config.seed, number)).permutation(self.train)
+        batches = np.array_split(order, -(-len(order) // self.config.batch_size))
+        torch.manual_seed(self.config.seed * 100_003 + number)  # dropout of the head
+        self.model.head.train()
+        targets = torch.from_numpy(self.targets).to(self.device)
+        loss = self.record["fit"]["loss"]
+        total = 0.0
+        for clips in batches:
+            joint = self.data.batch(clips)
+            total += self.model.step(joint, targets[joint.batch.clips], loss)
+        return total / len(batches)
+
+    def save(self, path: Path) -> None:
+        """Everything needed to go on."""
+        arrays = {f"now.{k}": v for k, v in self.model.weights().items()}
+        arrays |= {f"best.{k}": v for k, v in self.best.items()}
+        save_checkpoint(path, arrays | self.model.moments(), {"curve": self.curve})
+
+    def load(self, path: Path) -> None:
+        """Go on from what :meth:`save` wrote."""
+        arrays, meta = load_checkpoint(path)
+        self.model.load_weights(under(arrays, "now."))
+        self.model.load_moments(arrays)
+        self.best = under(arrays, "best.")
+        self.curve = list(meta["curve"])
+
+
+def finetune(config: FinetuneConfig, on_epoch: OnEpoch | None = None) -> FinetuneResult:
+    """Train REC and head together at a small rate; the best epoch on val is kept.
+
+    Memory is bounded by gradient checkpointing over chunks of crops (the gradient is exact) and
+    by ``memory_mb`` of crops kept. ``FacerError`` for an output that is there already, another
+    REC than the store's, and videos that are not there.
+    """
+    training = _Training(config)
+    _open_output(config)
+    last = config.output / "last.safetensors"
+    if last.exists():
+        training.load(last)
+    while len(training.curve) <= config.epochs:
+        row = training.epoch()
+        training.save(last)
+        if on_epoch is not None:
+            on_epoch(row)
+    _write(training)
+    return FinetuneResult(
+        output=config.output,
+        rec=config.output / "rec.safetensors",
+        curve=tuple(training.curve),
+        rec_change=_change(training.initial, training.best),
+    )
+
+
+def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
+    path = weights_path(config.rec)
+    if path.suffix == ".onnx":
+        raise FacerError(f"--rec {path}: ONNX cannot be trained; expected .safetensors weights")
+    if (found := file_sha256(path)) != store.provenance.rec_sha256:
+        raise FacerError(
+            f"--rec {path}: sha256 {found[:12]}, the store was extracted with "
+            f"{store.provenance.rec} ({store.provenance.rec_sha256[:12]}); give those weights"
+        )
+    return path
+
+
+def _targets(cohort: Cohort) -> F32:
+    """Targets (C, E) in the order of the sequences."""
+    rows = np.flatnonzero(cohort.sequence_of >= 0)
+    targets = np.full((len(rows), len(cohort.names)), np.nan, np.float32)
+    targets[cohort.sequence_of[rows]] = cohort.targets[rows]
+    return targets
+
+
+def _settings(config: FinetuneConfig) -> dict[str, Any]:
+    """What decides the result, as it reads back from JSON."""
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    free = ("output", "resume", "device", "memory_mb")
+    return {k: v for k, v in values.items() if k not in free}
+
+
+def _open_output(config: FinetuneConfig) -> None:
+    """Note the settings of a new output, or compare them with those of a resumed one."""
+    path = config.output / "finetune.json"
+    if path.is_file() and config.resume:
+        before = json.loads(path.read_text())
+        changed = [k for k, v in _settings(config).items() if before.get(k) != v]
+        if changed:
+            raise FacerError(
+                f"{config.output}: was made with other {', '.join(changed)}; resume with the same "
+                "settings or use another -o"
+            )
+        return
+    if config.output.exists() and (not config.output.is_dir() or any(config.output.iterdir())):
+        raise FacerError(f"{config.output}: is there already; use another -o, or --resume")
+    text = json.dumps(_settings(config), indent=1) + "\n"
+    LocalObjects(config.output).put(path.name, text.encode())
+
+
+def _write(training: _Training) -> None:
+    """The new REC, the new head, the curve, and a config that evaluate and predict take."""
+    config, model = training.config, training.model
+    model.load_weights(training.best)
+    rec = config.output / "rec.safetensors"
+    start = training.store.provenance
+    save_rec(
+        rec,
+        model.network,
+        weak=tuple(training.rec_meta["weak_features"]),
+        training={
+            "facer_version": __version__,
+            "finetuned_from": {"rec": start.rec, "sha256": start.rec_sha256},
+            "before": training.rec_meta["training"],
+        },
+    )
+    raw = model.predict(training.data, training.train, config.batch_size)
+    model.head.set_calibration(fit_calibration(raw, training.targets[training.train]))
+    folder = config.output / f"seed-{training.head_seed}"
+    meta = {
+        "head": asdict(model.head.config),
+        "shape": model.head.shape._asdict(),
+        "epoch": max(row["epoch"] for row in training.curve if row["best"]),
+    }
+    save_checkpoint(folder / "best.safetensors", model.head.arrays(), meta)
+    made = training.record["store_provenance"] | {"rec": rec.stem, "rec_sha256": file_sha256(rec)}
+    record = training.record | {
+        "facer_version": __version__,
+        "store": str((config.output / "features.zarr").absolute()),
+        "store_provenance": made,
+        "seeds": 1,
+        "finetune": _settings(config),
+    }
+    objects = LocalObjects(config.output)
+    objects.put("curve.jsonl", "".join(json.dumps(r) + "\n" for r in training.curve).encode())
+    objects.put("config.json", (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _change(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """Relative change of REC's weights, ||after - before|| / ||before||."""
+    names = [k for k, v in before.items() if k.startswith("network.") and v.dtype.kind == "f"]
+    moved = sum(float(np.square(after[k].astype(np.float64) - before[k]).sum()) for k in names)
+    length = sum(float(np.square(before[k].astype(np.float64)).sum()) for k in names)
+    return float(np.sqrt(moved / length))

@@ -1,0 +1,202 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
+from facer.stages.intensity.heads import HEADS, HeadConfig
+from facer.stages.intensity.metrics import score
+from facer.stages.intensity.model import measure_scale, predict, predict_raw
+from facer.stages.intensity.sequences import Sequences
+from facer.storage import FacerError
+
+T, F = 20, 4
+NAMES = ("joy", "fear")
+SMALL = HeadConfig(units=8, dense=6)
+
+
+def world(clips=30, seed=0):
+    """Sequences and targets that depend on them, and targets of a test split nobody may use."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(5, T + 1, clips)
+    features = random.standard_normal((lengths.sum(), F)).astype(np.float32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    means = np.array([features[a:b].mean(0) for a, b in pairwise(offsets)])
+    targets = np.stack([means[:, 0], means[:, 1] - means[:, 2]], 1).astype(np.float32)
+    ids = tuple(map(str, range(clips)))
+    return DeviceSequences(Sequences(features, offsets, ids), torch.device("cpu")), targets
+
+
+def trainer(config=None, targets=None, **options):
+    data, own = world()
+    options = {"head": SMALL, "learning_rate": 1e-2, "epochs": 4, **options}
+    task = Task(NAMES, own if targets is None else targets, np.arange(18), np.arange(18, 24))
+    return HeadTrainer(config or FitConfig(**options), data, task, T)
+
+
+def run(trainer, epochs=None):
+    while not trainer.finished and (epochs is None or len(trainer.curve) < epochs):
+        trainer.run_epoch()
+    return trainer
+
+
+def numbers(trainer):
+    """The curve without what a clock says."""
+    return [(r.epoch, r.train_loss, r.val_pearson, r.val_mse, r.best) for r in trainer.curve]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_learns(name):
+    config = HeadConfig(name, units=8, dense=6)
+    curve = run(trainer(head=config, epochs=12, patience=12)).curve
+    assert curve[-1].train_loss < curve[0].train_loss - 0.1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    a, b, other = run(trainer()), run(trainer()), run(trainer(seed=1))
+    assert numbers(a) == numbers(b)
+    assert same(a.best, b.best)
+    assert not same(a.best, other.best)
+
+
+def test_training_leaves_the_callers_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(trainer())
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_resumed_equals_uninterrupted(dropout):
+    head = HeadConfig(units=8, dense=6, layers=2, dropout=dropout)
+    whole = run(trainer(head=head))
+    first = run(trainer(head=head), epochs=2)
+    arrays, meta = first.state()
+    second = trainer(head=head)
+    second.load_state({k: v.copy() for k, v in arrays.items()}, meta)
+    run(second)
+    assert numbers(second) == numbers(whole)
+    assert same(second.best, whole.best)
+    assert same(second.state()[0], whole.state()[0])
+
+
+def test_the_best_epoch_is_the_one_with_the_best_val_score():
+    t = run(trainer(epochs=8, patience=8))
+    scores = [row.val_pearson for row in t.curve]
+    assert t.best_epoch == 1 + int(np.argmax(scores))
+    raw = predict_raw(t.best_model(), t.data, t.task.val)
+    assert score(raw, t.task.targets[t.task.val], NAMES).mean("pearson") == max(scores)
+
+
+def test_no_other_split_than_train_and_val_is_looked_at():
+    """Seen: the best fold or seed chosen on the split that is then reported."""
+    _, targets = world()
+    changed = targets.copy()
+    changed[24:] = 1e6
+    a, b = run(trainer(targets=targets)), run(trainer(targets=changed))
+    assert numbers(a) == numbers(b)
+    assert same(a.best, b.best)
+
+
+def test_patience_ends_the_training():
+    t = run(trainer(learning_rate=1e-12, epochs=50, patience=3))
+    assert len(t.curve) == t.best_epoch + 3
+
+
+def test_small_sets_get_more_epochs():
+    assert trainer(epochs=None).epochs == 400  # 5 steps an epoch
+    assert trainer(epochs=7).epochs == 7
+
+
+def test_batches_are_of_equal_size_or_one_less():
+    data, targets = world()
+    task = Task(NAMES, targets, np.arange(17), np.arange(18, 24))
+    t = HeadTrainer(FitConfig(SMALL, batch_size=4), data, task, T)
+    batches = t.batches_of(1)
+    assert sorted(len(batch) for batch in batches) == [3, 3, 3, 4, 4]
+    assert sorted(np.concatenate(batches)) == list(range(17))
+    assert not np.array_equal(np.concatenate(batches), np.concatenate(t.batches_of(2)))
+
+
+def test_scale_is_measured_on_training_frames():
+    data, _ = world()
+    scale = measure_scale(data.features, data.offsets, np.arange(18))
+    frames = data.features[: data.offsets[18]].numpy()
+    np.testing.assert_allclose(scale.mean, frames.mean(0), atol=1e-6)
+    np.testing.assert_allclose(scale.deviation, frames.std(0), rtol=1e-5)
+
+
+def test_standardised_training_does_not_see_the_units_of_a_feature():
+    data, targets = world()
+    task = Task(NAMES, targets, np.arange(18), np.arange(18, 24))
+    config = FitConfig(SMALL, epochs=3, standardise=True)
+    plain = run(HeadTrainer(config, data, task, T))
+    data.features = data.features * 1000 + 5
+    scaled = run(HeadTrainer(config, data, task, T))
+    losses = [[row.train_loss for row in t.curve] for t in (plain, scaled)]
+    np.testing.assert_allclose(*losses, rtol=1e-2)
+    restored = scaled.best_model()
+    assert restored.standardised
+    data.features[:, 1] = 7  # a feature that does not vary keeps its scale
+    assert measure_scale(data.features, data.offsets, np.arange(18)).deviation[1] == 1
+
+
+def test_predictions_are_on_the_labels_scale_and_keep_their_pearson():
+    data, targets = world()
+    task = Task(NAMES, 10 * targets + 50, np.arange(18), np.arange(18, 24))
+    config = FitConfig(SMALL, learning_rate=1e-2, epochs=6)
+    t = run(HeadTrainer(config, data, task, T))
+    model = t.best_model()
+    train = task.train
+    raw, calibrated = predict_raw(model, data, train), predict(model, data, train)
+    np.testing.assert_allclose(calibrated.mean(0), task.targets[train].mean(0), rtol=1e-4)
+    scores = [score(p, task.targets[train], NAMES) for p in (raw, calibrated)]
+    np.testing.assert_allclose(scores[0].pearson, scores[1].pearson, atol=1e-4)
+    assert scores[1].mean("mse") < scores[0].mean("mse")
+
+
+def test_prediction_keeps_the_order_asked_for():
+    t = run(trainer(epochs=1))
+    clips = np.array([7, 2, 29, 0])
+    together = predict_raw(t.model, t.data, clips)
+    for row, clip in zip(together, clips, strict=True):
+        np.testing.assert_allclose(
+            row, predict_raw(t.model, t.data, np.array([clip]))[0], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_labels_is_refused(split):
+    _, targets = world()
+    targets[slice(18) if split == "train" else slice(18, 24)] = np.nan
+    with pytest.raises(FacerError, match=f"split {split}: found no clip with labels"):
+        trainer(targets=targets)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"patience": 0},
+        {"learning_rate": 0.0},
+        {"loss": "l1"},
+        {"calibrate": "test"},
+        {"batch_size": 1},
+    ],
+)
+def test_config_is_checked(wrong):
+    with pytest.raises(FacerError, match=str(next(iter(wrong.values())))):
+        FitConfig(**wrong)
+
+
+def test_the_paper_is_the_default():
+    config = FitConfig()
+    assert (config.batch_size, config.learning_rate, config.loss) == (4, 1e-4, "pearson")

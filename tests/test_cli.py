@@ -1,0 +1,125 @@
+"""The command line: one line for a problem, the right exit code, JSON alone on stdout."""
+
+import json
+
+import pytest
+
+from facer.cli import main
+
+
+def run(capsys, *arguments):
+    """Exit code, stdout and stderr of one command."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return exit_.value.code, out, err
+
+
+@pytest.fixture
+def run_folder(planted, tmp_path, capsys):
+    store, labels = planted()
+    code, out, err = run(
+        capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 3,
+        "--units", 8, "--dense", 4, "--learning-rate", 0.01,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "val Pearson" in out
+    return tmp_path / "run", store, labels
+
+
+def test_every_command_has_help_with_an_example(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for name in ("extract", "train-head", "evaluate", "predict", "status", "check", "demo"):
+        assert name in out
+        code, text, _ = run(capsys, name, "--help")
+        assert code == 0
+        assert "Example" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["extract", "no-such-folder"], 1, "no-such-folder: no such folder, expected a folder"),
+        (["extract", "."], 1, "no video found"),
+        (["extract", ".", "--face", "best"], 1, "--face: found 'best', expected track"),
+        (["extract", ".", "--device", "tpu"], 1, "--device: found 'tpu'"),
+        (["extract", ".", "--workers", "0"], 1, "--workers: found 0"),
+        (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),
+        (["extract", ".", "--bad"], 2, "No such option"),
+        (["status", "no-store.zarr"], 1, "expected a feature store"),
+        (["evaluate", "no-run"], 1, "no-run: found no config.json"),
+        (["predict", "no-run", "."], 1, "no-run: found no config.json"),
+        (["check", "no-store.zarr", "--labels", "x.csv"], 1, "expected a feature store"),
+        (["train-head", "-o", "run"], 2, "expected STORE and --labels, or --from RUN"),
+        (["frobnicate"], 2, "No such command 'frobnicate'"),
+    ],
+)
+def test_a_problem_is_one_line(capsys, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = run(capsys, *arguments)
+    assert found == code
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_debug_shows_the_traceback():
+    from facer.storage.errors import FacerError
+
+    with pytest.raises(FacerError):
+        main(["extract", "no-such-folder", "--debug"])
+
+
+def test_extract_of_a_broken_clip_exits_with_3(capsys, make_video, face_frames, tmp_path):
+    make_video("videos/good.mp4", face_frames(4))
+    (tmp_path / "videos" / "text.mp4").write_text("not a video")
+    store = tmp_path / "s.zarr"
+    code, out, _ = run(capsys, "extract", tmp_path / "videos", "-o", store, "--workers", 1)
+    assert code == 3
+    assert "1 clips with a face, 0 without, 1 failed, of 2" in out
+    assert "text: text.mp4: not a video" in out
+    code, out, _ = run(capsys, "status", store, "--json")
+    found = json.loads(out)
+    assert (found["ok"], found["failed"], found["frames"]) == (1, 1, 4)
+    picture = tmp_path / "p.png"
+    arguments = ("picture", store, "good", "--videos", tmp_path / "videos", "-o", picture)
+    assert run(capsys, *arguments)[0] == 0
+    assert picture.stat().st_size > 10_000
+
+
+def test_evaluate_json_is_one_object_and_nothing_else(capsys, run_folder, tmp_path):
+    folder, _, _ = run_folder
+    csv = tmp_path / "p.csv"
+    code, out, _ = run(capsys, "evaluate", folder, "--json", "--predictions", csv)
+    found = json.loads(out)
+    assert code == 0
+    assert found["split"] == "val"
+    assert found["n"] == 6
+    assert set(found["per_emotion"]) == {"joy", "awe"}
+    assert -1 <= found["mean"]["pearson"] <= 1
+    assert len(csv.read_text().splitlines()) == 7
+
+
+def test_check_tells_what_does_not_join(capsys, planted):
+    store, labels = planted()
+    with open(labels, "a") as file:  # noqa: PTH123
+        file.write("ghost,val,0.5,0.5\n")
+    code, out, _ = run(capsys, "check", store, "--labels", labels, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["labels_without_clip"] == ["ghost"]
+    assert found["usable"] == {"train": 12, "val": 6, "test": 6}
+    code, out, _ = run(capsys, "check", store, "--labels", labels)
+    assert "read as plain" in out
+    assert "ghost" in out
+
+
+def test_train_head_from_a_run_needs_nothing_else(capsys, run_folder, tmp_path):
+    folder, _, _ = run_folder
+    code, _, err = run(capsys, "train-head", "--from", folder, "-o", tmp_path / "again")
+    assert code == 0, err
+    first, again = (
+        (p / "seed-0" / "best.safetensors").read_bytes() for p in (folder, tmp_path / "again")
+    )
+    assert first == again
