@@ -50,16 +50,23 @@ class Cohort:
 
 
 def load_cohort(
-    store: FeatureStore, labels: IntensityLabels, config: SequenceConfig
+    store: FeatureStore,
+    labels: IntensityLabels,
+    config: SequenceConfig,
+    choice: FeatureChoice | None = None,
 ) -> tuple[Cohort, FeatureChoice]:
-    """Join labels with a store and read the sequences; ``FacerError`` when nothing joins."""
+    """Join labels with a store and read the sequences; ``FacerError`` when nothing joins.
+
+    ``choice`` is a trained run's columns, by name; without it ``config.features`` is resolved.
+    """
     match = match_clips(labels, store.clip_ids)
     if not match.pairs:
         raise FacerError(no_match_message(labels, store.clip_ids))
     usable = [(row, clip) for row, clip in match.pairs if store.record(clip).status == "ok"]
     if not usable:
         raise FacerError(f"{store.path}: none of the {len(match.pairs)} labelled clips has a face")
-    choice = choose_features(config.features, store.feature_names)
+    if choice is None:
+        choice = choose_features(config.features, store.feature_names)
     sequences = read_sequences(store, [clip for _, clip in usable], config, choice)
     sequence_of = np.full(len(labels.clip_ids), -1, np.int64)
     sequence_of[[row for row, _ in usable]] = np.arange(len(usable))

@@ -100,7 +100,8 @@ def evaluate(run: Path, split: str = "val", labels: str | None = None) -> Evalua
         raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
     store = FeatureStore.open(record["store"])
     _check_provenance(run, record, store)
-    cohort, _ = load_cohort(store, read_labels(path, kind), sequences_of(record))
+    choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
+    cohort, _ = load_cohort(store, read_labels(path, kind), sequences_of(record), choice)
     if cohort.names != tuple(record["names"]):
         raise FacerError(
             f"{path}: has intensities {', '.join(cohort.names)}, the run was trained on "

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 
 _FORMAT = 1
+_FREE = ("facer_version", "threads")  # what a resumed training may change
+_SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 OnEpoch = Callable[[int, EpochRow, int], None]
@@ -52,9 +55,12 @@ class TrainHeadConfig:
     fit: FitConfig = field(default_factory=FitConfig)
     seeds: int = 1  # fit.seed, fit.seed + 1, ...
     device: str = "cpu"
+    threads: int | None = None  # of torch; numbers are the same for the same count
     resume: bool = False
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise FacerError(f"--threads: found {self.threads}, expected 1 or more")
         if self.seeds < 1:
             raise FacerError(f"--seeds: found {self.seeds}, expected 1 or more")
 
@@ -92,6 +98,8 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
 
     ``FacerError`` for a run folder that is there already, and where nothing can be learnt.
     """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     store = FeatureStore.open(config.store)
     labels = read_labels(config.labels, config.kind)
     cohort, choice = load_cohort(store, labels, config.sequences)
@@ -164,6 +172,7 @@ def _describe(
         "sequences": asdict(config.sequences),
         "fit": asdict(config.fit),
         "seeds": config.seeds,
+        "threads": torch.get_num_threads(),
         "split_rule": cohort.split_rule,
         "splits": {split: len(cohort.rows(split)) for split in ("train", "val", "test")},
         "counts": cohort.counts,
@@ -183,7 +192,8 @@ def _open_run(config: TrainHeadConfig, record: dict[str, Any]) -> None:
                 f"{config.run}: holds a run already; use another -o, or --resume to go on with it"
             )
         before = json.loads(path.read_text())
-        changed = [k for k in record if k != "facer_version" and before.get(k) != _plain(record)[k]]
+        plain = _plain(record)
+        changed = [key for key in plain if key not in _FREE and before.get(key) != plain[key]]
         if changed:
             raise FacerError(
                 f"{config.run}: was made with other {', '.join(changed)}; "
@@ -206,11 +216,14 @@ def _train_seed(trainer: HeadTrainer, folder: Path, seed: int, on_epoch: OnEpoch
     last = folder / "last.safetensors"
     if last.exists():
         trainer.load_state(*load_checkpoint(last))
+    saved = monotonic()
     while not trainer.finished:
         row = trainer.run_epoch()
+        if trainer.finished or monotonic() - saved > _SAVE_EVERY_S:
+            save_checkpoint(last, *trainer.state())
+            saved = monotonic()
         if on_epoch is not None:
             on_epoch(seed, row, trainer.epochs)
-        save_checkpoint(last, *trainer.state())
     model = trainer.best_model()
     shape = model.shape._asdict()
     save_checkpoint(
@@ -274,6 +287,7 @@ def config_of_run(run: Path, new_run: Path) -> TrainHeadConfig:
         sequences=sequences_of(record),
         fit=FitConfig(**fit),
         seeds=record["seeds"],
+        threads=record["threads"],
     )
 
 

@@ -41,7 +41,7 @@ def test_every_python_folder_has_an_init():
             assert (path.parent / "__init__.py").is_file(), path
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 def test_examples_in_docstrings_hold(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

@@ -101,17 +101,12 @@ def assign(grid: AnchorGrid, faces: Faces, batch: int) -> Targets:
     return Targets(score, weight, index, faces.bbox_px[face_of], faces.kps_px[face_of])
 
 
-def encode(
-    grid: AnchorGrid, anchors: Tensor, bbox_px: Tensor, kps_px: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Distances (P, 4) and offsets (P, 10), in strides, of faces seen from ``anchors`` (P,)."""
-    centre, stride = grid.centre_px[anchors], grid.stride_px[anchors, None]
-    distances = torch.cat([centre - bbox_px[:, :2], bbox_px[:, 2:] - centre], dim=1)
-    return distances / stride, (kps_px - centre[:, None]).flatten(1) / stride
-
-
 def decode(grid: AnchorGrid, anchors: Tensor, bbox: Tensor, kps: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse of ``encode``: boxes (P, 4) and points (P, 5, 2) in pixels."""
+    """Boxes (P, 4) and points (P, 5, 2) in pixels from what ``anchors`` (P,) say, in strides.
+
+    ``bbox`` (P, 4): distances from the anchor's centre to the left, top, right and bottom;
+    ``kps`` (P, 10): offsets of the points from it.
+    """
     centre, stride = grid.centre_px[anchors], grid.stride_px[anchors, None]
     distances = bbox * stride
     boxes = torch.cat([centre - distances[:, :2], centre + distances[:, 2:]], dim=1)

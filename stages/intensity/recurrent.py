@@ -37,6 +37,11 @@ class Recurrent(nn.Module):
         output: Tensor = self.rnn(packed)[0].data
         return output
 
+    def clip(self, x: Tensor) -> Tensor:
+        """One clip (T, F) -> outputs of the last layer (T, H), through torch's own layers."""
+        output: Tensor = self.rnn(x.unsqueeze(1))[0]
+        return output.squeeze(1)
+
     def _gru(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
         states = features
         for layer in range(self.rnn.num_layers):

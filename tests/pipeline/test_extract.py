@@ -2,7 +2,6 @@
 
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 
@@ -187,6 +186,6 @@ def test_a_smile_raises_happiness_and_au12(shared, tmp_path):
     store = FeatureStore.open(tmp_path / "s.zarr")
     features = store.read("single_face").features
     for name in ("happiness", "au12", "valence"):
-        column = cv2.blur(features[:, [store.feature_names.index(name)]], (1, 5))[:, 0]
-        ends = max(np.nanmean(column[:8]), np.nanmean(column[-8:]))
-        assert np.nanmean(column[30:55]) > ends + 0.2, name
+        column = features[:, store.feature_names.index(name)]
+        ends = max(np.nanmean(column[:12]), column[-1])  # neutral; the last smile ends late
+        assert np.nanmean(column[24:66]) > ends + 0.2, name

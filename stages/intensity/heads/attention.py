@@ -3,17 +3,78 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-HEADS_OF_ATTENTION = 4
+from facer.storage.errors import FacerError
+
+_HEADS = 4
+_WIDER = 2  # of the layer between two attentions
 
 
-def positions(steps: int, width: int, like: Tensor) -> Tensor:
-    """Sinusoids of the step (steps, width), as in Vaswani et al. 2017."""
-    step = torch.arange(steps, device=like.device, dtype=like.dtype)[:, None]
-    index = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
-    angle = step / 10_000 ** (index / width)
-    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :width]
+def check_width(name: str, units: int) -> None:
+    """Refuse a width that the attention's heads cannot share."""
+    if units % _HEADS:
+        raise FacerError(f"--units: found {units}, expected a multiple of {_HEADS} for {name}")
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017)."""
+
+    def __init__(self, units: int, dropout: float) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.output = (nn.Linear(units, units) for _ in range(4))
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, memory: Tensor, there: Tensor | None) -> Tensor:
+        """Read ``memory`` (B, L, W), where ``there`` (B, L), for each of ``x`` (B, M, W)."""
+        mask = None if there is None else there[:, None, None, :]
+        dropout = self.dropout if self.training else 0.0
+        read = F.scaled_dot_product_attention(
+            _split(self.query(x)),
+            _split(self.key(memory)),
+            _split(self.value(memory)),
+            mask,
+            dropout,
+        )
+        output: Tensor = self.output(read.transpose(1, 2).flatten(2))
+        return output
+
+
+def _split(x: Tensor) -> Tensor:
+    """(B, L, W) -> (B, heads, L, W / heads)."""
+    return x.reshape(x.shape[0], -1, _HEADS, x.shape[2] // _HEADS).transpose(1, 2)
+
+
+class TransformerLayer(nn.Module):
+    """x + attention, then x + two dense layers, each after layer normalisation."""
+
+    def __init__(self, units: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm, self.dense_norm = nn.LayerNorm(units), nn.LayerNorm(units)
+        self.attention = Attention(units, dropout)
+        self.dense = nn.Sequential(
+            nn.Linear(units, _WIDER * units),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(_WIDER * units, units),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """(B, L, W) -> (B, L, W); steps that are not ``there`` (B, L) are not read."""
+        normal = self.attention_norm(x)
+        x = x + self.dropout(self.attention(normal, normal, there))
+        output: Tensor = x + self.dropout(self.dense(self.dense_norm(x)))
+        return output
+
+
+def positions(x: Tensor) -> Tensor:
+    """Sinusoids of the step (L, W) for x (B, L, W), as in Vaswani et al. 2017."""
+    step = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]
+    index = torch.arange(0, x.shape[2], 2, device=x.device, dtype=x.dtype)
+    angle = step / 10_000 ** (index / x.shape[2])
+    return torch.cat([angle.sin(), angle.cos()], 1)
 
 
 def masked_mean(x: Tensor, there: Tensor) -> Tensor:

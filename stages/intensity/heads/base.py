@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.batches import Batch
@@ -46,6 +47,11 @@ class HeadShape(NamedTuple):
     max_frames: int  # t
 
 
+def everywhere(x: Tensor) -> Tensor:
+    """The mask (1, T) of a clip (T, F) on its own: all true."""
+    return torch.ones_like(x[None, :, 0], dtype=torch.bool)
+
+
 class Head(nn.Module):
     """Base of all heads."""
 
@@ -56,6 +62,10 @@ class Head(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Intensities (B, E) of the batch's clips, in the batch's order."""
+        raise NotImplementedError
+
+    def clip(self, x: Tensor) -> Tensor:
+        """Intensities (1, E) of one clip (T, F), T <= t, in operations that ONNX has."""
         raise NotImplementedError
 
     def routed_steps(self, batch: Batch) -> int:

@@ -52,6 +52,15 @@ class FaceRNet(Head):
         intensities: Tensor = self.output(hidden.relu())
         return intensities
 
+    def clip(self, x: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        if not self.config.routed:
+            x = nn.functional.pad(x, (0, 0, 0, self.shape.max_frames - x.shape[0]))
+        states = self.recurrent.clip(x).unsqueeze(1)
+        hidden = torch.matmul(states, self.dense_weight[: x.shape[0]]).sum(0) + self.dense_bias
+        intensities: Tensor = self.output(hidden.relu())
+        return intensities
+
     def routed_steps(self, batch: Batch) -> int:
         """See :class:`Head`."""
         return len(batch.sizes) if self.config.routed else self.shape.max_frames

@@ -36,3 +36,8 @@ class GruLast(Head):
         last = starts[batch.lengths - 1] + np.arange(len(batch.lengths))
         intensities: Tensor = self.output(states[torch.from_numpy(last).to(states.device)])
         return intensities
+
+    def clip(self, x: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        intensities: Tensor = self.output(self.recurrent.clip(x)[-1:])
+        return intensities

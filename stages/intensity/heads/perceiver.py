@@ -6,9 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.batches import Batch
-from facer.stages.intensity.heads.attention import HEADS_OF_ATTENTION, positions
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
-from facer.storage.errors import FacerError
+from facer.stages.intensity.heads.attention import (
+    Attention,
+    TransformerLayer,
+    check_width,
+    positions,
+)
+from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
 
 _LATENTS = 16
 
@@ -23,39 +27,30 @@ class Perceiver(Head):
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
         units = config.units
-        if units % HEADS_OF_ATTENTION:
-            raise FacerError(
-                f"--units {units}: expected a multiple of {HEADS_OF_ATTENTION} for perceiver"
-            )
+        check_width(config.name, units)
         self.embed = nn.Linear(shape.features, units)
         self.latents = nn.Parameter(torch.randn(_LATENTS, units) * 0.02)
         self.norm = nn.LayerNorm(units)
-        self.cross = nn.ModuleList(
-            nn.MultiheadAttention(units, HEADS_OF_ATTENTION, config.dropout, batch_first=True)
-            for _ in range(config.layers)
-        )
+        self.cross = nn.ModuleList(Attention(units, config.dropout) for _ in range(config.layers))
         self.inner = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                units,
-                HEADS_OF_ATTENTION,
-                2 * units,
-                config.dropout,
-                "gelu",
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(config.layers)
+            TransformerLayer(units, config.dropout) for _ in range(config.layers)
         )
         self.output = nn.Linear(units, shape.intensities)
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""
-        x, there = batch.padded()
+        return self._read(*batch.padded())
+
+    def clip(self, x: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        return self._read(x[None], everywhere(x))
+
+    def _read(self, x: Tensor, there: Tensor) -> Tensor:
+        """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
         x = self.embed(x)
-        x = self.norm(x + positions(x.shape[1], x.shape[2], x))
-        latents = self.latents.expand(len(x), -1, -1)
+        x = self.norm(x + positions(x))
+        latents = self.latents.expand(x.shape[0], -1, -1)
         for cross, inner in zip(self.cross, self.inner, strict=True):
-            read, _ = cross(latents, x, x, key_padding_mask=~there, need_weights=False)
-            latents = inner(latents + read)
+            latents = inner(latents + cross(latents, x, there))
         intensities: Tensor = self.output(latents.mean(1))
         return intensities

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.batches import Batch
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
+from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
 
 _EPSILON = 1e-8
 
@@ -26,6 +26,11 @@ class StatsMlp(Head):
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""
         intensities: Tensor = self.layers(pooled(*batch.padded()))
+        return intensities
+
+    def clip(self, x: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        intensities: Tensor = self.layers(pooled(x[None], everywhere(x)))
         return intensities
 
 

@@ -27,7 +27,7 @@ def test_gradients_equal_those_of_one_pass(network, chunk):
     expected = [p.grad.clone() for p in network.parameters()]
     network.zero_grad()
     found = backward_through(network, CROPS, chunk, loss_of)
-    assert float(found) == pytest.approx(float(whole), rel=1e-5)
+    assert float(found) == pytest.approx(whole.item(), rel=1e-5)
     for parameter, gradient in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
 

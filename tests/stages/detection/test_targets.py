@@ -3,7 +3,15 @@ import torch
 
 from facer.stages.detection.losses import LossWeights, detection_loss, distance_iou, focal
 from facer.stages.detection.network import ANCHORS, STRIDES
-from facer.stages.detection.targets import Faces, anchor_grid, assign, decode, encode
+from facer.stages.detection.targets import AnchorGrid, Faces, anchor_grid, assign, decode
+
+
+def encode(
+    grid: AnchorGrid, anchors: torch.Tensor, bbox_px: torch.Tensor, kps_px: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    centre, stride = grid.centre_px[anchors], grid.stride_px[anchors, None]
+    distances = torch.cat([centre - bbox_px[:, :2], bbox_px[:, 2:] - centre], dim=1)
+    return distances / stride, (kps_px - centre[:, None]).flatten(1) / stride
 
 
 def face_at(

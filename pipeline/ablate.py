@@ -1,0 +1,224 @@
+"""Many trainings on one cache, one row each: resumable, on one process or many.
+
+DIR/
+  rows/<id>/            the row's run folder (see facer.pipeline.heads)
+    row.json            its scores; written last, so a row with it is done
+    val.csv             predictions of the scored split, mean over seeds
+  table.csv, table.md, table.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.ablation_report import AblationTable, TableRow, write_table
+from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
+from facer.pipeline.cohort import labels_sha256
+from facer.pipeline.evaluate import evaluate
+from facer.pipeline.executors import make_executor
+from facer.pipeline.heads import TrainHeadConfig, read_run, train_head
+from facer.pipeline.status import no_match_message
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.intervals import Comparison, compare
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.storage.errors import FacerError
+from facer.storage.objects import LocalObjects
+from facer.storage.predictions import Predictions, read_predictions, write_predictions
+
+SPLIT = "val"
+"""What rows are scored on: choosing among rows is model selection, so never on test."""
+
+OnRow = Callable[[str, int, int], None]
+"""Called with a row's title, how many rows are done and how many there are."""
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """One ``facer ablate``."""
+
+    store: str
+    labels: str
+    output: Path
+    rows: tuple[str, ...] = ("table2", "table3", "heads")
+    also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
+    kind: Any = "auto"  # of the labels
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)  # what rows change
+    fit: FitConfig = field(default_factory=FitConfig)  # likewise
+    seeds: int = 3
+    jobs: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "jobs"):
+            if getattr(self, name) < 1:
+                raise FacerError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class RowTask:
+    """One row's training; runs in a worker."""
+
+    row: AblationRow
+    config: TrainHeadConfig
+    one_thread: bool
+
+
+def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
+    """Train and score all rows that are not done yet, and write the tables.
+
+    A row that cannot be trained, because a store lacks its columns, say, has its reason in the
+    table and the others go on. Raises FacerError where no row can.
+    """
+    labels = _check_labels(config)
+    tasks = [
+        task
+        for row in ablation_rows(config.rows, tuple(config.also))
+        if (task := _task(row, config)) is not None
+    ]
+    todo = [task for task in tasks if not _done(task)]
+    done = len(tasks) - len(todo)
+    errors: dict[str, str] = {}
+    executor = make_executor(config.jobs, config.scheduler)
+    try:
+        for task, outcome in executor.map(run_row, todo):
+            done += 1
+            if outcome is not None:
+                errors[task.row.id] = str(outcome).splitlines()[0]
+            if on_row is not None:
+                on_row(task.row.title, done, len(tasks))
+    finally:
+        executor.close()
+    table = _table(config, labels, errors)
+    write_table(table, config.output)
+    return table
+
+
+def _check_labels(config: AblateConfig) -> IntensityLabels:
+    """Labels that join the store; all rows would fail otherwise, one by one."""
+    labels = read_labels(config.labels, config.kind)
+    clip_ids = FeatureStore.open(config.store).clip_ids
+    if not match_clips(labels, clip_ids).pairs:
+        raise FacerError(no_match_message(labels, clip_ids))
+    for path in config.also.values():
+        FeatureStore.open(path)
+    return labels
+
+
+def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
+    """What trains a row; None where the store that it needs was not given."""
+    if row.other_store is not None and row.other_store not in config.also:
+        return None
+    training = TrainHeadConfig(
+        store=config.store if row.other_store is None else config.also[row.other_store],
+        labels=config.labels,
+        run=config.output / "rows" / row.id,
+        kind=config.kind,
+        sequences=row.sequences(config.sequences),
+        fit=row.fit(config.fit),
+        seeds=config.seeds,
+        resume=True,
+    )
+    return RowTask(row, training, config.jobs > 1 or config.scheduler is not None)
+
+
+def _done(task: RowTask) -> bool:
+    """Whether the row has its scores already; FacerError when they are of other settings."""
+    run = task.config.run
+    if not (run / "row.json").is_file():
+        return False
+    record, config = read_run(run), task.config
+    wanted = {
+        "sequences": json.loads(json.dumps(asdict(config.sequences))),
+        "fit": json.loads(json.dumps(asdict(config.fit))),
+        "seeds": config.seeds,
+    }
+    changed = [name for name, value in wanted.items() if record[name] != value]
+    if record["labels"]["sha256"] != labels_sha256(config.labels):
+        changed.append("labels")
+    if changed:
+        raise FacerError(
+            f"{run}: was made with other {', '.join(changed)}; ablate with the same settings or "
+            "another -o"
+        )
+    return True
+
+
+def run_row(task: RowTask) -> str | None:
+    """Train and score one row; the reason where that cannot be done."""
+    if task.one_thread:
+        import torch
+
+        torch.set_num_threads(1)
+    started = perf_counter()
+    run = task.config.run
+    try:
+        train_head(task.config)
+        found = evaluate(run, SPLIT)
+    except FacerError as error:
+        return str(error)
+    write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
+    result = {
+        "n": len(found.label_ids),
+        "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
+        "per_emotion": found.per_emotion("pearson"),
+        "seconds": perf_counter() - started,
+    }
+    LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
+    return None
+
+
+def _table(
+    config: AblateConfig, labels: IntensityLabels, errors: Mapping[str, str]
+) -> AblationTable:
+    rows = ablation_rows(config.rows, tuple(config.also))
+    folder = config.output / "rows"
+    against = partial(_against_full, folder=folder, labels=labels)
+    return AblationTable(
+        names=labels.names,
+        split=SPLIT,
+        seeds=config.seeds,
+        rows=tuple(_table_row(row, folder / row.id, errors, against) for row in rows),
+    )
+
+
+def _table_row(
+    row: AblationRow,
+    run: Path,
+    errors: Mapping[str, str],
+    against: Callable[[str], Comparison | None],
+) -> TableRow:
+    path = run / "row.json"
+    if row.id in errors or not path.is_file():
+        need = f"needs --also {row.other_store}=STORE"
+        return TableRow(row, reason=errors.get(row.id, need if row.other_store else "not run"))
+    result = json.loads(path.read_text())
+    pearson = tuple(result["pearson"].values())
+    return TableRow(row, pearson, result["n"], result["per_emotion"], against(row.id))
+
+
+def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Comparison | None:
+    """A row's mean Pearson less the full model's, on the same clips."""
+    paths = [folder / name / "val.csv" for name in (row_id, FULL)]
+    if row_id == FULL or not all(path.is_file() for path in paths):
+        return None
+    ours, full = (read_predictions(path) for path in paths)
+    rows = [labels.clip_ids.index(clip) for clip in full.clip_ids]
+    subjects = [labels.subjects[i] for i in rows]
+    values = [_ordered(table, full) for table in (ours, full)]
+    return compare(values[0], values[1], labels.values[rows], subjects)
+
+
+def _ordered(table: Predictions, like: Predictions) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Predictions by the other table's ids and names, whatever their order."""
+    rows = {clip: i for i, clip in enumerate(table.clip_ids)}
+    columns = [table.names.index(name) for name in like.names]
+    return table.values[[rows[clip] for clip in like.clip_ids]][:, columns]

@@ -1,0 +1,100 @@
+"""The rows of an ablation: the paper's Tables 2 and 3, and the other heads on the same cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.losses import LossName
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage.errors import FacerError
+
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "table2": "Table 2: feature sets",
+        "table3": "Table 3: the head",
+        "heads": "Other heads on the same features",
+        "also": "Other stores",
+    }
+)
+FULL = "full"
+"""Id of the row that all others are compared with; it stands in Tables 2 and 3."""
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One training setting, as a change to the base settings."""
+
+    id: str  # its folder
+    groups: tuple[str, ...]
+    title: str
+    paper: float | None = None  # mean Pearson on Hume-Reaction's val split (Kollias et al. 2023)
+    features: tuple[str, ...] | None = None
+    head: Mapping[str, Any] = field(default_factory=dict)
+    loss: LossName | None = None
+    other_store: str | None = None  # NAME of --also that it needs
+
+    def sequences(self, base: SequenceConfig) -> SequenceConfig:
+        """Base settings with this row's features; another store's columns are all taken."""
+        features = ("all",) if self.other_store else self.features
+        return base if features is None else replace(base, features=features)
+
+    def fit(self, base: FitConfig) -> FitConfig:
+        """Base settings with this row's head and loss."""
+        return replace(base, head=replace(base.head, **self.head), loss=self.loss or base.loss)
+
+
+_ROWS = (
+    AblationRow(FULL, ("table2", "table3", "heads"), "full model, all features", 0.494),
+    AblationRow("va", ("table2",), "VA", 0.461, ("va",)),
+    AblationRow("expr", ("table2",), "EXPR", 0.476, ("expr",)),
+    AblationRow("au", ("table2",), "AU", 0.480, ("au",)),
+    AblationRow("va-expr", ("table2",), "VA + EXPR", 0.485, ("va", "expr")),
+    AblationRow("va-au", ("table2",), "VA + AU", 0.491, ("va", "au")),
+    AblationRow("au-expr", ("table2",), "AU + EXPR", 0.491, ("au", "expr")),
+    AblationRow("dense-64", ("table3",), "dense layer of 64", 0.480, head={"dense": 64}),
+    AblationRow("dense-16", ("table3",), "dense layer of 16", 0.485, head={"dense": 16}),
+    AblationRow("dense-8", ("table3",), "dense layer of 8", 0.478, head={"dense": 8}),
+    AblationRow("layers-2", ("table3",), "2 GRU layers", 0.492, head={"layers": 2}),
+    AblationRow("resnet50", ("table3",), "ResNet50 features", 0.465, other_store="resnet50"),
+    AblationRow("lstm", ("table3",), "LSTM", 0.482, head={"cell": "lstm"}),
+    AblationRow("gru-256", ("table3",), "GRU of 256", 0.484, head={"units": 256}),
+    AblationRow("gru-64", ("table3",), "GRU of 64", 0.488, head={"units": 64}),
+    AblationRow("no-mask", ("table3",), "without Mask and routing", 0.469,
+                head={"routed": False}),
+    AblationRow("mse", ("table3",), "MSE loss", 0.481, loss="mse"),
+    AblationRow("gru-last", ("heads",), "gru-last", head={"name": "gru-last"}),
+    AblationRow("tcn-transformer", ("heads",), "tcn-transformer",
+                head={"name": "tcn-transformer"}),
+    AblationRow("perceiver", ("heads",), "perceiver", head={"name": "perceiver"}),
+    AblationRow("stats-mlp", ("heads",), "stats-mlp", head={"name": "stats-mlp"}),
+)  # fmt: skip
+
+
+def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationRow, ...]:
+    """The rows of some groups, and one for each other store by name; the full model is first.
+
+    Rows without features of their own keep the base settings'. Raises FacerError for an unknown
+    group and for a store's name that is no plain word or already a row's.
+    """
+    if not groups and not also:
+        raise FacerError("--rows: found none, expected at least one of table2, table3, heads")
+    for group in groups:
+        if group not in GROUPS or group == "also":
+            known = ", ".join(name for name in GROUPS if name != "also")
+            raise FacerError(f"--rows: found {group!r}, expected some of {known}")
+    chosen = [
+        row
+        for row in _ROWS
+        if row.id == FULL or set(row.groups) & set(groups) or row.other_store in also
+    ]
+    ids = {row.id for row in _ROWS if row.other_store is None}
+    for name in also:
+        if not name.replace("-", "").replace("_", "").isalnum() or name in ids:
+            raise FacerError(f"--also {name}=...: expected a new name of letters, digits, - and _")
+        if all(row.other_store != name for row in chosen):
+            chosen.append(AblationRow(name, ("also",), f"{name} features", other_store=name))
+    return tuple(chosen)

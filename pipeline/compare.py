@@ -1,0 +1,55 @@
+"""Two runs on the same clips: which is better, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.evaluate import Evaluation, evaluate
+from facer.pipeline.heads import read_run
+from facer.stages.intensity.intervals import Comparison, compare
+from facer.storage import read_labels
+from facer.storage.errors import FacerError
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Both runs' scores, and the first one's mean Pearson less the second's."""
+
+    first: Evaluation
+    second: Evaluation
+    pearson: Comparison  # of the mean predictions over seeds
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer evaluate --against --json`` prints it."""
+        return {
+            "run": self.first.to_json(),
+            "against": self.second.to_json(),
+            "comparison": asdict(self.pearson),
+        }
+
+
+def compare_runs(
+    first: Path, second: Path, split: str = "val", labels: str | None = None
+) -> RunComparison:
+    """Score two runs on one split and compare them by paired bootstrap (subjects where known).
+
+    Raises FacerError when they predict other clips or intensities, or nothing is labelled.
+    """
+    one, two = (evaluate(run, split, labels) for run in (first, second))
+    if (one.label_ids, one.names) != (two.label_ids, two.names):
+        raise FacerError(
+            f"{first} and {second}: score other clips or intensities on {split}, expected the "
+            "same; give both one label file by --labels"
+        )
+    if one.ensemble is None:
+        raise FacerError(f"{first}: split {split} has no labels to compare on")
+    path = labels or str(read_run(first)["labels"]["path"])
+    table = read_labels(path, "auto" if labels else read_run(first)["labels"]["kind"])
+    row_of = {clip: row for row, clip in enumerate(table.clip_ids)}
+    rows = [row_of[clip] for clip in one.label_ids]
+    found = compare(
+        one.predictions, two.predictions, table.values[rows], [table.subjects[i] for i in rows]
+    )
+    return RunComparison(one, two, found)

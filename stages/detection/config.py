@@ -1,0 +1,71 @@
+"""The settings of one training of the detector."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facer.stages.detection.camera import SceneConfig
+from facer.stages.detection.losses import LossWeights
+from facer.stages.detection.network import NetworkConfig
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """One training of the detector; everything that decides its result.
+
+    Attributes:
+        run: the folder that is written.
+        name: what the ONNX file calls itself.
+        faces: HDF5 of photographs (columns jpeg, points_px, split).
+        scenes: folder of photographs without faces.
+        clips: folder of videos whose frames the teacher labels.
+        teacher: RetinaFace ONNX model that insightface reads.
+        held_out_scenes: scenes kept from training, for false positives.
+        frame_every: every how many-th frame of a video is used.
+        steps, batch: optimiser steps and images in each.
+        start: checkpoint of another training to start from, or None.
+    """
+
+    faces: Path
+    scenes: Path
+    clips: Path
+    teacher: Path
+    run: Path
+    name: str = "facer-det-1"
+    steps: int = 6000
+    batch: int = 16
+    learning_rate: float = 2.5e-3
+    warmup: int = 300
+    weight_decay: float = 0.02
+    ema: float = 0.999
+    teacher_threshold: float = 0.5
+    held_out_scenes: int = 100
+    frame_every: int = 2
+    checkpoint_every: int = 500
+    seed: int = 0
+    start: Path | None = None
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    scene: SceneConfig = field(default_factory=SceneConfig)
+    loss: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "frame_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"DetectorConfig: {name} must be at least 1, got {getattr(self, name)}"
+                )
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(
+                f"DetectorConfig: learning_rate must be in (0, 1), got {self.learning_rate}"
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"DetectorConfig: ema must be in [0, 1), got {self.ema}")
+
+
+def to_json(config: DetectorConfig) -> dict[str, object]:
+    """The configuration as plain JSON values."""
+    plain: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return plain

@@ -1,0 +1,137 @@
+"""Ablations: every row is what it says, done rows are kept, and the paper's figures are marked."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+from facer.pipeline import ablate as module
+from facer.pipeline.ablate import AblateConfig, ablate
+from facer.pipeline.ablation_report import PAPER, as_markdown
+from facer.pipeline.ablation_rows import ablation_rows
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+
+
+@pytest.fixture
+def config(planted, tmp_path):
+    store, labels = planted()
+    sequences = SequenceConfig(max_frames=24)
+    return AblateConfig(
+        store, labels, tmp_path / "ablation", ("table2",), sequences=sequences, fit=FAST, seeds=2
+    )
+
+
+def test_table_2_is_trained_written_and_marked(config):
+    seen = []
+    table = ablate(config, lambda title, done, total: seen.append((done, total)))
+    assert seen == [(i, 7) for i in range(1, 8)]
+    assert [row.row.id for row in table.rows][:2] == ["full", "va"]
+    assert all(len(row.pearson) == 2 and row.n == 6 for row in table.rows)
+    assert table.rows[0].against is None
+    assert all(row.against is not None for row in table.rows[1:])
+    text = (config.output / "table.md").read_text()
+    assert text == as_markdown(table)
+    assert PAPER in text
+    assert "| .461 |" in text
+    with (config.output / "table.csv").open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert rows["au"]["paper"] == "0.48"
+    assert float(rows["au"]["pearson"]) == pytest.approx(table.rows[3].mean)
+    assert rows["au"]["joy"]
+    assert (config.output / "table.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
+    calls = []
+    original = module.run_row
+
+    def stop_after_three(task):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(task.row.id)
+        return original(task)
+
+    monkeypatch.setattr(module, "run_row", stop_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        ablate(config)
+    before = {p: p.stat().st_mtime_ns for p in config.output.rglob("row.json")}
+    assert len(before) == 3
+    monkeypatch.setattr(module, "run_row", original)
+    table = ablate(config)
+    assert all(row.mean is not None for row in table.rows)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    again = ablate(config, lambda *_: pytest.fail("nothing is left to do"))
+    assert again.to_json() == table.to_json()
+
+
+def test_other_settings_in_the_same_folder_are_refused(config):
+    config = replace(config, rows=(), seeds=1)
+    ablate(config)
+    with pytest.raises(FacerError, match="was made with other fit"):
+        ablate(replace(config, fit=replace(FAST, epochs=3)))
+
+
+def test_a_row_that_cannot_be_trained_says_why_and_the_others_go_on(config, tmp_path, planted):
+    provenance = FeatureStore.open(config.store).provenance
+    other = FeatureStore.create(tmp_path / "other.zarr", provenance)
+    table = ablate(replace(config, rows=(), seeds=1, also={"resnet50": other.path}))
+    assert [row.row.id for row in table.rows] == ["full", "resnet50"]
+    assert table.rows[0].mean is not None
+    assert "match" in table.rows[1].reason or "clips" in table.rows[1].reason
+    assert [row.row.id for row in table.failed] == ["resnet50"]
+
+
+def test_another_store_is_a_row_with_all_its_columns(config):
+    config = replace(config, rows=(), seeds=1, also={"resnet50": config.store})
+    table = ablate(config)
+    assert table.rows[1].mean == table.rows[0].mean  # the same features by another name
+    assert table.rows[1].against.difference == 0
+    assert table.rows[1].row.paper == 0.465
+
+
+def test_a_row_without_its_store_says_what_it_needs(config):
+    rows = ablation_rows(("table3",), ())
+    assert "resnet50" in [row.id for row in rows]
+    task = module._task(next(r for r in rows if r.id == "resnet50"), config)
+    assert task is None
+
+
+def test_labels_that_join_nothing_are_told_once(config, tmp_path):
+    labels = tmp_path / "others.csv"
+    labels.write_text("clip_id,split,joy\nnobody,train,0.5\n")
+    with pytest.raises(FacerError, match="nobody"):
+        ablate(replace(config, labels=str(labels)))
+    assert not config.output.exists()
+
+
+def test_rows_of_table_3_change_what_they_say():
+    rows = {row.id: row for row in ablation_rows(("table3", "heads"), ())}
+    assert rows["full"].fit(FitConfig()) == FitConfig()
+    assert rows["dense-16"].fit(FitConfig()).head.dense == 16
+    assert rows["layers-2"].fit(FitConfig()).head.layers == 2
+    assert rows["lstm"].fit(FitConfig()).head.cell == "lstm"
+    assert rows["gru-256"].fit(FitConfig()).head.units == 256
+    assert not rows["no-mask"].fit(FitConfig()).head.routed
+    assert rows["mse"].fit(FitConfig()).loss == "mse"
+    assert rows["perceiver"].fit(FitConfig()).head.name == "perceiver"
+
+
+@pytest.mark.parametrize(
+    "wrong", [(("table9",), ()), ((), ("va",)), ((), ("a/b",)), (("also",), ())]
+)
+def test_unknown_rows_and_bad_names_are_refused(wrong):
+    with pytest.raises(FacerError, match="found|expected a new name"):
+        ablation_rows(*wrong)
+
+
+def test_two_jobs_give_what_one_gives(config):
+    config = replace(config, rows=(), also={"copy": config.store}, seeds=1)
+    serial = ablate(config)
+    parallel = ablate(replace(config, output=config.output.with_name("parallel"), jobs=2))
+    assert parallel.to_json() == serial.to_json()
