@@ -359,6 +359,7 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
 @click.option("--dense", default=32, show_default=True, help="Width of the dense layer.")
 @click.option("--no-mask", is_flag=True, help="Leave Mask and routing out.")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", type=int, help="Of torch. [default: torch's own choice]")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--from", "source", type=click.Path(path_type=Path),
               help="Make a run again from its folder; other options are ignored.")  # fmt: skip
@@ -412,10 +413,8 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
     sequences = SequenceConfig(
         features, options["missing"], options["overlong"], options["max_frames"]
     )
-    return TrainHeadConfig(
-        store, labels, run, options["kind"], sequences, fit, options["seeds"], options["device"],
-        options["resume"],
-    )  # fmt: skip
+    rest = {name: options[name] for name in ("kind", "seeds", "device", "threads", "resume")}
+    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, **rest)
 
 
 def _epoch_line(seed: int, row: Any, epochs: int) -> None:
@@ -917,6 +916,192 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
     from facer.stages.features.detect import model_path
 
     click.echo(as_table(evaluate_model(model_path(detector), teacher, clips, scenes)))
+    return 0
+
+
+@facer.command()
+@click.argument("store")
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the rows' runs and the tables.",
+)
+@click.option(
+    "--rows",
+    default="table2,table3,heads",
+    show_default=True,
+    help="Groups of rows, joined by commas.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME=STORE",
+    help="Another store for rows that need one, such as resnet50=other.zarr.",
+)
+@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@click.option("--seeds", default=3, show_default=True, help="Trainings of each row.")
+@click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
+@click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler instead.")
+@_json_option
+def ablate(
+    store: str,
+    labels: str,
+    output: Path,
+    rows: str,
+    also: tuple[str, ...],
+    kind: str,
+    seeds: int,
+    epochs: int | None,
+    jobs: int,
+    scheduler: str | None,
+    as_json: bool,
+) -> int:
+    """Train the rows of the paper's tables on one store; resumable row by row.
+
+    The paper's figures (Hume-Reaction, val) stand beside ours, marked as the paper's.
+
+    \b
+    Example:
+      facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
+    """
+    from facer.pipeline.ablate import AblateConfig
+    from facer.pipeline.ablate import ablate as run_rows
+    from facer.pipeline.ablation_report import as_markdown
+    from facer.stages.intensity.fit import FitConfig
+
+    config = AblateConfig(
+        store,
+        labels,
+        output,
+        tuple(rows.split(",")),
+        dict(_pair(text) for text in also),
+        kind,
+        fit=FitConfig(epochs=epochs),
+        seeds=seeds,
+        jobs=jobs,
+        scheduler=scheduler,
+    )
+    table = run_rows(config, lambda title, done, n: _say(f"{done}/{n} rows done: {title}"))
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "split": table.split,
+                    "rows": [
+                        {
+                            "row": r.row.title,
+                            "paper": r.row.paper,
+                            "mean": r.mean,
+                            "std": r.deviation,
+                            "n": r.n,
+                            "reason": r.reason,
+                        }
+                        for r in table.rows
+                    ],
+                }
+            )
+        )
+    else:
+        click.echo(as_markdown(table))
+        click.echo(f"also as csv, md and png: {output}")
+    return EXIT_SOME_FAILED if table.failed else 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, store = text.partition("=")
+    if not (name and equals and store):
+        raise click.UsageError(f"--also: found {text!r}, expected NAME=STORE")
+    return name, store
+
+
+@facer.command("import")
+@click.argument("kind")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
+@click.option("--fps", type=float, help="Frame rate of py-feat's frames, which have no times.")
+def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
+    """Bring another tool's features into a store: KIND is muse, openface, pyfeat or hdf5.
+
+    \b
+    Example:
+      facer import openface openface-csvs/ -o openface.zarr
+    """
+    from facer.pipeline.importing import import_into_store
+
+    opened, added = import_into_store(kind, path, store, fps)
+    click.echo(
+        f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
+        f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
+    )
+    return 0
+
+
+@facer.command()
+@click.argument("store")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--format", "form", default="hdf5", show_default=True, help="muse, hdf5, parquet.")
+def export(store: str, path: Path, form: Any) -> int:
+    """Write a store's features for other tools: hdf5 (lossless), muse csv files or parquet.
+
+    \b
+    Example:
+      facer export features.zarr features.h5
+    """
+    from facer.storage import FeatureStore
+    from facer.storage.tables import export_store
+
+    click.echo(f"{path}: {export_store(FeatureStore.open(store), path, form)} clips")
+    return 0
+
+
+@facer.command("export-head")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+def export_head(run: Path, output: Path) -> int:
+    """Write the head of a run's first seed as ONNX.
+
+    \b
+    Example:
+      facer export-head runs/first head.onnx
+    """
+    from facer.pipeline.heads import load_models, read_run
+    from facer.stages.intensity.export import head_to_onnx
+
+    record = read_run(run)
+    seed, model = next(iter(load_models(run).items()))
+    graph = head_to_onnx(model, record["columns"], record["names"])
+    output.write_bytes(graph.SerializeToString())
+    click.echo(f"{output}: seed {seed}, {', '.join(record['names'])}")
+    return 0
+
+
+@facer.command()
+@click.argument("action", type=click.Choice(["list", "fetch"]))
+@click.argument("name", required=False)
+def models(action: str, name: str | None) -> int:
+    """List the built-in models with their digests, or fetch an insightface pack.
+
+    \b
+    Examples:
+      facer models list
+      facer models fetch buffalo_l
+    """
+    from facer.stages.features import detect, rec
+
+    if action == "fetch":
+        if name is None:
+            raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
+        click.echo(str(detect.model_path(f"insightface:{name}")))
+        return 0
+    detector = detect.load(detect.DetectorConfig())
+    weights = rec.load()
+    for role, model in ((detect.STARTER, detector), (rec.STARTER, weights)):
+        click.echo(f"{role}  sha256 {model.sha256}")
+    click.echo(f"weakly supervised columns of {rec.STARTER}: {', '.join(weights.weak_features)}")
     return 0
 
 

@@ -141,10 +141,10 @@ def _markdown_row(row: TableRow) -> str:
 def _draw(table: AblationTable, path: Path) -> None:
     groups = list(table.groups())
     lines = sum(len(rows) + 1.6 for _, rows in groups)
-    height = 1.5 + 0.27 * lines
+    height = 1.7 + 0.27 * lines
     subtitle = f"mean Pearson on {table.split}: mean and deviation over seeds, every seed a dot"
     with canvas(path, (8.5, height), "Ablation", subtitle) as sheet:
-        axis = sheet.add_axes((0.32, 0.55 / height, 0.64, 1 - 1.35 / height))
+        axis = sheet.add_axes((0.32, 0.55 / height, 0.64, 1 - 1.55 / height))
         y = 0.0
         ticks: list[tuple[float, str]] = []
         for title, rows in groups:

@@ -43,7 +43,6 @@ def test_every_command_has_help_with_an_example(capsys):
         (["extract", "no-such-folder"], 1, "no-such-folder: no such folder, expected a folder"),
         (["extract", "."], 1, "no video found"),
         (["extract", ".", "--face", "best"], 1, "--face: found 'best', expected track"),
-        (["extract", ".", "--device", "tpu"], 1, "--device: found 'tpu'"),
         (["extract", ".", "--workers", "0"], 1, "--workers: found 0"),
         (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),
         (["extract", ".", "--bad"], 2, "No such option"),

@@ -25,7 +25,8 @@ class DetectorConfig:
         teacher: RetinaFace ONNX model that insightface reads.
         held_out_scenes: scenes kept from training, for false positives.
         frame_every: every how many-th frame of a video is used.
-        steps, batch: optimiser steps and images in each.
+        steps: optimiser steps.
+        batch: images of 192 x 320 in a step; as many pixels of images of other shapes.
         start: checkpoint of another training to start from, or None.
     """
 

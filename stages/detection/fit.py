@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.export import export_onnx
-from facer.stages.detection.scenes import compose
+from facer.stages.detection.scenes import INPUT_PX, compose
 from facer.stages.detection.sources import (
     Sources,
     list_videos,
@@ -26,9 +26,10 @@ from facer.stages.detection.targets import Faces
 from facer.stages.detection.teacher import Teacher
 from facer.stages.detection.trainer import Trainer
 
-SHAPES = ((192, 320), (256, 256), (320, 192))  # (height, width) of a batch
-SHAPE_SHARES = (0.45, 0.35, 0.2)
-INPUT_PX = 320  # longer side of what the detector is meant to see
+SHAPES = ((192, 320), (256, 256), (320, 192), (128, 128), (96, 96))  # (height, width)
+SHAPE_SHARES = (0.25, 0.1, 0.1, 0.3, 0.25)
+"""How often a batch has which shape. Small images hold more faces for the same work and teach
+the points; large ones teach what is no face."""
 THRESHOLD = 0.5  # score from which on it is a face
 
 
@@ -54,7 +55,8 @@ def make_batch(config: DetectorConfig, sources: Sources, step: int) -> tuple[Ten
     """Images (N, 3, H, W) in [-1, 1] and faces of one step; depends on seed and step alone."""
     rng = np.random.default_rng([config.seed, step])
     height, width = SHAPES[rng.choice(len(SHAPES), p=SHAPE_SHARES)]
-    made = [compose(rng, sources, config.scene, height, width) for _ in range(config.batch)]
+    count = round(config.batch * SHAPES[0][0] * SHAPES[0][1] / (height * width))
+    made = [compose(rng, sources, config.scene, height, width) for _ in range(count)]
     pixels = torch.from_numpy(np.stack([one.image for one in made])).permute(0, 3, 1, 2)
     counts = torch.tensor([len(one.bbox_px) for one in made])
     faces = Faces(

@@ -6,11 +6,13 @@ The same function as ``torch.nn.GRU`` (gate order r, z, n; ``b_hn`` inside the r
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
     h' = n + z * (h - n)
 
-What makes it fast: the input's share of all steps is one matrix product; a step computes only
-the clips that are still running; the loop holds what depends on the step before and nothing
-else (five operations forward, three backward); weight gradients are one product per block of
-steps; buffers are used again. n is taken as 2 s(2a) - 1 and the state as g = (h + 1) / 2, so
-that g' = s + z * (g - s) needs sigmoids only: tanh costs three times as much.
+What makes it fast: the input's share is one matrix product per block of steps; a step computes
+only the clips that are still running; the loop holds what depends on the step before and
+nothing else (five operations forward, three backward); weight gradients are one product per
+block; buffers are used again.
+
+All of it runs on sigmoids, which cost a third of tanh: n = 2 s(2a) - 1, and g = (h + 1) / 2 is
+the state, so that g' = s + z * (g - s). Constant factors that arise are put on the weights.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _BLOCK_ROWS = 1024  # rows whose temporaries stay in the cache
 _spare: list[Tensor] = []
 """Buffers of finished backward passes; a new one costs more than the arithmetic in it."""
 
+_sigmoid_gradient = torch.ops.aten.sigmoid_backward  # (d, y) -> d * y * (1 - y), in one pass
+
 
 def packed_gru(
     x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, sizes: Sequence[int]
@@ -35,7 +39,7 @@ def packed_gru(
 
     ``sizes`` (L,) is the number of clips running at each step, never growing; rows are step by
     step, the clips of a step in the same order (as in ``PackedSequence``). Weights as in
-    ``torch.nn.GRU``: (3H, F), (3H, H), (3H,), (3H,).
+    ``torch.nn.GRU``: (3H, F), (3H, H), (3H,), (3H,). One backward pass per forward pass.
     """
     result: Tensor = _PackedGru.apply(x, w_ih, w_hh, b_ih, b_hh, list(sizes))  # type: ignore[no-untyped-call]
     return result
@@ -60,35 +64,39 @@ class _PackedGru(torch.autograd.Function):
         sizes: list[int],
     ) -> Tensor:
         units = w_hh.shape[1]
-        gates = _take_buffer(x, 4 * units)  # columns: s(2a), r, z, 2 (W_hn h + b_hn)
+        buffer = _take_buffer(x, 5 * units)
+        gates, g = buffer[:, : 4 * units], buffer[:, 4 * units :]
         states = x.new_empty(len(x), units)
         w_x, w_g, bias = _sigmoid_form(w_ih, w_hh, b_ih, b_hh)
         blocks = _blocks(sizes)
-        g = states.new_full((sizes[0], units), 0.5)
+        last = g.new_full((sizes[0], units), 0.5)
         for block in blocks:
             torch.addmm(bias, x[block.rows], w_x, out=gates[block.rows])
-            g = _run(gates[block.rows], states[block.rows], g, w_g, block.sizes)
+            last = _run(gates[block.rows], g[block.rows], last, w_g, block.sizes)
+            torch.mul(g[block.rows], 2, out=states[block.rows]).sub_(1)
         if any(ctx.needs_input_grad):
-            ctx.gates, ctx.blocks, ctx.sizes = gates, blocks, sizes
-            ctx.save_for_backward(x, w_ih, w_hh, states)
+            ctx.buffer, ctx.blocks, ctx.sizes = buffer, blocks, sizes
+            ctx.save_for_backward(x, w_ih, w_hh)
         else:
-            _spare.append(gates)
+            _spare.append(buffer)
         return states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        x, w_ih, w_hh, states = ctx.saved_tensors
-        gates, ctx.gates = ctx.gates, None
-        if gates is None:
+        x, w_ih, w_hh = ctx.saved_tensors
+        buffer, ctx.buffer = ctx.buffer, None
+        if buffer is None:
             raise RuntimeError("packed_gru: backward ran before, its buffers are gone")
-        before = _rows_before(ctx.sizes).to(states.device)
+        units = w_hh.shape[1]
+        gates, g = buffer[:, : 4 * units], buffer[:, 4 * units :]
+        before = _rows_before(ctx.sizes).to(x.device)
         sweep = _Backward(x, w_ih, w_hh, ctx.needs_input_grad[0])
         for block in reversed(ctx.blocks):
-            previous = states.index_select(0, before[block.rows])
+            previous = g.index_select(0, before[block.rows])
             if block.rows.start == 0:
-                previous[: ctx.sizes[0]] = 0
+                previous[: ctx.sizes[0]] = 0.5
             sweep.run(block, gates[block.rows], previous, gradients[0][block.rows].clone())
-        _spare.append(gates)
+        _spare.append(buffer)
         return *sweep.gradients(), None
 
 
@@ -106,9 +114,10 @@ def _take_buffer(like: Tensor, columns: int) -> Tensor:
 def _sigmoid_form(
     w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (F, 4H) of x, (H, 3H) of g and bias (4H,) for the columns of ``gates``.
+    """Weights (F, 4H) of x, (H, 3H) of g and bias (4H,) for the gates s, r, z and hn.
 
-    W h = W (2 g - 1): the weights double and the bias loses W's row sums.
+    s = s(2a) before its sigmoid and hn = 2 (W_hn h + b_hn); W h = W (2 g - 1): the weights
+    double and the bias loses W's row sums.
     """
     units = w_hh.shape[1]
     rz, n = slice(0, 2 * units), slice(2 * units, None)
@@ -136,39 +145,48 @@ def _run(gates: Tensor, states: Tensor, g: Tensor, w_g: Tensor, sizes: list[int]
         rz.sigmoid_()
         s_t.addcmul_(r_t, hn_t).sigmoid_()
         g = torch.lerp(s_t, g, z_t, out=out)
-    g = g.clone()
-    states.mul_(2).sub_(1)
     return g
 
 
 class _Backward:
     """The backward sweep, block by block from the last to the first.
 
-    With d the gradient of h', every gate's gradient is d times a factor that is known before
-    the sweep, so the loop only carries d through the recurrent weights.
+    With d the gradient of h', the gradients of the gates' arguments are
+
+        d_n = 4 d (1 - z) s (1 - s)                d_hn = d_n r
+        d_r = d_n hn / 2 r (1 - r)                 d_z = 2 d (g - s) z (1 - z)
+
+    d times factors that are known before the sweep, so the loop only carries d through the
+    recurrent weights. The constants 2, 2, 4 of r, z, n are left out of the factors and put on
+    the weights (``scale``).
     """
 
     def __init__(self, x: Tensor, w_ih: Tensor, w_hh: Tensor, needs_d_x: bool) -> None:
-        self.x, self.w_ih, self.w_hh = x, w_ih, w_hh
-        self.units = w_hh.shape[1]
-        self.carried = w_hh.new_zeros(0, self.units)  # into the states before the last block
+        self.units = units = w_hh.shape[1]
+        self.x, self.w_ih = x, w_ih
+        scale = w_hh.new_tensor([2.0, 2.0, 4.0]).repeat_interleave(units)[:, None]
+        self.scale = scale
+        self.w_back = scale * w_hh
+        self.w_back_x = scale * w_ih
+        self.carried = w_hh.new_zeros(0, units)  # into the states before the last block
         self.d_x = torch.empty_like(x) if needs_d_x else None
-        self.d_w_hh = torch.zeros_like(w_hh)
-        self.d_w_ih = torch.zeros_like(w_ih.t())  # transposed: the faster product
-        self.d_b_hh = w_hh.new_zeros(3 * self.units)
-        self.d_b_n = w_hh.new_zeros(self.units)
+        self.d_w_g = torch.zeros_like(w_hh)  # of weights on g, without the constants; likewise:
+        self.d_w_x = torch.zeros_like(w_ih.t())  # transposed: the faster product
+        self.d_b_h = w_hh.new_zeros(3 * units)
+        self.d_b_n = w_hh.new_zeros(units)
 
     def run(self, block: _Block, gates: Tensor, previous: Tensor, d: Tensor) -> None:
-        """Sweep one block: its gates, the states before each row, the states' gradient ``d``.
+        """Sweep one block: its gates, g before each row, the states' gradient ``d``.
 
-        ``d`` is used up.
+        ``previous`` and ``d`` are used up.
         """
         s, r, z, hn = gates.chunk(4, 1)
-        to_n = (1 - z).mul_(s).mul_(1 - s).mul_(4)  # (1 - z) (1 - n^2); 1 - n^2 = 4 s (1 - s)
+        to_n = _sigmoid_gradient(1 - z, s)
         factors = gates.new_empty(len(d), 3, self.units)
-        torch.mul(to_n, hn, out=factors[:, 0]).mul_(r).mul_(1 - r).mul_(0.5)
-        torch.sub(previous, s, alpha=2, out=factors[:, 1]).add_(1).mul_(z).mul_(1 - z)
-        torch.mul(to_n, r, out=factors[:, 2])
+        to_r, to_z, to_hn = factors.unbind(1)
+        _sigmoid_gradient(torch.mul(to_n, hn, out=to_r), r, grad_input=to_r)
+        _sigmoid_gradient(torch.sub(previous, s, out=to_z), z, grad_input=to_z)
+        torch.mul(to_n, r, out=to_hn)
         d[len(d) - block.sizes[-1] :][: len(self.carried)] += self.carried
         self.carried = self._sweep(d, factors, z, block.sizes)
         self._accumulate(factors.flatten(1), to_n.mul_(d), previous, block.rows)
@@ -176,9 +194,9 @@ class _Backward:
     def _sweep(self, d: Tensor, factors: Tensor, z: Tensor, sizes: list[int]) -> Tensor:
         """Turn ``d`` into the full gradients of h' and ``factors`` into the gates' gradients."""
         carried = d.new_zeros(sizes[0], self.units)
-        flat = factors.view(len(d), 3 * self.units)
         d_steps, z_steps = d.split_with_sizes(sizes), z.split_with_sizes(sizes)
-        factor_steps, gate_steps = factors.split_with_sizes(sizes), flat.split_with_sizes(sizes)
+        factor_steps = factors.split_with_sizes(sizes)
+        gate_steps = factors.flatten(1).split_with_sizes(sizes)
         wide = d.unsqueeze(1).split_with_sizes(sizes)
         before_steps = (carried, *d_steps[:-1])
         columns = zip(before_steps, d_steps, wide, factor_steps, gate_steps, z_steps, strict=True)
@@ -186,26 +204,28 @@ class _Backward:
             factor.mul_(d_wide)
             if len(before) > len(d_t):
                 before = before[: len(d_t)]
-            before.addcmul_(d_t, z_t).addmm_(gate, self.w_hh)
+            before.addcmul_(d_t, z_t).addmm_(gate, self.w_back)
         return carried
 
     def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, rows: slice) -> None:
         """Add a block's share of the weights' gradients; write the input's."""
         rz, n = slice(0, 2 * self.units), slice(2 * self.units, None)
         x_t = self.x[rows].t()
-        self.d_w_hh.addmm_(recurrent.t(), previous)
-        self.d_w_ih[:, rz].addmm_(x_t, recurrent[:, rz])
-        self.d_w_ih[:, n].addmm_(x_t, d_n)
-        self.d_b_hh += recurrent.sum(0)
+        self.d_w_g.addmm_(recurrent.t(), previous)
+        self.d_w_x[:, rz].addmm_(x_t, recurrent[:, rz])
+        self.d_w_x[:, n].addmm_(x_t, d_n)
+        self.d_b_h += recurrent.sum(0)
         self.d_b_n += d_n.sum(0)
         if self.d_x is not None:
-            torch.mm(recurrent[:, rz], self.w_ih[rz], out=self.d_x[rows])
-            self.d_x[rows].addmm_(d_n, self.w_ih[n])
+            torch.mm(recurrent[:, rz], self.w_back_x[rz], out=self.d_x[rows])
+            self.d_x[rows].addmm_(d_n, self.w_back_x[n])
 
     def gradients(self) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
         """Gradients of x, w_ih, w_hh, b_ih and b_hh."""
-        d_b_ih = torch.cat([self.d_b_hh[: 2 * self.units], self.d_b_n])
-        return self.d_x, self.d_w_ih.t(), self.d_w_hh, d_b_ih, self.d_b_hh
+        d_b_i = torch.cat([self.d_b_h[: 2 * self.units], self.d_b_n])
+        d_w_hh = (2 * self.d_w_g - self.d_b_h[:, None]) * self.scale  # h = 2 g - 1
+        flat = self.scale.flatten()
+        return self.d_x, self.d_w_x.t() * self.scale, d_w_hh, d_b_i * flat, self.d_b_h * flat
 
 
 def _blocks(sizes: list[int]) -> list[_Block]:

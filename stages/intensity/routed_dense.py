@@ -32,9 +32,9 @@ class _Stretch(NamedTuple):
     rows: slice  # of the packed states
     steps: slice
 
-    def by_clip(self, packed: Tensor) -> Tensor:
-        """View packed (N, H) as (clips, steps, H)."""
-        return packed[self.rows].view(-1, self.clips, packed.shape[1]).transpose(0, 1)
+    def by_step(self, packed: Tensor) -> Tensor:
+        """View packed (N, H) as (steps, clips, H)."""
+        return packed[self.rows].view(-1, self.clips, packed.shape[1])
 
 
 def _stretches(sizes: list[int]) -> Iterator[_Stretch]:
@@ -49,11 +49,10 @@ def _stretches(sizes: list[int]) -> Iterator[_Stretch]:
 class _RoutedDense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
-        width = weight.shape[2]
-        out = states.new_zeros(sizes[0], width)
+        out = states.new_zeros(sizes[0], weight.shape[2])
         for stretch in _stretches(sizes):
-            inputs = stretch.by_clip(states).reshape(stretch.clips, -1)
-            out[: stretch.clips].addmm_(inputs, weight[stretch.steps].reshape(-1, width))
+            shares = torch.bmm(stretch.by_step(states), weight[stretch.steps])
+            out[: stretch.clips] += shares.sum(0)
         ctx.save_for_backward(states, weight)
         ctx.sizes = sizes
         return out
@@ -61,15 +60,11 @@ class _RoutedDense(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         states, weight = ctx.saved_tensors
-        (d_out,) = gradients
-        width = weight.shape[2]
         d_states, d_weight = torch.empty_like(states), torch.empty_like(weight)
         d_weight[len(ctx.sizes) :] = 0
         for stretch in _stretches(ctx.sizes):
-            inputs = stretch.by_clip(states).reshape(stretch.clips, -1)
-            d = d_out[: stretch.clips]
-            torch.mm(inputs.t(), d, out=d_weight[stretch.steps].view(-1, width))
-            spread = d @ weight[stretch.steps].reshape(-1, width).t()
-            target = stretch.by_clip(d_states)
-            target.copy_(spread.view(target.shape))
+            inputs, w = stretch.by_step(states), weight[stretch.steps]
+            d = gradients[0][: stretch.clips].expand(len(w), -1, -1)
+            torch.bmm(inputs.transpose(1, 2), d, out=d_weight[stretch.steps])
+            torch.bmm(d, w.transpose(1, 2), out=stretch.by_step(d_states))
         return d_states, d_weight, None
