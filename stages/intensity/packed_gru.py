@@ -1,35 +1,26 @@
-"""A GRU layer over packed clips on the CPU, forward and backward, with few operations a step.
+"""A GRU layer over packed clips on the CPU: the function of ``torch.nn.GRU``, much faster.
 
-The same function as ``torch.nn.GRU`` (gate order r, z, n; ``b_hn`` inside the reset product):
-
-    r = s(W_ir x + b_ir + W_hr h + b_hr)        z = s(W_iz x + b_iz + W_hz h + b_hz)
-    n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
-    h' = n + z * (h - n)
-
-What makes it fast: the input's share is one matrix product per block of steps; a step computes
-only the clips that are still running; the loop holds what depends on the step before and
-nothing else (five operations forward, three backward); weight gradients are one product per
-block; buffers are used again.
-
-All of it runs on sigmoids, which cost a third of tanh: n = 2 s(2a) - 1, and g = (h + 1) / 2 is
-the state, so that g' = s + z * (g - s). Constant factors that arise are put on the weights.
+The clips are dealt out to threads, each of which sweeps its own clips through all steps
+(:mod:`gru_sweeps`); torch's own threads would have to meet at every one of the small operations
+of every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-_BLOCK_ROWS = 1024  # rows whose temporaries stay in the cache
+from facer.stages.intensity.gru_sweeps import Backward, Forward, GruWeights, Part
 
-_spare: list[Tensor] = []
-"""Buffers of finished backward passes; a new one costs more than the arithmetic in it."""
+_LEAST_CLIPS = 16  # a thread; fewer are hardly faster than these
 
-_sigmoid_gradient = torch.ops.aten.sigmoid_backward  # (d, y) -> d * y * (1 - y), in one pass
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def packed_gru(
@@ -40,16 +31,11 @@ def packed_gru(
     ``sizes`` (L,) is the number of clips running at each step, never growing; rows are step by
     step, the clips of a step in the same order (as in ``PackedSequence``). Weights as in
     ``torch.nn.GRU``: (3H, F), (3H, H), (3H,), (3H,). One backward pass per forward pass.
+
+    As with all of torch, results are the same to the bit for the same number of threads.
     """
     result: Tensor = _PackedGru.apply(x, w_ih, w_hh, b_ih, b_hh, list(sizes))  # type: ignore[no-untyped-call]
     return result
-
-
-class _Block(NamedTuple):
-    """Some steps on end, few enough for their temporaries to stay in the cache."""
-
-    sizes: list[int]  # clips at each of its steps
-    rows: slice
 
 
 class _PackedGru(torch.autograd.Function):
@@ -63,185 +49,66 @@ class _PackedGru(torch.autograd.Function):
         b_hh: Tensor,
         sizes: list[int],
     ) -> Tensor:
-        units = w_hh.shape[1]
-        buffer = _take_buffer(x, 5 * units)
-        gates, g = buffer[:, : 4 * units], buffer[:, 4 * units :]
-        states = x.new_empty(len(x), units)
-        w_x, w_g, bias = _sigmoid_form(w_ih, w_hh, b_ih, b_hh)
-        blocks = _blocks(sizes)
-        last = g.new_full((sizes[0], units), 0.5)
-        for block in blocks:
-            torch.addmm(bias, x[block.rows], w_x, out=gates[block.rows])
-            last = _run(gates[block.rows], g[block.rows], last, w_g, block.sizes)
-            torch.mul(g[block.rows], 2, out=states[block.rows]).sub_(1)
+        weights = GruWeights(w_ih, w_hh, b_ih, b_hh)
+        states = x.new_empty(len(x), weights.units)
+        sweeps = [Forward(x, weights, part) for part in _parts(sizes)]
+        _in_threads(lambda sweep: sweep.run(states), sweeps)
         if any(ctx.needs_input_grad):
-            ctx.buffer, ctx.blocks, ctx.sizes = buffer, blocks, sizes
-            ctx.save_for_backward(x, w_ih, w_hh)
+            ctx.sweeps = sweeps
+            ctx.save_for_backward(x, w_ih, w_hh, b_ih, b_hh)
         else:
-            _spare.append(buffer)
+            for sweep in sweeps:
+                sweep.release()
         return states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        x, w_ih, w_hh = ctx.saved_tensors
-        buffer, ctx.buffer = ctx.buffer, None
-        if buffer is None:
+        forwards, ctx.sweeps = ctx.sweeps, None
+        if forwards is None:
             raise RuntimeError("packed_gru: backward ran before, its buffers are gone")
-        units = w_hh.shape[1]
-        gates, g = buffer[:, : 4 * units], buffer[:, 4 * units :]
-        before = _rows_before(ctx.sizes).to(x.device)
-        sweep = _Backward(x, w_ih, w_hh, ctx.needs_input_grad[0])
-        for block in reversed(ctx.blocks):
-            previous = g.index_select(0, before[block.rows])
-            if block.rows.start == 0:
-                previous[: ctx.sizes[0]] = 0.5
-            sweep.run(block, gates[block.rows], previous, gradients[0][block.rows].clone())
-        _spare.append(buffer)
-        return *sweep.gradients(), None
+        x, *tensors = ctx.saved_tensors
+        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        weights = GruWeights(*tensors)
+        sweeps = [Backward(x, weights, forward, d_x) for forward in forwards]
+        found = _in_threads(lambda sweep: sweep.run(gradients[0]), sweeps)
+        totals = (sum(shares[1:], shares[0]) for shares in zip(*found, strict=True))
+        return d_x, *totals, None
 
 
-def _take_buffer(like: Tensor, columns: int) -> Tensor:
-    """Return an uninitialised (len(like), columns) tensor, from a spare one if it fits."""
-    needed = len(like) * columns
-    while _spare:
-        spare = _spare.pop()
-        storage = spare.untyped_storage().nbytes() // spare.element_size()
-        if spare.dtype == like.dtype and storage >= needed:
-            return spare.as_strided((len(like), columns), (columns, 1), 0)
-    return like.new_empty(len(like), columns)
-
-
-def _sigmoid_form(
-    w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (F, 4H) of x, (H, 3H) of g and bias (4H,) for the gates s, r, z and hn.
-
-    s = s(2a) before its sigmoid and hn = 2 (W_hn h + b_hn); W h = W (2 g - 1): the weights
-    double and the bias loses W's row sums.
-    """
-    units = w_hh.shape[1]
-    rz, n = slice(0, 2 * units), slice(2 * units, None)
-    b_g = b_hh - w_hh.sum(1)
-    w_x = torch.cat([2 * w_ih[n], w_ih[rz], torch.zeros_like(w_ih[n])]).t()
-    w_g = torch.cat([2 * w_hh[rz], 4 * w_hh[n]]).t().contiguous()
-    bias = torch.cat([2 * b_ih[n], b_ih[rz] + b_g[rz], 2 * b_g[n]])
-    return w_x, w_g, bias
-
-
-def _run(gates: Tensor, states: Tensor, g: Tensor, w_g: Tensor, sizes: list[int]) -> Tensor:
-    """Fill a block's ``gates`` (their input share is there already) and ``states``.
-
-    ``g`` (clips, H) is the state before the block; the state after it is returned.
-    """
-    units = states.shape[1]
-    s, r, z, hn = gates.chunk(4, 1)
-    columns = (gates[:, units:], gates[:, units : 3 * units], s, r, z, hn, states)
-    for recurrent, rz, s_t, r_t, z_t, hn_t, out in zip(
-        *(column.split_with_sizes(sizes) for column in columns), strict=True
-    ):
-        if len(out) < len(g):
-            g = g[: len(out)]
-        recurrent.addmm_(g, w_g)
-        rz.sigmoid_()
-        s_t.addcmul_(r_t, hn_t).sigmoid_()
-        g = torch.lerp(s_t, g, z_t, out=out)
-    return g
-
-
-class _Backward:
-    """The backward sweep, block by block from the last to the first.
-
-    With d the gradient of h', the gradients of the gates' arguments are
-
-        d_n = 4 d (1 - z) s (1 - s)                d_hn = d_n r
-        d_r = d_n hn / 2 r (1 - r)                 d_z = 2 d (g - s) z (1 - z)
-
-    d times factors that are known before the sweep, so the loop only carries d through the
-    recurrent weights. The constants 2, 2, 4 of r, z, n are left out of the factors and put on
-    the weights (``scale``).
-    """
-
-    def __init__(self, x: Tensor, w_ih: Tensor, w_hh: Tensor, needs_d_x: bool) -> None:
-        self.units = units = w_hh.shape[1]
-        self.x, self.w_ih = x, w_ih
-        scale = w_hh.new_tensor([2.0, 2.0, 4.0]).repeat_interleave(units)[:, None]
-        self.scale = scale
-        self.w_back = scale * w_hh
-        self.w_back_x = scale * w_ih
-        self.carried = w_hh.new_zeros(0, units)  # into the states before the last block
-        self.d_x = torch.empty_like(x) if needs_d_x else None
-        self.d_w_g = torch.zeros_like(w_hh)  # of weights on g, without the constants; likewise:
-        self.d_w_x = torch.zeros_like(w_ih.t())  # transposed: the faster product
-        self.d_b_h = w_hh.new_zeros(3 * units)
-        self.d_b_n = w_hh.new_zeros(units)
-
-    def run(self, block: _Block, gates: Tensor, previous: Tensor, d: Tensor) -> None:
-        """Sweep one block: its gates, g before each row, the states' gradient ``d``.
-
-        ``previous`` and ``d`` are used up.
-        """
-        s, r, z, hn = gates.chunk(4, 1)
-        to_n = _sigmoid_gradient(1 - z, s)
-        factors = gates.new_empty(len(d), 3, self.units)
-        to_r, to_z, to_hn = factors.unbind(1)
-        _sigmoid_gradient(torch.mul(to_n, hn, out=to_r), r, grad_input=to_r)
-        _sigmoid_gradient(torch.sub(previous, s, out=to_z), z, grad_input=to_z)
-        torch.mul(to_n, r, out=to_hn)
-        d[len(d) - block.sizes[-1] :][: len(self.carried)] += self.carried
-        self.carried = self._sweep(d, factors, z, block.sizes)
-        self._accumulate(factors.flatten(1), to_n.mul_(d), previous, block.rows)
-
-    def _sweep(self, d: Tensor, factors: Tensor, z: Tensor, sizes: list[int]) -> Tensor:
-        """Turn ``d`` into the full gradients of h' and ``factors`` into the gates' gradients."""
-        carried = d.new_zeros(sizes[0], self.units)
-        d_steps, z_steps = d.split_with_sizes(sizes), z.split_with_sizes(sizes)
-        factor_steps = factors.split_with_sizes(sizes)
-        gate_steps = factors.flatten(1).split_with_sizes(sizes)
-        wide = d.unsqueeze(1).split_with_sizes(sizes)
-        before_steps = (carried, *d_steps[:-1])
-        columns = zip(before_steps, d_steps, wide, factor_steps, gate_steps, z_steps, strict=True)
-        for before, d_t, d_wide, factor, gate, z_t in reversed(list(columns)):
-            factor.mul_(d_wide)
-            if len(before) > len(d_t):
-                before = before[: len(d_t)]
-            before.addcmul_(d_t, z_t).addmm_(gate, self.w_back)
-        return carried
-
-    def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, rows: slice) -> None:
-        """Add a block's share of the weights' gradients; write the input's."""
-        rz, n = slice(0, 2 * self.units), slice(2 * self.units, None)
-        x_t = self.x[rows].t()
-        self.d_w_g.addmm_(recurrent.t(), previous)
-        self.d_w_x[:, rz].addmm_(x_t, recurrent[:, rz])
-        self.d_w_x[:, n].addmm_(x_t, d_n)
-        self.d_b_h += recurrent.sum(0)
-        self.d_b_n += d_n.sum(0)
-        if self.d_x is not None:
-            torch.mm(recurrent[:, rz], self.w_back_x[rz], out=self.d_x[rows])
-            self.d_x[rows].addmm_(d_n, self.w_back_x[n])
-
-    def gradients(self) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of x, w_ih, w_hh, b_ih and b_hh."""
-        d_b_i = torch.cat([self.d_b_h[: 2 * self.units], self.d_b_n])
-        d_w_hh = (2 * self.d_w_g - self.d_b_h[:, None]) * self.scale  # h = 2 g - 1
-        flat = self.scale.flatten()
-        return self.d_x, self.d_w_x.t() * self.scale, d_w_hh, d_b_i * flat, self.d_b_h * flat
-
-
-def _blocks(sizes: list[int]) -> list[_Block]:
-    """Cut the steps into blocks of one step, or up to _BLOCK_ROWS rows."""
-    blocks: list[_Block] = []
-    row = first = 0
-    for step, rows in enumerate(accumulate(sizes)):
-        if step + 1 == len(sizes) or rows + sizes[step + 1] - row > _BLOCK_ROWS:
-            blocks.append(_Block(sizes[first : step + 1], slice(row, rows)))
-            row, first = rows, step + 1
-    return blocks
-
-
-def _rows_before(sizes: list[int]) -> Tensor:
-    """Row of each row's clip one step earlier, (N,); 0 in the first step."""
+def _parts(sizes: list[int]) -> list[Part]:
+    """Deal the clips out in turns, so that the parts are equally long."""
+    count = max(1, min(torch.get_num_threads(), sizes[0] // _LEAST_CLIPS))
     counts = torch.tensor(sizes)
-    earlier = torch.cat([counts[:1], counts[:-1]])
-    rows = torch.arange(int(counts.sum())) - torch.repeat_interleave(earlier, counts)
-    return rows.clamp_min_(0)
+    starts = counts.cumsum(0) - counts
+    clip = torch.arange(int(counts.sum())) - torch.repeat_interleave(starts, counts)
+    parts = []
+    for first in range(count):
+        own = [(size - first + count - 1) // count for size in sizes]
+        rows = torch.nonzero(clip % count == first).flatten()
+        parts.append(Part(rows, [size for size in own if size > 0]))
+    return parts
+
+
+def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Apply a function to each item, in one thread each, none of which uses torch's threads."""
+    if len(items) == 1:
+        return [function(items[0])]
+    inference = torch.is_inference_mode_enabled()
+
+    def call(item: Item) -> Result:
+        with torch.inference_mode(inference), torch.no_grad():
+            return function(item)
+
+    return list(_threads(len(items)).map(call, items))
+
+
+@lru_cache(maxsize=1)
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Threads for which torch has one thread; the caller's number of threads stays."""
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, "facer-gru", lambda: torch.set_num_threads(1))
+    ready = [pool.submit(torch.get_num_threads) for _ in range(count)]
+    for future in ready:
+        future.result()
+    torch.set_num_threads(before)  # set_num_threads also sets what new threads start with
+    return pool

@@ -1,0 +1,222 @@
+"""Forward and backward sweep of a GRU over some clips, with few operations a step.
+
+    r = s(W_ir x + b_ir + W_hr h + b_hr)        z = s(W_iz x + b_iz + W_hz h + b_hz)
+    n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
+    h' = n + z * (h - n)
+
+What makes it fast: the input's share is one matrix product per block of steps; a step computes
+only the clips that are still running; the loop holds what depends on the step before and
+nothing else (five operations forward, three backward); weight gradients are one product per
+block; buffers are used again.
+
+All of it runs on sigmoids, which cost a third of tanh: n = 2 s(2a) - 1, and g = (h + 1) / 2 is
+the state, so that g' = s + z * (g - s). Constant factors that arise are put on the weights.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_BLOCK_ROWS = 1024  # rows whose temporaries stay in the cache
+
+_spare: list[Tensor] = []
+"""Buffers of finished sweeps; a new one costs more than the arithmetic in it."""
+
+_sigmoid_gradient = torch.ops.aten.sigmoid_backward  # (d, y) -> d * y * (1 - y), in one pass
+
+
+class GruWeights:
+    """A GRU's weights as the sweeps use them; torch's are (3H, F), (3H, H), (3H,), (3H,)."""
+
+    def __init__(self, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> None:
+        self.w_ih, self.w_hh = w_ih, w_hh
+        self.units = units = w_hh.shape[1]
+        rz, n = slice(0, 2 * units), slice(2 * units, None)
+        # for s = s(2a) before its sigmoid, r, z, and hn = 2 (W_hn h + b_hn); W h = W (2 g - 1)
+        b_g = b_hh - w_hh.sum(1)
+        self.w_x = torch.cat([2 * w_ih[n], w_ih[rz], torch.zeros_like(w_ih[n])]).t()
+        self.w_g = torch.cat([2 * w_hh[rz], 4 * w_hh[n]]).t().contiguous()
+        self.bias = torch.cat([2 * b_ih[n], b_ih[rz] + b_g[rz], 2 * b_g[n]])
+
+
+class Part(NamedTuple):
+    """Some of a batch's clips."""
+
+    rows: Tensor  # of the batch's packed rows, step by step
+    sizes: list[int]  # of these clips at each step, none zero
+
+
+class Block(NamedTuple):
+    """Some steps of a part on end, few enough for their temporaries to stay in the cache."""
+
+    sizes: list[int]
+    rows: slice  # of the part
+
+
+class Forward:
+    """The forward sweep over one part; keeps what the backward sweep needs."""
+
+    def __init__(self, x: Tensor, weights: GruWeights, part: Part) -> None:
+        self.x, self.weights, self.part = x, weights, part
+        self.blocks = _blocks(part.sizes)
+        units = weights.units
+        self.buffer = _take_buffer(x, len(part.rows), 5 * units)
+        self.gates = self.buffer[:, : 4 * units]  # columns: s, r, z, hn
+        self.g = self.buffer[:, 4 * units :]
+
+    def run(self, states: Tensor) -> None:
+        """Write the part's rows of the hidden states (N, H)."""
+        weights, g = self.weights, self.g
+        last = g.new_full((self.part.sizes[0], weights.units), 0.5)
+        for block in self.blocks:
+            rows, gates = self.part.rows[block.rows], self.gates[block.rows]
+            torch.addmm(weights.bias, self.x.index_select(0, rows), weights.w_x, out=gates)
+            last = self._steps(gates, g[block.rows], last, block.sizes)
+            states.index_copy_(0, rows, torch.mul(g[block.rows], 2).sub_(1))
+
+    def _steps(self, gates: Tensor, states: Tensor, g: Tensor, sizes: list[int]) -> Tensor:
+        """Finish a block's gates, which hold the input's share, and its states, step by step."""
+        units, w_g = self.weights.units, self.weights.w_g
+        s, r, z, hn = gates.chunk(4, 1)
+        columns = (gates[:, units:], gates[:, units : 3 * units], s, r, z, hn, states)
+        for recurrent, rz, s_t, r_t, z_t, hn_t, out in zip(
+            *(column.split_with_sizes(sizes) for column in columns), strict=True
+        ):
+            if len(out) < len(g):
+                g = g[: len(out)]
+            recurrent.addmm_(g, w_g)
+            rz.sigmoid_()
+            s_t.addcmul_(r_t, hn_t).sigmoid_()
+            g = torch.lerp(s_t, g, z_t, out=out)
+        return g
+
+    def release(self) -> None:
+        """Give the buffers back; neither sweep may run after that."""
+        _spare.append(self.buffer)
+
+
+class Backward:
+    """The backward sweep over one part, block by block from the last to the first.
+
+    With d the gradient of h', the gradients of the gates' arguments are
+
+        d_n = 4 d (1 - z) s (1 - s)                d_hn = d_n r
+        d_r = d_n hn / 2 r (1 - r)                 d_z = 2 d (g - s) z (1 - z)
+
+    d times factors that are known before the sweep, so the loop only carries d through the
+    recurrent weights. The constants 2, 2, 4 of r, z, n are left out of the factors and put on
+    the weights (``scale``).
+    """
+
+    def __init__(
+        self, x: Tensor, weights: GruWeights, forward: Forward, d_x: Tensor | None
+    ) -> None:
+        self.x, self.forward, self.d_x = x, forward, d_x
+        self.units = units = weights.units
+        w_ih, w_hh = weights.w_ih, weights.w_hh
+        self.scale = w_hh.new_tensor([2.0, 2.0, 4.0]).repeat_interleave(units)[:, None]
+        self.w_back, self.w_back_x = self.scale * w_hh, self.scale * w_ih
+        self.carried = w_hh.new_zeros(0, units)  # into the states before the last block
+        self.d_w_g = torch.zeros_like(w_hh)  # of weights on g, without the constants; likewise:
+        self.d_w_x = torch.zeros_like(w_ih.t())  # transposed: the faster product
+        self.d_b_h = w_hh.new_zeros(3 * units)
+        self.d_b_n = w_hh.new_zeros(units)
+
+    def run(self, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the part's share of the gradients of w_ih, w_hh, b_ih and b_hh.
+
+        ``d_out`` (N, H) is the gradient of all hidden states. Uses up the forward sweep.
+        """
+        part, g = self.forward.part, self.forward.g
+        before = _rows_before(part.sizes)
+        for block in reversed(self.forward.blocks):
+            previous = g.index_select(0, before[block.rows])
+            if block.rows.start == 0:
+                previous[: part.sizes[0]] = 0.5
+            d = d_out.index_select(0, part.rows[block.rows])
+            self._block(block, self.forward.gates[block.rows], previous, d)
+        self.forward.release()
+        d_b_i = torch.cat([self.d_b_h[: 2 * self.units], self.d_b_n])
+        d_w_hh = (2 * self.d_w_g - self.d_b_h[:, None]) * self.scale  # h = 2 g - 1
+        flat = self.scale.flatten()
+        return self.d_w_x.t() * self.scale, d_w_hh, d_b_i * flat, self.d_b_h * flat
+
+    def _block(self, block: Block, gates: Tensor, previous: Tensor, d: Tensor) -> None:
+        """Sweep one block: its gates, g before each row, the states' gradient ``d``.
+
+        ``previous`` and ``d`` are used up.
+        """
+        s, r, z, hn = gates.chunk(4, 1)
+        to_n = _sigmoid_gradient(1 - z, s)
+        factors = gates.new_empty(len(d), 3, self.units)
+        to_r, to_z, to_hn = factors.unbind(1)
+        _sigmoid_gradient(torch.mul(to_n, hn, out=to_r), r, grad_input=to_r)
+        _sigmoid_gradient(torch.sub(previous, s, out=to_z), z, grad_input=to_z)
+        torch.mul(to_n, r, out=to_hn)
+        d[len(d) - block.sizes[-1] :][: len(self.carried)] += self.carried
+        self.carried = self._steps(d, factors, z, block.sizes)
+        self._accumulate(factors.flatten(1), to_n.mul_(d), previous, block.rows)
+
+    def _steps(self, d: Tensor, factors: Tensor, z: Tensor, sizes: list[int]) -> Tensor:
+        """Turn ``d`` into the full gradients of h' and ``factors`` into the gates' gradients."""
+        carried = d.new_zeros(sizes[0], self.units)
+        d_steps, z_steps = d.split_with_sizes(sizes), z.split_with_sizes(sizes)
+        factor_steps = factors.split_with_sizes(sizes)
+        gate_steps = factors.flatten(1).split_with_sizes(sizes)
+        wide = d.unsqueeze(1).split_with_sizes(sizes)
+        before_steps = (carried, *d_steps[:-1])
+        columns = zip(before_steps, d_steps, wide, factor_steps, gate_steps, z_steps, strict=True)
+        for before, d_t, d_wide, factor, gate, z_t in reversed(list(columns)):
+            factor.mul_(d_wide)
+            if len(before) > len(d_t):
+                before = before[: len(d_t)]
+            before.addcmul_(d_t, z_t).addmm_(gate, self.w_back)
+        return carried
+
+    def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, block: slice) -> None:
+        """Add a block's share of the weights' gradients; write the input's."""
+        rz, n = slice(0, 2 * self.units), slice(2 * self.units, None)
+        rows = self.forward.part.rows[block]
+        x_t = self.x.index_select(0, rows).t()
+        self.d_w_g.addmm_(recurrent.t(), previous)
+        self.d_w_x[:, rz].addmm_(x_t, recurrent[:, rz])
+        self.d_w_x[:, n].addmm_(x_t, d_n)
+        self.d_b_h += recurrent.sum(0)
+        self.d_b_n += d_n.sum(0)
+        if self.d_x is not None:
+            d_x = torch.mm(recurrent[:, rz], self.w_back_x[rz]).addmm_(d_n, self.w_back_x[n])
+            self.d_x.index_copy_(0, rows, d_x)
+
+
+def _take_buffer(like: Tensor, rows: int, columns: int) -> Tensor:
+    """Return an uninitialised (rows, columns) tensor, from a spare one if it fits."""
+    while _spare:
+        spare = _spare.pop()
+        room = spare.untyped_storage().nbytes() // spare.element_size()
+        fits = spare.dtype == like.dtype and room >= rows * columns
+        if fits and spare.is_inference() == torch.is_inference_mode_enabled():
+            return spare.as_strided((rows, columns), (columns, 1), 0)
+    return like.new_empty(rows, columns)
+
+
+def _blocks(sizes: list[int]) -> list[Block]:
+    """Cut the steps into blocks of one step, or up to _BLOCK_ROWS rows."""
+    blocks: list[Block] = []
+    row = first = 0
+    for step, rows in enumerate(accumulate(sizes)):
+        if step + 1 == len(sizes) or rows + sizes[step + 1] - row > _BLOCK_ROWS:
+            blocks.append(Block(sizes[first : step + 1], slice(row, rows)))
+            row, first = rows, step + 1
+    return blocks
+
+
+def _rows_before(sizes: list[int]) -> Tensor:
+    """Row of each row's clip one step earlier; 0 in the first step."""
+    counts = torch.tensor(sizes)
+    earlier = torch.cat([counts[:1], counts[:-1]])
+    rows = torch.arange(int(counts.sum())) - torch.repeat_interleave(earlier, counts)
+    return rows.clamp_min_(0)
