@@ -873,7 +873,8 @@ def train_detector(run: Path, **options: Any) -> int:
       facer train-detector --faces faces.h5 --scenes scenes/ --clips videos/ \\
         --teacher retinaface.onnx -o runs/detector
     """
-    from facer.stages.detection.fit import DetectorConfig, fit
+    from facer.stages.detection.config import DetectorConfig
+    from facer.stages.detection.fit import fit
 
     run.mkdir(parents=True, exist_ok=True)
     result = fit(
