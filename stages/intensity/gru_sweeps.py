@@ -1,4 +1,4 @@
-"""Forward and backward sweep of a GRU over some clips, with few operations a step.
+"""Forward and backward sweep of a GRU over packed clips, with few operations a step.
 
     r = s(W_ir x + b_ir + W_hr h + b_hr)        z = s(W_iz x + b_iz + W_hz h + b_hz)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
@@ -36,47 +36,45 @@ class GruWeights:
         self.w_ih, self.w_hh = w_ih, w_hh
         self.units = units = w_hh.shape[1]
         rz, n = slice(0, 2 * units), slice(2 * units, None)
-        # for s = s(2a) before its sigmoid, r, z, and hn = 2 (W_hn h + b_hn); W h = W (2 g - 1)
-        b_g = b_hh - w_hh.sum(1)
-        self.w_x = torch.cat([2 * w_ih[n], w_ih[rz], torch.zeros_like(w_ih[n])]).t()
-        self.w_g = torch.cat([2 * w_hh[rz], 4 * w_hh[n]]).t().contiguous()
-        self.bias = torch.cat([2 * b_ih[n], b_ih[rz] + b_g[rz], 2 * b_g[n]])
-
-
-class Part(NamedTuple):
-    """Some of a batch's clips."""
-
-    rows: Tensor  # of the batch's packed rows, step by step
-    sizes: list[int]  # of these clips at each step, none zero
+        b_g = b_hh - w_hh.sum(1)  # W h = W (2 g - 1)
+        self.w_x = torch.cat([2 * w_ih[n], w_ih[rz]]).t()  # for s = s(2a), r, z
+        self.b_x = torch.cat([2 * b_ih[n], b_ih[rz] + b_g[rz]])
+        self.w_g = torch.cat([2 * w_hh[rz], 4 * w_hh[n]]).t().contiguous()  # for r, z, hn
+        self.b_hn = 2 * b_g[n]  # hn = 2 (W_hn h + b_hn)
 
 
 class Block(NamedTuple):
-    """Some steps of a part on end, few enough for their temporaries to stay in the cache."""
+    """Some steps on end, few enough for their temporaries to stay in the cache."""
 
-    sizes: list[int]
-    rows: slice  # of the part
+    sizes: list[int]  # clips at each step
+    rows: slice
 
 
 class Forward:
-    """The forward sweep over one part; keeps what the backward sweep needs."""
+    """The forward sweep; keeps what the backward sweep needs."""
 
-    def __init__(self, x: Tensor, weights: GruWeights, part: Part) -> None:
-        self.x, self.weights, self.part = x, weights, part
-        self.blocks = _blocks(part.sizes)
+    def __init__(self, x: Tensor, weights: GruWeights, sizes: list[int]) -> None:
+        self.x, self.weights, self.sizes = x, weights, sizes
+        self.blocks = _blocks(sizes)
         units = weights.units
-        self.buffer = _take_buffer(x, len(part.rows), 5 * units)
+        self.buffer = _take_buffer(x, len(x), 5 * units)
         self.gates = self.buffer[:, : 4 * units]  # columns: s, r, z, hn
         self.g = self.buffer[:, 4 * units :]
 
-    def run(self, states: Tensor) -> None:
-        """Write the part's rows of the hidden states (N, H)."""
-        weights, g = self.weights, self.g
-        last = g.new_full((self.part.sizes[0], weights.units), 0.5)
+    def run(self) -> Tensor:
+        """Return the hidden states (N, H)."""
+        weights = self.weights
+        states = self.x.new_empty(len(self.x), weights.units)
+        last = states.new_full((self.sizes[0], weights.units), 0.5)
         for block in self.blocks:
-            rows, gates = self.part.rows[block.rows], self.gates[block.rows]
-            torch.addmm(weights.bias, self.x.index_select(0, rows), weights.w_x, out=gates)
-            last = self._steps(gates, g[block.rows], last, block.sizes)
-            states.index_copy_(0, rows, torch.mul(g[block.rows], 2).sub_(1))
+            gates, g = self.gates[block.rows], self.g[block.rows]
+            torch.addmm(
+                weights.b_x, self.x[block.rows], weights.w_x, out=gates[:, : -weights.units]
+            )
+            gates[:, -weights.units :] = weights.b_hn
+            last = self._steps(gates, g, last, block.sizes)
+            torch.mul(g, 2, out=states[block.rows]).sub_(1)
+        return states
 
     def _steps(self, gates: Tensor, states: Tensor, g: Tensor, sizes: list[int]) -> Tensor:
         """Finish a block's gates, which hold the input's share, and its states, step by step."""
@@ -100,7 +98,7 @@ class Forward:
 
 
 class Backward:
-    """The backward sweep over one part, block by block from the last to the first.
+    """The backward sweep, block by block from the last to the first.
 
     With d the gradient of h', the gradients of the gates' arguments are
 
@@ -112,12 +110,11 @@ class Backward:
     the weights (``scale``).
     """
 
-    def __init__(
-        self, x: Tensor, weights: GruWeights, forward: Forward, d_x: Tensor | None
-    ) -> None:
-        self.x, self.forward, self.d_x = x, forward, d_x
-        self.units = units = weights.units
-        w_ih, w_hh = weights.w_ih, weights.w_hh
+    def __init__(self, forward: Forward, needs_d_x: bool) -> None:
+        self.forward, self.x = forward, forward.x
+        self.units = units = forward.weights.units
+        w_ih, w_hh = forward.weights.w_ih, forward.weights.w_hh
+        self.d_x = torch.empty_like(self.x) if needs_d_x else None
         self.scale = w_hh.new_tensor([2.0, 2.0, 4.0]).repeat_interleave(units)[:, None]
         self.w_back, self.w_back_x = self.scale * w_hh, self.scale * w_ih
         self.carried = w_hh.new_zeros(0, units)  # into the states before the last block
@@ -126,24 +123,24 @@ class Backward:
         self.d_b_h = w_hh.new_zeros(3 * units)
         self.d_b_n = w_hh.new_zeros(units)
 
-    def run(self, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the part's share of the gradients of w_ih, w_hh, b_ih and b_hh.
+    def run(self, d_out: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
+        """Return the gradients of x (if needed), w_ih, w_hh, b_ih and b_hh.
 
-        ``d_out`` (N, H) is the gradient of all hidden states. Uses up the forward sweep.
+        ``d_out`` (N, H) is the gradient of the hidden states. Uses up the forward sweep.
         """
-        part, g = self.forward.part, self.forward.g
-        before = _rows_before(part.sizes)
+        sizes, g = self.forward.sizes, self.forward.g
+        before = _rows_before(sizes)
         for block in reversed(self.forward.blocks):
             previous = g.index_select(0, before[block.rows])
             if block.rows.start == 0:
-                previous[: part.sizes[0]] = 0.5
-            d = d_out.index_select(0, part.rows[block.rows])
-            self._block(block, self.forward.gates[block.rows], previous, d)
+                previous[: sizes[0]] = 0.5
+            self._block(block, self.forward.gates[block.rows], previous, d_out[block.rows].clone())
         self.forward.release()
         d_b_i = torch.cat([self.d_b_h[: 2 * self.units], self.d_b_n])
         d_w_hh = (2 * self.d_w_g - self.d_b_h[:, None]) * self.scale  # h = 2 g - 1
         flat = self.scale.flatten()
-        return self.d_w_x.t() * self.scale, d_w_hh, d_b_i * flat, self.d_b_h * flat
+        d_w_ih = self.d_w_x.t() * self.scale
+        return self.d_x, d_w_ih, d_w_hh, d_b_i * flat, self.d_b_h * flat
 
     def _block(self, block: Block, gates: Tensor, previous: Tensor, d: Tensor) -> None:
         """Sweep one block: its gates, g before each row, the states' gradient ``d``.
@@ -177,19 +174,18 @@ class Backward:
             before.addcmul_(d_t, z_t).addmm_(gate, self.w_back)
         return carried
 
-    def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, block: slice) -> None:
+    def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, rows: slice) -> None:
         """Add a block's share of the weights' gradients; write the input's."""
         rz, n = slice(0, 2 * self.units), slice(2 * self.units, None)
-        rows = self.forward.part.rows[block]
-        x_t = self.x.index_select(0, rows).t()
+        x_t = self.x[rows].t()
         self.d_w_g.addmm_(recurrent.t(), previous)
         self.d_w_x[:, rz].addmm_(x_t, recurrent[:, rz])
         self.d_w_x[:, n].addmm_(x_t, d_n)
         self.d_b_h += recurrent.sum(0)
         self.d_b_n += d_n.sum(0)
         if self.d_x is not None:
-            d_x = torch.mm(recurrent[:, rz], self.w_back_x[rz]).addmm_(d_n, self.w_back_x[n])
-            self.d_x.index_copy_(0, rows, d_x)
+            torch.mm(recurrent[:, rz], self.w_back_x[rz], out=self.d_x[rows])
+            self.d_x[rows].addmm_(d_n, self.w_back_x[n])
 
 
 def _take_buffer(like: Tensor, rows: int, columns: int) -> Tensor:
