@@ -2,7 +2,7 @@
 
 DIR/
   rows/<id>/            the row's run folder (see facer.pipeline.heads)
-    row.json            its scores; written last, so a row with it is done
+    row.json            its scores; a row with it is done, and drops its last.safetensors
     val.csv             predictions of the scored split, mean over seeds
   table.csv, table.md, table.png
 """
@@ -173,6 +173,8 @@ def run_row(task: RowTask) -> str | None:
         "seconds": perf_counter() - started,
     }
     LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
+    for state in run.glob("seed-*/last.safetensors"):
+        state.unlink()  # a done row does not go on, and these are the largest files of a run
     return None
 
 

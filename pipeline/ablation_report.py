@@ -117,7 +117,7 @@ def as_markdown(table: AblationTable) -> str:
         lines += [
             f"### {title}",
             "",
-            f"| | Pearson ({table.split}, {table.seeds} seeds) | against the full model (95 %) "
+            f"| | Pearson ({table.split}, {table.seeds} seed(s)) | against the full model (95 %) "
             f"| n | {PAPER} |",
             "|---|---|---|---|---|",
         ]

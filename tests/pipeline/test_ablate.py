@@ -45,6 +45,7 @@ def test_table_2_is_trained_written_and_marked(config):
     assert float(rows["au"]["pearson"]) == pytest.approx(table.rows[3].mean)
     assert rows["au"]["joy"]
     assert (config.output / "table.png").read_bytes()[:4] == b"\x89PNG"
+    assert not list(config.output.rglob("last.safetensors"))
 
 
 def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
