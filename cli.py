@@ -464,7 +464,7 @@ def evaluate(run: Path, split: str, labels: str | None, predictions: Path | None
 def _print_evaluation(found: Evaluation) -> None:
     click.echo(
         f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
-        f"features (predicted by the training mean), {len(found.seeds)} seed(s)"
+        f"features (predicted by the training mean), {found.n_seeds} seed(s)"
     )
     if found.ensemble is None or found.intervals is None:
         click.echo("no labels in this split: nothing to score")

@@ -31,6 +31,7 @@ class Evaluation:
     label_ids: tuple[str, ...]  # (n,)
     predictions: F32  # (n, E)
     n_filled: int  # clips without features: the training mean stands in
+    n_seeds: int  # whose predictions are averaged
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
     ensemble: Scores | None  # of the mean prediction
     intervals: Intervals | None
@@ -61,7 +62,7 @@ class Evaluation:
             "split": self.split,
             "n": len(self.label_ids),
             "n_filled_with_train_mean": self.n_filled,
-            "seeds": len(self.seeds),
+            "seeds": self.n_seeds,
             "mean": None,
             "per_emotion": None,
         }
@@ -139,6 +140,7 @@ def _scored(split: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]) -> E
         label_ids=tuple(cohort.label_ids[row] for row in rows),
         predictions=predictions,
         n_filled=int((cohort.sequence_of[rows] < 0).sum()),
+        n_seeds=len(by_seed),
         seeds={s: score(p, targets, cohort.names) for s, p in by_seed.items()} if labelled else {},
         ensemble=score(predictions, targets, cohort.names) if labelled else None,
         intervals=bootstrap(predictions, targets, subjects) if labelled else None,

@@ -25,6 +25,7 @@ import torch
 from facer import __version__
 from facer.pipeline.canvas import canvas
 from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort
+from facer.stages.features.rec import resolve_device
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig, HeadShape
@@ -100,18 +101,19 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    device = resolve_device(config.device)
     store = FeatureStore.open(config.store)
     labels = read_labels(config.labels, config.kind)
     cohort, choice = load_cohort(store, labels, config.sequences)
     task = _task(cohort)
-    record = _describe(config, store, labels.kind, cohort, choice)
-    _open_run(config, record)
-    data = DeviceSequences(cohort.sequences, _device(config.device))
+    data = DeviceSequences(cohort.sequences, device)
+    trainers = {  # all made before anything is written: what is wrong is told first
+        seed: HeadTrainer(replace(config.fit, seed=seed), data, task, config.sequences.max_frames)
+        for seed in range(config.fit.seed, config.fit.seed + config.seeds)
+    }
+    _open_run(config, _describe(config, store, labels.kind, cohort, choice))
     results, curves = [], {}
-    for seed in range(config.fit.seed, config.fit.seed + config.seeds):
-        trainer = HeadTrainer(
-            replace(config.fit, seed=seed), data, task, config.sequences.max_frames
-        )
+    for seed, trainer in trainers.items():
         _train_seed(trainer, config.run / f"seed-{seed}", seed, on_epoch)
         best = max(row.val_pearson for row in trainer.curve)
         results.append(SeedResult(seed, trainer.best_epoch, len(trainer.curve), best))
@@ -141,15 +143,6 @@ def _task(cohort: Cohort) -> Task:
         return chosen[labelled[chosen]]
 
     return Task(cohort.names, targets, clips("train"), clips("val"))
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise FacerError(f"--device {name}: no CUDA device found; use --device cpu")
-    return device
 
 
 def _describe(

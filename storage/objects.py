@@ -21,6 +21,9 @@ _ADVICE = {
     errno.EACCES: "; change its permissions or give another path",
     errno.EPERM: "; change its permissions or give another path",
     errno.EROFS: "; give a path that can be written",
+    errno.ENOENT: "; give a path that can be written",
+    errno.ENOTDIR: "; a file is in the way: give another path",
+    errno.EEXIST: "; a file is in the way: give another path",
 }
 
 

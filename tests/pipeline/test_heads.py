@@ -77,6 +77,13 @@ def test_an_existing_run_is_never_overwritten(config):
         train_head(replace(config, fit=replace(FAST, learning_rate=1e-2), resume=True))
 
 
+@pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"fit": replace(FAST, head=HeadConfig("x"))}])
+def test_what_is_wrong_is_told_before_anything_is_written(config, wrong):
+    with pytest.raises(FacerError, match=r"--(device|head): found"):
+        train_head(replace(config, **wrong))
+    assert not config.run.exists()
+
+
 def test_a_missing_clip_is_predicted_by_the_training_mean(config):
     """Never by anything of the split that is scored."""
     labels = Path(config.labels)
@@ -129,6 +136,7 @@ def test_a_split_without_labels_gives_predictions_and_no_score(config):
     train_head(config)
     found = evaluate(config.run, "test")
     assert found.to_json()["mean"] is None
+    assert found.n_seeds == 1
     assert np.isfinite(found.predictions).all()
 
 

@@ -122,5 +122,5 @@ def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:
     ("name", "value"), [("steps", 0), ("learning_rate", 0.0), ("ema", 1.0), ("batch", 0)]
 )
 def test_settings_are_checked(tmp_path: Path, name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(FacerError, match=name):
         config_for(tmp_path, **{name: value})
