@@ -431,31 +431,43 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--labels", help="Other labels than the run's.")
+@click.option("--against", type=click.Path(path_type=Path),
+              help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions as csv.")
 @click.option("--format", "form", default="plain", show_default=True,
               help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @_json_option
-def evaluate(run: Path, split: str, labels: str | None, predictions: Path | None, form: Any,
-             no_brackets: bool, as_json: bool) -> int:  # fmt: skip
+def evaluate(run: Path, split: str, labels: str | None, against: Path | None,
+             predictions: Path | None, form: Any, no_brackets: bool,
+             as_json: bool) -> int:  # fmt: skip
     """Score a run: Pearson, CCC and MSE per emotion, with n.
 
     \b
     Example:
       facer evaluate runs/first --split val --predictions val.csv --format eri
     """
+    from facer.pipeline.compare import compare_runs
     from facer.pipeline.evaluate import evaluate as evaluate_run
     from facer.storage.predictions import write_predictions
 
-    found = evaluate_run(run, split, labels)
+    both = None if against is None else compare_runs(run, against, split, labels)
+    found = evaluate_run(run, split, labels) if both is None else both.first
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
         )
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps((found if both is None else both).to_json()))
         return 0
     _print_evaluation(found)
+    if both is not None:
+        gain = both.pearson
+        click.echo(
+            f"mean Pearson less that of {against}: {gain.difference:+.4f}, 95 % interval "
+            f"{gain.interval.low:+.4f} to {gain.interval.high:+.4f} (by {gain.unit}, "
+            f"p = {gain.p_value:.3f})"
+        )
     if predictions is not None:
         click.echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
     return 0
@@ -988,24 +1000,7 @@ def ablate(
     )
     table = run_rows(config, lambda title, done, n: _say(f"{done}/{n} rows done: {title}"))
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "split": table.split,
-                    "rows": [
-                        {
-                            "row": r.row.title,
-                            "paper": r.row.paper,
-                            "mean": r.mean,
-                            "std": r.deviation,
-                            "n": r.n,
-                            "reason": r.reason,
-                        }
-                        for r in table.rows
-                    ],
-                }
-            )
-        )
+        click.echo(json.dumps(table.to_json()))
     else:
         click.echo(as_markdown(table))
         click.echo(f"also as csv, md and png: {output}")
@@ -1062,21 +1057,24 @@ def export(store: str, path: Path, form: Any) -> int:
 @facer.command("export-head")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-def export_head(run: Path, output: Path) -> int:
-    """Write the head of a run's first seed as ONNX.
+@click.option("--seed", type=int, help="Which of the run's seeds. [default: the first]")
+@click.option("--rec", help="Put this REC before the head: from crops to intensities.")
+def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> int:
+    """Write the head of a run as ONNX, alone or with REC, checked against torch.
 
     \b
     Example:
       facer export-head runs/first head.onnx
+      facer export-head runs/first whole.onnx --rec rec-small
     """
-    from facer.pipeline.heads import load_models, read_run
-    from facer.stages.intensity.export import head_to_onnx
+    from facer.pipeline.export_head import ExportHeadConfig
+    from facer.pipeline.export_head import export_head as export_run
 
-    record = read_run(run)
-    seed, model = next(iter(load_models(run).items()))
-    graph = head_to_onnx(model, record["columns"], record["names"])
-    output.write_bytes(graph.SerializeToString())
-    click.echo(f"{output}: seed {seed}, {', '.join(record['names'])}")
+    result = export_run(ExportHeadConfig(run, output, seed, rec))
+    click.echo(
+        f"{result.path}: seed {result.seed}, input {result.inputs}; differs from torch by at most "
+        f"{result.difference:.1e} on clips of {', '.join(map(str, result.lengths))} frames"
+    )
     return 0
 
 

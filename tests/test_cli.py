@@ -122,3 +122,13 @@ def test_train_head_from_a_run_needs_nothing_else(capsys, run_folder, tmp_path):
         (p / "seed-0" / "best.safetensors").read_bytes() for p in (folder, tmp_path / "again")
     )
     assert first == again
+
+
+def test_runs_are_compared_and_exported(capsys, run_folder, tmp_path):
+    folder, _, _ = run_folder
+    code, out, _ = run(capsys, "evaluate", folder, "--against", folder, "--json")
+    assert code == 0
+    assert json.loads(out)["comparison"]["difference"] == 0
+    code, out, _ = run(capsys, "export-head", folder, tmp_path / "head.onnx")
+    assert code == 0
+    assert "differs from torch" in out
