@@ -54,7 +54,7 @@ class DetectorConfig:
     size_px: int = 320  # the longer side of what facer-det sees; fixed for most other models
     threshold: float = 0.5  # detection score from which on it is a face
     threads: int = 1
-    device: str = "cpu"
+    device: str = "cpu"  # cpu, cuda or cuda:N
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -134,8 +134,11 @@ def _open(path: Path, config: DetectorConfig) -> Any:
     options.intra_op_num_threads = config.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    provider = "CPUExecutionProvider" if config.device == "cpu" else "CUDAExecutionProvider"
-    if provider not in onnxruntime.get_available_providers():
+    provider: Any = "CPUExecutionProvider"
+    on_gpu = config.device != "cpu"
+    if on_gpu:
+        provider = ("CUDAExecutionProvider", {"device_id": config.device.partition(":")[2] or "0"})
+    if on_gpu and not cuda_available():
         raise FacerError(
             f"--device {config.device}: this onnxruntime has no CUDA; install onnxruntime-gpu "
             "or use --device cpu"
@@ -153,9 +156,16 @@ def _open(path: Path, config: DetectorConfig) -> Any:
             "RetinaFace or SCRFD layout"
         )
     size = (config.size_px, config.size_px)
-    model.prepare(0 if provider.startswith("CUDA") else -1, input_size=size)
+    model.prepare(0 if on_gpu else -1, input_size=size)
     model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
     return model
+
+
+def cuda_available() -> bool:
+    """Whether the installed onnxruntime can run on a GPU."""
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _takes_batches(model: Any) -> bool:

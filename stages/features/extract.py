@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -66,7 +66,10 @@ class Extractor:
         self.config = config
         device = rec.resolve_device(config.device)
         self.rec = rec.load(config.rec, str(device))
-        self.detector = detect.load(config.detector)
+        asked = config.device != "auto"  # then the detector must be there too, or it is an error
+        on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
+        where = str(device) if on_gpu else "cpu"
+        self.detector = detect.load(replace(config.detector, device=where))
 
     @property
     def provenance(self) -> Provenance:

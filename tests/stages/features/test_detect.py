@@ -1,0 +1,108 @@
+"""Detection: facer's own model in batches, any insightface model one frame at a time."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from facer.stages.features import detect
+from facer.stages.features.detect import BatchDetector, DetectorConfig, SingleDetector, load
+from facer.storage.errors import FacerError
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load(DetectorConfig())
+
+
+def test_the_starter_finds_the_face_and_its_points_in_place(detector, face_frames):
+    (faces,) = detector.detect(face_frames(1))
+    assert isinstance(detector, BatchDetector)
+    assert faces.bbox_px.shape == (1, 4)
+    x1, y1, x2, y2 = faces.bbox_px[0]
+    points = faces.keypoints_px[0]
+    assert ((points > [x1, y1]) & (points < [x2, y2])).all()
+    left_eye, right_eye, nose, left_mouth, right_mouth = points
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+    assert left_mouth[0] < right_mouth[0]
+
+
+def test_batches_and_mixed_sizes_change_nothing(detector, face_frames):
+    images = [*face_frames(3), face_frames(1)[0][:200, :260], np.zeros((64, 96, 3), np.uint8)]
+    together = detector.detect(images)
+    for image, faces in zip(images, together, strict=True):
+        (alone,) = detector.detect([image])
+        np.testing.assert_allclose(faces.keypoints_px, alone.keypoints_px, atol=1e-2)
+        np.testing.assert_allclose(faces.score, alone.score, atol=1e-5)
+    assert len(together[-1].score) == 0
+    assert detector.detect([]) == []
+
+
+def test_insightface_runs_the_starter_like_any_other_pack(detector, face_frames):
+    """At a size that needs no scaling, its own decoding gives the same faces."""
+    from insightface.model_zoo import get_model
+
+    image = np.zeros((256, 320, 3), np.uint8)
+    image[:240] = face_frames(1)[0]
+    model = get_model(str(detect.model_path("facer-det")), providers=["CPUExecutionProvider"])
+    model.prepare(-1, input_size=(320, 256))
+    boxes, points = model.detect(np.ascontiguousarray(image[..., ::-1]))
+    (faces,) = detector.detect([image])
+    np.testing.assert_allclose(faces.bbox_px, boxes[:, :4], atol=0.05)
+    np.testing.assert_allclose(faces.keypoints_px, points, atol=0.05)
+    np.testing.assert_allclose(faces.score, boxes[:, 4], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model": "no-such.onnx"}, "no-such.onnx is no file; expected facer-det"),
+        ({"threshold": 1.5}, "--det-threshold: found 1.5"),
+        ({"size_px": 8}, "--det-size: found 8"),
+    ],
+)
+def test_wrong_options_are_refused(config, message):
+    with pytest.raises(FacerError, match=message):
+        load(DetectorConfig(**config))
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    (tmp_path / "x.onnx").write_text("not a model")
+    with pytest.raises(FacerError, match=r"x\.onnx is no readable ONNX model"):
+        load(DetectorConfig(str(tmp_path / "x.onnx")))
+
+
+def test_a_missing_gpu_is_an_error_never_a_fall_back():
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(FacerError, match="--device cuda: this onnxruntime has no CUDA"):
+        load(DetectorConfig(device="cuda"))
+
+
+def test_overlapping_boxes_are_suppressed_and_the_best_stays():
+    boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 0, 30, 10]], np.float32)
+    np.testing.assert_allclose(detect.iou(boxes[0], boxes), [1, 81 / 119, 0], atol=1e-6)
+    found = detect._decode(
+        np.array([0.6, 0.9, 0.7], np.float32),
+        np.full((3, 4), 5, np.float32),
+        np.zeros((3, 10), np.float32),
+        np.array([[5, 5], [6, 6], [25, 5]], np.float32),
+        np.ones((3, 1), np.float32),
+    )
+    assert found.score.tolist() == pytest.approx([0.9, 0.7])
+    assert found.bbox_px.tolist() == [[1, 1, 11, 11], [20, 0, 30, 10]]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name", ["scrfd_500m_kps.onnx", "retinaface_mnet025_insightface_layout.onnx"]
+)
+def test_models_of_users_run_through_insightface(shared, face_frames, name):
+    model = load(DetectorConfig(str(shared / "models" / name), size_px=640))
+    assert isinstance(model, SingleDetector)
+    (faces,) = model.detect(face_frames(1))
+    assert faces.keypoints_px.shape == (1, 5, 2)
+    (ours,) = load(DetectorConfig()).detect(face_frames(1))
+    eyes = np.linalg.norm(faces.keypoints_px[0, 0] - faces.keypoints_px[0, 1])
+    gap = np.linalg.norm(faces.keypoints_px - ours.keypoints_px, axis=2).mean()
+    assert gap < 0.25 * eyes
