@@ -85,8 +85,8 @@ _EXTRACT_OPTIONS = (
                  "file in insightface's RetinaFace or SCRFD layout."),
     click.option("--det-size", default=None, type=int, metavar="PX",
                  help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
-    click.option("--det-threshold", default=0.5, show_default=True,
-                 help="Detection score from which on it is a face."),
+    click.option("--det-threshold", default=None, type=float,
+                 help="Score from which on it is a face. [default: 0.7 for facer-det, else 0.5]"),
     click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
                  help="rec-small, or the path of .safetensors or .onnx weights."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
@@ -111,13 +111,10 @@ def _options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[
 
 
 def _extract_config(options: dict[str, Any]) -> Any:
-    from facer.stages.features.detect import STARTER, DetectorConfig
+    from facer.stages.features.detect import detector_config
     from facer.stages.features.extract import ExtractConfig
 
-    own = options["detector"] == STARTER
-    detector = DetectorConfig(
-        options["detector"], options["det_size"] or (320 if own else 640), options["det_threshold"]
-    )
+    detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
     names = ("rec", "device", "face", "stride", "batch_size")
     return ExtractConfig(detector, **{name: options[name] for name in names})
 
@@ -636,11 +633,10 @@ _TRAIN_REC_OPTIONS = (
 
 def _align_config(options: dict[str, Any]) -> Any:
     from facer.stages.affect.aligned import AlignConfig, default_cache
-    from facer.stages.features.detect import STARTER, DetectorConfig
+    from facer.stages.features.detect import detector_config
 
-    size = options["det_size"] or (320 if options["detector"] == STARTER else 640)
-    return AlignConfig(options["cache"] or default_cache(),
-                       DetectorConfig(options["detector"], size))  # fmt: skip
+    detector = detector_config(options["detector"], options["det_size"])
+    return AlignConfig(options["cache"] or default_cache(), detector)
 
 
 @facer.command("train-rec")

@@ -13,7 +13,12 @@ from facer.stages.detection.camera import SceneConfig
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import Sources, list_videos, read_scenes, video_frames
 from facer.stages.detection.teacher import Labelled, Teacher
-from facer.stages.features.detect import DetectorConfig, load
+from facer.stages.features.detect import (
+    STARTER_SIZE_PX,
+    STARTER_THRESHOLD,
+    DetectorConfig,
+    load,
+)
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -61,7 +66,9 @@ class Score:
         return {**asdict(self), **{name: getattr(self, name) for name in shares}}
 
 
-def load_detector(path: Path, longest_px: int = 320, threshold: float = 0.5) -> Detect:
+def load_detector(
+    path: Path, longest_px: int = STARTER_SIZE_PX, threshold: float = STARTER_THRESHOLD
+) -> Detect:
     """A detector as stage one runs it: the frame's longer side shrunk to ``longest_px``."""
     config = DetectorConfig(model=str(path), size_px=longest_px, threshold=threshold)
     detector = load(config)
@@ -138,8 +145,8 @@ def evaluate_detector(
     scenes: Path,
     *,
     held_out_scenes: int = 100,
-    longest_px: int = 320,
-    threshold: float = 0.5,
+    longest_px: int = STARTER_SIZE_PX,
+    threshold: float = STARTER_THRESHOLD,
 ) -> list[Score]:
     """A detector against a teacher on every frame of every video of a folder, and on scenes.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.export import export_onnx
-from facer.stages.detection.scenes import INPUT_PX, compose
+from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import (
     Sources,
     list_videos,
@@ -25,12 +25,12 @@ from facer.stages.detection.sources import (
 from facer.stages.detection.targets import Faces
 from facer.stages.detection.teacher import Teacher
 from facer.stages.detection.trainer import Trainer
+from facer.stages.features.detect import STARTER_SIZE_PX, STARTER_THRESHOLD
 
 SHAPES = ((192, 320), (256, 256), (320, 192), (128, 128), (96, 96))  # (height, width)
 SHAPE_SHARES = (0.25, 0.1, 0.1, 0.3, 0.25)
 """How often a batch has which shape. Small images hold more faces for the same work and teach
 the points; large ones teach what is no face."""
-THRESHOLD = 0.5  # score from which on it is a face
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def summary(config: DetectorConfig, sources: Sources) -> dict[str, object]:
     return {
         "name": config.name,
         "layout": "insightface SCRFD, strides 8 16 32, 2 anchors, 5 points",
-        "input_px": INPUT_PX,
-        "threshold": THRESHOLD,
+        "input_px": STARTER_SIZE_PX,
+        "threshold": STARTER_THRESHOLD,
         "training": {
             "faces": config.faces.name,
             "scenes": config.scenes.name,

@@ -17,9 +17,9 @@ from facer.stages.detection.pasting import backdrop, draw_body, paste_photo
 from facer.stages.detection.photometry import distort
 from facer.stages.detection.sources import Sources
 from facer.stages.detection.teacher import Labelled
+from facer.stages.features.detect import STARTER_SIZE_PX
 from facer.storage.schema import F32, U8
 
-INPUT_PX = 320  # longer side of what the detector is meant to see
 CROWDS = (0.35, 0.15, 0.2, 0.15, 0.15)  # how often 1, 2 ... photographs are pasted
 VISIBLE = 0.55  # share of a face's box that must be in the image for it to be taught
 
@@ -70,7 +70,7 @@ def _seen_frame(
         size = 0.2 * min(shot.image.shape[:2])
     camera = draw_camera(rng, config, size, height, width)
     if rng.random() < 0.4:  # at the size at which whole frames are met
-        fitting = INPUT_PX / max(shot.image.shape[:2])
+        fitting = STARTER_SIZE_PX / max(shot.image.shape[:2])
         camera = camera._replace(scale=fitting * rng.uniform(0.9, 1.2))
     matrix = similarity(camera, source)
     border = (0, 0, 0) if rng.random() < 0.5 else tuple(int(v) for v in rng.integers(0, 256, 3))

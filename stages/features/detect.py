@@ -25,6 +25,11 @@ from facer.storage.schema import F32, U8
 STARTER = "facer-det"
 """Name of the detector that the package carries."""
 
+STARTER_SIZE_PX = 320
+STARTER_THRESHOLD = 0.7
+"""Longer side that it is meant to see, and score from which on it is a face: chosen on made-up
+images from photographs and scenes kept from training (docs/starter-models.md)."""
+
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _NMS_IOU = 0.4
@@ -51,8 +56,8 @@ class DetectorConfig:
     """Which detector, and how it looks at a frame."""
 
     model: str = STARTER  # facer-det, insightface:PACK or the path of an ONNX file
-    size_px: int = 320  # the longer side of what facer-det sees; fixed for most other models
-    threshold: float = 0.5  # detection score from which on it is a face
+    size_px: int = STARTER_SIZE_PX  # the longer side that facer-det sees; fixed for most others
+    threshold: float = STARTER_THRESHOLD  # detection score from which on it is a face
     threads: int = 1
     device: str = "cpu"  # cpu, cuda or cuda:N
 
@@ -61,6 +66,21 @@ class DetectorConfig:
             raise FacerError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
         if self.size_px < 32:
             raise FacerError(f"--det-size: found {self.size_px}, expected 32 px or more")
+
+
+def detector_config(
+    model: str = STARTER, size_px: int | None = None, threshold: float | None = None
+) -> DetectorConfig:
+    """The settings of a model; what is None is the model's own: 320 px and 0.7 for facer-det,
+    640 px and 0.5 for every other one, as insightface has it.
+    """
+    own = model == STARTER
+    usual_size, usual_threshold = (STARTER_SIZE_PX, STARTER_THRESHOLD) if own else (640, 0.5)
+    return DetectorConfig(
+        model,
+        usual_size if size_px is None else size_px,
+        usual_threshold if threshold is None else threshold,
+    )
 
 
 class Detector(Protocol):
