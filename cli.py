@@ -92,8 +92,11 @@ _EXTRACT_OPTIONS = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--face", default="track", show_default=True,
                  help="Which face of a frame counts: track (the one that dominates the clip), "
-                 "largest or central."),
+                 "largest, central, or all (one sequence a person: clip_id#0, clip_id#1 ...)."),
     click.option("--stride", default=1, show_default=True, help="Keep every Nth frame."),
+    click.option("--detect-every", default=None, type=int, metavar="N",
+                 help="The detector looks at every Nth frame, and wherever faces cannot be "
+                 "followed; points are measured on all. [default: 4 for facer-det, else 1]"),
     click.option("--batch-size", default=32, show_default=True,
                  help="Frames per run of the models; never changes results."),
 )  # fmt: skip
@@ -115,34 +118,40 @@ def _extract_config(options: dict[str, Any]) -> Any:
     from facer.stages.features.extract import ExtractConfig
 
     detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
-    names = ("rec", "device", "face", "stride", "batch_size")
+    names = ("rec", "device", "face", "stride", "detect_every", "batch_size")
     return ExtractConfig(detector, **{name: options[name] for name in names})
 
 
 @facer.command()
-@click.argument("video_dir", type=click.Path(path_type=Path))
+@click.argument("video_dir")
 @click.option("-o", "--output", "store", default="features.zarr", show_default=True,
               help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
 @click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 @click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
+@click.option("--changed", default="keep", show_default=True,
+              help="Videos whose content is not what was extracted: keep their features and say "
+              "how many there are, re-extract, or error.")  # fmt: skip
 @_options(_EXTRACT_OPTIONS)
-def extract(video_dir: Path, store: str, workers: int | None, scheduler: str | None, part_size: int,
-            retry_failed: bool, **options: Any) -> int:  # fmt: skip
+def extract(video_dir: str, store: str, workers: int | None, scheduler: str | None, part_size: int,
+            retry_failed: bool, changed: Any, **options: Any) -> int:  # fmt: skip
     """Turn a folder of videos into a store of per-frame features.
 
-    The same command again does only what is missing. Exit code 3 when some clips failed.
+    VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
+    only what is missing. Exit code 3 when some clips failed.
 
     \b
-    Example:
+    Examples:
       facer extract videos/ -o features.zarr --workers 8
+      facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
     from facer.pipeline.extract import ExtractRunConfig, extract_folder
 
     config = ExtractRunConfig(
-        video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed
-    )
+        video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
+        changed,
+    )  # fmt: skip
     with _progress() as progress:
         summary = extract_folder(config, progress)
     _print_summary(summary)
@@ -221,6 +230,10 @@ class PlainProgress:
         self.n_failed += sum(r.status == "failed" for r in records)
         self._tick()
 
+    def note(self, text: str) -> None:
+        """Say it."""
+        _say(text)
+
     @property
     def rate(self) -> float:
         """Frames per second so far."""
@@ -252,6 +265,10 @@ class BarProgress(PlainProgress):
         self.n_clips, self.n_done = n_clips, n_done
         self.started = time.monotonic()
         self._bar.update(self._task, total=n_clips, completed=n_done)
+
+    def note(self, text: str) -> None:
+        """Say it, above the bar."""
+        self._bar.console.print(f"facer: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _tick(self) -> None:
         self._bar.update(
@@ -314,10 +331,14 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
         return 0
     click.echo(f"{found.labels}: read as {found.kind}, {found.n_labels} rows, "
                f"targets {', '.join(found.names)}")  # fmt: skip
-    splits = ", ".join(f"{n} {split or 'without split'}" for split, n in found.usable.items())
-    click.echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used: {splits}")
-    for split, (rows, published) in (found.hume_reaction or {}).items():
-        click.echo(f"  {split}: {rows} rows, Hume-Reaction has {published}")
+    click.echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
+    hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
+    click.echo(f"split      rows  with a clip  usable{hume}")
+    for split, n in found.splits.items():
+        published = f"  {n.published:20d}" if n.published is not None else ""
+        click.echo(f"{split or '(none)':6}  {n.rows:7d}  {n.joined:11d}  {n.usable:6d}{published}")
+    if "" in found.splits and len(found.splits) == 1:
+        click.echo("no splits in the file: train-head makes 70/15/15 by subject or clip id")
     _list("labels without a clip", found.labels_without_clip, _LISTED)
     _list("clips without a label", found.clips_without_label, _LISTED)
     _list("ids that could mean several clips",
@@ -329,49 +350,71 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
     return 0
 
 
+_TRAIN_HEAD_OPTIONS = (
+    click.option("--features", default="all", show_default=True,
+                 help="va, expr, au, all, embedding or column names, joined by commas."),
+    click.option("--head", default="facernet", show_default=True,
+                 help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp."),
+    click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc."),
+    click.option("--seeds", default=1, show_default=True, help="Trainings with different seeds."),
+    click.option("--seed", default=0, show_default=True, help="The first seed."),
+    click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
+    click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
+    click.option("--learning-rate", default=1e-4, show_default=True, help="Of Adam."),
+    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
+    click.option("--overlong", default="subsample", show_default=True,
+                 help="Clips of more frames: subsample, truncate or error."),
+    click.option("--missing", default="hold", show_default=True,
+                 help="Frames without a face: hold, zero or drop."),
+    click.option("--cell", default="gru", show_default=True, help="gru or lstm."),
+    click.option("--units", default=128, show_default=True, help="Width of the recurrent layer."),
+    click.option("--layers", default=1, show_default=True, help="Recurrent layers."),
+    click.option("--dense", default=32, show_default=True, help="Width of the dense layer."),
+    click.option("--no-mask", is_flag=True, help="Leave Mask and routing out."),
+    click.option("--dropout", default=0.0, show_default=True, help="Within the head."),
+    click.option("--standardise", is_flag=True,
+                 help="Bring features to mean 0 and deviation 1 over the training frames."),
+    click.option("--patience", type=int,
+                 help="Epochs without a better val score. [default: a third of the epochs]"),
+    click.option("--calibrate", default="train", show_default=True,
+                 help="Split whose labels set the scale of predictions: train, val or none."),
+    click.option("--jobs", default=1, show_default=True,
+                 help="Seeds trained at a time, in processes; never changes results."),
+    click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda."),
+    click.option("--threads", default=1, show_default=True,
+                 help="Of torch, in each process; sums round otherwise with another count."),
+    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
+    click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
+                 help="Make a run again, with its settings and seeds; STORE and --labels where "
+                 "these were moved."),
+)  # fmt: skip
+
+
 @facer.command("train-head")
 @click.argument("store", required=False)
 @click.option("--labels", help="Label file or folder.")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
 @click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
-@click.option("--features", default="all", show_default=True,
-              help="va, expr, au, all, embedding or column names, joined by commas.")  # fmt: skip
-@click.option("--head", default="facernet", show_default=True,
-              help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp.")  # fmt: skip
-@click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc.")
-@click.option("--seeds", default=1, show_default=True, help="Trainings with different seeds.")
-@click.option("--seed", default=0, show_default=True, help="The first seed.")
-@click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
-@click.option("--batch-size", default=4, show_default=True, help="Clips per step.")
-@click.option("--learning-rate", default=1e-4, show_default=True, help="Of Adam.")
-@click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees.")
-@click.option("--overlong", default="subsample", show_default=True,
-              help="Clips of more frames: subsample, truncate or error.")  # fmt: skip
-@click.option("--missing", default="hold", show_default=True,
-              help="Frames without a face: hold, zero or drop.")  # fmt: skip
-@click.option("--cell", default="gru", show_default=True, help="gru or lstm.")
-@click.option("--units", default=128, show_default=True, help="Width of the recurrent layer.")
-@click.option("--layers", default=1, show_default=True, help="Recurrent layers.")
-@click.option("--dense", default=32, show_default=True, help="Width of the dense layer.")
-@click.option("--no-mask", is_flag=True, help="Leave Mask and routing out.")
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=int, help="Of torch. [default: torch's own choice]")
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
-@click.option("--from", "source", type=click.Path(path_type=Path),
-              help="Make a run again from its folder; other options are ignored.")  # fmt: skip
+@_options(_TRAIN_HEAD_OPTIONS)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
-    Example:
+    Examples:
       facer train-head features.zarr --labels labels.csv -o runs/first --seeds 3
+      facer train-head --from runs/first -o runs/again
     """
+    from dataclasses import replace
+
     from facer.pipeline import heads
 
     if source is not None:
-        config = heads.config_of_run(source, run)
+        _refuse_options_beside_from(click.get_current_context())
+        config = heads.config_of_run(source, run, store, labels)
+        free = ("jobs", "device", "resume")
+        config = replace(config, **{name: options[name] for name in free})
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
@@ -379,8 +422,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     result = heads.train_head(config, _epoch_line)
     counts = result.counts
     click.echo(
-        f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate; splits: "
-        f"{result.split_rule}"
+        f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
+        f"{result.n_columns} columns read; splits: {result.split_rule}"
     )
     click.echo(
         f"labels without a clip {counts['labels_without_clip']}, clips without a label "
@@ -389,9 +432,27 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     )
     for seed in result.seeds:
         click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
-                   f"{seed.best_epoch} of {seed.epochs}")  # fmt: skip
+                   f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
+    if len(result.seeds) > 1:
+        click.echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
+                   f"deviation {result.val_deviation:.4f}")  # fmt: skip
     click.echo(f"next: facer evaluate {result.run} --split val")
     return 0
+
+
+def _refuse_options_beside_from(context: click.Context) -> None:
+    taken = {"store", "labels", "run", "source", "jobs", "device", "resume"}
+    typed = click.core.ParameterSource.COMMANDLINE
+    given = [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if parameter.name not in taken
+        if context.get_parameter_source(str(parameter.name)) is typed
+    ]
+    if given:
+        raise click.UsageError(
+            f"--from takes all settings from the run; found also {', '.join(given)}", context
+        )
 
 
 def _train_head_config(store: str, labels: str, run: Path, options: dict[str, Any]) -> Any:
@@ -402,21 +463,23 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
 
     head = HeadConfig(
         options["head"], options["cell"], options["units"], options["layers"], options["dense"],
-        not options["no_mask"],
+        not options["no_mask"], options["dropout"],
     )  # fmt: skip
-    names = ("loss", "batch_size", "learning_rate", "epochs", "seed")
+    names = ("loss", "batch_size", "learning_rate", "epochs", "patience", "standardise",
+             "calibrate", "seed")  # fmt: skip
     fit = FitConfig(head, **{name: options[name] for name in names})
     features = tuple(name.strip() for name in options["features"].split(",") if name.strip())
     sequences = SequenceConfig(
         features, options["missing"], options["overlong"], options["max_frames"]
     )
-    rest = {name: options[name] for name in ("kind", "seeds", "device", "threads", "resume")}
-    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, **rest)
+    rest = ("kind", "seeds", "jobs", "device", "threads", "resume")
+    values = {name: options[name] for name in rest}
+    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, **values)
 
 
 def _epoch_line(seed: int, row: Any, epochs: int) -> None:
     """One line an epoch on a terminal, one in ten elsewhere."""
-    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch == 1:
+    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
         _say(
             f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
             f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
@@ -428,6 +491,7 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--labels", help="Other labels than the run's.")
+@click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions as csv.")
@@ -435,8 +499,8 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
               help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @_json_option
-def evaluate(run: Path, split: str, labels: str | None, against: Path | None,
-             predictions: Path | None, form: Any, no_brackets: bool,
+def evaluate(run: Path, split: str, labels: str | None, store: str | None,
+             against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
              as_json: bool) -> int:  # fmt: skip
     """Score a run: Pearson, CCC and MSE per emotion, with n.
 
@@ -448,8 +512,8 @@ def evaluate(run: Path, split: str, labels: str | None, against: Path | None,
     from facer.pipeline.evaluate import evaluate as evaluate_run
     from facer.storage.predictions import write_predictions
 
-    both = None if against is None else compare_runs(run, against, split, labels)
-    found = evaluate_run(run, split, labels) if both is None else both.first
+    both = None if against is None else compare_runs(run, against, split, labels, store)
+    found = evaluate_run(run, split, labels, store) if both is None else both.first
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
@@ -463,7 +527,7 @@ def evaluate(run: Path, split: str, labels: str | None, against: Path | None,
         click.echo(
             f"mean Pearson less that of {against}: {gain.difference:+.4f}, 95 % interval "
             f"{gain.interval.low:+.4f} to {gain.interval.high:+.4f} (by {gain.unit}, "
-            f"p = {gain.p_value:.3f})"
+            f"n = {gain.n_units}, p = {gain.p_value:.3f})"
         )
     if predictions is not None:
         click.echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
@@ -479,23 +543,24 @@ def _print_evaluation(found: Evaluation) -> None:
         click.echo("no labels in this split: nothing to score")
         return
     width = max(len(name) for name in (*found.names, "mean"))
-    click.echo(f"{'':{width}}  pearson     ccc     mse     n")
+    click.echo(f"{'':{width}}  pearson      ccc      mse     n")
     columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
     for name, n in zip(found.names, found.ensemble.n, strict=True):
-        values = "  ".join(f"{column[name]:6.4f}" for column in columns)
-        click.echo(f"{name:{width}}   {values}  {n:4d}")
-    mean = "  ".join(f"{found.mean(metric):6.4f}" for metric in ("pearson", "ccc", "mse"))
-    click.echo(f"{'mean':{width}}   {mean}")
+        values = "  ".join(f"{column[name]:7.4f}" for column in columns)
+        click.echo(f"{name:{width}}  {values}  {n:4d}")
+    mean = "  ".join(f"{found.mean(metric):7.4f}" for metric in ("pearson", "ccc", "mse"))
+    click.echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
     if len(found.seeds) > 1:
         click.echo(f"standard deviation of the mean Pearson over seeds: "
                    f"{found.deviation('pearson'):.4f}")  # fmt: skip
     interval = found.intervals.mean
     click.echo(
         f"mean of the seeds' predictions: Pearson {found.ensemble.mean('pearson'):.4f}, 95 % "
-        f"interval {interval.low:.4f} to {interval.high:.4f} (bootstrap by {found.intervals.unit})"
+        f"interval {interval.low:.4f} to {interval.high:.4f} (bootstrap by "
+        f"{found.intervals.unit}, n = {found.intervals.n_units})"
     )
-    if found.constant:
-        _say(f"warning: one and the same prediction for {', '.join(found.constant)}; scored as 0")
+    for warning in found.warnings:
+        _say(f"warning: {warning}")
 
 
 @facer.command()
@@ -563,6 +628,60 @@ def picture(store: str, clip_id: str, videos: Path, output: Path) -> int:
 
 
 @facer.command()
+@click.argument("store")
+@click.argument("clip_id")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+              help="A .mp4 or .webm.")  # fmt: skip
+@click.option("--videos", default=".", type=click.Path(path_type=Path),
+              help="The VIDEO_DIR. [default: the current folder]")  # fmt: skip
+def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
+    """Write a clip as a video with its face marked and its features beside it.
+
+    \b
+    Example:
+      facer annotate features.zarr train/11526 -o 11526.mp4 --videos videos/
+    """
+    from facer.pipeline.annotate import annotate_clip
+    from facer.storage import FeatureStore
+
+    opened = FeatureStore.open(store)
+    annotate_clip(opened, clip_id, videos, output, _Counter("measured frames drawn"))
+    click.echo(str(output))
+    return 0
+
+
+@facer.command()
+@click.argument("video", required=False, type=click.Path(path_type=Path))
+@click.option("--clips", type=int, help="Clips to estimate for. [default: 1000]")
+@click.option("--seconds-per-clip", type=float, help="How long they are. [default: 10]")
+@click.option("--folder", type=click.Path(path_type=Path), metavar="VIDEO_DIR",
+              help="Estimate for the videos of a folder instead.")  # fmt: skip
+@_json_option
+def bench(video: Path | None, clips: int | None, seconds_per_clip: float | None,
+          folder: Path | None, as_json: bool) -> int:  # fmt: skip
+    """Measure extraction on this machine's CPU step by step, and say how long it would take.
+
+    VIDEO is a clip of yours; without one, facer measures a typical video of --folder, or a clip
+    that it makes.
+
+    \b
+    Examples:
+      facer bench clip.mp4 --clips 25067 --seconds-per-clip 10
+      facer bench --folder videos/
+    """
+    from facer.pipeline.bench import BenchConfig
+    from facer.pipeline.bench import bench as measure
+
+    if folder is not None and (clips is not None or seconds_per_clip is not None):
+        raise click.UsageError("expected --folder, or --clips and --seconds-per-clip")
+    given = {"clips": clips, "seconds_per_clip": seconds_per_clip}
+    config = BenchConfig(video, folder, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    found = measure(config)
+    click.echo(json.dumps(found.to_json()) if as_json else found.as_text())
+    return 0
+
+
+@facer.command()
 @click.option("-o", "--output", "folder", default="facer-demo", show_default=True,
               type=click.Path(path_type=Path), help="A new folder.")  # fmt: skip
 def demo(folder: Path) -> int:
@@ -608,6 +727,8 @@ _TRAIN_REC_OPTIONS = (
                  help="Run folder to write."),
     click.option("--backbone", default="rec-small", show_default=True,
                  help="rec, rec-small or resnet50."),
+    click.option("--start", default="", metavar="REC",
+                 help="Go on from these weights: rec-small or a .safetensors file."),
     click.option("--coupling", default="paper", show_default=True, help="paper, shares or off."),
     click.option("--weight", "weights", multiple=True, metavar="TERM=W",
                  help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
@@ -656,8 +777,9 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     from facer.pipeline.rec import train_rec as train
     from facer.stages.affect.fit import RecFitConfig
 
-    names = ("backbone", "coupling", "epochs", "batch_size", "learning_rate", "small_epochs",
-             "class_balance", "database_balance", "seed", "device", "workers")  # fmt: skip
+    names = ("backbone", "start", "coupling", "epochs", "batch_size", "learning_rate",
+             "small_epochs", "class_balance", "database_balance", "seed", "device",
+             "workers")  # fmt: skip
     fit = RecFitConfig(loss=_loss_weights(weights), **{name: options[name] for name in names})
     config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
     result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), _Counter("images aligned"))
@@ -897,6 +1019,45 @@ def train_detector(run: Path, **options: Any) -> int:
     return 0
 
 
+_POINTS_OPTIONS = (
+    click.option("--faces", required=True, type=click.Path(path_type=Path),
+                 help="HDF5 of photographs with five points each (jpeg, points_px, split)."),
+    click.option("--crops", required=True, multiple=True, type=click.Path(path_type=Path),
+                 help="Packs of aligned crops (jpeg, points, split); repeatable."),
+    click.option("--scenes", required=True, type=click.Path(path_type=Path),
+                 help="Folder of photographs without faces."),
+    click.option("--clips", required=True, type=click.Path(path_type=Path),
+                 help="Folder of videos whose frames the teacher labels."),
+    click.option("--teacher", required=True, type=click.Path(path_type=Path),
+                 help="A detector in insightface's RetinaFace layout (ONNX)."),
+    click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+                 help="Run folder to write; the same command again goes on with it."),
+    click.option("--steps", default=9000, show_default=True, help="Optimiser steps."),
+    click.option("--seed", default=0, show_default=True, help="Of everything random."),
+)  # fmt: skip
+
+
+@facer.command("train-points")
+@_options(_POINTS_OPTIONS)
+def train_points(run: Path, **options: Any) -> int:
+    """Train the points model that follows facer-det; writes RUN/points.onnx.
+
+    \b
+    Example:
+      facer train-points --faces faces.h5 --crops crops.h5 --scenes scenes/ \\
+        --clips videos/ --teacher retinaface.onnx -o runs/points
+    """
+    from facer.stages.detection.points_fit import PointsConfig, fit_points
+
+    path = fit_points(
+        PointsConfig(run=run, **options),
+        lambda p: _say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
+                       f"{p.val_error:.1%} of the eyes' distance"),
+    )  # fmt: skip
+    click.echo(f"points model: {path}")
+    return 0
+
+
 @facer.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
 @click.option(
@@ -922,9 +1083,8 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
     """
     from facer.stages.detection.evaluate import as_table
     from facer.stages.detection.evaluate import evaluate_detector as evaluate_model
-    from facer.stages.features.detect import model_path
 
-    click.echo(as_table(evaluate_model(model_path(detector), teacher, clips, scenes)))
+    click.echo(as_table(evaluate_model(detector, teacher, clips, scenes)))
     return 0
 
 

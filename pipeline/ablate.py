@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -21,10 +21,10 @@ import numpy as np
 
 from facer.pipeline.ablation_report import AblationTable, TableRow, write_table
 from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
-from facer.pipeline.cohort import labels_sha256
 from facer.pipeline.evaluate import evaluate
 from facer.pipeline.executors import make_executor
-from facer.pipeline.heads import TrainHeadConfig, read_run, train_head
+from facer.pipeline.heads import TrainHeadConfig, describe, torch_threads, train_head
+from facer.pipeline.run_folder import check_unchanged
 from facer.pipeline.status import no_match_message
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.intervals import Comparison, compare
@@ -69,7 +69,6 @@ class RowTask:
 
     row: AblationRow
     config: TrainHeadConfig
-    one_thread: bool
 
 
 def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
@@ -127,47 +126,31 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
         seeds=config.seeds,
         resume=True,
     )
-    return RowTask(row, training, config.jobs > 1 or config.scheduler is not None)
+    return RowTask(row, training)
 
 
 def _done(task: RowTask) -> bool:
-    """Whether the row has its scores already; FacerError when they are of other settings."""
+    """Whether the row has its scores; FacerError when of other settings, labels or features."""
     run = task.config.run
     if not (run / "row.json").is_file():
         return False
-    record, config = read_run(run), task.config
-    wanted = {
-        "sequences": json.loads(json.dumps(asdict(config.sequences))),
-        "fit": json.loads(json.dumps(asdict(config.fit))),
-        "seeds": config.seeds,
-    }
-    changed = [name for name, value in wanted.items() if record[name] != value]
-    if record["labels"]["sha256"] != labels_sha256(config.labels):
-        changed.append("labels")
-    if changed:
-        raise FacerError(
-            f"{run}: was made with other {', '.join(changed)}; ablate with the same settings or "
-            "another -o"
-        )
+    check_unchanged(run, describe(task.config))
     return True
 
 
 def run_row(task: RowTask) -> str | None:
     """Train and score one row; the reason where that cannot be done."""
-    if task.one_thread:
-        import torch
-
-        torch.set_num_threads(1)
     started = perf_counter()
     run = task.config.run
     try:
         train_head(task.config)
-        found = evaluate(run, SPLIT)
+        with torch_threads(task.config.threads):
+            found = evaluate(run, SPLIT)
     except FacerError as error:
         return str(error)
     write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
     result = {
-        "n": len(found.label_ids),
+        "n": found.n_scored,
         "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
         "per_emotion": found.per_emotion("pearson"),
         "seconds": perf_counter() - started,

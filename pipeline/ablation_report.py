@@ -117,8 +117,8 @@ def as_markdown(table: AblationTable) -> str:
         lines += [
             f"### {title}",
             "",
-            f"| | Pearson ({table.split}, {table.seeds} seed(s)) | against the full model (95 %) "
-            f"| n | {PAPER} |",
+            f"| | Pearson ({table.split}, {table.seeds} seed(s)) "
+            f"| mean prediction of the seeds, against the full model's (95 %) | n | {PAPER} |",
             "|---|---|---|---|---|",
         ]
         lines += [_markdown_row(row) for row in rows]

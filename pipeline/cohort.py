@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,21 @@ class Cohort:
     def rows(self, split: str) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Rows of a split, with or without features."""
         return np.flatnonzero(np.array(self.splits) == split)
+
+    @property
+    def sequence_targets(self) -> F32:
+        """Targets in the order of the sequences, (C, E)."""
+        rows = np.flatnonzero(self.sequence_of >= 0)
+        targets = np.full((len(rows), len(self.names)), np.nan, np.float32)
+        targets[self.sequence_of[rows]] = self.targets[rows]
+        return targets
+
+    def labelled(self, split: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Sequences of a split that have a label, in the order of its rows."""
+        rows = self.rows(split)
+        there = (self.sequence_of[rows] >= 0) & np.isfinite(self.targets[rows]).any(axis=1)
+        found: np.ndarray[Any, np.dtype[np.int64]] = self.sequence_of[rows[there]]
+        return found
 
 
 def load_cohort(
@@ -100,11 +115,7 @@ def read_sequences(
     store: FeatureStore, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
 ) -> Sequences:
     """The sequences of some clips, embedding after the chosen columns."""
-    ragged = store.load(clip_ids, choice.columns)
-    if choice.embedding:
-        embedding = store.load_embedding(clip_ids).features
-        ragged = replace(ragged, features=np.concatenate([ragged.features, embedding], axis=1))
-    return prepare(ragged, config)
+    return prepare(store.load(clip_ids, choice.columns, embedding=choice.embedding), config)
 
 
 def _splits(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
@@ -127,4 +138,12 @@ def labels_sha256(path: str | Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def features_sha256(sequences: Sequences) -> str:
+    """Digest of what a head is trained on: clips, lengths and every value."""
+    digest = hashlib.sha256("\n".join(sequences.clip_ids).encode(errors="surrogatepass"))
+    for values in (sequences.offsets, sequences.features):
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facer.pipeline.evaluate import Evaluation, evaluate
-from facer.pipeline.heads import read_run
+from facer.pipeline.run_folder import read_run
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.storage import read_labels
 from facer.storage.errors import FacerError
@@ -31,13 +31,19 @@ class RunComparison:
 
 
 def compare_runs(
-    first: Path, second: Path, split: str = "val", labels: str | None = None
+    first: Path,
+    second: Path,
+    split: str = "val",
+    labels: str | None = None,
+    store: str | None = None,
 ) -> RunComparison:
     """Score two runs on one split and compare them by paired bootstrap (subjects where known).
 
+    ``store`` stands in for the first run's.
+
     Raises FacerError when they predict other clips or intensities, or nothing is labelled.
     """
-    one, two = (evaluate(run, split, labels) for run in (first, second))
+    one, two = evaluate(first, split, labels, store), evaluate(second, split, labels)
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         raise FacerError(
             f"{first} and {second}: score other clips or intensities on {split}, expected the "

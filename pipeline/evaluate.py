@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort, read_sequences
-from facer.pipeline.heads import load_models, read_run, sequences_of
+from facer.pipeline.run_folder import load_models, read_run, sequences_of
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.intervals import Intervals, bootstrap
 from facer.stages.intensity.metrics import METRICS, Scores, score
 from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import FeatureChoice
-from facer.storage import FeatureStore, read_labels
+from facer.storage import FeatureStore, Provenance, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
 
@@ -30,8 +30,10 @@ class Evaluation:
     names: tuple[str, ...]
     label_ids: tuple[str, ...]  # (n,)
     predictions: F32  # (n, E)
+    n_scored: int  # of them, clips with a label
     n_filled: int  # clips without features: the training mean stands in
     n_seeds: int  # whose predictions are averaged
+    calibrate: str  # what the calibration was fitted on: train, val or none
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
     ensemble: Scores | None  # of the mean prediction
     intervals: Intervals | None
@@ -56,13 +58,26 @@ class Evaluation:
         found = {name for scores in self.seeds.values() for name in scores.constant}
         return tuple(name for name in self.names if name in found)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        found = []
+        if self.constant:
+            names = ", ".join(self.constant)
+            found.append(f"one and the same prediction for {names}; scored as 0")
+        if self.calibrate == self.split == "val":
+            found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
+        return tuple(found)
+
     def to_json(self) -> dict[str, Any]:
         """As ``facer evaluate --json`` prints it; null where the split has no labels."""
         result: dict[str, Any] = {
             "split": self.split,
-            "n": len(self.label_ids),
+            "n": self.n_scored,
+            "n_predicted": len(self.label_ids),
             "n_filled_with_train_mean": self.n_filled,
             "seeds": self.n_seeds,
+            "calibrated_on": self.calibrate,
             "mean": None,
             "per_emotion": None,
         }
@@ -85,11 +100,14 @@ class Evaluation:
                 for name in self.names
             },
             "constant": list(self.constant),
+            "warnings": list(self.warnings),
         }
 
 
-def evaluate(run: Path, split: str = "val", labels: str | None = None) -> Evaluation:
-    """Score a run on a split of its own labels, or of another label file.
+def evaluate(
+    run: Path, split: str = "val", labels: str | None = None, store: str | None = None
+) -> Evaluation:
+    """Score a run on a split of its own labels and store, or of others.
 
     A labelled clip without features is predicted by the training mean, never by anything of
     the split that is scored. ``FacerError`` when the labels have changed since the training.
@@ -99,10 +117,10 @@ def evaluate(run: Path, split: str = "val", labels: str | None = None) -> Evalua
     kind: Any = "auto" if labels else record["labels"]["kind"]
     if labels is None and labels_sha256(path) != record["labels"]["sha256"]:
         raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
-    store = FeatureStore.open(record["store"])
-    _check_provenance(run, record, store)
+    opened = FeatureStore.open(store or record["store"])
+    check_provenance(run, opened.provenance, opened.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
-    cohort, _ = load_cohort(store, read_labels(path, kind), sequences_of(record), choice)
+    cohort, _ = load_cohort(opened, read_labels(path, kind), sequences_of(record), choice)
     if cohort.names != tuple(record["names"]):
         raise FacerError(
             f"{path}: has intensities {', '.join(cohort.names)}, the run was trained on "
@@ -114,7 +132,7 @@ def evaluate(run: Path, split: str = "val", labels: str | None = None) -> Evalua
         raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
     mean = np.array(record["train_mean"], np.float32)
     by_seed = _predict_rows(run, cohort, rows, mean)
-    return _scored(split, cohort, rows, by_seed)
+    return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
 
 
 def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict[int, F32]:
@@ -129,7 +147,9 @@ def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict
     return result
 
 
-def _scored(split: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]) -> Evaluation:
+def _scored(
+    split: str, calibrate: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]
+) -> Evaluation:
     targets = cohort.targets[rows]
     predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
     subjects = [cohort.subjects[row] for row in rows]
@@ -139,8 +159,10 @@ def _scored(split: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]) -> E
         names=cohort.names,
         label_ids=tuple(cohort.label_ids[row] for row in rows),
         predictions=predictions,
+        n_scored=int(np.isfinite(targets).any(axis=1).sum()),
         n_filled=int((cohort.sequence_of[rows] < 0).sum()),
         n_seeds=len(by_seed),
+        calibrate=calibrate,
         seeds={s: score(p, targets, cohort.names) for s, p in by_seed.items()} if labelled else {},
         ensemble=score(predictions, targets, cohort.names) if labelled else None,
         intervals=bootstrap(predictions, targets, subjects) if labelled else None,
@@ -163,7 +185,7 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
     ``FacerError`` when the store's features were made otherwise than the run's.
     """
     record = read_run(run)
-    _check_provenance(run, record, store)
+    check_provenance(run, store.provenance, store.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
     usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
     values = np.tile(np.array(record["train_mean"], np.float32), (len(clip_ids), 1))
@@ -178,12 +200,13 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
     return Prediction(tuple(record["names"]), tuple(clip_ids), values, filled)
 
 
-def _check_provenance(run: Path, record: dict[str, Any], store: FeatureStore) -> None:
-    made = record["store_provenance"]
+def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
+    """``FacerError`` unless features of this provenance are what the run was trained on."""
+    made = read_run(run)["store_provenance"]
     for name in ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy"):
-        found = getattr(store.provenance, name)
+        found = getattr(provenance, name)
         if found != made[name]:
             raise FacerError(
-                f"{store.path}: {name} is {found}, the run {run} was trained on features with "
+                f"{where}: {name} is {found}, the run {run} was trained on features with "
                 f"{made[name]}; extract with the same --detector, --rec, --face and --stride"
             )

@@ -5,17 +5,28 @@ An executor is one ``map``. :class:`SerialExecutor` defines what is right.
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
+import socket
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from facer import __version__
 from facer.storage.errors import FacerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CONNECT_S = 10
+_POLL_S = 0.02
+_LONELY_S = 30.0  # without any worker, before the user hears of it
+
+
+class WorkerDiedError(Exception):
+    """A process that worked on an item died, several times over."""
 
 
 class Executor(Protocol):
@@ -42,13 +53,18 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_executor(workers: int, scheduler: str | None) -> Executor:
-    """Serial for one worker, processes of this machine for more, or a cluster by address."""
+def make_executor(
+    workers: int, scheduler: str | None, note: Callable[[str], None] = lambda _: None
+) -> Executor:
+    """Serial for one worker, processes of this machine for more, or a cluster by address.
+
+    ``note`` hears what the user should know while the work goes on.
+    """
     if scheduler is not None:
-        return DaskExecutor(address=scheduler)
+        return DaskExecutor(address=scheduler, note=note)
     if workers < 1:
         raise FacerError(f"--workers: found {workers}, expected 1 or more")
-    return SerialExecutor() if workers == 1 else DaskExecutor(workers=workers)
+    return SerialExecutor() if workers == 1 else DaskExecutor(workers=workers, note=note)
 
 
 class SerialExecutor:
@@ -78,34 +94,45 @@ class DaskExecutor:
     """Processes of this machine (``workers``) or an existing cluster (``address``).
 
     A worker that dies is replaced and its items tried again on others; an item that keeps
-    killing workers comes back with the exception.
+    killing workers comes back with a :class:`WorkerDiedError`. ``FacerError`` when the
+    scheduler does not answer, has no workers, or is lost under way.
     """
 
     in_process = False
 
-    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         from distributed import Client, LocalCluster
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        self._cluster = None
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._cluster: Any = None
+        self._address = address
+        self._note = note
         if address is None:
             self._cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address=":0",
                 memory_limit=0,
                 env={"DASK_LOGGING__DISTRIBUTED": "critical"},  # failures are facer's to tell
             )
         try:
-            self._client = Client(
-                address or self._cluster, timeout=_CONNECT_S, set_as_default=False
-            )
+            with warnings.catch_warnings():  # versions are compared by the caller, by host
+                warnings.simplefilter("ignore")
+                self._client: Any = Client(
+                    address or self._cluster, timeout=_CONNECT_S, set_as_default=False
+                )
         except (OSError, TimeoutError, ValueError) as error:
             raise FacerError(
                 f"--scheduler {address}: no answer ({error}); expected the address that "
                 "`dask scheduler` printed, such as tcp://host:8786"
             ) from error
-        self.workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        self.workers = len(self._client.nthreads())
         if self.workers == 0:
             self.close()
             raise FacerError(f"--scheduler {address}: no workers; start `dask worker {address}`")
@@ -114,21 +141,98 @@ class DaskExecutor:
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """See :class:`Executor`."""
-        from distributed import as_completed
-
         futures = self._client.map(function, items, pure=False)
         item_of = {future.key: item for future, item in zip(futures, items, strict=True)}
         try:
-            for future in as_completed(futures, loop=self._client.loop):
-                error = future.exception()
-                if isinstance(error, FacerError):
-                    raise error
-                yield item_of[future.key], future.result() if error is None else error
+            for future in self._finished(futures):
+                yield item_of[future.key], self._outcome(future)
         finally:
-            self._client.cancel(futures)
+            if self._client.status == "running":
+                self._client.cancel(futures)
+
+    def _finished(self, futures: Sequence[Any]) -> Iterator[Any]:
+        """Futures as they finish; tells of a cluster without workers."""
+        from distributed import as_completed
+
+        waiting = as_completed(futures, loop=self._client.loop)
+        heard = time.monotonic()
+        while not waiting.is_empty():
+            ready = waiting.next_batch(block=False)
+            self._check_connection()  # a lost one cancels all futures
+            yield from ready
+            if ready:
+                heard = time.monotonic()
+            elif time.monotonic() - heard < _LONELY_S:
+                time.sleep(_POLL_S)
+            else:
+                heard = time.monotonic()
+                if not self._client.nthreads():
+                    self._note("no worker is left; waiting for one (Ctrl-C stops)")
+
+    def _outcome(self, future: Any) -> Any:
+        """An item's result or exception; raises what is no fault of the item."""
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except FacerError:
+            raise
+        except ImportError as error:
+            raise FacerError(f"a worker: {_told(error)}") from error
+        except KilledWorker:
+            return WorkerDiedError(
+                "the process that worked on it died each time it was tried (out of memory, or "
+                "the decoder crashed)"
+            )
+        except Exception as error:  # noqa: BLE001 - handed on with its item
+            self._check_connection()
+            return error
+
+    def _check_connection(self) -> None:
+        if self._client.status != "running":
+            raise FacerError(
+                f"--scheduler {self._address}: the connection to the scheduler was lost; what was "
+                "committed is safe: run the same command again when the scheduler is back"
+            )
+
+    def check_workers(self, function: Callable[[Item], Result], item: Item) -> dict[str, Result]:
+        """Call a function once on every worker, before its tasks; results by worker.
+
+        ``FacerError`` naming the host for a worker that lacks facer, has another version of
+        it, or for which the function raises one.
+        """
+        names = {
+            address: f"worker {host} ({address})"
+            for address, host in self._client.run(socket.gethostname).items()
+        }
+        install = f"install facer {__version__} there and start the worker again"
+        versions = self._client.run(importlib.metadata.version, "facer", on_error="return")
+        for address, version in versions.items():
+            if isinstance(version, Exception):
+                raise FacerError(f"{names[address]}: found no facer; {install}")
+            if version != __version__:
+                raise FacerError(
+                    f"{names[address]}: found facer {version}, expected {__version__} as here; "
+                    f"{install}"
+                )
+        results = self._client.run(function, item, on_error="return")
+        for address, result in results.items():
+            if isinstance(result, Exception):
+                raise FacerError(f"{names[address]}: {_told(result)}") from result
+        return {names[address]: result for address, result in results.items()}
 
     def close(self) -> None:
         """Disconnect; stop the workers that were started here."""
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def _told(error: Exception) -> str:
+    """One line for what a worker raised."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FacerError):
+        return text
+    if isinstance(error, ImportError):
+        return f"facer {__version__} does not load there ({text}); install it as on this host"
+    return f"{type(error).__name__}: {text}"

@@ -13,8 +13,9 @@ import onnxruntime
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from facer.pipeline.heads import load_models, read_run
-from facer.stages.features.rec import file_sha256, weights_path
+from facer.pipeline.run_folder import load_models, read_run
+from facer.stages.features.rec import Rec, file_sha256, weights_path
+from facer.stages.features.rec import load as load_rec
 from facer.stages.features.rec_onnx import OUTPUTS, export_onnx
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.export import head_to_onnx
@@ -25,6 +26,7 @@ from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32, FEATURE_NAMES
 
 _TOLERANCE = 1e-4
+_REC_FRAMES = 32  # longest clip of crops that a file with REC is checked with
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
 
     Alone: ``features`` (T, F) -> ``intensities`` (E,). With REC: ``crops`` float32
     (T, 3, 112, 112) in [-1, 1], one per frame -> ``intensities`` (E,). T is from 1 to
-    ``max_frames``. The file is checked against torch for several lengths first; FacerError and
+    ``max_frames``. Head and whole are checked against torch for several lengths; FacerError and
     no file when they differ by more than 1e-4, or that REC did not make the run's features.
     """
     record = read_run(config.run)
@@ -68,37 +70,63 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
             f"--seed {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
         )
     model = models[seed]
-    if record["embedding"]:
-        raise FacerError(f"{config.run}: reads the embedding, which has no column names to export")
-    head = head_to_onnx(model, record["columns"], record["names"])
+    if record["embedding"] and config.rec is not None:
+        raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
+    whole = head_to_onnx(model, _columns(model, record), record["names"])
     lengths = _lengths(model.shape.max_frames)
-    difference = max(_difference(head, model, length) for length in lengths)
-    if not difference <= _TOLERANCE:
-        raise FacerError(
-            f"{config.output}: the exported head differs from torch by {difference:.2g}, "
-            f"expected at most {_TOLERANCE:g}; not written"
-        )
-    whole = head
-    if config.rec is not None:
-        whole = _behind_rec(head, _rec_model(config.rec, record), record["columns"])
-    LocalObjects(config.output.parent).put(config.output.name, whole.SerializeToString())
+    difference = max(_difference(whole, model, *_features(model, n)) for n in lengths)
     inputs = f"features (T, {model.shape.features})"
     if config.rec is not None:
         inputs = "crops (T, 3, 112, 112)"
+        lengths = tuple(n for n in lengths if n <= _REC_FRAMES)
+        columns = record["columns"]
+        whole = _behind_rec(whole, _rec_model(config.rec, record), columns)
+        network = load_rec(config.rec, "cpu")
+        clips = (_crops(network, columns, n) for n in lengths)
+        difference = max(difference, *(_difference(whole, model, *clip) for clip in clips))
+    if not difference <= _TOLERANCE:
+        raise FacerError(
+            f"{config.output}: the exported model differs from torch by {difference:.2g}, "
+            f"expected at most {_TOLERANCE:g}; not written"
+        )
+    LocalObjects(config.output.parent).put(config.output.name, whole.SerializeToString())
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
 
 
+def _columns(model: IntensityModel, record: dict[str, Any]) -> list[str]:
+    """Names of the head's inputs; those of the embedding are numbered."""
+    columns = list(record["columns"])
+    units = range(model.shape.features - len(columns))
+    return columns + [f"embedding_{unit}" for unit in units]
+
+
 def _lengths(max_frames: int) -> tuple[int, ...]:
-    return tuple(sorted({1, min(7, max_frames), (max_frames + 1) // 2, max_frames}))
+    some = (1, min(7, max_frames), min(_REC_FRAMES, max_frames), (max_frames + 1) // 2)
+    return tuple(sorted({*some, max_frames}))
 
 
-def _difference(head: onnx.ModelProto, model: IntensityModel, length: int) -> float:
-    """Largest difference from torch on a random clip, relative to the intensities' size."""
+def _features(model: IntensityModel, length: int) -> tuple[dict[str, F32], F32]:
+    """A random clip: the file's inputs, and the features that torch's head sees."""
     shape = (length, model.shape.features)
     features = np.random.default_rng(length).random(shape, dtype=np.float32)
-    sequences = Sequences(features.copy(), np.array([0, length]), ("clip",))
+    return {"features": features}, features
+
+
+def _crops(network: Rec, columns: list[str], length: int) -> tuple[dict[str, F32], F32]:
+    """The same for a file with REC; torch's features come from its own REC."""
+    crops = np.random.default_rng(length).integers(0, 256, (length, 112, 112, 3), np.uint8)
+    features = network.predict(crops)[:, [FEATURE_NAMES.index(name) for name in columns]]
+    scaled = (crops.transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32)
+    return {"crops": scaled}, features
+
+
+def _difference(
+    exported: onnx.ModelProto, model: IntensityModel, inputs: dict[str, F32], features: F32
+) -> float:
+    """Largest difference from torch on a clip, relative to the intensities' size."""
+    sequences = Sequences(features.copy(), np.array([0, len(features)]), ("clip",))
     expected = predict(model, DeviceSequences(sequences, torch.device("cpu")), np.array([0]))[0]
-    found = _run(head, {"features": features})
+    found = _run(exported, inputs)
     return float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 

@@ -1,54 +1,65 @@
-"""Stage one over many clips: parts of work, resumable, on any executor."""
+"""Stage one over many clips: parts of work, resumable, on any executor.
+
+Several runs may fill one store at once. They do not wait for each other: each takes its parts
+in an order of its own and leaves out what another has committed by then, so that nothing is
+lost, nothing counts twice, and at most the parts in flight are worked on twice.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from facer import __version__
-from facer.pipeline.executors import Executor, cpu_count, make_executor
-from facer.stages.features.decode import find_videos
-from facer.stages.features.extract import ExtractConfig, Extraction, Extractor
-from facer.stages.features.rec import file_sha256
-from facer.storage import FeatureStore, Provenance
+from facer.pipeline.executors import DaskExecutor, Executor, cpu_count, make_executor
+from facer.pipeline.part import (
+    ClipTask,
+    PartTask,
+    clip_of,
+    extract_part,
+    give_up,
+    load_extractor,
+    still_missing,
+)
+from facer.pipeline.preflight import check_cluster
+from facer.pipeline.sources import Source, Videos, changed, open_videos
+from facer.stages.features.extract import ExtractConfig
+from facer.stages.features.rec import resolve_device
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import ClipFeatures, Record, Status
+from facer.storage.schema import Record
+
+OnChanged = Literal["keep", "re-extract", "error"]
+
+_NAMED = 3  # clips named in a message about many
 
 
 @dataclass(frozen=True)
 class ExtractRunConfig:
     """One ``facer extract``: which videos, into which store, how."""
 
-    video_dir: Path  # or one video
+    video_dir: Path | str  # a folder or one video: local path or fsspec URL
     store: str  # local path or fsspec URL
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     workers: int | None = None  # processes; None: one per core, at most one per part
     scheduler: str | None = None  # address of a Dask scheduler, instead of workers
     part_size: int = 32  # clips per part at most
     retry_failed: bool = False
+    changed: OnChanged = "keep"  # what to do with a video that is not what was extracted
 
     def __post_init__(self) -> None:
         if self.part_size < 1:
             raise FacerError(f"--part-size: found {self.part_size}, expected 1 or more")
         if self.workers is not None and self.workers < 1:
             raise FacerError(f"--workers: found {self.workers}, expected 1 or more")
-
-
-@dataclass(frozen=True)
-class PartTask:
-    """A unit of work, of commit and of a Dask task: some clips of one folder."""
-
-    video_dir: Path
-    store: str
-    provenance: Provenance
-    extract: ExtractConfig
-    clips: tuple[tuple[str, str], ...]  # (clip_id, path relative to video_dir)
-    threads: int  # for the models, in the process that runs it
+        if self.changed not in get_args(OnChanged):
+            expected = ", ".join(get_args(OnChanged))
+            raise FacerError(f"--changed: found {self.changed!r}, expected one of {expected}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,9 @@ class Progress(Protocol):
     def part(self, records: Sequence[Record]) -> None:
         """A part was committed."""
 
+    def note(self, text: str) -> None:
+        """Something the user should know, while the work goes on."""
+
 
 class Silent:
     """No progress."""
@@ -93,59 +107,105 @@ class Silent:
     def part(self, records: Sequence[Record]) -> None:
         """Ignore it."""
 
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
 
 def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -> ExtractSummary:
     """Bring every video below a folder into a store; the same call again does what is missing.
 
     A clip that fails is a record with its reason and the run goes on. ``FacerError`` for a
-    folder without videos, a store of other provenance, or a place that cannot be written.
+    folder without videos, a store of other provenance, a place that cannot be written, or a
+    cluster that cannot do the work; what was committed by then stays.
     """
     progress = progress or Silent()
     started = perf_counter()
-    video_dir, videos = _videos(config.video_dir.absolute())
-    extractor = load_extractor(config.extract)
+    videos = open_videos(config.video_dir)
+    sources = videos.find()
+    models = _models(config)
+    n_workers = config.workers or min(cpu_count(), len(sources))
+    elsewhere = config.scheduler is not None or n_workers > 1  # here they only give their names
+    extractor = load_extractor(replace(models, device="cpu") if elsewhere else models)
     provenance = replace(extractor.provenance, facer_version=__version__)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
     store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
-    known = {r.clip_id for r in store.records if not (config.retry_failed and r.status == "failed")}
-    todo = [(clip, str(p.relative_to(video_dir))) for clip, p in videos if clip not in known]
+    todo = _todo(config, videos, sources, store, progress)
     new_frames = 0
     if todo:
-        workers = config.workers or min(cpu_count(), len(todo))
-        executor = make_executor(workers, config.scheduler)
+        n_workers = min(n_workers, len(todo)) if config.workers is None else n_workers
+        executor = make_executor(n_workers, config.scheduler, progress.note)
+        alone = executor.in_process
+        template = PartTask(
+            videos.location, path, provenance, models, (), cpu_count() if alone else 1, not alone
+        )
         try:
-            threads = cpu_count() if executor.workers == 1 and not config.scheduler else 1
-            template = PartTask(video_dir, path, provenance, config.extract, (), threads)
-            progress.start(len(videos), len(videos) - len(todo), executor.workers)
+            if config.scheduler and isinstance(executor, DaskExecutor):
+                check_cluster(executor, videos.location, sources[0], path, progress.note)
+            progress.start(len(sources), len(sources) - len(todo), executor.workers)
             new_frames = _run(executor, template, todo, config.part_size, progress)
         finally:
             executor.close()
     store.refresh()
-    ids = {clip for clip, _ in videos}
-    records = tuple(r for r in store.records if r.clip_id in ids)
-    before = len(videos) - len(todo)
+    ids = {source.clip_id for source in sources}
+    records = tuple(r for r in store.records if clip_of(r, config.extract.face) in ids)
+    before = len(sources) - len(todo)
     return ExtractSummary(
-        config.store, len(videos), before, records, new_frames, perf_counter() - started
+        config.store, len(sources), before, records, new_frames, perf_counter() - started
     )
 
 
-def _videos(path: Path) -> tuple[Path, tuple[tuple[str, Path], ...]]:
-    """Folder and (clip_id, path) of its videos; one video stands for itself alone."""
-    if path.is_file():
-        return path.parent, ((path.stem, path),)
-    return path, find_videos(path)
+def _models(config: ExtractRunConfig) -> ExtractConfig:
+    """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
+    if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
+        return config.extract
+    return replace(config.extract, device="cpu")
+
+
+def _todo(
+    config: ExtractRunConfig,
+    videos: Videos,
+    sources: Sequence[Source],
+    store: FeatureStore,
+    progress: Progress,
+) -> list[ClipTask]:
+    """Clips without a record, and those whose record is to be replaced."""
+    records = {clip_of(record, config.extract.face): record for record in store.records}
+    known = [(source, records[source.clip_id]) for source in sources if source.clip_id in records]
+    other = [source.clip_id for source, record in known if changed(videos, source, record)]
+    if other:
+        _tell_changed(config, other, progress)
+    again = set(other) if config.changed == "re-extract" else set()
+    if config.retry_failed:
+        again |= {source.clip_id for source, record in known if record.status == "failed"}
+    return [
+        ClipTask(s.clip_id, s.path, records[s.clip_id].part if s.clip_id in again else "")
+        for s in sources
+        if s.clip_id not in records or s.clip_id in again
+    ]
+
+
+def _tell_changed(config: ExtractRunConfig, clip_ids: Sequence[str], progress: Progress) -> None:
+    names = ", ".join(clip_ids[:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
+    text = (
+        f"{config.video_dir}: {len(clip_ids)} video(s) changed since they were extracted ({names})"
+    )
+    if config.changed == "error":
+        raise FacerError(f"{text}; use --changed re-extract, or --changed keep")
+    keep = "their features are kept; --changed re-extract makes them anew"
+    progress.note(f"{text}; {'extracting them again' if config.changed == 're-extract' else keep}")
 
 
 def _run(
     executor: Executor,
     template: PartTask,
-    todo: Sequence[tuple[str, str]],
+    todo: Sequence[ClipTask],
     part_size: int,
     progress: Progress,
 ) -> int:
     """Do all clips; one that breaks its whole part is tried alone, then recorded as failed."""
     size = max(1, min(part_size, -(-len(todo) // (2 * executor.workers))))
     parts = [tuple(todo[start : start + size]) for start in range(0, len(todo), size)]
+    random.Random().shuffle(parts)  # runs on the same store seldom meet
     function = (
         partial(extract_part, on_frames=progress.frames) if executor.in_process else extract_part
     )
@@ -155,84 +215,12 @@ def _run(
         parts = []
         for task, outcome in executor.map(function, tasks):
             if isinstance(outcome, Exception) and len(task.clips) > 1:
-                parts.extend((clip,) for clip in _uncommitted(task))
+                missing, _ = still_missing(
+                    FeatureStore.open(task.store), task.clips, task.extract.face
+                )
+                parts.extend((clip,) for clip in missing)
                 continue
-            records = _give_up(task, outcome) if isinstance(outcome, Exception) else outcome
-            frames += sum(r.n_frames for r in records)
+            records = give_up(task, outcome) if isinstance(outcome, Exception) else outcome
+            frames += sum(r.n_frames for r in records if not r.part)
             progress.part(records)
     return frames
-
-
-def _uncommitted(task: PartTask) -> list[tuple[str, str]]:
-    done = set(FeatureStore.open(task.store).clip_ids)
-    return [clip for clip in task.clips if clip[0] not in done]
-
-
-def _give_up(task: PartTask, error: Exception) -> tuple[Record, ...]:
-    ((clip_id, source),) = task.clips
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    record = _record(clip_id, source, task.video_dir, Extraction(None, reason))
-    FeatureStore.open(task.store).write_part([(record, None)])
-    return (record,)
-
-
-@lru_cache(maxsize=2)
-def load_extractor(config: ExtractConfig) -> Extractor:
-    """The models of a configuration, loaded once per process."""
-    return Extractor(config)
-
-
-def extract_part(
-    task: PartTask, on_frames: Callable[[int], None] | None = None
-) -> tuple[Record, ...]:
-    """Extract the clips of one part and commit them; runs in a worker.
-
-    Interrupted, it commits the clips that are finished.
-    """
-    import cv2
-    import torch
-
-    torch.set_num_threads(task.threads)
-    cv2.setNumThreads(task.threads)
-    extractor = load_extractor(task.extract)
-    store = FeatureStore.open_or_create(
-        task.store, task.provenance, weak_features=extractor.rec.weak_features
-    )
-    entries: list[tuple[Record, ClipFeatures | None]] = []
-    paths = [task.video_dir / source for _, source in task.clips]
-    try:
-        results = extractor.run(paths, on_frames)
-        for (clip_id, source), result in zip(task.clips, results, strict=True):
-            entries.append((_record(clip_id, source, task.video_dir, result), result.clip))
-    finally:
-        if entries:
-            store.write_part(entries)
-    return tuple(record for record, _ in entries)
-
-
-def _record(clip_id: str, source: str, video_dir: Path, result: Extraction) -> Record:
-    path = video_dir / source
-    record = Record(
-        clip_id, "failed", 0, result.reason, source=source, seconds=result.seconds,
-        width_px=result.width_px, height_px=result.height_px,
-    )  # fmt: skip
-    with contextlib.suppress(OSError):  # unreadable: the reason says so already
-        stat = path.stat()
-        record = replace(record, source_size=stat.st_size, source_mtime_ns=stat.st_mtime_ns)
-        record = replace(record, source_sha256=file_sha256(path))
-    clip = result.clip
-    if clip is None:
-        return record
-    n_valid = int(clip.valid.sum())
-    status: Status = "ok" if n_valid else "no_face"
-    return replace(
-        record, status=status, n_frames=clip.n_frames, n_valid=n_valid, fps=_frame_rate(clip)
-    )
-
-
-def _frame_rate(clip: ClipFeatures) -> float:
-    """Mean frame rate in Hz by the frames' own times; nan for fewer than two."""
-    if clip.n_frames < 2:
-        return float("nan")
-    span = float(clip.timestamp_s[-1] - clip.timestamp_s[0])
-    return (clip.n_frames - 1) / span if span > 0 else float("nan")

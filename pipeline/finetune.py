@@ -23,8 +23,8 @@ import torch
 
 from facer import __version__
 from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort
-from facer.pipeline.heads import load_models, read_run, sequences_of
 from facer.pipeline.joint import ClipCrops, JointModel, under
+from facer.pipeline.run_folder import load_models, read_run, sequences_of
 from facer.stages.features.rec import (
     file_sha256,
     load_network,
@@ -39,7 +39,6 @@ from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
-from facer.storage.schema import F32
 
 OnEpoch = Callable[[dict[str, Any]], None]
 
@@ -108,7 +107,7 @@ class _Training:
             self.store, config.videos, self.cohort.sequences.clip_ids, sequences_of(self.record),
             columns, config.memory_mb << 20,
         )  # fmt: skip
-        self.targets = _targets(self.cohort)
+        self.targets = self.cohort.sequence_targets
         self.train, self.val = (self._clips(split) for split in ("train", "val"))
         self.device = device
         self.curve: list[dict[str, Any]] = []
@@ -129,9 +128,7 @@ class _Training:
 
     def _clips(self, split: str) -> I64:
         """Sequences of the labelled clips of a split."""
-        clips: I64 = self.cohort.sequence_of[self.cohort.rows(split)]
-        clips = clips[clips >= 0]
-        clips = clips[np.isfinite(self.targets[clips]).any(axis=1)]
+        clips: I64 = self.cohort.labelled(split)
         if len(clips) == 0:
             raise FacerError(f"split {split}: found no labelled clip with features, expected some")
         return clips
@@ -213,14 +210,6 @@ def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
             f"{store.provenance.rec} ({store.provenance.rec_sha256[:12]}); give those weights"
         )
     return path
-
-
-def _targets(cohort: Cohort) -> F32:
-    """Targets (C, E) in the order of the sequences."""
-    rows = np.flatnonzero(cohort.sequence_of >= 0)
-    targets = np.full((len(rows), len(cohort.names)), np.nan, np.float32)
-    targets[cohort.sequence_of[rows]] = cohort.targets[rows]
-    return targets
 
 
 def _settings(config: FinetuneConfig) -> dict[str, Any]:

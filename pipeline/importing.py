@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.imported import Imported
 from facer.storage.parts import Entry
 from facer.storage.tables import import_features
 
@@ -21,7 +25,9 @@ def import_into_store(
 
     Clips that the store has already are left as they are, so the same call again goes on.
     """
-    imported = import_features(kind, path, fps=fps)
+    imported = _read_first(import_features(kind, path, fps=fps))
+    with suppress(FacerError):  # no store yet, or one that is refused below
+        imported = _in_order_of(FeatureStore.open(store), imported)
     opened = FeatureStore.open_or_create(
         store,
         imported.provenance,
@@ -34,6 +40,25 @@ def import_into_store(
         opened.write_part(part)
         added += len(part)
     return opened, added
+
+
+def _read_first(imported: Imported) -> Imported:
+    """Read the first clip, so that files of another kind leave no empty store behind."""
+    first = list(itertools.islice(imported.clips, 1))
+    return replace(imported, clips=itertools.chain(first, imported.clips))
+
+
+def _in_order_of(store: FeatureStore, imported: Imported) -> Imported:
+    """The same columns in the store's order; as they are when the names differ."""
+    names = store.feature_names
+    if names == imported.feature_names or set(names) != set(imported.feature_names):
+        return imported
+    order = [imported.feature_names.index(name) for name in names]
+    clips = (
+        (record, clip and replace(clip, features=clip.features[:, order]))
+        for record, clip in imported.clips
+    )
+    return replace(imported, feature_names=names, clips=clips)
 
 
 def _in_parts(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

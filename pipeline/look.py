@@ -12,9 +12,10 @@ from facer.stages.features.align import CROP_PX, align
 from facer.stages.features.decode import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import U8, ClipFeatures
+from facer.storage.schema import U8, ClipFeatures, Record
 
-_SAME_TIME_S = 5e-4
+SAME_TIME_S = 5e-4
+"""Times of a row and a frame that differ by less are the same."""
 
 
 def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path, path: Path) -> None:
@@ -25,9 +26,7 @@ def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path, path: Path) ->
     record = store.record(clip_id)
     clip = store.read(clip_id)
     frames = strip_frames(clip)
-    video = (video_dir / record.source).resolve()
-    if not video.is_relative_to(video_dir.resolve()):
-        raise FacerError(f"{clip_id}: its source {record.source!r} lies outside {video_dir}")
+    video = source_video(record, video_dir)
     clip_picture(
         path,
         clip,
@@ -40,6 +39,19 @@ def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path, path: Path) ->
     )
 
 
+def source_video(record: Record, video_dir: Path) -> Path:
+    """Where the video of a clip is; ``FacerError`` when that is not below ``video_dir``."""
+    video = (video_dir / record.source).resolve()
+    if not video.is_relative_to(video_dir.resolve()):
+        raise FacerError(f"{record.clip_id}: its source {record.source!r} lies outside {video_dir}")
+    if not video.is_file():
+        raise FacerError(
+            f"{record.clip_id}: found no video {record.source!r} in {video_dir}; expected the "
+            "folder that was extracted (--videos)"
+        )
+    return video
+
+
 def read_crops(video: Path, clip: ClipFeatures, rows: npt.NDArray[np.int64]) -> U8:
     """Aligned crops (k, 112, 112, 3) of k rows of a clip, found in its video by their times."""
     wanted = {int(row): float(clip.timestamp_s[row]) for row in rows}
@@ -48,7 +60,7 @@ def read_crops(video: Path, clip: ClipFeatures, rows: npt.NDArray[np.int64]) -> 
     with VideoReader(video) as reader:
         for frame in reader:
             for place, (row, time_s) in list(left.items()):
-                if abs(frame.timestamp_s - time_s) <= _SAME_TIME_S:
+                if abs(frame.timestamp_s - time_s) <= SAME_TIME_S:
                     crops[place] = align(frame.image, clip.keypoints_px[row : row + 1])[0]
                     del left[place]
             if not left:

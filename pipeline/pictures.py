@@ -83,7 +83,7 @@ class _View:
 
     def runs(self) -> Iterator[tuple[slice, F64]]:
         """Each run of frames with a face, and its times extended to where the run ends."""
-        for run in _runs(self.clip.valid):
+        for run in runs_of(self.clip.valid):
             inner = self.clip.timestamp_s[run]
             yield run, np.concatenate(([self.edges[run.start]], inner, [self.edges[run.stop]]))
 
@@ -132,7 +132,7 @@ def clip_picture(
     view = _View(
         clip,
         {name: clip.features[:, index] for index, name in enumerate(feature_names)},
-        _time_edges(clip.timestamp_s),
+        time_edges(clip.timestamp_s),
         frozenset(weak_features),
     )
     groups = {
@@ -253,7 +253,7 @@ def _stack_axes(figure: Figure, sizes_in: Sequence[float]) -> list[Axes]:
 def _share_time(axes: Sequence[Axes], view: _View) -> None:
     """One time axis for all panels, and hatching over the times without a face."""
     for axis in axes:
-        for gap in _runs(~view.clip.valid):
+        for gap in runs_of(~view.clip.valid):
             axis.axvspan(
                 view.edges[gap.start], view.edges[gap.stop], facecolor="#EEEEEE", hatch="///", lw=0
             )
@@ -333,12 +333,12 @@ def _legend(axis: Axes) -> None:
 
 def _slot_positions(clip: ClipFeatures, n_slots: int) -> F64:
     """Where each frame lies among equal slots of the clip's time, (T,), in [0, n_slots)."""
-    edges = _time_edges(clip.timestamp_s)
+    edges = time_edges(clip.timestamp_s)
     share = (clip.timestamp_s - edges[0]) / (edges[-1] - edges[0])
     return np.asarray(np.clip(share * n_slots, 0, np.nextafter(n_slots, 0)))
 
 
-def _time_edges(timestamp_s: F64) -> F64:
+def time_edges(timestamp_s: F64) -> F64:
     """Times at which T >= 1 frames begin and end, (T + 1,); a lone frame lasts 1/25 s."""
     if timestamp_s[0] == timestamp_s[-1]:
         return np.asarray(timestamp_s[0] + np.linspace(-0.02, 0.02, len(timestamp_s) + 1))
@@ -348,10 +348,10 @@ def _time_edges(timestamp_s: F64) -> F64:
     return np.concatenate(([first], middles, [last]))
 
 
-def _runs(mask: npt.NDArray[np.bool_]) -> list[slice]:
+def runs_of(mask: npt.NDArray[np.bool_]) -> list[slice]:
     """Maximal runs of True.
 
-    >>> _runs(np.array([True, False, True, True]))
+    >>> runs_of(np.array([True, False, True, True]))
     [slice(0, 1, None), slice(2, 4, None)]
     """
     steps = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))

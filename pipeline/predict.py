@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from facer.pipeline.evaluate import Prediction, predict_store
+from facer.pipeline.evaluate import Prediction, check_provenance, predict_store
 from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Progress, extract_folder
-from facer.pipeline.heads import read_run
 from facer.pipeline.look import draw_clip
+from facer.pipeline.part import load_extractor
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -31,7 +31,8 @@ def predict_videos(
     config: PredictConfig, progress: Progress | None = None
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
-    read_run(config.run)  # before the slow part
+    models = load_extractor(replace(config.extract, device="cpu"))  # before the slow part
+    check_provenance(config.run, models.provenance, "these options")
     with tempfile.TemporaryDirectory(prefix="facer-") as folder:
         path = config.store or str(Path(folder) / "features.zarr")
         summary = extract_folder(

@@ -25,7 +25,7 @@ from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
 from facer.stages.affect.fit import EpochReport, RecFitConfig, RecTrainer
 from facer.stages.affect.samples import AffectSet, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
-from facer.stages.features.rec import resolve_device
+from facer.stages.features.rec import file_sha256, resolve_device, weights_path
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
 
@@ -159,6 +159,7 @@ def _record(
         "facer_version": __version__,
         "sets": list(sets),
         "fit": asdict(fit),
+        "start_sha256": file_sha256(weights_path(fit.start)) if fit.start else "",
         "detector": asdict(config.align.detector),
         "val_limit": config.val_limit,
     }
@@ -175,7 +176,9 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any]:
         for one in record["sets"]
         if one["split"] == "train"
     ]
-    return {"facer_version": record["facer_version"], "sets": sets, "fit": record["fit"]}
+    fit = {**record["fit"], "start": Path(record["fit"]["start"]).name}
+    known = {key: record[key] for key in ("facer_version", "start_sha256")}
+    return {**known, "sets": sets, "fit": fit}
 
 
 def _refuse_existing(config: TrainRecConfig) -> None:
@@ -208,7 +211,11 @@ def _open_run(config: TrainRecConfig, record: dict[str, Any]) -> None:
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Names of what differs between two records and decides the result."""
-    changed = [key for key in ("sets", "detector", "val_limit") if before.get(key) != now[key]]
+    changed = [
+        key
+        for key in ("sets", "start_sha256", "detector", "val_limit")
+        if before.get(key) != now[key]
+    ]
     old, new = before.get("fit", {}), now["fit"]
     return changed + [k for k in new if k not in _FREE and old.get(k) != new[k]]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -76,6 +77,16 @@ def _plain(store: FeatureStore) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class SplitCount:
+    """How many rows of a split can be used."""
+
+    rows: int  # of the label file
+    joined: int  # of them, those that mean a clip of the store
+    usable: int  # of these, those with a face and at least one target
+    published: int | None = None  # rows of Hume-Reaction, where the labels look like that set
+
+
+@dataclass(frozen=True)
 class LabelCheck:
     """How labels and store join."""
 
@@ -84,20 +95,34 @@ class LabelCheck:
     names: tuple[str, ...]
     n_labels: int
     n_clips: int
-    usable: dict[str, int]  # joined clips with frames and targets, by split ("" for none)
+    splits: dict[str, SplitCount]  # by split, "" for rows without one
     labels_without_clip: tuple[str, ...]
     clips_without_label: tuple[str, ...]
     ambiguous: tuple[tuple[str, tuple[str, ...]], ...]
     failed: tuple[str, ...]  # labelled clips that failed
     no_face: tuple[str, ...]  # labelled clips without any face
-    without_targets: tuple[str, ...]  # joined, but every cell is empty
+    without_targets: tuple[str, ...]  # joined, but every cell is empty (normal for test)
     overlong: tuple[str, ...]  # more frames than t
     t: int
-    hume_reaction: dict[str, tuple[int, int]] | None  # (found, published) rows by split
+
+    @property
+    def usable(self) -> dict[str, int]:
+        """Clips that a head can be trained or scored on, by split."""
+        return {split: count.usable for split, count in self.splits.items()}
+
+    @property
+    def hume_reaction(self) -> bool:
+        """Whether the labels look like Hume-Reaction's."""
+        return any(count.published is not None for count in self.splits.values())
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer check --json`` prints it."""
-        return {**vars(self), "ambiguous": {k: list(v) for k, v in self.ambiguous}}
+        return {
+            **vars(self),
+            "splits": {split: asdict(count) for split, count in self.splits.items()},
+            "usable": self.usable,
+            "ambiguous": {k: list(v) for k, v in self.ambiguous},
+        }
 
 
 def check_labels(store: FeatureStore, labels: IntensityLabels, t: int = 480) -> LabelCheck:
@@ -111,14 +136,13 @@ def check_labels(store: FeatureStore, labels: IntensityLabels, t: int = 480) -> 
     records = {r.clip_id: r for r in store.records}
     joined = [(row, records[clip_id]) for row, clip_id in match.pairs]
     has_target = np.atleast_1d(np.isfinite(labels.values).any(axis=1))
-    usable = [row for row, record in joined if record.n_frames and has_target[row]]
     return LabelCheck(
         labels=labels.source,
         kind=labels.kind,
         names=labels.names,
         n_labels=len(labels.clip_ids),
         n_clips=len(records),
-        usable=dict(Counter(labels.splits[row] for row in usable)),
+        splits=_split_counts(labels, joined, has_target),
         labels_without_clip=match.labels_only,
         clips_without_label=match.store_only,
         ambiguous=match.ambiguous,
@@ -127,7 +151,6 @@ def check_labels(store: FeatureStore, labels: IntensityLabels, t: int = 480) -> 
         without_targets=tuple(r.clip_id for row, r in joined if not has_target[row]),
         overlong=tuple(r.clip_id for _, r in joined if r.n_frames > t),
         t=t,
-        hume_reaction=_compare_with_hume(labels),
     )
 
 
@@ -135,12 +158,29 @@ def _ids(joined: Sequence[tuple[int, Record]], status: str) -> tuple[str, ...]:
     return tuple(record.clip_id for _, record in joined if record.status == status)
 
 
-def _compare_with_hume(labels: IntensityLabels) -> dict[str, tuple[int, int]] | None:
-    """Rows by split beside the published ones, for labels of that set's kinds and rough size."""
-    if labels.kind not in ("eri", "muse") or len(labels.clip_ids) < 1000:
-        return None
-    found = Counter(labels.splits)
-    return {name: (found.get(name, 0), n) for name, n in HUME_REACTION_SPLITS.items()}
+def _split_counts(
+    labels: IntensityLabels,
+    joined: Sequence[tuple[int, Record]],
+    has_target: npt.NDArray[np.bool_],
+) -> dict[str, SplitCount]:
+    """Counts of train, val, test and whatever else there is, where the file has any."""
+    published = HUME_REACTION_SPLITS if _like_hume_reaction(labels) else {}
+    rows = Counter(labels.splits)
+    met = Counter(labels.splits[row] for row, _ in joined)
+    usable = Counter(
+        labels.splits[row] for row, record in joined if record.status == "ok" and has_target[row]
+    )
+    return {
+        split: SplitCount(rows[split], met[split], usable[split], published.get(split))
+        for split in (*HUME_REACTION_SPLITS, "")
+        if rows[split] or split in published
+    }
+
+
+def _like_hume_reaction(labels: IntensityLabels) -> bool:
+    """Labels of that set's kinds, and not far from its size."""
+    total = sum(HUME_REACTION_SPLITS.values())
+    return labels.kind in ("eri", "muse") and total / 2 < len(labels.clip_ids) < 2 * total
 
 
 def no_match_message(labels: IntensityLabels, clip_ids: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from facer.storage.arrays import Rows, StoredArray
 from facer.storage.errors import FacerError
 from facer.storage.objects import Objects
-from facer.storage.parts import PARTS
+from facer.storage.parts import EMBEDDING, PARTS
 from facer.storage.schema import F32, Record
 
 
@@ -47,20 +47,28 @@ def part_array(objects: Objects, part: str, name: str) -> StoredArray:
     return array
 
 
-def gather(
-    objects: Objects,
-    name: str,
-    records: Sequence[Record],
-    width: int,
-    columns: Sequence[int] | None = None,
-) -> Ragged:
-    """Read array ``name`` (stored as (N, ``width``)), or ``columns`` of it, of several clips.
+@dataclass(frozen=True)
+class Source:
+    """An array of a store's parts, stored as (N, ``width``), or some columns of it."""
+
+    name: str
+    width: int
+    columns: Sequence[int] | None = None  # None: all
+
+    @property
+    def wanted(self) -> int:
+        """How many columns are read."""
+        return self.width if self.columns is None else len(self.columns)
+
+
+def gather(objects: Objects, sources: Sequence[Source], records: Sequence[Record]) -> Ragged:
+    """Read arrays of several clips, side by side, into one matrix.
 
     The result follows ``records``. Its memory and a few chunks are all that is used.
     """
     offsets = np.zeros(len(records) + 1, np.int64)
     np.cumsum([record.n_frames for record in records], out=offsets[1:])
-    values = np.empty((offsets[-1], width if columns is None else len(columns)), np.float32)
+    values = np.empty((offsets[-1], sum(source.wanted for source in sources)), np.float32)
     valid = np.empty(len(values), np.bool_)
     rows: dict[str, list[Rows]] = defaultdict(list)
     for record, target in zip(records, offsets.tolist(), strict=False):
@@ -68,16 +76,34 @@ def gather(
             rows[record.part].append(Rows(record.start, record.stop, target))
 
     def read_part(part: str) -> None:
-        stored = part_array(objects, part, name)
-        if stored.shape[1:] != (width,):
-            raise FacerError(
-                f"{objects.location}/{PARTS}/{part}/{name}: found shape {stored.shape}, "
-                f"expected {width} columns"
-            )
-        stored.scatter(rows[part], values, columns)
+        first = 0
+        for source in sources:
+            stored = part_array(objects, part, source.name)
+            if stored.shape[1:] != (source.width,):
+                raise FacerError(
+                    f"{objects.location}/{PARTS}/{part}/{source.name}: found shape "
+                    f"{stored.shape}, expected {source.width} columns"
+                )
+            block = values[:, first : first + source.wanted]
+            stored.scatter(rows[part], block, source.columns)
+            first += source.wanted
         part_array(objects, part, "valid").scatter(rows[part], valid)
 
     with ThreadPoolExecutor(objects.parallel) as pool:
         for _ in pool.map(read_part, sorted(rows)):
             pass
     return Ragged(values, valid, offsets, tuple(record.clip_id for record in records))
+
+
+def embedding_width(objects: Objects, parts: Sequence[str]) -> int:
+    """Columns of the embedding of these parts; FacerError when one has none."""
+    width = 0
+    for part in parts:
+        array = StoredArray.open(objects, f"{PARTS}/{part}/{EMBEDDING}")
+        if array is None:
+            raise FacerError(
+                f"{objects.location}: found clips without an embedding (part {part}), expected "
+                "one for all"
+            )
+        width = width or array.shape[1]
+    return width

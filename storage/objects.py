@@ -131,7 +131,10 @@ class LocalObjects:
 
 
 class UrlObjects:
-    """Objects on any file system that fsspec knows; credentials come from its configuration."""
+    """Objects on any file system that fsspec knows; credentials come from its configuration.
+
+    Each kind of place has exceptions of its own for a refusal, so any is taken for one.
+    """
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
@@ -140,7 +143,7 @@ class UrlObjects:
         self.parallel = 16
         try:
             fs, root = url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
+        except Exception as error:
             raise FacerError(f"{url}: cannot be opened: {_one_line(error)}") from error
         self._fs: Any = fs
         self._root: str = root.rstrip("/")
@@ -153,7 +156,7 @@ class UrlObjects:
         try:
             self._fs.invalidate_cache(self._root)
             return bool(self._fs.exists(self._root))
-        except OSError as error:
+        except Exception as error:
             raise _refused("read", self.location, error) from error
 
     def get(self, key: str) -> bytes | None:
@@ -162,7 +165,7 @@ class UrlObjects:
             data: bytes = self._fs.cat_file(self._full(key))
         except (*_ABSENT, IsADirectoryError):
             return None
-        except OSError as error:
+        except Exception as error:
             raise _refused("read", f"{self.location}/{key}", error) from error
         return data
 
@@ -182,7 +185,7 @@ class UrlObjects:
                     raise
                 self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
                 self._fs.pipe_file(path, data)
-        except OSError as error:
+        except Exception as error:
             raise _refused("write", f"{self.location}/{key}", error) from error
 
     def children(self, prefix: str) -> list[str]:
@@ -193,21 +196,21 @@ class UrlObjects:
             names = self._fs.ls(path, detail=False)
         except _ABSENT:
             return []
-        except OSError as error:
+        except Exception as error:
             raise _refused("read", f"{self.location}/{prefix}", error) from error
         return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in names)
 
     def delete(self, prefix: str) -> None:
         """Remove everything under ``prefix``, as far as the file system allows."""
-        with suppress(OSError):  # not fs.rm, which takes brackets in a path for a pattern
-            for path in self._fs.find(self._full(prefix)):
+        with suppress(Exception):
+            self._fs.invalidate_cache(self._full(prefix))
+            for path in self._fs.find(self._full(prefix)):  # fs.rm takes brackets for a pattern
                 self._fs.rm_file(path)
 
 
-def _refused(what: str, path: str, error: OSError) -> FacerError:
-    return FacerError(
-        f"{path}: cannot {what}: {_one_line(error)}{_ADVICE.get(error.errno or 0, '')}"
-    )
+def _refused(what: str, path: str, error: Exception) -> FacerError:
+    advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
+    return FacerError(f"{path}: cannot {what}: {_one_line(error)}{advice}")
 
 
 def _one_line(error: BaseException) -> str:

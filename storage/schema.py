@@ -66,6 +66,7 @@ class Record:
     source_sha256: str = ""
     seconds: float = 0.0  # spent on the clip
     n_valid: int = 0  # frames with a measured face
+    track_switches: int = 0  # how often the clip's face goes on as another track
     part: str = ""  # where the rows lie: part id and first row; set by the store
     start: int = 0
 

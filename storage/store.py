@@ -11,7 +11,7 @@ from typing import Any
 
 from facer.storage.arrays import StoredArray, encode_arrays
 from facer.storage.errors import FacerError
-from facer.storage.loading import Ragged, gather, part_array
+from facer.storage.loading import Ragged, Source, embedding_width, gather, part_array
 from facer.storage.objects import Objects, open_objects
 from facer.storage.parts import (
     ARRAYS,
@@ -206,25 +206,26 @@ class FeatureStore:
             arrays[EMBEDDING] = embedding.read(record.start, record.stop)
         return ClipFeatures(**arrays)
 
-    def load(self, clip_ids: Sequence[str], columns: Sequence[str] | None = None) -> Ragged:
+    def load(
+        self,
+        clip_ids: Sequence[str],
+        columns: Sequence[str] | None = None,
+        *,
+        embedding: bool = False,
+    ) -> Ragged:
         """Read the features of many clips into one matrix, in the order of ``clip_ids``.
 
-        ``columns`` chooses features by name (default: all). Each part is read once; memory is
-        the matrix and a few chunks. A failed clip has no rows.
+        ``columns`` chooses features by name (default: all); ``embedding`` puts the embedding's
+        columns after them. Each part is read once; memory is the matrix and a few chunks. A
+        failed clip has no rows. Raises FacerError when an embedding is asked for and absent.
         """
         picks = None if columns is None else self._column_indices(columns)
         records = [self.record(clip_id) for clip_id in clip_ids]
-        return gather(self._objects, "features", records, len(self.feature_names), picks)
-
-    def load_embedding(self, clip_ids: Sequence[str]) -> Ragged:
-        """Read the embeddings of many clips like :meth:`load`, as float32 (N, D).
-
-        Raises FacerError when a clip with frames has none.
-        """
-        records = [self.record(clip_id) for clip_id in clip_ids]
-        part = next((record.part for record in records if record.n_frames), None)
-        width = 0 if part is None else part_array(self._objects, part, EMBEDDING).shape[1]
-        return gather(self._objects, EMBEDDING, records, width)
+        sources = [Source("features", len(self.feature_names), picks)]
+        if embedding:
+            parts = sorted({record.part for record in records if record.n_frames})
+            sources.append(Source(EMBEDDING, embedding_width(self._objects, parts)))
+        return gather(self._objects, sources, records)
 
     def _column_indices(self, columns: Sequence[str]) -> list[int]:
         unknown = [name for name in columns if name not in self.feature_names]

@@ -128,3 +128,21 @@ def _planted_clip(
         n_faces=np.ones(n, np.int16),
     )
     return Record(clip_id, "ok", n, n_valid=n, fps=25.0, source=f"{clip_id}.mp4"), arrays
+
+
+@pytest.fixture
+def copy_store() -> Callable[..., str]:
+    """``copy_store(path, new, change)``: the same clips, each changed by a function."""
+
+    def make(
+        path: str,
+        new: Path,
+        change: Callable[[ClipFeatures], ClipFeatures] = lambda clip: clip,
+        provenance: Provenance = PROVENANCE,
+    ) -> str:
+        store = FeatureStore.open(path)
+        other = FeatureStore.create(new, provenance)
+        other.write_part([(store.record(c), change(store.read(c))) for c in store.clip_ids])
+        return str(new)
+
+    return make

@@ -124,6 +124,45 @@ def test_train_head_from_a_run_needs_nothing_else(capsys, run_folder, tmp_path):
     assert first == again
 
 
+def test_from_takes_no_settings_beside_it(capsys, run_folder, tmp_path):
+    folder, _, _ = run_folder
+    again = ("train-head", "--from", folder, "-o", tmp_path / "again")
+    code, out, err = run(capsys, *again, "--seeds", 2, "--loss", "mse")
+    assert (code, out) == (2, "")
+    assert "--from takes all settings from the run; found also --loss, --seeds" in err
+
+
+def test_settings_of_a_training_reach_the_run(capsys, planted, tmp_path):
+    store, labels = planted()
+    code, out, err = run(
+        capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 4,
+        "--head", "stats-mlp", "--units", 8, "--dropout", 0.2, "--standardise", "--patience", 2,
+        "--calibrate", "val", "--features", "va,au12", "--seeds", 2,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "3 columns read" in out
+    assert "mean of 2 seeds: " in out
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    fit = {key: record["fit"][key] for key in ("standardise", "patience", "calibrate")}
+    assert fit == {"standardise": True, "patience": 2, "calibrate": "val"}
+    assert record["fit"]["head"]["dropout"] == 0.2
+    assert record["columns"] == ["valence", "arousal", "au12"]
+    code, out, err = run(capsys, "evaluate", tmp_path / "run")
+    assert "warning: the calibration was fitted on val" in err
+
+
+def test_features_go_out_and_come_back(capsys, planted, tmp_path):
+    store, _ = planted()
+    code, out, _ = run(capsys, "export", store, tmp_path / "f.h5")
+    assert (code, out) == (0, f"{tmp_path / 'f.h5'}: 24 clips\n")
+    code, out, _ = run(capsys, "import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "again.zarr")
+    assert code == 0
+    assert "24 clips added, 24 in all" in out
+    code, _, err = run(capsys, "import", "praat", tmp_path / "f.h5", "-o", tmp_path / "x.zarr")
+    assert code == 1
+    assert "found 'praat', expected one of muse, openface, pyfeat, hdf5" in err
+
+
 def test_runs_are_compared_and_exported(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
     code, out, _ = run(capsys, "evaluate", folder, "--against", folder, "--json")

@@ -21,7 +21,7 @@ from facer.stages.affect.samples import AffectSet, weak_features
 from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.backbones import RecNet, build, scale_crops
-from facer.stages.features.rec import save_rec
+from facer.stages.features.rec import load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
@@ -34,6 +34,7 @@ class RecFitConfig:
     """Everything that decides a REC training, beside its data."""
 
     backbone: str = "rec-small"
+    start: str = ""  # REC weights to go on from, by name or path; "": a fresh network
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 1.5e-3
@@ -78,7 +79,7 @@ class RecTrainer:
         self.run = run
         self.provenance = provenance
         self.device = torch.device(config.device)
-        self.network = build(config.backbone).to(self.device)
+        self.network = _first_network(config).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -209,6 +210,20 @@ class RecTrainer:
         self.optimiser.load_state_dict(state)
         rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
         (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))  # not those cut short
+
+
+def _first_network(config: RecFitConfig) -> RecNet:
+    """The network that training starts from."""
+    if not config.start:
+        return build(config.backbone)
+    network, _ = load_network(weights_path(config.start))
+    expected = build(config.backbone).architecture
+    if network.architecture != expected:
+        raise FacerError(
+            f"--start {config.start}: found {network.architecture}, expected that of "
+            f"--backbone {config.backbone}: {expected}"
+        )
+    return network
 
 
 def _resized(x: Tensor, side_px: int) -> Tensor:

@@ -67,11 +67,12 @@ class Score:
 
 
 def load_detector(
-    path: Path, longest_px: int = STARTER_SIZE_PX, threshold: float = STARTER_THRESHOLD
+    model: str, longest_px: int = STARTER_SIZE_PX, threshold: float = STARTER_THRESHOLD
 ) -> Detect:
-    """A detector as stage one runs it: the frame's longer side shrunk to ``longest_px``."""
-    config = DetectorConfig(model=str(path), size_px=longest_px, threshold=threshold)
-    detector = load(config)
+    """A detector (name or path) as stage one runs it on key frames: the frame's longer side
+    shrunk to ``longest_px``.
+    """
+    detector = load(DetectorConfig(model, longest_px, threshold))
 
     def detect(frame: U8) -> tuple[F32, F32]:
         faces = detector.detect([frame])[0]
@@ -139,7 +140,7 @@ def _points_gap(truth: F32, found: F32) -> F32:
 
 
 def evaluate_detector(
-    path: Path,
+    model: str,
     teacher: Path,
     clips: Path,
     scenes: Path,
@@ -153,7 +154,7 @@ def evaluate_detector(
     One score for each video, one for them together (``all clips``), and one for the scenes that
     training leaves out (``held-out scenes``), in which every face is false.
     """
-    detect = load_detector(path, longest_px, threshold)
+    detect = load_detector(model, longest_px, threshold)
     judge = Teacher(teacher)
     scores = [score_clip(video, judge, detect) for video in list_videos(clips)]
     images = read_scenes(scenes, held_out_scenes, validation=True)

@@ -1,19 +1,21 @@
 """Step 1: a video file becomes upright RGB frames with their presentation times.
 
 Every frame, in presentation order; memory does not grow with the clip's length. Frame counts
-in headers lie, so only decoding counts.
+in headers lie, so only decoding counts. A video is untrusted input: only containers that hold
+their own data are opened, so a playlist in disguise reads no other file and no network.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 
 from facer.storage.errors import FacerError
 from facer.storage.schema import U8
@@ -22,8 +24,12 @@ VIDEO_SUFFIXES = frozenset(
     {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4"}
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
+_FORMATS = "mov,matroska,avi,flv,gif,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ogg,asf"  # ffmpeg's names
+_FFMPEG_OPTIONS = f"protocol_whitelist;file|format_whitelist;{_FORMATS}"
+_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # the only way to hand them to OpenCV
 _MAX_PIXELS = 16384 * 8192  # a frame larger than this is a lying header
 _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called broken
+_USUAL_FPS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +51,24 @@ class VideoReader:
     def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
         if stride < 1:
             raise FacerError(f"--stride: found {stride}, expected 1 or more")
-        if not path.is_file():
-            raise FacerError(f"{path}: no such file")
-        if not os.access(path, os.R_OK):
-            raise FacerError(f"{path.name}: no permission to read it")
-        if path.stat().st_size == 0:
-            raise FacerError(f"{path.name}: empty file, expected a video")
+        _check_file(path)
         self.problem = ""
         self.n_decoded = 0
         self._stride = stride
-        self._capture = cv2.VideoCapture(
-            str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads]
-        )
+        self._first_pts = 0
+        _restrict_ffmpeg()
+        name = str(path.absolute())  # a name such as "http:x.mp4" is a file, not a URL
+        self._capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
         if not self._capture.isOpened():
             raise FacerError(
-                f"{path.name}: not a video that can be decoded; expected a whole file of a "
-                "container and codec that ffmpeg reads"
+                f"{path.name}: not a video that can be decoded; expected a whole file with a "
+                "picture track, of a container and codec that ffmpeg reads"
             )
-        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > _MAX_PIXELS:
-            raise FacerError(f"{path.name}: frames of {width}x{height} px, expected at most 8K")
+        problem = _oversized(
+            self._get(cv2.CAP_PROP_FRAME_WIDTH), self._get(cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        if problem:
+            raise FacerError(f"{path.name}: {problem}")
 
     def __enter__(self) -> VideoReader:
         return self
@@ -74,25 +77,55 @@ class VideoReader:
         self._capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
+        for frame in self.steps(lambda height, width: np.empty((height, width, 3), np.uint8)):
+            if frame is not None:
+                yield frame
+
+    def steps(self, place: Callable[[int, int], U8]) -> Iterator[Frame | None]:
+        """Decode frame by frame: None for one that the stride skips.
+
+        ``place(height, width)`` gives the uint8 (H, W, 3) that a frame's pixels go into.
+        """
         previous = -1.0
         while self._capture.grab():
             index = self.n_decoded
             self.n_decoded += 1
             if index % self._stride:
+                yield None
                 continue
             ok, bgr = self._capture.retrieve()
             if not ok:
                 self.problem = f"frame {index} could not be decoded"
                 break
-            time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-            if time_s <= previous:  # missing or repeated times: keep the order
-                time_s = previous + 1e-3
-            previous = time_s
-            yield Frame(index, time_s, _rgb(bgr))
+            height, width = bgr.shape[:2]
+            self.problem = _oversized(width, height)
+            if self.problem:
+                break
+            if index == 0:
+                self._first_pts = self._get(cv2.CAP_PROP_PTS)
+            previous = self._time_after(previous)
+            image = place(height, width)
+            cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=image)
+            yield Frame(index, previous, image)
         self._note_missing_tail()
 
+    def _get(self, prop: int) -> int:
+        value = self._capture.get(prop)
+        return int(value) if math.isfinite(value) else 0
+
+    def _time_after(self, previous_s: float) -> float:
+        """Time of the current frame; a missing or repeated one is set to keep the order."""
+        time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        if previous_s < time_s < math.inf:
+            return time_s
+        if time_s > 0:
+            return previous_s + 1e-3
+        fps = self._capture.get(cv2.CAP_PROP_FPS)  # OpenCV gives 0 for a time that is missing
+        return previous_s + self._stride / (fps if 1 <= fps <= 1000 else _USUAL_FPS)
+
     def _note_missing_tail(self) -> None:
-        promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        # a count that is made of the duration includes the time before the first frame
+        promised = self._get(cv2.CAP_PROP_FRAME_COUNT) - max(0, self._first_pts)
         missing = promised - self.n_decoded
         if not self.problem and missing > max(5, _MISSING_SHARE * promised):
             self.problem = (
@@ -100,33 +133,73 @@ class VideoReader:
             )
 
 
-def _rgb(bgr: MatLike) -> U8:
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        found = "a link to nothing" if path.is_symlink() else "no such file"
+        raise FacerError(f"{path}: {found}")
+    if not os.access(path, os.R_OK):
+        raise FacerError(f"{path.name}: no permission to read it")
+    if path.stat().st_size == 0:
+        raise FacerError(f"{path.name}: empty file, expected a video")
+
+
+def _oversized(width: int, height: int) -> str:
+    too_large = width * height > _MAX_PIXELS
+    return f"frames of {width}x{height} px, expected at most 16384x8192" if too_large else ""
+
+
+def _restrict_ffmpeg() -> None:
+    """Let ffmpeg open nothing but files, and no container that points at other files."""
+    options = os.environ.get(_OPTIONS_VARIABLE, "")
+    if not options.endswith(_FFMPEG_OPTIONS):
+        os.environ[_OPTIONS_VARIABLE] = f"{options}|{_FFMPEG_OPTIONS}".lstrip("|")
 
 
 def find_videos(folder: Path) -> tuple[tuple[str, Path], ...]:
     """(clip_id, path) of every video below a folder, sorted by id.
 
     The id is the path without extension, ``/`` between folders; where two files of one folder
-    share a stem, their ids keep the extension. ``FacerError`` when there is no video.
+    share a stem, their ids keep the extension. Symbolic links are followed, wherever they point
+    (a link to a folder that it lies in is not), and give ids of their own. ``FacerError`` when
+    there is no video or a folder cannot be listed.
     """
     if not folder.is_dir():
         what = "a file" if folder.exists() else "no such folder"
         raise FacerError(f"{folder}: {what}, expected a folder of videos")
-    paths = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
-    if not paths:
+    relative = (path.relative_to(folder) for path in _walk(folder, frozenset()))
+    named = name_clips(relative, str(folder))
+    return tuple((clip_id, folder / path) for clip_id, path in named)
+
+
+def name_clips(paths: Iterable[PurePath], where: str) -> tuple[tuple[str, PurePath], ...]:
+    """(clip_id, path) of the videos among paths relative to ``where``, as :func:`find_videos`."""
+    videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not videos:
         raise FacerError(
-            f"{folder}: no video found; expected files ending in "
-            f"{', '.join(sorted(VIDEO_SUFFIXES))}"
+            f"{where}: no video found; expected files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
         )
-    relative = [p.relative_to(folder) for p in paths]
-    stems = [r.with_suffix("").as_posix() for r in relative]
-    ids = [
-        stem if stems.count(stem) == 1 else r.as_posix()
-        for stem, r in zip(stems, relative, strict=True)
-    ]
-    return tuple(sorted(zip(ids, paths, strict=True)))
+    names = {path: path.as_posix() for path in videos}
+    stems = {path: path.with_suffix("").as_posix() for path in videos}
+    uses = Counter([*names.values(), *stems.values()])
+    return tuple(sorted((stems[p] if uses[stems[p]] == 1 else names[p], p) for p in videos))
+
+
+def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Files below a folder, and links to nothing, which fail as clips; none that are hidden."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(
+                (e for e in listed if not e.name.startswith(".")), key=lambda e: e.name
+            )
+    except OSError as error:
+        raise FacerError(
+            f"{folder}: cannot be listed ({error.strerror}); change its permissions or move it away"
+        ) from error
+    real = folder.resolve()
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.is_dir():
+            if path.resolve() not in above | {real}:
+                yield from _walk(path, above | {real})
+        elif entry.is_symlink() or entry.is_file():
+            yield path

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from facer.stages.features.points import PointsModel
 from facer.stages.features.rec import file_sha256
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
@@ -46,7 +47,7 @@ class Faces(NamedTuple):
     score: F32
 
 
-_NO_FACES = Faces(
+NO_FACES = Faces(
     np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
 )
 
@@ -102,9 +103,12 @@ def load(config: DetectorConfig) -> Detector:
             f"--detector {config.model}: the model gives no five points; expected an insightface "
             "detector with keypoints (9 or 15 outputs)"
         )
-    if _takes_batches(model):
-        return BatchDetector(path, model, config)
-    return SingleDetector(path, model)
+    if not _takes_batches(model):
+        return SingleDetector(path, model)
+    detector = BatchDetector(path, model, config)
+    if config.model != STARTER:
+        return detector
+    return RefinedDetector(detector, PointsModel(threads=config.threads, device=config.device))
 
 
 def model_path(name: str) -> Path:
@@ -231,7 +235,7 @@ class BatchDetector:
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image; images of one size share a run."""
-        result: list[Faces] = [_NO_FACES] * len(images)
+        result: list[Faces] = [NO_FACES] * len(images)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for position, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(position)
@@ -259,6 +263,22 @@ class BatchDetector:
             bbox = (found.bbox_px.reshape(-1, 2, 2) / scale).reshape(-1, 4)
             faces.append(Faces(bbox, found.keypoints_px / scale, found.score))
         return faces
+
+
+class RefinedDetector:
+    """A detector whose five points a points model sets right."""
+
+    def __init__(self, detector: BatchDetector, points: PointsModel) -> None:
+        self.name = detector.name
+        self.sha256 = detector.sha256
+        self.points = points
+        self._detector = detector
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """Faces of each RGB uint8 (H, W, 3) image."""
+        faces = self._detector.detect(images)
+        points, _ = self.points.refine(images, [found.keypoints_px for found in faces])
+        return [f._replace(keypoints_px=p) for f, p in zip(faces, points, strict=True)]
 
 
 def _blob(images: list[U8], size_px: int) -> tuple[F32, F32]:

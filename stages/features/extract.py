@@ -1,27 +1,43 @@
 """Stage one wired together: decode -> detect -> track -> align -> REC, batched over clips.
 
 for result in Extractor(config).run(paths):
-    result.clip.features  # (T, 26)
+    result.sequences[0].clip.features  # (T, 26)
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from facer.stages.features import detect, rec, track
 from facer.stages.features.align import align
 from facer.stages.features.decode import Frame, VideoReader
+from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
 
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
+
+
+class Video(Protocol):
+    """An open video, as :class:`VideoReader`: frames in order, then what was odd about it."""
+
+    problem: str
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
+"""Opens (path, stride, threads); ``FacerError`` when it cannot."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class ExtractConfig:
     device: str = "auto"
     face: track.FacePolicy = "track"
     stride: int = 1
+    detect_every: int | None = None  # key frames of the detector; None: the detector's usual
     batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
     decode_threads: int = 1
 
@@ -43,13 +60,30 @@ class ExtractConfig:
                 raise FacerError(
                     f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
                 )
+        if self.detect_every is not None and self.detect_every < 1:
+            raise FacerError(f"--detect-every: found {self.detect_every}, expected 1 or more")
+
+    @property
+    def key_distance(self) -> int:
+        """The detector looks at every so many-th frame."""
+        if self.detect_every is not None:
+            return self.detect_every
+        return STARTER_EVERY if self.detector.model == detect.STARTER else 1
+
+
+@dataclass(frozen=True)
+class FaceSequence:
+    """One face through all frames of a clip."""
+
+    clip: ClipFeatures
+    track_switches: int  # how often it goes on as another track
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one video gave: its clip, or None and the reason it failed."""
+    """What one video gave: a sequence for every chosen face, or the reason it failed."""
 
-    clip: ClipFeatures | None
+    sequences: tuple[FaceSequence, ...]  # one; more under --face all; none when it failed
     reason: str
     width_px: int = 0
     height_px: int = 0
@@ -70,6 +104,7 @@ class Extractor:
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
         where = str(device) if on_gpu else "cpu"
         self.detector = detect.load(replace(config.detector, device=where))
+        self._finder = FaceFinder(self.detector, config.key_distance)
 
     @property
     def provenance(self) -> Provenance:
@@ -85,42 +120,63 @@ class Extractor:
             settings={
                 "det_size_px": config.detector.size_px,
                 "det_threshold": config.detector.threshold,
+                "detect_every": config.key_distance,
+                **self._points,
             },
         )
 
+    @property
+    def _points(self) -> dict[str, str]:
+        """What a store records of the points model, where there is one."""
+        if not isinstance(self.detector, detect.RefinedDetector):
+            return {}
+        return {"points_sha256": self.detector.points.sha256}
+
     def run(
-        self, paths: Sequence[Path], on_frames: Callable[[int], None] | None = None
+        self,
+        paths: Sequence[Path],
+        on_frames: Callable[[int], None] | None = None,
+        open_video: OpenVideo = VideoReader,
     ) -> Iterator[Extraction]:
         """Extract videos one after another; ``on_frames`` hears how many frames were done."""
         open_clips: deque[_Clip] = deque()
-        frames: list[tuple[_Clip, Frame]] = []
         crops = _CropQueue(self.rec, self.config.batch_size)
+        held = 0  # frames that wait for their faces
         for path in paths:
             clip = _Clip(path, self.config.face)
             open_clips.append(clip)
-            for frame in clip.frames(self.config):
-                frames.append((clip, frame))
-                room = min(self.config.batch_size, 1 + _BATCH_BYTES // frame.image.nbytes)
-                if len(frames) >= room:
-                    self._measure(frames, crops, on_frames)
+            for frame in clip.frames(self.config, open_video):
+                clip.queue.frames.append(frame)
+                held += 1
+                if held >= self._room(frame):
+                    held -= self._measure(open_clips, crops, on_frames)
                     yield from _finished(open_clips)
-        self._measure(frames, crops, on_frames)
+            clip.queue.ended = True
+        self._measure(open_clips, crops, on_frames)
         crops.flush()
         yield from _finished(open_clips)
 
+    def _room(self, frame: Frame) -> int:
+        """How many such frames are held at most: key frames for a full batch, within bounds."""
+        wanted = self.config.batch_size * self.config.key_distance
+        return min(wanted, self.config.key_distance + _BATCH_BYTES // frame.image.nbytes)
+
     def _measure(
         self,
-        frames: list[tuple[_Clip, Frame]],
+        clips: Sequence[_Clip],
         crops: _CropQueue,
         on_frames: Callable[[int], None] | None,
-    ) -> None:
-        found = self.detector.detect([frame.image for _, frame in frames])
-        for (clip, frame), faces in zip(frames, found, strict=True):
-            chosen = clip.add(frame, faces)
-            crops.put(clip, align(frame.image, chosen.keypoints_px))
-        if on_frames is not None and frames:
-            on_frames(len(frames))
-        frames.clear()
+    ) -> int:
+        """Find faces and crop them; returns how many frames are done."""
+        done = 0
+        for clip, seen in zip(clips, self._finder.find([c.queue for c in clips]), strict=True):
+            for frame, faces in seen:
+                chosen = clip.add(frame, faces)
+                crops.put(clip, align(frame.image, chosen.keypoints_px))
+            done += len(seen)
+        if on_frames is not None and done:
+            on_frames(done)
+        return done
 
 
 def _finished(clips: deque[_Clip]) -> Iterator[Extraction]:
@@ -148,7 +204,9 @@ class _CropQueue:
 
     def _predict(self, count: int) -> None:
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        features = self._model.predict(np.stack([crop for _, crop in batch]))
+        crops = np.zeros((self._batch_size, *batch[0][1].shape), np.uint8)  # always as many:
+        crops[: len(batch)] = [crop for _, crop in batch]  # the last digits depend on the number
+        features = self._model.predict(crops)[: len(batch)]
         for (clip, _), row in zip(batch, features, strict=True):
             clip.features.append(row)
             clip.pending -= 1
@@ -159,6 +217,7 @@ class _Clip:
 
     def __init__(self, path: Path, policy: track.FacePolicy) -> None:
         self.path = path
+        self.queue = ClipFrames()
         self.features: list[F32] = []  # of every measured face, in order
         self.pending = 0  # faces that wait for REC
         self._policy = policy
@@ -181,11 +240,11 @@ class _Clip:
         all_seen = self._n_read == len(self._timestamps)
         return self._ended and all_seen and self.pending == 0
 
-    def frames(self, config: ExtractConfig) -> Iterator[Frame]:
+    def frames(self, config: ExtractConfig, open_video: OpenVideo) -> Iterator[Frame]:
         """Decode; what goes wrong is kept as the clip's reason, not raised."""
         self._started = perf_counter()
         try:
-            with VideoReader(self.path, config.stride, config.decode_threads) as reader:
+            with open_video(self.path, config.stride, config.decode_threads) as reader:
                 for frame in reader:
                     self._n_read += 1
                     yield frame
@@ -201,7 +260,7 @@ class _Clip:
         height, width = frame.image.shape[:2]
         self._size_px = (width, height)
         chosen = track.candidates(faces, self._policy, width, height)
-        tracked = self._policy == "track"
+        tracked = self._policy in ("track", "all")
         numbers = self._linker.link(chosen) if tracked else [0] * len(chosen.score)
         self._frame.extend([len(self._timestamps)] * len(numbers))
         self._track.extend(numbers)
@@ -211,33 +270,65 @@ class _Clip:
         return chosen
 
     def result(self) -> Extraction:
-        """The clip's arrays, with the rows of the chosen face filled in."""
-        clip = None if self._failed else self._arrays()
+        """The clip's arrays, with the rows of the chosen faces filled in."""
+        sequences = () if self._failed else self._sequences()
         seconds = perf_counter() - self._started
-        return Extraction(clip, self._failed or self._problem, *self._size_px, seconds)
+        return Extraction(sequences, self._failed or self._problem, *self._size_px, seconds)
 
-    def _arrays(self) -> ClipFeatures:
-        n = len(self._timestamps)
-        bbox = np.concatenate([f.bbox_px for f in self._faces])
-        points = np.concatenate([f.keypoints_px for f in self._faces])
-        score = np.concatenate([f.score for f in self._faces])
-        features = np.reshape(np.array(self.features, np.float32), (-1, len(FEATURE_NAMES)))
-        frame = np.array(self._frame, np.int64)
-        rows = track.choose_rows(frame, np.array(self._track, np.int64), bbox, score)
+    def _sequences(self) -> tuple[FaceSequence, ...]:
+        measured = _Measured(
+            frame=np.array(self._frame, np.int64),
+            bbox_px=np.concatenate([f.bbox_px for f in self._faces]),
+            keypoints_px=np.concatenate([f.keypoints_px for f in self._faces]),
+            score=np.concatenate([f.score for f in self._faces]),
+            features=np.reshape(np.array(self.features, np.float32), (-1, len(FEATURE_NAMES))),
+        )
+        tracks = np.array(self._track, np.int64)
+        chosen = track.sequences_of(
+            measured.frame, tracks, measured.bbox_px, measured.score, self._policy
+        )
+        timestamp_s = np.array(self._timestamps, np.float64)
+        n_faces = np.array(self._n_faces, np.int16)
+        return tuple(
+            FaceSequence(
+                measured.clip(rows, timestamp_s, n_faces), track.count_switches(tracks[rows])
+            )
+            for rows in chosen
+        )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """All measured faces of a clip, in the order of their frames."""
+
+    frame: npt.NDArray[np.int64]  # (n,)
+    bbox_px: F32
+    keypoints_px: F32
+    score: F32
+    features: F32
+
+    def clip(
+        self,
+        rows: npt.NDArray[np.int64],
+        timestamp_s: npt.NDArray[np.float64],
+        n_faces: npt.NDArray[np.int16],
+    ) -> ClipFeatures:
+        """The arrays of one sequence, NaN in the frames that it has no row for."""
+        n = len(timestamp_s)
         valid = np.zeros(n, bool)
-        valid[frame[rows]] = True
+        valid[self.frame[rows]] = True
 
         def spread(values: F32) -> F32:
             result = np.full((n, *values.shape[1:]), np.nan, np.float32)
-            result[frame[rows]] = values[rows]
+            result[self.frame[rows]] = values[rows]
             return result
 
         return ClipFeatures(
-            features=spread(features),
-            timestamp_s=np.array(self._timestamps, np.float64),
+            features=spread(self.features),
+            timestamp_s=timestamp_s,
             valid=valid,
-            det_score=spread(score),
-            bbox_px=spread(bbox),
-            keypoints_px=spread(points),
-            n_faces=np.array(self._n_faces, np.int16),
+            det_score=spread(self.score),
+            bbox_px=spread(self.bbox_px),
+            keypoints_px=spread(self.keypoints_px),
+            n_faces=n_faces,
         )

@@ -16,10 +16,14 @@ from facer.stages.features.detect import Faces, iou
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
 
-FacePolicy = Literal["track", "largest", "central"]
+I64 = npt.NDArray[np.int64]
+FacePolicy = Literal["track", "largest", "central", "all"]
 
-MAX_CANDIDATES = 3
+MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
 """Faces of one frame that are measured; the largest ones, more are only counted."""
+
+MIN_SEQUENCE = 5
+"""Frames that a face must be measured in to be a sequence of its own under ``all``."""
 
 _MIN_IOU = 0.3
 _MAX_POINT_DISTANCE = 0.5  # mean distance of the five points, in distances between the eyes
@@ -33,7 +37,7 @@ def check_policy(policy: str) -> None:
 
 
 def candidates(faces: Faces, policy: FacePolicy, width_px: int, height_px: int) -> Faces:
-    """The faces worth measuring: one for ``largest`` and ``central``, a few for ``track``."""
+    """The faces worth measuring, :data:`MAX_CANDIDATES` at most."""
     if len(faces.score) == 0:
         return faces
     size = box_sizes(faces.bbox_px)
@@ -42,7 +46,7 @@ def candidates(faces: Faces, policy: FacePolicy, width_px: int, height_px: int) 
         offset = np.linalg.norm(centres - np.array([width_px, height_px]) / 2, axis=1)
         keep = np.argsort(offset, kind="stable")[:1]
     else:
-        keep = np.argsort(-size, kind="stable")[: 1 if policy == "largest" else MAX_CANDIDATES]
+        keep = np.argsort(-size, kind="stable")[: MAX_CANDIDATES[policy]]
     return Faces(faces.bbox_px[keep], faces.keypoints_px[keep], faces.score[keep])
 
 
@@ -105,9 +109,32 @@ def point_distance(points: F32, others: F32) -> F32:
     return np.asarray(np.linalg.norm(others - points, axis=2).mean(axis=1) / eyes, np.float32)
 
 
-def choose_rows(
-    frame: npt.NDArray[np.int64], track: npt.NDArray[np.int64], bbox_px: F32, score: F32
-) -> npt.NDArray[np.int64]:
+def sequences_of(frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy) -> list[I64]:
+    """Rows of each sequence that a clip gives, given all measured faces (n,); at least one.
+
+    Under ``all`` one for every face that was measured in :data:`MIN_SEQUENCE` frames or more,
+    the most dominant first; under every other policy the first of these alone.
+    """
+    left = np.arange(len(frame))
+    sequences: list[I64] = []
+    while policy == "all" or not sequences:
+        rows = left[choose_rows(frame[left], track[left], bbox_px[left], score[left])]
+        if sequences and len(rows) < MIN_SEQUENCE:
+            if len(rows) == 0:
+                break
+            left = np.setdiff1d(left, rows)
+            continue
+        sequences.append(rows)
+        left = np.setdiff1d(left, rows)
+    return sequences
+
+
+def count_switches(track: I64) -> int:
+    """How often a sequence goes on with another track, given its rows' tracks in order."""
+    return int(np.count_nonzero(np.diff(track)))
+
+
+def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32) -> I64:
     """Rows (at most one per frame) that make the clip's face, given all measured faces (n,).
 
     The dominant track is the one with the largest sum of score times size over the clip.
@@ -118,7 +145,7 @@ def choose_rows(
         return np.zeros(0, np.int64)
     size = box_sizes(bbox_px)
     dominance = np.bincount(track, weights=score * size)
-    order = np.argsort(-dominance, kind="stable")
+    order = [n for n in np.argsort(-dominance, kind="stable") if (track == n).any()]
     chosen = np.flatnonzero(track == order[0])
     main_size = float(np.median(size[chosen]))
     for number in order[1:]:

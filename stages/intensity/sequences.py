@@ -71,21 +71,21 @@ class Sequences:
 def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> FeatureChoice:
     """Resolve groups and column names against a store's columns, each column once.
 
-    ``all`` is every column in the store's order; a group must be there whole. Raises FacerError
-    for a name that the store lacks.
+    ``all`` is every column in the store's order; a group is those of its columns that the store
+    has (other tools measure fewer AUs). Raises FacerError for a name of which it has nothing.
     """
     columns: dict[str, None] = {}
     for name in wanted:
         if name == EMBEDDING:
             continue
         members = feature_names if name == "all" else FEATURE_GROUPS.get(name, (name,))
-        absent = [member for member in members if member not in feature_names]
-        if absent:
+        found = [member for member in members if member in feature_names]
+        if not found:
             raise FacerError(
-                f"--features {name}: the store has no column {absent[0]!r}; expected all, "
+                f"--features {name}: the store has no such column; expected all, "
                 f"{', '.join(FEATURE_GROUPS)}, {EMBEDDING} or some of {', '.join(feature_names)}"
             )
-        columns.update(dict.fromkeys(members))
+        columns.update(dict.fromkeys(found))
     return FeatureChoice(tuple(columns), EMBEDDING in wanted)
 
 

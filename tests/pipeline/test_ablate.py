@@ -1,8 +1,11 @@
 """Ablations: every row is what it says, done rows are kept, and the paper's figures are marked."""
 
 import csv
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facer.pipeline import ablate as module
@@ -76,6 +79,20 @@ def test_other_settings_in_the_same_folder_are_refused(config):
     ablate(config)
     with pytest.raises(FacerError, match="was made with other fit"):
         ablate(replace(config, fit=replace(FAST, epochs=3)))
+
+
+def test_done_rows_are_not_reused_after_the_features_changed(config, tmp_path, copy_store):
+    """Seen: a cache named by its parameters and reused after the features had changed."""
+    config = replace(config, rows=(), also={"copy": config.store}, seeds=1)
+    ablate(config)
+    shutil.move(config.store, tmp_path / "before.zarr")
+    copy_store(
+        str(tmp_path / "before.zarr"),
+        Path(config.store),
+        lambda clip: replace(clip, features=clip.features + np.float32(0.01)),
+    )
+    with pytest.raises(FacerError, match="made with other data_sha256"):
+        ablate(config)
 
 
 def test_a_row_that_cannot_be_trained_says_why_and_the_others_go_on(config, tmp_path, planted):

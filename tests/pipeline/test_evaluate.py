@@ -1,6 +1,7 @@
 """Mistakes of public evaluation code that belong to reading a run's features again."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,3 +71,65 @@ def test_a_missing_clip_does_not_see_the_labels_that_it_is_scored_on(run, tmp_pa
         assert found.n_filled == 20
         fills.append(found.predictions[[c.startswith("gone") for c in found.label_ids]])
     assert np.array_equal(fills[0], fills[1])
+
+
+def test_the_mean_over_seeds_is_reported_never_the_best(planted, tmp_path):
+    """Seen: test scores computed for each seed before choosing."""
+    store, labels = planted()
+    config = TrainHeadConfig(store, labels, tmp_path / "seeds", fit=FAST, seeds=3)
+    train_head(config)
+    found = evaluate(config.run, "test")
+    each = [scores.mean("pearson") for scores in found.seeds.values()]
+    assert len(set(each)) == 3
+    assert found.to_json()["mean"]["pearson"] == pytest.approx(np.mean(each))
+    assert found.to_json()["std_over_seeds"]["pearson"] == pytest.approx(np.std(each, ddof=1))
+
+
+def test_a_calibration_on_val_is_told_beside_scores_of_val(planted, tmp_path):
+    store, labels = planted()
+    for split in ("train", "val"):
+        fit = replace(FAST, calibrate=split)
+        train_head(TrainHeadConfig(store, labels, tmp_path / split, fit=fit))
+    assert evaluate(tmp_path / "train", "val").warnings == ()
+    (warning,) = evaluate(tmp_path / "val", "val").to_json()["warnings"]
+    assert "calibration was fitted on val" in warning
+    assert evaluate(tmp_path / "val", "test").warnings == ()
+
+
+def test_constant_predictions_are_scored_as_zero_with_a_warning(planted, copy_store, tmp_path):
+    plain, labels = planted()
+
+    def still(clip):
+        return replace(clip, features=np.full_like(clip.features, 0.5))
+
+    store = copy_store(plain, tmp_path / "still.zarr", still)
+    fit = replace(FAST, head=HeadConfig("stats-mlp", units=8))
+    train_head(TrainHeadConfig(store, labels, tmp_path / "constant", fit=fit))
+    found = evaluate(tmp_path / "constant", "test")
+    assert found.mean("pearson") == found.mean("ccc") == 0
+    assert found.constant == ("joy", "awe")
+    assert "one and the same prediction for joy, awe" in found.warnings[0]
+    assert found.intervals.mean.low == found.intervals.mean.high == 0
+
+
+def test_n_counts_clips_with_a_label(planted, tmp_path):
+    store, labels = planted()
+    lines = [line.split(",") for line in Path(labels).read_text().splitlines()]
+    lines[4][2] = ""  # one clip of test lacks joy, another both
+    lines[8][2:] = ["", ""]
+    Path(labels).write_text("\n".join(map(",".join, lines)) + "\n")
+    train_head(TrainHeadConfig(store, labels, tmp_path / "gaps", fit=FAST))
+    found = evaluate(tmp_path / "gaps", "test").to_json()
+    assert (found["n"], found["n_predicted"]) == (5, 6)
+    assert found["per_emotion"]["joy"]["n"] == 4
+    assert found["per_emotion"]["awe"]["n"] == 5
+
+
+def test_a_store_that_was_moved_is_given(run, tmp_path, copy_store):
+    before = evaluate(run, "test")
+    path = json.loads((run / "config.json").read_text())["store"]
+    other = copy_store(path, tmp_path / "elsewhere.zarr")
+    shutil.rmtree(path)
+    with pytest.raises(FacerError, match="found nothing there"):
+        evaluate(run, "test")
+    assert np.array_equal(evaluate(run, "test", store=other).predictions, before.predictions)

@@ -7,7 +7,8 @@ import torch
 
 from facer.pipeline.evaluate import evaluate
 from facer.pipeline.export_head import ExportHeadConfig, export_head
-from facer.pipeline.heads import TrainHeadConfig, load_models, train_head
+from facer.pipeline.heads import TrainHeadConfig, train_head
+from facer.pipeline.run_folder import load_models
 from facer.stages.features import rec
 from facer.stages.features.backbones import build
 from facer.stages.intensity.batches import DeviceSequences

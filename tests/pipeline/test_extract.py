@@ -113,8 +113,8 @@ def test_an_interrupt_keeps_finished_clips_and_resume_equals_one_run(videos, tmp
     run(videos, tmp_path / "whole.zarr")
     real = Extractor.run
 
-    def interrupted(self, paths, on_frames=None):
-        for number, result in enumerate(real(self, paths, on_frames)):
+    def interrupted(self, *args):
+        for number, result in enumerate(real(self, *args)):
             if number == 2:
                 raise KeyboardInterrupt
             yield result
@@ -135,10 +135,10 @@ def test_an_interrupt_keeps_finished_clips_and_resume_equals_one_run(videos, tmp
 def test_a_clip_that_breaks_its_part_is_tried_alone_then_recorded(videos, tmp_path, monkeypatch):
     real = Extractor.run
 
-    def breaking(self, paths, on_frames=None):
+    def breaking(self, paths, *args):
         if any("two faces" in path.name for path in paths):
             raise RuntimeError("no such luck")
-        return real(self, paths, on_frames)
+        return real(self, paths, *args)
 
     monkeypatch.setattr(Extractor, "run", breaking)
     summary = run(videos, tmp_path / "s.zarr")

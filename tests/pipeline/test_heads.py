@@ -51,6 +51,32 @@ def test_a_run_is_made_again_from_its_folder_alone(config, tmp_path):
     assert _bytes(config.run) == _bytes(tmp_path / "again")
 
 
+def test_seeds_side_by_side_come_out_as_one_after_another(config, tmp_path):
+    config = replace(config, fit=replace(FAST, epochs=2), seeds=3)
+    serial = train_head(config)
+    seen = []
+    parallel = replace(config, run=tmp_path / "parallel", jobs=2)
+    found = train_head(parallel, lambda seed, row, _: seen.append((seed, row.epoch)))
+    assert found.seeds == serial.seeds
+    assert sorted(seen) == [(0, 2), (1, 2), (2, 2)]
+    for seed in range(3):
+        assert _bytes(config.run, seed) == _bytes(parallel.run, seed)
+    values = [seed.val_pearson for seed in found.seeds]
+    assert found.val_deviation == pytest.approx(np.std(values, ddof=1))
+
+
+def test_labels_of_the_test_split_are_never_looked_at(config, tmp_path):
+    """Seen: the best seed chosen on the split that is then reported."""
+    train_head(replace(config, seeds=2))
+    lines = [line.split(",") for line in Path(config.labels).read_text().splitlines()]
+    other = tmp_path / "other.csv"
+    rows = [[*r[:2], "0.5", "0.25"] if r[1] == "test" else r for r in lines]
+    other.write_text("\n".join(map(",".join, rows)) + "\n")
+    train_head(replace(config, seeds=2, labels=str(other), run=tmp_path / "blind"))
+    for seed in (0, 1):
+        assert _bytes(config.run, seed) == _bytes(tmp_path / "blind", seed)
+
+
 def test_a_stopped_run_goes_on_to_the_same_result(config, tmp_path):
     train_head(config)
 
@@ -65,8 +91,8 @@ def test_a_stopped_run_goes_on_to_the_same_result(config, tmp_path):
     assert _bytes(config.run) == _bytes(tmp_path / "other")
 
 
-def _bytes(run: Path) -> bytes:
-    return (run / "seed-0" / "best.safetensors").read_bytes()
+def _bytes(run: Path, seed: int = 0) -> bytes:
+    return (run / f"seed-{seed}" / "best.safetensors").read_bytes()
 
 
 def test_an_existing_run_is_never_overwritten(config):
@@ -108,7 +134,7 @@ def test_labels_that_changed_are_noticed(config):
     with pytest.raises(FacerError, match="changed since"):
         evaluate(config.run)
     with pytest.raises(FacerError, match="changed since"):
-        config_of_run(config.run, config.run)
+        train_head(config_of_run(config.run, config.run.with_name("again")))
 
 
 def test_labels_that_match_nothing_are_explained(config, tmp_path):

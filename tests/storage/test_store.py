@@ -120,19 +120,22 @@ def test_embeddings(store: FeatureStore, make_entry: Make, same_clip: Make) -> N
     entry = make_entry("e", 6, embedding=8)
     store.write_part([entry, make_entry("f", 2, embedding=8)])
     same_clip(store.read("e"), entry[1])
-    loaded = store.load_embedding(["f", "broken", "e"])
+    loaded = store.load(["f", "broken", "e"], (), embedding=True)
     assert loaded.features.dtype == np.float32
     np.testing.assert_array_equal(loaded.features[2:], entry[1].embedding.astype(np.float32))
-    with pytest.raises(FacerError, match="found no array 'embedding'"):
-        store.load_embedding(["e", "a"])
-    assert store.load_embedding(["broken"]).features.shape == (0, 0)
+    both = store.load(["e"], ["au12", "valence"], embedding=True).features
+    np.testing.assert_array_equal(both[:, :2], store.load(["e"], ["au12", "valence"]).features)
+    np.testing.assert_array_equal(both[:, 2:], loaded.features[2:])
+    with pytest.raises(FacerError, match="without an embedding"):
+        store.load(["e", "a"], embedding=True)
+    assert store.load(["broken"], (), embedding=True).features.shape == (0, 0)
 
 
 def test_embeddings_of_another_width_do_not_mix(store: FeatureStore, make_entry: Make) -> None:
     store.write_part([make_entry("e", embedding=8)])
     store.write_part([make_entry("f", embedding=9)])
     with pytest.raises(FacerError, match=r"found shape \(5, 9\), expected 8 columns"):
-        store.load_embedding(["e", "f"])
+        store.load(["e", "f"], embedding=True)
 
 
 def test_other_columns_than_facers(

@@ -23,7 +23,8 @@ class FaceRNet(Head):
 
     The paper does not say, and this implementation chooses: ReLU after the dense layer; a
     linear output layer (the Pearson loss does not see scale); torch's initial weights, uniform
-    within 1 / sqrt(t * units) for the dense layer.
+    within 1 / sqrt(t * units) for the dense layer; dropout, off by default, between recurrent
+    layers and after the dense one.
     """
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
@@ -49,7 +50,8 @@ class FaceRNet(Head):
             batch = batch.extended(self.shape.max_frames)
         states = self.recurrent(batch.features, batch.sizes)
         hidden = routed_dense(states, self.dense_weight, batch.sizes) + self.dense_bias
-        intensities: Tensor = self.output(hidden.relu())
+        hidden = nn.functional.dropout(hidden.relu(), self.config.dropout, self.training)
+        intensities: Tensor = self.output(hidden)
         return intensities
 
     def clip(self, x: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:
     )
     result = fit(config, seen.append, sources)
     assert seen[-1].losses["total"] < 0.9 * seen[0].losses["total"]
-    scores = score_composed(sources, load_detector(result.onnx, 320, 0.01), count=3)
+    scores = score_composed(sources, load_detector(str(result.onnx), 320, 0.01), count=3)
     assert sum(score.faces for score in scores) >= 1
 
 

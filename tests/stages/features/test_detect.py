@@ -5,7 +5,12 @@ import onnxruntime
 import pytest
 
 from facer.stages.features import detect
-from facer.stages.features.detect import BatchDetector, DetectorConfig, SingleDetector, load
+from facer.stages.features.detect import (
+    DetectorConfig,
+    RefinedDetector,
+    SingleDetector,
+    load,
+)
 from facer.storage.errors import FacerError
 
 
@@ -16,7 +21,7 @@ def detector():
 
 def test_the_starter_finds_the_face_and_its_points_in_place(detector, face_frames):
     (faces,) = detector.detect(face_frames(1))
-    assert isinstance(detector, BatchDetector)
+    assert isinstance(detector, RefinedDetector)
     assert faces.bbox_px.shape == (1, 4)
     x1, y1, x2, y2 = faces.bbox_px[0]
     points = faces.keypoints_px[0]
@@ -38,7 +43,7 @@ def test_batches_and_mixed_sizes_change_nothing(detector, face_frames):
     assert detector.detect([]) == []
 
 
-def test_insightface_runs_the_starter_like_any_other_pack(detector, face_frames):
+def test_insightface_runs_the_starter_like_any_other_pack(face_frames):
     """At a size that needs no scaling, its own decoding gives the same faces."""
     from insightface.model_zoo import get_model
 
@@ -47,7 +52,8 @@ def test_insightface_runs_the_starter_like_any_other_pack(detector, face_frames)
     model = get_model(str(detect.model_path("facer-det")), providers=["CPUExecutionProvider"])
     model.prepare(-1, input_size=(320, 256))
     boxes, points = model.detect(np.ascontiguousarray(image[..., ::-1]))
-    (faces,) = detector.detect([image])
+    by_path = DetectorConfig(str(detect.model_path("facer-det")))  # without the points model
+    (faces,) = load(by_path).detect([image])
     np.testing.assert_allclose(faces.bbox_px, boxes[:, :4], atol=0.05)
     np.testing.assert_allclose(faces.keypoints_px, points, atol=0.05)
     np.testing.assert_allclose(faces.score, boxes[:, 4], atol=1e-4)

@@ -1,0 +1,138 @@
+"""The process that decodes for :mod:`facer.pipeline.guard`; a decoder's crash ends it alone.
+
+Requests and answers are JSON lines on stdin and stdout:
+
+- in: ``{"path", "stride", "threads"}`` decodes a video; an empty line frees the oldest slot;
+- out: ``{"frame", "time_s", "offset", "shape"}`` for a frame whose pixels lie at ``offset`` of
+  the shared memory, ``{"skipped"}`` for one that the stride skips, and last
+  ``{"problem", "n_decoded"}``, or ``{"error"}`` when the video cannot be decoded.
+
+Its memory is limited, and it ends when stdin does, whatever the decoder is doing.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import resource
+import sys
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+from typing import Any
+
+import cv2
+import numpy as np
+
+from facer.stages.features.decode import VideoReader
+from facer.storage.errors import FacerError
+from facer.storage.schema import U8
+
+RING_BYTES = 32 << 20  # frames decoded ahead; a larger frame than half of it grows the ring
+_MAX_SLOTS = 64
+
+
+class Ring:
+    """Slots of equal size in shared memory, filled in turn and freed in the same order."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._map = mmap.mmap(-1, 1)
+        self._n_slots = self._slot_bytes = self._next = self.offset = 0
+        self._free = Semaphore(0)
+
+    def free(self) -> None:
+        """The oldest slot in use may be filled again."""
+        self._free.release()
+
+    def place(self, height: int, width: int) -> U8:
+        """Wait for a slot; returns it as uint8 (H, W, 3). ``offset`` says where it is."""
+        n_bytes = height * width * 3
+        if n_bytes > self._slot_bytes:
+            self._lay_out(n_bytes)
+        self._free.acquire()
+        self.offset = self._next * self._slot_bytes
+        self._next = (self._next + 1) % self._n_slots
+        image = np.frombuffer(self._map, np.uint8, n_bytes, self.offset)
+        return image.reshape(height, width, 3)
+
+    def _lay_out(self, slot_bytes: int) -> None:
+        for _ in range(self._n_slots):  # all that was delivered has been taken out
+            self._free.acquire()
+        self._n_slots = min(_MAX_SLOTS, max(2, RING_BYTES // slot_bytes))
+        self._slot_bytes, self._next = slot_bytes, 0
+        size = max(RING_BYTES, self._n_slots * slot_bytes)
+        if size != len(self._map):
+            os.ftruncate(self._file, size)
+            self._map = mmap.mmap(self._file, size)
+        self._free.release(self._n_slots)
+
+    def shrink(self) -> None:
+        """Lay the slots out anew at the next frame."""
+        self._slot_bytes = 0
+
+
+def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
+    """Answer requests for ever."""
+
+    def say(**message: object) -> None:
+        os.write(out, json.dumps(message).encode() + b"\n")  # short, so whole
+
+    while True:
+        request = requests.get()
+        path = Path(request["path"])
+        ring.shrink()
+        try:
+            with VideoReader(path, request["stride"], request["threads"]) as reader:
+                for frame in reader.steps(ring.place):
+                    if frame is None:
+                        say(skipped=True)
+                    else:
+                        say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
+                            shape=frame.image.shape)  # fmt: skip
+            say(problem=reader.problem, n_decoded=reader.n_decoded)
+        except FacerError as error:
+            say(error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a decoder does is the clip's reason
+            say(error=f"{path.name}: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+        return "its frames need more memory than the decoder may use"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def listen(ring: Ring, requests: SimpleQueue[dict[str, Any]]) -> None:
+    """Take in what the parent says; when it is gone, so is this process."""
+    for line in sys.stdin.buffer:
+        if line == b"\n":
+            ring.free()
+        else:
+            requests.put(json.loads(line))
+    os._exit(0)
+
+
+def _limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def main(memory_file: int, memory_limit_bytes: int) -> None:
+    """Serve the parent at the other end of stdin and stdout."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _limit(resource.RLIMIT_AS, memory_limit_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    cv2.setNumThreads(1)
+    out = os.dup(1)
+    os.dup2(2, 1)  # nothing but answers on the pipe
+    ring, requests = Ring(memory_file), SimpleQueue[dict[str, Any]]()
+    Thread(target=listen, args=(ring, requests), daemon=True).start()
+    serve(ring, requests, out)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,205 @@
+"""Decoding in a process of its own: a decoder that crashes or hangs costs one clip, not the run.
+
+:class:`GuardedReader` reads like :class:`~facer.stages.features.decode.VideoReader`, and gives
+the same frames, bit for bit. A child process (:mod:`facer.pipeline.decode_child`) decodes
+ahead of the reader into shared memory that has no name, so nothing is left behind whoever is
+killed. Children are kept for the next clip; one that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import mmap
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.stages.features.decode import Frame
+from facer.storage.errors import FacerError
+from facer.storage.schema import U8
+
+FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
+MEMORY_LIMIT_BYTES = 8 << 30  # of addresses; an 8K video with all its references fits
+_QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+_idle: list[DecodeChild] = []
+
+
+class DecoderDiedError(Exception):
+    """The decoding process ended by itself; the text says how."""
+
+
+class GuardedReader:
+    """Iterate over the frames of one video; use as a context manager.
+
+    ``FacerError`` while iterating when the file cannot be decoded, when the decoder gives
+    nothing for ``FRAME_TIMEOUT_S``, or when it crashes twice: after the first crash decoding
+    starts again, and frames that were given already are not given twice.
+    """
+
+    def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
+        self.problem = ""
+        self.n_decoded = 0
+        self._name = path.name
+        self._request = {"path": str(path.absolute()), "stride": stride, "threads": threads}
+        self._n_given = 0
+        self._child: DecodeChild | None = None
+
+    def __enter__(self) -> GuardedReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:  # dead, hanging or in the middle of a clip
+            self._child.close()
+            self._child = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        with suppress(DecoderDiedError):
+            yield from self._decode()
+            return
+        self.__exit__()
+        try:
+            yield from self._decode()
+        except DecoderDiedError as death:
+            raise FacerError(
+                f"{self._name}: the decoder crashed twice ({death}), after {self._n_given} frames"
+            ) from death
+
+    def _decode(self) -> Iterator[Frame]:
+        """Frames from the first that was not given yet."""
+        child = self._child = _take_child()
+        child.send(json.dumps(self._request))
+        n_seen = 0
+        while "problem" not in (message := self._read(child)):
+            if "skipped" in message:
+                continue
+            n_seen += 1
+            if n_seen > self._n_given:
+                image = child.copy_image(message["offset"], message["shape"])
+                frame = Frame(message["frame"], message["time_s"], image)
+                child.send("")
+                self._n_given += 1
+                yield frame
+            else:
+                child.send("")
+        self._give_back()
+        self.problem, self.n_decoded = message["problem"], message["n_decoded"]
+
+    def _read(self, child: DecodeChild) -> dict[str, Any]:
+        message = child.read(FRAME_TIMEOUT_S)
+        if message is None:
+            raise FacerError(f"{self._name}: no frame for {FRAME_TIMEOUT_S:.0f} s, given up")
+        if "error" in message:
+            self._give_back()
+            raise FacerError(message["error"])
+        return message
+
+    def _give_back(self) -> None:
+        assert self._child is not None
+        _idle.append(self._child)
+        self._child = None
+
+
+class DecodeChild:
+    """A decoding process, and the memory that its frames come through."""
+
+    def __init__(self) -> None:
+        self._file = _anonymous_file()
+        self._map = mmap.mmap(-1, 1)
+        self._unread = b""
+        command = [sys.executable, "-P", "-m", "facer.pipeline.decode_child"]
+        self._process = subprocess.Popen(
+            [*command, str(self._file), str(MEMORY_LIMIT_BYTES)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self._file],
+            bufsize=0,
+            env={**os.environ, **_QUIET, **_ONE_THREAD, "PYTHONPATH": _import_path()},
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a video."""
+        return self._process.poll() is None
+
+    def send(self, line: str) -> None:
+        """Hand over a line; one that the child does not live to read is lost."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n".encode())
+
+    def read(self, timeout_s: float) -> dict[str, Any] | None:
+        """Return the next message, None after the timeout; DecoderDiedError when none will come."""
+        assert self._process.stdout is not None
+        file = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(file, select.POLLIN)
+        while b"\n" not in self._unread:
+            if not poll.poll(1000 * timeout_s):
+                return None
+            data = os.read(file, 1 << 16)
+            if not data:
+                raise DecoderDiedError(self._cause_of_death())
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def copy_image(self, offset: int, shape: tuple[int, int, int]) -> U8:
+        """Take a frame, uint8 (H, W, 3), out of the shared memory."""
+        n_bytes = shape[0] * shape[1] * shape[2]
+        if offset + n_bytes > len(self._map):
+            self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+        return np.frombuffer(self._map, np.uint8, n_bytes, offset).reshape(shape).copy()
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return "killed, perhaps for want of memory"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End the process and free its memory."""
+        self._process.kill()
+        self._process.communicate()
+        os.close(self._file)
+
+
+def _anonymous_file() -> int:
+    """A file in memory without a name; on a disk where the system knows no such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("facer-frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _import_path() -> str:
+    """The child imports what this process does, and nothing from the current folder."""
+    return os.pathsep.join(path for path in sys.path if path)
+
+
+def _take_child() -> DecodeChild:
+    with suppress(IndexError):  # none is idle
+        while not (child := _idle.pop()).alive:
+            child.close()
+        return child
+    return DecodeChild()
+
+
+@atexit.register
+def close_idle() -> None:
+    """End the children that wait for work."""
+    while _idle:
+        _idle.pop().close()

@@ -1,0 +1,193 @@
+"""One part: clips are extracted and committed together, in whichever process runs this."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+from facer.pipeline.gpus import take_one_gpu
+from facer.pipeline.guard import GuardedReader
+from facer.pipeline.sources import Fingerprint, PlaceError, Reading, fingerprint, open_videos
+from facer.stages.features.extract import ExtractConfig, Extraction, Extractor, FaceSequence
+from facer.stages.features.track import FacePolicy
+from facer.storage import FeatureStore, Provenance
+from facer.storage.errors import FacerError
+from facer.storage.parts import Entry
+from facer.storage.schema import ClipFeatures, Record
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """One clip to do."""
+
+    clip_id: str
+    path: str  # relative to the place of the videos
+    replaces: str = ""  # id of the part whose record of it is to be replaced
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """A unit of work, of commit and of a Dask task."""
+
+    video_dir: str
+    store: str
+    provenance: Provenance
+    extract: ExtractConfig
+    clips: tuple[ClipTask, ...]
+    threads: int  # for the models, in the process that runs it
+    shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
+
+
+def clip_of(record: Record, policy: FacePolicy) -> str:
+    """The clip that a record belongs to; under ``all`` its id is clip_id#0, clip_id#1 ..."""
+    return record.clip_id.rpartition("#")[0] if policy == "all" else record.clip_id
+
+
+def still_missing(
+    store: FeatureStore, clips: Sequence[ClipTask], policy: FacePolicy
+) -> tuple[list[ClipTask], tuple[Record, ...]]:
+    """Clips that are still to do, and the records of those that a run has committed by now."""
+    there: dict[str, list[Record]] = {}
+    for record in store.records:
+        there.setdefault(clip_of(record, policy), []).append(record)
+
+    def committed(clip: ClipTask) -> list[Record]:
+        records = there.get(clip.clip_id, [])
+        return [] if any(record.part == clip.replaces for record in records) else records
+
+    missing = [clip for clip in clips if not committed(clip)]
+    return missing, tuple(record for clip in clips for record in committed(clip))
+
+
+def give_up(task: PartTask, error: Exception) -> tuple[Record, ...]:
+    """Commit a record that says why the only clip of a task failed."""
+    (clip,) = task.clips
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    source = fingerprint(open_videos(task.video_dir), clip.path)
+    entries = _entries(clip, Extraction((), reason), source, task.extract.face)
+    FeatureStore.open(task.store).write_part(entries)
+    return tuple(record for record, _ in entries)
+
+
+@lru_cache(maxsize=2)
+def load_extractor(config: ExtractConfig) -> Extractor:
+    """The models of a configuration, loaded once per process."""
+    return Extractor(config)
+
+
+_loading = Lock()  # tasks of a worker with several threads share the models
+_stores: dict[str, FeatureStore] = {}  # whose lists of clips this process has read
+
+
+def extract_part(
+    task: PartTask, on_frames: Callable[[int], None] | None = None
+) -> tuple[Record, ...]:
+    """Extract the clips of one part and commit them; runs in a worker.
+
+    Clips that another run has committed by now are left as they are. Interrupted, it commits
+    the clips that are finished.
+    """
+    import cv2
+    import torch
+
+    torch.set_num_threads(task.threads)
+    cv2.setNumThreads(task.threads)
+    with _loading:
+        extractor = _models(task)
+        store = _store(task, extractor)
+    policy = task.extract.face
+    clips, found = still_missing(store, task.clips, policy)
+    reading = Reading(open_videos(task.video_dir), GuardedReader)
+    entries: list[Entry] = []
+    try:
+        results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
+        for clip, result in zip(clips, results, strict=True):
+            entries.extend(_entries(clip, result, reading.fingerprints.get(clip.path), policy))
+    except PlaceError as error:
+        raise FacerError(f"{error}; run the same command again when it is back") from error
+    finally:
+        if entries:
+            store.write_part(entries)
+    return (*found, *(record for record, _ in entries))
+
+
+def _models(task: PartTask) -> Extractor:
+    """This process's extractor; ``FacerError`` when its weights are not those of the run."""
+    host = f"host {socket.gethostname()}"
+    try:
+        if task.shares_gpus and task.extract.device in ("auto", "cuda"):
+            take_one_gpu()
+        extractor = load_extractor(task.extract)
+    except FacerError as error:
+        raise FacerError(f"{host}: {error}") from error
+    found, expected = extractor.provenance, task.provenance
+    if (found.detector_sha256, found.rec_sha256) != (expected.detector_sha256, expected.rec_sha256):
+        raise FacerError(
+            f"{host}: found detector {found.detector} ({found.detector_sha256[:12]}) and REC "
+            f"{found.rec} ({found.rec_sha256[:12]}), expected {expected.detector} "
+            f"({expected.detector_sha256[:12]}) and {expected.rec} ({expected.rec_sha256[:12]}); "
+            "give all hosts the same files"
+        )
+    return extractor
+
+
+def _store(task: PartTask, extractor: Extractor) -> FeatureStore:
+    """The store with its list of clips as it is now; only new parts are read."""
+    weak = extractor.rec.weak_features
+    now = FeatureStore.open_or_create(task.store, task.provenance, weak_features=weak)
+    known = _stores.get(task.store)
+    if known is None or known.root != now.root:
+        known = _stores[task.store] = now
+    known.refresh()
+    return known
+
+
+def _entries(
+    clip: ClipTask, result: Extraction, source: Fingerprint | None, policy: FacePolicy
+) -> list[Entry]:
+    """What the store gets of one video: a record a sequence, or one that says why there is none."""
+    record = Record(
+        clip.clip_id + ("#0" if policy == "all" else ""), "failed", 0, result.reason,
+        source=clip.path, seconds=result.seconds, width_px=result.width_px,
+        height_px=result.height_px,
+    )  # fmt: skip
+    if source is not None:
+        record = replace(
+            record, source_size=source.size, source_mtime_ns=source.mtime_ns,
+            source_sha256=source.sha256,
+        )  # fmt: skip
+    if not result.sequences:
+        return [(record, None)]
+    return [
+        (_described(replace(record, clip_id=_numbered(record.clip_id, n)), sequence), sequence.clip)
+        for n, sequence in enumerate(result.sequences)
+    ]
+
+
+def _numbered(clip_id: str, number: int) -> str:
+    return f"{clip_id.removesuffix('#0')}#{number}" if number else clip_id
+
+
+def _described(record: Record, sequence: FaceSequence) -> Record:
+    clip = sequence.clip
+    n_valid = int(clip.valid.sum())
+    return replace(
+        record,
+        status="ok" if n_valid else "no_face",
+        n_frames=clip.n_frames,
+        n_valid=n_valid,
+        fps=_frame_rate(clip),
+        track_switches=sequence.track_switches,
+    )
+
+
+def _frame_rate(clip: ClipFeatures) -> float:
+    """Mean frame rate in Hz by the frames' own times; nan for fewer than two."""
+    if clip.n_frames < 2:
+        return float("nan")
+    span = float(clip.timestamp_s[-1] - clip.timestamp_s[0])
+    return (clip.n_frames - 1) / span if span > 0 else float("nan")

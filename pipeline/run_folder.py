@@ -1,0 +1,140 @@
+"""A head's run folder: opened, compared with the run it continues or repeats, read again.
+
+RUN/
+  config.json               settings, labels and store with their digests, counts
+  curve.png                 learning curves of all seeds
+  seed-<n>/
+    best.safetensors        the calibrated model of the epoch with the best val score
+    last.safetensors        where the training stopped, to go on from
+    curve.csv               one row an epoch
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.canvas import canvas
+from facer.stages.intensity.fit import EpochRow
+from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.model import IntensityModel
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage.checkpoints import load_checkpoint
+from facer.storage.errors import FacerError
+
+FORMAT = 1
+_FREE = ("facer_version",)  # what a resumed training may change
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def open_run(run: Path, record: Mapping[str, Any], resume: bool) -> None:
+    """Write the config of a new run, or compare it with that of the run to go on with.
+
+    ``FacerError`` for a folder that holds a run already, and for other settings or data.
+    """
+    path = run / "config.json"
+    if not path.exists():
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(record, indent=1) + "\n")
+        except OSError as error:
+            raise FacerError(f"{run}: cannot be written ({error.strerror})") from error
+        return
+    if not resume:
+        raise FacerError(
+            f"{run}: holds a run already; use another -o, or --resume to go on with it"
+        )
+    check_unchanged(run, record)
+
+
+def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
+    """``FacerError`` unless a run was made with the settings and data of this config."""
+    before, plain = read_run(run), json.loads(json.dumps(record))
+    changed = [key for key in plain if key not in _FREE and before.get(key) != plain[key]]
+    if changed:
+        raise FacerError(
+            f"{run}: was made with other {', '.join(changed)}; "
+            "use the same settings and data, or another -o"
+        )
+
+
+def check_same_data(run: Path, record: Mapping[str, Any]) -> None:
+    """``FacerError`` unless a config's labels and features are those that ``run`` was made of.
+
+    Where they lie does not matter.
+    """
+    before, labels = read_run(run), record["labels"]
+    if labels["sha256"] != before["labels"]["sha256"]:
+        raise FacerError(
+            f"{labels['path']}: changed since {run} was made; expected the same content "
+            f"(sha256 {before['labels']['sha256'][:12]}, found {labels['sha256'][:12]})"
+        )
+    made = before["store_provenance"]
+    for name, found in json.loads(json.dumps(record["store_provenance"])).items():
+        if found != made[name]:
+            raise FacerError(
+                f"{record['store']}: {name} is {found}, expected {made[name]}, which {run} was "
+                "made with; give the store that it was trained on"
+            )
+    if record["data_sha256"] != before["data_sha256"]:
+        counts = [f"{r['counts']['usable']} labelled clips" for r in (record, before)]
+        raise FacerError(
+            f"{record['store']}: clips or features are not those that {run} was made of (found "
+            f"{counts[0]}, expected {counts[1]} as they were); give the store as it was then"
+        )
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """The config of a run folder; ``FacerError`` when it is none, or of a newer facer."""
+    path = run / "config.json"
+    if not path.is_file():
+        raise FacerError(f"{run}: found no config.json, expected a folder of facer train-head")
+    try:
+        record = dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise FacerError(f"{path}: not JSON ({error})") from error
+    if record.get("format", 0) > FORMAT:
+        raise FacerError(f"{run}: made by a newer facer ({record['facer_version']}); update facer")
+    return record
+
+
+def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
+    """How a run reads a clip's features."""
+    values = dict(record["sequences"])
+    return SequenceConfig(**{**values, "features": tuple(values["features"])})
+
+
+def load_models(run: Path) -> dict[int, IntensityModel]:
+    """The best model of every finished seed, by seed."""
+    models = {}
+    for folder in sorted(run.glob("seed-*"), key=lambda p: int(p.name.removeprefix("seed-"))):
+        path = folder / "best.safetensors"
+        if path.is_file():
+            arrays, meta = load_checkpoint(path)
+            model = IntensityModel(HeadConfig(**meta["head"]), HeadShape(**meta["shape"]))
+            model.load_arrays(arrays)
+            models[int(folder.name.removeprefix("seed-"))] = model
+    if not models:
+        raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
+    return models
+
+
+def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
+    """Draw the learning curves of some seeds."""
+    with canvas(
+        path, (8, 3.6), "Learning curves", "mean Pearson on val, and training loss"
+    ) as sheet:
+        left, right = sheet.subplots(1, 2, gridspec_kw={"top": 0.78, "bottom": 0.16})
+        for place, (seed, rows) in enumerate(curves.items()):
+            colour = _COLOURS[place % len(_COLOURS)]
+            epochs = [row.epoch for row in rows]
+            left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
+            best = max(rows, key=lambda row: row.val_pearson)
+            left.plot([best.epoch], [best.val_pearson], "o", color=colour)
+            right.plot(epochs, [row.train_loss for row in rows], color=colour)
+        left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")
+        right.set(xlabel="epoch", ylabel="training loss")
+        if len(curves) > 1:
+            left.legend(frameon=False, fontsize=8)

@@ -1,0 +1,232 @@
+"""Where videos come from: a folder, or any place that fsspec knows.
+
+A video has the same id, record and fingerprint wherever it lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, Any, Protocol
+
+from facer.stages.features.decode import find_videos, name_clips
+from facer.stages.features.extract import OpenVideo, Video
+from facer.storage.errors import FacerError
+from facer.storage.schema import Record
+
+
+class PlaceError(Exception):
+    """A place of videos does not answer; no fault of any clip."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video of a place."""
+
+    clip_id: str
+    path: str  # relative to the place, ``/`` between folders
+    size: int  # bytes
+    mtime_ns: int  # 0 where the place does not tell
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a video was when it was read."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Videos(Protocol):
+    """The videos of one place. Errors that name a clip are ``FacerError`` or ``OSError``."""
+
+    location: str
+
+    def find(self) -> tuple[Source, ...]:
+        """Every video below the place, sorted by clip_id; ``FacerError`` for none."""
+        ...
+
+    def stat(self, path: str) -> tuple[int, int]:
+        """Size in bytes and modification time in ns of a video, as it is now."""
+        ...
+
+    def open(self, path: str) -> IO[bytes]:
+        """The bytes of a video."""
+        ...
+
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """A video as a local file, for as long as the context lasts."""
+        ...
+
+
+def open_videos(place: str | Path) -> Videos:
+    """The videos of a folder or fsspec URL; one video stands for itself alone."""
+    text = str(place)
+    return UrlVideos(text) if "://" in text else FolderVideos(Path(text).absolute())
+
+
+class FolderVideos:
+    """Videos below a local folder, or a single one."""
+
+    def __init__(self, path: Path) -> None:
+        self.location = str(path)
+        self._single = path if path.is_file() else None
+        self._folder = path.parent if self._single else path
+
+    def find(self) -> tuple[Source, ...]:
+        """See :class:`Videos`."""
+        single = self._single
+        found = find_videos(self._folder) if single is None else ((single.stem, single),)
+        return tuple(self._source(clip_id, path) for clip_id, path in found)
+
+    def _source(self, clip_id: str, path: Path) -> Source:
+        size, mtime_ns = 0, 0
+        with suppress(OSError):  # gone since it was listed: extraction will tell
+            size, mtime_ns = path.stat().st_size, path.stat().st_mtime_ns
+        return Source(clip_id, path.relative_to(self._folder).as_posix(), size, mtime_ns)
+
+    def stat(self, path: str) -> tuple[int, int]:
+        """See :class:`Videos`."""
+        found = (self._folder / path).stat()
+        return found.st_size, found.st_mtime_ns
+
+    def open(self, path: str) -> IO[bytes]:
+        """See :class:`Videos`."""
+        return (self._folder / path).open("rb")
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """See :class:`Videos`."""
+        if not self._folder.is_dir():
+            raise PlaceError(f"{self._folder}: the folder of the videos is gone")
+        yield self._folder / path
+
+
+class UrlVideos:
+    """Videos below an fsspec URL; one at a time is copied to the local disk to be read."""
+
+    def __init__(self, url: str) -> None:
+        from fsspec.core import url_to_fs
+
+        self.location = url.rstrip("/")
+        with self._answering("be opened"):
+            fs, root = url_to_fs(self.location)
+            self._fs: Any = fs
+            self._single = bool(fs.isfile(root))
+        self._root = root.rpartition("/")[0] if self._single else root
+
+    @contextmanager
+    def _answering(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # every kind of place has exceptions of its own
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise FacerError(f"{self.location}: cannot {what}: {text}") from error
+
+    def find(self) -> tuple[Source, ...]:
+        """See :class:`Videos`."""
+        with self._answering("be listed"):
+            top = self.location.rpartition("/")[2] if self._single else ""
+            found = self._fs.find(f"{self._root}/{top}".rstrip("/"), detail=True)
+            self._fs.invalidate_cache()
+        infos: dict[PurePath, Any] = {
+            PurePosixPath(name[len(self._root) + 1 :]): info for name, info in found.items()
+        }
+        shown = [path for path in infos if not any(part.startswith(".") for part in path.parts)]
+        return tuple(
+            Source(clip_id, str(path), infos[path]["size"] or 0, _mtime_ns(infos[path]))
+            for clip_id, path in name_clips(shown, self.location)
+        )
+
+    def stat(self, path: str) -> tuple[int, int]:
+        """See :class:`Videos`."""
+        info = self._fs.info(f"{self._root}/{path}")
+        return info["size"] or 0, _mtime_ns(info)
+
+    def open(self, path: str) -> IO[bytes]:
+        """See :class:`Videos`."""
+        file: IO[bytes] = self._fs.open(f"{self._root}/{path}", "rb")
+        return file
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """See :class:`Videos`."""
+        with tempfile.TemporaryDirectory(prefix="facer-") as folder:
+            target = Path(folder) / PurePosixPath(path).name
+            try:
+                with self.open(path) as remote, target.open("wb") as file:
+                    shutil.copyfileobj(remote, file, 1 << 20)
+            except (FileNotFoundError, PermissionError) as error:
+                raise FacerError(f"{path}: cannot be read from {self.location}: {error}") from error
+            except Exception as error:  # the network, or no room here
+                raise PlaceError(f"{self.location}/{path}: cannot be fetched: {error}") from error
+            yield target
+
+
+def _mtime_ns(info: dict[str, Any]) -> int:
+    """Modification time of what fsspec tells of a file; backends name it differently."""
+    for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(key)
+        if value is not None:
+            seconds = value.timestamp() if hasattr(value, "timestamp") else value
+            if isinstance(seconds, int | float):
+                return int(seconds * 1e9)
+    return 0
+
+
+def changed(videos: Videos, source: Source, record: Record) -> bool:
+    """Tell whether a video is another one than its record was made from.
+
+    A new time alone is no change: then the content decides.
+    """
+    if not record.source_sha256:
+        return False  # nobody knows what it was
+    if source.size != record.source_size:
+        return True
+    if source.mtime_ns == record.source_mtime_ns:
+        return False
+    with suppress(OSError):
+        return _sha256(videos.open(source.path)) != record.source_sha256
+    return False  # it cannot be read, and what is stored is all there is
+
+
+def fingerprint(videos: Videos, path: str) -> Fingerprint | None:
+    """What a video is now; None when it cannot be read."""
+    with suppress(OSError, FacerError):
+        return Fingerprint(*videos.stat(path), _sha256(videos.open(path)))
+    return None
+
+
+class Reading:
+    """Opens the videos of one place for an extractor, and keeps what each one was.
+
+    The fingerprint is taken before the frames: a video that changes under way is noticed by
+    the next run.
+    """
+
+    def __init__(self, videos: Videos, open_video: OpenVideo) -> None:
+        self.fingerprints: dict[str, Fingerprint] = {}  # by path
+        self._videos = videos
+        self._open_video = open_video
+
+    @contextmanager
+    def open(self, path: Path, stride: int, threads: int) -> Iterator[Video]:
+        """An :data:`OpenVideo` for paths relative to the place."""
+        name = path.as_posix()
+        with self._videos.local(name) as local:
+            with suppress(OSError):  # unreadable: opening it says so
+                seen = self._videos.stat(name)
+                self.fingerprints[name] = Fingerprint(*seen, _sha256(local.open("rb")))
+            with self._open_video(local, stride, threads) as reader:
+                yield reader
+
+
+def _sha256(file: Any) -> str:
+    with file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

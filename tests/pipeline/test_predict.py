@@ -1,0 +1,59 @@
+"""From new videos to intensities."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from facer.pipeline import predict as module
+from facer.pipeline.evaluate import evaluate
+from facer.pipeline.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.heads import TrainHeadConfig, train_head
+from facer.pipeline.predict import PredictConfig, predict_videos
+from facer.stages.features.extract import ExtractConfig
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.heads import HeadConfig
+from facer.storage.errors import FacerError
+
+EXTRACT = ExtractConfig(device="cpu")
+FAST = FitConfig(HeadConfig(units=8, dense=6), loss="mse", epochs=2)
+
+
+@pytest.fixture
+def trained(make_video, face_frames, tmp_path):
+    """A run on three short videos, and their folder."""
+    rows = ["clip_id,split,joy"]
+    for name, split in (("a", "train"), ("b", "train"), ("c", "val")):
+        make_video(f"videos/{name}.mp4", face_frames(4, scale=0.7 + len(rows) / 50))
+        rows.append(f"{name},{split},0.{len(rows)}")
+    labels, store = tmp_path / "labels.csv", tmp_path / "s.zarr"
+    labels.write_text("\n".join(rows) + "\n")
+    extract_folder(ExtractRunConfig(tmp_path / "videos", str(store), EXTRACT, workers=1))
+    train_head(TrainHeadConfig(str(store), str(labels), tmp_path / "run", fit=FAST))
+    return tmp_path / "run", tmp_path / "videos"
+
+
+def test_videos_are_predicted_as_their_features_are(trained, tmp_path):
+    run, videos = trained
+    config = PredictConfig(run, videos, extract=EXTRACT, workers=1, pictures=tmp_path / "look")
+    found, summary = predict_videos(config)
+    assert (found.clip_ids, found.names, summary.failed) == (("a", "b", "c"), ("joy",), ())
+    expected = evaluate(run, "val").predictions[0]
+    np.testing.assert_allclose(found.values[2], expected, atol=1e-5)
+    assert {path.stem for path in (tmp_path / "look").iterdir()} == {"a", "b", "c"}
+    (one, _) = predict_videos(replace(config, videos=videos / "b.mp4", pictures=None))
+    np.testing.assert_allclose(one.values[0], found.values[1], atol=1e-5)
+
+
+def test_a_video_without_a_face_gets_the_training_mean(trained, make_video, tmp_path):
+    make_video("other/bars.mp4")
+    found, _ = predict_videos(PredictConfig(trained[0], tmp_path / "other", None, EXTRACT, 1))
+    assert found.filled == ("bars",)
+    np.testing.assert_allclose(found.values, [[0.15]], atol=1e-6)
+
+
+def test_other_options_than_the_runs_are_told_before_the_slow_part(trained, monkeypatch):
+    monkeypatch.setattr(module, "extract_folder", lambda *_: pytest.fail("extracted"))
+    run, videos = trained
+    with pytest.raises(FacerError, match=r"frame_policy is .*extract with the same"):
+        predict_videos(PredictConfig(run, videos, extract=replace(EXTRACT, stride=2)))

@@ -1,0 +1,94 @@
+"""A run is repeated or gone on with on the data it was made of, wherever that lies now."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
+from facer.pipeline.run_folder import read_run
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+
+
+@pytest.fixture
+def config(planted, tmp_path):
+    store, labels = planted()
+    sequences = SequenceConfig(max_frames=24)
+    config = TrainHeadConfig(store, labels, tmp_path / "run", sequences=sequences, fit=FAST)
+    train_head(config)
+    return config
+
+
+def brighter(clip):
+    features = clip.features.copy()
+    features[0, 3] += 0.01
+    return replace(clip, features=features)
+
+
+def test_moved_data_repeat_a_run(config, tmp_path, copy_store):
+    store = copy_store(config.store, tmp_path / "moved.zarr")
+    labels = shutil.copy(config.labels, tmp_path / "moved.csv")
+    shutil.rmtree(config.store)
+    Path(config.labels).unlink()
+    again = config_of_run(config.run, tmp_path / "again", store, str(labels))
+    train_head(again)
+    first, second = (r / "seed-0" / "best.safetensors" for r in (config.run, again.run))
+    assert first.read_bytes() == second.read_bytes()
+    assert read_run(again.run)["store"] == store
+
+
+def test_other_features_do_not_repeat_a_run(config, tmp_path, copy_store):
+    store = copy_store(config.store, tmp_path / "changed.zarr", brighter)
+    with pytest.raises(FacerError, match="clips or features are not those"):
+        train_head(config_of_run(config.run, tmp_path / "again", store))
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_store_of_other_weights_does_not_repeat_a_run(config, tmp_path, copy_store):
+    made = replace(FeatureStore.open(config.store).provenance, rec_sha256="x" * 64)
+    store = copy_store(config.store, tmp_path / "other.zarr", provenance=made)
+    with pytest.raises(FacerError, match=r"rec_sha256 is xxx.*, expected rrr"):
+        train_head(config_of_run(config.run, tmp_path / "again", store))
+
+
+def test_other_labels_do_not_repeat_a_run(config, tmp_path):
+    labels = tmp_path / "other.csv"
+    labels.write_text(Path(config.labels).read_text() + "ghost,train,0.5,0.5\n")
+    with pytest.raises(FacerError, match=r"other.csv: changed since .* was made"):
+        train_head(config_of_run(config.run, tmp_path / "again", labels=str(labels)))
+
+
+def test_a_run_does_not_go_on_after_its_features_changed(config, tmp_path, copy_store):
+    """Seen: a cache named by its parameters and reused after the features had changed."""
+    kept = config.run / "seed-0" / "last.safetensors"
+    before = kept.read_bytes()
+    shutil.move(config.store, tmp_path / "before.zarr")
+    copy_store(str(tmp_path / "before.zarr"), Path(config.store), brighter)
+    with pytest.raises(FacerError, match="made with other data_sha256"):
+        train_head(replace(config, resume=True))
+    assert kept.read_bytes() == before
+
+
+def test_a_fine_tuned_run_is_not_repeated_as_a_head(config):
+    path = config.run / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"finetune": {}}))
+    with pytest.raises(FacerError, match="made by facer finetune"):
+        config_of_run(config.run, config.run)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not JSON"), ('{"format": 99, "facer_version": "9"}', "newer facer .9.; update facer")],
+)
+def test_a_config_that_cannot_be_read(config, text, message):
+    (config.run / "config.json").write_text(text)
+    with pytest.raises(FacerError, match=message):
+        read_run(config.run)
