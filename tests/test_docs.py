@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import facer.storage
+import facer.storage.tables
 from facer.cli import facer as command_line
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 
