@@ -122,9 +122,10 @@ def test_an_interrupt_keeps_finished_clips_and_resume_equals_one_run(videos, tmp
     monkeypatch.setattr(Extractor, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(videos, tmp_path / "s.zarr")
-    assert len(FeatureStore.open(tmp_path / "s.zarr").clip_ids) == 2
+    kept = len(FeatureStore.open(tmp_path / "s.zarr").clip_ids)
+    assert 2 <= kept < 5  # parts come in any order
     monkeypatch.setattr(Extractor, "run", real)
-    assert run(videos, tmp_path / "s.zarr").n_done_before == 2
+    assert run(videos, tmp_path / "s.zarr").n_done_before == kept
     whole, resumed = (FeatureStore.open(tmp_path / n) for n in ("whole.zarr", "s.zarr"))
     assert whole.clip_ids == resumed.clip_ids
     np.testing.assert_allclose(
