@@ -628,6 +628,34 @@ def picture(store: str, clip_id: str, videos: Path, output: Path) -> int:
 
 
 @facer.command()
+@click.argument("source")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+              help="A new folder, or an earlier report to write again.")  # fmt: skip
+@click.option("--videos", type=click.Path(path_type=Path),
+              help="The VIDEO_DIR: clip pages then show the video and its faces.")  # fmt: skip
+@click.option("--clips", multiple=True, metavar="ID|worst:N|all",
+              help="Clips that get a page; repeatable. [default: worst:50]")  # fmt: skip
+@click.option("--embed", is_flag=True, help="Copy videos small (H.264) instead of linking them.")
+@click.option("--split", default="val", show_default=True, help="Of a run: train, val or test.")
+def report(source: str, output: Path, **options: Any) -> int:
+    """Show a store, a run or an ablation as pages that open from the disk, offline.
+
+    SOURCE is a store of extract, a run of train-head or a folder of ablate.
+
+    \b
+    Examples:
+      facer report features.zarr --videos videos/ -o look/
+      facer report runs/first --videos videos/ -o look-run/
+    """
+    from facer.pipeline.report.build import build_report
+    from facer.pipeline.report.config import ReportConfig
+
+    found = build_report(ReportConfig(source, output, **options), _Counter("clip pages"))
+    click.echo(f"{found.index}: report of a {found.kind}, {found.n_pages} pages of clips")
+    return 0
+
+
+@facer.command()
 @click.argument("store")
 @click.argument("clip_id")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
@@ -1235,16 +1263,20 @@ def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> i
 
 
 @facer.command()
-@click.argument("action", type=click.Choice(["list", "fetch"]))
+@click.argument("action", type=click.Choice(["list", "fetch", "verify"]))
 @click.argument("name", required=False)
 def models(action: str, name: str | None) -> int:
-    """List the built-in models with their digests, or fetch an insightface pack.
+    """List the built-in models with their digests, verify them, or fetch an insightface pack.
+
+    verify loads each of them and runs it; exit code 1 when one is broken.
 
     \b
     Examples:
       facer models list
+      facer models verify
       facer models fetch buffalo_l
     """
+    from facer.pipeline.models import shipped_models, verify_models
     from facer.stages.features import detect, rec
 
     if action == "fetch":
@@ -1252,11 +1284,18 @@ def models(action: str, name: str | None) -> int:
             raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
         click.echo(str(detect.model_path(f"insightface:{name}")))
         return 0
-    detector = detect.load(detect.DetectorConfig())
-    weights = rec.load()
-    for role, model in ((detect.STARTER, detector), (rec.STARTER, weights)):
-        click.echo(f"{role}  sha256 {model.sha256}")
-    click.echo(f"weakly supervised columns of {rec.STARTER}: {', '.join(weights.weak_features)}")
+    found = verify_models() if action == "verify" else shipped_models()
+    good = "  works" if action == "verify" else ""
+    for model in found:
+        state = f"  BROKEN: {model.problem}" if model.problem else good
+        click.echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
+    broken = [model for model in found if model.problem]
+    if broken:
+        _say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
+        return EXIT_PROBLEM
+    if action == "list":
+        weak = ", ".join(rec.load().weak_features)
+        click.echo(f"weakly supervised columns of {rec.STARTER}: {weak}")
     return 0
 
 

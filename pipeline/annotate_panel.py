@@ -76,11 +76,11 @@ class Panel:
         if not moment.measured:
             held = f"held from {self._clip.timestamp_s[moment.row]:.2f} s"
             self._write(draw, (_BAR_RIGHT + 30, 34), held, _FAINT, "rm")
-        if self._clip.valid[moment.row]:
-            if self._has_dial():
-                self._draw_dial(draw, moment.row)
-            for name, top in self._tops.items():
-                self._draw_bar(draw, name, top, float(self._columns[name][moment.row]))
+        shown = {name for name, values in self._columns.items() if np.isfinite(values[moment.row])}
+        if shown.issuperset(FEATURE_GROUPS["va"]):
+            self._draw_dial(draw, moment.row)
+        for name in shown.intersection(self._tops):
+            self._draw_bar(draw, name, self._tops[name], float(self._columns[name][moment.row]))
         return np.asarray(image)
 
     def _px(self, units: float) -> int:
@@ -125,7 +125,7 @@ class Panel:
         names = [name for name in FEATURE_GROUPS["au"] if name in self._columns]
         if names and self._clip.valid.any():
             values = np.stack([self._columns[name][self._clip.valid] for name in names], axis=-1)
-            order = np.argsort(-np.quantile(values, 0.95, axis=0), kind="stable")
+            order = np.argsort(-np.quantile(np.nan_to_num(values), 0.95, axis=0), kind="stable")
             names = sorted(names[i] for i in order[:count])
         return names[:count]
 
@@ -140,7 +140,8 @@ class Panel:
         for name, top in self._tops.items():
             middle = top + self._bar_height / 2
             words = AU_MEANINGS.get(name)
-            label = self._starred(name) if words is None else f"{words}  {name.upper()}"
+            starred = self._starred(name)
+            label = starred if words is None else f"{words}  {starred.upper()}"
             self._write(draw, (_BAR_LEFT - 6, middle), label, anchor="rm")
             self._box(draw, self._bar(top, 1.0), _TRACK)
         if any(name in self._weak for name in (*self._tops, *FEATURE_GROUPS["va"])):
@@ -196,7 +197,7 @@ class Panel:
         points = [
             (self._px(middle_x + float(v) * _DIAL / 2), self._px(middle_y - float(a) * _DIAL / 2))
             for v, a in zip(valence, arousal, strict=True)
-            if np.isfinite(v)
+            if np.isfinite(v + a)
         ]
         draw.line(points, CURVE_COLORS["valence"], self._px(1.5), joint="curve")
         draw.circle(points[-1], self._px(5), CURVE_COLORS["arousal"], _INK, self._px(1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import pkgutil
 import socket
 import time
 import warnings
@@ -20,6 +21,11 @@ from facer.storage.errors import FacerError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_QUIET = """
+import logging, signal
+logging.disable(logging.CRITICAL)  # failures are facer's to tell
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # and Ctrl-C is the driver's to hear
+"""  # runs in every worker of this machine
 _CONNECT_S = 10
 _POLL_S = 0.02
 _LONELY_S = 30.0  # without any worker, before the user hears of it
@@ -82,6 +88,8 @@ class SerialExecutor:
                 result: Result | Exception = function(item)
             except FacerError:
                 raise
+            except ImportError as error:
+                raise _not_loaded(error) from error
             except Exception as error:  # noqa: BLE001 - handed on with its item
                 result = error
             yield item, result
@@ -119,7 +127,7 @@ class DaskExecutor:
                 threads_per_worker=1,
                 dashboard_address=":0",
                 memory_limit=0,
-                env={"DASK_LOGGING__DISTRIBUTED": "critical"},  # failures are facer's to tell
+                preload=[_QUIET],
             )
         try:
             with warnings.catch_warnings():  # versions are compared by the caller, by host
@@ -178,7 +186,7 @@ class DaskExecutor:
         except FacerError:
             raise
         except ImportError as error:
-            raise FacerError(f"a worker: {_told(error)}") from error
+            raise _not_loaded(error) from error
         except KilledWorker:
             return WorkerDiedError(
                 "the process that worked on it died each time it was tried (out of memory, or "
@@ -199,27 +207,29 @@ class DaskExecutor:
         """Call a function once on every worker, before its tasks; results by worker.
 
         ``FacerError`` naming the host for a worker that lacks facer, has another version of
-        it, or for which the function raises one.
+        it or cannot load it, or for which the function raises one.
         """
-        names = {
-            address: f"worker {host} ({address})"
-            for address, host in self._client.run(socket.gethostname).items()
-        }
+        hosts = self._client.run(socket.gethostname)
         install = f"install facer {__version__} there and start the worker again"
-        versions = self._client.run(importlib.metadata.version, "facer", on_error="return")
-        for address, version in versions.items():
-            if isinstance(version, Exception):
-                raise FacerError(f"{names[address]}: found no facer; {install}")
+
+        def ask(function: Callable[[Any], Any], argument: object, problem: str) -> dict[str, Any]:
+            answers = self._client.run(function, argument, on_error="return")
+            found = {f"worker {hosts[at]} ({at})": answer for at, answer in answers.items()}
+            for worker, answer in found.items():
+                if isinstance(answer, FacerError):
+                    raise FacerError(f"{worker}: {answer}") from answer
+                if isinstance(answer, Exception):
+                    raise FacerError(f"{worker}: {problem} ({answer}); {install}") from answer
+            return found
+
+        # the first two are asked through the standard library, which every worker has
+        for worker, version in ask(importlib.metadata.version, "facer", "found no facer").items():
             if version != __version__:
                 raise FacerError(
-                    f"{names[address]}: found facer {version}, expected {__version__} as here; "
-                    f"{install}"
+                    f"{worker}: found facer {version}, expected {__version__} as here; {install}"
                 )
-        results = self._client.run(function, item, on_error="return")
-        for address, result in results.items():
-            if isinstance(result, Exception):
-                raise FacerError(f"{names[address]}: {_told(result)}") from result
-        return {names[address]: result for address, result in results.items()}
+        ask(pkgutil.resolve_name, f"{function.__module__}:__name__", "facer does not load")
+        return ask(function, item, "a check failed")
 
     def close(self) -> None:
         """Disconnect; stop the workers that were started here."""
@@ -228,11 +238,5 @@ class DaskExecutor:
             self._cluster.close()
 
 
-def _told(error: Exception) -> str:
-    """One line for what a worker raised."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, FacerError):
-        return text
-    if isinstance(error, ImportError):
-        return f"facer {__version__} does not load there ({text}); install it as on this host"
-    return f"{type(error).__name__}: {text}"
+def _not_loaded(error: ImportError) -> FacerError:
+    return FacerError(f"facer does not load completely ({error}); install facer {__version__} anew")

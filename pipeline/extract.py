@@ -36,6 +36,7 @@ from facer.storage.schema import Record
 
 OnChanged = Literal["keep", "re-extract", "error"]
 
+_PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
 
 
@@ -203,7 +204,7 @@ def _run(
     progress: Progress,
 ) -> int:
     """Do all clips; one that breaks its whole part is tried alone, then recorded as failed."""
-    size = max(1, min(part_size, -(-len(todo) // (2 * executor.workers))))
+    size = max(1, min(part_size, -(-len(todo) // (_PARTS_EACH * executor.workers))))
     parts = [tuple(todo[start : start + size]) for start in range(0, len(todo), size)]
     random.Random().shuffle(parts)  # runs on the same store seldom meet
     function = (

@@ -51,8 +51,6 @@ def check_cluster(
 
 def check_worker(probe: Probe) -> dict[str, str]:
     """Look at videos and store from here, a worker; returns :func:`versions`."""
-    import facer.pipeline.extract  # noqa: F401 - all that the work needs loads
-
     place = f"{probe.video_dir}: the videos are not visible from this host"
     try:
         size, _ = open_videos(probe.video_dir).stat(probe.path)

@@ -41,7 +41,12 @@ def test_every_command_has_help_with_an_example(capsys):
     ("arguments", "code", "message"),
     [
         (["extract", "no-such-folder"], 1, "no-such-folder: no such folder, expected a folder"),
+        (["extract", "no-such.mp4"], 1, "no-such.mp4: no such file, expected a video or a folder"),
         (["extract", "."], 1, "no video found"),
+        (["annotate", "no-store.zarr", "a", "-o", "a.mp4"], 1, "expected a feature store"),
+        (["bench", "no-such.mp4"], 1, "no-such.mp4: no such file"),
+        (["bench", "--folder", ".", "--clips", "3"], 2, "expected --folder, or --clips"),
+        (["models", "fetch"], 2, "expected the name of an insightface pack"),
         (["extract", ".", "--face", "best"], 1, "--face: found 'best', expected track"),
         (["extract", ".", "--workers", "0"], 1, "--workers: found 0"),
         (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),
@@ -171,3 +176,35 @@ def test_runs_are_compared_and_exported(capsys, run_folder, tmp_path):
     code, out, _ = run(capsys, "export-head", folder, tmp_path / "head.onnx")
     assert code == 0
     assert "differs from torch" in out
+
+
+def test_models_are_listed_and_verified(capsys, tmp_path, monkeypatch):
+    from facer.pipeline import models
+
+    code, listed, _ = run(capsys, "models", "list")
+    assert code == 0
+    code, out, _ = run(capsys, "models", "verify")
+    assert code == 0
+    shipped = models.shipped_models()
+    assert out.count("  works\n") == len(shipped) == 3
+    assert all(model.sha256 in out and model.sha256 in listed for model in shipped)
+    broken = models.ModelFile("facer-det", tmp_path / "detector.onnx", "", "cannot be read")
+    monkeypatch.setattr(models, "verify_models", lambda: (broken, *shipped[1:]))
+    code, out, err = run(capsys, "models", "verify")
+    assert code == 1
+    assert "facer-det         sha256 unknown  BROKEN: cannot be read" in out
+    assert str(broken.path) in err
+
+
+def test_annotate_and_bench(capsys, make_video, face_frames, tmp_path):
+    video = make_video("videos/clip.mp4", face_frames(4))
+    store, out = tmp_path / "s.zarr", tmp_path / "out.mp4"
+    run(capsys, "extract", video, "-o", store, "--workers", 1)
+    arguments = ("annotate", store, "clip", "-o", out, "--videos", video.parent)
+    assert run(capsys, *arguments)[:2] == (0, f"{out}\n")
+    assert out.stat().st_size > 1000
+    code, text, _ = run(capsys, "bench", video, "--clips", 7, "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["estimate"]["clips"] == 7
+    assert set(found["steps"]) == {"decode", "detect", "align", "rec", "write"}

@@ -64,11 +64,11 @@ class VideoReader:
                 f"{path.name}: not a video that can be decoded; expected a whole file with a "
                 "picture track, of a container and codec that ffmpeg reads"
             )
-        problem = _oversized(
-            self._get(cv2.CAP_PROP_FRAME_WIDTH), self._get(cv2.CAP_PROP_FRAME_HEIGHT)
-        )
-        if problem:
-            raise FacerError(f"{path.name}: {problem}")
+        width, height = self._get(cv2.CAP_PROP_FRAME_WIDTH), self._get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if width * height > _MAX_PIXELS:
+            raise FacerError(
+                f"{path.name}: frames of {width}x{height} px, expected at most 16384x8192"
+            )
 
     def __enter__(self) -> VideoReader:
         return self
@@ -97,17 +97,13 @@ class VideoReader:
             if not ok:
                 self.problem = f"frame {index} could not be decoded"
                 break
-            height, width = bgr.shape[:2]
-            self.problem = _oversized(width, height)
-            if self.problem:
-                break
             if index == 0:
                 self._first_pts = self._get(cv2.CAP_PROP_PTS)
             previous = self._time_after(previous)
-            image = place(height, width)
+            image = place(*bgr.shape[:2])
             cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=image)
             yield Frame(index, previous, image)
-        self._note_missing_tail()
+        self._note_missing_tail(previous)
 
     def _get(self, prop: int) -> int:
         value = self._capture.get(prop)
@@ -120,20 +116,35 @@ class VideoReader:
             return time_s
         if time_s > 0:
             return previous_s + 1e-3
-        fps = self._capture.get(cv2.CAP_PROP_FPS)  # OpenCV gives 0 for a time that is missing
-        return previous_s + self._stride / (fps if 1 <= fps <= 1000 else _USUAL_FPS)
+        return previous_s + self._stride / self._fps()  # OpenCV gives 0 for a missing time
 
-    def _note_missing_tail(self) -> None:
+    def _fps(self) -> float:
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        return fps if 1 <= fps <= 1000 else _USUAL_FPS
+
+    def _note_missing_tail(self, last_s: float) -> None:
+        """Compare with the header, by frames and by time: alone, either is often wrong."""
         # a count that is made of the duration includes the time before the first frame
         promised = self._get(cv2.CAP_PROP_FRAME_COUNT) - max(0, self._first_pts)
         missing = promised - self.n_decoded
-        if not self.problem and missing > max(5, _MISSING_SHARE * promised):
+        missing_s = promised / self._fps() - last_s
+        share = _MISSING_SHARE * promised
+        if not self.problem and missing > max(5, share) and missing_s > share / self._fps():
             self.problem = (
                 f"decoding ended after {self.n_decoded} of the {promised} frames in the header"
             )
 
 
+def _check_name(path: Path) -> None:
+    """Neither OpenCV nor the readers of a store can handle bytes that are no text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise FacerError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
+
+
 def _check_file(path: Path) -> None:
+    _check_name(path)
     if not path.is_file():
         found = "a link to nothing" if path.is_symlink() else "no such file"
         raise FacerError(f"{path}: {found}")
@@ -141,11 +152,6 @@ def _check_file(path: Path) -> None:
         raise FacerError(f"{path.name}: no permission to read it")
     if path.stat().st_size == 0:
         raise FacerError(f"{path.name}: empty file, expected a video")
-
-
-def _oversized(width: int, height: int) -> str:
-    too_large = width * height > _MAX_PIXELS
-    return f"frames of {width}x{height} px, expected at most 16384x8192" if too_large else ""
 
 
 def _restrict_ffmpeg() -> None:
@@ -161,9 +167,11 @@ def find_videos(folder: Path) -> tuple[tuple[str, Path], ...]:
     The id is the path without extension, ``/`` between folders; where two files of one folder
     share a stem, their ids keep the extension. Symbolic links are followed, wherever they point
     (a link to a folder that it lies in is not), and give ids of their own. ``FacerError`` when
-    there is no video or a folder cannot be listed.
+    there is no video, a folder cannot be listed or a name is not UTF-8.
     """
     if not folder.is_dir():
+        if not folder.exists() and folder.suffix.lower() in VIDEO_SUFFIXES:
+            raise FacerError(f"{folder}: no such file, expected a video or a folder of videos")
         what = "a file" if folder.exists() else "no such folder"
         raise FacerError(f"{folder}: {what}, expected a folder of videos")
     relative = (path.relative_to(folder) for path in _walk(folder, frozenset()))
@@ -198,8 +206,9 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
     real = folder.resolve()
     for entry in entries:
         path = Path(entry.path)
-        if entry.is_dir():
+        if path.is_dir() if entry.is_symlink() else entry.is_dir():
             if path.resolve() not in above | {real}:
                 yield from _walk(path, above | {real})
         elif entry.is_symlink() or entry.is_file():
+            _check_name(path)
             yield path

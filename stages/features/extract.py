@@ -208,8 +208,28 @@ class _CropQueue:
         crops[: len(batch)] = [crop for _, crop in batch]  # the last digits depend on the number
         features = self._model.predict(crops)[: len(batch)]
         for (clip, _), row in zip(batch, features, strict=True):
-            clip.features.append(row)
+            clip.features.add(row)
             clip.pending -= 1
+
+
+class _Rows:
+    """Growing float32 rows in one block of memory.
+
+    Arrays of a few bytes, kept for a clip's length among large ones that come and go, leave
+    holes in the heap that nothing fits in: tens of kilobytes for every frame.
+    """
+
+    def __init__(self, *shape: int) -> None:
+        self._shape = shape
+        self._bytes = bytearray()
+
+    def add(self, values: F32) -> None:
+        """Add a row, or several (n, *shape)."""
+        self._bytes += values.astype(np.float32, copy=False).tobytes()
+
+    def array(self) -> F32:
+        """All rows, (n, *shape)."""
+        return np.frombuffer(self._bytes, np.float32).reshape(-1, *self._shape)
 
 
 class _Clip:
@@ -218,7 +238,7 @@ class _Clip:
     def __init__(self, path: Path, policy: track.FacePolicy) -> None:
         self.path = path
         self.queue = ClipFrames()
-        self.features: list[F32] = []  # of every measured face, in order
+        self.features = _Rows(len(FEATURE_NAMES))  # of every measured face, in order
         self.pending = 0  # faces that wait for REC
         self._policy = policy
         self._linker = track.Linker()
@@ -232,7 +252,7 @@ class _Clip:
         self._n_read = 0
         self._frame: list[int] = []  # of every measured face
         self._track: list[int] = []
-        self._faces: list[detect.Faces] = []
+        self._bbox_px, self._keypoints_px, self._score = _Rows(4), _Rows(5, 2), _Rows()
 
     @property
     def done(self) -> bool:
@@ -264,7 +284,9 @@ class _Clip:
         numbers = self._linker.link(chosen) if tracked else [0] * len(chosen.score)
         self._frame.extend([len(self._timestamps)] * len(numbers))
         self._track.extend(numbers)
-        self._faces.append(chosen)
+        self._bbox_px.add(chosen.bbox_px)
+        self._keypoints_px.add(chosen.keypoints_px)
+        self._score.add(chosen.score)
         self._timestamps.append(frame.timestamp_s)
         self._n_faces.append(len(faces.score))
         return chosen
@@ -278,10 +300,10 @@ class _Clip:
     def _sequences(self) -> tuple[FaceSequence, ...]:
         measured = _Measured(
             frame=np.array(self._frame, np.int64),
-            bbox_px=np.concatenate([f.bbox_px for f in self._faces]),
-            keypoints_px=np.concatenate([f.keypoints_px for f in self._faces]),
-            score=np.concatenate([f.score for f in self._faces]),
-            features=np.reshape(np.array(self.features, np.float32), (-1, len(FEATURE_NAMES))),
+            bbox_px=self._bbox_px.array(),
+            keypoints_px=self._keypoints_px.array(),
+            score=self._score.array(),
+            features=self.features.array(),
         )
         tracks = np.array(self._track, np.int64)
         chosen = track.sequences_of(

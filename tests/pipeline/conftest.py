@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,12 +60,81 @@ if "facer.pipeline.decode_child" in sys.orig_argv:
 
 
 @pytest.fixture
-def faulty_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The decoder fails on videos called crash, once, killed, hang, greedy, noisy, ..."""
+def faulty_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The decoder fails on videos called crash, once, killed, hang, greedy, noisy, ...
+
+    The folder is what a process must import from for that.
+    """
     folder = tmp_path / "faults"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_FAULTS)
     guard.close_idle()
     monkeypatch.syspath_prepend(folder)
-    yield
+    yield folder
     guard.close_idle()
+
+
+class Cluster:
+    """A `dask scheduler` and `dask worker` processes on loopback, started by hand."""
+
+    def __init__(self) -> None:
+        self.scheduler = _dask("scheduler", "--port", "0", "--host", "127.0.0.1")
+        assert self.scheduler.stderr is not None
+        for line in self.scheduler.stderr:
+            if found := re.search(r"tcp://127\.0\.0\.1:\d+", line):
+                break
+        self.address = found[0]
+        self.workers: list[subprocess.Popen[str]] = []
+
+    def add_worker(self, prelude: str = "") -> None:
+        """Start a worker and wait until it is there; ``prelude`` runs in it before anything."""
+        arguments = (self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1")
+        self.workers.append(_dask("worker", *arguments, prelude=prelude))
+        stderr = self.workers[-1].stderr
+        assert stderr is not None
+        for line in stderr:
+            if "Starting established connection" in line or "Registered to" in line:
+                return
+        raise AssertionError("the worker did not start")
+
+    def stop(self, process: subprocess.Popen[str]) -> None:
+        """Kill a process of the cluster, unless it is dead."""
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def _dask(command: str, *arguments: str, prelude: str = "") -> subprocess.Popen[str]:
+    code = f"{prelude}\nfrom distributed.cli.dask_{command} import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, "--no-dashboard"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def running_cluster(workers: int) -> Iterator[Cluster]:
+    """A cluster for as long as the context lasts."""
+    cluster = Cluster()
+    try:
+        for _ in range(workers):
+            cluster.add_worker()
+        yield cluster
+    finally:
+        for process in (*cluster.workers, cluster.scheduler):
+            cluster.stop(process)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of two workers; a test that harms it makes one of its own."""
+    with running_cluster(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def new_cluster() -> Callable[..., object]:
+    """``with new_cluster(workers) as cluster``: one to be harmed."""
+    return running_cluster

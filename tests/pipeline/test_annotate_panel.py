@@ -104,7 +104,17 @@ def test_a_held_moment_says_from_when():
 def test_several_faces_and_weak_columns_are_told():
     rows = [{"neutral": 1.0}]
     assert (draw(rows, n_faces=1) != draw(rows, n_faces=2)).any()
-    assert (draw(rows) != draw(rows, weak=["valence"])).any()
+    for name in ("valence", "anger", "au01"):
+        columns = np.nonzero((draw(rows) != draw(rows, weak=[name])).any(axis=(0, 2)))[0]
+        assert columns.min() < 166  # beside the name, not only in the footnote
+        assert columns.max() > 120
+
+
+def test_a_value_that_is_missing_beside_others_is_left_out():
+    image = draw([{"valence": 0.5, "arousal": np.nan, "happiness": np.nan, "au12": 0.5}])
+    assert bar_width(image, UNIT) > 0
+    assert bar_width(image, CURVE_COLORS["happiness"]) == 0
+    assert len(places(image, CURVE_COLORS["arousal"])[0]) == 0
 
 
 @pytest.mark.parametrize("names", [("x",), ("happiness", "x"), ("au12", "au01"), ("valence",)])

@@ -17,7 +17,7 @@ def test_every_step_of_a_face_takes_time(make_video, face_frames):
     found = measure_steps(video, LIMIT_S)
     assert tuple(found.ms_per_frame) == STEPS
     assert all(ms > 0 for ms in found.ms_per_frame.values())
-    assert found.frames % 6 == 0 or found.frames > 6
+    assert found.frames >= 6
     assert found.clip.n_frames == 6
     assert (found.width_px, found.height_px) == (320, 240)
     assert torch.get_num_threads() == threads

@@ -1,25 +1,38 @@
 """The same tests on every executor, with functions that fail by plan."""
 
+import importlib
 import math
+import os
 import signal
+import time
 
 import pytest
 
-from facer.pipeline.executors import DaskExecutor, SerialExecutor, make_executor
+from facer.pipeline import executors
+from facer.pipeline.executors import DaskExecutor, SerialExecutor, WorkerDiedError, make_executor
 from facer.storage.errors import FacerError
 from facer.storage.labels import read_labels
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def processes():
     executor = make_executor(2, None)
     yield executor
     executor.close()
 
 
-@pytest.fixture(params=["serial", "processes"])
-def executor(request, cluster):
-    return SerialExecutor() if request.param == "serial" else cluster
+@pytest.fixture(scope="module")
+def remote(cluster):
+    executor = make_executor(1, cluster.address)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture(params=["serial", "processes", "remote"])
+def executor(request):
+    if request.param == "serial":
+        return SerialExecutor()
+    return request.getfixturevalue(request.param)
 
 
 def test_every_item_comes_back_with_its_result(executor):
@@ -43,22 +56,90 @@ def test_a_problem_of_the_user_stops_the_run(executor):
     assert list(executor.map(abs, [-1])) == [(-1, 1)]  # still of use
 
 
+def test_what_cannot_be_imported_is_no_fault_of_the_item(executor):
+    with pytest.raises(FacerError, match=r"does not load completely \(No module named 'nowhere'"):
+        list(executor.map(importlib.import_module, ["nowhere"]))
+
+
 def test_no_items_are_fine(executor):
     assert list(executor.map(abs, [])) == []
 
 
-def test_a_worker_that_dies_is_replaced_and_its_item_named(cluster):
-    found = dict(cluster.map(_kill, [signal.SIGKILL]))
-    assert isinstance(found[signal.SIGKILL], Exception)
-    assert list(cluster.map(abs, [-5])) == [(-5, 5)]
+def test_a_worker_that_dies_is_replaced_and_its_item_named(processes):
+    found = dict(processes.map(signal.raise_signal, [signal.SIGKILL]))
+    assert isinstance(found[signal.SIGKILL], WorkerDiedError)
+    assert list(processes.map(abs, [-5])) == [(-5, 5)]
 
 
-_kill = signal.raise_signal
+def test_ctrl_c_is_left_to_the_driver(processes):
+    workers = {int(pid) for _, pid in processes.map(os.readlink, ["/proc/self"] * 8)}
+    for pid in workers:
+        os.kill(pid, signal.SIGINT)
+    assert {int(pid) for _, pid in processes.map(os.readlink, ["/proc/self"] * 8)} == workers
 
 
-def test_an_address_without_scheduler_is_refused_in_one_line():
+def test_an_item_of_a_worker_that_dies_is_done_by_another(new_cluster):
+    with new_cluster(2) as cluster:
+        executor = DaskExecutor(address=cluster.address)
+        victim = cluster.workers[0]
+        found = []
+        for item, result in executor.map(time.sleep, [0.2, 0.21, 0.22, 0.23, 0.24, 0.25]):
+            found.append((item, result))
+            if len(found) == 2:
+                victim.kill()
+        executor.close()
+    assert sorted(found) == [(s, None) for s in (0.2, 0.21, 0.22, 0.23, 0.24, 0.25)]
+
+
+def test_a_scheduler_that_vanishes_ends_the_run_in_one_line(new_cluster):
+    with new_cluster(1) as cluster:
+        executor = DaskExecutor(address=cluster.address)
+        results = executor.map(time.sleep, [0.05] * 200)
+        next(results)
+        cluster.scheduler.kill()
+        with pytest.raises(FacerError, match=f"{cluster.address}: the connection .* was lost"):
+            list(results)
+        executor.close()
+
+
+def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
+    monkeypatch.setattr(executors, "_LONELY_S", 0.3)
+    told = []
+
+    def note(text):
+        told.append(text)
+        cluster.add_worker()
+
+    with new_cluster(1) as cluster:
+        executor = DaskExecutor(address=cluster.address, note=note)
+        cluster.stop(cluster.workers[0])
+        assert list(executor.map(abs, [-1])) == [(-1, 1)]
+        executor.close()
+    assert told[0].startswith("no worker is left; waiting")
+
+
+def test_an_address_without_scheduler_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(executors, "_CONNECT_S", 0.5)
     with pytest.raises(FacerError, match=r"--scheduler tcp://127\.0\.0\.1:9: no answer"):
         DaskExecutor(address="tcp://127.0.0.1:9")
+
+
+def test_a_scheduler_without_workers_is_refused(new_cluster):
+    with (
+        new_cluster(0) as cluster,
+        pytest.raises(FacerError, match=f"no workers; start `dask worker {cluster.address}`"),
+    ):
+        DaskExecutor(address=cluster.address)
+
+
+def test_every_worker_is_asked(remote):
+    found = remote.check_workers(os.readlink, "/proc/self")
+    assert len(set(found.values())) == 2  # two processes
+    assert all(name.startswith("worker ") and "tcp://127.0.0.1" in name for name in found)
+    with pytest.raises(FacerError, match=r"worker .*: no-such.csv: found no such file or folder"):
+        remote.check_workers(read_labels, "no-such.csv")
+    with pytest.raises(FacerError, match=r"worker .*: a check failed \(invalid literal"):
+        remote.check_workers(int, "no number")
 
 
 def test_workers_must_be_positive():

@@ -1,6 +1,8 @@
 """What ``facer check`` finds between labels and a store."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -97,3 +99,47 @@ def test_status_counts_clips_frames_and_failures(store):
     assert found.clips == {"ok": 7, "no_face": 1, "failed": 1}
     assert (found.frames, found.face_frames) == (46, 42)
     assert found.failures == (("broken", "not a video"),)
+
+
+WRITER = """
+import sys
+import numpy as np
+from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Record
+
+def entry(clip_id, frames):
+    n, valid = frames, np.ones(frames, bool)
+    one = lambda *shape: np.ones((n, *shape), np.float32)
+    clip = ClipFeatures(one(len(FEATURE_NAMES)), np.arange(n) / 30, valid, one(), one(4),
+                        one(5, 2), valid.astype(np.int16))
+    return Record(clip_id, "ok", n, n_valid=n), clip
+
+store = FeatureStore.open(sys.argv[1])
+for again in range(2):
+    for part in range(20):
+        broken = Record(f"{part}/broken", "failed", 0, reason="not a video")
+        clips = [entry(f"{part}/{name}", 3 + again) for name in range(2)]
+        store.write_part([*clips, (broken, None)])
+"""
+"""Writes 20 parts of three clips, then all of them again with one frame more a clip."""
+
+
+def test_status_is_right_at_any_moment_while_another_process_writes(tmp_path):
+    path = tmp_path / "live.zarr"
+    FeatureStore.create(path, Provenance("d", "d" * 64, "r", "r" * 64))
+    seen = [store_status(FeatureStore.open(path))]
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) as writer:
+        while writer.poll() is None:
+            seen.append(store_status(FeatureStore.open(path)))
+    seen.append(store_status(FeatureStore.open(path)))
+    assert writer.returncode == 0
+    for status in seen:  # parts are there as a whole, and clips written again count once
+        n_parts = status.clips["failed"]
+        assert status.clips == {"ok": 2 * n_parts, "no_face": 0, "failed": n_parts}
+        assert status.frames == status.face_frames
+        assert 6 * n_parts <= status.frames <= 8 * n_parts
+        assert status.frames == 6 * n_parts or n_parts == 20
+        assert len(status.failures) == n_parts
+    frames = [status.frames for status in seen]
+    assert frames == sorted(frames)
+    assert (frames[0], frames[-1]) == (0, 160)
+    assert len(set(frames)) > 5

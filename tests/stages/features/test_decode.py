@@ -89,6 +89,7 @@ def test_ids_are_paths_without_extension_and_never_clash(tmp_path):
     ("what", "message"),
     [
         ("missing", "no such folder"),
+        ("missing.MP4", "no such file, expected a video or a folder"),
         ("empty", "no video found"),
         ("file", "a file, expected a folder"),
     ],

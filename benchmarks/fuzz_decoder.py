@@ -1,0 +1,192 @@
+"""Broken videos against the decoding process: nothing may end the run, hang it or be lost.
+
+    python benchmarks/fuzz_decoder.py [--mutants 500] [--seed 0] [--keep FOLDER]
+
+Small synthetic clips of a dozen containers and codecs are damaged in seeded ways: flipped bits,
+cut ends, blocks removed, doubled and exchanged, numbers of the header replaced by absurd ones.
+Every mutant is read through :class:`facer.pipeline.guard.GuardedReader` under a limit of memory
+and time. Prints what came of them and the share that is accounted for, which must be 100 %; the
+exit code is 1 otherwise. ``--keep`` saves the mutants that crashed or hung the decoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import struct
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import av
+import numpy as np
+
+from facer.pipeline import guard
+from facer.storage.errors import FacerError
+
+SIZE = (64, 48)  # width, height
+# name: codec, pixel format
+CLIPS = {
+    "h264.mp4": ("libx264", "yuv420p"), "h264.mkv": ("libx264", "yuv420p"),
+    "h264.ts": ("libx264", "yuv420p"), "mpeg4.mp4": ("mpeg4", "yuv420p"),
+    "mpeg4.avi": ("mpeg4", "yuv420p"), "mjpeg.avi": ("mjpeg", "yuvj420p"),
+    "vp8.webm": ("libvpx", "yuv420p"), "vp9.webm": ("libvpx-vp9", "yuv420p"),
+    "ffv1.mkv": ("ffv1", "yuv420p"), "rgba.mov": ("png", "rgba"), "qtrle.mov": ("qtrle", "argb"),
+    "gif.gif": ("gif", "rgb8"), "flv1.flv": ("flv1", "yuv420p"), "wmv2.wmv": ("wmv2", "yuv420p"),
+    "mpeg2.mpg": ("mpeg2video", "yuv420p"),
+}  # fmt: skip
+EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+ATOMS = (b"mvhd", b"tkhd", b"mdhd", b"stts", b"ctts", b"stsz", b"stsc", b"stco", b"elst", b"stsd")
+
+
+def make_clips(folder: Path, frames: int = 8) -> list[Path]:
+    """One small clip of every kind."""
+    return [_make(folder / name, *kind, frames) for name, kind in CLIPS.items()]
+
+
+def _make(path: Path, codec: str, pixel_format: str, frames: int) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (frames, SIZE[1], SIZE[0], 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = pixel_format
+        for index, image in enumerate(noise):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixel_format)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def flip_bits(data: bytearray, random: np.random.Generator) -> None:
+    """Flip 1 to 64 bits anywhere."""
+    for place in random.integers(0, 8 * len(data), 2 ** int(random.integers(0, 7))):
+        data[place // 8] ^= 1 << (place % 8)
+
+
+def flip_header_bits(data: bytearray, random: np.random.Generator) -> None:
+    """Flip a few bits in the first or last kilobyte, where headers and tables are."""
+    reach = min(1024, len(data))
+    start = 0 if random.random() < 0.5 else len(data) - reach
+    for place in random.integers(0, 8 * reach, int(random.integers(1, 9))):
+        data[start + place // 8] ^= 1 << (place % 8)
+
+
+def cut(data: bytearray, random: np.random.Generator) -> None:
+    """End the file somewhere."""
+    del data[int(random.integers(1, len(data))) :]
+
+
+def move_block(data: bytearray, random: np.random.Generator) -> None:
+    """Remove, double or overwrite a block."""
+    start, to = (int(i) for i in random.integers(0, len(data), 2))
+    block = data[start : start + int(random.integers(1, 256))]
+    kind = random.integers(3)
+    if kind == 0:
+        del data[start : start + len(block)]
+    elif kind == 1:
+        data[to:to] = block
+    else:
+        data[to : to + len(block)] = block
+
+
+def lie(data: bytearray, random: np.random.Generator) -> None:
+    """Replace a number in the first or last 2 kB by an extreme one."""
+    reach = min(2048, len(data) - 4)
+    start = 0 if random.random() < 0.5 else len(data) - reach - 4
+    place = start + int(random.integers(0, reach))
+    struct.pack_into(random.choice(["<I", ">I"]), data, place, int(random.choice(EXTREMES)))
+
+
+def lie_about_size(data: bytearray, random: np.random.Generator) -> None:
+    """Replace every 64 and 48 that looks like the width or height by an absurd one."""
+    formats = [">H", "<H", ">I", "<I"]
+    for value in SIZE:
+        absurd = int(random.choice([0, 1, 4096, 16384, 32767, 65535]))
+        for kind in formats:
+            data[:] = data.replace(struct.pack(kind, value), struct.pack(kind, absurd))
+
+
+def lie_in_a_table(data: bytearray, random: np.random.Generator) -> None:
+    """Replace a number of an mp4's tables: durations, counts, sizes, offsets."""
+    places = [found.start() for found in re.finditer(b"|".join(ATOMS), data)]
+    if not places:
+        return lie(data, random)
+    place = int(random.choice(places)) + 4 + 4 * int(random.integers(0, 12))
+    if place + 4 <= len(data):
+        struct.pack_into(">I", data, place, int(random.choice(EXTREMES)))
+    return None
+
+
+Mutation = Callable[[bytearray, np.random.Generator], None]
+MUTATIONS: tuple[Mutation, ...] = (
+    flip_bits, flip_header_bits, cut, move_block, lie, lie_about_size, lie_in_a_table,
+)  # fmt: skip
+
+
+def mutants(clips: list[Path], count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of damaged clips; every clip and every kind of damage in turn."""
+    contents = [clip.read_bytes() for clip in clips]
+    for index in range(count):
+        random = np.random.default_rng([seed, index])
+        clip = clips[index % len(clips)]
+        data = bytearray(contents[index % len(clips)])
+        mutation = MUTATIONS[(index // len(clips)) % len(MUTATIONS)]
+        mutation(data, random)
+        if random.random() < 0.3 and len(data) > 8:
+            flip_bits(data, random)
+        yield f"{index:05}-{mutation.__name__}-{clip.name}", bytes(data)
+
+
+def outcome(path: Path) -> str:
+    """What a run would record of a video, without numbers."""
+    try:
+        with guard.GuardedReader(path) as reader:
+            frames = sum(1 for _ in reader)
+        text = reader.problem or ("whole" if frames else "no frame could be decoded")
+    except FacerError as error:
+        text = f"failed: {str(error).removeprefix(path.name)}"
+    return re.sub(r"[-\d.]+", "N", text)
+
+
+def main() -> None:
+    """Read mutants and print what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--mutants", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--memory-gb", type=float, default=8)
+    parser.add_argument("--timeout-s", type=float, default=60)
+    parser.add_argument("--keep", type=Path, help="folder for mutants that crashed or hung")
+    options = parser.parse_args()
+    guard.MEMORY_LIMIT_BYTES = int(options.memory_gb * 2**30)
+    guard.FRAME_TIMEOUT_S = options.timeout_s
+    outcomes: Counter[str] = Counter()
+    slowest, slow_name = 0.0, ""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, data in mutants(make_clips(Path(scratch)), options.mutants, options.seed):
+            path = Path(scratch, name)
+            path.write_bytes(data)
+            started = perf_counter()
+            result = outcome(path)
+            seconds = perf_counter() - started
+            outcomes[result] += 1
+            slowest, slow_name = max((slowest, slow_name), (seconds, name))
+            if options.keep and ("crashed" in result or "given up" in result):
+                options.keep.mkdir(parents=True, exist_ok=True)
+                (options.keep / name).write_bytes(data)
+            path.unlink()
+    for text, count in outcomes.most_common():
+        print(f"{count:6}  {text}")
+    share = sum(outcomes.values()) / options.mutants
+    print(f"accounted for {share:.1%} of {options.mutants} mutants (100 %); "
+          f"slowest {slowest:.1f} s: {slow_name}")  # fmt: skip
+    sys.exit(share < 1)
+
+
+if __name__ == "__main__":
+    main()

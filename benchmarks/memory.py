@@ -1,0 +1,129 @@
+"""Peak memory of stage one: a long clip against a short one, many clips against few.
+
+    python benchmarks/memory.py [--long-s 1800] [--short-s 180] [--clips 1000] [--width 1920]
+
+The clips show a photograph under a moving camera, H.264 at 25 frames/s; a long one repeats the
+encoded packets of a short one. Each run is ``facer extract --workers 1`` in a process of its
+own. Its peak is the largest sum of the resident memory of it and its decoding process, looked
+at every 50 ms (memory that the two share counts twice). Ratios must stay below 1.05; the exit
+code is 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import psutil
+from skimage import data
+
+from facer.storage import FeatureStore
+
+FPS, LOOP = 25, 50  # frames a second; frames encoded, and repeated by copying
+LIMIT = 1.05
+FRAMES = 40  # of each of many clips: ten fill every batch
+
+
+def make_clip(path: Path, n_frames: int, width: int) -> None:
+    """Encode the first frames and repeat them up to ``n_frames``."""
+    height = width * 9 // 16
+    with av.open(str(path), "w") as container:
+        options = {"preset": "veryfast", "bf": "0", "g": str(LOOP)}
+        stream: Any = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        packets = [p for i in range(LOOP) for p in stream.encode(_frame(i, width, height))]
+        packets += stream.encode(None)
+        contents = [bytes(packet) for packet in packets]
+        for number in range(n_frames):
+            packet = av.Packet(contents[number % LOOP])
+            packet.stream, packet.time_base = stream, Fraction(1, FPS)
+            packet.pts = packet.dts = number
+            packet.is_keyframe = number % LOOP == 0
+            container.mux(packet)
+
+
+def _frame(index: int, width: int, height: int) -> av.VideoFrame:
+    scale = height / 512
+    shift = 20 * np.sin(2 * np.pi * index / LOOP)
+    matrix = np.array([[scale, 0, width / 4 + shift], [0, scale, shift / 2]])
+    image = cv2.warpAffine(data.astronaut(), matrix, (width, height))
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+    frame.pts, frame.time_base = index, Fraction(1, FPS)
+    return frame
+
+
+def peak_bytes(folder: Path, n_frames: int) -> int:
+    """Extract a folder and return the most memory that was used; checks the frames."""
+    with tempfile.TemporaryDirectory() as scratch:
+        store = str(Path(scratch, "s.zarr"))
+        command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", store]
+        peak, started = 0, time.perf_counter()
+        with subprocess.Popen(
+            [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            while process.poll() is None:
+                peak = max(peak, _resident(process.pid))
+                time.sleep(0.05)
+            if process.returncode and process.stderr is not None:
+                sys.exit(process.stderr.read().decode())
+        found = sum(record.n_frames for record in FeatureStore.open(store).records)
+    if found != n_frames:
+        sys.exit(f"{folder}: found {found} frames in the store, expected {n_frames}")
+    seconds = time.perf_counter() - started
+    print(f"  {folder.name:12} {n_frames:7} frames {seconds:6.0f} s {peak / 2**20:8.0f} MiB")
+    return peak
+
+
+def _resident(pid: int) -> int:
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+    return total
+
+
+def main() -> None:
+    """Print both ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--long-s", type=int, default=1800)
+    parser.add_argument("--short-s", type=int, default=180)
+    parser.add_argument("--width", type=int, default=1920)
+    parser.add_argument("--clips", type=int, default=1000)
+    options = parser.parse_args()
+    ratios = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        peaks = []
+        for name, seconds in (("short", options.short_s), ("long", options.long_s)):
+            folder = Path(scratch, name)
+            folder.mkdir()
+            make_clip(folder / "clip.mp4", seconds * FPS, options.width)
+            peaks.append(peak_bytes(folder, seconds * FPS))
+        ratios[f"{options.long_s} s against {options.short_s} s"] = peaks[1] / peaks[0]
+        make_clip(Path(scratch, "clip.mp4"), FRAMES, 320)
+        peaks = []
+        for n_clips in (10, options.clips):
+            folder = Path(scratch, f"{n_clips} clips")
+            folder.mkdir()
+            for number in range(n_clips):
+                (folder / f"{number:05}.mp4").hardlink_to(Path(scratch, "clip.mp4"))
+            peaks.append(peak_bytes(folder, FRAMES * n_clips))
+        ratios[f"{options.clips} clips against 10"] = peaks[1] / peaks[0]
+    for name, ratio in ratios.items():
+        print(f"{name:28} {ratio:.3f}   (below {LIMIT})")
+    sys.exit(max(ratios.values()) >= LIMIT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The weights that the package carries: what they are, and whether they work here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from facer.stages.features import detect, rec
+from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
+from facer.stages.features.points import PointsModel
+from facer.stages.synthesis import SynthesisConfig, plan_clips, render
+from facer.storage.errors import FacerError
+from facer.storage.schema import U8
+
+SHIPPED = Path(str(files("facer.stages.features") / "weights"))
+"""The folder of the package's weights."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of weights."""
+
+    name: str  # as options call it
+    path: Path
+    sha256: str  # "" when it cannot be read
+    problem: str = ""  # "" when nothing is wrong with it
+
+
+def shipped_models(folder: Path = SHIPPED) -> tuple[ModelFile, ...]:
+    """The package's models with their digests; nothing is loaded."""
+    return tuple(_described(name, folder / file) for name, (file, _) in _MODELS.items())
+
+
+def verify_models(folder: Path = SHIPPED) -> tuple[ModelFile, ...]:
+    """The same, after each model was loaded and run on a made-up image of a face.
+
+    A model whose file is missing or damaged, or whose outputs make no sense, comes with its
+    problem.
+    """
+    return tuple(_verified(name, folder / file, run) for name, (file, run) in _MODELS.items())
+
+
+def _described(name: str, path: Path) -> ModelFile:
+    try:
+        return ModelFile(name, path, rec.file_sha256(path))
+    except OSError as error:
+        return ModelFile(name, path, "", f"cannot be read ({error.strerror})")
+
+
+def _verified(name: str, path: Path, run: Callable[[Path], None]) -> ModelFile:
+    found = _described(name, path)
+    if found.problem:
+        return found
+    try:
+        run(path)
+    except Exception as error:  # noqa: BLE001 - whatever damaged weights raise is the finding
+        lines = str(error).splitlines() or [type(error).__name__]
+        return ModelFile(name, path, found.sha256, lines[0])
+    return found
+
+
+@lru_cache(maxsize=1)
+def _face() -> U8:
+    """An image of one face, (288, 384, 3)."""
+    (plan,) = plan_clips(SynthesisConfig(n_clips=1))
+    return next(iter(render(plan)))
+
+
+def _run_detector(path: Path) -> None:
+    config = detect.DetectorConfig(str(path))
+    (faces,) = detect.load(config).detect([_face()])
+    if len(faces.score) != 1:
+        raise FacerError(f"found {len(faces.score)} faces in an image of one")
+    _expect_finite(*faces)
+
+
+def _run_points(path: Path) -> None:
+    guess = ARCFACE_TEMPLATE_PX[None] + np.float32(100)
+    (points,), (score,) = PointsModel(path).refine([_face()], [guess])
+    _expect_finite(points, score)
+
+
+def _run_rec(path: Path) -> None:
+    crops = align(_face(), ARCFACE_TEMPLATE_PX[None] + np.float32(100))
+    _expect_finite(rec.load(path, "cpu").predict(crops))
+
+
+def _expect_finite(*outputs: object) -> None:
+    if not all(np.isfinite(np.asarray(values)).all() for values in outputs):
+        raise FacerError("gives numbers that are not finite")
+
+
+_MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    detect.STARTER: ("detector.onnx", _run_detector),
+    f"{detect.STARTER} points": ("points.onnx", _run_points),
+    rec.STARTER: (f"{rec.STARTER}.safetensors", _run_rec),
+}

@@ -1,0 +1,73 @@
+"""The report of an ablation: its tables and a picture of each; the paper's figures are marked."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.ablate import SPLIT
+from facer.pipeline.ablation_report import PAPER
+from facer.pipeline.ablation_rows import FULL, GROUPS
+from facer.pipeline.report.config import OnPage, ReportConfig
+from facer.pipeline.report.folder import ReportFolder
+from facer.storage.errors import FacerError
+
+Row = dict[str, Any]
+
+
+def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage) -> int:
+    """Write the page of an ablation's tables; it has no pages of clips."""
+    rows = read_rows(Path(config.source))
+    groups = {group: [row for row in rows if group in row["groups"]] for group in GROUPS}
+    tables = [
+        {"id": group, "title": GROUPS[group], "rows": found}
+        for group, found in groups.items()
+        if any(row["id"] != FULL for row in found)
+    ]
+    folder.page(
+        "index",
+        "ablation.html",
+        {"tables": tables, "paper": PAPER, "split": SPLIT},
+        title=config.source,
+        tables=tables,
+        paper=PAPER,
+        split=SPLIT,
+        seeds=max((row["seeds"] for row in rows), default=0),
+    )
+    return 0
+
+
+def read_rows(source: Path) -> list[Row]:
+    """The rows of ``table.csv`` with the scores of their seeds; None where a cell is empty.
+
+    Raises FacerError for a table that is not there or not one of ``facer ablate``.
+    """
+    path = source / "table.csv"
+    if not path.is_file():
+        raise FacerError(f"{source}: found no table.csv; let facer ablate finish, then report")
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            return [_row(cells, source) for cells in csv.DictReader(file)]
+        except (KeyError, ValueError, TypeError) as error:
+            raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
+
+
+def _row(cells: dict[str, str], source: Path) -> Row:
+    def figure(name: str) -> float | None:
+        return float(cells[name]) if cells[name] else None
+
+    found = source / "rows" / cells["id"] / "row.json"
+    scores = json.loads(found.read_text())["pearson"] if cells["pearson"] else {}
+    names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high", "paper")
+    return {
+        "id": cells["id"],
+        "groups": cells["groups"].split(),
+        "title": cells["title"],
+        "n": int(cells["n"]),
+        "seeds": int(cells["seeds"]),
+        "reason": cells["reason"],
+        "scores": list(scores.values()),
+        **{name: figure(name) for name in names},
+    }

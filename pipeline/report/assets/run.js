@@ -1,0 +1,65 @@
+"use strict";
+/* Predicted against labelled, one plot an emotion, and the learning curves of all seeds. */
+(() => {
+  const { names, labels, predicted, labelled, curves } = window.facerData;
+  const { plot, layout, axis, color, plain, element } = window.facer;
+  const SEEDS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+  const DASHES = ["solid", "dash", "dot", "dashdot"];
+  const ids = labels.map(plain);
+
+  function scatter(name, x, y) {
+    const known = [...x, ...y].filter((value) => value !== null);
+    const ends = [Math.min(0, ...extremes(known)), Math.max(1, ...extremes(known))];
+    const shared = { range: [ends[0] - 0.03, ends[1] + 0.03], zeroline: false };
+    return () => ({
+      data: [
+        { x: ends, y: ends, mode: "lines", line: { color: color("gap"), width: 1 }, hoverinfo: "skip" },
+        { x, y, text: ids, mode: "markers",
+          marker: { color: color("blue"), size: x.length > 500 ? 4 : 6, opacity: x.length > 500 ? 0.35 : 0.75 },
+          hovertemplate: "%{text}<br>labelled %{x:.3f}, predicted %{y:.3f}<extra></extra>" },
+      ],
+      layout: layout({
+        xaxis: axis({ ...shared, title: { text: "labelled" } }),
+        yaxis: axis({ ...shared, title: { text: "predicted" } }),
+      }),
+    });
+  }
+
+  function extremes(values) {
+    return values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+  }
+
+  const place = document.getElementById("scatter");
+  if (place) {
+    names.forEach((name, i) => {
+      const figure = element("figure"), chart = element("div", "", {
+        class: "chart", role: "img", "aria-label": `${name}: predicted against labelled` });
+      figure.append(element("figcaption", name), chart);
+      place.append(figure);
+      plot(chart, scatter(name, labelled[i], predicted[i]));
+    });
+  }
+
+  function learning(id, column, title) {
+    const target = document.getElementById(id), seeds = Object.entries(curves);
+    if (!target) return;
+    plot(target, () => ({
+      data: seeds.flatMap(([seed, curve], i) => {
+        const line = { x: curve.epoch, y: curve[column], name: plain(`seed ${seed}`), mode: "lines",
+          line: { color: SEEDS[i % SEEDS.length], dash: DASHES[Math.floor(i / SEEDS.length) % DASHES.length], width: 2 },
+          hovertemplate: "epoch %{x}: %{y:.4f}" };
+        if (column !== "val_pearson") return [line];
+        const best = curve.val_pearson.indexOf(Math.max(...curve.val_pearson));
+        return [line, { x: [curve.epoch[best]], y: [curve[column][best]], mode: "markers", showlegend: false,
+          marker: { symbol: "circle-open", size: 11, line: { width: 2 }, color: line.line.color }, hoverinfo: "skip" }];
+      }),
+      layout: layout({
+        xaxis: axis({ title: { text: "epoch" } }), yaxis: axis({ title: { text: title } }),
+        showlegend: seeds.length > 1, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+        margin: { l: 50, r: 12, t: seeds.length > 1 ? 30 : 8, b: 42 },
+      }),
+    }));
+  }
+  learning("pearson", "val_pearson", "Pearson");
+  learning("loss", "train_loss", "loss");
+})();

@@ -1,0 +1,127 @@
+"""The folder of a report: who may write it, safe names, pages and their data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from facer import __version__
+from facer.storage.errors import FacerError
+
+MARKER = "facer-report.json"
+CLIPS = "clips"
+
+_HERE = Path(__file__).parent
+_ASSETS = _HERE / "assets"
+_OURS = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{12}\.(html|js|mp4)")
+_PAGES = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class ReportFolder:
+    """A folder that is facer's to write; made by :meth:`claim`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def claim(cls, path: Path, kind: str, source: str) -> ReportFolder:
+        """Take a new, an empty or an earlier report's folder, whose clip pages are removed.
+
+        Raises FacerError when it holds anything else, naming what was found.
+        """
+        try:
+            found = sorted(child.name for child in path.iterdir()) if path.exists() else []
+        except OSError as error:
+            raise FacerError(f"{path}: cannot be used as a folder ({error.strerror})") from error
+        if found and MARKER not in found:
+            some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+            raise FacerError(
+                f"{path}: found {len(found)} files ({some}), expected a new folder or an earlier "
+                "report of facer; give another -o"
+            )
+        folder = cls(path)
+        for old in (path / CLIPS).glob("*"):
+            if _OURS.fullmatch(old.name):
+                old.unlink()
+        about = {"kind": kind, "source": source, "facer_version": __version__}
+        folder.write(MARKER, json.dumps(about, indent=1) + "\n")
+        return folder
+
+    def write(self, name: str, text: str) -> None:
+        """Write one file below the folder; characters that UTF-8 lacks become ``?``."""
+        target = self.path / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text.encode("utf-8", "replace"))
+        except OSError as error:
+            raise FacerError(f"{target}: cannot be written ({error.strerror})") from error
+
+    def page(self, name: str, template: str, data: object, **values: Any) -> None:
+        """Write the page ``name``.html from a template, and its data beside it as ``name``.js."""
+        depth = name.count("/")
+        self.write(f"{name}.js", f"window.facerData = {to_js(data)};\n")
+        page = _PAGES.get_template(template).render(
+            root="../" * depth,
+            data_file=f"{name.rsplit('/', 1)[-1]}.js",
+            version=__version__,
+            **values,
+        )
+        self.write(f"{name}.html", page)
+
+    def write_assets(self) -> None:
+        """Write the style, the scripts and the plotting library."""
+        from plotly.offline import get_plotlyjs
+
+        for file in sorted(_ASSETS.iterdir()):
+            self.write(f"assets/{file.name}", file.read_text(encoding="utf-8"))
+        self.write("assets/plotly.min.js", get_plotlyjs())
+
+
+def page_name(clip_id: str) -> str:
+    """The name of a clip's page without suffix: harmless in paths and URLs, one for each id.
+
+    >>> page_name("../a b/<script>")
+    'a-b-script-2af95b0320ca'
+    """
+    words = re.sub(r"[^A-Za-z0-9_]+", "-", clip_id).strip("-")[-40:].lstrip("-")
+    digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{words or 'clip'}-{digest}"
+
+
+def to_js(value: object) -> str:
+    r"""A value as a JavaScript expression that is also safe between script tags.
+
+    >>> to_js("</script>")
+    '"\\u003c/script>"'
+    """
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def packed(values: npt.NDArray[Any]) -> dict[str, Any]:
+    """An array of float32, float64, int16 or bool for ``facer.unpack`` of common.js, bit by bit."""
+    array = values.astype(np.uint8) if values.dtype == np.bool_ else values
+    little = array.astype(array.dtype.newbyteorder("<"))
+    return {
+        "dtype": array.dtype.name,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(little.tobytes()).decode(),
+    }
+
+
+def number(value: float, digits: int = 4) -> float | None:
+    """A rounded number for JSON; None where there is none."""
+    return round(float(value), digits) if np.isfinite(value) else None

@@ -1,0 +1,136 @@
+"""Folders as they come: every video gets a record, whatever it is and whatever it does."""
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from facer.cli import facer
+from facer.pipeline import guard
+from facer.pipeline.extract import ExtractRunConfig, extract_folder
+from facer.stages.features.extract import ExtractConfig
+from facer.storage import FeatureStore
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def fuzz():
+    """The benchmark that damages videos, as a module."""
+    path = BENCHMARKS / "fuzz_decoder.py"
+    spec = importlib.util.spec_from_file_location("facer_fuzz_decoder", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def extract(folder, store, **options):
+    extract_folder(ExtractRunConfig(folder, str(store), **{"workers": 1, **options}))
+    return {record.clip_id: record for record in FeatureStore.open(store).records}
+
+
+@pytest.fixture(params=["serial", "local", "scheduler"])
+def where(request, faulty_decoder, new_cluster):
+    """Options that say where the work is done; the decoder is faulty there."""
+    if request.param != "scheduler":
+        yield {"workers": 1 if request.param == "serial" else 2}
+        return
+    with new_cluster(0) as cluster:
+        for _ in range(2):
+            cluster.add_worker(f"import sys; sys.path.insert(0, {str(faulty_decoder)!r})")
+        yield {"workers": None, "scheduler": cluster.address}
+
+
+def test_clips_that_crash_the_decoder_are_recorded_and_the_run_goes_on(
+    make_video, face_frames, where, tmp_path
+):
+    plain = make_video("videos/a.mp4", face_frames(9))
+    for name in ("crash", "greedy", "killed", "once", "z"):
+        plain.with_stem(name).write_bytes(plain.read_bytes())
+    found = extract(tmp_path / "videos", tmp_path / "s.zarr", **where)
+    failed = {name for name, record in found.items() if record.status == "failed"}
+    assert failed == {"crash", "greedy", "killed"}
+    assert found["crash"].reason == (
+        "crash.mp4: the decoder crashed twice (signal 11), after 5 frames"
+    )
+    assert "killed, perhaps for want of memory" in found["killed"].reason
+    assert "need more memory" in found["greedy"].reason
+    assert [found[name].n_frames for name in ("a", "once", "z")] == [9, 9, 9]
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    for name in ("once", "z"):
+        np.testing.assert_array_equal(store.read(name).features, store.read("a").features)
+
+
+def test_a_clip_that_hangs_the_decoder_is_recorded_and_the_run_goes_on(
+    make_video, faulty_decoder, tmp_path, monkeypatch
+):
+    for name in ("a", "hang", "z"):
+        make_video(f"videos/{name}.mp4", 9)
+    monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 5.0)
+    found = extract(tmp_path / "videos", tmp_path / "s.zarr")
+    assert found["hang"].reason == "hang.mp4: no frame for 5 s, given up"
+    assert [found[name].n_frames for name in ("a", "z")] == [9, 9]
+
+
+def test_damaged_videos_end_no_run_and_are_all_accounted_for(fuzz, tmp_path):
+    (tmp_path / "videos").mkdir()
+    clips = fuzz.make_clips(tmp_path)
+    expected = set()
+    for name, data in fuzz.mutants(clips, 90, seed=3):
+        (tmp_path / "videos" / name).write_bytes(data)
+        expected.add(name.rpartition(".")[0])
+    found = extract(tmp_path / "videos", tmp_path / "s.zarr", extract=ExtractConfig(stride=4))
+    assert set(found) == expected
+    statuses = Counter(record.status for record in found.values())
+    assert statuses["failed"] >= 5  # some are beyond repair
+    assert statuses["no_face"] + statuses["ok"] >= 30  # and some are not
+    assert all(record.reason for record in found.values() if record.status == "failed")
+    assert all(record.n_frames for record in found.values() if record.status != "failed")
+
+
+def test_names_and_shapes_of_every_kind(make_video, face_frames, tmp_path):
+    names = ["-dash", "--help", "with space", "odd [1] {2} %02d", "größe 漢字", "http:x", "a'b\"c"]
+    for name in names:
+        make_video(f"-videos/{name}.mp4", 2)
+    make_video("-videos/one frame.mp4", face_frames(1))
+    make_video("-videos/speck.mp4", 2, size=(16, 16))
+    make_video("-videos/strip.avi", 2, codec="MJPG", size=(1200, 20))
+    make_video("-videos/sub/-dash.mp4", 3)
+    make_video("-videos/twin.mp4", 2)
+    make_video("-videos/twin.avi", 3, codec="MJPG")
+    (tmp_path / "-videos" / "gone.mp4").symlink_to(tmp_path / "nothing")
+    (tmp_path / "-videos" / "text.mp4").write_text("not a video")
+    found = extract(tmp_path / "-videos", tmp_path / "s.zarr")
+    frames = {clip_id: record.n_frames for clip_id, record in found.items()}
+    assert frames == dict.fromkeys(names, 2) | {
+        "one frame": 1, "speck": 2, "strip": 2, "sub/-dash": 3, "twin.mp4": 2, "twin.avi": 3,
+        "gone": 0, "text": 0,
+    }  # fmt: skip
+    assert found["one frame"].status == "ok"
+    assert "a link to nothing" in found["gone"].reason
+    assert "not a video" in found["text"].reason
+
+
+def test_a_folder_whose_name_begins_with_a_dash(make_video, tmp_path, monkeypatch):
+    make_video("-dir/-clip.mp4", 2)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(facer, ["extract", "-o", "s.zarr", "--workers", "1", "--", "-dir"])
+    assert done.exit_code == 0, done.output
+    assert FeatureStore.open("s.zarr").clip_ids == ("-clip",)
+
+
+def test_a_playlist_in_disguise_brings_nothing_in(make_video, tmp_path):
+    make_video("secret.mp4", 5)
+    make_video("videos/a.mp4", 5)
+    lists = {
+        "concat": "ffconcat version 1.0\nfile ../secret.mp4\n",
+        "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n../secret.mp4\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / "videos" / f"{name}.mp4").write_text(text)
+    found = extract(tmp_path / "videos", tmp_path / "s.zarr")
+    frames = {clip_id: record.n_frames for clip_id, record in found.items()}
+    assert frames == {"a": 5, "concat": 0, "hls": 0}

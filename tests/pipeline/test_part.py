@@ -1,0 +1,97 @@
+"""A part in its worker: what others have done is left alone, other weights are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facer.pipeline.part import ClipTask, PartTask, extract_part, give_up, load_extractor
+from facer.stages.features.extract import ExtractConfig, Extractor
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+
+@pytest.fixture
+def task(make_video: Callable[..., Path], tmp_path: Path) -> PartTask:
+    for name in "ab":
+        make_video(f"videos/{name}.mp4", 3)
+    config = ExtractConfig(device="cpu", batch_size=4)
+    clips = tuple(ClipTask(name, f"{name}.mp4") for name in "ab")
+    provenance = load_extractor(config).provenance
+    place = (str(tmp_path / "videos"), str(tmp_path / "s.zarr"))
+    return PartTask(*place, provenance, config, clips, threads=1, shares_gpus=False)
+
+
+def parts(task: PartTask) -> list[str]:
+    return sorted(path.parent.name for path in Path(task.store).glob("parts/*/zarr.json"))
+
+
+def test_clips_that_another_run_has_committed_are_left(task: PartTask) -> None:
+    (first,) = extract_part(replace(task, clips=task.clips[:1]))
+    records = extract_part(task)
+    assert [(r.clip_id, bool(r.part)) for r in records] == [("a", True), ("b", False)]
+    assert replace(records[0], part="", fps=0) == replace(first, fps=0)
+    before = parts(task)
+    assert [r.part for r in extract_part(task)] == before  # nothing is left to do
+    assert parts(task) == before
+
+
+def test_a_clip_is_replaced_once(task: PartTask) -> None:
+    extract_part(task)
+    (old,) = parts(task)
+    again = replace(task, clips=(ClipTask("a", "a.mp4", replaces=old),))
+    assert extract_part(again)[0].part == ""
+    assert extract_part(again)[0].part == parts(task)[-1]  # another run did it
+    assert len(parts(task)) == 2
+
+
+def test_a_store_that_was_made_anew_is_not_taken_for_the_old_one(task: PartTask) -> None:
+    extract_part(task)
+    Path(task.store).rename(f"{task.store}.old")
+    assert [r.part for r in extract_part(task)] == ["", ""]
+    assert FeatureStore.open(task.store).clip_ids == ("a", "b")
+
+
+def test_an_interrupt_commits_the_clips_that_are_finished(
+    task: PartTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Extractor.run
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        yield next(real(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Extractor, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        extract_part(task)
+    assert FeatureStore.open(task.store).clip_ids == ("a",)
+
+
+def test_other_weights_on_a_host_are_refused(task: PartTask) -> None:
+    other = replace(task, provenance=replace(task.provenance, rec_sha256="f" * 64))
+    with pytest.raises(FacerError, match=r"host \S+: found .* \(ffffffffffff\); give all hosts"):
+        extract_part(other)
+    assert parts(task) == []
+
+
+def test_a_device_that_a_host_lacks_is_told_by_host(task: PartTask) -> None:
+    with pytest.raises(FacerError, match=r"host \S+: --device cuda:99"):
+        extract_part(replace(task, extract=replace(task.extract, device="cuda:99")))
+
+
+def test_videos_that_are_gone_stop_the_run(task: PartTask) -> None:
+    Path(task.video_dir).rename(f"{task.video_dir}.unmounted")
+    with pytest.raises(FacerError, match=r"videos: the folder of the videos is gone; run the same"):
+        extract_part(task)
+    assert parts(task) == []
+
+
+def test_giving_up_says_why(task: PartTask) -> None:
+    FeatureStore.create(task.store, task.provenance)
+    (record,) = give_up(replace(task, clips=task.clips[:1]), ValueError("bad\nluck"))
+    assert (record.status, record.reason) == ("failed", "ValueError: bad")
+    assert len(FeatureStore.open(task.store).record("a").source_sha256) == 64
