@@ -162,10 +162,11 @@ def _print_summary(summary: ExtractSummary) -> None:
     counts = {s: sum(r.status == s for r in summary.records) for s in ("ok", "no_face", "failed")}
     frames = sum(r.n_frames for r in summary.records)
     faces = sum(r.n_valid for r in summary.records)
+    several = len(summary.records) > summary.n_clips  # under --face all
     click.echo(
-        f"{summary.store}: {counts['ok']} clips with a face, {counts['no_face']} without, "
-        f"{counts['failed']} failed, of {summary.n_clips}; {frames} frames, "
-        f"{faces / max(frames, 1):.1%} with a face"
+        f"{summary.store}: {counts['ok']} {'sequences' if several else 'clips'} with a face, "
+        f"{counts['no_face']} without, {counts['failed']} failed, of {summary.n_clips}"
+        f"{' clips' if several else ''}; {frames} frames, {faces / max(frames, 1):.1%} with a face"
     )
     if summary.n_done_before:
         click.echo(f"{summary.n_done_before} of them were there already")
@@ -224,10 +225,11 @@ class PlainProgress:
         self._tick()
 
     def part(self, records: Sequence[Record]) -> None:
-        """Count clips that were committed."""
-        self.n_new += len(records)
-        self.n_committed += sum(r.n_frames for r in records)
-        self.n_failed += sum(r.status == "failed" for r in records)
+        """Count clips that were committed; several sequences of one video are one clip."""
+        clips = {r.source: r for r in records}.values()
+        self.n_new += len(clips)
+        self.n_committed += sum(r.n_frames for r in clips)
+        self.n_failed += sum(r.status == "failed" for r in clips)
         self._tick()
 
     def note(self, text: str) -> None:

@@ -222,6 +222,7 @@ def _run(
                 parts.extend((clip,) for clip in missing)
                 continue
             records = give_up(task, outcome) if isinstance(outcome, Exception) else outcome
-            frames += sum(r.n_frames for r in records if not r.part)
+            videos = {r.source: r for r in records if not r.part}  # of one or more sequences
+            frames += sum(r.n_frames for r in videos.values())
             progress.part(records)
     return frames

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
+
 from facer.pipeline.gpus import take_one_gpu
 from facer.pipeline.guard import GuardedReader
 from facer.pipeline.sources import Fingerprint, PlaceError, Reading, fingerprint, open_videos
@@ -68,8 +70,9 @@ def give_up(task: PartTask, error: Exception) -> tuple[Record, ...]:
     (clip,) = task.clips
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     source = fingerprint(open_videos(task.video_dir), clip.path)
-    entries = _entries(clip, Extraction((), reason), source, task.extract.face)
-    FeatureStore.open(task.store).write_part(entries)
+    store = FeatureStore.open(task.store)
+    entries = _entries(clip, Extraction((), reason), source, task.extract.face, store)
+    store.write_part(entries)
     return tuple(record for record, _ in entries)
 
 
@@ -106,7 +109,8 @@ def extract_part(
     try:
         results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
         for clip, result in zip(clips, results, strict=True):
-            entries.extend(_entries(clip, result, reading.fingerprints.get(clip.path), policy))
+            source = reading.fingerprints.get(clip.path)
+            entries.extend(_entries(clip, result, source, policy, store))
     except PlaceError as error:
         raise FacerError(f"{error}; run the same command again when it is back") from error
     finally:
@@ -147,29 +151,50 @@ def _store(task: PartTask, extractor: Extractor) -> FeatureStore:
 
 
 def _entries(
-    clip: ClipTask, result: Extraction, source: Fingerprint | None, policy: FacePolicy
+    clip: ClipTask,
+    result: Extraction,
+    source: Fingerprint | None,
+    policy: FacePolicy,
+    store: FeatureStore,
 ) -> list[Entry]:
-    """What the store gets of one video: a record a sequence, or one that says why there is none."""
+    """What the store gets of one video: a record a sequence, or one that says why there is none.
+
+    Sequences that the store has of it from before and that are not found again are replaced by
+    ones without a face.
+    """
     record = Record(
-        clip.clip_id + ("#0" if policy == "all" else ""), "failed", 0, result.reason,
-        source=clip.path, seconds=result.seconds, width_px=result.width_px,
-        height_px=result.height_px,
+        clip.clip_id, "failed", 0, result.reason, source=clip.path, seconds=result.seconds,
+        width_px=result.width_px, height_px=result.height_px,
     )  # fmt: skip
     if source is not None:
         record = replace(
             record, source_size=source.size, source_mtime_ns=source.mtime_ns,
             source_sha256=source.sha256,
         )  # fmt: skip
-    if not result.sequences:
-        return [(record, None)]
+    if policy != "all":
+        return [_entry(record, next(iter(result.sequences), None))]
+    before = sum(clip_of(known, policy) == clip.clip_id for known in store.records)
+    sequences: list[FaceSequence | None] = [*result.sequences] or [None]
+    gone = _without_face(sequences[0])
+    sequences += [gone] * (before - len(sequences))
     return [
-        (_described(replace(record, clip_id=_numbered(record.clip_id, n)), sequence), sequence.clip)
-        for n, sequence in enumerate(result.sequences)
+        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence)
+        for number, sequence in enumerate(sequences)
     ]
 
 
-def _numbered(clip_id: str, number: int) -> str:
-    return f"{clip_id.removesuffix('#0')}#{number}" if number else clip_id
+def _entry(record: Record, sequence: FaceSequence | None) -> Entry:
+    return (record, None) if sequence is None else (_described(record, sequence), sequence.clip)
+
+
+def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
+    """The same frames, with no face measured in them."""
+    if sequence is None:
+        return None
+    clip = sequence.clip
+    arrays = ("features", "det_score", "bbox_px", "keypoints_px")
+    empty = {name: np.full_like(getattr(clip, name), np.nan) for name in arrays}
+    return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
 
 
 def _described(record: Record, sequence: FaceSequence) -> Record:

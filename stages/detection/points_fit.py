@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from facer.stages.detection.points_net import PointsNet, export_points
 from facer.stages.detection.points_samples import PointsSources, draw_sample, read_crops
 from facer.stages.detection.sources import list_videos, read_frames, read_photos, read_scenes
+from facer.stages.detection.state import Schedule, TrainingState
 from facer.stages.detection.teacher import Teacher
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.1
+_CHECKPOINT = "last.safetensors"
 
 
 @dataclass(frozen=True)
@@ -128,19 +127,19 @@ def fit_points(
         validation or read_points_sources(config, "val"),
         1000,
     )
-    trainer = _Trainer(config)
+    state = _state(config)
     total, taken = 0.0, 0
-    while trainer.step < config.steps:
-        rng = np.random.default_rng([config.seed, 1, trainer.step])
-        total += trainer.advance(make_batch(rng, sources, config.batch))
+    while state.step < config.steps:
+        rng = np.random.default_rng([config.seed, 1, state.step])
+        total += _advance(state, make_batch(rng, sources, config.batch))
         taken += 1
-        if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
-            trainer.save()
-            error, face = evaluate_points(trainer.averaged(), held_out)
-            progress(PointsProgress(trainer.step, config.steps, total / taken, error, face))
+        if state.step % config.checkpoint_every == 0 or state.step == config.steps:
+            state.save(config.run / _CHECKPOINT)
+            error, face = evaluate_points(_averaged(state), held_out)
+            progress(PointsProgress(state.step, config.steps, total / taken, error, face))
             total, taken = 0.0, 0
     path = config.run / "points.onnx"
-    export_points(trainer.averaged(), path, _about(config, sources))
+    export_points(_averaged(state), path, _about(config, sources))
     return path
 
 
@@ -172,84 +171,32 @@ def _about(config: PointsConfig, sources: PointsSources) -> dict[str, str]:
     return {"name": "facer-points-1", "training": json.dumps(training)}
 
 
-class _Trainer:
-    def __init__(self, config: PointsConfig) -> None:
-        torch.manual_seed(config.seed)
-        self.config = config
-        self.step = 0
-        self.net = PointsNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {k: v.clone() for k, v in self.net.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.checkpoint = config.run / "last.safetensors"
-        if self.checkpoint.exists():
-            self._load()
-
-    def advance(self, batch: Batch) -> float:
-        images, offsets, face = batch
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
-        self.net.train()
-        points, logit = self.net(images.contiguous(memory_format=torch.channels_last))
-        loss = points_loss(points, logit, offsets, face)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimiser.step()
-        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.net.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - keep)
-            else:
-                self.average[name].copy_(value)
-        self.step += 1
-        return float(loss.detach())
-
-    def _rate(self) -> float:
-        c = self.config
-        if self.step < c.warmup:
-            return c.learning_rate * (self.step + 1) / c.warmup
-        share = (self.step - c.warmup) / max(c.steps - c.warmup, 1)
-        return c.learning_rate * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * share)))
-
-    def averaged(self) -> PointsNet:
-        net = PointsNet()
-        net.load_state_dict(self.average)
-        return net.eval()
-
-    def save(self) -> None:
-        tensors = {f"net.{k}": v.numpy() for k, v in self.net.state_dict().items()}
-        tensors |= {f"ema.{k}": v.numpy() for k, v in self.average.items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{k}": np.asarray(v) for k, v in state.items()}
-        save_checkpoint(self.checkpoint, tensors, {"step": self.step, "config": self._settings()})
-
-    def _settings(self) -> dict[str, object]:
-        plain: dict[str, object] = json.loads(json.dumps(asdict(self.config), default=str))
-        return plain
-
-    def _load(self) -> None:
-        tensors, meta = load_checkpoint(self.checkpoint)
-        if meta["config"] != self._settings():
-            raise FacerError(
-                f"{self.checkpoint}: found a training with other settings; expected the same to "
-                "go on with, choose another run folder"
-            )
-        self.step = int(meta["step"])
-        self.net.load_state_dict(_under(tensors, "net."))
-        self.average = _under(tensors, "ema.")
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(tensors, "adam.").items():
-            number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+def _state(config: PointsConfig) -> TrainingState:
+    """A fresh training, or the one that the run folder holds."""
+    torch.manual_seed(config.seed)
+    net = PointsNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = Schedule(config.learning_rate, config.warmup, config.steps, floor=0.005)
+    settings = json.loads(json.dumps(asdict(config), default=str))
+    state = TrainingState(net, optimiser, schedule, settings, config.ema, max_norm=5.0)
+    checkpoint = config.run / _CHECKPOINT
+    if checkpoint.exists():
+        state.load(checkpoint)
+    return state
 
 
-def _under(tensors: dict[str, npt.NDArray[np.generic]], prefix: str) -> dict[str, Tensor]:
-    return {
-        k.removeprefix(prefix): torch.from_numpy(np.array(v))
-        for k, v in tensors.items()
-        if k.startswith(prefix)
-    }
+def _advance(state: TrainingState, batch: Batch) -> float:
+    images, offsets, face = batch
+    state.net.train()
+    points, logit = state.net(images.contiguous(memory_format=torch.channels_last))
+    loss = points_loss(points, logit, offsets, face)
+    state.descend(loss)
+    return float(loss.detach())
+
+
+def _averaged(state: TrainingState) -> PointsNet:
+    net = PointsNet()
+    net.load_state_dict(state.average)
+    return net.eval()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from facer.pipeline.part import ClipTask, PartTask, extract_part, give_up, load_extractor
-from facer.stages.features.extract import ExtractConfig, Extractor
+from facer.stages.features.extract import ExtractConfig, Extraction, Extractor, FaceSequence
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.schema import ClipFeatures
 
 
 @pytest.fixture
@@ -95,3 +97,68 @@ def test_giving_up_says_why(task: PartTask) -> None:
     (record,) = give_up(replace(task, clips=task.clips[:1]), ValueError("bad\nluck"))
     assert (record.status, record.reason) == ("failed", "ValueError: bad")
     assert len(FeatureStore.open(task.store).record("a").source_sha256) == 64
+
+
+@pytest.fixture
+def crowd(task: PartTask) -> PartTask:
+    """The task under --face all."""
+    config = replace(task.extract, face="all")
+    return replace(task, extract=config, provenance=load_extractor(config).provenance)
+
+
+def sequences_of(numbers: dict[str, int]) -> Callable[..., Iterator[Extraction]]:
+    """An Extractor.run that gives so many sequences of each video; 0 is a failure."""
+
+    def run(_self: Extractor, paths: Sequence[Path], *_: object) -> Iterator[Extraction]:
+        for path in paths:
+            n = numbers[path.name]
+            found = tuple(FaceSequence(face_clip(), number) for number in range(n))
+            yield Extraction(found, "" if n else "broken")
+
+    return run
+
+
+def face_clip() -> ClipFeatures:
+    return ClipFeatures(
+        features=np.ones((3, 26), np.float32),
+        timestamp_s=np.arange(3) / 25,
+        valid=np.ones(3, np.bool_),
+        det_score=np.ones(3, np.float32),
+        bbox_px=np.ones((3, 4), np.float32),
+        keypoints_px=np.ones((3, 5, 2), np.float32),
+        n_faces=np.ones(3, np.int16),
+    )
+
+
+def test_every_face_is_a_sequence_of_its_own(
+    crowd: PartTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Extractor, "run", sequences_of({"a.mp4": 2, "b.mp4": 0}))
+    records = extract_part(crowd)
+    assert [(r.clip_id, r.status) for r in records] == [
+        ("a#0", "ok"), ("a#1", "ok"), ("b#0", "failed"),
+    ]  # fmt: skip
+    assert [r.track_switches for r in records] == [0, 1, 0]
+    assert [bool(r.part) for r in extract_part(crowd)] == [True] * 3  # nothing is left to do
+    assert len(parts(crowd)) == 1
+
+
+def test_sequences_that_are_not_found_again_have_no_face_any_more(
+    crowd: PartTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Extractor, "run", sequences_of({"a.mp4": 3, "b.mp4": 1}))
+    extract_part(crowd)
+    (old,) = parts(crowd)
+    again = replace(crowd, clips=(ClipTask("a", "a.mp4", replaces=old),))
+    monkeypatch.setattr(Extractor, "run", sequences_of({"a.mp4": 1}))
+    extract_part(again)
+    store = FeatureStore.open(crowd.store)
+    assert {r.clip_id: r.status for r in store.records} == {
+        "a#0": "ok", "a#1": "no_face", "a#2": "no_face", "b#0": "ok",
+    }  # fmt: skip
+    assert np.isnan(store.read("a#2").features).all()
+    assert all(r.part for r in extract_part(again))  # done, and known as done
+    monkeypatch.setattr(Extractor, "run", sequences_of({"a.mp4": 0}))
+    extract_part(replace(again, clips=(ClipTask("a", "a.mp4", replaces=parts(crowd)[-1]),)))
+    store.refresh()
+    assert {r.status for r in store.records if r.clip_id.startswith("a")} == {"failed"}

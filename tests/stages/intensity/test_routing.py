@@ -73,7 +73,8 @@ def test_unrouted_weights_are_bit_identical_through_steps_with_momentum(routes):
     values, _, _ = train(routes)
     for steps, before, after in zip(routes, values, values[1:], strict=False):
         assert torch.equal(before[steps:], after[steps:])
-        assert (before[:steps] != after[:steps]).all()
+        moved = before[:steps] != after[:steps]
+        assert moved.flatten(1).any(dim=1).all()  # of every block; one weight's step may round to 0
 
 
 def test_plain_adam_would_move_them():
