@@ -18,17 +18,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import av
 import cv2
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from facer.stages.features import detect, rec
-from facer.stages.features.align import align
+from facer.stages.detection.network import DetectorNet, NetworkConfig
+from facer.stages.detection.points_net import PointsNet
+from facer.stages.features import detect, extract, rec
+from facer.stages.features.align import CROP_PX
+from facer.stages.features.backbones import build
 from facer.stages.features.decode import VIDEO_SUFFIXES, VideoReader
-from facer.stages.features.detect import Faces, iou
+from facer.stages.features.detect import Faces, RefinedDetector, iou
+from facer.stages.features.extract import ExtractConfig, Extractor
+from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
+from facer.stages.features.points import POINTS_PX
 from facer.stages.features.track import point_distance
 from facer.storage import FeatureStore
 from facer.storage.schema import U8
@@ -105,21 +115,29 @@ def facer_seconds(folder: Path, store: Path) -> float:
     return perf_counter() - started
 
 
-def compare_faces(clips: list[Path], detector_path: Path) -> tuple[float, float, int]:
-    """Share of the peer's faces that facer's detector finds, mean distance of the five points in
-    distances between the eyes, and the number of the peer's faces.
-    """
-    peer, ours = load_peer(detector_path), detect.load(detect.DetectorConfig())
+@dataclass(frozen=True)
+class Agreement:
+    """Faces of one way to find them against those of another."""
+
+    found: float  # share of the other's faces
+    distance: float  # mean, of the five points, in distances between the eyes
+    largest: float  # the same, of the frame where it is largest
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found:.1%} of the faces found, points {self.distance:.1%} of the distance "
+            f"between the eyes apart, at most {self.largest:.1%}"
+        )
+
+
+def compare(expected: list[Faces], found: list[Faces]) -> Agreement:
+    """Match the faces of every frame by overlap."""
     distances: list[float] = []
-    expected = 0
-    for clip in clips:
-        for image in read(clip):
-            boxes, points = peer.detect(image)
-            (found,) = ours.detect([np.ascontiguousarray(image[..., ::-1])])
-            expected += len(boxes)
-            for box, five in zip(boxes, points, strict=True):
-                distances.extend(_distance(box[:4], five, found))
-    return len(distances) / expected, float(np.mean(distances)), expected
+    for wanted, ours in zip(expected, found, strict=True):
+        for box, five in zip(wanted.bbox_px, wanted.keypoints_px, strict=True):
+            distances.extend(_distance(box, five, ours))
+    count = sum(len(faces.score) for faces in expected)
+    return Agreement(len(distances) / count, float(np.mean(distances)), max(distances))
 
 
 def _distance(box, five, found: Faces) -> list[float]:  # type: ignore[no-untyped-def]
@@ -132,38 +150,134 @@ def _distance(box, five, found: Faces) -> list[float]:  # type: ignore[no-untype
     return [float(point_distance(five, found.keypoints_px[best : best + 1])[0])]
 
 
-def step_table(clips: list[Path]) -> str:
-    """Milliseconds a frame of each step on one thread, in batches of 32."""
-    import torch
+def faces_of_peer(clips: list[Path], detector_path: Path) -> list[Faces]:
+    """The peer's faces in all frames."""
+    peer = load_peer(detector_path)
+    faces: list[Faces] = []
+    for clip in clips:
+        for image in read(clip):
+            boxes, points = peer.detect(image)
+            faces.append(Faces(boxes[:, :4], points.reshape(-1, 5, 2), boxes[:, 4]))
+    return faces
 
+
+def faces_of_facer(clips: list[Path], every: int) -> list[Faces]:
+    """facer's faces in all frames, with the detector on every so many-th."""
+    finder = FaceFinder(detect.load(detect.DetectorConfig()), every)
+    faces: list[Faces] = []
+    for clip in clips:
+        with VideoReader(clip) as reader:
+            (seen,) = finder.find([ClipFrames(list(reader), ended=True)])
+        faces.extend(found for _, found in seen)
+    return faces
+
+
+@dataclass
+class Watch:
+    """Time spent in a function."""
+
+    seconds: float = 0.0
+    items: int = 0  # images, where it takes a batch of them
+
+    def on(self, owner: object, name: str) -> None:
+        """Time all calls from now on."""
+        function = getattr(owner, name)
+
+        def timed(*arguments):  # type: ignore[no-untyped-def]
+            started = perf_counter()
+            result = function(*arguments)
+            self.seconds += perf_counter() - started
+            self.items += len(arguments[0])
+            return result
+
+        setattr(owner, name, timed)
+
+
+def step_table(clips: list[Path]) -> str:
+    """Milliseconds a frame of each step of an extractor on one thread, and how few they could be.
+
+    The limit of decoding is libav without conversion to RGB; of a network, its multiplications
+    and additions at the rate of a large float32 matrix product on the same core.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    detector, model = detect.load(detect.DetectorConfig()), rec.load(device="cpu")
-    spent = dict.fromkeys(("decode", "resize for the detector", "detect", "align", "REC"), 0.0)
-    frames = 0
+    extractor = Extractor(ExtractConfig(device="cpu"))
+    detector = extractor.detector
+    assert isinstance(detector, RefinedDetector)
+    resize, found, refined, rec_, aligned = (Watch() for _ in range(5))
+    resize.on(detect, "_blob")
+    found.on(detector._detector, "detect")
+    refined.on(detector.points, "refine")
+    rec_.on(extractor.rec, "predict")
+    aligned.on(extract, "align")
+    decode_s, frames = _decode_seconds(clips), 0
+    started = perf_counter()
+    for result in extractor.run(clips):
+        frames += result.sequences[0].clip.n_frames
+    rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
+    rest_s -= rec_.seconds + aligned.seconds
+    peak = _flops_per_second()
+    height = detect.STARTER_SIZE_PX * 9 // 16
+    nets = {
+        "detect": _flops(DetectorNet(NetworkConfig()), height, detect.STARTER_SIZE_PX),
+        "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
+        "REC": _flops(build("rec-small"), CROP_PX, CROP_PX),
+    }
+    rows = [
+        ("decode", decode_s, _libav_seconds(clips)),
+        ("resize for the detector", resize.seconds, None),
+        ("detect", found.seconds - resize.seconds, nets["detect"] * found.items / peak),
+        ("points", refined.seconds, nets["points"] * refined.items / peak),
+        ("align", aligned.seconds, None),
+        ("REC", rec_.seconds, nets["REC"] * rec_.items / peak),
+        ("the rest", rest_s, None),
+    ]
+    total = sum(seconds for _, seconds, _ in rows)
+    lines = [f"  {'':24} {'ms':>6} {'share':>6} {'limit':>6}"]
+    for name, seconds, limit in rows:
+        at_best = "" if limit is None else f"{1e3 * limit / frames:6.2f}"
+        lines.append(f"  {name:24} {1e3 * seconds / frames:6.2f} {seconds / total:6.0%} {at_best}")
+    lines.append(f"  {'sum':24} {1e3 * total / frames:6.2f} a frame and core")
+    lines.append(
+        f"  detector on {found.items / frames:.0%} of the frames, points model on "
+        f"{refined.items / frames:.0%}; a large float32 product: {peak / 1e9:.0f} GFLOP/s"
+    )
+    return "\n".join(lines)
+
+
+def _decode_seconds(clips: list[Path]) -> float:
+    started = perf_counter()
     for clip in clips:
-        started = perf_counter()
         with VideoReader(clip) as reader:
-            images = [frame.image for frame in reader]
-        spent["decode"] += perf_counter() - started
-        frames += len(images)
-        for start in range(0, len(images), 32):
-            batch = images[start : start + 32]
-            times = [perf_counter()]
-            detect._blob(batch, detect.STARTER_SIZE_PX)
-            times.append(perf_counter())
-            faces = detector.detect(batch)
-            times.append(perf_counter())
-            crops = [align(i, f.keypoints_px[:1]) for i, f in zip(batch, faces, strict=True)]
-            times.append(perf_counter())
-            model.predict(np.concatenate(crops))
-            times.append(perf_counter())
-            for name, seconds in zip(list(spent)[1:], np.diff(times), strict=True):
-                spent[name] += float(seconds)
-    spent["detect"] -= spent["resize for the detector"]
-    total = sum(spent.values())
-    rows = [f"  {n:24} {1e3 * s / frames:6.2f} ms  {s / total:5.0%}" for n, s in spent.items()]
-    return "\n".join([*rows, f"  {'sum':24} {1e3 * total / frames:6.2f} ms a frame and core"])
+            for _ in reader:
+                pass
+    return perf_counter() - started
+
+
+def _libav_seconds(clips: list[Path]) -> float:
+    started = perf_counter()
+    for clip in clips:
+        with av.open(str(clip)) as container:
+            container.streams.video[0].thread_type = "NONE"
+            for _ in container.decode(video=0):
+                pass
+    return perf_counter() - started
+
+
+def _flops(net: torch.nn.Module, height: int, width: int) -> float:
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        net.eval()(torch.zeros(1, 3, height, width))
+    return float(counter.get_total_flops())
+
+
+def _flops_per_second(side: int = 2048) -> float:
+    a = torch.randn(side, side)
+    times = []
+    for _ in range(5):
+        started = perf_counter()
+        a @ a
+        times.append(perf_counter() - started)
+    return 2 * side**3 / min(times)
 
 
 def main() -> None:
@@ -188,12 +302,15 @@ def main() -> None:
         measured = sum(r.n_frames for r in FeatureStore.open(str(store)).records)
         if measured != frames:
             sys.exit(f"facer stored {measured} of {frames} frames")
-    found, distance, expected = compare_faces(clips, options.peer)
+    reference = faces_of_peer(clips, options.peer)
+    every_frame, key_frames = (faces_of_facer(clips, every) for every in (1, STARTER_EVERY))
     print(f"plain insightface loop {frames / peer:7.1f} frames/s")
     print(f"facer extract          {frames / ours:7.1f} frames/s")
     print(f"ratio                  {peer / ours:7.2f}   (at least 6)")
-    print(f"of the peer's {expected} faces found {found:.1%} (at least 97 %), points {distance:.1%}"
-          " of the distance between the eyes apart (at most 6 %)")  # fmt: skip
+    print(f"against the peer (at least 97 % found, points at most 6 %), {len(reference)} frames:")
+    print(f"  detector on every frame: {compare(reference, every_frame)}")
+    print(f"  as extract does it:      {compare(reference, key_frames)}")
+    print(f"drift of key frames against every frame: {compare(every_frame, key_frames)}")
     print("one thread:\n" + step_table(clips))
 
 

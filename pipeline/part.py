@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,9 @@ from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures, Record
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def extract_part(
 
     torch.set_num_threads(task.threads)
     cv2.setNumThreads(task.threads)
+    _keep_freed_memory()
     with _loading:
         extractor = _models(task)
         store = _store(task, extractor)
@@ -117,6 +122,21 @@ def extract_part(
         if entries:
             store.write_part(entries)
     return (*found, *(record for record, _ in entries))
+
+
+@lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory of one batch for the next.
+
+    Dask's workers start with a setting that gives every freed array back to the system, which
+    then clears its pages anew: a third of the time of an extraction.
+    """
+    import ctypes
+
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # as large as it may be
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 def _models(task: PartTask) -> Extractor:

@@ -72,10 +72,14 @@ def test_a_worker_that_dies_is_replaced_and_its_item_named(processes):
 
 
 def test_ctrl_c_is_left_to_the_driver(processes):
-    workers = {int(pid) for _, pid in processes.map(os.readlink, ["/proc/self"] * 8)}
+    client = processes._client
+    client.wait_for_workers(processes.workers)  # one may just have been replaced
+    workers = set(client.run(os.getpid).values())
+    assert len(workers) == 2
     for pid in workers:
         os.kill(pid, signal.SIGINT)
-    assert {int(pid) for _, pid in processes.map(os.readlink, ["/proc/self"] * 8)} == workers
+    assert dict(processes.map(abs, [-1, -2])) == {-1: 1, -2: 2}
+    assert set(client.run(os.getpid).values()) == workers
 
 
 def test_an_item_of_a_worker_that_dies_is_done_by_another(new_cluster):
