@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,8 @@ _EXTRACT_OPTIONS = (
     click.option("--detect-every", default=None, type=int, metavar="N",
                  help="The detector looks at every Nth frame, and wherever faces cannot be "
                  "followed; points are measured on all. [default: 4 for facer-det, else 1]"),
+    click.option("--embedding", is_flag=True,
+                 help="Also store REC's pooled space, for heads on --features embedding."),
     click.option("--batch-size", default=32, show_default=True,
                  help="Frames per run of the models; never changes results."),
 )  # fmt: skip
@@ -118,7 +121,7 @@ def _extract_config(options: dict[str, Any]) -> Any:
     from facer.stages.features.extract import ExtractConfig
 
     detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
-    names = ("rec", "device", "face", "stride", "detect_every", "batch_size")
+    names = ("rec", "device", "face", "stride", "detect_every", "embedding", "batch_size")
     return ExtractConfig(detector, **{name: options[name] for name in names})
 
 
@@ -762,6 +765,8 @@ _TRAIN_REC_OPTIONS = (
     click.option("--coupling", default="paper", show_default=True, help="paper, shares or off."),
     click.option("--weight", "weights", multiple=True, metavar="TERM=W",
                  help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
+    click.option("--augment", multiple=True, metavar="NAME=X",
+                 help="Range or chance of an augmentation, such as tint=0.5; see the docs."),
     click.option("--epochs", default=20, show_default=True, help="Epochs."),
     click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
     click.option("--learning-rate", default=1.5e-3, show_default=True, help="The highest one."),
@@ -776,6 +781,8 @@ _TRAIN_REC_OPTIONS = (
     click.option("--seed", default=0, show_default=True, help="Of everything random."),
     click.option("--device", default="auto", show_default=True,
                  help="auto, cpu, cuda or cuda:N."),
+    click.option("--bf16", is_flag=True,
+                 help="bfloat16 products on the CPU too: twice as fast where it knows them."),
     click.option("--workers", default=0, show_default=True,
                  help="Processes that read and augment; never changes results."),
     click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
@@ -794,7 +801,8 @@ def _align_config(options: dict[str, Any]) -> Any:
 @_options(_TRAIN_REC_OPTIONS)
 @_options(_ALIGN_OPTIONS)
 def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val_limit: int,
-              resume: bool, weights: tuple[str, ...], **options: Any) -> int:  # fmt: skip
+              resume: bool, weights: tuple[str, ...], augment: tuple[str, ...],
+              **options: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     Writes RUN/rec.safetensors, which extract takes as --rec.
@@ -805,12 +813,18 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     """
     from facer.pipeline.rec import TrainRecConfig
     from facer.pipeline.rec import train_rec as train
+    from facer.stages.affect.augment import AugmentConfig
     from facer.stages.affect.fit import RecFitConfig
+    from facer.stages.affect.losses import LossWeights
 
     names = ("backbone", "start", "coupling", "epochs", "batch_size", "learning_rate",
              "small_epochs", "class_balance", "database_balance", "seed", "device",
-             "workers")  # fmt: skip
-    fit = RecFitConfig(loss=_loss_weights(weights), **{name: options[name] for name in names})
+             "bf16", "workers")  # fmt: skip
+    fit = RecFitConfig(
+        loss=_numbers("--weight", LossWeights(), weights),
+        augment=_numbers("--augment", AugmentConfig(), augment),
+        **{name: options[name] for name in names},
+    )
     config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
     result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), _Counter("images aligned"))
     for one in result.sets:
@@ -823,21 +837,21 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     return 0
 
 
-def _loss_weights(pairs: Sequence[str]) -> Any:
-    from facer.stages.affect.losses import LossWeights
-
-    known = tuple(vars(LossWeights()))
-    weights: dict[str, float] = {}
+def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
+    """``defaults`` with the fields that NAME=NUMBER pairs give."""
+    known = vars(defaults)
+    numbers: dict[str, float] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
         try:
-            weights[name] = float(value)
+            numbers[name] = type(known.get(name, 0.0))(value)
         except ValueError:
             name = ""
         if name not in known:
-            raise click.UsageError(f"--weight: found {pair!r}, expected {' or '.join(known)} "
-                                   "followed by =NUMBER, such as dm=0.5")  # fmt: skip
-    return LossWeights(**weights)
+            raise click.UsageError(f"{option}: found {pair!r}, expected {' or '.join(known)} "
+                                   "followed by =NUMBER, such as "
+                                   f"{next(iter(known))}=0.5")  # fmt: skip
+    return replace(defaults, **numbers)
 
 
 def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:

@@ -120,6 +120,7 @@ class _TimedRec:
 
     def __init__(self, model: Rec) -> None:
         self.name, self.sha256, self.weak_features = model.name, model.sha256, model.weak_features
+        self.embedding_width = model.embedding_width
         self.seconds, self.crops = 0.0, 0
         self._model = model
 

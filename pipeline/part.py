@@ -22,7 +22,6 @@ from facer.storage.errors import FacerError
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures, Record
 
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 

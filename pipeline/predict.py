@@ -10,6 +10,7 @@ from facer.pipeline.evaluate import Prediction, check_provenance, predict_store
 from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Progress, extract_folder
 from facer.pipeline.look import draw_clip
 from facer.pipeline.part import load_extractor
+from facer.pipeline.run_folder import read_run
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -31,12 +32,14 @@ def predict_videos(
     config: PredictConfig, progress: Progress | None = None
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
-    models = load_extractor(replace(config.extract, device="cpu"))  # before the slow part
+    embedding = config.extract.embedding or bool(read_run(config.run)["embedding"])
+    extract = replace(config.extract, embedding=embedding)
+    models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
     with tempfile.TemporaryDirectory(prefix="facer-") as folder:
         path = config.store or str(Path(folder) / "features.zarr")
         summary = extract_folder(
-            ExtractRunConfig(config.videos, path, config.extract, config.workers), progress
+            ExtractRunConfig(config.videos, path, extract, config.workers), progress
         )
         store = FeatureStore.open(path)
         clips = [record.clip_id for record in summary.records if record.status != "failed"]

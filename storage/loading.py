@@ -103,7 +103,7 @@ def embedding_width(objects: Objects, parts: Sequence[str]) -> int:
         if array is None:
             raise FacerError(
                 f"{objects.location}: found clips without an embedding (part {part}), expected "
-                "one for all"
+                "one for all; facer extract --embedding into another store writes it"
             )
         width = width or array.shape[1]
     return width

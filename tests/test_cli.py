@@ -56,6 +56,21 @@ def test_every_command_has_help_with_an_example(capsys):
         (["predict", "no-run", "."], 1, "no-run: found no config.json"),
         (["check", "no-store.zarr", "--labels", "x.csv"], 1, "expected a feature store"),
         (["train-head", "-o", "run"], 2, "expected STORE and --labels, or --from RUN"),
+        (
+            ["train-rec", "--data", "pack:a.h5", "-o", "r", "--weight", "x=1"],
+            2,
+            "--weight: found 'x=1', expected ccc or cce",
+        ),
+        (
+            ["train-rec", "--data", "pack:a.h5", "-o", "r", "--augment", "tint=red"],
+            2,
+            "--augment: found 'tint=red', expected flip or",
+        ),
+        (
+            ["train-rec", "--data", "pack:a.h5", "-o", "r", "--augment", "tint=2"],
+            1,
+            "augment tint: found 2.0, expected 0 to 1",
+        ),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
     ],
 )

@@ -49,6 +49,7 @@ class RecFitConfig:
     average: float = 0.998  # decay of the averaged weights, the ones that are kept
     seed: int = 0
     device: str = "cpu"
+    bf16: bool = False  # bfloat16 products on the CPU, as always on a GPU
     workers: int = 0  # loader processes
 
     def __post_init__(self) -> None:
@@ -135,7 +136,7 @@ class RecTrainer:
             group["lr"] = self._learning_rate()
         x = scale_crops(images)
         x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             output = self.network(x)
         output = type(output)(*(part.float() for part in output))
         terms = rec_loss(output, targets, self.coupling, self.config.loss)
@@ -152,6 +153,10 @@ class RecTrainer:
         """Size of the crops in this epoch; the networks of one size are of no use at another."""
         small = self.epoch < self.config.small_epochs * self.config.epochs
         return self.config.small_px if small else CROP_PX
+
+    @property
+    def _bf16(self) -> bool:
+        return self.config.bf16 or self.device.type == "cuda"
 
     def _learning_rate(self) -> float:
         done = self.step / (self.steps_per_epoch * self.config.epochs)

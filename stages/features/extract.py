@@ -50,6 +50,7 @@ class ExtractConfig:
     face: track.FacePolicy = "track"
     stride: int = 1
     detect_every: int | None = None  # key frames of the detector; None: the detector's usual
+    embedding: bool = False  # keep REC's embedding too
     batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
     decode_threads: int = 1
 
@@ -99,7 +100,7 @@ class Extractor:
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
         device = rec.resolve_device(config.device)
-        self.rec = rec.load(config.rec, str(device))
+        self.rec = rec.load(config.rec, str(device), config.embedding)
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
         where = str(device) if on_gpu else "cpu"
@@ -122,6 +123,7 @@ class Extractor:
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.key_distance,
                 **self._points,
+                **({"embedding": self.rec.embedding_width} if config.embedding else {}),
             },
         )
 
@@ -143,7 +145,7 @@ class Extractor:
         crops = _CropQueue(self.rec, self.config.batch_size)
         held = 0  # frames that wait for their faces
         for path in paths:
-            clip = _Clip(path, self.config.face)
+            clip = _Clip(path, self.config.face, self.rec.embedding_width)
             open_clips.append(clip)
             for frame in clip.frames(self.config, open_video):
                 clip.queue.frames.append(frame)
@@ -235,10 +237,10 @@ class _Rows:
 class _Clip:
     """One video on its way: what its frames gave so far; frames themselves are not kept."""
 
-    def __init__(self, path: Path, policy: track.FacePolicy) -> None:
+    def __init__(self, path: Path, policy: track.FacePolicy, embedding_width: int) -> None:
         self.path = path
         self.queue = ClipFrames()
-        self.features = _Rows(len(FEATURE_NAMES))  # of every measured face, in order
+        self.features = _Rows(len(FEATURE_NAMES) + embedding_width)  # of every measured face
         self.pending = 0  # faces that wait for REC
         self._policy = policy
         self._linker = track.Linker()
@@ -327,7 +329,7 @@ class _Measured:
     bbox_px: F32
     keypoints_px: F32
     score: F32
-    features: F32
+    features: F32  # and the embedding, where there is one
 
     def clip(
         self,
@@ -336,21 +338,24 @@ class _Measured:
         n_faces: npt.NDArray[np.int16],
     ) -> ClipFeatures:
         """The arrays of one sequence, NaN in the frames that it has no row for."""
-        n = len(timestamp_s)
-        valid = np.zeros(n, bool)
+        n_frames = len(timestamp_s)
+        valid = np.zeros(n_frames, bool)
         valid[self.frame[rows]] = True
 
         def spread(values: F32) -> F32:
-            result = np.full((n, *values.shape[1:]), np.nan, np.float32)
+            result = np.full((n_frames, *values.shape[1:]), np.nan, np.float32)
             result[self.frame[rows]] = values[rows]
             return result
 
+        n = len(FEATURE_NAMES)
+        embedding = self.features[:, n:]
         return ClipFeatures(
-            features=spread(self.features),
+            features=spread(self.features[:, :n]),
             timestamp_s=timestamp_s,
             valid=valid,
             det_score=spread(self.score),
             bbox_px=spread(self.bbox_px),
             keypoints_px=spread(self.keypoints_px),
             n_faces=n_faces,
+            embedding=spread(embedding).astype(np.float16) if embedding.shape[1] else None,
         )

@@ -42,9 +42,10 @@ class Rec(Protocol):
     name: str
     sha256: str  # of the weights file
     weak_features: tuple[str, ...]  # columns without labels of people behind them
+    embedding_width: int  # D; 0 unless it was loaded with its embedding
 
     def predict(self, crops: U8) -> F32:
-        """RGB uint8 (B, 112, 112, 3) -> float32 (B, 26) in the order of ``FEATURE_NAMES``."""
+        """RGB uint8 (B, 112, 112, 3) -> float32 (B, 26 + D): ``FEATURE_NAMES``, embedding."""
 
 
 def resolve_device(device: str) -> torch.device:
@@ -70,12 +71,15 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-def load(name_or_path: str | Path = STARTER, device: str = "auto") -> Rec:
-    """Load REC weights by the name of a built-in model or by path (.safetensors or .onnx)."""
+def load(name_or_path: str | Path = STARTER, device: str = "auto", embedding: bool = False) -> Rec:
+    """Load REC weights by the name of a built-in model or by path (.safetensors or .onnx).
+
+    ``embedding``: it also gives the pooled space that its outputs are made from.
+    """
     path = weights_path(name_or_path)
     if path.suffix == ".onnx":
-        return OnnxRec(path, resolve_device(device))
-    return TorchRec(path, resolve_device(device))
+        return OnnxRec(path, resolve_device(device), embedding)
+    return TorchRec(path, resolve_device(device), embedding)
 
 
 def weights_path(name_or_path: str | Path) -> Path:
@@ -94,11 +98,12 @@ def weights_path(name_or_path: str | Path) -> Path:
 class TorchRec:
     """REC on PyTorch: float32 on the CPU, half precision and channels-last on a GPU."""
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
         network, meta = load_network(path)
         self.name = path.stem
         self.sha256 = file_sha256(path)
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
+        self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
         self._half = device.type == "cuda"
         network = fold_batch_norm(network.eval())
@@ -108,23 +113,28 @@ class TorchRec:
 
     @torch.inference_mode()
     def predict(self, crops: U8) -> F32:
-        """RGB uint8 (B, 112, 112, 3) -> float32 (B, 26)."""
+        """As :meth:`Rec.predict`."""
         check_crops(crops)
         if len(crops) == 0:
-            return np.zeros((0, len(FEATURE_NAMES)), np.float32)
+            return np.zeros((0, len(FEATURE_NAMES) + self.embedding_width), np.float32)
         images = torch.from_numpy(np.ascontiguousarray(crops))
         if self._half:
             images = images.pin_memory().to(self._device, non_blocking=True)
         x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        output = self._network(x.half() if self._half else x)
-        features: F32 = output.features().float().cpu().numpy()
+        embedding = self._network.embed(x.half() if self._half else x)
+        columns = self._network.outputs(embedding).features()
+        if self.embedding_width:
+            columns = torch.cat([columns, embedding], dim=1)
+        features: F32 = columns.float().cpu().numpy()
         return features
 
 
 class OnnxRec:
-    """REC from an ONNX file with the outputs ``va``, ``expression`` and ``au``."""
+    """REC from an ONNX file with the outputs ``va``, ``expression`` and ``au``, and
+    ``embedding`` where that is wanted.
+    """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
         import onnxruntime
 
         self.name = path.stem
@@ -139,23 +149,25 @@ class OnnxRec:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:
             raise FacerError(f"--rec: {path} is no readable ONNX model ({error})") from error
-        names = {output.name for output in self._session.get_outputs()}
-        if not {"va", "expression", "au"} <= names:
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        self._wanted = ["va", "expression", "au", *(["embedding"] if embedding else [])]
+        if not set(self._wanted) <= set(outputs):
             raise FacerError(
-                f"--rec: {path} has outputs {', '.join(sorted(names))}; "
-                "expected va (B, 2), expression (B, 7) and au (B, 17)"
+                f"--rec: {path} has outputs {', '.join(sorted(outputs))}; expected va (B, 2), "
+                f"expression (B, 7) and au (B, 17){', and embedding (B, D)' if embedding else ''}"
             )
+        self.embedding_width = int(outputs["embedding"].shape[1]) if embedding else 0
         self._input = self._session.get_inputs()[0].name
         meta = self._session.get_modelmeta().custom_metadata_map
         self.weak_features: tuple[str, ...] = tuple(json.loads(meta.get("weak_features", "[]")))
 
     def predict(self, crops: U8) -> F32:
-        """RGB uint8 (B, 112, 112, 3) -> float32 (B, 26)."""
+        """As :meth:`Rec.predict`."""
         check_crops(crops)
         if len(crops) == 0:
-            return np.zeros((0, len(FEATURE_NAMES)), np.float32)
+            return np.zeros((0, len(FEATURE_NAMES) + self.embedding_width), np.float32)
         x = scale_crops(torch.from_numpy(np.ascontiguousarray(crops))).contiguous().numpy()
-        parts = self._session.run(["va", "expression", "au"], {self._input: x})
+        parts = self._session.run(self._wanted, {self._input: x})
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -1,7 +1,8 @@
 """REC weights as an ONNX file for other runtimes; ``rec.load`` takes it as well.
 
 Input ``crops`` float32 (B, 3, 112, 112) in [-1, 1]; outputs ``va`` (B, 2) in [-1, 1],
-``expression`` (B, 7) and ``au`` (B, 17) probabilities, columns named in the metadata.
+``expression`` (B, 7) and ``au`` (B, 17) probabilities, columns named in the metadata, and
+``embedding`` (B, D), the pooled space that they are made from.
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ from facer.stages.features.rec import fold_batch_norm, load_network
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
 
-OUTPUTS = ("va", "expression", "au")
+OUTPUTS = ("va", "expression", "au", "embedding")
 _OPSET = 17
 _TOLERANCE = 1e-4
 
 
 class _Probabilities(nn.Module):
-    """A REC network whose outputs are the stored features, in three parts."""
+    """A REC network whose outputs are the stored features, in parts, and its embedding."""
 
     def __init__(self, network: RecNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        output = self.network(crops)
-        return output.va, output.expression.softmax(1), output.au.sigmoid()
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        embedding = self.network.embed(crops)
+        output = self.network.outputs(embedding)
+        return output.va, output.expression.softmax(1), output.au.sigmoid(), embedding
 
 
 def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:

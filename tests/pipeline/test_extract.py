@@ -61,6 +61,19 @@ def test_frames_without_a_face_are_rows_of_nan(videos, tmp_path):
     assert ((inside >= 0) & (inside <= [320, 240])).all()
 
 
+def test_the_embedding_is_stored_when_asked_for(videos, tmp_path):
+    run(videos, tmp_path / "plain.zarr")
+    run(videos, tmp_path / "s.zarr", extract=ExtractConfig(embedding=True))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    clip, plain = store.read("b/one"), FeatureStore.open(tmp_path / "plain.zarr").read("b/one")
+    assert plain.embedding is None
+    np.testing.assert_array_equal(clip.features, plain.features)
+    assert clip.embedding.shape == (clip.n_frames, 256)
+    np.testing.assert_array_equal(np.isnan(clip.embedding).all(1), ~clip.valid)
+    with pytest.raises(FacerError, match=r"differ in settings embedding \(store: 256"):
+        run(videos, tmp_path / "s.zarr")
+
+
 def test_the_same_command_again_does_nothing(videos, tmp_path, monkeypatch):
     run(videos, tmp_path / "s.zarr")
     monkeypatch.setattr(module, "extract_part", pytest.fail)

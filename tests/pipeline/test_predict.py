@@ -13,6 +13,7 @@ from facer.pipeline.predict import PredictConfig, predict_videos
 from facer.stages.features.extract import ExtractConfig
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.errors import FacerError
 
 EXTRACT = ExtractConfig(device="cpu")
@@ -43,6 +44,20 @@ def test_videos_are_predicted_as_their_features_are(trained, tmp_path):
     assert {path.stem for path in (tmp_path / "look").iterdir()} == {"a", "b", "c"}
     (one, _) = predict_videos(replace(config, videos=videos / "b.mp4", pictures=None))
     np.testing.assert_allclose(one.values[0], found.values[1], atol=1e-5)
+
+
+def test_a_head_on_the_embedding_gets_one(trained, tmp_path):
+    run, videos = trained
+    config = replace(EXTRACT, embedding=True)
+    store = tmp_path / "e.zarr"
+    extract_folder(ExtractRunConfig(videos, str(store), config, workers=1))
+    run = tmp_path / "on-embedding"
+    sequences = SequenceConfig(features=("embedding",))
+    train_head(
+        TrainHeadConfig(str(store), str(tmp_path / "labels.csv"), run, "auto", sequences, FAST)
+    )
+    found, _ = predict_videos(PredictConfig(run, videos, extract=EXTRACT, workers=1))
+    np.testing.assert_allclose(found.values[2], evaluate(run, "val").predictions[0], atol=1e-5)
 
 
 def test_a_video_without_a_face_gets_the_training_mean(trained, make_video, tmp_path):

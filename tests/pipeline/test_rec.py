@@ -119,6 +119,15 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
     assert again.last == result.last
 
 
+def test_bfloat16_products_round_the_loss_and_nothing_else(config, trained):
+    result = train_rec(replace(config, fit=replace(FIT, bf16=True)))
+    plain, rounded = trained.last["loss"]["total"], result.last["loss"]["total"]
+    assert rounded != plain
+    assert rounded == pytest.approx(plain, rel=0.05)
+    weights, _ = load_checkpoint(config.run / "last.safetensors")
+    assert {str(v.dtype) for v in weights.values()} <= {"float32", "int64"}
+
+
 def test_an_epoch_cut_short_while_writing_is_done_again(config, trained):
     def stop(row):
         raise Stop

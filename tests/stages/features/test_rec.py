@@ -40,6 +40,18 @@ def test_batch_size_never_changes_a_feature(weights):
     assert model.predict(CROPS[:0]).shape == (0, 26)
 
 
+def test_the_embedding_follows_the_features(weights):
+    plain, model = rec.load(weights, "cpu"), rec.load(weights, "cpu", embedding=True)
+    assert (plain.embedding_width, model.embedding_width) == (0, 256)
+    both = model.predict(CROPS)
+    np.testing.assert_array_equal(both[:, :26], plain.predict(CROPS))
+    network, _ = rec.load_network(weights)
+    with torch.inference_mode():
+        pooled = network.eval().embed(scale_crops(torch.from_numpy(CROPS))).numpy()
+    np.testing.assert_allclose(both[:, 26:], pooled, atol=1e-4)
+    assert model.predict(CROPS[:0]).shape == (0, 282)
+
+
 def test_folding_batch_norm_changes_nothing(weights):
     network, _ = rec.load_network(weights)
     network.eval()

@@ -38,10 +38,17 @@ def test_extract_takes_the_file_and_gets_the_same_features(weights, exported):
         np.testing.assert_allclose(model.predict(CROPS[:n]), expected, atol=1e-4)
 
 
+def test_the_embedding_comes_through_the_file(weights, exported):
+    model = rec.load(exported, "cpu", embedding=True)
+    expected = rec.load(weights, "cpu", embedding=True).predict(CROPS)
+    assert model.embedding_width == 256
+    np.testing.assert_allclose(model.predict(CROPS), expected, atol=1e-4)
+
+
 def test_inputs_outputs_and_metadata_have_names(exported):
     model = onnx.load(str(exported))
     assert [i.name for i in model.graph.input] == ["crops"]
-    assert [o.name for o in model.graph.output] == ["va", "expression", "au"]
+    assert [o.name for o in model.graph.output] == ["va", "expression", "au", "embedding"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     meta = {p.key: json.loads(p.value) for p in model.metadata_props}
     assert meta["feature_names"] == list(FEATURE_NAMES)
