@@ -12,8 +12,10 @@ The loss curves are compared in a run of their own in which facer's Adam, like t
 moves the dense weights that no clip routed, as that is the one thing in which they differ. What
 is left is rounding, which Adam's first steps (the sign of every gradient) enlarge.
 
-What limits facer's side on one thread is arithmetic: at batch 64 about two thirds of its time
-is matrix products at four fifths of the core's peak.
+What limits facer's side is arithmetic. The last line of each comparison says how much of it a
+second does, beside what one large matrix product reaches on the same threads: the float32
+multiplications and additions that GRU and dense layer need for the frames that are there, forward
+and backward, nothing else.
 """
 
 from __future__ import annotations
@@ -138,6 +140,27 @@ def curve_difference(batch_size: int, clips: int) -> float:
     return float(np.abs(rows[:, 2] - rows[:, 3]).max())
 
 
+def flops_per_clip(clips: int) -> float:
+    """Multiplications and additions of one clip's training step, mean over the clips."""
+    head = FitConfig().head
+    frames = float(synthetic(clips).lengths.mean())
+    gates, units, dense = 3 * head.units, head.units, head.dense
+    forward = gates * (units + FEATURES) + units * dense
+    backward = gates * (2 * units + FEATURES) + 2 * units * dense  # nothing into the features
+    return 2 * frames * (forward + backward)
+
+
+def product_flops(side: int = 2048) -> float:
+    """Multiplications and additions a second of a large matrix product."""
+    a = torch.randn(side, side)
+    times = []
+    for _ in range(5):
+        started = perf_counter()
+        a @ a
+        times.append(perf_counter() - started)
+    return 2 * side**3 / min(times)
+
+
 def report(batch_size: int, clips: int, count: int, goal: float) -> None:
     """Print one comparison; the first epoch warms up and is not counted."""
     rows = np.array(list(epochs(batch_size, clips, count)))
@@ -149,6 +172,8 @@ def report(batch_size: int, clips: int, count: int, goal: float) -> None:
         f"plain loop {median(peer.tolist()):.0f} clips/s, ratio {ratio:.2f} (goal {goal:.0f}); "
         f"largest difference of the loss curves {difference:.1e}"
     )
+    rate, limit = median(ours.tolist()) * flops_per_clip(clips), product_flops()
+    print(f"  arithmetic: {rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s, {rate / limit:.0%}")
 
 
 def main() -> None:
