@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -147,15 +147,26 @@ def _models(task: PartTask) -> Extractor:
         extractor = load_extractor(task.extract)
     except FacerError as error:
         raise FacerError(f"{host}: {error}") from error
-    found, expected = extractor.provenance, task.provenance
-    if (found.detector_sha256, found.rec_sha256) != (expected.detector_sha256, expected.rec_sha256):
+    found, expected = _digests(extractor.provenance), _digests(task.provenance)
+    if found != expected:
         raise FacerError(
-            f"{host}: found detector {found.detector} ({found.detector_sha256[:12]}) and REC "
-            f"{found.rec} ({found.rec_sha256[:12]}), expected {expected.detector} "
-            f"({expected.detector_sha256[:12]}) and {expected.rec} ({expected.rec_sha256[:12]}); "
+            f"{host}: found {_listed(found)}, expected {_listed(expected)}; "
             "give all hosts the same files"
         )
     return extractor
+
+
+def _digests(provenance: Provenance) -> dict[str, str]:
+    """SHA-256 of each model's file, by the model's name."""
+    return {
+        f"detector {provenance.detector}": provenance.detector_sha256,
+        f"REC {provenance.rec}": provenance.rec_sha256,
+        "points model": str(provenance.settings.get("points_sha256", "none")),
+    }
+
+
+def _listed(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({digest[:12]})" for name, digest in digests.items())
 
 
 def _store(task: PartTask, extractor: Extractor) -> FeatureStore:
@@ -211,8 +222,9 @@ def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
     if sequence is None:
         return None
     clip = sequence.clip
-    arrays = ("features", "det_score", "bbox_px", "keypoints_px")
-    empty = {name: np.full_like(getattr(clip, name), np.nan) for name in arrays}
+    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding")
+    values = {name: getattr(clip, name) for name in arrays}
+    empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
     return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
 
 

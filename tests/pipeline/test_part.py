@@ -73,10 +73,17 @@ def test_an_interrupt_commits_the_clips_that_are_finished(
     assert FeatureStore.open(task.store).clip_ids == ("a",)
 
 
-def test_other_weights_on_a_host_are_refused(task: PartTask) -> None:
-    other = replace(task, provenance=replace(task.provenance, rec_sha256="f" * 64))
-    with pytest.raises(FacerError, match=r"host \S+: found .* \(ffffffffffff\); give all hosts"):
-        extract_part(other)
+@pytest.mark.parametrize("model", ["detector", "REC", "points model"])
+def test_other_weights_on_a_host_are_refused(task: PartTask, model: str) -> None:
+    here = task.provenance
+    other = {
+        "detector": replace(here, detector_sha256="f" * 64),
+        "REC": replace(here, rec_sha256="f" * 64),
+        "points model": replace(here, settings={**here.settings, "points_sha256": "f" * 64}),
+    }[model]
+    message = rf"host \S+: found .*, expected .*{model}[^(]*\(ffffffffffff\).*; give all hosts"
+    with pytest.raises(FacerError, match=message):
+        extract_part(replace(task, provenance=other))
     assert parts(task) == []
 
 
