@@ -27,6 +27,7 @@ import av
 import cv2
 import numpy as np
 import torch
+from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
 from facer.stages.detection.network import DetectorNet, NetworkConfig
@@ -216,7 +217,7 @@ def step_table(clips: list[Path]) -> str:
         frames += result.sequences[0].clip.n_frames
     rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds
-    peak = _flops_per_second()
+    peak = product_flops()
     height = detect.STARTER_SIZE_PX * 9 // 16
     nets = {
         "detect": _flops(DetectorNet(NetworkConfig()), height, detect.STARTER_SIZE_PX),
@@ -268,16 +269,6 @@ def _flops(net: torch.nn.Module, height: int, width: int) -> float:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         net.eval()(torch.zeros(1, 3, height, width))
     return float(counter.get_total_flops())
-
-
-def _flops_per_second(side: int = 2048) -> float:
-    a = torch.randn(side, side)
-    times = []
-    for _ in range(5):
-        started = perf_counter()
-        a @ a
-        times.append(perf_counter() - started)
-    return 2 * side**3 / min(times)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from arithmetic import product_flops
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -148,17 +149,6 @@ def flops_per_clip(clips: int) -> float:
     forward = gates * (units + FEATURES) + units * dense
     backward = gates * (2 * units + FEATURES) + 2 * units * dense  # nothing into the features
     return 2 * frames * (forward + backward)
-
-
-def product_flops(side: int = 2048) -> float:
-    """Multiplications and additions a second of a large matrix product."""
-    a = torch.randn(side, side)
-    times = []
-    for _ in range(5):
-        started = perf_counter()
-        a @ a
-        times.append(perf_counter() - started)
-    return 2 * side**3 / min(times)
 
 
 def report(batch_size: int, clips: int, count: int, goal: float) -> None:
