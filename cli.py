@@ -10,8 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer import __version__
+from facer.pipeline.progress import Counter, say, shown
 from facer.storage.errors import FacerError
 
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
-    from facer.storage.schema import Record
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _LISTED = 10  # names printed of a longer list
@@ -45,15 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; the same command again goes on where it stopped")
+        say("interrupted; the same command again goes on where it stopped")
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        _say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
+        say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
         code = EXIT_USAGE
     except (FacerError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
-        _say(str(error))
+        say(str(error))
         code = EXIT_PROBLEM
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -61,10 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _help_of(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context is not None else 'facer'} --help"
-
-
-def _say(message: str) -> None:
-    click.echo(f"facer: {message}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -155,7 +150,7 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
         video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
         changed,
     )  # fmt: skip
-    with _progress() as progress:
+    with shown() as progress:
         summary = extract_folder(config, progress)
     _print_summary(summary)
     return EXIT_SOME_FAILED if summary.failed else 0
@@ -186,100 +181,6 @@ def _list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
             click.echo(f"  {line}")
         if len(lines) > limit:
             click.echo(f"  ... and {len(lines) - limit} more (--json lists all)")
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A live bar on a terminal, plain lines elsewhere; always on stderr."""
-    if not sys.stderr.isatty():
-        yield PlainProgress()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    with Bar(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[bad]}"),
-        console=Console(stderr=True),
-    ) as bar:  # fmt: skip
-        yield BarProgress(bar)
-
-
-class PlainProgress:
-    """Progress as lines, at most one in a few seconds."""
-
-    interval_s = 5.0
-
-    def __init__(self) -> None:
-        self.n_clips = self.n_done = self.n_new = self.n_failed = 0
-        self.n_measured = self.n_committed = 0
-        self.started = self.spoke = time.monotonic()
-
-    def start(self, n_clips: int, n_done: int, workers: int) -> None:
-        """Say what there is to do."""
-        self.n_clips, self.n_done = n_clips, n_done
-        self.started = self.spoke = time.monotonic()
-        _say(f"{n_clips - n_done} of {n_clips} clips to do, on {workers} worker(s)")
-
-    def frames(self, count: int) -> None:
-        """Count frames that were measured."""
-        self.n_measured += count
-        self._tick()
-
-    def part(self, records: Sequence[Record]) -> None:
-        """Count clips that were committed; several sequences of one video are one clip."""
-        clips = {r.source: r for r in records}.values()
-        self.n_new += len(clips)
-        self.n_committed += sum(r.n_frames for r in clips)
-        self.n_failed += sum(r.status == "failed" for r in clips)
-        self._tick()
-
-    def note(self, text: str) -> None:
-        """Say it."""
-        _say(text)
-
-    @property
-    def rate(self) -> float:
-        """Frames per second so far."""
-        frames = max(self.n_measured, self.n_committed)
-        return frames / max(time.monotonic() - self.started, 1e-3)
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        if now - self.spoke < self.interval_s:
-            return
-        self.spoke = now
-        left = self.n_clips - self.n_done - self.n_new
-        text = f"{self.n_done + self.n_new}/{self.n_clips} clips, {self.rate:.0f} frames/s"
-        if self.n_new:
-            text += f", {(now - self.started) / self.n_new * left:.0f} s left"
-        _say(f"{text}, {self.n_failed} failed")
-
-
-class BarProgress(PlainProgress):
-    """Progress as a live bar of rich."""
-
-    def __init__(self, bar: Any) -> None:
-        super().__init__()
-        self._bar = bar
-        self._task = bar.add_task("extracting", total=None, rate="", bad="")
-
-    def start(self, n_clips: int, n_done: int, _workers: int) -> None:
-        """Set the bar's length."""
-        self.n_clips, self.n_done = n_clips, n_done
-        self.started = time.monotonic()
-        self._bar.update(self._task, total=n_clips, completed=n_done)
-
-    def note(self, text: str) -> None:
-        """Say it, above the bar."""
-        self._bar.console.print(f"facer: {text}", markup=False, highlight=False, soft_wrap=True)
-
-    def _tick(self) -> None:
-        self._bar.update(
-            self._task, completed=self.n_done + self.n_new, rate=f"{self.rate:.0f} frames/s",
-            bad=f"[red]{self.n_failed} failed" if self.n_failed else "",
-        )  # fmt: skip
 
 
 @facer.command()
@@ -485,7 +386,7 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
 def _epoch_line(seed: int, row: Any, epochs: int) -> None:
     """One line an epoch on a terminal, one in ten elsewhere."""
     if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
-        _say(
+        say(
             f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
             f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
             f"{row.clips_per_s:.0f} clips/s"
@@ -565,7 +466,7 @@ def _print_evaluation(found: Evaluation) -> None:
         f"{found.intervals.unit}, n = {found.intervals.n_units})"
     )
     for warning in found.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 @facer.command()
@@ -590,7 +491,7 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     from facer.storage.predictions import write_predictions
 
     config = PredictConfig(run, videos, store, _extract_config(options), workers, pictures)
-    with _progress() as progress:
+    with shown() as progress:
         found, summary = predict_videos(config, progress)
     if output is not None:
         write_predictions(output, "plain", found.clip_ids, found.names, found.values)
@@ -655,7 +556,7 @@ def report(source: str, output: Path, **options: Any) -> int:
     from facer.pipeline.report.build import build_report
     from facer.pipeline.report.config import ReportConfig
 
-    found = build_report(ReportConfig(source, output, **options), _Counter("clip pages"))
+    found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
     click.echo(f"{found.index}: report of a {found.kind}, {found.n_pages} pages of clips")
     return 0
 
@@ -678,7 +579,7 @@ def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
     from facer.storage import FeatureStore
 
     opened = FeatureStore.open(store)
-    annotate_clip(opened, clip_id, videos, output, _Counter("measured frames drawn"))
+    annotate_clip(opened, clip_id, videos, output, Counter("measured frames drawn"))
     click.echo(str(output))
     return 0
 
@@ -728,8 +629,8 @@ def demo(folder: Path) -> int:
     from facer.stages.synthesis import LIMITS
 
     started = time.monotonic()
-    _say("making clips from photographs that scikit-image and insightface carry")
-    with _progress() as progress:
+    say("making clips from photographs that scikit-image and insightface carry")
+    with shown() as progress:
         result = run_demo(folder, progress, on_epoch=_epoch_line)
     click.echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
     click.echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
@@ -826,7 +727,7 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
         **{name: options[name] for name in names},
     )
     config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
-    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), _Counter("images aligned"))
+    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"))
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
         click.echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
@@ -864,20 +765,7 @@ def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
         parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
         parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
         scores.append(f"{one['data']}: {', '.join(parts)}")
-    _say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
-
-
-class _Counter:
-    """Counts things on stderr, at most one line in a few seconds."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._spoke = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._spoke >= PlainProgress.interval_s:
-            self._spoke = time.monotonic()
-            _say(f"{done}/{total} {self._what}")
+    say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
 
 
 @facer.command("evaluate-rec")
@@ -904,7 +792,7 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device:
 
     found = evaluate_weights(
         rec, data, split, device, align=_align_config(options), pictures=pictures,
-        report=_Counter("crops scored"), on_align=_Counter("images aligned"),
+        report=Counter("crops scored"), on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found))
@@ -1001,7 +889,7 @@ def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
 
 def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     loss = "before training" if row["loss"] is None else f"loss {row['loss']:.4f}"
-    _say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
+    say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
 
 
 @facer.command("train-detector")
@@ -1053,7 +941,7 @@ def train_detector(run: Path, **options: Any) -> int:
     run.mkdir(parents=True, exist_ok=True)
     result = fit(
         DetectorConfig(run=run, **options),
-        lambda p: _say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
+        lambda p: say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
     )
     click.echo(f"detector: {result.onnx}")
     click.echo(
@@ -1095,7 +983,7 @@ def train_points(run: Path, **options: Any) -> int:
 
     path = fit_points(
         PointsConfig(run=run, **options),
-        lambda p: _say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
+        lambda p: say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
                        f"{p.val_error:.1%} of the eyes' distance"),
     )  # fmt: skip
     click.echo(f"points model: {path}")
@@ -1198,7 +1086,7 @@ def ablate(
         jobs=jobs,
         scheduler=scheduler,
     )
-    table = run_rows(config, lambda title, done, n: _say(f"{done}/{n} rows done: {title}"))
+    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"))
     if as_json:
         click.echo(json.dumps(table.to_json()))
     else:
@@ -1307,7 +1195,7 @@ def models(action: str, name: str | None) -> int:
         click.echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
     broken = [model for model in found if model.problem]
     if broken:
-        _say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
+        say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
         return EXIT_PROBLEM
     if action == "list":
         weak = ", ".join(rec.load().weak_features)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from facer.pipeline.evaluate import Evaluation, evaluate
-from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Progress, extract_folder
+from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_folder
 from facer.pipeline.heads import OnEpoch, TrainHeadConfig, TrainHeadResult, train_head
 from facer.pipeline.look import draw_clip
+from facer.pipeline.progress import Progress
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.synthesis import SynthesisConfig, write_clips
 from facer.storage import FeatureStore, read_labels

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from facer import __version__
 from facer.pipeline.executors import DaskExecutor, Executor, cpu_count, make_executor
@@ -27,6 +27,7 @@ from facer.pipeline.part import (
     still_missing,
 )
 from facer.pipeline.preflight import check_cluster
+from facer.pipeline.progress import Progress, Silent
 from facer.pipeline.sources import Source, Videos, changed, open_videos
 from facer.stages.features.extract import ExtractConfig
 from facer.stages.features.rec import resolve_device
@@ -78,38 +79,6 @@ class ExtractSummary:
     def failed(self) -> tuple[Record, ...]:
         """Clips that could not be extracted."""
         return tuple(r for r in self.records if r.status == "failed")
-
-
-class Progress(Protocol):
-    """Who wants to hear how a run goes."""
-
-    def start(self, n_clips: int, n_done: int, workers: int) -> None:
-        """Before the first clip."""
-
-    def frames(self, count: int) -> None:
-        """Frames were measured in this process, before their clip is committed."""
-
-    def part(self, records: Sequence[Record]) -> None:
-        """A part was committed."""
-
-    def note(self, text: str) -> None:
-        """Something the user should know, while the work goes on."""
-
-
-class Silent:
-    """No progress."""
-
-    def start(self, n_clips: int, n_done: int, workers: int) -> None:
-        """Ignore it."""
-
-    def frames(self, count: int) -> None:
-        """Ignore it."""
-
-    def part(self, records: Sequence[Record]) -> None:
-        """Ignore it."""
-
-    def note(self, text: str) -> None:
-        """Ignore it."""
 
 
 def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -> ExtractSummary:

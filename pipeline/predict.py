@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from facer.pipeline.evaluate import Prediction, check_provenance, predict_store
-from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Progress, extract_folder
+from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_folder
 from facer.pipeline.look import draw_clip
 from facer.pipeline.part import load_extractor
+from facer.pipeline.progress import Progress
 from facer.pipeline.run_folder import read_run
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore

@@ -19,8 +19,9 @@ from pathlib import Path
 import distributed
 
 from facer.pipeline import extract as module
-from facer.pipeline.extract import ExtractRunConfig, Silent, extract_folder
+from facer.pipeline.extract import ExtractRunConfig, extract_folder
 from facer.pipeline.part import load_extractor
+from facer.pipeline.progress import Silent
 from facer.stages.features.extract import ExtractConfig
 from facer.storage.schema import Record
 

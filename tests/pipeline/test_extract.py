@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from facer.pipeline import extract as module
-from facer.pipeline.extract import ExtractRunConfig, Silent, extract_folder
+from facer.pipeline.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.progress import Silent
 from facer.stages.features.extract import ExtractConfig, Extractor
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError

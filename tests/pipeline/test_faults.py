@@ -22,7 +22,8 @@ import psutil
 import pytest
 
 from facer.pipeline import extract as module
-from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, Silent, extract_folder
+from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.progress import Silent
 from facer.pipeline.status import store_status
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import ClipFeatures, FeatureStore

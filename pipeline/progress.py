@@ -1,0 +1,158 @@
+"""How a long run tells how it goes: a live bar on a terminal, plain lines elsewhere, on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import click
+
+from facer.storage.schema import Record
+
+
+def say(message: str) -> None:
+    """One line for the user."""
+    click.echo(f"facer: {message}", err=True)
+
+
+class Progress(Protocol):
+    """Who wants to hear how a run goes."""
+
+    def start(self, n_clips: int, n_done: int, workers: int) -> None:
+        """Before the first clip."""
+
+    def frames(self, count: int) -> None:
+        """Frames were measured in this process, before their clip is committed."""
+
+    def part(self, records: Sequence[Record]) -> None:
+        """A part was committed."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know, while the work goes on."""
+
+
+class Silent:
+    """No progress."""
+
+    def start(self, n_clips: int, n_done: int, workers: int) -> None:
+        """Ignore it."""
+
+    def frames(self, count: int) -> None:
+        """Ignore it."""
+
+    def part(self, records: Sequence[Record]) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
+
+@contextmanager
+def shown() -> Iterator[Any]:
+    """A live bar on a terminal, plain lines elsewhere; always on stderr."""
+    if not sys.stderr.isatty():
+        yield PlainProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[bad]}"),
+        console=Console(stderr=True),
+    ) as bar:  # fmt: skip
+        yield BarProgress(bar)
+
+
+class PlainProgress:
+    """Progress as lines, at most one in a few seconds."""
+
+    interval_s = 5.0
+
+    def __init__(self) -> None:
+        self.n_clips = self.n_done = self.n_new = self.n_failed = 0
+        self.n_measured = self.n_committed = 0
+        self.started = self.spoke = time.monotonic()
+
+    def start(self, n_clips: int, n_done: int, workers: int) -> None:
+        """Say what there is to do."""
+        self.n_clips, self.n_done = n_clips, n_done
+        self.started = self.spoke = time.monotonic()
+        say(f"{n_clips - n_done} of {n_clips} clips to do, on {workers} worker(s)")
+
+    def frames(self, count: int) -> None:
+        """Count frames that were measured."""
+        self.n_measured += count
+        self._tick()
+
+    def part(self, records: Sequence[Record]) -> None:
+        """Count clips that were committed; several sequences of one video are one clip."""
+        clips = {r.source: r for r in records}.values()
+        self.n_new += len(clips)
+        self.n_committed += sum(r.n_frames for r in clips)
+        self.n_failed += sum(r.status == "failed" for r in clips)
+        self._tick()
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        say(text)
+
+    @property
+    def rate(self) -> float:
+        """Frames per second so far."""
+        frames = max(self.n_measured, self.n_committed)
+        return frames / max(time.monotonic() - self.started, 1e-3)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self.spoke < self.interval_s:
+            return
+        self.spoke = now
+        left = self.n_clips - self.n_done - self.n_new
+        text = f"{self.n_done + self.n_new}/{self.n_clips} clips, {self.rate:.0f} frames/s"
+        if self.n_new:
+            text += f", {(now - self.started) / self.n_new * left:.0f} s left"
+        say(f"{text}, {self.n_failed} failed")
+
+
+class BarProgress(PlainProgress):
+    """Progress as a live bar of rich."""
+
+    def __init__(self, bar: Any) -> None:
+        super().__init__()
+        self._bar = bar
+        self._task = bar.add_task("extracting", total=None, rate="", bad="")
+
+    def start(self, n_clips: int, n_done: int, _workers: int) -> None:
+        """Set the bar's length."""
+        self.n_clips, self.n_done = n_clips, n_done
+        self.started = time.monotonic()
+        self._bar.update(self._task, total=n_clips, completed=n_done)
+
+    def note(self, text: str) -> None:
+        """Say it, above the bar."""
+        self._bar.console.print(f"facer: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _tick(self) -> None:
+        self._bar.update(
+            self._task, completed=self.n_done + self.n_new, rate=f"{self.rate:.0f} frames/s",
+            bad=f"[red]{self.n_failed} failed" if self.n_failed else "",
+        )  # fmt: skip
+
+
+class Counter:
+    """Counts things on stderr, at most one line in a few seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._spoke = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` are done."""
+        if time.monotonic() - self._spoke >= PlainProgress.interval_s:
+            self._spoke = time.monotonic()
+            say(f"{done}/{total} {self._what}")
