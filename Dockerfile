@@ -1,6 +1,7 @@
 # CPU:   docker build -t facer .
 # CUDA:  docker build -t facer --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 \
 #                              --build-arg ONNXRUNTIME=onnxruntime-gpu .
+# S3:    docker build -t facer --build-arg EXTRAS=s3 .
 # Run:   docker run --rm -v "$PWD":/data facer extract /data/videos -o /data/features.zarr
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
@@ -10,13 +11,14 @@ RUN pip install --no-cache-dir build && python -m build --wheel --outdir /wheels
 FROM python:3.11-slim-bookworm
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG ONNXRUNTIME=onnxruntime
+ARG EXTRAS=
 # what opencv-python's wheel expects of the system
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch>=2.9,<2.14" \
-    && pip install --no-cache-dir /wheels/*.whl \
+    && pip install --no-cache-dir "$(echo /wheels/*.whl)${EXTRAS:+[$EXTRAS]}" \
     && if [ "$ONNXRUNTIME" != onnxruntime ]; then \
          pip uninstall -y onnxruntime && pip install --no-cache-dir "$ONNXRUNTIME"; fi \
     && rm -r /wheels

@@ -115,7 +115,14 @@ class DaskExecutor:
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         from distributed import Client, LocalCluster
+        from distributed.security import Security
 
+        tls = Security().get_connection_args("client")["ssl_context"]
+        if address is not None and address.startswith("tls://") and tls is None:
+            raise FacerError(
+                f"--scheduler {address}: found no TLS settings here, expected those that the "
+                "scheduler was started with (docs/cluster.md, Networks)"
+            )
         for name in ("distributed", "distributed.client"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._cluster: Any = None

@@ -54,12 +54,14 @@ def check_worker(probe: Probe) -> dict[str, str]:
     place = f"{probe.video_dir}: the videos are not visible from this host"
     try:
         size, _ = open_videos(probe.video_dir).stat(probe.path)
-    except OSError as error:
-        raise FacerError(f"{place} ({error}); mount the folder under the same path") from error
+    except FacerError:
+        raise
+    except Exception as error:  # storage libraries have errors of their own
+        raise FacerError(f"{place} ({error}); {_remedy(probe.video_dir)}") from error
     if size != probe.size:
         raise FacerError(
-            f"{place}: found {size} bytes in {probe.path}, expected {probe.size}; mount the "
-            "folder under the same path"
+            f"{place}: found {size} bytes in {probe.path}, expected {probe.size}; "
+            f"{_remedy(probe.video_dir)}"
         )
     objects = open_objects(probe.store)
     if objects.get(f"{probe.folder}/client") != probe.token.encode():
@@ -69,6 +71,12 @@ def check_worker(probe: Probe) -> dict[str, str]:
         )
     objects.put(f"{probe.folder}/{secrets.token_hex(8)}", b"")
     return versions()
+
+
+def _remedy(place: str) -> str:
+    if "://" in place:
+        return "give this host access to it, and the same credentials"
+    return "mount the folder under the same path"
 
 
 def versions() -> dict[str, str]:

@@ -71,6 +71,11 @@ def test_a_worker_that_dies_is_replaced_and_its_item_named(processes):
     assert list(processes.map(abs, [-5])) == [(-5, 5)]
 
 
+def test_tls_without_its_settings_is_told_at_once():
+    with pytest.raises(FacerError, match=r"tls://127\.0\.0\.1:1: found no TLS settings here"):
+        DaskExecutor(address="tls://127.0.0.1:1")
+
+
 def test_ctrl_c_is_left_to_the_driver(processes):
     client = processes._client
     client.wait_for_workers(processes.workers)  # one may just have been replaced

@@ -71,6 +71,20 @@ def test_what_a_worker_does_not_see(probe: Probe, change: dict[str, Any], messag
         check_worker(replace(probe, **change))
 
 
+class NoCredentials(Exception):
+    """What storage libraries raise is not always an OSError."""
+
+
+def test_a_worker_without_credentials(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise NoCredentials("unable to locate credentials")
+
+    monkeypatch.setattr("facer.pipeline.sources.UrlVideos.stat", refuse)
+    message = r"not visible from this host \(unable to locate.*\); give this host access"
+    with pytest.raises(FacerError, match=message):
+        check_worker(replace(probe, video_dir="memory://videos"))
+
+
 def test_other_versions_are_told_by_host() -> None:
     here = {"python": "3.11", "torch": "2.9.0"}
     there = {"worker a": here, "worker b": {"python": "3.12", "torch": "2.9.0"}}
