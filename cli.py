@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _LISTED = 10  # names printed of a longer list
+_NOTE_CHARACTERS = 300  # of a note on what was left out
 
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted; the same command again goes on where it stopped")
+        say("interrupted; run it again to go on (trainings with --resume)")
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
         say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
@@ -153,6 +155,10 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
     with shown() as progress:
         summary = extract_folder(config, progress)
     _print_summary(summary)
+    if summary.missing:
+        say(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
+            "a worker wrote elsewhere; run the same command again")  # fmt: skip
+        return EXIT_PROBLEM
     return EXIT_SOME_FAILED if summary.failed else 0
 
 
@@ -329,10 +335,12 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     counts = result.counts
     click.echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
-        f"{result.n_columns} columns read; splits: {result.split_rule}"
+        f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
+        f"{result.split_rule}"
     )
     click.echo(
-        f"labels without a clip {counts['labels_without_clip']}, clips without a label "
+        f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
+        f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
         f"{counts['no_face']}, over {config.sequences.max_frames} frames {counts['overlong']}"
     )
@@ -449,11 +457,13 @@ def _print_evaluation(found: Evaluation) -> None:
         click.echo("no labels in this split: nothing to score")
         return
     width = max(len(name) for name in (*found.names, "mean"))
-    click.echo(f"{'':{width}}  pearson      ccc      mse     n")
+    click.echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
     columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
-    for name, n in zip(found.names, found.ensemble.n, strict=True):
-        values = "  ".join(f"{column[name]:7.4f}" for column in columns)
-        click.echo(f"{name:{width}}  {values}  {n:4d}")
+    own = found.intervals.per_emotion
+    for name, n, interval in zip(found.names, found.ensemble.n, own, strict=True):
+        values = "  ".join(f"{column[name]:7.4f}" if n else f"{'-':>7}" for column in columns)
+        between = f"{interval.low:7.4f} to {interval.high:7.4f}" if n else ""
+        click.echo(f"{name:{width}}  {values}  {n:4d}   {between}".rstrip())
     mean = "  ".join(f"{found.mean(metric):7.4f}" for metric in ("pearson", "ccc", "mse"))
     click.echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
     if len(found.seeds) > 1:
@@ -731,11 +741,17 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
         click.echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
-    _list("left out", [note for one in result.sets for note in one["notes"]])
+    _list("left out", [f"{one['split']}, {_short(note)}" for one in result.sets
+                       for note in one["notes"]])  # fmt: skip
     click.echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     click.echo(f"weights: {result.rec}")
     click.echo(f"next: facer evaluate-rec {result.rec} --data {(validation or data)[0]}")
     return 0
+
+
+def _short(note: str) -> str:
+    """A note with some of the names that it lists; config.json has all."""
+    return textwrap.shorten(note, _NOTE_CHARACTERS, placeholder=" ...")
 
 
 def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
@@ -1116,11 +1132,15 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
     """
     from facer.pipeline.importing import import_into_store
 
-    opened, added = import_into_store(kind, path, store, fps)
+    opened, added, changed = import_into_store(kind, path, store, fps)
     click.echo(
         f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
         f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
     )
+    if changed:
+        say(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
+            f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "
+            "another store to have the new ones")  # fmt: skip
     return 0
 
 

@@ -98,7 +98,7 @@ def main() -> None:
     """Print both ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--long-s", type=int, default=1800)
-    parser.add_argument("--short-s", type=int, default=180)
+    parser.add_argument("--short-s", type=int, default=10)
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--clips", type=int, default=1000)
     options = parser.parse_args()

@@ -24,7 +24,7 @@ from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
 from facer.pipeline.evaluate import evaluate
 from facer.pipeline.executors import make_executor
 from facer.pipeline.heads import TrainHeadConfig, describe, torch_threads, train_head
-from facer.pipeline.run_folder import check_unchanged
+from facer.pipeline.run_folder import absolute_place, check_unchanged
 from facer.pipeline.status import no_match_message
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.intervals import Comparison, compare
@@ -117,9 +117,11 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
     if row.other_store is not None and row.other_store not in config.also:
         return None
     training = TrainHeadConfig(
-        store=config.store if row.other_store is None else config.also[row.other_store],
-        labels=config.labels,
-        run=config.output / "rows" / row.id,
+        store=absolute_place(
+            config.store if row.other_store is None else config.also[row.other_store]
+        ),
+        labels=absolute_place(config.labels),
+        run=(config.output / "rows" / row.id).absolute(),
         kind=config.kind,
         sequences=row.sequences(config.sequences),
         fit=row.fit(config.fit),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort, read_sequences
+from facer.pipeline.cohort import (
+    Cohort,
+    features_sha256,
+    labels_sha256,
+    load_cohort,
+    read_sequences,
+)
 from facer.pipeline.run_folder import load_models, read_run, sequences_of
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.intervals import Intervals, bootstrap
@@ -37,6 +43,8 @@ class Evaluation:
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
     ensemble: Scores | None  # of the mean prediction
     intervals: Intervals | None
+    n_seeds_wanted: int = 0  # that the run was to train
+    features_changed: bool = False  # the run's own store has other features now
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
@@ -67,6 +75,10 @@ class Evaluation:
             found.append(f"one and the same prediction for {names}; scored as 0")
         if self.calibrate == self.split == "val":
             found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
+        if self.n_seeds < self.n_seeds_wanted:
+            found.append(f"{self.n_seeds} of {self.n_seeds_wanted} seeds have finished")
+        if self.features_changed:
+            found.append("the store's features are not those that the run was trained on")
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
@@ -96,8 +108,9 @@ class Evaluation:
                 "by": self.intervals.unit,
             },
             "per_emotion": {
-                name: {m: columns[m][name] if n[name] else None for m in METRICS} | {"n": n[name]}
-                for name in self.names
+                name: {m: columns[m][name] if n[name] else None for m in METRICS}
+                | {"pearson_95": [own.low, own.high] if n[name] else None, "n": n[name]}
+                for name, own in zip(self.names, self.intervals.per_emotion, strict=True)
             },
             "constant": list(self.constant),
             "warnings": list(self.warnings),
@@ -132,7 +145,12 @@ def evaluate(
         raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
     mean = np.array(record["train_mean"], np.float32)
     by_seed = _predict_rows(run, cohort, rows, mean)
-    return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
+    own = labels is None and store is None
+    return replace(
+        _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed),
+        n_seeds_wanted=int(record["seeds"]),
+        features_changed=own and features_sha256(cohort.sequences) != record["data_sha256"],
+    )
 
 
 def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict[int, F32]:
@@ -203,10 +221,20 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
 def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
     """``FacerError`` unless features of this provenance are what the run was trained on."""
     made = read_run(run)["store_provenance"]
-    for name in ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy"):
-        found = getattr(provenance, name)
-        if found != made[name]:
+    names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
+    pairs = [(name, getattr(provenance, name), made[name]) for name in names]
+    ours, theirs = provenance.settings, made["settings"]
+    compared = sorted({*ours, *theirs} - {"embedding"})
+    pairs += [(name, ours.get(name, "none"), theirs.get(name, "none")) for name in compared]
+    for name, found, expected in pairs:
+        if found == expected:
+            continue
+        if "imported" in theirs:
             raise FacerError(
-                f"{where}: {name} is {found}, the run {run} was trained on features with "
-                f"{made[name]}; extract with the same --detector, --rec, --face and --stride"
+                f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
+                "features of these videos and give them to evaluate --store"
             )
+        raise FacerError(
+            f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
+            "extract with the same --detector, --rec, --face, --stride and --det options"
+        )

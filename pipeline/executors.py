@@ -9,10 +9,13 @@ import importlib.metadata
 import logging
 import os
 import pkgutil
+import signal
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from facer import __version__
@@ -33,6 +36,19 @@ _LONELY_S = 30.0  # without any worker, before the user hears of it
 
 class WorkerDiedError(Exception):
     """A process that worked on an item died, several times over."""
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C is not heard, here and in processes that start meanwhile: a second or two."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Executor(Protocol):
@@ -123,19 +139,20 @@ class DaskExecutor:
                 f"--scheduler {address}: found no TLS settings here, expected those that the "
                 "scheduler was started with (docs/cluster.md, Networks)"
             )
-        for name in ("distributed", "distributed.client"):
+        for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._cluster: Any = None
         self._address = address
         self._note = note
         if address is None:
-            self._cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=":0",
-                memory_limit=0,
-                preload=[_QUIET],
-            )
+            with _no_interrupt():
+                self._cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    memory_limit=0,
+                    preload=[_QUIET],
+                )
         try:
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")

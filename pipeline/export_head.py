@@ -16,7 +16,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from facer.pipeline.run_folder import load_models, read_run
 from facer.stages.features.rec import Rec, file_sha256, weights_path
 from facer.stages.features.rec import load as load_rec
-from facer.stages.features.rec_onnx import OUTPUTS, export_onnx
+from facer.stages.features.rec_onnx import FEATURE_OUTPUTS, export_onnx
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.model import IntensityModel, predict
@@ -164,7 +164,8 @@ def _behind_rec(
     front, back = compose.add_prefix(front, "rec/"), compose.add_prefix(head, "head/")
     middle = _columns_model([FEATURE_NAMES.index(name) for name in columns], front.ir_version)
     back.ir_version = front.ir_version
-    whole = compose.merge_models(front, middle, [(f"rec/{name}", name) for name in OUTPUTS])
+    joints = [(f"rec/{name}", name) for name in FEATURE_OUTPUTS]
+    whole = compose.merge_models(front, middle, joints, outputs=["features"])
     whole = compose.merge_models(whole, back, [("features", "head/features")])
     _rename(whole, {"rec/crops": "crops", "head/intensities": "intensities"})
     helper.set_model_props(whole, {p.key: p.value for p in head.metadata_props})
@@ -174,14 +175,14 @@ def _behind_rec(
 
 def _columns_model(indices: list[int], ir_version: int) -> onnx.ModelProto:
     """va, expression and au side by side, then some of their columns: ``features``."""
-    widths = dict(zip(OUTPUTS, (2, 7, 17), strict=True))
+    widths = dict(zip(FEATURE_OUTPUTS, (2, 7, 17), strict=True))
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ("T", width))
         for name, width in widths.items()
     ]
     output = helper.make_tensor_value_info("features", TensorProto.FLOAT, ("T", len(indices)))
     nodes = [
-        helper.make_node("Concat", list(OUTPUTS), ["all_features"], axis=1),
+        helper.make_node("Concat", list(FEATURE_OUTPUTS), ["all_features"], axis=1),
         helper.make_node("Gather", ["all_features", "indices"], ["features"], axis=1),
     ]
     constants = [numpy_helper.from_array(np.array(indices, np.int64), "indices")]

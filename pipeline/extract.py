@@ -74,6 +74,7 @@ class ExtractSummary:
     records: tuple[Record, ...]  # of the folder's clips
     new_frames: int
     seconds: float
+    missing: tuple[str, ...] = ()  # clips without a record, which should have one by now
 
     @property
     def failed(self) -> tuple[Record, ...]:
@@ -119,16 +120,29 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     ids = {source.clip_id for source in sources}
     records = tuple(r for r in store.records if clip_of(r, config.extract.face) in ids)
     before = len(sources) - len(todo)
+    there = {clip_of(record, config.extract.face) for record in records}
     return ExtractSummary(
-        config.store, len(sources), before, records, new_frames, perf_counter() - started
-    )
+        config.store, len(sources), before, records, new_frames, perf_counter() - started,
+        tuple(sorted(ids - there)),
+    )  # fmt: skip
 
 
 def _models(config: ExtractRunConfig) -> ExtractConfig:
     """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
+    extract = replace(
+        config.extract,
+        rec=_absolute(config.extract.rec),
+        detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
+    )
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
-        return config.extract
-    return replace(config.extract, device="cpu")
+        return extract
+    return replace(extract, device="cpu")
+
+
+def _absolute(model: str) -> str:
+    """The path of a file of weights, as it is from any folder; a name stays a name."""
+    is_file = model.endswith((".onnx", ".safetensors")) and Path(model).is_file()
+    return str(Path(model).absolute()) if is_file else model
 
 
 def _todo(

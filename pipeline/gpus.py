@@ -21,7 +21,7 @@ def visible_devices(current: str | None, n_devices: int, slot: int) -> str | Non
     if n_devices < 2:
         return None
     names = [str(i) for i in range(n_devices)] if current is None else current.split(",")
-    return names[slot % n_devices]
+    return sorted(names)[slot % n_devices]  # some hosts give each worker another order
 
 
 @lru_cache(maxsize=1)

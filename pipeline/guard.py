@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from facer.storage.errors import FacerError
 from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
+MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
 MEMORY_LIMIT_BYTES = 8 << 30  # of addresses; an 8K video with all its references fits
 _QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -53,7 +55,8 @@ class GuardedReader:
         self.n_decoded = 0
         self._name = path.name
         self._request = {"path": str(path.absolute()), "stride": stride, "threads": threads}
-        self._n_given = 0
+        self._n_given = self._n_heard = 0
+        self._waited_s = 0.0
         self._child: DecodeChild | None = None
 
     def __enter__(self) -> GuardedReader:
@@ -97,9 +100,18 @@ class GuardedReader:
         self.problem, self.n_decoded = message["problem"], message["n_decoded"]
 
     def _read(self, child: DecodeChild) -> dict[str, Any]:
-        message = child.read(FRAME_TIMEOUT_S)
-        if message is None:
+        left_s = FRAME_TIMEOUT_S + MEAN_FRAME_S * self._n_heard - self._waited_s
+        started = perf_counter()
+        message = child.read(min(FRAME_TIMEOUT_S, max(0.0, left_s)))
+        self._waited_s += perf_counter() - started
+        if message is None and left_s >= FRAME_TIMEOUT_S:
             raise FacerError(f"{self._name}: no frame for {FRAME_TIMEOUT_S:.0f} s, given up")
+        if message is None:
+            raise FacerError(
+                f"{self._name}: {self._n_heard} frames in {self._waited_s:.0f} s of decoding, "
+                "given up"
+            )
+        self._n_heard += 1
         if "error" in message:
             self._give_back()
             raise FacerError(message["error"])

@@ -18,6 +18,7 @@ from facer.pipeline.cohort import features_sha256, labels_sha256, load_cohort
 from facer.pipeline.executors import make_executor
 from facer.pipeline.run_folder import (
     FORMAT,
+    absolute_place,
     check_same_data,
     draw_curves,
     open_run,
@@ -79,6 +80,7 @@ class TrainHeadResult:
     run: Path
     names: tuple[str, ...]
     n_columns: int  # that the head reads
+    label_kind: str  # as which kind the labels were read
     split_rule: str
     n_train: int
     n_val: int
@@ -123,6 +125,7 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
         run=config.run,
         names=training.cohort.names,
         n_columns=training.data.features.shape[1],
+        label_kind=training.labels.kind,
         split_rule=training.cohort.split_rule,
         n_train=len(training.task.train),
         n_val=len(training.task.val),
@@ -210,11 +213,11 @@ class _Training:
         return {
             "format": FORMAT,
             "facer_version": __version__,
-            "store": _absolute(config.store),
+            "store": absolute_place(config.store),
             "store_provenance": {**vars(provenance), "settings": dict(provenance.settings)},
             "data_sha256": features_sha256(cohort.sequences),
             "labels": {
-                "path": _absolute(config.labels),
+                "path": absolute_place(config.labels),
                 "kind": self.labels.kind,
                 "sha256": labels_sha256(config.labels),
             },
@@ -236,10 +239,6 @@ def train_seed(task: SeedTask) -> list[EpochRow]:
     """Train one seed of a run that is open; runs in a process of its own."""
     with torch_threads(task.config.threads):
         return _Training(task.config).train(task.seed)
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).absolute())
 
 
 def _save_best(trainer: HeadTrainer, folder: Path) -> None:

@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.imported import Imported
 from facer.storage.parts import Entry
+from facer.storage.schema import ClipFeatures
 from facer.storage.tables import import_features
 
 _PART_CLIPS = 50
@@ -20,10 +23,11 @@ _PART_CLIPS = 50
 
 def import_into_store(
     kind: Any, path: Path, store: str, fps: float | None = None
-) -> tuple[FeatureStore, int]:
-    """Import features into a new or existing store; returns it and how many clips were added.
+) -> tuple[FeatureStore, int, tuple[str, ...]]:
+    """Import features into a new or existing store.
 
-    Clips that the store has already are left as they are, so the same call again goes on.
+    Returns it, how many clips were added, and which of those that it has already are other
+    ones now: all these are left as they are, so the same call again goes on.
     """
     imported = _read_first(import_features(kind, path, fps=fps))
     with suppress(FacerError):  # no store yet, or one that is refused below
@@ -35,11 +39,31 @@ def import_into_store(
         weak_features=imported.weak_features,
     )
     known = set(opened.clip_ids)
+    changed: list[str] = []
+
+    def new() -> Iterator[Entry]:
+        for record, clip in imported.clips:
+            if record.clip_id not in known:
+                yield record, clip
+            elif not _is_stored(opened, record.clip_id, clip):
+                changed.append(record.clip_id)
+
     added = 0
-    for part in _in_parts(entry for entry in imported.clips if entry[0].clip_id not in known):
+    for part in _in_parts(new()):
         opened.write_part(part)
         added += len(part)
-    return opened, added
+    return opened, added, tuple(changed)
+
+
+def _is_stored(store: FeatureStore, clip_id: str, clip: ClipFeatures | None) -> bool:
+    """Whether a clip's features and times are those that the store has."""
+    if clip is None or store.record(clip_id).status == "failed":
+        return clip is None and store.record(clip_id).status == "failed"
+    stored = store.read(clip_id)
+    return all(
+        np.array_equal(getattr(clip, name), getattr(stored, name), equal_nan=True)
+        for name in ("features", "timestamp_s", "valid")
+    )
 
 
 def _read_first(imported: Imported) -> Imported:

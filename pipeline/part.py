@@ -12,6 +12,7 @@ from threading import Lock
 
 import numpy as np
 
+from facer import __version__
 from facer.pipeline.gpus import take_one_gpu
 from facer.pipeline.guard import GuardedReader
 from facer.pipeline.sources import Fingerprint, PlaceError, Reading, fingerprint, open_videos
@@ -105,7 +106,7 @@ def extract_part(
     _keep_freed_memory()
     with _loading:
         extractor = _models(task)
-        store = _store(task, extractor)
+        store = _store(task)
     policy = task.extract.face
     clips, found = still_missing(store, task.clips, policy)
     reading = Reading(open_videos(task.video_dir), GuardedReader)
@@ -116,7 +117,9 @@ def extract_part(
             source = reading.fingerprints.get(clip.path)
             entries.extend(_entries(clip, result, source, policy, store))
     except PlaceError as error:
-        raise FacerError(f"{error}; run the same command again when it is back") from error
+        host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
+        text = f"{host}{error}; run the same command again when they are back"
+        raise FacerError(text) from error
     finally:
         if entries:
             store.write_part(entries)
@@ -139,8 +142,14 @@ def _keep_freed_memory() -> None:
 
 
 def _models(task: PartTask) -> Extractor:
-    """This process's extractor; ``FacerError`` when its weights are not those of the run."""
+    """This process's extractor; ``FacerError`` when facer or its weights are not the run's."""
     host = f"host {socket.gethostname()}"
+    expected_facer = task.provenance.facer_version or __version__
+    if expected_facer != __version__:
+        raise FacerError(
+            f"{host}: found facer {__version__}, expected {expected_facer}; install it there and "
+            "start the worker again"
+        )
     try:
         if task.shares_gpus and task.extract.device in ("auto", "cuda"):
             take_one_gpu()
@@ -169,10 +178,23 @@ def _listed(digests: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({digest[:12]})" for name, digest in digests.items())
 
 
-def _store(task: PartTask, extractor: Extractor) -> FeatureStore:
-    """The store with its list of clips as it is now; only new parts are read."""
-    weak = extractor.rec.weak_features
-    now = FeatureStore.open_or_create(task.store, task.provenance, weak_features=weak)
+def _store(task: PartTask) -> FeatureStore:
+    """The store with its list of clips as it is now; only new parts are read.
+
+    It is never made here: a host that does not see the run's store would fill one of its own.
+    """
+    try:
+        now = FeatureStore.open(task.store)
+    except FacerError as error:
+        raise FacerError(
+            f"host {socket.gethostname()}: the run's store cannot be read there ({error}); give a "
+            "path that all hosts share, or a URL"
+        ) from error
+    if replace(now.root.provenance, facer_version=task.provenance.facer_version) != task.provenance:
+        raise FacerError(
+            f"host {socket.gethostname()}: {task.store}: found another store than the run's; give "
+            "a path that all hosts share"
+        )
     known = _stores.get(task.store)
     if known is None or known.root != now.root:
         known = _stores[task.store] = now

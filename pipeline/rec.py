@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from facer import __version__
 from facer.pipeline.canvas import canvas
 from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
 from facer.stages.affect.fit import EpochReport, RecFitConfig, RecTrainer
-from facer.stages.affect.samples import AffectSet, weak_features
+from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
 from facer.stages.features.rec import file_sha256, resolve_device, weights_path
 from facer.storage.errors import FacerError
@@ -83,14 +84,14 @@ def train_rec(
     _refuse_existing(config)
     fit = replace(config.fit, device=str(resolve_device(config.fit.device)))
     aligner = Aligner(config.align, report=on_align)
-    train = [(spec, _read(spec, "train", aligner)) for spec in config.data]
-    validation = [
-        (spec, _every_nth(_read(spec, "val", aligner), config.val_limit))
+    validation = [  # first: without one, the long reading of the train splits is for nothing
+        (spec, _every_nth(_read_val(spec, aligner), config.val_limit))
         for spec in config.validation or config.data
     ]
+    train = [(spec, _read(spec, "train", aligner)) for spec in config.data]
     sets = [_summary(spec, "train", data) for spec, data in train]
     sets += [_summary(spec, "val", data) for spec, data in validation]
-    record = _record(config, fit, sets)
+    record = _record(config, fit, sets, aligner)
     _open_run(config, record)
     trainer = RecTrainer(fit, [data for _, data in train], config.run, _provenance(record))
     if (config.run / "last.safetensors").exists():
@@ -115,6 +116,13 @@ def read_curve(run: Path) -> list[dict[str, Any]]:
 
 def _read(spec: str, split: str, aligner: Aligner) -> AffectSet:
     return read_spec(parse_spec(spec), split, aligner)
+
+
+def _read_val(spec: str, aligner: Aligner) -> AffectSet:
+    try:
+        return _read(spec, "val", aligner)
+    except NoSplitError as error:
+        raise FacerError(f"{error}; name another set to score with --val KIND:PATH") from error
 
 
 def _every_nth(data: AffectSet, limit: int) -> AffectSet:
@@ -151,7 +159,7 @@ def _absolute(spec: DataSpec) -> DataSpec:
 
 
 def _record(
-    config: TrainRecConfig, fit: RecFitConfig, sets: Sequence[dict[str, Any]]
+    config: TrainRecConfig, fit: RecFitConfig, sets: Sequence[dict[str, Any]], aligner: Aligner
 ) -> dict[str, Any]:
     """What config.json says, as it reads back."""
     record = {
@@ -161,6 +169,9 @@ def _record(
         "fit": asdict(fit),
         "start_sha256": file_sha256(weights_path(fit.start)) if fit.start else "",
         "detector": asdict(config.align.detector),
+        "aligned_by": aligner.digest,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
         "val_limit": config.val_limit,
     }
     return dict(json.loads(json.dumps(record)))
@@ -176,7 +187,8 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any]:
         for one in record["sets"]
         if one["split"] == "train"
     ]
-    fit = {**record["fit"], "start": Path(record["fit"]["start"]).name}
+    fit = {k: v for k, v in record["fit"].items() if k not in _FREE}
+    fit["start"] = Path(fit["start"]).name
     known = {key: record[key] for key in ("facer_version", "start_sha256")}
     return {**known, "sets": sets, "fit": fit}
 
@@ -213,7 +225,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Names of what differs between two records and decides the result."""
     changed = [
         key
-        for key in ("sets", "start_sha256", "detector", "val_limit")
+        for key in ("sets", "start_sha256", "detector", "aligned_by", "val_limit")
         if before.get(key) != now[key]
     ]
     old, new = before.get("fit", {}), now["fit"]

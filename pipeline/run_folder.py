@@ -86,6 +86,11 @@ def check_same_data(run: Path, record: Mapping[str, Any]) -> None:
         )
 
 
+def absolute_place(path: str) -> str:
+    """A path as it is from any folder; URLs stay as they are."""
+    return path if "://" in path else str(Path(path).absolute())
+
+
 def read_run(run: Path) -> dict[str, Any]:
     """The config of a run folder; ``FacerError`` when it is none, or of a newer facer."""
     path = run / "config.json"
@@ -95,7 +100,9 @@ def read_run(run: Path) -> dict[str, Any]:
         record = dict(json.loads(path.read_text()))
     except ValueError as error:
         raise FacerError(f"{path}: not JSON ({error})") from error
-    if record.get("format", 0) > FORMAT:
+    if "format" not in record:
+        raise FacerError(f"{path}: found no format, expected the config of facer train-head")
+    if record["format"] > FORMAT:
         raise FacerError(f"{run}: made by a newer facer ({record['facer_version']}); update facer")
     return record
 
@@ -109,13 +116,14 @@ def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
     models = {}
-    for folder in sorted(run.glob("seed-*"), key=lambda p: int(p.name.removeprefix("seed-"))):
-        path = folder / "best.safetensors"
+    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
+    for seed in sorted(int(number) for number in numbers if number.isdecimal()):
+        path = run / f"seed-{seed}" / "best.safetensors"
         if path.is_file():
             arrays, meta = load_checkpoint(path)
             model = IntensityModel(HeadConfig(**meta["head"]), HeadShape(**meta["shape"]))
             model.load_arrays(arrays)
-            models[int(folder.name.removeprefix("seed-"))] = model
+            models[seed] = model
     if not models:
         raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
     return models

@@ -6,6 +6,7 @@ A video has the same id, record and fingerprint wherever it lies.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -103,9 +104,25 @@ class FolderVideos:
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
         """See :class:`Videos`."""
-        if not self._folder.is_dir():
-            raise PlaceError(f"{self._folder}: the folder of the videos is gone")
-        yield self._folder / path
+        self._check(path)
+        try:
+            yield self._folder / path
+        finally:
+            self._check(path)  # what was read meanwhile may be no more than a part
+
+    def _check(self, path: str) -> None:
+        """``PlaceError`` when not the video but its place is lost, as an unmounted share is."""
+        for folder in (self._folder, (self._folder / path).parent):
+            try:
+                with os.scandir(folder) as entries:
+                    empty = next(entries, None) is None
+            except OSError as error:
+                if folder != self._folder and isinstance(error, FileNotFoundError):
+                    return  # a folder of some clips was removed
+                reason = error.strerror
+                raise PlaceError(f"{folder}: the videos cannot be read: {reason}") from error
+            if empty:
+                raise PlaceError(f"{folder}: is empty now, the videos are gone")
 
 
 class UrlVideos:
@@ -163,10 +180,19 @@ class UrlVideos:
                 with self.open(path) as remote, target.open("wb") as file:
                     shutil.copyfileobj(remote, file, 1 << 20)
             except (FileNotFoundError, PermissionError) as error:
+                self._check()
                 raise FacerError(f"{path}: cannot be read from {self.location}: {error}") from error
             except Exception as error:  # the network, or no room here
                 raise PlaceError(f"{self.location}/{path}: cannot be fetched: {error}") from error
             yield target
+
+    def _check(self) -> None:
+        """``PlaceError`` when not a video but its place cannot be read."""
+        try:
+            self._fs.invalidate_cache()
+            self._fs.ls(self._root)
+        except Exception as error:  # every kind of place has exceptions of its own
+            raise PlaceError(f"{self.location}: the videos cannot be read: {error}") from error
 
 
 def _mtime_ns(info: dict[str, Any]) -> int:

@@ -38,7 +38,7 @@ _PYFEAT_FEATURE = re.compile(
     "|".join([r"AU\d\d", *EXPRESSIONS, *VALENCE_AROUSAL, "Pitch|Roll|Yaw"])
 )
 _MAX_FRAMES = 10_000_000
-_MS_STEP = 5.0  # timestamps that advance by more than this are milliseconds
+_MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
 Bools = npt.NDArray[np.bool_]
 Names = Mapping[str, str]  # facer's name of a column: the file's

@@ -34,6 +34,11 @@ def recognise(source: Path) -> LabelKind:
     """Return the format that names of files and columns speak for."""
     if source.is_dir():
         if (source / "labels.csv").is_file():
+            if not (source / "partition.csv").is_file():
+                raise FacerError(
+                    f"{source}: found labels.csv but no partition.csv, expected both (MuSe); for "
+                    f"another kind give the file itself, {source / 'labels.csv'}"
+                )
             return _partitioned_kind(read_table(source / "labels.csv")) or "muse"
         if any((source / name).is_file() for name in _EMI_FILES):
             return "emi"

@@ -39,7 +39,7 @@ def import_features(
     if not path.exists():
         raise FacerError(f"{path}: found no such file or folder, expected features of {kind}")
     if fps is not None and not fps > 0:
-        raise FacerError(f"fps: found {fps}, expected a positive number")
+        raise FacerError(f"--fps: found {fps}, expected a positive number")
     if kind == "pyfeat":
         return read_pyfeat(path, fps)
     readers = {"muse": read_muse, "openface": read_openface, "hdf5": read_hdf5}

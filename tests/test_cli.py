@@ -223,3 +223,35 @@ def test_annotate_and_bench(capsys, make_video, face_frames, tmp_path):
     assert code == 0
     assert found["estimate"]["clips"] == 7
     assert set(found["steps"]) == {"decode", "detect", "align", "rec", "write"}
+
+
+SMALL = ("--units", 4, "--dense", 4, "--epochs", 1, "--t", 24)
+
+
+def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
+    planted()
+    monkeypatch.chdir(tmp_path)  # paths are relative to it
+    arguments = ("planted.zarr", "--labels", "labels.csv", "-o", "rows", "--rows", "heads")
+    code, out, err = run(capsys, "ablate", *arguments, "--seeds", 1, "--epochs", 1, "--json")
+    assert code == 0, err
+    assert len(json.loads(out)["rows"]) >= 5
+    assert (tmp_path / "rows" / "table.md").is_file()
+
+
+def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
+    for name in "abc":
+        make_video(f"videos/{name}.mp4", face_frames(3, scale=0.7 + ord(name) / 1000))
+    labels, store = tmp_path / "l.csv", tmp_path / "s.zarr"
+    labels.write_text("clip_id,split,joy\na,train,0.1\nb,train,0.3\nc,val,0.2\n")
+    videos = tmp_path / "videos"
+    assert run(capsys, "extract", videos, "-o", store, "--workers", 1)[0] == 0
+    arguments = ("train-head", store, "--labels", labels, "-o", tmp_path / "run", *SMALL)
+    code, out, err = run(capsys, *arguments, "--loss", "mse")
+    assert code == 0, err
+    assert "labels read as plain" in out
+    (videos / "text.mp4").write_text("no video")
+    code, out, _ = run(capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json")
+    assert code == 3  # one clip failed
+    found = json.loads(out)
+    assert set(found["predictions"]) == set("abc")
+    assert list(found["failed"]) == ["text"]

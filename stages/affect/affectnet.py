@@ -16,7 +16,7 @@ from facer.stages.affect.labelfiles import (
     names_in,
     one_hot,
 )
-from facer.stages.affect.samples import AffectSet
+from facer.stages.affect.samples import AffectSet, NoSplitError
 from facer.storage.csvtable import iterate_rows, parse_number
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, F32
@@ -79,7 +79,7 @@ def read_affectnet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
             images = _image_root(root, rows.names)
             break
     else:
-        raise FacerError(
+        raise NoSplitError(
             f"{root}: found no {_CSV[wanted]} (old release) and no {_NPY[wanted]}/annotations "
             "(new release); expected one of them"
         )

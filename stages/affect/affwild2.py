@@ -33,7 +33,7 @@ from facer.stages.affect.labelfiles import (
     unit_of,
     units_by_name,
 )
-from facer.stages.affect.samples import AffectSet
+from facer.stages.affect.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
@@ -79,7 +79,7 @@ def read_affwild2(root: str | Path, split: str) -> AffectSet:
             for folder, rows in _read_file(path):
                 by_folder.setdefault(folder, []).append(rows)
     if not by_folder:
-        raise FacerError(
+        raise NoSplitError(
             f"{root}: found no Aff-Wild2 annotation of the {wanted} split; expected files such "
             "as <task>/Train_Set/<video>.txt, or a file with image,valence,arousal,expression,..."
         )

@@ -30,9 +30,10 @@ from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _JPEG_QUALITY = 95
 _MIN_IOU = 0.2  # of a detected face with the annotated one
+_BORDER = 0.25  # added for a second look at photographs that a face fills
 _BATCH = 8  # photographs in memory at once, per thread
 
 FACE, NO_FACE, UNREADABLE, MISSING = range(4)
@@ -136,6 +137,13 @@ class Aligner:
                     self._report(done, total)
         return CachedCrops(self._folder, np.array(keys, np.bytes_)), outcome
 
+    @property
+    def digest(self) -> str:
+        """Digests of the models that aligned photographs; "" when none had to be loaded."""
+        if self._given is None and "detector" not in vars(self):
+            return ""
+        return " ".join((self.detector.sha256, detect.points_sha256(self.detector)))
+
     @cached_property
     def _folder(self) -> Path:
         """The cache of this detector; its name is for people, the keys are what counts."""
@@ -156,12 +164,38 @@ class Aligner:
                 if image is not None:
                     todo.append((row, key, data, image))
             found[row] = (key, known)
-        faces = self.detector.detect([image for *_, image in todo])
-        for (row, key, data, image), its_faces in zip(todo, faces, strict=True):
-            crop = data if _is_crop(image) else _cut(image, its_faces, photographs, row)
+        images = {row: image for row, _, _, image in todo if not _is_crop(image)}
+        points = self._points(photographs, images)
+        for row, key, data, image in todo:
+            crop = data if _is_crop(image) else _cut(image, points.get(row))
             self._keep(key, crop)
             found[row] = (key, FACE if crop else NO_FACE)
         return list(found.values())
+
+    def _points(self, photographs: Photographs, images: dict[int, U8]) -> dict[int, F32]:
+        """Five points (5, 2) of the meant face, by row; rows without any are not in it.
+
+        A face that fills its photograph is often found only with a border around it.
+        """
+        found: dict[int, F32] = {}
+        for share in (0.0, _BORDER):
+            rows = [row for row in images if row not in found]
+            borders = [round(share * max(images[row].shape)) for row in rows]
+            bordered = [_bordered(images[row], n) for row, n in zip(rows, borders, strict=True)]
+            for row, border, faces in zip(
+                rows, borders, self.detector.detect(bordered), strict=True
+            ):
+                moved = detect.Faces(
+                    faces.bbox_px - border, faces.keypoints_px - border, faces.score
+                )
+                boxes = photographs.boxes_px
+                points = _choose(moved, None if boxes is None else boxes[row])
+                if points is not None:
+                    found[row] = points
+        for row in images:
+            if row not in found and photographs.points_px is not None:
+                found[row] = photographs.points_px[row]
+        return found
 
     def _key(self, photographs: Photographs, row: int, path: Path) -> str:
         """The cache key of one photograph; "" when there is no such file."""
@@ -173,6 +207,7 @@ class Aligner:
         parts = {
             "version": _CACHE_VERSION,
             "detector": self.detector.sha256,
+            "points_model": detect.points_sha256(self.detector),
             "size_px": settings["size_px"],
             "threshold": settings["threshold"],
             "path": str(path.absolute()),
@@ -228,11 +263,13 @@ def _is_crop(image: U8) -> bool:
     return image.shape[:2] == (CROP_PX, CROP_PX)
 
 
-def _cut(image: U8, faces: detect.Faces, photographs: Photographs, row: int) -> bytes:
+def _bordered(image: U8, width: int) -> U8:
+    bordered = cv2.copyMakeBorder(image, width, width, width, width, cv2.BORDER_CONSTANT)
+    return np.asarray(bordered, np.uint8)
+
+
+def _cut(image: U8, points: F32 | None) -> bytes:
     """The JPEG of the meant face's crop; b"" when there is no such face."""
-    points = _choose(faces, None if photographs.boxes_px is None else photographs.boxes_px[row])
-    if points is None and photographs.points_px is not None:
-        points = photographs.points_px[row]
     if points is None or not np.isfinite(points).all():
         return b""
     crop = align(image, points[None])[0]

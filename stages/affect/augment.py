@@ -17,6 +17,7 @@ from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
 
 SIDE_PX = 112
+_LARGEST_SMALL_PX = 80  # that low resolution goes up to
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class AugmentConfig:
     background: float = 0.8  # chance that the area outside the source image is painted
 
     def __post_init__(self) -> None:
+        for name, largest in (("rotate_deg", 180), ("scale", 0.9), ("shift_px", SIDE_PX)):
+            if not 0 <= getattr(self, name) <= largest:
+                found = getattr(self, name)
+                raise FacerError(f"augment {name}: found {found}, expected 0 to {largest}")
+        if not 1 <= self.smallest_px < _LARGEST_SMALL_PX:
+            raise FacerError(
+                f"augment smallest_px: found {self.smallest_px}, expected 1 to "
+                f"{_LARGEST_SMALL_PX - 1}"
+            )
         shares = ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase")
         for name in (*shares, "background"):
             if not 0 <= getattr(self, name) <= 1:
@@ -122,7 +132,7 @@ def _tone_curves(
 def _degrade(crop: U8, rng: np.random.Generator, config: AugmentConfig) -> U8:
     image: npt.NDArray[np.uint8] = crop
     if rng.random() < config.low_resolution:
-        side = int(rng.integers(config.smallest_px, 80))
+        side = int(rng.integers(config.smallest_px, _LARGEST_SMALL_PX))
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         how = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
         image = cv2.resize(small, (SIDE_PX, SIDE_PX), interpolation=how).astype(np.uint8)

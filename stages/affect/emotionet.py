@@ -22,7 +22,7 @@ from facer.stages.affect.labelfiles import (
     unit_of,
     units_by_name,
 )
-from facer.stages.affect.samples import AffectSet
+from facer.stages.affect.samples import AffectSet, NoSplitError
 from facer.storage.csvtable import parse_number
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
@@ -63,7 +63,7 @@ def read_emotionet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
     )
     rows = rows.take(np.asarray(np.isfinite(rows.au).any(axis=1)))
     if not rows.names:
-        raise FacerError(
+        raise NoSplitError(
             f"{root}: found no labelled row of the {wanted} split in {len(paths)} annotation "
             "files; expected .txt, .tsv or .csv files with URLs or names and AU columns"
         )

@@ -20,7 +20,7 @@ from facer.stages.affect.metrics import evaluate
 from facer.stages.affect.samples import AffectSet, weak_features
 from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.backbones import RecNet, build, scale_crops
+from facer.stages.features.backbones import RecNet, architecture_of, build, scale_crops
 from facer.stages.features.rec import load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
@@ -57,8 +57,16 @@ class RecFitConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise FacerError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
+        for name in ("class_balance", "database_balance", "small_epochs"):
+            if not 0 <= getattr(self, name) <= 1:
+                option = name.replace("_", "-")
+                raise FacerError(f"--{option}: found {getattr(self, name)}, expected 0 to 1")
         if not 0 <= self.average < 1:
             raise FacerError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
+        if self.workers < 0:
+            raise FacerError(f"--workers: found {self.workers}, expected 0 or more")
+        coupling_matrix(self.coupling)  # refuses an unknown one, as does the next line
+        architecture_of(self.backbone)
 
 
 EpochReport = Callable[[dict[str, Any]], None]
@@ -222,7 +230,7 @@ def _first_network(config: RecFitConfig) -> RecNet:
     if not config.start:
         return build(config.backbone)
     network, _ = load_network(weights_path(config.start))
-    expected = build(config.backbone).architecture
+    expected = architecture_of(config.backbone)
     if network.architecture != expected:
         raise FacerError(
             f"--start {config.start}: found {network.architecture}, expected that of "

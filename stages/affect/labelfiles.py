@@ -21,7 +21,6 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Split = Literal["train", "val"]
 
-_LISTED = 5  # names in a note
 _UNIT = re.compile(r"au[ _]?0*(\d+)", re.IGNORECASE)
 _CLASS_NAMES = {
     **{name: name for name in EXPRESSIONS},
@@ -196,9 +195,7 @@ def note(source: str, what: str, names: Sequence[str], total: int) -> tuple[str,
     """One line that counts and names what was left out; nothing when ``names`` is empty."""
     if not names:
         return ()
-    listed = ", ".join(names[:_LISTED])
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (f"{source}: {len(names)} of {total} {what}: {listed}{more}",)
+    return (f"{source}: {len(names)} of {total} {what}: {', '.join(names)}",)
 
 
 def folders_below(root: Path, depth: int, skip: str) -> list[Path]:

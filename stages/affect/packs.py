@@ -12,7 +12,7 @@ import numpy as np
 
 from facer.stages.affect.imagefiles import decode_crop
 from facer.stages.affect.labelfiles import unit_of
-from facer.stages.affect.samples import AffectSet, circumplex_va
+from facer.stages.affect.samples import AffectSet, NoSplitError, circumplex_va
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS, F32, U8
 
@@ -55,7 +55,7 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
     splits = file["split"].asstr()[:]
     rows = np.flatnonzero(splits == split)
     if len(rows) == 0:
-        raise FacerError(
+        raise NoSplitError(
             f"{path}: no row has split {split!r}, found {', '.join(sorted(set(splits)))}"
         )
     expression = _expression(file, path)[rows]

@@ -40,6 +40,10 @@ class ImageSource(Protocol):
         """The aligned face, RGB uint8 (112, 112, 3)."""
 
 
+class NoSplitError(FacerError):
+    """A database that has nothing of the split that was asked for."""
+
+
 @dataclass(frozen=True)
 class AffectSet:
     """N crops with the labels of one database and split; NaN is "not labelled".

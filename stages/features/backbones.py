@@ -137,13 +137,18 @@ class RecNet(nn.Module):
         return self.outputs(self.dropout(self.embed(x)))
 
 
-def build(name: str) -> RecNet:
-    """A freshly initialised network of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
+def architecture_of(name: str) -> Architecture:
+    """An entry of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
     if name not in ARCHITECTURES:
         raise FacerError(
             f"backbone: found {name!r}, expected one of {', '.join(sorted(ARCHITECTURES))}"
         )
-    return RecNet(ARCHITECTURES[name])
+    return ARCHITECTURES[name]
+
+
+def build(name: str) -> RecNet:
+    """A freshly initialised network of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
+    return RecNet(architecture_of(name))
 
 
 def architecture_to_json(architecture: Architecture) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _check_file(path: Path) -> None:
     _check_name(path)
     if not path.is_file():
         found = "a link to nothing" if path.is_symlink() else "no such file"
-        raise FacerError(f"{path}: {found}")
+        raise FacerError(f"{path.name}: {found}")
     if not os.access(path, os.R_OK):
         raise FacerError(f"{path.name}: no permission to read it")
     if path.stat().st_size == 0:

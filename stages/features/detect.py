@@ -281,6 +281,11 @@ class RefinedDetector:
         return [f._replace(keypoints_px=p) for f, p in zip(faces, points, strict=True)]
 
 
+def points_sha256(detector: Detector) -> str:
+    """Digest of the points model's file; "" for a detector without one."""
+    return detector.points.sha256 if isinstance(detector, RefinedDetector) else ""
+
+
 def _blob(images: list[U8], size_px: int) -> tuple[F32, F32]:
     """(2,) scale in x and y, and (n, 3, H, W) float32 (x - 127.5) / 128 of one run."""
     height, width = images[0].shape[:2]

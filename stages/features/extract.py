@@ -110,7 +110,7 @@ class Extractor:
     @property
     def provenance(self) -> Provenance:
         """What a store of these features records."""
-        config = self.config
+        config, points = self.config, detect.points_sha256(self.detector)
         return Provenance(
             detector=self.detector.name,
             detector_sha256=self.detector.sha256,
@@ -122,17 +122,10 @@ class Extractor:
                 "det_size_px": config.detector.size_px,
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.key_distance,
-                **self._points,
+                **({"points_sha256": points} if points else {}),
                 **({"embedding": self.rec.embedding_width} if config.embedding else {}),
             },
         )
-
-    @property
-    def _points(self) -> dict[str, str]:
-        """What a store records of the points model, where there is one."""
-        if not isinstance(self.detector, detect.RefinedDetector):
-            return {}
-        return {"points_sha256": self.detector.points.sha256}
 
     def run(
         self,

@@ -23,7 +23,8 @@ from facer.stages.features.rec import fold_batch_norm, load_network
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
 
-OUTPUTS = ("va", "expression", "au", "embedding")
+FEATURE_OUTPUTS = ("va", "expression", "au")
+OUTPUTS = (*FEATURE_OUTPUTS, "embedding")
 _OPSET = 17
 _TOLERANCE = 1e-4
 

@@ -50,8 +50,10 @@ class FitConfig:
             if value is not None and value < 1:
                 option = name.replace("_", "-")
                 raise FacerError(f"--{option}: found {value}, expected 1 or more")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise FacerError(f"--learning-rate: found {self.learning_rate}, expected > 0")
+        if self.seed < 0:
+            raise FacerError(f"--seed: found {self.seed}, expected 0 or more")
         if self.loss not in LOSSES:
             raise FacerError(f"--loss: found {self.loss!r}, expected {', '.join(LOSSES)}")
         if self.calibrate not in get_args(CalibrateOn):
@@ -148,6 +150,11 @@ class HeadTrainer:
         loss = self._train(epoch)
         trained = perf_counter()
         raw = predict_raw(self.model, self.data, self.task.val)
+        if not np.isfinite(raw).all():
+            raise FacerError(
+                f"seed {self.config.seed}, epoch {epoch}: found predictions that are not finite; "
+                "use a smaller --learning-rate, or --standardise"
+            )
         scores = score(raw, self.task.targets[self.task.val], self.task.names)
         pearson = scores.mean("pearson")
         best = not self.curve or pearson > max(row.val_pearson for row in self.curve)

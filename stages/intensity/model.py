@@ -95,7 +95,8 @@ class IntensityModel(nn.Module):
     def load_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what :meth:`arrays` returned."""
         self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        self.standardised = bool((self.get_buffer("input_deviation") != 1).any())
+        deviation, mean = self.get_buffer("input_deviation"), self.get_buffer("input_mean")
+        self.standardised = bool((deviation != 1).any() or (mean != 0).any())
 
 
 @torch.inference_mode()

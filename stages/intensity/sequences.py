@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -40,7 +40,7 @@ class SequenceConfig:
             if value not in known:
                 raise FacerError(f"--{option}: found {value!r}, expected {' or '.join(known)}")
         if self.max_frames < 1:
-            raise FacerError(f"--max-frames: found {self.max_frames}, expected 1 or more")
+            raise FacerError(f"--t: found {self.max_frames}, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,10 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     empty = tuple(ragged.clip_ids[i] for i in np.flatnonzero(counted == 0))
     features, offsets = ragged.features, ragged.offsets
     if config.missing == "hold":
-        _hold(features, valid, offsets)
+        for clips in _groups(offsets):
+            rows = slice(offsets[clips.start], offsets[clips.stop])
+            its_offsets = offsets[clips.start : clips.stop + 1] - rows.start
+            _hold(features[rows], valid[rows], its_offsets)
     elif config.missing == "zero":
         features[~valid] = 0
     else:
@@ -122,6 +125,15 @@ def _measured(ragged: Ragged) -> npt.NDArray[np.bool_]:
     return valid
 
 
+def _groups(offsets: I64) -> Iterator[slice]:
+    """Clips one after another, in groups of about ``_BLOCK_ROWS`` rows."""
+    start = 0
+    for stop in range(1, len(offsets)):
+        if offsets[stop] - offsets[start] >= _BLOCK_ROWS or stop == len(offsets) - 1:
+            yield slice(start, stop)
+            start = stop
+
+
 def _hold(features: F32, valid: npt.NDArray[np.bool_], offsets: I64) -> None:
     """Give invalid frames the last valid row of their clip, leading ones the first valid row."""
     gaps = np.flatnonzero(~valid)
@@ -135,9 +147,7 @@ def _hold(features: F32, valid: npt.NDArray[np.bool_], offsets: I64) -> None:
     source = np.where(last >= offsets[clip], last, following)
     none = source >= offsets[clip + 1]
     source[none] = gaps[none]
-    for start in range(0, len(gaps), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        features[gaps[rows]] = features[source[rows]]
+    features[gaps] = features[source]
     features[gaps[none]] = 0
 
 
@@ -164,7 +174,7 @@ def _shorten(
     if config.overlong == "error":
         raise FacerError(
             f"clip {ids[0]!r}: found {lengths[over[0]]} frames, expected at most {t} "
-            f"({len(ids)} clips are longer); use --overlong subsample or a larger --max-frames"
+            f"({len(ids)} clips are longer); use --overlong subsample or a larger --t"
         )
     keep = np.ones(len(features), np.bool_)
     for i in over:

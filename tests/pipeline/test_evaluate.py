@@ -50,6 +50,55 @@ def test_columns_are_taken_by_name_from_a_store_whose_columns_moved(run, tmp_pat
     assert np.array_equal(evaluate(run, "test").predictions, before.predictions)
 
 
+def test_features_that_changed_since_the_training_are_told(run, tmp_path):
+    assert not evaluate(run, "val").warnings
+    place = Path(json.loads((run / "config.json").read_text())["store"])
+    store = FeatureStore.open(place)
+    clips = [(store.record(clip), store.read(clip)) for clip in store.clip_ids]
+    place.rename(tmp_path / "before.zarr")
+    other = FeatureStore.create(place, store.provenance)
+    other.write_part([(r, replace(c, features=1 - c.features)) for r, c in clips])
+    (warning,) = evaluate(run, "val").warnings
+    assert warning == "the store's features are not those that the run was trained on"
+
+
+def test_seeds_that_have_not_finished_are_told(run):
+    record = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(record | {"seeds": 3}))
+    (run / "seed-old").mkdir()
+    assert "1 of 3 seeds have finished" in evaluate(run, "val").warnings
+
+
+def test_features_of_another_detector_setting_are_refused(run, tmp_path):
+    record = json.loads((run / "config.json").read_text())
+    store = FeatureStore.open(record["store"])
+    for settings, message in (
+        ({"det_size_px": 160}, "det_size_px is 160, .* with none; extract with the same"),
+        ({"embedding": 256}, ""),
+    ):
+        provenance = replace(store.provenance, settings={**store.provenance.settings, **settings})
+        other = FeatureStore.create(tmp_path / f"{next(iter(settings))}.zarr", provenance)
+        other.write_part([(store.record(c), store.read(c)) for c in store.clip_ids])
+        if message:
+            with pytest.raises(FacerError, match=message):
+                evaluate(run, "val", store=other.path)
+        else:
+            assert evaluate(run, "val", store=other.path).n_scored
+
+
+def test_every_emotion_has_its_interval(run):
+    found = evaluate(run, "test").to_json()
+    for one in found["per_emotion"].values():
+        low, high = one["pearson_95"]
+        assert -1 <= low <= high <= 1
+
+
+def test_a_config_of_something_else_is_refused(run):
+    (run / "config.json").write_text("{}")
+    with pytest.raises(FacerError, match="found no format, expected the config of facer train"):
+        evaluate(run, "val")
+
+
 def test_a_column_that_is_gone_is_named(run, tmp_path):
     record = json.loads((run / "config.json").read_text())
     store = FeatureStore.open(record["store"])

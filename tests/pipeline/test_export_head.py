@@ -64,6 +64,7 @@ def test_rec_and_head_in_one_file(config, tmp_path):
     assert result.inputs == "crops (T, 3, 112, 112)"
     model = load_models(config.run)[0]
     session = session_of(path)
+    assert [output.name for output in session.get_outputs()] == ["intensities"]
     for frames in (1, 5, 24):
         crops = np.random.default_rng(0).integers(0, 256, (frames, 112, 112, 3), np.uint8)
         features = rec.load(str(weights), "cpu").predict(crops)

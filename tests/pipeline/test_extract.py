@@ -9,6 +9,7 @@ import pytest
 from facer.pipeline import extract as module
 from facer.pipeline.extract import ExtractRunConfig, extract_folder
 from facer.pipeline.progress import Silent
+from facer.stages.features import detect
 from facer.stages.features.extract import ExtractConfig, Extractor
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -248,6 +249,49 @@ def test_real_clips(shared, tmp_path, name):
 
 
 @pytest.mark.shared
+def test_two_people_are_two_sequences(shared, tmp_path):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "clips" / "two_people_mpeg4.avi", tmp_path / "videos")
+    run(tmp_path / "videos", tmp_path / "s.zarr", extract=ExtractConfig(face="all"))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == ("two_people_mpeg4#0", "two_people_mpeg4#1")
+    first, second = (store.read(clip_id) for clip_id in store.clip_ids)
+    both = first.valid & second.valid
+    assert both.mean() > 0.95
+    middles = [(c.bbox_px[both, 0] + c.bbox_px[both, 2]) / 2 for c in (first, second)]
+    assert np.ptp(np.sign(middles[0] - middles[1])) == 0  # nobody took the other's place
+    assert all(record.track_switches == 0 for record in store.records)
+
+
+def test_two_faces_side_by_side_are_two_sequences(make_video, face_frames, tmp_path):
+    wide = [np.concatenate([one, one[:, ::-1]], axis=1) for one in face_frames(8, 0.9)]
+    make_video("videos/pair.mp4", wide)
+    run(tmp_path / "videos", tmp_path / "s.zarr", extract=ExtractConfig(face="all"))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == ("pair#0", "pair#1")
+    assert [record.n_valid for record in store.records] == [8, 8]
+    middles = [store.read(clip_id).bbox_px[:, [0, 2]].mean() for clip_id in store.clip_ids]
+    assert min(middles) < 320 < max(middles)
+
+
+def test_clips_that_a_worker_wrote_elsewhere_are_missed(videos, tmp_path, monkeypatch):
+    def lost(task, **_):
+        return ()
+
+    monkeypatch.setattr(module, "extract_part", lost)
+    summary = run(videos, tmp_path / "s.zarr")
+    assert len(summary.missing) == summary.n_clips == 5
+
+
+def test_weights_are_named_by_a_path_that_holds_on_every_host(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.onnx").touch()
+    config = ExtractConfig(detect.DetectorConfig("own.onnx"), rec="rec-small", device="cpu")
+    found = module._models(ExtractRunConfig(tmp_path, "s.zarr", config))
+    assert found.detector.model == str(tmp_path / "own.onnx")
+    assert found.rec == "rec-small"
+
+
 def test_a_smile_raises_happiness_and_au12(shared, tmp_path):
     (tmp_path / "videos").mkdir()
     shutil.copy(shared / "clips" / "single_face.mp4", tmp_path / "videos")

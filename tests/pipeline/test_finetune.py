@@ -40,7 +40,7 @@ def videos(make_video, tmp_path):
 @pytest.fixture
 def weights(tmp_path):
     torch.manual_seed(1)
-    network = RecNet(Architecture(8, (8, 16), (1, 1))).eval()
+    network = RecNet(Architecture(16, (16, 32), (1, 1))).eval()
     rec.save_rec(tmp_path / "own.safetensors", network, weak=("au11",), training={"data": "x"})
     return tmp_path / "own.safetensors"
 
@@ -147,7 +147,7 @@ def test_batches_are_made_by_the_rules_of_the_head(config, missing):
 
 def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
     torch.manual_seed(2)
-    network = RecNet(Architecture(8, (8, 16), (1, 1)))
+    network = RecNet(Architecture(16, (16, 32), (1, 1)))
     rec.save_rec(tmp_path / "b.safetensors", network, weak=(), training={})
     with pytest.raises(FacerError, match="the store was extracted with own"):
         finetune(replace(config, rec=str(tmp_path / "b.safetensors")))

@@ -20,6 +20,7 @@ from facer.pipeline.gpus import visible_devices
         ("2,5", 2, ["2", "5", "2"]),  # what a batch system granted
         ("GPU-aa,GPU-bb,GPU-cc", 3, ["GPU-aa", "GPU-bb", "GPU-cc"]),
         ("7", 1, [None, None, None]),
+        ("5,2", 2, ["2", "5", "2"]),  # each worker may have been given another order
         ("", 0, [None, None, None]),
     ],
 )

@@ -122,6 +122,14 @@ def test_a_decoder_that_hangs_is_stopped(make_video, faulty_decoder, monkeypatch
     assert assert_same(make_video("next.mp4", 12)) == 12
 
 
+def test_a_video_that_takes_too_long_in_all_is_given_up(make_video, monkeypatch):
+    read(GuardedReader(make_video("warm up.mp4")))
+    monkeypatch.setattr(guard, "MEAN_FRAME_S", -0.01)  # 40 frames use up 0.4 s
+    monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 0.4)
+    with pytest.raises(FacerError, match=r"long\.mp4: \d+ frames in \d+ s of decoding, given up"):
+        read(GuardedReader(make_video("long.mp4", 60)))
+
+
 def test_a_decoder_that_wants_too_much_memory_is_refused_it(make_video, faulty_decoder):
     with pytest.raises(FacerError, match=r"greedy\.mp4: its frames need more memory"):
         read(GuardedReader(make_video("greedy.mp4")))

@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def test_a_head_is_trained_on_another_tools_features(folder):
-    store, added = import_into_store("openface", folder / "csv", str(folder / "s.zarr"))
+    store, added, _ = import_into_store("openface", folder / "csv", str(folder / "s.zarr"))
     assert (added, store.feature_names) == (12, ("au12", "au45", "AU12_c"))
     sequences = SequenceConfig(("au",), max_frames=20)
     fit = replace(FAST, epochs=15, standardise=True)
@@ -59,19 +59,28 @@ def test_the_same_call_again_adds_what_is_new(folder):
     assert import_into_store("openface", folder / "csv", path)[1] == 1
 
 
+def test_a_clip_that_is_another_one_now_is_kept_and_named(folder):
+    path = str(folder / "s.zarr")
+    import_into_store("openface", folder / "csv", path)
+    (folder / "csv" / "v0.csv").write_text(openface(0.9, 3))
+    store, added, changed = import_into_store("openface", folder / "csv", path)
+    assert (added, changed) == (0, ("v0",))
+    assert store.read("v0").n_frames != 3
+
+
 def test_columns_that_moved_go_where_the_store_has_them(folder):
     """Seen: feature columns taken by position from a file whose columns moved."""
     path = str(folder / "s.zarr")
     import_into_store("openface", folder / "csv", path)
     (folder / "moved.csv").write_text(openface(0.2, 3, order=-1))
-    store, added = import_into_store("openface", folder / "moved.csv", path)
+    store, added, _ = import_into_store("openface", folder / "moved.csv", path)
     assert added == 1
     np.testing.assert_allclose(store.read("moved").features[0], [1, 0.5, 0], atol=1e-6)
 
 
 def test_features_of_another_tool_do_not_mix(folder):
     path = str(folder / "s.zarr")
-    store, _ = import_into_store("openface", folder / "csv", path)
+    store, *_ = import_into_store("openface", folder / "csv", path)
     export_store(store, folder / "muse", "muse")
     with pytest.raises(FacerError, match="the store and this run differ in"):
         import_into_store("muse", folder / "muse", path)
@@ -87,15 +96,15 @@ def test_files_of_another_kind_leave_no_store_behind(folder):
 @pytest.mark.shared
 def test_real_files_become_stores_and_leave_them_again(shared, tmp_path):
     tables = shared / "tables"
-    of, _ = import_into_store("openface", tables / "OpenFace_Test.csv", str(tmp_path / "of.zarr"))
+    of, *_ = import_into_store("openface", tables / "OpenFace_Test.csv", str(tmp_path / "of.zarr"))
     for name in ("001", "002", "Feat_Test"):  # columns in three orders
-        py, _ = import_into_store("pyfeat", tables / f"{name}.csv", str(tmp_path / "py.zarr"), 30)
+        py, *_ = import_into_store("pyfeat", tables / f"{name}.csv", str(tmp_path / "py.zarr"), 30)
     assert len(py.clip_ids) == 3
     for store in (of, py):
         for form in ("hdf5", "muse"):
             place = tmp_path / f"{form}-{len(store.clip_ids)}"
             export_store(store, place, form)
-            again, _ = import_into_store(form, place, f"{place}.zarr")
+            again, *_ = import_into_store(form, place, f"{place}.zarr")
             assert again.feature_names == store.feature_names
             for clip_id in store.clip_ids:
                 clip, found = store.read(clip_id), again.read(clip_id)

@@ -25,6 +25,7 @@ def task(make_video: Callable[..., Path], tmp_path: Path) -> PartTask:
     clips = tuple(ClipTask(name, f"{name}.mp4") for name in "ab")
     provenance = load_extractor(config).provenance
     place = (str(tmp_path / "videos"), str(tmp_path / "s.zarr"))
+    FeatureStore.create(place[1], provenance)
     return PartTask(*place, provenance, config, clips, threads=1, shares_gpus=False)
 
 
@@ -54,8 +55,31 @@ def test_a_clip_is_replaced_once(task: PartTask) -> None:
 def test_a_store_that_was_made_anew_is_not_taken_for_the_old_one(task: PartTask) -> None:
     extract_part(task)
     Path(task.store).rename(f"{task.store}.old")
+    FeatureStore.create(task.store, task.provenance)
     assert [r.part for r in extract_part(task)] == ["", ""]
     assert FeatureStore.open(task.store).clip_ids == ("a", "b")
+
+
+def test_a_host_that_does_not_see_the_store_makes_none_of_its_own(task: PartTask) -> None:
+    Path(task.store).rename(f"{task.store}.elsewhere")
+    with pytest.raises(FacerError, match=r"host \S+: the run's store cannot be read there"):
+        extract_part(task)
+    assert not Path(task.store).exists()
+
+
+def test_another_store_under_the_same_path_is_refused(task: PartTask) -> None:
+    Path(task.store).rename(f"{task.store}.elsewhere")
+    FeatureStore.create(task.store, replace(task.provenance, frame_policy="every 2th frame"))
+    with pytest.raises(FacerError, match=r"host \S+: .*found another store than the run's"):
+        extract_part(task)
+    assert parts(task) == []
+
+
+def test_a_worker_with_another_facer_is_refused_when_it_joins_late(task: PartTask) -> None:
+    other = replace(task, provenance=replace(task.provenance, facer_version="0.0.9"))
+    with pytest.raises(FacerError, match=r"host \S+: found facer .*, expected 0\.0\.9; install"):
+        extract_part(other)
+    assert parts(task) == []
 
 
 def test_an_interrupt_commits_the_clips_that_are_finished(
@@ -94,13 +118,23 @@ def test_a_device_that_a_host_lacks_is_told_by_host(task: PartTask) -> None:
 
 def test_videos_that_are_gone_stop_the_run(task: PartTask) -> None:
     Path(task.video_dir).rename(f"{task.video_dir}.unmounted")
-    with pytest.raises(FacerError, match=r"videos: the folder of the videos is gone; run the same"):
+    with pytest.raises(FacerError, match=r"videos: the videos cannot be read: .*; run the same"):
         extract_part(task)
     assert parts(task) == []
 
 
+def test_an_unmounted_share_leaves_an_empty_folder(task: PartTask) -> None:
+    for path in Path(task.video_dir).iterdir():
+        path.unlink()
+    with pytest.raises(FacerError, match=r"videos: is empty now.*; run the same") as error:
+        extract_part(task)
+    assert not str(error.value).startswith("host")
+    with pytest.raises(FacerError, match=r"^host \S+: .*is empty now"):
+        extract_part(replace(task, shares_gpus=True))
+    assert parts(task) == []
+
+
 def test_giving_up_says_why(task: PartTask) -> None:
-    FeatureStore.create(task.store, task.provenance)
     (record,) = give_up(replace(task, clips=task.clips[:1]), ValueError("bad\nluck"))
     assert (record.status, record.reason) == ("failed", "ValueError: bad")
     assert len(FeatureStore.open(task.store).record("a").source_sha256) == 64
@@ -110,7 +144,10 @@ def test_giving_up_says_why(task: PartTask) -> None:
 def crowd(task: PartTask) -> PartTask:
     """The task under --face all."""
     config = replace(task.extract, face="all")
-    return replace(task, extract=config, provenance=load_extractor(config).provenance)
+    provenance = load_extractor(config).provenance
+    store = f"{task.store[:-5]}-all.zarr"
+    FeatureStore.create(store, provenance)
+    return replace(task, extract=config, provenance=provenance, store=store)
 
 
 def sequences_of(numbers: dict[str, int]) -> Callable[..., Iterator[Extraction]]:

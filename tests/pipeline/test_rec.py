@@ -31,7 +31,7 @@ def small_network():
     """A network of seconds: the trainings here are about files and states."""
     from facer.stages.features import backbones
 
-    tiny = backbones.Architecture(8, (8, 16), (1, 1))
+    tiny = backbones.Architecture(16, (16, 32), (1, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
         yield
@@ -117,6 +117,40 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
     assert result.epochs == 2
     again = train_rec(replace(config, resume=True))
     assert again.last == result.last
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coupling": "none"}, "coupling: found 'none'"),
+        ({"backbone": "vgg"}, "backbone: found 'vgg'"),
+        ({"class_balance": -3}, "--class-balance: found -3, expected 0 to 1"),
+        ({"database_balance": 9}, "--database-balance: found 9"),
+        ({"small_epochs": 5}, "--small-epochs: found 5"),
+        ({"workers": -1}, "--workers: found -1"),
+    ],
+)
+def test_wrong_settings_are_told_before_any_data_is_read(change, message):
+    with pytest.raises(FacerError, match=message):
+        RecFitConfig(**change)
+
+
+def test_data_without_a_val_split_says_what_to_do(pack, config, tmp_path):
+    path = tmp_path / "train-only.h5"
+    path.write_bytes(pack.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["split"][:] = "train"
+    with pytest.raises(
+        FacerError, match=r"no row has split 'val'.*; name another set to score with"
+    ):
+        train_rec(replace(config, data=(f"pack:{path}",)))
+    assert not config.run.exists()
+
+
+def test_workers_and_device_are_no_part_of_the_weights(trained):
+    _, meta = rec.load_network(trained.rec)
+    assert {"learning_rate", "seed"} <= set(meta["training"]["fit"])
+    assert not {"workers", "device"} & set(meta["training"]["fit"])
 
 
 def test_bfloat16_products_round_the_loss_and_nothing_else(config, trained):

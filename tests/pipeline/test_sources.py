@@ -99,9 +99,42 @@ def test_a_video_that_is_gone(place: str) -> None:
 def test_a_folder_that_is_gone_is_no_fault_of_a_clip(tmp_path: Path) -> None:
     reading = Reading(open_videos(tmp_path / "unmounted"), lambda path, *_: path.open())  # type: ignore[arg-type]
     with (
-        pytest.raises(PlaceError, match="unmounted: the folder of the videos is gone"),
+        pytest.raises(PlaceError, match="unmounted: the videos cannot be read: No such file"),
         reading.open(Path("x.mp4"), 1, 1),
     ):
+        pass
+
+
+def test_videos_that_vanish_while_one_is_read_are_no_fault_of_it(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"1")
+    with (
+        pytest.raises(PlaceError, match="is empty now, the videos are gone"),
+        open_videos(tmp_path).local("x.mp4") as path,
+    ):
+        path.unlink()
+
+
+def test_a_folder_of_some_clips_that_was_removed_is_their_fault(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"1")
+    with open_videos(tmp_path).local("removed/y.mp4") as path:
+        assert not path.exists()
+
+
+def test_a_url_that_refuses_everything_is_no_fault_of_a_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"memory://{tmp_path.name}"
+    write(url, {"x.mp4": b"1"})
+    videos = open_videos(url)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("the token has expired")
+
+    monkeypatch.setattr(type(videos._fs), "open", refuse)
+    with pytest.raises(FacerError, match=r"x\.mp4: cannot be read from"), videos.local("x.mp4"):
+        pass
+    monkeypatch.setattr(type(videos._fs), "ls", refuse)
+    with pytest.raises(PlaceError, match="token has expired"), videos.local("x.mp4"):
         pass
 
 

@@ -199,6 +199,11 @@ def test_equal_ids_in_two_files_name_both(write: Write) -> None:
     assert f"(first in {train}:2)" in message
 
 
+def test_a_folder_with_labels_alone_says_what_is_missing(write: Write) -> None:
+    folder = write("labels.csv", "clip_id,split,joy\na,train,0.5\n").parent
+    assert "found labels.csv but no partition.csv, expected both (MuSe)" in refused(folder)
+
+
 def test_a_label_without_partition_is_refused(write: Write) -> None:
     labels = write("labels.csv", (DATA / "mimic" / "labels.csv").read_text())
     assert "partition.csv: cannot be read: No such file" in refused(labels, "mimic")

@@ -1,10 +1,12 @@
 """The cache of aligned crops: made once, never mistaken for another's, safe to interrupt."""
 
+import cv2
 import numpy as np
 import pytest
 
 from facer.stages.affect.aligned import FACE, MISSING, NO_FACE, UNREADABLE, Aligner, Photographs
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
+from facer.stages.features.detect import NO_FACES, Faces, RefinedDetector
 from facer.storage.errors import FacerError
 
 
@@ -49,6 +51,52 @@ def test_a_changed_photograph_or_detector_never_meets_an_old_crop(
     assert theirs.folder != after.folder
 
 
+class SamePoints:
+    """A points model that changes nothing."""
+
+    def __init__(self, sha256):
+        self.sha256 = sha256
+
+    def refine(self, images, keypoints_px):
+        return keypoints_px, [np.ones(len(k)) for k in keypoints_px]
+
+
+def test_another_points_model_never_meets_an_old_crop(aligner, detector, photographs):
+    keys = []
+    for sha256 in ("a" * 64, "b" * 64):
+        refined = RefinedDetector(detector, SamePoints(sha256))
+        keys.append(Aligner(aligner.config, refined).align(photographs)[0].keys[0])
+    assert keys[0] != keys[1]
+
+
+class NeedsBorder:
+    """Finds the face that fills a photograph only with a black border around it."""
+
+    name, sha256 = "needs-border", "c" * 64
+
+    def detect(self, images):
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image):
+        inside = np.flatnonzero(image.max((1, 2)) > 0)
+        if image[0].max() or image[-1].max() or not len(inside):
+            return NO_FACES
+        top, bottom = inside[0], inside[-1] + 1
+        box = np.array([[top, top, bottom, bottom]], np.float32)
+        points = box[:, None, :2] + ARCFACE_TEMPLATE_PX / 112 * (bottom - top)
+        return Faces(box, points.astype(np.float32), np.ones(1, np.float32))
+
+
+def test_a_face_that_fills_its_photograph_is_found_with_a_border(tmp_path, aligner, put_image):
+    path = put_image(tmp_path / "tight.png", (200, 200))
+    inside = Photographs(tmp_path, ("tight.png",), np.array([[0, 0, 200, 200]], np.float32))
+    crops, outcome = Aligner(aligner.config, NeedsBorder()).align(inside)
+    assert outcome.tolist() == [FACE]
+    image = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+    expected = align(image, (ARCFACE_TEMPLATE_PX / 112 * 200)[None])[0].astype(int)
+    assert np.abs(crops.crop(0) - expected).mean() < 2
+
+
 def test_an_aligned_crop_is_kept_byte_for_byte(aligner, photographs):
     crops, _ = aligner.align(photographs)
     key = crops.keys[4].decode()
@@ -57,8 +105,6 @@ def test_an_aligned_crop_is_kept_byte_for_byte(aligner, photographs):
 
 
 def test_crops_are_those_of_stage_one(aligner, detector, photographs):
-    import cv2
-
     image = np.ascontiguousarray(cv2.imread(str(photographs.root / "face.jpg"))[..., ::-1])
     points = detector.detect([image])[0].keypoints_px
     expected = align(image, points)[0].astype(int)

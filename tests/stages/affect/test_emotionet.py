@@ -58,7 +58,7 @@ def test_missing_images_and_doubtful_names_are_counted(tmp_path, put_text, put_i
     assert len(data) == 1
     assert data.notes == (
         "emotionet: 7 of 9 labelled images are missing: gone0.jpg, gone1.jpg, gone2.jpg, "
-        "gone3.jpg, gone4.jpg and 2 more",
+        "gone3.jpg, gone4.jpg, gone5.jpg, gone6.jpg",
         "emotionet: 1 of 9 names stand for several files: b.jpg",
     )
 

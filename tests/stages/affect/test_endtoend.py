@@ -13,7 +13,7 @@ CROPS = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uin
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return RecNet(Architecture(8, (8, 16), (1, 1))).eval()
+    return RecNet(Architecture(16, (16, 32), (1, 1))).eval()
 
 
 def loss_of(features):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from facer.stages.features.detect import Faces
-from facer.stages.features.track import Linker, candidates, choose_rows
+from facer.stages.features.track import (
+    MIN_SEQUENCE,
+    Linker,
+    candidates,
+    choose_rows,
+    count_switches,
+    sequences_of,
+)
 from facer.storage.errors import FacerError
 
 SHAPE = np.array([[-10, -8], [10, -8], [0, 0], [-8, 10], [8, 10]], np.float32)
@@ -84,6 +91,42 @@ def test_candidates_follow_the_policy():
     assert candidates(both, "largest", 200, 120).bbox_px[0].tolist() == big.bbox_px[0].tolist()
     assert candidates(both, "central", 200, 120).bbox_px[0].tolist() == middle.bbox_px[0].tolist()
     assert len(candidates(both, "track", 200, 120).score) == 2
+
+
+def sequences(frames, policy):
+    """(frame numbers, switches) of each sequence of a clip."""
+    linker, frame, track, boxes, scores = Linker(), [], [], [], []
+    for index, found in enumerate(frames):
+        frame += [index] * len(found.score)
+        track += linker.link(found)
+        boxes.append(found.bbox_px)
+        scores.append(found.score)
+    frame, track = np.array(frame), np.array(track)
+    found = sequences_of(frame, track, np.concatenate(boxes), np.concatenate(scores), policy)
+    return [(frame[rows].tolist(), count_switches(track[rows])) for rows in found]
+
+
+def test_all_gives_every_person_a_sequence_the_dominant_one_first():
+    n = MIN_SEQUENCE + 2
+    people = [faces((50, 50), (200, 50)) for _ in range(n)]
+    people += [faces((50, 50)) for _ in range(3)]  # the second one leaves
+    found = sequences(people, "all")
+    assert found == [(list(range(n + 3)), 0), (list(range(n)), 0)]
+    assert sequences(people, "track") == found[:1]
+
+
+def test_a_face_of_a_few_frames_is_no_sequence_of_its_own():
+    clip = [faces((50, 50)) for _ in range(20)]
+    for index in range(MIN_SEQUENCE - 1):
+        clip[3 + index] = faces((50, 50), (200, 50))
+    assert sequences(clip, "all") == [(list(range(20)), 0)]
+    clip[3 + MIN_SEQUENCE - 1] = faces((50, 50), (200, 50))
+    assert len(sequences(clip, "all")) == 2
+
+
+def test_a_jump_of_the_same_person_is_counted_as_a_switch():
+    clip = [faces((50, 50))] * 6 + [faces((300, 200))] * 4 + [faces((600, 50))] * 3
+    assert sequences(clip, "all") == [(list(range(13)), 2)]
 
 
 def test_an_unknown_policy_is_refused():

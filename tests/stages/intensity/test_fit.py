@@ -200,3 +200,39 @@ def test_config_is_checked(wrong):
 def test_the_paper_is_the_default():
     config = FitConfig()
     assert (config.batch_size, config.learning_rate, config.loss) == (4, 1e-4, "pearson")
+
+
+def test_steps_that_no_clip_reaches_keep_their_first_weights():
+    """Routing in a real training: dense blocks beyond the longest clip never move."""
+    data, targets = world()
+    task = Task(NAMES, targets, np.arange(18), np.arange(18, 24))
+    longest = int(np.diff(data.offsets)[:18].max())
+    config = FitConfig(head=SMALL, learning_rate=1e-2, epochs=4)
+    trained = HeadTrainer(config, data, task, T + 7)
+    before = trained.model.arrays()["head.dense_weight"]
+    after = run(trained).model.arrays()["head.dense_weight"]
+    assert np.array_equal(before[longest:], after[longest:])
+    assert len(before[longest:]) >= 7
+    assert all((before[t] != after[t]).any() for t in range(longest))
+
+
+def test_a_training_that_diverges_says_what_to_do():
+    with pytest.raises(FacerError, match=r"seed 0, epoch \d: found predictions .* not finite; use"):
+        run(trainer(learning_rate=1e30, loss="mse", epochs=9, patience=9))
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", -1), ("learning_rate", float("inf"))])
+def test_settings_that_cannot_be(option, value):
+    with pytest.raises(FacerError, match=f"--{option.replace('_', '-')}: found {value}"):
+        FitConfig(**{option: value})
+
+
+def test_columns_that_never_change_are_scaled_alike_in_training_and_after():
+    data, targets = world()
+    data.features[:] = 3.0
+    task = Task(NAMES, targets, np.arange(18), np.arange(18, 24))
+    trained = HeadTrainer(FitConfig(head=SMALL, standardise=True, epochs=1), data, task, T)
+    again = HeadTrainer(FitConfig(head=SMALL, epochs=1), data, task, T).model
+    again.load_arrays(trained.model.arrays())
+    clips = np.arange(6)
+    assert np.array_equal(predict_raw(again, data, clips), predict_raw(trained.model, data, clips))

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -155,3 +157,18 @@ class TestChoose:
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError):
         SequenceConfig(**wrong)
+
+
+@pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
+def test_memory_is_the_matrix_and_little_more(missing):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(100, 480, 3500)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    features = rng.random((offsets[-1], 26), dtype=np.float32)
+    valid = rng.random(offsets[-1]) > 0.5
+    ids = tuple(map(str, range(len(lengths))))
+    tracemalloc.start()
+    prepare(Ragged(features, valid, offsets, ids), SequenceConfig(missing=missing))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.2 * features.nbytes
