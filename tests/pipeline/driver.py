@@ -34,10 +34,14 @@ def die() -> None:
 
 
 class DiesAfter(Silent):
-    """Dies a little after the n-th part."""
+    """Dies a little after the n-th part; after 0 parts, a little after the start."""
 
     def __init__(self, n_parts: int, delay_s: float) -> None:
         self.n_parts, self.delay_s = n_parts, delay_s
+
+    def start(self, n_clips: int, n_done: int, workers: int) -> None:
+        if self.n_parts == 0:
+            threading.Timer(self.delay_s, die).start()
 
     def part(self, records: Sequence[Record]) -> None:
         self.n_parts -= 1
@@ -64,8 +68,8 @@ def wait(pid: int) -> int:
 
 
 def main(mode: str, videos: str, store: str, n_times: int, address: str | None) -> list[int]:
-    def extract(n_parts: int = 0, delay_s: float = 0) -> None:
-        workers = 2 if mode == "processes" else 1
+    def extract(n_parts: int = -1, delay_s: float = 0) -> None:
+        workers = 2 if mode.endswith("processes") else 1
         config = ExtractRunConfig(
             Path(videos), store, EXTRACT, workers=workers, scheduler=address, part_size=1
         )
@@ -76,13 +80,13 @@ def main(mode: str, videos: str, store: str, n_times: int, address: str | None) 
         extract()
 
     rng = random.Random(5)
-    if mode == "twice":
+    if mode.startswith("twice"):
         pids = [forked(extract) for _ in range(n_times)]
         return [wait(pid) for pid in pids]
     if mode == "serial":
         writes = [rng.randint(2, 30) for _ in range(n_times)]
         return [wait(forked(partial(extract_and_die_writing, n))) for n in writes]
-    moments = [(rng.randint(1, 2), rng.random() / 50) for _ in range(n_times)]
+    moments = [(rng.randint(0, 2), rng.random() / 20) for _ in range(n_times)]
     return [wait(forked(partial(extract, *moment))) for moment in moments]
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -30,7 +31,8 @@ from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Record
 
-N_CLIPS = 12
+N_CLIPS = 40
+PLACES = ("serial", "processes", "cluster")
 DRIVER = Path(__file__).with_name("driver.py")
 EXTRACT = ExtractConfig(device="cpu", batch_size=4)  # as in driver.py
 
@@ -100,7 +102,7 @@ def drive(mode: str, videos: Path, store: Path, n_times: int, *address: str) -> 
     done = subprocess.run(
         [sys.executable, str(DRIVER), mode, str(videos), str(store), str(n_times), *address],
         stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True,
-        timeout=120,
+        timeout=400,
     )  # fmt: skip
     statuses: list[int] = json.loads(done.stdout)
     return statuses
@@ -118,20 +120,28 @@ class AfterFirstPart(Silent):
             action()
 
 
-@pytest.mark.parametrize(("place", "n_kills"), [("serial", 10), ("processes", 1), ("cluster", 2)])
-def test_a_driver_that_is_killed(
-    place: str, n_kills: int, videos: Path, undisturbed: FeatureStore, tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> None:  # fmt: skip
-    address = [request.getfixturevalue("cluster").address] if place == "cluster" else []
-    statuses = drive(place, videos, tmp_path / "s.zarr", n_kills, *address)
-    assert statuses == [-signal.SIGKILL] * n_kills
+@pytest.fixture
+def where(place: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Options of an extraction at a place."""
+    if place == "cluster":
+        return {"scheduler": request.getfixturevalue("cluster").address}
+    return {"workers": 2 if place == "processes" else 1}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_driver_that_is_killed_at_ten_moments(
+    place: str, where: dict[str, Any], videos: Path, undisturbed: FeatureStore, tmp_path: Path
+) -> None:
+    address = [where["scheduler"]] if place == "cluster" else []
+    statuses = drive(place, videos, tmp_path / "s.zarr", 10, *address)
+    assert statuses == [-signal.SIGKILL] * 10
     store = FeatureStore.open(tmp_path / "s.zarr")
     assert_same(store, undisturbed, complete=False)
     n_whole = len(list((tmp_path / "s.zarr" / "parts").glob("*/zarr.json")))
     n_parts = len([path for path in (tmp_path / "s.zarr" / "parts").iterdir() if path.is_dir()])
     assert place != "serial" or n_whole < n_parts  # some died writing
-    summary = extract(videos, tmp_path / "s.zarr")
+    summary = extract(videos, tmp_path / "s.zarr", **where)
     assert 0 < summary.n_done_before < N_CLIPS
     store.refresh()
     assert_same(store, undisturbed)
@@ -171,8 +181,12 @@ def test_a_scheduler_that_is_killed(
     assert_same(FeatureStore.open(tmp_path / "s.zarr"), undisturbed)
 
 
-def test_two_extractions_at_once(videos: Path, undisturbed: FeatureStore, tmp_path: Path) -> None:
-    assert drive("twice", videos, tmp_path / "s.zarr", 2) == [0, 0]
+@pytest.mark.parametrize("place", PLACES)
+def test_two_extractions_at_once(
+    place: str, where: dict[str, Any], videos: Path, undisturbed: FeatureStore, tmp_path: Path
+) -> None:
+    address = [where["scheduler"]] if place == "cluster" else []
+    assert drive(f"twice {place}", videos, tmp_path / "s.zarr", 2, *address) == [0, 0]
     store = FeatureStore.open(tmp_path / "s.zarr")
     assert_same(store, undisturbed)
     n_parts = len(list((tmp_path / "s.zarr" / "parts").glob("*/zarr.json")))
@@ -197,19 +211,55 @@ def mount(disk: Path, how: str, *more: str) -> bool:
     return not subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
 
 
-@pytest.mark.parametrize("place", ["serial", "cluster"])
+@pytest.mark.parametrize("place", PLACES)
 def test_a_disk_that_fills_up(
-    place: str, videos: Path, undisturbed: FeatureStore, small_disk: Path,
-    request: pytest.FixtureRequest,
-) -> None:  # fmt: skip
-    address = request.getfixturevalue("cluster").address if place == "cluster" else None
+    place: str, where: dict[str, Any], videos: Path, undisturbed: FeatureStore, small_disk: Path
+) -> None:
     with pytest.raises(FacerError, match=r"s\.zarr.*: No space left on device; free some space"):
-        extract(videos, small_disk / "s.zarr", scheduler=address)
+        extract(videos, small_disk / "s.zarr", **where)
     assert_same(FeatureStore.open(small_disk / "s.zarr"), undisturbed, complete=False)
     assert mount(small_disk, "remount,size=20m")
-    summary: ExtractSummary = extract(videos, small_disk / "s.zarr")
+    summary: ExtractSummary = extract(videos, small_disk / "s.zarr", **where)
     assert summary.n_done_before > 0
     assert_same(FeatureStore.open(small_disk / "s.zarr"), undisturbed)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_disk_that_turns_read_only(
+    place: str, where: dict[str, Any], videos: Path, undisturbed: FeatureStore, small_disk: Path
+) -> None:
+    """The permission to write is lost for everybody, root too."""
+    assert mount(small_disk, "remount,size=20m")
+
+    def lock() -> None:
+        while not mount(small_disk, "remount,ro"):  # while a worker writes, it is busy
+            time.sleep(0.01)
+
+    with pytest.raises(FacerError, match=r"s\.zarr.*: cannot write: Read-only file system"):
+        extract(videos, small_disk / "s.zarr", AfterFirstPart(lock), **where)
+    assert_same(FeatureStore.open(small_disk / "s.zarr"), undisturbed, complete=False)
+    assert mount(small_disk, "remount,rw")
+    assert extract(videos, small_disk / "s.zarr", **where).n_done_before > 0
+    assert_same(FeatureStore.open(small_disk / "s.zarr"), undisturbed)
+
+
+def test_ctrl_c_ends_in_one_line_and_loses_nothing(
+    videos: Path, undisturbed: FeatureStore, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "facer.cli", "extract", str(videos), "--workers", "2"]
+    command += ["-o", str(tmp_path / "s.zarr"), "--batch-size", "4", "--device", "cpu"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert "clips to do" in process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to workers too
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "facer: interrupted; run it again to go on (trainings with --resume)"
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 3  # text.mp4
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == undisturbed.clip_ids
 
 
 def test_a_permission_that_is_lost(videos: Path, undisturbed: FeatureStore) -> None:
