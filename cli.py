@@ -526,9 +526,10 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
 @facer.command()
 @click.argument("store")
 @click.argument("clip_id")
-@click.option("--videos", required=True, type=click.Path(path_type=Path), help="The VIDEO_DIR.")
+@click.option("--videos", type=click.Path(path_type=Path),
+              help="The VIDEO_DIR: crops then stand over the curves.")  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .png.")
-def picture(store: str, clip_id: str, videos: Path, output: Path) -> int:
+def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
     """Draw a clip of a store: crops over valence-arousal, expression and AU curves.
 
     \b

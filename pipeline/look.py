@@ -18,21 +18,23 @@ SAME_TIME_S = 5e-4
 """Times of a row and a frame that differ by less are the same."""
 
 
-def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path, path: Path) -> None:
-    """Write the PNG of one clip; its video is looked up below ``video_dir``.
+def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path | None, path: Path) -> None:
+    """Write the PNG of one clip; its video is looked up below ``video_dir``, if that is given.
 
     ``FacerError`` for an unknown or failed clip, and where the video is not what was extracted.
     """
     record = store.record(clip_id)
     clip = store.read(clip_id)
-    frames = strip_frames(clip)
-    video = source_video(record, video_dir)
+    frames, crops = np.zeros(0, np.int64), np.zeros((0, CROP_PX, CROP_PX, 3), np.uint8)
+    if video_dir is not None:
+        frames = strip_frames(clip)
+        crops = read_crops(source_video(record, video_dir), clip, frames)
     clip_picture(
         path,
         clip,
         store.feature_names,
         frames,
-        read_crops(video, clip, frames),
+        crops,
         title=clip_id,
         subtitle=f"{clip.n_frames} frames, {clip.valid.mean():.0%} with a face",
         weak_features=store.weak_features,

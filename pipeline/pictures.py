@@ -120,10 +120,11 @@ def clip_picture(
     """One clip as a PNG: crops over valence-arousal, expressions and AUs, in seconds.
 
     ``crops`` (k, 112, 112, 3) RGB are those of ``frames`` (k,), chosen by
-    :func:`strip_frames` with the same ``n_slots``. Columns are found by ``feature_names``
-    and a group without columns is left out. Times without a face are hatched. Names in
-    ``weak_features`` carry an asterisk and a footnote. Raises ``FacerError`` for a clip
-    without frames, for crops that do not match, and for a path that cannot be written.
+    :func:`strip_frames` with the same ``n_slots``; without any there is no strip. Columns are
+    found by ``feature_names`` and a group without columns is left out. Times without a face
+    are hatched. Names in ``weak_features`` carry an asterisk and a footnote. Raises
+    ``FacerError`` for a clip without frames, for crops that do not match, and for a path that
+    cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
@@ -142,17 +143,23 @@ def clip_picture(
     }
     strip_in = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / n_slots
     heights = {"va": 1.25, "expr": 1.6, "au": 0.19 * len(groups.get("au", ()))}
-    sizes = [strip_in, *(heights[group] for group in groups)]
-    height_in = _TOP_IN + sum(sizes) + _GAP_IN * len(groups) + _BOTTOM_IN
+    sizes = [strip_in] * bool(len(crops)) + [heights[group] for group in groups]
+    height_in = _TOP_IN + sum(sizes) + _GAP_IN * (len(sizes) - 1) + _BOTTOM_IN
     draw = {"va": _draw_valence_arousal, "expr": _draw_expressions, "au": _draw_action_units}
     with canvas(path, (_WIDTH_IN, height_in), title, subtitle) as figure:
         axes = _stack_axes(figure, sizes)
-        _draw_strip(axes[0], view, frames, crops, n_slots)
-        for axis, (group, names) in zip(axes[1:], groups.items(), strict=True):
+        if len(crops):
+            _draw_strip(axes[0], view, frames, crops, n_slots)
+        for axis, (group, names) in zip(axes[-len(groups) :], groups.items(), strict=True):
             draw[group](axis, view, names)
         _share_time(axes, view)
+        notes = []
         if any(name in view.weak for names in groups.values() for name in names):
-            figure.text(_LEFT_IN / _WIDTH_IN, 0.12 / height_in, WEAK_NOTE, size=8, color="#555555")
+            notes.append(WEAK_NOTE)
+        if not clip.valid.all():
+            notes.append("hatched: no face" if clip.valid.any() else "no face in any frame")
+        note = ";  ".join(notes)
+        figure.text(_LEFT_IN / _WIDTH_IN, 0.12 / height_in, note, size=8, color="#555555")
 
 
 def confusion_picture(
@@ -260,10 +267,6 @@ def _share_time(axes: Sequence[Axes], view: _View) -> None:
         axis.set_xlim(view.edges[0], view.edges[-1])
         axis.tick_params(labelbottom=axis is axes[-1])
     axes[-1].set_xlabel("seconds")
-    if not view.clip.valid.all():
-        some = view.clip.valid.any()
-        text = "hatched:\nno face" if some else "no face in\nany frame"
-        axes[0].text(1.01, 0.5, text, transform=axes[0].transAxes, va="center", size=9)
 
 
 def _draw_strip(axis: Axes, view: _View, frames: I64, crops: U8, n_slots: int) -> None:
