@@ -459,10 +459,10 @@ def _print_evaluation(found: Evaluation) -> None:
     width = max(len(name) for name in (*found.names, "mean"))
     click.echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
     columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
-    own = found.intervals.per_emotion
-    for name, n, interval in zip(found.names, found.ensemble.n, own, strict=True):
+    own = found.emotion_intervals
+    for name, n in zip(found.names, found.ensemble.n, strict=True):
         values = "  ".join(f"{column[name]:7.4f}" if n else f"{'-':>7}" for column in columns)
-        between = f"{interval.low:7.4f} to {interval.high:7.4f}" if n else ""
+        between = f"{own[name].low:7.4f} to {own[name].high:7.4f}" if name in own else ""
         click.echo(f"{name:{width}}  {values}  {n:4d}   {between}".rstrip())
     mean = "  ".join(f"{found.mean(metric):7.4f}" for metric in ("pearson", "ccc", "mse"))
     click.echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
@@ -554,6 +554,8 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
               help="Clips that get a page; repeatable. [default: worst:50]")  # fmt: skip
 @click.option("--embed", is_flag=True, help="Copy videos small (H.264) instead of linking them.")
 @click.option("--split", default="val", show_default=True, help="Of a run: train, val or test.")
+@click.option("--labels", help="Of a run: where its labels are now, or others.")
+@click.option("--store", help="Of a run: where its store is now, or another one.")
 def report(source: str, output: Path, **options: Any) -> int:
     """Show a store, a run or an ablation as pages that open from the disk, offline.
 
@@ -568,7 +570,8 @@ def report(source: str, output: Path, **options: Any) -> int:
     from facer.pipeline.report.config import ReportConfig
 
     found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
-    click.echo(f"{found.index}: report of a {found.kind}, {found.n_pages} pages of clips")
+    article = "an" if found.kind == "ablation" else "a"
+    click.echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
     return 0
 
 
@@ -580,7 +583,7 @@ def report(source: str, output: Path, **options: Any) -> int:
 @click.option("--videos", default=".", type=click.Path(path_type=Path),
               help="The VIDEO_DIR. [default: the current folder]")  # fmt: skip
 def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
-    """Write a clip as a video with its face marked and its features beside it.
+    """Write a clip as a video with its face marked, its features beside it and its sound.
 
     \b
     Example:
@@ -590,8 +593,8 @@ def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
     from facer.storage import FeatureStore
 
     opened = FeatureStore.open(store)
-    annotate_clip(opened, clip_id, videos, output, Counter("measured frames drawn"))
-    click.echo(str(output))
+    no_sound = annotate_clip(opened, clip_id, videos, output, Counter("measured frames drawn"))
+    click.echo(f"{output} (no sound: {no_sound})" if no_sound else str(output))
     return 0
 
 

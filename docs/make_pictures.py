@@ -26,6 +26,8 @@ def _make(demo: Path, pictures: Path) -> None:
     _facer("demo", "-o", demo)
     for name, source in _FROM_DEMO.items():
         shutil.copy(demo / source, pictures / name)
+    film = pictures / "annotated.mp4"
+    _facer("annotate", demo / "features.zarr", "02-table-1", "--videos", demo / "clips", "-o", film)
 
 
 def _facer(*arguments: str | Path) -> None:

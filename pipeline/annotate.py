@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from facer.pipeline.annotate_panel import Moment, Panel
+from facer.pipeline.annotate_sound import add_sound
 from facer.pipeline.look import SAME_TIME_S, source_video
 from facer.pipeline.video import write_video
 from facer.stages.features.decode import Frame, VideoReader
@@ -29,12 +30,12 @@ def annotate_clip(
     video_dir: Path,
     path: Path,
     report: Report | None = None,
-) -> None:
-    """Write a clip with its measurements as a video with the source's frames and times.
+) -> str:
+    """Write a clip with its measurements as a video with the source's frames, times and sound.
 
     Where the store has fewer frames than the video (``--stride``), the last measured ones are
-    held. Sound is not kept. ``FacerError`` for an unknown or failed clip, and where the video
-    is not what was extracted.
+    held. Returns why there is no sound, or "". ``FacerError`` for an unknown or failed clip,
+    and where the video is not what was extracted.
     """
     clip = store.read(clip_id)
     video = source_video(store.record(clip_id), video_dir)
@@ -43,6 +44,7 @@ def annotate_clip(
     with VideoReader(video) as reader:
         frames = with_moments(reader, clip, video)
         write_video(path, _drawn(frames, store, clip_id, clip, report))
+    return add_sound(path, video)
 
 
 def with_moments(

@@ -30,7 +30,7 @@ _PAPER, _INK, _FAINT, _EDGE, _GRID, _TRACK, _ALERT = (
     "#FFFFFF", "#111111", "#555555", "#777777", "#CCCCCC", "#EEEEEE", "#B34700",
 )  # fmt: skip
 _UNIT_COLOR = "#0072B2"
-_NOTE = "* taught by weak labels"
+_NOTE, _RANGES = "* taught by weak labels", "dial −1 to 1, bars 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,10 @@ class Panel:
             label = starred if words is None else f"{words}  {starred.upper()}"
             self._write(draw, (_BAR_LEFT - 6, middle), label, anchor="rm")
             self._box(draw, self._bar(top, 1.0), _TRACK)
+        foot, small = self.height_px / self._scale - 9, self._font(_SMALL)
         if any(name in self._weak for name in (*self._tops, *FEATURE_GROUPS["va"])):
-            at = (_MARGIN, self.height_px / self._scale - 9)
-            self._write(draw, at, _NOTE, _FAINT, font=self._font(_SMALL))
+            self._write(draw, (_MARGIN, foot), _NOTE, _FAINT, font=small)
+        self._write(draw, (WIDTH - _MARGIN, foot), _RANGES, _FAINT, "rm", small)
         return image
 
     def _starred(self, name: str) -> str:

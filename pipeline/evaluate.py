@@ -19,7 +19,7 @@ from facer.pipeline.cohort import (
 )
 from facer.pipeline.run_folder import load_models, read_run, sequences_of
 from facer.stages.intensity.batches import DeviceSequences
-from facer.stages.intensity.intervals import Intervals, bootstrap
+from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
 from facer.stages.intensity.metrics import METRICS, Scores, score
 from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import FeatureChoice
@@ -81,6 +81,14 @@ class Evaluation:
             found.append("the store's features are not those that the run was trained on")
         return tuple(found)
 
+    @property
+    def emotion_intervals(self) -> dict[str, Interval]:
+        """95 % of each labelled emotion's Pearson."""
+        if self.ensemble is None or self.intervals is None:
+            return {}
+        labelled = [name for name, n in zip(self.names, self.ensemble.n, strict=True) if n]
+        return dict(zip(labelled, self.intervals.per_emotion, strict=True))
+
     def to_json(self) -> dict[str, Any]:
         """As ``facer evaluate --json`` prints it; null where the split has no labels."""
         result: dict[str, Any] = {
@@ -98,6 +106,7 @@ class Evaluation:
         n = dict(zip(self.names, self.ensemble.n.tolist(), strict=True))
         columns = {metric: self.per_emotion(metric) for metric in METRICS}
         interval = self.intervals.mean
+        own = {name: [one.low, one.high] for name, one in self.emotion_intervals.items()}
         return {
             **result,
             "mean": {metric: self.mean(metric) for metric in METRICS},
@@ -109,8 +118,8 @@ class Evaluation:
             },
             "per_emotion": {
                 name: {m: columns[m][name] if n[name] else None for m in METRICS}
-                | {"pearson_95": [own.low, own.high] if n[name] else None, "n": n[name]}
-                for name, own in zip(self.names, self.intervals.per_emotion, strict=True)
+                | {"pearson_95": own.get(name), "n": n[name]}
+                for name in self.names
             },
             "constant": list(self.constant),
             "warnings": list(self.warnings),

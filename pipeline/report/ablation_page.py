@@ -12,6 +12,7 @@ from facer.pipeline.ablation_report import PAPER
 from facer.pipeline.ablation_rows import FULL, GROUPS
 from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder
+from facer.pipeline.report.store_page import flat
 from facer.storage.errors import FacerError
 
 Row = dict[str, Any]
@@ -34,6 +35,7 @@ def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage)
         tables=tables,
         paper=PAPER,
         split=SPLIT,
+        provenance=_provenance(Path(config.source)),
         seeds=max((row["seeds"] for row in rows), default=0),
     )
     return 0
@@ -52,6 +54,16 @@ def read_rows(source: Path) -> list[Row]:
             return [_row(cells, source) for cells in csv.DictReader(file)]
         except (KeyError, ValueError, TypeError) as error:
             raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
+
+
+def _provenance(source: Path) -> list[tuple[str, str]]:
+    """What the full model was trained on; nothing where it was not."""
+    config = source / "rows" / FULL / "config.json"
+    if not config.is_file():
+        return []
+    record = json.loads(config.read_text(encoding="utf-8"))
+    shown = {name: record[name] for name in ("store", "labels", "names")}
+    return flat({**shown, **record["store_provenance"]})
 
 
 def _row(cells: dict[str, str], source: Path) -> Row:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from facer.pipeline.annotate_sound import add_sound, picture_start_s
 from facer.pipeline.look import read_crops, source_video
 from facer.pipeline.pictures import (
     AU_MEANINGS,
@@ -44,7 +45,7 @@ class Footage(NamedTuple):
 
     url: str = ""
     embedded: bool = False
-    start_s: float = 0.0  # in the clip's time, where the shown video begins
+    start_s: float = 0.0  # in the clip's time, where the player's 0 is
     crops: Sequence[Mapping[str, Any]] = ()
     note: str = ""
 
@@ -62,16 +63,18 @@ class ClipPages:
     def write_all(self, clips: Mapping[str, Facts], on_page: OnPage) -> dict[str, str]:
         """Write the pages of clips, each with its facts; returns their URLs from the index."""
         urls = {}
-        for done, (clip_id, facts) in enumerate(clips.items(), 1):
-            urls[clip_id] = self.write(clip_id, facts)
-            on_page(done, len(clips))
+        pages = ["", *(f"{page_name(clip_id)}.html" for clip_id in clips), ""]
+        for place, (clip_id, facts) in enumerate(clips.items()):
+            urls[clip_id] = self.write(clip_id, facts, before=pages[place], after=pages[place + 2])
+            on_page(place + 1, len(clips))
         return urls
 
-    def write(self, clip_id: str, facts: Facts = ()) -> str:
+    def write(self, clip_id: str, facts: Facts = (), *, before: str = "", after: str = "") -> str:
         """Write a clip's page and return its URL from the index; ``facts`` stand in its head.
 
-        A video that is missing or is not the one extracted is said on the page. Raises
-        FacerError for a clip that is unknown, failed or has no frames.
+        ``before`` and ``after`` are the pages beside it that it leads to. A video that is
+        missing or is not the one extracted is said on the page. Raises FacerError for a clip
+        that is unknown, failed or has no frames.
         """
         record, clip = self.store.record(clip_id), self.store.read(clip_id)
         if not clip.n_frames:
@@ -84,7 +87,9 @@ class ClipPages:
             {**_curves(clip, self.store), "videoStart": footage.start_s},
             title=clip_id,
             back=self.back,
-            facts=[*_facts(record), *facts],
+            before=before,
+            after=after,
+            facts=[*facts, *_facts(record, clip)],
             footage=footage,
             weak_note=WEAK_NOTE if self.store.weak_features else "",
             notes=[text for text in (_drawn(clip), _left_out(self.store)) if text],
@@ -103,7 +108,7 @@ class ClipPages:
                 return Footage(copy.name, True, _embed(video, copy), crops)
         except FacerError as error:
             return Footage(self._url(video), note=str(error))
-        return Footage(self._url(video), crops=crops)
+        return Footage(self._url(video), start_s=-picture_start_s(video), crops=crops)
 
     def _video(self, record: Record) -> Path:
         """The clip's video; FacerError with the reason where there is none to show."""
@@ -121,17 +126,29 @@ class ClipPages:
         return quote("../../" + video.relative_to(report.parent).as_posix())
 
 
-def _facts(record: Record) -> list[tuple[str, str]]:
-    share = record.n_valid / record.n_frames if record.n_frames else 0.0
+def _facts(record: Record, clip: ClipFeatures) -> list[tuple[str, str]]:
     facts = [
         ("frames", f"{record.n_frames:,}"),
-        ("with a face", f"{share:.1%}"),
+        ("with a face", f"{record.n_valid / record.n_frames:.1%}"),
+        ("duration", f"{record.n_frames / record.fps:.2f} s" if record.fps > 0 else "unknown"),
         ("frame rate", f"{record.fps:.2f} Hz" if record.fps > 0 else "unknown"),
+        ("time between frames", _steps(clip)),
         ("size", f"{record.width_px} × {record.height_px} px" if record.width_px else "unknown"),
         ("video", record.source or "unknown"),
         ("switches of the face's track", str(record.track_switches)),
     ]
     return [*facts, ("note", record.reason)] if record.reason else facts
+
+
+def _steps(clip: ClipFeatures) -> str:
+    """The mean time between frames, or its range where the frame rate varies."""
+    if clip.n_frames < 2:
+        return "unknown"
+    steps_ms = 1000 * np.diff(clip.timestamp_s)
+    low, middle, high = np.quantile(steps_ms, (0, 0.5, 1))
+    if high - low <= 2:  # containers round to 1 ms
+        return f"{steps_ms.mean():.1f} ms"
+    return f"{low:.1f} to {high:.1f} ms, median {middle:.1f} ms"
 
 
 def _step(clip: ClipFeatures) -> int:
@@ -196,7 +213,10 @@ def _jpeg_url(image: U8) -> str:
 
 
 def _embed(video: Path, path: Path) -> float:
-    """Copy a video small, its first frame at time 0; returns the time it had in the source."""
+    """Copy a video small, with its sound where that can be copied, its first frame at time 0.
+
+    Returns the time that the first frame had in the source.
+    """
     start_s: list[float] = []  # of every frame
 
     def frames(reader: VideoReader) -> Iterator[tuple[float, U8]]:
@@ -206,4 +226,5 @@ def _embed(video: Path, path: Path) -> float:
 
     with VideoReader(video) as reader:
         write_video(path, frames(reader), height_px=_EMBED_HEIGHT_PX)
+    add_sound(path, video, start_s[0])
     return start_s[0]

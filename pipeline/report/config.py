@@ -22,6 +22,8 @@ class ReportConfig:
     clips: tuple[str, ...] = ()  # which get a page: ids, worst:N or all; none given: worst:50
     embed: bool = False  # copy videos instead of linking them
     split: str = "val"  # of a run
+    labels: str | None = None  # of a run, where its own have moved
+    store: str | None = None  # of a run, where its own has moved
 
     def __post_init__(self) -> None:
         if self.videos is not None and not self.videos.is_dir():

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,12 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     """Write a run's page and the pages of its worst-predicted clips; returns their number."""
     run = Path(config.source)
     record = read_run(run)
-    found = evaluate(run, config.split)
-    labels = read_labels(record["labels"]["path"], record["labels"]["kind"])
+    found = evaluate(run, config.split, config.labels, config.store)
+    kind: Any = "auto" if config.labels else record["labels"]["kind"]
+    labels = read_labels(config.labels or record["labels"]["path"], kind)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]
-    store = FeatureStore.open(record["store"])
+    store = FeatureStore.open(config.store or record["store"])
     errors = clip_errors(found.predictions, targets)
     order = [int(i) for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
     shown = _clips_shown(config, store, labels, [found.label_ids[i] for i in order])
@@ -50,6 +52,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
             "labels": found.label_ids,
             "predicted": _columns(found.predictions),
             "labelled": _columns(targets),
+            "pearson": [number(v, 3) for v in found.ensemble.pearson] if found.ensemble else [],
+            "urls": [urls.get(label, "") for label in found.label_ids],
             "curves": curves,
         },
         title=str(run),
@@ -148,7 +152,10 @@ def _scores(found: Evaluation) -> list[tuple[str, ...]]:
         means = [f"{column[name]:.3f}" for column in columns]
         rho, ends = found.ensemble.pearson[place], f"{interval.low:.3f} to {interval.high:.3f}"
         rows.append((name, *means, f"{rho:.3f}", ends, f"{n:,}"))
-    return rows
+    total = found.intervals.mean
+    means = [f"{found.mean(metric):.3f}" for metric in ("pearson", "ccc", "mse")]
+    rho, ends = found.ensemble.mean("pearson"), f"{total.low:.3f} to {total.high:.3f}"
+    return [*rows, ("mean", *means, f"{rho:.3f}", ends, f"{found.n_scored:,}")]
 
 
 def _worst(

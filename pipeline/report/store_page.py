@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from facer.pipeline.report.survey import Survey, histogram, survey_store
 from facer.pipeline.status import StoreStatus, store_status
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore
+from facer.storage.schema import Record
 
-_FAILURES_SHOWN = 20
+_REASONS_SHOWN, _CLIPS_OF_A_REASON = 20, 5
 _STATUS_CODES = {"ok": 0, "no_face": 1, "failed": 2}
 
 
@@ -34,15 +37,15 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
         "table": _table(survey, urls),
         "headFrames": head_frames,
     }
-    failures = status.failures[:_FAILURES_SHOWN]
+    failures = _failures(survey.records)
     folder.page(
         "index",
         "store.html",
         data,
         title=store.path,
         tiles=_tiles(status, survey, head_frames),
-        failures=failures,
-        more_failures=len(status.failures) - len(failures),
+        failures=failures[:_REASONS_SHOWN],
+        more_reasons=len(failures[_REASONS_SHOWN:]),
         n_pages=len(urls),
         head_frames=head_frames,
         provenance=flat(status.provenance),
@@ -50,8 +53,26 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
     return len(urls)
 
 
+def _failures(records: Sequence[Record]) -> list[tuple[str, int, str]]:
+    """(reason, how many clips, the first of them) of each reason, the most frequent first."""
+    clips = defaultdict(list)
+    for record in records:
+        if record.status == "failed":
+            reason = record.reason.removeprefix(f"{PurePath(record.source).name}: ")
+            clips[reason].append(record.clip_id)
+    return [
+        (reason, len(ids), _some(ids))
+        for reason, ids in sorted(clips.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join([*ids[:_CLIPS_OF_A_REASON], *["..."] * (len(ids) > _CLIPS_OF_A_REASON)])
+
+
 def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[str, str]]:
     share = "-" if status.face_share is None else f"{status.face_share:.1%}"
+    seconds = float(np.nansum(survey.duration_s))
     over = sum(record.n_frames > head_frames for record in survey.records)
     return [
         ("clips", f"{len(survey.records):,}"),
@@ -59,8 +80,8 @@ def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[
         ("without a face", f"{status.clips['no_face']:,}"),
         ("failed", f"{status.clips['failed']:,}"),
         ("frames", f"{status.frames:,}"),
-        ("of them with a face", share),
-        ("hours of video", f"{np.nansum(survey.duration_s) / 3600:,.2f}"),
+        ("of the frames with a face", share),
+        ("of video", f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"),
         (f"clips over t = {head_frames}", f"{over:,}"),
     ]
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -81,7 +82,10 @@ def test_frames_and_times_are_those_of_the_source(store, uneven_video, tmp_path,
     opened = store(uneven_video, features_for(uneven_video, stride))
     out = tmp_path / f"out{suffix}"
     heard = []
-    annotate_clip(opened, "clip", uneven_video.parent, out, lambda *done: heard.append(done))
+    no_sound = annotate_clip(
+        opened, "clip", uneven_video.parent, out, lambda *done: heard.append(done)
+    )
+    assert no_sound == "the video has no sound"
     source, drawn = frames_of(uneven_video), frames_of(out)
     assert len(drawn) == len(source) == 12
     np.testing.assert_allclose(
@@ -159,11 +163,21 @@ def test_a_missing_video_and_the_clip_itself_are_refused(store, uneven_video, tm
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["portrait_rot90.mp4", "webcam_vfr_vp8.webm", "two_people.gif"])
-def test_real_clips_keep_their_frames_times_and_size(store, shared: Path, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("portrait_rot90.mp4", ""), ("webcam_vfr_vp8.webm", ""), ("two_people.gif", ""),
+     ("single_face.mp4", "mp3"), ("face_noface_vfr_hevc.mov", "aac")],
+)  # fmt: skip
+def test_real_clips_keep_their_frames_times_size_and_sound(
+    store, shared: Path, tmp_path, name, codec
+):
     path = shared / "clips" / name
     opened = store(path, features_for(path))
-    annotate_clip(opened, path.stem, path.parent, tmp_path / "out.mp4")
+    no_sound = annotate_clip(opened, path.stem, path.parent, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        found = [s.codec_context.codec.canonical_name for s in container.streams.audio]
+    assert found == ([codec] if codec else [])
+    assert bool(no_sound) == (not codec)
     source, drawn = frames_of(path), frames_of(tmp_path / "out.mp4")
     assert len(source) == len(drawn)
     times = [[frame.timestamp_s for frame in frames] for frames in (source, drawn)]

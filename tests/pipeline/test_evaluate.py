@@ -93,6 +93,18 @@ def test_every_emotion_has_its_interval(run):
         assert -1 <= low <= high <= 1
 
 
+def test_an_emotion_without_labels_has_no_interval(run, tmp_path):
+    record = json.loads((run / "config.json").read_text())
+    rows = Path(record["labels"]["path"]).read_text().splitlines()
+    kept = [f"{row.rpartition(',')[0]}," if ",test," in row else row for row in rows]
+    other = tmp_path / "no-awe.csv"
+    other.write_text("\n".join(kept) + "\n")
+    found = evaluate(run, "test", labels=str(other)).to_json()["per_emotion"]
+    assert found["awe"]["pearson_95"] is None
+    assert found["awe"]["n"] == 0
+    assert len(found["joy"]["pearson_95"]) == 2
+
+
 def test_a_config_of_something_else_is_refused(run):
     (run / "config.json").write_text("{}")
     with pytest.raises(FacerError, match="found no format, expected the config of facer train"):

@@ -12,7 +12,7 @@
     plot(target, () => ({
       data: [
         { x: dots.map(([score]) => score), y: dots.map(([, name]) => name), mode: "markers", name: "one seed",
-          marker: { color: color("blue"), size: 6, opacity: 0.45 }, hovertemplate: "%{x:.4f}<extra>one seed</extra>" },
+          marker: { symbol: "line-ns", size: 9, line: { width: 2, color: color("blue") } }, hovertemplate: "%{x:.4f}<extra>one seed</extra>" },
         { x: scored.map((row) => row.pearson), y: scored.map((row) => plain(row.title)), mode: "markers", name: "ours",
           error_x: { array: scored.map((row) => row.std || 0), color: color("blue") },
           marker: { color: color("blue"), size: 9 }, hovertemplate: "%{x:.4f}<extra>ours</extra>" },

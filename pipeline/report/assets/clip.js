@@ -16,16 +16,18 @@
 
   /* Near-black and light grey change places on a dark page. */
   function curveColor(name) {
-    const instead = { fear: "#b8bec4", neutral: "#4a5157", valence: "#56b4e9", sadness: "#3d8fc7" };
+    const instead = { fear: "#e8eaec", neutral: "#4a5157", valence: "#56b4e9" };
     return isDark() && instead[name] ? instead[name] : data.colors[name];
   }
 
   /* ---- drawing ---- */
 
+  const hover = (name) => `${plain(label(name))} %{y:.3f}<extra></extra>`;
+
   function lines() {
     return va.map((name) => ({
       x: time, y: columns[name], name: label(name), mode: "lines", line: { color: curveColor(name), width: 2 },
-      yaxis: "y", legend: "legend", connectgaps: false, hovertemplate: "%{y:.3f}",
+      yaxis: "y", legend: "legend", connectgaps: false, hovertemplate: hover(name),
     }));
   }
 
@@ -34,33 +36,35 @@
     return stacked.map((name) => ({
       x: time, y: columns[name].map((value) => (Number.isNaN(value) ? 0 : value)), name: label(name),
       mode: "lines", line: { shape: "hvh", color: curveColor(name), width: 0 }, fillcolor: curveColor(name),
-      stackgroup: "expressions", yaxis: "y2", legend: "legend2", hovertemplate: "%{y:.3f}",
+      stackgroup: "expressions", yaxis: "y2", legend: "legend2", hovertemplate: hover(name),
     }));
   }
 
-  function heat(narrow) {
+  function heat({ narrow, total, domain }) {
     if (!au.length) return [];
+    const bar = narrow
+      ? { orientation: "h", x: 0, xanchor: "left", y: 1 + 94 / total, yanchor: "bottom", len: 1, ypad: 0 }
+      : { x: 1.01, y: (domain.au[0] + domain.au[1]) / 2, len: domain.au[1] - domain.au[0] };
     return [{
       type: "heatmap", x: edges, y: au.map((_, i) => i), z: au.map((name) => columns[name]), yaxis: "y3",
-      zmin: 0, zmax: 1, hoverongaps: false,
+      zmin: 0, zmax: 1, hoverongaps: false, ygap: narrow ? 13 : 0,
       colorscale: isDark() ? [[0, "#20272d"], [0.5, "#2f7fb3"], [1, "#e8f5fd"]] : [[0, "#f1f5f8"], [0.5, "#4a9ccb"], [1, "#00304f"]],
       customdata: au.map((name) => Array(time.length).fill(plain(name.toUpperCase()))),
       hovertemplate: "%{customdata} %{z:.3f}<extra></extra>",
-      colorbar: narrow ? undefined : { title: { text: "probability", side: "right" }, thickness: 12, x: 1.01, xpad: 0,
-        y: (place("au")[0] + place("au")[1]) / 2, len: place("au")[1] - place("au")[0], outlinewidth: 0 },
-      showscale: !narrow,
+      colorbar: { title: { text: "AU probability", side: narrow ? "top" : "right" }, thickness: 12, outlinewidth: 0,
+        xpad: 0, nticks: 6, ...bar },
     }];
   }
 
   function count() {
     return [{ x: time, y: faces, mode: "lines", yaxis: "y4", showlegend: false,
-      line: { shape: "hvh", color: color("ink"), width: 1.5 }, hovertemplate: "%{y} faces<extra></extra>" }];
+      line: { shape: "hvh", color: color("ink"), width: 1.5 }, hovertemplate: "faces %{y}<extra></extra>" }];
   }
 
   /* Hatching over the times without a face, in each panel from the bottom of its range. */
-  function gaps() {
-    const spans = { va: ["y", -1, 2], expr: ["y2", 0, 1], au: ["y3", -0.5, au.length], faces: ["y4", 0, 1e6] };
-    return PANELS.map(([name]) => spans[name]).map(([yaxis, base, height]) => ({
+  function gaps({ domain }) {
+    const spans = { va: ["y", -1, 2], expr: ["y2", 0, 1], au: ["y3", -1, au.length + 1], faces: ["y4", 0, 1e6] };
+    return Object.keys(domain).map((name) => spans[name]).map(([yaxis, base, height]) => ({
       type: "bar", x: data.gaps.map(([a, b]) => (a + b) / 2), width: data.gaps.map(([a, b]) => b - a),
       base, y: data.gaps.map(() => height), yaxis, hoverinfo: "skip", showlegend: false,
       marker: { line: { width: 0 },
@@ -68,45 +72,48 @@
     }));
   }
 
-  /* Panels from top to bottom with their heights in px; those without columns are left out. */
-  const PANELS = [["va", va.length && 130], ["expr", expr.length && 170], ["au", 19 * au.length], ["faces", 70]]
-    .filter(([, height]) => height);
-  const SPACE = 20, total = PANELS.reduce((sum, [, height]) => sum + height + SPACE, -SPACE);
-
-  function place(wanted) {
+  /* Panels from top to bottom: their height together in px and the share of it that each has.
+     Those without columns are left out; a narrow one has the names of AUs above their rows. */
+  function panels(narrow) {
+    const SPACE = 28, heights = { va: va.length && 130, expr: expr.length && 170, au: (narrow ? 26 : 19) * au.length, faces: 70 };
+    const shown = Object.entries(heights).filter(([, height]) => height);
+    const total = shown.reduce((sum, [, height]) => sum + height + SPACE, -SPACE);
     let top = 0;
-    for (const [name, height] of PANELS) {
-      if (name === wanted) return [1 - (top + height) / total, 1 - top / total];
+    const domain = Object.fromEntries(shown.map(([name, height]) => {
+      const share = [1 - (top + height) / total, 1 - top / total];
       top += height + SPACE;
-    }
-    return [0, 0.001];
+      return [name, share];
+    }));
+    return { narrow, total, domain };
   }
 
   function makeCurves() {
-    const narrow = curves.clientWidth < 620;
-    const right = narrow ? 8 : 120, above = narrow ? 92 : 8;
-    const legend = (panel, row) => ({
+    const view = panels(curves.clientWidth < 620), { narrow, total, domain } = view;
+    const above = narrow ? 156 : 8;
+    const legend = (name, row) => ({
       orientation: narrow ? "h" : "v", font: { size: narrow ? 11 : 12 }, traceorder: "normal", itemclick: false,
       itemdoubleclick: false, bgcolor: "rgba(0,0,0,0)", xanchor: "left", x: narrow ? 0 : 1.01,
-      yanchor: narrow ? "bottom" : "top", y: narrow ? 1 + row / total : place(panel)[1],
+      yanchor: narrow ? "bottom" : "top", y: narrow ? 1 + row / total : (domain[name] || [0, 1])[1],
     });
-    const panel = (name, more) => axis({ domain: place(name), fixedrange: true, ...more });
-    const names = au.map((name) => plain(narrow ? label(name).toUpperCase()
+    const panel = (name, title, more) => axis({ domain: domain[name] || [0, 0.001], fixedrange: true, automargin: false,
+      title: { text: title, font: { size: narrow ? 11 : 12 } }, ...more });
+    const names = au.map((name) => plain(narrow ? `${label(name).toUpperCase()} ${data.meanings[name]}`
       : `${data.meanings[name]}  ${label(name).toUpperCase()}`));
+    const most = Math.max(1, ...faces);
     return {
-      data: [...lines(), ...areas(), ...heat(narrow), ...count(), ...gaps()],
+      data: [...lines(), ...areas(), ...heat(view), ...count(), ...gaps(view)],
       layout: layout({
-        height: total + above + 44, margin: { l: narrow ? 52 : 165, r: right, t: above, b: 44 },
+        height: total + above + 44, margin: { l: narrow ? 44 : 165, r: narrow ? 8 : 120, t: above, b: 44 },
         hovermode: "x", hoverdistance: -1, barmode: "overlay", bargap: 0, showlegend: true,
+        annotations: narrow ? names.map((text, i) => ({ text, x: 0, xshift: 3, xref: "paper", xanchor: "left", y: i - 0.25, yref: "y3",
+          yanchor: "bottom", showarrow: false, font: { size: 10 }, bgcolor: color("paper"), borderpad: 0 })) : [],
         legend: legend("va", 64), legend2: legend("expr", 2),
         xaxis: axis({ range: [first, last], title: { text: "seconds" }, anchor: "free", position: 0, automargin: false, showgrid: false }),
-        yaxis: panel("va", { range: [-1, 1], tickvals: [-1, 0, 1], automargin: false }),
-        yaxis2: panel("expr", { range: [0, 1], tickvals: [0, 0.5, 1], automargin: false,
-          title: { text: narrow ? "" : "expression" } }),
-        yaxis3: panel("au", { range: [au.length - 0.5, -0.5], tickvals: au.map((_, i) => i), ticktext: names,
-          showgrid: false, zeroline: false, automargin: false, tickfont: { size: narrow ? 10 : 11.5 } }),
-        yaxis4: panel("faces", { range: [0, Math.max(1, ...faces) + 0.3], dtick: Math.ceil(Math.max(1, ...faces) / 3),
-          automargin: false, title: { text: narrow ? "" : "faces" } }),
+        yaxis: panel("va", "valence, arousal", { range: [-1, 1], tickvals: [-1, 0, 1] }),
+        yaxis2: panel("expr", "expression probability", { range: [0, 1], tickvals: [0, 0.5, 1] }),
+        yaxis3: panel("au", "", { range: [au.length - 0.5, narrow ? -0.8 : -0.5], tickvals: au.map((_, i) => i), ticktext: names,
+          showticklabels: !narrow, ticks: "", tickfont: { size: 11.5 }, showgrid: false, zeroline: false }),
+        yaxis4: panel("faces", "faces", { range: [0, most + 0.3], dtick: Math.ceil(most / 3) }),
       }),
     };
   }
@@ -137,10 +144,9 @@
     if (!valid[i]) return [["face", "none"]];
     const strongest = [...au].sort((a, b) => columns[b][i] - columns[a][i]).slice(0, 4);
     const shown = (names) => names.map((name) => [
-      data.meanings[name] ? `${label(name).toUpperCase()} ${data.meanings[name]}` : label(name),
-      columns[name][i].toFixed(3),
+      data.meanings[name] ? label(name).toUpperCase() : label(name), columns[name][i].toFixed(3), data.meanings[name],
     ]);
-    return [...shown(expr), ...shown(va), ...shown(strongest), ["faces in the frame", String(faces[i])]];
+    return [...shown(expr), ...shown(va), ...shown(strongest), ["faces", String(faces[i])]];
   }
 
   let current = NaN;
@@ -152,9 +158,10 @@
     at("frame").textContent = String(i * data.step);
     slider.value = String(i);
     slider.setAttribute("aria-valuetext", `${time[i].toFixed(2)} seconds`);
-    at("readout").tBodies[0].replaceChildren(...readoutRows(i).map(([name, value]) => {
-      const made = element("tr");
-      made.append(element("th", name, { scope: "row" }), element("td", value));
+    at("readout").tBodies[0].replaceChildren(...readoutRows(i).map(([name, value, meaning]) => {
+      const made = element("tr"), head = element("th", name, { scope: "row" });
+      if (meaning) head.append(element("span", ` ${meaning}`));
+      made.append(head, element("td", value));
       return made;
     }));
   }
@@ -167,9 +174,11 @@
     if (video && !video.error) video.currentTime = Math.max(0, bounded - data.videoStart + 1e-4);
   }
 
+  let awaited = 0;
   function follow() {
+    cancelAnimationFrame(awaited); // one at a time, however many events call
     show(video.currentTime + data.videoStart);
-    if (!video.paused) requestAnimationFrame(follow);
+    if (!video.paused) awaited = requestAnimationFrame(follow);
   }
 
   if (video) {
@@ -188,9 +197,13 @@
   document.querySelectorAll(".strip button").forEach((button) =>
     button.addEventListener("click", () => seek(Number(button.dataset.time))));
 
+  show(time[0]);
   plot(curves, makeCurves).then(() => {
     curves.append(cursor);
+    let pressed = 0;
+    curves.addEventListener("pointerdown", ({ clientX }) => { pressed = clientX; }, true);
     curves.addEventListener("click", ({ clientX, clientY }) => {
+      if (Math.abs(clientX - pressed) > 5) return; // the end of a zoom
       const box = curves.getBoundingClientRect(), { xaxis, _size: size } = curves._fullLayout;
       const x = clientX - box.left - size.l, y = clientY - box.top - size.t;
       if (x >= 0 && x <= size.w && y >= 0 && y <= size.h) seek(time[frameAt(xaxis.p2l(x))]);

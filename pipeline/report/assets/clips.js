@@ -11,13 +11,13 @@
     { key: "clip", title: "clip" },
     { key: "status", title: "status", text: (code) => STATUS[code] },
     { key: "quality", title: "quality", text: show(2) },
-    { key: "faces", title: "with a face", text: percent },
-    { key: "score", title: "score", text: show(2) },
-    { key: "size", title: "face px", text: show(0) },
+    { key: "faces", title: "frames with a face", text: percent },
+    { key: "score", title: "detection score", text: show(2) },
+    { key: "size", title: "face height, px", text: show(0) },
     { key: "most", title: "most faces", text: show(0) },
     { key: "frames", title: "frames", text: String },
-    { key: "duration", title: "seconds", text: show(1) },
-    { key: "fps", title: "Hz", text: show(2) },
+    { key: "duration", title: "duration, s", text: show(1) },
+    { key: "fps", title: "rate, Hz", text: show(2) },
     { key: "note", title: "note" },
   ];
   const FILTERS = {
@@ -26,13 +26,14 @@
     ok: (i) => table.status[i] === 0,
     no_face: (i) => table.status[i] === 1,
     failed: (i) => table.status[i] === 2,
+    several: (i) => table.most[i] > 1,
     long: (i) => table.frames[i] > headFrames,
     note: (i) => table.note[i] !== "",
   };
   const at = (id) => document.getElementById(id);
   const search = at("search"), filter = at("filter"), head = at("table").tHead;
   const body = at("table").tBodies[0];
-  const folded = table.clip.map((clip) => clip.toLowerCase());
+  const folded = table.clip.map((clip, i) => `${clip}\n${table.note[i]}`.toLowerCase());
   let order = table.clip.map((_, i) => i); // worst first
   let found = order, page = 0, sorted = null, down = false;
 
@@ -67,7 +68,8 @@
       return name;
     }
     const kind = typeof column.text === "function" && column.key !== "status" ? "number" : column.key;
-    return element("td", column.text ? column.text(value) : value, { class: kind });
+    return element("td", column.text ? column.text(value) : value,
+      { class: value === null ? `${kind} none` : kind, "data-title": column.title });
   }
 
   function draw() {
@@ -104,4 +106,5 @@
   at("previous").addEventListener("click", () => { page -= 1; draw(); });
   at("next").addEventListener("click", () => { page += 1; draw(); });
   select();
+  performance.mark("usable");
 })();

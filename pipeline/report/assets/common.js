@@ -7,7 +7,9 @@ window.facer = (() => {
   };
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const coarse = window.matchMedia("(pointer: coarse)").matches;
+  const library = new URL("plotly.min.js", document.currentScript.src).href;
   const plots = [];
+  let loading = null, waiting = 0;
 
   /* An array of facer.pipeline.report.folder.packed, bit by bit. */
   function unpack({ dtype, base64 }) {
@@ -41,14 +43,32 @@ window.facer = (() => {
     };
   }
 
+  const pause = () => new Promise((done) => setTimeout(done));
+
+  /* The plotting library is large: it is read when the page can be used already. */
+  function load() {
+    return new Promise((done, fail) => {
+      const script = element("script", "", { src: library });
+      script.addEventListener("load", done);
+      script.addEventListener("error", () => fail(new Error(`not found: ${library}`)));
+      document.head.append(script);
+    });
+  }
+
   /* Draw what make() returns into an element, and again whenever the theme changes. */
-  function plot(element, make) {
+  async function plot(element, make) {
     const draw = () => {
       const { data, layout } = make();
-      return window.Plotly.react(element, data, layout, { displayModeBar: false, responsive: true });
+      return window.Plotly.react(element, data, layout, { displayModeBar: false, responsive: true, showTips: false });
     };
+    waiting += 1;
+    loading ||= pause().then(load);
+    await loading;
+    await pause(); // between two plots the page can be used
+    await draw();
     plots.push(draw);
-    return draw();
+    waiting -= 1;
+    if (!waiting) performance.mark("drawn");
   }
   dark.addEventListener("change", () => plots.forEach((draw) => draw()));
 

@@ -1,7 +1,7 @@
 "use strict";
 /* Predicted against labelled, one plot an emotion, and the learning curves of all seeds. */
 (() => {
-  const { names, labels, predicted, labelled, curves } = window.facerData;
+  const { names, labels, urls, pearson, predicted, labelled, curves } = window.facerData;
   const { plot, layout, axis, color, plain, element } = window.facer;
   const SEEDS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -10,7 +10,8 @@
   function scatter(name, x, y) {
     const known = [...x, ...y].filter((value) => value !== null);
     const ends = [Math.min(0, ...extremes(known)), Math.max(1, ...extremes(known))];
-    const shared = { range: [ends[0] - 0.03, ends[1] + 0.03], zeroline: false };
+    const span = ends[1] - ends[0], dtick = span < 1.3 ? 0.25 : span < 3 ? 0.5 : undefined;
+    const shared = { range: [ends[0] - 0.03, ends[1] + 0.03], zeroline: false, dtick, constrain: "domain" };
     return () => ({
       data: [
         { x: ends, y: ends, mode: "lines", line: { color: color("gap"), width: 1 }, hoverinfo: "skip" },
@@ -20,7 +21,7 @@
       ],
       layout: layout({
         xaxis: axis({ ...shared, title: { text: "labelled" } }),
-        yaxis: axis({ ...shared, title: { text: "predicted" } }),
+        yaxis: axis({ ...shared, title: { text: "predicted" }, scaleanchor: "x" }),
       }),
     });
   }
@@ -34,19 +35,26 @@
     names.forEach((name, i) => {
       const figure = element("figure"), chart = element("div", "", {
         class: "chart", role: "img", "aria-label": `${name}: predicted against labelled` });
-      figure.append(element("figcaption", name), chart);
+      const score = pearson[i] === null ? "" : `: Pearson ${pearson[i].toFixed(3)}`;
+      figure.append(element("figcaption", name + score), chart);
       place.append(figure);
-      plot(chart, scatter(name, labelled[i], predicted[i]));
+      plot(chart, scatter(name, labelled[i], predicted[i])).then(() =>
+        chart.on("plotly_click", ({ points: [{ pointNumber }] }) => {
+          if (urls[pointNumber]) window.location.href = urls[pointNumber];
+        }));
     });
   }
 
   function learning(id, column, title) {
     const target = document.getElementById(id), seeds = Object.entries(curves);
     if (!target) return;
+    const rows = seeds.length > 1 ? Math.ceil(seeds.length / Math.max(1, Math.floor(target.clientWidth / 100))) : 0;
+    const last = Math.max(...seeds.flatMap(([, curve]) => curve.epoch));
+    target.style.height = `${290 + 20 * rows}px`;
     plot(target, () => ({
       data: seeds.flatMap(([seed, curve], i) => {
         const line = { x: curve.epoch, y: curve[column], name: plain(`seed ${seed}`), mode: "lines",
-          line: { color: SEEDS[i % SEEDS.length], dash: DASHES[Math.floor(i / SEEDS.length) % DASHES.length], width: 2 },
+          line: { color: SEEDS[i % SEEDS.length], dash: DASHES[(i + Math.floor(i / 12)) % DASHES.length], width: 2 },
           hovertemplate: "epoch %{x}: %{y:.4f}" };
         if (column !== "val_pearson") return [line];
         const best = curve.val_pearson.indexOf(Math.max(...curve.val_pearson));
@@ -54,9 +62,9 @@
           marker: { symbol: "circle-open", size: 11, line: { width: 2 }, color: line.line.color }, hoverinfo: "skip" }];
       }),
       layout: layout({
-        xaxis: axis({ title: { text: "epoch" } }), yaxis: axis({ title: { text: title } }),
+        xaxis: axis({ title: { text: "epoch" }, range: [0, last + 1], zeroline: false, tickformat: "d" }), yaxis: axis({ title: { text: title } }),
         showlegend: seeds.length > 1, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
-        margin: { l: 50, r: 12, t: seeds.length > 1 ? 30 : 8, b: 42 },
+        margin: { l: 50, r: 12, t: 8 + 20 * rows, b: 42 },
       }),
     }));
   }

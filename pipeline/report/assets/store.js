@@ -3,6 +3,7 @@
 (() => {
   const { plot, layout, axis, color } = window.facer;
   for (const [id, { edges, counts, above }] of Object.entries(window.facerData.charts)) {
+    const what = { duration: "duration", fps: "frame rate", face: "height", score: "score" }[id];
     const unit = { duration: "s", fps: "Hz", face: "px", score: "" }[id];
     const last = edges[edges.length - 1];
     const beyond = above ? `; ${above} above ${last.toFixed(0)} ${unit} are not drawn` : "";
@@ -15,7 +16,7 @@
         marker: { color: color("blue") },
       }],
       layout: layout({
-        xaxis: axis({ range: [edges[0], last], title: { text: (unit || "score") + beyond } }),
+        xaxis: axis({ range: [edges[0], last], title: { text: what + (unit && ` (${unit})`) + beyond } }),
         yaxis: axis({ title: { text: id === "duration" || id === "fps" ? "clips" : "frames" }, rangemode: "tozero", nticks: 5, tickformat: "~s", dtick: Math.max(...counts) < 5 ? 1 : undefined }),
       }),
     }));

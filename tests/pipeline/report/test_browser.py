@@ -20,22 +20,22 @@ POINT_IN_PLOT = """
 """
 
 
-def opened(browser, path):
-    """Open a page and wait for its plots; what the console had to complain about."""
-    browser.get_log("browser")
-    browser.get(path.as_uri())
-    assert browser.execute_script("return document.readyState") == "complete"
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] != "INFO"]
-
-
 def until(browser, script, *values):
     """Wait for a script to give something true, and return that."""
-    for _ in range(100):
+    for _ in range(600):
         found = browser.execute_script(f"return {script}", *values)
         if found:
             return found
         time.sleep(0.05)
     raise AssertionError(f"{script} stayed {found!r}")
+
+
+def opened(browser, path):
+    """Open a page and wait for its plots; what the console had to complain about."""
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    until(browser, "performance.getEntriesByName('drawn').length")
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] != "INFO"]
 
 
 @pytest.fixture
@@ -73,9 +73,51 @@ def test_a_click_on_a_curve_seeks_the_video_and_the_cursor_follows(
     assert until(browser, "document.getElementById('now').textContent") in ("1.48", "1.52")
     left = "parseFloat(document.getElementById('cursor').style.left)"
     at_click = browser.execute_script(f"return {left}")
-    browser.execute_script(f"{video}.muted = true; {video}.currentTime = 0; {video}.play()")
+    browser.execute_script(f"{video}.muted = true; {video}.currentTime = 0")
     until(browser, f"{left} < arguments[0] - 50", at_click)
+    browser.execute_script(f"{video}.play()")
     until(browser, f"{left} > arguments[0] - 20", at_click)
+
+
+def test_a_drag_zooms_and_leaves_the_video_where_it_is(browser, clip_report, hostile_id):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    folder, _ = clip_report
+    opened(browser, folder / CLIPS / f"{page_name(hostile_id)}.html")
+    until(browser, "document.getElementById('video').readyState >= 2")
+    browser.execute_script("document.getElementById('curves').scrollIntoView({block: 'end'})")
+    actions = ActionChains(browser, duration=100)
+    for time_s in (0.5, 1.0, 1.5):
+        x, y = browser.execute_script(POINT_IN_PLOT, time_s, 0.95)
+        actions.w3c_actions.pointer_action.move_to_location(int(x), int(y))
+        if time_s == 0.5:
+            actions.w3c_actions.pointer_action.pointer_down()
+    actions.w3c_actions.pointer_action.pointer_up()
+    actions.perform()
+    shown = "document.getElementById('curves')._fullLayout.xaxis.range"
+    until(browser, f"{shown}[1] < 1.6")
+    assert browser.execute_script(f"return {shown}") == pytest.approx([0.5, 1.5], abs=0.05)
+    assert browser.execute_script("return document.getElementById('video').currentTime") == 0
+
+
+def test_playing_asks_for_one_frame_at_a_time(browser, clip_report, hostile_id):
+    folder, _ = clip_report
+    opened(browser, folder / CLIPS / f"{page_name(hostile_id)}.html")
+    video = "document.getElementById('video')"
+    browser.execute_script(f"""
+      window.waiting = new Set(); window.most = 0;
+      const request = requestAnimationFrame, cancel = cancelAnimationFrame;
+      window.requestAnimationFrame = (act) => {{
+        const id = request((time) => {{ waiting.delete(id); act(time); }});
+        waiting.add(id);
+        most = Math.max(most, waiting.size);
+        return id;
+      }};
+      window.cancelAnimationFrame = (id) => {{ waiting.delete(id); cancel(id); }};
+      {video}.muted = true; {video}.play();
+    """)
+    until(browser, f"{video}.ended")
+    assert browser.execute_script("return most") == 1
 
 
 def test_curves_are_the_stores_numbers(browser, clip_report, hostile_id):
@@ -150,6 +192,27 @@ def test_reports_of_a_run_and_an_ablation_draw_without_complaint(browser, run, a
         assert opened(browser, report.index) == []
         drawn = "document.querySelectorAll('.chart .main-svg').length"
         assert browser.execute_script(f"return {drawn}") >= plots
+
+
+@pytest.mark.parametrize("device", ["browser", "phone"])
+def test_no_page_is_wider_than_its_window(
+    device, request, clip_report, hostile_id, run, ablation, tmp_path
+):
+    shown = request.getfixturevalue(device)
+    folder, _ = clip_report
+    pages = [folder / "index.html", folder / CLIPS / f"{page_name(hostile_id)}.html"]
+    for source in (run, ablation):
+        made = build_report(ReportConfig(str(source), tmp_path / f"{source.name}-report"))
+        pages.append(made.index)
+    for page in pages:
+        assert opened(shown, page) == []
+        wide = shown.execute_script("""
+          const width = document.documentElement.clientWidth;
+          const outside = (e) => e.getBoundingClientRect().right > width + 1;
+          const all = [...document.querySelectorAll("main *")].filter((e) => !e.closest(".strip"));
+          return all.filter(outside).map((e) => `${e.tagName} ${e.className}`);
+        """)  # fmt: skip
+        assert wide == [], page
 
 
 def test_a_page_without_a_video_moves_by_its_slider(browser, make_store, clip_of, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -73,6 +74,19 @@ def test_pages_ask_for_nothing_outside_their_folder(make_store, clip_of, tmp_pat
         assert "//" not in page.read_text().replace(str(tmp_path), "")
 
 
+def test_failures_are_grouped_by_reason_the_most_frequent_first(make_store, clip_of, tmp_path):
+    broken = {f"x{i}": f"x{i}.mp4: empty file" for i in range(7)}
+    store = make_store(
+        {"good": clip_of(4), "odd": "no picture <i>", **broken},
+        {name: f"videos/{name}.mp4" for name in broken},
+    )
+    page = build_report(ReportConfig(store.path, tmp_path / "report")).index.read_text()
+    assert re.findall(r"<li><b>(\d+)</b> (.*?) <span class=\"quiet\">(.*?)</span>", page) == [
+        ("7", "empty file", "x0, x1, x2, x3, x4, ..."),
+        ("1", "no picture &lt;i&gt;", "odd"),
+    ]
+
+
 def test_a_run_report_has_the_figures_of_evaluate(run, tmp_path):
     report = build_report(ReportConfig(str(run), tmp_path / "report", clips=("worst:2",)))
     found, data = evaluate(run, "val"), data_of(report)
@@ -85,8 +99,25 @@ def test_a_run_report_has_the_figures_of_evaluate(run, tmp_path):
     worst = found.label_ids[int(errors.argmax())]
     assert page.index(f">{worst}</a>") < page.index("Learning curves")
     assert page.count('<a href="clips/') == report.n_pages == 2
+    assert sum(map(bool, data["urls"])) == 2
+    assert data["pearson"] == pytest.approx(found.ensemble.pearson, abs=1e-3)
+    total = re.search(r'<th scope="row">mean</th><td [^>]*>(.*?)</td>', page)[1]
+    assert total == f"{found.mean('pearson'):.3f}"
     (clip_page,) = (tmp_path / "report/clips").glob(f"{worst}-*.html")
     assert ", labelled 0." in clip_page.read_text()
+
+
+def test_a_run_whose_store_and_labels_have_moved_is_reported_from_their_new_places(run, tmp_path):
+    expected = data_of(build_report(ReportConfig(str(run), tmp_path / "before")))
+    (tmp_path / "planted.zarr").rename(tmp_path / "moved.zarr")
+    (tmp_path / "labels.csv").rename(tmp_path / "moved.csv")
+    moved = ReportConfig(
+        str(run),
+        tmp_path / "after",
+        labels=str(tmp_path / "moved.csv"),
+        store=str(tmp_path / "moved.zarr"),
+    )
+    assert data_of(build_report(moved)) == expected
 
 
 def test_learning_curves_of_every_seed_are_read(run):
@@ -107,8 +138,17 @@ def test_an_ablation_report_has_the_rows_and_marks_the_papers(ablation, tmp_path
     assert (full["scores"], full["pearson"], full["paper"]) == ([0.25, 0.5], 0.375, 0.494)
     assert (va["scores"], va["pearson"], va["reason"]) == ([], None, "store lacks <valence>")
     page = build_report(ReportConfig(str(ablation), tmp_path / "report")).index.read_text()
+    assert "trained on" not in page
     assert "store lacks &lt;valence&gt;" in page
     assert "Kollias et al. 2023, Hume-Reaction val" in page
+
+
+def test_an_ablation_report_says_what_the_full_model_was_trained_on(ablation, run, tmp_path):
+    record = (run / "config.json").read_text()
+    (ablation / "rows/full/config.json").write_text(record)
+    page = build_report(ReportConfig(str(ablation), tmp_path / "report")).index.read_text()
+    assert f"<td>{json.loads(record)['store']}</td>" in page
+    assert "<td>joy, awe</td>" in page
 
 
 def test_an_ablation_that_has_not_finished_says_so(ablation, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from facer.pipeline.report import clip_page
 from facer.pipeline.report.clip_page import ClipPages
 from facer.pipeline.report.folder import CLIPS, ReportFolder, packed, page_name
+from facer.pipeline.video import write_video
 from facer.stages.features.decode import VideoReader
 from facer.storage import FacerError
 
@@ -107,6 +108,39 @@ def test_an_embedded_video_has_the_frames_and_the_faces(
         copied = [frame.timestamp_s for frame in reader]
     assert np.add(copied, data["videoStart"]) == pytest.approx(times, abs=2e-3)
     assert page.count("data:image/jpeg;base64,") == 8
+
+
+def test_a_linked_video_that_starts_late_is_shown_in_its_own_time(make_store, clip_of, tmp_path):
+    (tmp_path / "videos").mkdir()
+    image = np.full((48, 64, 3), 90, np.uint8)
+    write_video(tmp_path / "videos/a.mp4", [(0.5 + i / 25, image) for i in range(12)])
+    clip = clip_of(12, gaps=((0, 12),))
+    _, data = written(make_store({"a": clip}, {"a": "a.mp4"}), tmp_path, videos=tmp_path / "videos")
+    assert data["videoStart"] == pytest.approx(-0.5)
+
+
+def test_pages_lead_to_the_ones_beside_them(make_store, clip_of, tmp_path):
+    store = make_store({name: clip_of(3) for name in "abc"})
+    folder = ReportFolder.claim(tmp_path / "report", "store", store.path)
+    pages = ClipPages(store, folder, None, False, "the store")
+    pages.write_all(dict.fromkeys("cab", ()), lambda *_: None)
+    page = (folder.path / CLIPS / f"{page_name('a')}.html").read_text()
+    assert f'<a href="{page_name("c")}.html" rel="prev">' in page
+    assert f'<a href="{page_name("b")}.html" rel="next">' in page
+    first = (folder.path / CLIPS / f"{page_name('c')}.html").read_text()
+    assert 'rel="prev"' not in first
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [([0, 0.033, 0.067, 0.1], "33.3 ms"), ([0, 0.04, 0.08, 0.2], "40.0 to 120.0 ms, median 40.0"),
+     ([0], "unknown")],
+)  # fmt: skip
+def test_a_page_says_whether_the_frame_rate_varies(make_store, clip_of, tmp_path, times, expected):
+    clip = clip_of(len(times))
+    clip.timestamp_s[:] = times
+    page, _ = written(make_store({"a": clip}), tmp_path)
+    assert f'<th scope="row">time between frames</th><td>{expected}' in page
 
 
 def test_a_failed_clip_has_no_page(make_store, tmp_path):
