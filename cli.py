@@ -95,6 +95,9 @@ _EXTRACT_OPTIONS = (
     click.option("--detect-every", default=None, type=int, metavar="N",
                  help="The detector looks at every Nth frame, and wherever faces cannot be "
                  "followed; points are measured on all. [default: 4 for facer-det, else 1]"),
+    click.option("--decoders", type=int, metavar="N",
+                 help="Videos that each process decodes at once. [default: 1; on a GPU one per "
+                 "core, at most 8]"),
     click.option("--embedding", is_flag=True,
                  help="Also store REC's pooled space, for heads on --features embedding."),
     click.option("--batch-size", default=32, show_default=True,
@@ -118,7 +121,16 @@ def _extract_config(options: dict[str, Any]) -> Any:
     from facer.stages.features.extract import ExtractConfig
 
     detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
-    names = ("rec", "device", "face", "stride", "detect_every", "embedding", "batch_size")
+    names = (
+        "rec",
+        "device",
+        "face",
+        "stride",
+        "detect_every",
+        "decoders",
+        "embedding",
+        "batch_size",
+    )
     return ExtractConfig(detector, **{name: options[name] for name in names})
 
 
@@ -126,7 +138,11 @@ def _extract_config(options: dict[str, Any]) -> Any:
 @click.argument("video_dir")
 @click.option("-o", "--output", "store", default="features.zarr", show_default=True,
               help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
-@click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
+@click.option(
+    "--workers",
+    type=int,
+    help="Processes on this machine. [default: one per core, with --device cuda one per GPU]",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 @click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")

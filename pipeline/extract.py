@@ -15,6 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal, get_args
 
+import torch
+
 from facer import __version__
 from facer.pipeline.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.part import (
@@ -48,7 +50,7 @@ class ExtractRunConfig:
     video_dir: Path | str  # a folder or one video: local path or fsspec URL
     store: str  # local path or fsspec URL
     extract: ExtractConfig = field(default_factory=ExtractConfig)
-    workers: int | None = None  # processes; None: one per core, at most one per part
+    workers: int | None = None  # processes; None: one per core or GPU, at most one per part
     scheduler: str | None = None  # address of a Dask scheduler, instead of workers
     part_size: int = 32  # clips per part at most
     retry_failed: bool = False
@@ -94,7 +96,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     videos = open_videos(config.video_dir)
     sources = videos.find()
     models = _models(config)
-    n_workers = config.workers or min(cpu_count(), len(sources))
+    n_workers = config.workers or min(_usual_workers(config), len(sources))
     elsewhere = config.scheduler is not None or n_workers > 1  # here they only give their names
     extractor = load_extractor(replace(models, device="cpu") if elsewhere else models)
     provenance = replace(extractor.provenance, facer_version=__version__)
@@ -125,6 +127,14 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
         config.store, len(sources), before, records, new_frames, perf_counter() - started,
         tuple(sorted(ids - there)),
     )  # fmt: skip
+
+
+def _usual_workers(config: ExtractRunConfig) -> int:
+    """One process a core, or one a GPU, which several decoding processes feed."""
+    device = config.extract.device
+    if config.scheduler is not None or resolve_device(device).type != "cuda":
+        return cpu_count()
+    return 1 if ":" in device else torch.cuda.device_count()
 
 
 def _models(config: ExtractRunConfig) -> ExtractConfig:

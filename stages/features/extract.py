@@ -6,6 +6,7 @@ for result in Extractor(config).run(paths):
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +26,7 @@ from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
 
+_GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
 
 
@@ -52,7 +54,8 @@ class ExtractConfig:
     detect_every: int | None = None  # key frames of the detector; None: the detector's usual
     embedding: bool = False  # keep REC's embedding too
     batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
-    decode_threads: int = 1
+    decoders: int | None = None  # videos decoded at once; None: 1, on a GPU one a core, 8 at most
+    decode_threads: int = 1  # of each
 
     def __post_init__(self) -> None:
         track.check_policy(self.face)
@@ -61,8 +64,11 @@ class ExtractConfig:
                 raise FacerError(
                     f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
                 )
-        if self.detect_every is not None and self.detect_every < 1:
-            raise FacerError(f"--detect-every: found {self.detect_every}, expected 1 or more")
+        for name in ("detect_every", "decoders"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                option = name.replace("_", "-")
+                raise FacerError(f"--{option}: found {value}, expected 1 or more")
 
     @property
     def key_distance(self) -> int:
@@ -105,6 +111,8 @@ class Extractor:
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
         where = str(device) if on_gpu else "cpu"
         self.detector = detect.load(replace(config.detector, device=where))
+        usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
+        self._decoders = config.decoders or usual
         self._finder = FaceFinder(self.detector, config.key_distance)
 
     @property
@@ -133,23 +141,43 @@ class Extractor:
         on_frames: Callable[[int], None] | None = None,
         open_video: OpenVideo = VideoReader,
     ) -> Iterator[Extraction]:
-        """Extract videos one after another; ``on_frames`` hears how many frames were done."""
+        """Extract videos, results in their order; ``on_frames`` hears how many frames were done.
+
+        ``decoders`` of them are open at a time and give their frames in turns.
+        """
         open_clips: deque[_Clip] = deque()
         crops = _CropQueue(self.rec, self.config.batch_size)
         held = 0  # frames that wait for their faces
-        for path in paths:
-            clip = _Clip(path, self.config.face, self.rec.embedding_width)
-            open_clips.append(clip)
-            for frame in clip.frames(self.config, open_video):
-                clip.queue.frames.append(frame)
-                held += 1
-                if held >= self._room(frame):
-                    held -= self._measure(open_clips, crops, on_frames)
-                    yield from _finished(open_clips)
-            clip.queue.ended = True
+        for clip, frame in self._frames(paths, open_clips, open_video):
+            clip.queue.frames.append(frame)
+            held += 1
+            if held >= self._room(frame):
+                held -= self._measure(open_clips, crops, on_frames)
+                yield from _finished(open_clips)
         self._measure(open_clips, crops, on_frames)
         crops.flush()
         yield from _finished(open_clips)
+
+    def _frames(
+        self, paths: Sequence[Path], open_clips: deque[_Clip], open_video: OpenVideo
+    ) -> Iterator[tuple[_Clip, Frame]]:
+        """Frames of several videos in turns, each with its clip, noted in ``open_clips``."""
+        waiting = iter(paths)
+        playing: deque[tuple[_Clip, Iterator[Frame]]] = deque()
+        while True:
+            while len(playing) < self._decoders and (path := next(waiting, None)) is not None:
+                clip = _Clip(path, self.config.face, self.rec.embedding_width)
+                open_clips.append(clip)
+                playing.append((clip, clip.frames(self.config, open_video)))
+            if not playing:
+                return
+            clip, frames = playing.popleft()
+            frame = next(frames, None)
+            if frame is None:
+                clip.queue.ended = True
+            else:
+                playing.append((clip, frames))
+                yield clip, frame
 
     def _room(self, frame: Frame) -> int:
         """How many such frames are held at most: key frames for a full batch, within bounds."""

@@ -5,11 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from facer.pipeline import extract as module
 from facer.pipeline.extract import ExtractRunConfig, extract_folder
 from facer.pipeline.progress import Silent
 from facer.stages.features import detect
+from facer.stages.features.decode import VideoReader
 from facer.stages.features.extract import ExtractConfig, Extractor
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -162,6 +164,54 @@ def test_batches_and_parts_never_change_a_feature(videos, tmp_path):
         np.testing.assert_allclose(a.features, b.features, atol=1e-5)
         np.testing.assert_allclose(a.keypoints_px, b.keypoints_px, atol=1e-2)
         np.testing.assert_array_equal(a.timestamp_s, b.timestamp_s)
+
+
+@pytest.mark.parametrize("decoders", [2, 3, 9])
+def test_several_decoders_never_change_a_feature(videos, tmp_path, decoders):
+    run(videos, tmp_path / "a.zarr")
+    several = ExtractConfig(batch_size=3, decoders=decoders)
+    run(videos, tmp_path / "b.zarr", extract=several, part_size=5)
+    one, other = FeatureStore.open(tmp_path / "a.zarr"), FeatureStore.open(tmp_path / "b.zarr")
+    assert one.clip_ids == other.clip_ids
+    for record in one.records:
+        assert other.record(record.clip_id).reason == record.reason
+        if record.status != "failed":
+            a, b = one.read(record.clip_id), other.read(record.clip_id)
+            np.testing.assert_allclose(a.features, b.features, atol=1e-5)
+            np.testing.assert_array_equal(a.timestamp_s, b.timestamp_s)
+            np.testing.assert_array_equal(a.bbox_px, b.bbox_px)
+
+
+def test_as_many_videos_are_open_as_there_are_decoders(videos, monkeypatch):
+    open_now, most = set(), []
+
+    class Counting(VideoReader):
+        def __enter__(self):
+            open_now.add(self)
+            most.append(len(open_now))
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            open_now.discard(self)
+            return super().__exit__(*error)
+
+    paths = [path for path in sorted(videos.rglob("*")) if path.suffix in (".mp4", ".avi")]
+    extractor = Extractor(ExtractConfig(device="cpu", batch_size=4, decoders=3))
+    assert len(list(extractor.run(paths, open_video=Counting))) == 5
+    assert max(most) == 3
+    assert not open_now
+
+
+def test_a_gpu_has_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def usual(device, **options):
+        extract = ExtractConfig(device=device)
+        return module._usual_workers(ExtractRunConfig(tmp_path, "s", extract, **options))
+
+    assert (usual("cuda"), usual("auto"), usual("cuda:1")) == (2, 2, 1)
+    assert usual("cuda", scheduler="tcp://host:1") == module.cpu_count()
 
 
 def test_workers_never_change_a_feature(videos, tmp_path):
