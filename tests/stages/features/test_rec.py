@@ -52,6 +52,16 @@ def test_the_embedding_follows_the_features(weights):
     assert model.predict(CROPS[:0]).shape == (0, 282)
 
 
+def test_half_precision_of_a_gpu_is_near_single():
+    network, _ = rec.load_network(rec.weights_path("rec-small"))
+    network = rec.fold_batch_norm(network.eval())
+    x = scale_crops(torch.from_numpy(CROPS))
+    with torch.inference_mode():
+        single = network(x).features()
+        half = network.half()(x.half()).features().float()
+    assert float((single - half).abs().max()) < 0.01
+
+
 def test_folding_batch_norm_changes_nothing(weights):
     network, _ = rec.load_network(weights)
     network.eval()
