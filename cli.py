@@ -121,16 +121,8 @@ def _extract_config(options: dict[str, Any]) -> Any:
     from facer.stages.features.extract import ExtractConfig
 
     detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
-    names = (
-        "rec",
-        "device",
-        "face",
-        "stride",
-        "detect_every",
-        "decoders",
-        "embedding",
-        "batch_size",
-    )
+    names = ("rec", "device", "face", "stride", "detect_every", "decoders", "embedding",
+             "batch_size")  # fmt: skip
     return ExtractConfig(detector, **{name: options[name] for name in names})
 
 
@@ -138,11 +130,8 @@ def _extract_config(options: dict[str, Any]) -> Any:
 @click.argument("video_dir")
 @click.option("-o", "--output", "store", default="features.zarr", show_default=True,
               help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
-@click.option(
-    "--workers",
-    type=int,
-    help="Processes on this machine. [default: one per core, with --device cuda one per GPU]",
-)
+@click.option("--workers", type=int,
+              help="Processes here. [default: one per core; one per GPU, if any]")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 @click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
