@@ -352,6 +352,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     for seed in result.seeds:
         click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
+        if seed.val_pearson == 0:
+            say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
     if len(result.seeds) > 1:
         click.echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
@@ -653,7 +655,8 @@ def demo(folder: Path) -> int:
         result = run_demo(folder, progress, on_epoch=_epoch_line)
     click.echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
     click.echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
-    click.echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f}")
+    click.echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
+               f"(n = {result.training.n_val})")  # fmt: skip
     click.echo("4. scores on held-out clips")
     _print_evaluation(result.test)
     click.echo(f"5. a clip    {result.picture}")

@@ -34,7 +34,7 @@ def annotate_clip(
     """Write a clip with its measurements as a video with the source's frames, times and sound.
 
     Where the store has fewer frames than the video (``--stride``), the last measured ones are
-    held. Returns why there is no sound, or "". ``FacerError`` for an unknown or failed clip,
+    held. Returns why its sound was left out, or "". ``FacerError`` for an unknown or failed clip,
     and where the video is not what was extracted.
     """
     clip = store.read(clip_id)

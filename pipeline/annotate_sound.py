@@ -37,7 +37,9 @@ def picture_start_s(video: Path) -> float:
 
 
 def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
-    """Give a written video the sound of its source; returns why there is none, or "".
+    """Give a written video the sound of its source; returns why it was left out, or "".
+
+    A source without sound is nothing to tell.
 
     ``start_s`` is the time of the source's frames that the video shows at its 0. Packets are
     copied, so a codec that the file cannot hold, like PCM in .mp4, is not kept. The video
@@ -48,7 +50,7 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
         with _opened(source) as sounding:
             stream = sounding.streams.best("audio")
             if not isinstance(stream, AudioStream):
-                return "the video has no sound"
+                return ""
             codec = stream.codec_context.codec.canonical_name
             if codec not in _CODECS[video.suffix.lower()]:
                 return f"its sound ({codec}) cannot be copied into {video.suffix}"

@@ -18,8 +18,12 @@ SAME_TIME_S = 5e-4
 """Times of a row and a frame that differ by less are the same."""
 
 
-def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path | None, path: Path) -> None:
+def draw_clip(
+    store: FeatureStore, clip_id: str, video_dir: Path | None, path: Path, note: str = ""
+) -> None:
     """Write the PNG of one clip; its video is looked up below ``video_dir``, if that is given.
+
+    ``note`` stands under the title.
 
     ``FacerError`` for an unknown or failed clip, and where the video is not what was extracted.
     """
@@ -36,7 +40,8 @@ def draw_clip(store: FeatureStore, clip_id: str, video_dir: Path | None, path: P
         frames,
         crops,
         title=clip_id,
-        subtitle=f"{clip.n_frames} frames, {clip.valid.mean():.0%} with a face",
+        subtitle=f"{clip.n_frames} frames, {clip.valid.mean():.0%} with a face"
+        + (f"; {note}" if note else ""),
         weak_features=store.weak_features,
     )
 

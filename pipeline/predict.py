@@ -49,8 +49,10 @@ def predict_videos(
         prediction = predict_store(config.run, store, clips)
         if config.pictures is not None:
             video_dir = config.videos if config.videos.is_dir() else config.videos.parent
-            for clip in clips:
-                draw_clip(store, clip, video_dir, config.pictures / f"{clip}.png")
+            for clip, values in zip(clips, prediction.values, strict=True):
+                named = zip(prediction.names, values, strict=True)
+                note = "predicted " + ", ".join(f"{name} {value:.2f}" for name, value in named)
+                draw_clip(store, clip, video_dir, config.pictures / f"{clip}.png", note)
     return prediction, summary
 
 

@@ -123,8 +123,14 @@ def test_a_decoder_that_hangs_is_stopped(make_video, faulty_decoder, monkeypatch
 
 
 def test_a_video_that_takes_too_long_in_all_is_given_up(make_video, monkeypatch):
-    read(GuardedReader(make_video("warm up.mp4")))
-    monkeypatch.setattr(guard, "MEAN_FRAME_S", -0.01)  # 40 frames use up 0.4 s
+    fast = DecodeChild.read
+
+    def slow(child, timeout_s):
+        time.sleep(min(0.02, timeout_s))
+        return fast(child, 60) if timeout_s >= 0.02 else None
+
+    monkeypatch.setattr(DecodeChild, "read", slow)
+    monkeypatch.setattr(guard, "MEAN_FRAME_S", 0.005)  # so 0.4 s are used up after 27 frames
     monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 0.4)
     with pytest.raises(FacerError, match=r"long\.mp4: \d+ frames in \d+ s of decoding, given up"):
         read(GuardedReader(make_video("long.mp4", 60)))
