@@ -86,7 +86,7 @@ def main(mode: str, videos: str, store: str, n_times: int, address: str | None) 
     if mode == "serial":
         writes = [rng.randint(2, 30) for _ in range(n_times)]
         return [wait(forked(partial(extract_and_die_writing, n))) for n in writes]
-    moments = [(rng.randint(0, 2), rng.random() / 20) for _ in range(n_times)]
+    moments = [(rng.randint(0, 1), rng.random() / 100) for _ in range(n_times)]
     return [wait(forked(partial(extract, *moment))) for moment in moments]
 
 

@@ -31,7 +31,7 @@ from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Record
 
-N_CLIPS = 40
+N_CLIPS = 56
 PLACES = ("serial", "processes", "cluster")
 DRIVER = Path(__file__).with_name("driver.py")
 EXTRACT = ExtractConfig(device="cpu", batch_size=4)  # as in driver.py
