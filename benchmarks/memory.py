@@ -31,7 +31,7 @@ from facer.storage import FeatureStore
 
 FPS, LOOP = 25, 50  # frames a second; frames encoded, and repeated by copying
 LIMIT = 1.05
-FRAMES = 40  # of each of many clips: ten fill every batch
+FRAMES = 150  # of each of many clips: ten of them fill batches
 
 
 def make_clip(path: Path, n_frames: int, width: int) -> None:
