@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -753,17 +752,19 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
         click.echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
-    _list("left out", [f"{one['split']}, {_short(note)}" for one in result.sets
-                       for note in one["notes"]])  # fmt: skip
+    _list("left out", [f"{one['split']}, {_short(note, 'config.json has all')}"
+                       for one in result.sets for note in one["notes"]])  # fmt: skip
     click.echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     click.echo(f"weights: {result.rec}")
     click.echo(f"next: facer evaluate-rec {result.rec} --data {(validation or data)[0]}")
     return 0
 
 
-def _short(note: str) -> str:
-    """A note with some of the names that it lists; config.json has all."""
-    return textwrap.shorten(note, _NOTE_CHARACTERS, placeholder=" ...")
+def _short(note: str, where: str) -> str:
+    """The beginning of a note that names very many files, and where all of them are."""
+    if len(note) <= _NOTE_CHARACTERS:
+        return note
+    return f"{note[:_NOTE_CHARACTERS].rpartition(', ')[0]} ... ({where})"
 
 
 def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
@@ -857,7 +858,7 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
             click.echo(f"{name}  CCC {number(entry['ccc']).strip()}, n {entry['n']}{source}")
     if found["weak_features"]:
         click.echo(f"weakly supervised columns: {', '.join(found['weak_features'])}")
-    _list("left out", found["notes"])
+    _list("left out", [_short(note, "--json has all") for note in found["notes"]])
 
 
 @facer.command("export-rec")

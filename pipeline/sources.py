@@ -143,8 +143,7 @@ class UrlVideos:
         try:
             yield
         except Exception as error:  # every kind of place has exceptions of its own
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise FacerError(f"{self.location}: cannot {what}: {text}") from error
+            raise FacerError(f"{self.location}: cannot {what}: {_reason(error)}") from error
 
     def find(self) -> tuple[Source, ...]:
         """See :class:`Videos`."""
@@ -181,9 +180,13 @@ class UrlVideos:
                     shutil.copyfileobj(remote, file, 1 << 20)
             except (FileNotFoundError, PermissionError) as error:
                 self._check()
-                raise FacerError(f"{path}: cannot be read from {self.location}: {error}") from error
+                reason = _reason(error)
+                raise FacerError(
+                    f"{path}: cannot be read from {self.location}: {reason}"
+                ) from error
             except Exception as error:  # the network, or no room here
-                raise PlaceError(f"{self.location}/{path}: cannot be fetched: {error}") from error
+                reason = _reason(error)
+                raise PlaceError(f"{self.location}/{path}: cannot be fetched: {reason}") from error
             yield target
 
     def _check(self) -> None:
@@ -192,7 +195,13 @@ class UrlVideos:
             self._fs.invalidate_cache()
             self._fs.ls(self._root)
         except Exception as error:  # every kind of place has exceptions of its own
-            raise PlaceError(f"{self.location}: the videos cannot be read: {error}") from error
+            reason = _reason(error)
+            raise PlaceError(f"{self.location}: the videos cannot be read: {reason}") from error
+
+
+def _reason(error: Exception) -> str:
+    """An exception of any library in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _mtime_ns(info: dict[str, Any]) -> int:

@@ -45,6 +45,7 @@ def test_every_command_has_help_with_an_example(capsys):
         (["extract", "."], 1, "no video found"),
         (["annotate", "no-store.zarr", "a", "-o", "a.mp4"], 1, "expected a feature store"),
         (["bench", "no-such.mp4"], 1, "no-such.mp4: no such file"),
+        (["bench", "/"], 1, "a folder, expected a video"),
         (["bench", "--folder", ".", "--clips", "3"], 2, "expected --folder, or --clips"),
         (["models", "fetch"], 2, "expected the name of an insightface pack"),
         (["extract", ".", "--face", "best"], 1, "--face: found 'best', expected track"),

@@ -147,6 +147,7 @@ def _check_file(path: Path) -> None:
     _check_name(path)
     if not path.is_file():
         found = "a link to nothing" if path.is_symlink() else "no such file"
+        found = "a folder, expected a video" if path.is_dir() else found
         raise FacerError(f"{path.name}: {found}")
     if not os.access(path, os.R_OK):
         raise FacerError(f"{path.name}: no permission to read it")

@@ -25,17 +25,22 @@ def faces(*centres, size=40.0):
     return Faces(boxes, points, np.full(len(centres), 0.9, np.float32))
 
 
-def run(frames):
-    """Link a clip's frames and choose: (frame numbers, centres) of the chosen rows."""
+def linked(frames):
+    """Frame, track, box and score of every face of a clip's frames."""
     linker, frame, track, boxes, scores = Linker(), [], [], [], []
     for index, found in enumerate(frames):
         frame += [index] * len(found.score)
         track += linker.link(found)
         boxes.append(found.bbox_px)
         scores.append(found.score)
-    boxes, scores = np.concatenate(boxes), np.concatenate(scores)
-    rows = choose_rows(np.array(frame), np.array(track), boxes, scores)
-    return np.array(frame)[rows], (boxes[rows, :2] + boxes[rows, 2:]) / 2
+    return np.array(frame), np.array(track), np.concatenate(boxes), np.concatenate(scores)
+
+
+def run(frames):
+    """Link a clip's frames and choose: (frame numbers, centres) of the chosen rows."""
+    frame, track, boxes, scores = linked(frames)
+    rows = choose_rows(frame, track, boxes, scores)
+    return frame[rows], (boxes[rows, :2] + boxes[rows, 2:]) / 2
 
 
 def test_two_people_who_swap_order_keep_their_tracks():
@@ -95,14 +100,8 @@ def test_candidates_follow_the_policy():
 
 def sequences(frames, policy):
     """(frame numbers, switches) of each sequence of a clip."""
-    linker, frame, track, boxes, scores = Linker(), [], [], [], []
-    for index, found in enumerate(frames):
-        frame += [index] * len(found.score)
-        track += linker.link(found)
-        boxes.append(found.bbox_px)
-        scores.append(found.score)
-    frame, track = np.array(frame), np.array(track)
-    found = sequences_of(frame, track, np.concatenate(boxes), np.concatenate(scores), policy)
+    frame, track, boxes, scores = linked(frames)
+    found = sequences_of(frame, track, boxes, scores, policy)
     return [(frame[rows].tolist(), count_switches(track[rows])) for rows in found]
 
 
