@@ -5,6 +5,7 @@ An executor is one ``map``. :class:`SerialExecutor` defines what is right.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import logging
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -154,14 +156,18 @@ class DaskExecutor:
                     preload=[_QUIET],
                 )
         try:
+            if address is not None:
+                with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
+                    thread.submit(asyncio.run, _ask(address)).result()
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")
                 self._client: Any = Client(
                     address or self._cluster, timeout=_CONNECT_S, set_as_default=False
                 )
         except (OSError, TimeoutError, ValueError) as error:
+            why = str(error) or f"in {_CONNECT_S} s"
             raise FacerError(
-                f"--scheduler {address}: no answer ({error}); expected the address that "
+                f"--scheduler {address}: no answer ({why}); expected the address that "
                 "`dask scheduler` printed, such as tcp://host:8786"
             ) from error
         self.workers = len(self._client.nthreads())
@@ -260,6 +266,19 @@ class DaskExecutor:
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+async def _ask(address: str) -> None:
+    """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
+    from distributed import rpc
+    from distributed.security import Security
+
+    async def identity() -> None:
+        security = Security().get_connection_args("client")
+        async with rpc(address, timeout=_CONNECT_S, connection_args=security) as scheduler:
+            await scheduler.identity(n_workers=0)
+
+    await asyncio.wait_for(identity(), _CONNECT_S)
 
 
 def _not_loaded(error: ImportError) -> FacerError:

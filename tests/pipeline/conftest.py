@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,40 +80,38 @@ class Cluster:
     """A `dask scheduler` and `dask worker` processes on loopback, started by hand."""
 
     def __init__(self) -> None:
-        self.scheduler = _dask("scheduler", "--port", "0", "--host", "127.0.0.1")
-        assert self.scheduler.stderr is not None
-        for line in self.scheduler.stderr:
-            if found := re.search(r"tcp://127\.0\.0\.1:\d+", line):
-                break
-        self.address = found[0]
-        self.workers: list[subprocess.Popen[str]] = []
+        command = ("scheduler", "--port", "0", "--host", "127.0.0.1")
+        self.scheduler, self.address = _dask(*command, until=r"tcp://127\.0\.0\.1:\d+")
+        self.workers: list[subprocess.Popen[bytes]] = []
 
     def add_worker(self, prelude: str = "") -> None:
         """Start a worker and wait until it is there; ``prelude`` runs in it before anything."""
-        arguments = (self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1")
-        self.workers.append(_dask("worker", *arguments, prelude=prelude))
-        stderr = self.workers[-1].stderr
-        assert stderr is not None
-        for line in stderr:
-            if "Starting established connection" in line or "Registered to" in line:
-                return
-        raise AssertionError("the worker did not start")
+        command = ("worker", self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1")
+        ready = "Starting established connection|Registered to"
+        self.workers.append(_dask(*command, until=ready, prelude=prelude)[0])
 
-    def stop(self, process: subprocess.Popen[str]) -> None:
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a process of the cluster, unless it is dead."""
         process.kill()
         process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
 
 
-def _dask(command: str, *arguments: str, prelude: str = "") -> subprocess.Popen[str]:
+def _dask(
+    command: str, *arguments: str, until: str, prelude: str = ""
+) -> tuple[subprocess.Popen[bytes], str]:
+    """A process that has logged what ``until`` matches, and that match.
+
+    It logs to a file: a pipe that nobody reads any more stops it when it is full.
+    """
     code = f"{prelude}\nfrom distributed.cli.dask_{command} import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, "--no-dashboard"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments, "--no-dashboard"], stderr=log
+        )
+        while not (found := re.search(until, Path(log.name).read_text())):
+            assert process.poll() is None, Path(log.name).read_text()
+            time.sleep(0.05)
+    return process, found[0]
 
 
 @contextmanager

@@ -133,6 +133,14 @@ def test_an_address_without_scheduler_is_refused_in_one_line(monkeypatch):
         DaskExecutor(address="tcp://127.0.0.1:9")
 
 
+def test_a_scheduler_that_hangs_is_refused_in_one_line(new_cluster, monkeypatch):
+    monkeypatch.setattr(executors, "_CONNECT_S", 0.5)
+    with new_cluster(0) as cluster:
+        os.kill(cluster.scheduler.pid, signal.SIGSTOP)
+        with pytest.raises(FacerError, match=rf"{cluster.address}: no answer \(in 0\.5 s\)"):
+            DaskExecutor(address=cluster.address)
+
+
 def test_a_scheduler_without_workers_is_refused(new_cluster):
     with (
         new_cluster(0) as cluster,
