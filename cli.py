@@ -692,6 +692,8 @@ _TRAIN_REC_OPTIONS = (
     click.option("--epochs", default=20, show_default=True, help="Epochs."),
     click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
     click.option("--learning-rate", default=1.5e-3, show_default=True, help="The highest one."),
+    click.option("--mixup", default=0.0, show_default=True,
+                 help="Blend crops and labels in pairs, shares from Beta(X, X); 0 does not."),
     click.option("--small-epochs", default=0.5, show_default=True,
                  help="Share of the epochs trained on 80 px instead of 112, which is faster."),
     click.option("--class-balance", default=0.5, show_default=True,
@@ -740,7 +742,7 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     from facer.stages.affect.losses import LossWeights
 
     names = ("backbone", "start", "coupling", "epochs", "batch_size", "learning_rate",
-             "small_epochs", "class_balance", "database_balance", "seed", "device",
+             "mixup", "small_epochs", "class_balance", "database_balance", "seed", "device",
              "bf16", "workers")  # fmt: skip
     fit = RecFitConfig(
         loss=_numbers("--weight", LossWeights(), weights),
@@ -828,7 +830,8 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device:
         return 0
     _print_rec_scores(found)
     if pictures is not None:
-        click.echo(f"pictures: {pictures}")
+        drawn = ", ".join(found["pictures"])
+        click.echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
     return 0
 
 
@@ -845,6 +848,8 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
         click.echo("  recall: " + ", ".join(
             f"{name} {number(value).strip()}" for name, value in expression["recall"].items()
         ))  # fmt: skip
+        pair = number(expression["happiness_vs_neutral_auc"]).strip()
+        click.echo(f"  happiness against neutral: AUC {pair}")
     units = {name: unit for name, unit in found["au"].items() if unit is not None}
     if units:
         click.echo("unit     AUC     F1      n  present")

@@ -68,14 +68,15 @@ def peak_bytes(folder: Path, n_frames: int) -> int:
         store = str(Path(scratch, "s.zarr"))
         command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", store]
         peak, started = 0, time.perf_counter()
-        with subprocess.Popen(
-            [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
+        with (
+            Path(scratch, "log").open("w+") as log,
+            subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log) as process,
+        ):
             while process.poll() is None:
                 peak = max(peak, _resident(process.pid))
                 time.sleep(0.05)
-            if process.returncode and process.stderr is not None:
-                sys.exit(process.stderr.read().decode())
+            if process.returncode:
+                sys.exit(Path(scratch, "log").read_text())
         found = sum(record.n_frames for record in FeatureStore.open(store).records)
     if found != n_frames:
         sys.exit(f"{folder}: found {found} frames in the store, expected {n_frames}")

@@ -39,7 +39,8 @@ def evaluate_rec(
     ...) or None, ``au`` with auc, f1 and n per unit, ``va`` with ccc and n for valence and
     arousal; None wherever nothing is labelled. Valence and arousal that were derived from the
     expressions are no labels: they are scored apart, under ``va_derived``. With ``pictures``,
-    a folder, confusion.png and action-units.png are written where there is something to draw.
+    a folder, confusion.png and action-units.png are written where there is something to draw;
+    ``pictures`` of the result names those that were.
     """
     model = recs.load(rec, device)
     aligner = Aligner(align or AlignConfig(), report=on_align)
@@ -60,7 +61,7 @@ def evaluate_rec(
         "notes": list(data.notes),
     }
     if pictures is not None:
-        _draw(pictures, result)
+        result["pictures"] = _draw(pictures, result)
     return result
 
 
@@ -76,12 +77,14 @@ def _features(model: recs.Rec, data: AffectSet, report: Report | None) -> F32:
     return features
 
 
-def _draw(folder: Path, result: dict[str, Any]) -> None:
+def _draw(folder: Path, result: dict[str, Any]) -> list[str]:
+    drawn = []
     subtitle = f"{result['rec']} ({result['rec_sha256'][:12]}) on {result['data']}, "
     expression = result["expression"]
     if expression is not None:
+        drawn.append(str(folder / "confusion.png"))
         confusion_picture(
-            folder / "confusion.png",
+            drawn[-1],
             np.array(expression["confusion"]),
             EXPRESSIONS,
             f"Expressions: accuracy {expression['accuracy']:.3f}, "
@@ -90,8 +93,9 @@ def _draw(folder: Path, result: dict[str, Any]) -> None:
         )
     units = [result["au"][name] or {} for name in AU_NAMES]
     if any(units):
+        drawn.append(str(folder / "action-units.png"))
         au_bars_picture(
-            folder / "action-units.png",
+            drawn[-1],
             AU_NAMES,
             [_nan(unit.get("auc")) for unit in units],
             [_nan(unit.get("f1")) for unit in units],
@@ -99,6 +103,7 @@ def _draw(folder: Path, result: dict[str, Any]) -> None:
             "Action units",
             f"{subtitle}{result['split']}",
         )
+    return drawn
 
 
 def _nan(value: float | None) -> float:

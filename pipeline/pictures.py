@@ -187,7 +187,8 @@ def confusion_picture(
         for row, column in np.ndindex(n, n):
             color = "white" if shares[row, column] > 0.6 else "#222222"
             count, share = int(matrix[row, column]), 100 * shares[row, column]
-            axis.text(column, row - 0.08, f"{share:.0f}%", ha="center", va="center", color=color)
+            shown = f"{share:.0f}%" if totals[row, 0] else "-"
+            axis.text(column, row - 0.08, shown, ha="center", va="center", color=color)
             axis.text(
                 column, row + 0.26, f"{count:,}", ha="center", va="center", color=color, size=7
             )
@@ -212,7 +213,7 @@ def au_bars_picture(
     title: str,
     subtitle: str = "",
 ) -> None:
-    """AUC and F1 of each action unit as a PNG of bars; NaN is drawn as "no labels".
+    """AUC and F1 of each action unit as a PNG of bars; NaN has no bar, and a word says why.
 
     The dashed line is the AUC of guessing. ``n`` are the labelled samples of each unit.
     """
@@ -230,9 +231,10 @@ def au_bars_picture(
                 if np.isfinite(value):
                     text = f"{value:.2f}".removeprefix("0")
                     axis.text(x, value + 0.01, text, ha="center", va="bottom", size=7)
-        for x, a, b in zip(place.tolist(), auc, f1, strict=True):
+        for x, a, b, k in zip(place.tolist(), auc, f1, n, strict=True):
             if not (np.isfinite(a) or np.isfinite(b)):
-                axis.text(x, 0.02, "no labels", rotation=90, ha="center", va="bottom", size=8)
+                why = "none present" if k else "no labels"
+                axis.text(x, 0.02, why, rotation=90, ha="center", va="bottom", size=8)
         axis.axhline(0.5, color="#555555", linestyle="--", linewidth=0.8, zorder=0)
         axis.set_ylim(0, 1.08)
         axis.set_yticks([0, 0.25, 0.5, 0.75, 1])

@@ -73,7 +73,12 @@ def ccc_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def expression_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """L_CCE = mean over labelled samples of -sum_k t_k log softmax(z)_k; (B, 7), (B, 7) -> ()."""
+    """L_CCE = mean over labelled samples of -sum_k t_k log softmax(z)_k; (B, 7), (B, 7) -> ().
+
+    FaceRNET's categorical cross entropy; with shares of votes as targets it is that of Barsoum et
+    al. 2016 (FER+), "Training deep networks for facial expression recognition with crowd-sourced
+    label distribution".
+    """
     labelled = target.isfinite().all(dim=1)
     if not bool(labelled.any()):
         return logits.sum() * 0.0
@@ -86,7 +91,11 @@ def _bce(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def au_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """L_BCE, the mean over labelled units weighted by trust; three (B, 17) -> ()."""
+    """L_BCE = sum w [-t log s(z) - (1 - t) log(1 - s(z))] / sum w, over labelled units.
+
+    Logits z, targets t in [0, 1] and trust w, each (B, 17) -> (). FaceRNET's binary cross entropy,
+    with a weight per unit for labels that are less sure.
+    """
     labelled = target.isfinite()
     losses = _bce(logits, torch.where(labelled, target, 0.0)) * weight * labelled
     return losses.sum() / (weight * labelled).sum().clamp_min(_EPSILON)

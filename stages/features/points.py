@@ -31,6 +31,7 @@ POINTS_TEMPLATE_PX: F32 = np.asarray(
 EYES_PX = float(np.linalg.norm(POINTS_TEMPLATE_PX[1] - POINTS_TEMPLATE_PX[0]))
 """Distance between the eyes there: the unit of the network's answer."""
 
+_CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
 
 
@@ -71,6 +72,7 @@ class PointsModel:
         if device != "cpu":
             provider = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
         self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        self._at_once = _CPU_CROPS if device == "cpu" else 1024
         self.sha256 = file_sha256(path)
 
     def refine(
@@ -99,8 +101,12 @@ class PointsModel:
     def _run(self, crops: Sequence[U8]) -> tuple[F32, F32]:
         if not crops:
             return np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
-        pixels = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32)
-        offsets, face = self._session.run(["points", "face"], {"image": pixels / 127.5 - 1})
+        found = []
+        for start in range(0, len(crops), self._at_once):
+            pixels = np.stack(crops[start : start + self._at_once]).transpose(0, 3, 1, 2)
+            image = pixels.astype(np.float32) / 127.5 - 1
+            found.append(self._session.run(["points", "face"], {"image": image}))
+        offsets, face = map(np.concatenate, zip(*found, strict=True))
         return offsets, face
 
 
