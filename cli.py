@@ -211,11 +211,14 @@ def status(store: str, as_json: bool) -> int:
         click.echo(json.dumps(found.to_json()))
         return 0
     share = "-" if found.face_share is None else f"{found.face_share:.1%}"
-    click.echo(f"{found.path}: {sum(found.clips.values())} clips, {found.frames} frames")
-    click.echo(f"  with a face     {found.clips['ok']} clips, {share} of all frames")
-    click.echo(f"  without a face  {found.clips['no_face']} clips")
-    click.echo(f"  failed          {found.clips['failed']} clips")
     made = found.provenance
+    every = made["face_policy"] == "all"
+    noun = "sequences" if every else "clips"
+    click.echo(f"{found.path}: {sum(found.clips.values())} {noun}, {found.frames} frames"
+               + (f", of {found.videos} videos" if every else ""))  # fmt: skip
+    click.echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
+    click.echo(f"  without a face  {found.clips['no_face']} {noun}")
+    click.echo(f"  failed          {found.clips['failed']} {noun}")
     click.echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
                f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
                f"face: {made['face_policy']}")  # fmt: skip
@@ -228,7 +231,8 @@ def status(store: str, as_json: bool) -> int:
 @click.argument("store")
 @click.option("--labels", required=True, help="Label file or folder.")
 @click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
-@click.option("--t", default=480, show_default=True, help="Frames a head sees at most.")
+@click.option("--t", type=click.IntRange(1), default=480, show_default=True,
+              help="Frames a head sees at most.")  # fmt: skip
 @_json_option
 def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
     """Compare a label file with a store: what joins, what is missing on either side.
@@ -385,6 +389,10 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
         options["head"], options["cell"], options["units"], options["layers"], options["dense"],
         not options["no_mask"], options["dropout"],
     )  # fmt: skip
+    if head.unused:
+        unknown = ", ".join("--no-mask" if name == "routed" else f"--{name}"
+                            for name in head.unused)  # fmt: skip
+        raise click.UsageError(f"--head {head.name} takes no {unknown}")
     names = ("loss", "batch_size", "learning_rate", "epochs", "patience", "standardise",
              "calibrate", "seed")  # fmt: skip
     fit = FitConfig(head, **{name: options[name] for name in names})

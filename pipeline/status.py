@@ -24,7 +24,8 @@ class StoreStatus:
     """Counts over all records of a store."""
 
     path: str
-    clips: dict[str, int]  # by status
+    clips: dict[str, int]  # by status; with --face all these are sequences, one of each face
+    videos: int
     frames: int
     face_frames: int
     seconds_spent: float
@@ -43,6 +44,7 @@ class StoreStatus:
             "store": self.path,
             "clips": sum(self.clips.values()),
             **self.clips,
+            "videos": self.videos,
             "frames": self.frames,
             "frames_with_face": self.face_frames,
             "face_share": self.face_share,
@@ -60,6 +62,7 @@ def store_status(store: FeatureStore) -> StoreStatus:
     return StoreStatus(
         path=store.path,
         clips={status: counts.get(status, 0) for status in ("ok", "no_face", "failed")},
+        videos=len({r.source or r.clip_id for r in records}),
         frames=sum(r.n_frames for r in records),
         face_frames=sum(r.n_valid for r in records),
         seconds_spent=sum(r.seconds for r in records),
@@ -186,8 +189,9 @@ def _like_hume_reaction(labels: IntensityLabels) -> bool:
 def no_match_message(labels: IntensityLabels, clip_ids: Sequence[str]) -> str:
     """The one line that explains why nothing joined, with an example from each side."""
     example = clip_ids[0] if clip_ids else "(the store is empty)"
+    faces = " (with --face all, every face of a clip has its own)" if "#" in example else ""
     return (
         f"{labels.source}: none of its {len(labels.clip_ids)} ids matches one of the "
         f"{len(clip_ids)} clips; found ids like {labels.clip_ids[0]!r}, expected ones like "
-        f"{example!r}"
+        f"{example!r}{faces}"
     )

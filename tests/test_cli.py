@@ -56,6 +56,12 @@ def test_every_command_has_help_with_an_example(capsys):
         (["evaluate", "no-run"], 1, "no-run: found no config.json"),
         (["predict", "no-run", "."], 1, "no-run: found no config.json"),
         (["check", "no-store.zarr", "--labels", "x.csv"], 1, "expected a feature store"),
+        (
+            ["train-head", "s", "--labels", "l", "-o", "r", "--head", "perceiver", "--no-mask"],
+            2,
+            "--head perceiver takes no --no-mask",
+        ),
+        (["check", "s", "--labels", "l", "--t", "0"], 2, "Invalid value for '--t': 0"),
         (["train-head", "-o", "run"], 2, "expected STORE and --labels, or --from RUN"),
         (
             ["train-rec", "--data", "pack:a.h5", "-o", "r", "--weight", "x=1"],

@@ -10,6 +10,7 @@ import torch
 from facer.pipeline import extract as module
 from facer.pipeline.extract import ExtractRunConfig, extract_folder
 from facer.pipeline.progress import Silent
+from facer.pipeline.status import store_status
 from facer.stages.features import detect
 from facer.stages.features.decode import VideoReader
 from facer.stages.features.extract import ExtractConfig, Extractor
@@ -320,6 +321,7 @@ def test_two_faces_side_by_side_are_two_sequences(make_video, face_frames, tmp_p
     store = FeatureStore.open(tmp_path / "s.zarr")
     assert store.clip_ids == ("pair#0", "pair#1")
     assert [record.n_valid for record in store.records] == [8, 8]
+    assert store_status(store).to_json().items() >= {"clips": 2, "videos": 1, "ok": 2}.items()
     middles = [store.read(clip_id).bbox_px[:, [0, 2]].mean() for clip_id in store.clip_ids]
     assert min(middles) < 320 < max(middles)
 

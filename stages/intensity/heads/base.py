@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -12,13 +12,14 @@ from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.recurrent import Cell
 from facer.storage.errors import FacerError
 
+_ONLY_OF = {"cell": ("facernet", "gru-last"), "dense": ("facernet",), "routed": ("facernet",)}
+
 
 @dataclass(frozen=True)
 class HeadConfig:
     """Which head, and its size. The defaults are the paper's FaceRNET.
 
-    A head uses what it knows: ``cell``, ``dense`` and ``routed`` mean something to facernet
-    (``cell`` also to gru-last).
+    A head uses what it knows; what it does not is in :attr:`unused`.
     """
 
     name: str = "facernet"
@@ -37,6 +38,16 @@ class HeadConfig:
             raise FacerError(f"--cell: found {self.cell!r}, expected gru or lstm")
         if not 0 <= self.dropout < 1:
             raise FacerError(f"--dropout: found {self.dropout}, expected 0 <= dropout < 1")
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Fields that differ from their defaults but mean nothing to this head."""
+        return tuple(
+            field.name
+            for field in fields(self)
+            if self.name not in _ONLY_OF.get(field.name, (self.name,))
+            if getattr(self, field.name) != field.default
+        )
 
 
 class HeadShape(NamedTuple):

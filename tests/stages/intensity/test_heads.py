@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,18 @@ def test_padded_and_extended_hold_the_clips():
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError, match=f"found {next(iter(wrong.values()))!r}"):
         HeadConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"dense": 7}, {"units": 16}])
+def test_what_a_head_does_not_use_is_known(name, change):
+    base = HeadConfig(name, units=8)
+    changed = replace(base, **change)
+    shapes = [
+        [p.shape for p in build_head(config, SHAPE).parameters()] for config in (base, changed)
+    ]
+    assert (shapes[0] == shapes[1]) == (changed.unused == tuple(change))
+    assert base.unused == ()
 
 
 def test_an_unknown_head_lists_the_known_ones():
