@@ -1184,7 +1184,10 @@ def export(store: str, path: Path, form: Any) -> int:
     from facer.storage import FeatureStore
     from facer.storage.tables import export_store
 
-    click.echo(f"{path}: {export_store(FeatureStore.open(store), path, form)} clips")
+    opened = FeatureStore.open(store)
+    click.echo(f"{path}: {export_store(opened, path, form)} clips")
+    if form == "muse" and "embedding" in opened.provenance.settings:
+        say("the embedding is left out; hdf5 and parquet have it")
     return 0
 
 

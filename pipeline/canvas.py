@@ -35,8 +35,11 @@ def canvas(
 ) -> Iterator[Figure]:
     """A figure with a title, written to ``path`` as a PNG when the block ends.
 
-    No text in it is read as a formula. Raises ``FacerError`` when ``path`` cannot be written.
+    No text in it is read as a formula. Raises ``FacerError`` when ``path`` cannot be written or
+    has another ending than .png.
     """
+    if Path(path).suffix.lower() != ".png":
+        raise FacerError(f"{path}: found the ending {Path(path).suffix!r}, expected .png")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

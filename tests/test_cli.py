@@ -1,6 +1,7 @@
 """The command line: one line for a problem, the right exit code, JSON alone on stdout."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +183,12 @@ def test_features_go_out_and_come_back(capsys, planted, tmp_path):
     store, _ = planted()
     code, out, _ = run(capsys, "export", store, tmp_path / "f.h5")
     assert (code, out) == (0, f"{tmp_path / 'f.h5'}: 24 clips\n")
+    json_of_root = Path(store) / "zarr.json"
+    root = json.loads(json_of_root.read_text())
+    root["attributes"]["provenance"]["settings"]["embedding"] = 256
+    json_of_root.write_text(json.dumps(root))
+    code, _, err = run(capsys, "export", store, tmp_path / "muse", "--format", "muse")
+    assert (code, err) == (0, "facer: the embedding is left out; hdf5 and parquet have it\n")
     code, out, _ = run(capsys, "import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "again.zarr")
     assert code == 0
     assert "24 clips added, 24 in all" in out

@@ -125,7 +125,7 @@ class Extractor:
             rec=self.rec.name,
             rec_sha256=self.rec.sha256,
             face_policy=config.face,
-            frame_policy="every frame" if config.stride == 1 else f"every {config.stride}th frame",
+            frame_policy="every frame" if config.stride == 1 else f"one of {config.stride} frames",
             settings={
                 "det_size_px": config.detector.size_px,
                 "det_threshold": config.detector.threshold,

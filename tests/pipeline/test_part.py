@@ -69,7 +69,7 @@ def test_a_host_that_does_not_see_the_store_makes_none_of_its_own(task: PartTask
 
 def test_another_store_under_the_same_path_is_refused(task: PartTask) -> None:
     Path(task.store).rename(f"{task.store}.elsewhere")
-    FeatureStore.create(task.store, replace(task.provenance, frame_policy="every 2th frame"))
+    FeatureStore.create(task.store, replace(task.provenance, frame_policy="one of 2 frames"))
     with pytest.raises(FacerError, match=r"host \S+: .*found another store than the run's"):
         extract_part(task)
     assert parts(task) == []

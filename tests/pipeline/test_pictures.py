@@ -128,6 +128,8 @@ def test_wrong_input_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FacerError, match="cannot be written"):
         draw(tmp_path / "file" / "clip.png", clip)
+    with pytest.raises(FacerError, match=r"found the ending '\.jpg', expected \.png"):
+        draw(tmp_path / "clip.jpg", clip)
 
 
 def test_scores_are_drawn(tmp_path):
