@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.sources import PlaceError
 from facer.stages.features.decode import Frame
 from facer.storage.errors import FacerError
 from facer.storage.schema import U8
@@ -45,6 +46,7 @@ class DecoderDiedError(Exception):
 class GuardedReader:
     """Iterate over the frames of one video; use as a context manager.
 
+    :class:`PlaceError` when no process can be started, which is no fault of the video.
     ``FacerError`` while iterating when the file cannot be decoded, when the decoder gives
     nothing for ``FRAME_TIMEOUT_S``, or when it crashes twice: after the first crash decoding
     starts again, and frames that were given already are not given twice.
@@ -207,7 +209,11 @@ def _take_child() -> DecodeChild:
         while not (child := _idle.pop()).alive:
             child.close()
         return child
-    return DecodeChild()
+    try:
+        return DecodeChild()
+    except OSError as error:
+        why = error.strerror or error
+        raise PlaceError(f"no process to decode videos can be started: {why}") from error
 
 
 @atexit.register

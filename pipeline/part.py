@@ -118,7 +118,7 @@ def extract_part(
             entries.extend(_entries(clip, result, source, policy, store))
     except PlaceError as error:
         host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
-        text = f"{host}{error}; run the same command again when they are back"
+        text = f"{host}{error}; run the same command again when that is mended"
         raise FacerError(text) from error
     finally:
         if entries:

@@ -22,7 +22,7 @@ from facer.storage.schema import Record
 
 
 class PlaceError(Exception):
-    """A place of videos does not answer; no fault of any clip."""
+    """Videos cannot be read from here, whichever; no fault of any clip."""
 
 
 @dataclass(frozen=True)

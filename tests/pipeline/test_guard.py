@@ -1,6 +1,7 @@
 """Decoding in a process of its own: the same frames, and no fault that costs more than a clip."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from facer.pipeline import guard
 from facer.pipeline.guard import DecodeChild, GuardedReader
+from facer.pipeline.sources import PlaceError
 from facer.stages.features.decode import VideoReader
 from facer.storage.errors import FacerError
 
@@ -161,6 +163,19 @@ def test_a_child_that_died_idle_costs_nothing(make_video):
     read(GuardedReader(path))
     guard._idle[-1]._process.kill()
     guard._idle[-1]._process.wait()
+    assert assert_same(path) == 12
+
+
+def test_a_process_that_cannot_be_started_is_no_fault_of_the_clip(make_video):
+    path = make_video()
+    guard.close_idle()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(PlaceError, match=r"no process .* started: Too many open files"):
+            read(GuardedReader(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert assert_same(path) == 12
 
 
