@@ -30,11 +30,11 @@ import torch
 from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
+from facer.pipeline.bench_steps import write_seconds
 from facer.stages.detection.network import DetectorNet, NetworkConfig
 from facer.stages.detection.points_net import PointsNet
 from facer.stages.features import detect, extract, rec
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.backbones import build
 from facer.stages.features.decode import VIDEO_SUFFIXES, VideoReader
 from facer.stages.features.detect import Faces, RefinedDetector, iou
 from facer.stages.features.extract import ExtractConfig, Extractor
@@ -214,7 +214,8 @@ def step_table(clips: list[Path]) -> str:
     decode_s, frames = _decode_seconds(clips), 0
     started = perf_counter()
     for result in extractor.run(clips):
-        frames += result.sequences[0].clip.n_frames
+        clip = result.sequences[0].clip
+        frames += clip.n_frames
     rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds
     peak = product_flops()
@@ -222,7 +223,7 @@ def step_table(clips: list[Path]) -> str:
     nets = {
         "detect": _flops(DetectorNet(NetworkConfig()), height, detect.STARTER_SIZE_PX),
         "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
-        "REC": _flops(build("rec-small"), CROP_PX, CROP_PX),
+        "REC": _flops(rec.load_network(rec.weights_path("rec-small"))[0], CROP_PX, CROP_PX),
     }
     rows = [
         ("decode", decode_s, _libav_seconds(clips)),
@@ -231,6 +232,7 @@ def step_table(clips: list[Path]) -> str:
         ("points", refined.seconds, nets["points"] * refined.items / peak),
         ("align", aligned.seconds, None),
         ("REC", rec_.seconds, nets["REC"] * rec_.items / peak),
+        ("write", write_seconds(extractor, clip) * frames, None),
         ("the rest", rest_s, None),
     ]
     total = sum(seconds for _, seconds, _ in rows)

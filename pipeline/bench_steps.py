@@ -52,7 +52,7 @@ def measure_steps(video: Path, limit_s: float) -> StepTimes:
         _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
         run = _Run(extractor, video, limit_s)
         align_s = _align_seconds(video, run.clip) * run.rec.crops
-        write_s = _write_seconds(extractor, run.clip)
+        write_s = write_seconds(extractor, run.clip)
     detect_s = max(0.0, run.seconds - run.decode_s - run.rec.seconds - align_s)
     seconds = (run.decode_s, detect_s, align_s, run.rec.seconds)
     times = [1e3 * s / run.frames for s in seconds]
@@ -157,7 +157,7 @@ def _align_seconds(video: Path, clip: ClipFeatures) -> float:
     return seconds / max(1, int(clip.valid.sum()))
 
 
-def _write_seconds(extractor: Extractor, clip: ClipFeatures) -> float:
+def write_seconds(extractor: Extractor, clip: ClipFeatures) -> float:
     """Seconds to write one frame, in a part of copies of the clip."""
     n_valid = int(clip.valid.sum())
     record = Record("", "ok" if n_valid else "no_face", clip.n_frames, n_valid=n_valid)

@@ -32,6 +32,22 @@ class Finder:
             raise ImportError("libGL.so.1: cannot open shared object file")
 sys.meta_path.insert(0, Finder())
 """
+NO_VIDEOS = """
+import os
+def stat(path, *arguments, real=os.stat, **options):
+    if str(path).endswith("a.mp4"):
+        raise FileNotFoundError(2, "No such file or directory", path)
+    return real(path, *arguments, **options)
+os.stat = stat
+"""
+NO_STORE = """
+import builtins, io
+def open(path, *arguments, real=io.open, **options):
+    if "/.check-" in str(path):
+        raise FileNotFoundError(2, "No such file or directory", path)
+    return real(path, *arguments, **options)
+builtins.open = io.open = open
+"""
 
 
 @pytest.fixture
@@ -101,7 +117,7 @@ def test_a_cluster_that_can_do_the_work(cluster: Any, place: tuple[str, Source, 
     assert not [path.name for path in Path(place[2]).glob("*")]  # nothing stays
 
 
-def test_a_worker_without_facer_is_named(
+def test_a_worker_that_cannot_do_the_work_is_named(
     new_cluster: Callable[[int], Any], place: tuple[str, Source, str]
 ) -> None:
     with new_cluster(1) as cluster:
@@ -109,6 +125,8 @@ def test_a_worker_without_facer_is_named(
             (NO_FACER, rf"found no facer \(.*\); install facer {__version__} there"),
             (OLD_FACER, rf"found facer 0\.0\.9, expected {__version__} as here; install"),
             (BROKEN_FACER, r"facer does not load \(.*libGL.*\); install facer"),
+            (NO_VIDEOS, r"\S+/videos: the videos are not visible from this host \(.*; mount the"),
+            (NO_STORE, r"\S+/s\.zarr: the store is not visible from this host; give a path"),
         ):
             cluster.add_worker(prelude)
             executor = DaskExecutor(address=cluster.address)
