@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -87,6 +88,11 @@ def train_rec(
     validation = [  # first: without one, the long reading of the train splits is for nothing
         (spec, _every_nth(_read_val(spec, aligner), config.val_limit))
         for spec in config.validation or config.data
+    ]
+    names = Counter(data.name for _, data in validation)
+    validation = [  # two databases of one kind have one name
+        (spec, data if names[data.name] == 1 else replace(data, name=spec))
+        for spec, data in validation
     ]
     train = [(spec, _read(spec, "train", aligner)) for spec in config.data]
     sets = [_summary(spec, "train", data) for spec, data in train]

@@ -237,6 +237,7 @@ def test_validation_sets_can_be_others_and_are_limited(config, pack):
     assert [s["n"] for s in vals] == [10, 10]
     assert vals[0]["notes"] == ["own: 10 of 24 crops are scored, evenly spaced"]
     assert [v["n"] for v in result.last["val"]] == [10, 10]
+    assert [v["data"] for v in result.last["val"]] == [f"pack:{pack}"] * 2
 
 
 def test_wrong_configurations_are_refused_before_work(config, tmp_path):
