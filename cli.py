@@ -700,8 +700,6 @@ _TRAIN_REC_OPTIONS = (
     click.option("--epochs", default=20, show_default=True, help="Epochs."),
     click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
     click.option("--learning-rate", default=1.5e-3, show_default=True, help="The highest one."),
-    click.option("--mixup", default=0.0, show_default=True,
-                 help="Blend crops and labels in pairs, shares from Beta(X, X); 0 does not."),
     click.option("--small-epochs", default=0.5, show_default=True,
                  help="Share of the epochs trained on 80 px instead of 112, which is faster."),
     click.option("--class-balance", default=0.5, show_default=True,
@@ -750,7 +748,7 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     from facer.stages.affect.losses import LossWeights
 
     names = ("backbone", "start", "coupling", "epochs", "batch_size", "learning_rate",
-             "mixup", "small_epochs", "class_balance", "database_balance", "seed", "device",
+             "small_epochs", "class_balance", "database_balance", "seed", "device",
              "bf16", "workers")  # fmt: skip
     fit = RecFitConfig(
         loss=_numbers("--weight", LossWeights(), weights),

@@ -98,8 +98,8 @@ def train_rec(
     sets = [_summary(spec, "train", data) for spec, data in train]
     sets += [_summary(spec, "val", data) for spec, data in validation]
     record = _record(config, fit, sets, aligner)
-    _open_run(config, record)
     trainer = RecTrainer(fit, [data for _, data in train], config.run, _provenance(record))
+    _open_run(config, record)
     if (config.run / "last.safetensors").exists():
         trainer.resume()
     else:

@@ -20,7 +20,7 @@ from facer.stages.affect.metrics import evaluate
 from facer.stages.affect.samples import AffectSet, weak_features
 from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.backbones import RecNet, architecture_of, build, grown, scale_crops
+from facer.stages.features.backbones import RecNet, architecture_of, build, scale_crops
 from facer.stages.features.rec import load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
@@ -44,7 +44,6 @@ class RecFitConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     class_balance: float = 0.5  # 0: natural frequencies, 1: all classes equally often
     database_balance: float = 0.5
-    mixup: float = 0.0  # both parameters of the Beta that shares of a blend are from; 0: none
     small_epochs: float = 0.5  # share of the epochs trained at small_px instead of 112
     small_px: int = 80
     average: float = 0.998  # decay of the averaged weights, the ones that are kept
@@ -62,8 +61,6 @@ class RecFitConfig:
             if not 0 <= getattr(self, name) <= 1:
                 option = name.replace("_", "-")
                 raise FacerError(f"--{option}: found {getattr(self, name)}, expected 0 to 1")
-        if self.mixup < 0:
-            raise FacerError(f"--mixup: found {self.mixup}, expected 0 or more")
         if not 0 <= self.average < 1:
             raise FacerError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
         if self.workers < 0:
@@ -125,7 +122,7 @@ class RecTrainer:
 
     def _one_epoch(self) -> dict[str, float]:
         config = self.config
-        torch.manual_seed(config.seed * 10_007 + self.epoch)  # dropout, mixup
+        torch.manual_seed(config.seed * 10_007 + self.epoch)  # dropout
         size = self.steps_per_epoch * config.batch_size
         order = draw_epoch(self.weights, size, config.seed, self.epoch)
         crops = EpochCrops(self.train, order, config.augment, config.seed, self.epoch)
@@ -146,8 +143,6 @@ class RecTrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
         x = scale_crops(images)
-        if self.config.mixup:
-            x, targets = mixed(x, targets, self.config.mixup)
         x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             output = self.network(x)
@@ -235,22 +230,13 @@ def _first_network(config: RecFitConfig) -> RecNet:
     if not config.start:
         return build(config.backbone)
     network, _ = load_network(weights_path(config.start))
-    try:
-        return grown(network, architecture_of(config.backbone))
-    except FacerError as error:
-        raise FacerError(f"--start {config.start}, --backbone {config.backbone}: {error}") from None
-
-
-def mixed(images: Tensor, targets: Targets, strength: float) -> tuple[Tensor, Targets]:
-    """Each crop and its labels blended with another's of the batch, by one share for all.
-
-    mixup, Zhang et al. 2018: the share is drawn from Beta(strength, strength). ``images``
-    (B, ...) float; a label that either crop lacks is lacking.
-    """
-    share = torch.distributions.Beta(strength, strength).sample().to(images.device)
-    other = torch.randperm(len(images)).to(images.device)
-    blended = (share * t + (1 - share) * t[other] for t in targets)
-    return share * images + (1 - share) * images[other], Targets(*blended)
+    expected = architecture_of(config.backbone)
+    if network.architecture != expected:
+        raise FacerError(
+            f"--start {config.start}: found {network.architecture}, expected that of "
+            f"--backbone {config.backbone}: {expected}"
+        )
+    return network
 
 
 def _resized(x: Tensor, side_px: int) -> Tensor:

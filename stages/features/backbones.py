@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -43,7 +42,7 @@ class Architecture:
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "rec": Architecture(64, (64, 128, 256, 512), (2, 2, 2, 2), pool_stem=True),
-        "rec-small": Architecture(16, (32, 64, 128, 256), (2, 3, 5, 2)),
+        "rec-small": Architecture(16, (32, 64, 128, 256), (2, 2, 3, 2)),
         "resnet50": Architecture(
             64, (256, 512, 1024, 2048), (3, 4, 6, 3), bottleneck=True, pool_stem=True
         ),
@@ -150,29 +149,6 @@ def architecture_of(name: str) -> Architecture:
 def build(name: str) -> RecNet:
     """A freshly initialised network of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
     return RecNet(architecture_of(name))
-
-
-def grown(network: RecNet, architecture: Architecture) -> RecNet:
-    """The same function as ``network`` in a deeper one; the units it adds start as the identity.
-
-    Net2DeeperNet of Chen et al. 2016, "Net2Net": the last batch normalisation of an added unit
-    has a gain of zero. ``FacerError`` where ``architecture`` differs in more than added units.
-    """
-    old = network.architecture
-    kinds = [asdict(one) | {"units": len(one.units)} for one in (old, architecture)]
-    fewer = all(a <= b for a, b in zip(old.units, architecture.units, strict=False))
-    if kinds[0] != kinds[1] or not fewer:
-        raise FacerError(f"found a network of {old}, expected no more than {architecture}")
-    deeper = RecNet(architecture)
-    for part in ("stem", "va", "expression", "au"):
-        getattr(deeper, part).load_state_dict(getattr(network, part).state_dict())
-    there, here = iter(deeper.units), iter(network.units)
-    for count, old_count in zip(architecture.units, old.units, strict=True):
-        for unit in islice(there, old_count):
-            unit.load_state_dict(next(here).state_dict())
-        for unit in islice(there, count - old_count):
-            nn.init.zeros_(cast(Tensor, cast(ResidualUnit, unit).body[-1].weight))
-    return deeper
 
 
 def architecture_to_json(architecture: Architecture) -> dict[str, Any]:

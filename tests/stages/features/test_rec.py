@@ -7,14 +7,7 @@ import pytest
 import torch
 
 from facer.stages.features import rec
-from facer.stages.features.backbones import (
-    ARCHITECTURES,
-    Architecture,
-    RecNet,
-    build,
-    grown,
-    scale_crops,
-)
+from facer.stages.features.backbones import ARCHITECTURES, build, scale_crops
 from facer.storage.errors import FacerError
 from facer.storage.schema import FEATURE_NAMES
 
@@ -89,40 +82,6 @@ def test_every_backbone_gives_the_same_outputs(name):
     with torch.inference_mode():
         output = build(name).eval()(torch.zeros(2, 3, 112, 112))
     assert [tuple(part.shape) for part in output] == [(2, 2), (2, 7), (2, 17)]
-
-
-def used(network):
-    """Statistics and gains of a network that was trained."""
-    for name, value in network.state_dict().items():
-        if name.endswith(("running_mean", "running_var", "bias")):
-            value.uniform_(0.5, 1.5)
-    return network.eval()
-
-
-def test_a_grown_network_is_the_same_function_and_can_learn():
-    torch.manual_seed(0)
-    small = used(RecNet(Architecture(16, (16, 32), (1, 2))))
-    deep = grown(small, Architecture(16, (16, 32), (3, 3)))
-    x = scale_crops(torch.from_numpy(CROPS))
-    assert len(deep.units) == 6
-    assert torch.equal(deep.eval()(x).features(), small(x).features())
-    deep.train()(x).expression.sum().backward()
-    assert deep.units[1].body[-1].weight.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        Architecture(16, (16, 32), (1, 1)),
-        Architecture(16, (16, 64), (1, 2)),
-        Architecture(16, (16, 32, 64), (1, 2, 1)),
-    ],
-)
-def test_a_network_grows_by_units_only(other):
-    with pytest.raises(
-        FacerError, match=r"found a network of .*units=\(1, 2\).*, expected no more"
-    ):
-        grown(RecNet(Architecture(16, (16, 32), (1, 2))), other)
 
 
 def test_the_starter_is_in_the_package():
