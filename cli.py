@@ -382,14 +382,14 @@ def _refuse_options_beside_from(context: click.Context) -> None:
 def _train_head_config(store: str, labels: str, run: Path, options: dict[str, Any]) -> Any:
     from facer.pipeline.heads import TrainHeadConfig
     from facer.stages.intensity.fit import FitConfig
-    from facer.stages.intensity.heads import HeadConfig
+    from facer.stages.intensity.heads import HEADS, HeadConfig
     from facer.stages.intensity.sequences import SequenceConfig
 
     head = HeadConfig(
         options["head"], options["cell"], options["units"], options["layers"], options["dense"],
         not options["no_mask"], options["dropout"],
     )  # fmt: skip
-    if head.unused:
+    if head.unused and head.name in HEADS:
         unknown = ", ".join("--no-mask" if name == "routed" else f"--{name}"
                             for name in head.unused)  # fmt: skip
         raise click.UsageError(f"--head {head.name} takes no {unknown}")

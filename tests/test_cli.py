@@ -269,3 +269,11 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     found = json.loads(out)
     assert set(found["predictions"]) == set("abc")
     assert list(found["failed"]) == ["text"]
+
+
+def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
+    store, labels = planted()
+    arguments = ("--labels", labels, "-o", tmp_path / "run", "--head", "resnet", "--dense", 3)
+    code, _, err = run(capsys, "train-head", store, *arguments)
+    assert code == 1
+    assert "found 'resnet', expected one of facernet" in err
