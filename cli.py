@@ -692,11 +692,17 @@ _TRAIN_REC_OPTIONS = (
                  help="rec, rec-small or resnet50."),
     click.option("--start", default="", metavar="REC",
                  help="Go on from these weights: rec-small or a .safetensors file."),
+    click.option("--teacher", "teachers", multiple=True, metavar="REC",
+                 help="A REC, .onnx too, to learn expressions from; repeatable: their mean."),
+    click.option("--teacher-share", default=0.7, show_default=True,
+                 help="Its part of the expressions' target, beside the labels."),
     click.option("--coupling", default="paper", show_default=True, help="paper, shares or off."),
     click.option("--weight", "weights", multiple=True, metavar="TERM=W",
                  help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
     click.option("--augment", multiple=True, metavar="NAME=X",
                  help="Range or chance of an augmentation, such as tint=0.5; see the docs."),
+    click.option("--mixup", default=0.0, show_default=True, metavar="A",
+                 help="Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no."),
     click.option("--epochs", default=20, show_default=True, help="Epochs."),
     click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
     click.option("--learning-rate", default=1.5e-3, show_default=True, help="The highest one."),
@@ -747,9 +753,9 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     from facer.stages.affect.fit import RecFitConfig
     from facer.stages.affect.losses import LossWeights
 
-    names = ("backbone", "start", "coupling", "epochs", "batch_size", "learning_rate",
-             "small_epochs", "class_balance", "database_balance", "seed", "device",
-             "bf16", "workers")  # fmt: skip
+    names = ("backbone", "start", "teachers", "teacher_share", "coupling", "mixup", "epochs",
+             "batch_size", "learning_rate", "small_epochs", "class_balance", "database_balance",
+             "seed", "device", "bf16", "workers")  # fmt: skip
     fit = RecFitConfig(
         loss=_numbers("--weight", LossWeights(), weights),
         augment=_numbers("--augment", AugmentConfig(), augment),
@@ -851,6 +857,10 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
         click.echo(f"expression  accuracy {expression['accuracy']:.3f}, macro F1 "
                    f"{expression['macro_f1']:.3f}, mean recall {expression['mean_recall']:.3f}, "
                    f"n {expression['n']}")  # fmt: skip
+        if (agreed := expression["majority"]) is not None:
+            click.echo(f"  where more than half of the votes agree: accuracy "
+                       f"{agreed['accuracy']:.3f}, macro F1 {agreed['macro_f1']:.3f}, mean recall "
+                       f"{agreed['mean_recall']:.3f}, n {agreed['n']}")  # fmt: skip
         click.echo("  recall: " + ", ".join(
             f"{name} {number(value).strip()}" for name, value in expression["recall"].items()
         ))  # fmt: skip

@@ -174,6 +174,7 @@ def _record(
         "sets": list(sets),
         "fit": asdict(fit),
         "start_sha256": file_sha256(weights_path(fit.start)) if fit.start else "",
+        "teachers_sha256": [file_sha256(weights_path(teacher)) for teacher in fit.teachers],
         "detector": asdict(config.align.detector),
         "aligned_by": aligner.digest,
         "torch": torch.__version__,
@@ -195,7 +196,8 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any]:
     ]
     fit = {k: v for k, v in record["fit"].items() if k not in _FREE}
     fit["start"] = Path(fit["start"]).name
-    known = {key: record[key] for key in ("facer_version", "start_sha256")}
+    fit["teachers"] = [Path(teacher).name for teacher in fit["teachers"]]
+    known = {key: record[key] for key in ("facer_version", "start_sha256", "teachers_sha256")}
     return {**known, "sets": sets, "fit": fit}
 
 
@@ -231,7 +233,10 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Names of what differs between two records and decides the result."""
     changed = [
         key
-        for key in ("sets", "start_sha256", "detector", "aligned_by", "val_limit")
+        for key in (
+            *("sets", "start_sha256", "teachers_sha256"),
+            *("detector", "aligned_by", "val_limit"),
+        )
         if before.get(key) != now[key]
     ]
     old, new = before.get("fit", {}), now["fit"]

@@ -16,12 +16,19 @@ from torch.utils.data import DataLoader
 from facer.stages.affect.augment import AugmentConfig
 from facer.stages.affect.coupling import Coupling, coupling_matrix
 from facer.stages.affect.losses import LossWeights, Targets, rec_loss
-from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.samples import AffectSet, weak_features
 from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.backbones import RecNet, architecture_of, build, scale_crops
-from facer.stages.features.rec import load_network, save_rec, weights_path
+from facer.stages.features.backbones import (
+    RecNet,
+    architecture_of,
+    build,
+    deepened,
+    deepens,
+    scale_crops,
+)
+from facer.stages.features.rec import load, load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
@@ -44,6 +51,9 @@ class RecFitConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     class_balance: float = 0.5  # 0: natural frequencies, 1: all classes equally often
     database_balance: float = 0.5
+    teachers: tuple[str, ...] = ()  # RECs whose mean answer is a part of the expressions' target
+    teacher_share: float = 0.7  # that part
+    mixup: float = 0.0  # a of Beta(a, a), by which pairs of crops and labels are blended; 0: none
     small_epochs: float = 0.5  # share of the epochs trained at small_px instead of 112
     small_px: int = 80
     average: float = 0.998  # decay of the averaged weights, the ones that are kept
@@ -57,12 +67,14 @@ class RecFitConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise FacerError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
-        for name in ("class_balance", "database_balance", "small_epochs"):
+        for name in ("class_balance", "database_balance", "teacher_share", "small_epochs"):
             if not 0 <= getattr(self, name) <= 1:
                 option = name.replace("_", "-")
                 raise FacerError(f"--{option}: found {getattr(self, name)}, expected 0 to 1")
         if not 0 <= self.average < 1:
             raise FacerError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
+        if self.mixup < 0:
+            raise FacerError(f"--mixup: found {self.mixup}, expected 0 or more")
         if self.workers < 0:
             raise FacerError(f"--workers: found {self.workers}, expected 0 or more")
         coupling_matrix(self.coupling)  # refuses an unknown one, as does the next line
@@ -89,6 +101,7 @@ class RecTrainer:
         self.provenance = provenance
         self.device = torch.device(config.device)
         self.network = _first_network(config).to(self.device)
+        self.teachers = [load(teacher, config.device) for teacher in config.teachers]
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -132,6 +145,10 @@ class RecTrainer:
         self.network.train()
         sums: dict[str, float] = {}
         for images, targets in loader:
+            if config.mixup:
+                images, targets = mixed(images, targets, config.mixup, [config.seed, self.step])
+            if self.teachers:
+                targets = self._taught(images, targets)
             terms = self._one_step(
                 images.to(self.device), Targets(*(t.to(self.device) for t in targets))
             )
@@ -155,6 +172,14 @@ class RecTrainer:
         self.step += 1
         self._average()
         return terms
+
+    def _taught(self, images: Tensor, targets: Targets) -> Targets:
+        """Targets whose expressions are in part, or where unlabelled wholly, the teachers'."""
+        crops = images.numpy()
+        answers = [teacher.predict(crops)[:, EXPRESSION_COLUMNS] for teacher in self.teachers]
+        answer = torch.from_numpy(np.mean(answers, axis=0))
+        part = torch.lerp(targets.expression, answer, self.config.teacher_share)
+        return targets._replace(expression=torch.where(part.isfinite(), part, answer))
 
     @property
     def _side_px(self) -> int:
@@ -225,18 +250,36 @@ class RecTrainer:
         (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))  # not those cut short
 
 
+def mixed(
+    images: Tensor, targets: Targets, a: float, seed: Sequence[int]
+) -> tuple[Tensor, Targets]:
+    """Each crop (B, 112, 112, 3) and its labels blended with another's of the batch.
+
+    x = s x_i + (1 - s) x_j with s from Beta(a, a), one for the batch; a label that either lacks is
+    lacking. Zhang et al. 2018, "mixup: beyond empirical risk minimization".
+    """
+    rng = np.random.default_rng(seed)
+    share = float(rng.beta(a, a))
+    other = torch.from_numpy(rng.permutation(len(images)))
+    blended = share * images + (1 - share) * images[other]
+    labels = (share * label + (1 - share) * label[other] for label in targets)
+    return blended.round().to(torch.uint8), Targets(*labels)
+
+
 def _first_network(config: RecFitConfig) -> RecNet:
     """The network that training starts from."""
     if not config.start:
         return build(config.backbone)
     network, _ = load_network(weights_path(config.start))
     expected = architecture_of(config.backbone)
-    if network.architecture != expected:
+    if network.architecture == expected:
+        return network
+    if not deepens(network.architecture, expected):
         raise FacerError(
             f"--start {config.start}: found {network.architecture}, expected that of "
-            f"--backbone {config.backbone}: {expected}"
+            f"--backbone {config.backbone}, or one with fewer units: {expected}"
         )
-    return network
+    return deepened(network, expected)
 
 
 def _resized(x: Tensor, side_px: int) -> Tensor:

@@ -16,7 +16,9 @@ AU_POSITIVE = 0.5
 """A unit counts as present from this label value or probability on, everywhere."""
 
 _VA = slice(0, 2)
-_EXPRESSION = slice(2, 9)
+EXPRESSION_COLUMNS = slice(2, 9)
+"""Where the expressions' probabilities lie in REC features."""
+
 _AU = slice(9, 26)
 
 
@@ -65,13 +67,31 @@ def concordance(prediction: F32, truth: F32) -> float | None:
 def expression_metrics(probabilities: F32, data: AffectSet) -> dict[str, Any] | None:
     """Accuracy, mean recall, macro F1, confusion and n of the majority class; None if unlabelled.
 
-    Mean recall and macro F1 are taken over the classes that occur in the labels.
+    Mean recall and macro F1 are taken over the classes that occur in the labels. ``majority`` is
+    the same over the rows whose class has more than half of the votes, the majority of Barsoum et
+    al. 2016 (FER+); None where that is every row.
     """
     truth = data.expression_class
     rows = truth >= 0
     if not rows.any():
         return None
-    matrix = confusion_matrix(truth[rows], probabilities[rows].argmax(1), len(EXPRESSIONS))
+    votes = data.expression[rows].max(1)
+    agreed = None
+    if (votes <= 0.5).any() and (votes > 0.5).any():
+        agreed = _class_metrics(probabilities[rows][votes > 0.5], truth[rows][votes > 0.5])
+        agreed = {name: agreed[name] for name in _HEADLINES}
+    return {
+        **_class_metrics(probabilities[rows], truth[rows]),
+        "majority": agreed,
+        "happiness_vs_neutral_auc": _pair_auc(probabilities, truth, "happiness", "neutral"),
+    }
+
+
+_HEADLINES = ("accuracy", "mean_recall", "macro_f1", "n")
+
+
+def _class_metrics(probabilities: F32, truth: npt.NDArray[np.int64]) -> dict[str, Any]:
+    matrix = confusion_matrix(truth, probabilities.argmax(1), len(EXPRESSIONS))
     support, predicted, hits = matrix.sum(1), matrix.sum(0), matrix.diagonal()
     occurring = support > 0
     recall = hits[occurring] / support[occurring]
@@ -80,13 +100,12 @@ def expression_metrics(probabilities: F32, data: AffectSet) -> dict[str, Any] | 
         "accuracy": float(hits.sum() / matrix.sum()),
         "mean_recall": float(recall.mean()),
         "macro_f1": float(f1_scores.mean()),
-        "n": int(rows.sum()),
+        "n": len(truth),
         "recall": {
             name: float(hits[i] / support[i]) if support[i] else None
             for i, name in enumerate(EXPRESSIONS)
         },
         "confusion": matrix.tolist(),
-        "happiness_vs_neutral_auc": _pair_auc(probabilities, truth, "happiness", "neutral"),
     }
 
 
@@ -141,7 +160,7 @@ def evaluate(features: F32, data: AffectSet) -> dict[str, Any]:
     return {
         "data": data.name,
         "n": len(data),
-        "expression": expression_metrics(features[:, _EXPRESSION], data),
+        "expression": expression_metrics(features[:, EXPRESSION_COLUMNS], data),
         "au": au_metrics(features[:, _AU], data),
         "va": va_metrics(features[:, _VA], data),
     }

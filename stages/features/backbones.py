@@ -9,7 +9,7 @@ recognition".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -42,7 +42,7 @@ class Architecture:
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "rec": Architecture(64, (64, 128, 256, 512), (2, 2, 2, 2), pool_stem=True),
-        "rec-small": Architecture(16, (32, 64, 128, 256), (2, 2, 3, 2)),
+        "rec-small": Architecture(16, (32, 64, 128, 256), (2, 3, 5, 2)),
         "resnet50": Architecture(
             64, (256, 512, 1024, 2048), (3, 4, 6, 3), bottleneck=True, pool_stem=True
         ),
@@ -135,6 +135,34 @@ class RecNet(nn.Module):
     def forward(self, x: Tensor) -> RecOutput:
         """(B, 3, H, W) in [-1, 1] -> :class:`RecOutput`."""
         return self.outputs(self.dropout(self.embed(x)))
+
+
+def deepens(shallow: Architecture, deep: Architecture) -> bool:
+    """Whether ``deep`` is ``shallow`` with more units in some stages."""
+    if len(shallow.units) != len(deep.units):
+        return False
+    more = all(a <= b for a, b in zip(shallow.units, deep.units, strict=True))
+    return more and replace(shallow, units=deep.units, dropout=deep.dropout) == deep
+
+
+def deepened(network: RecNet, architecture: Architecture) -> RecNet:
+    """The same function with the units that ``architecture`` has more (:func:`deepens`).
+
+    They come last in their stage and start as identities: the scale of their last normalisation
+    is zero, and what enters them is not negative (Chen et al. 2016, "Net2Net").
+    """
+    deep = RecNet(architecture)
+    for name, child in network.named_children():
+        if name != "units":
+            getattr(deep, name).load_state_dict(child.state_dict())
+    old, new = iter(network.units), iter(deep.units)
+    for had, has in zip(network.architecture.units, architecture.units, strict=True):
+        for _ in range(had):
+            next(new).load_state_dict(next(old).state_dict())
+        for _ in range(has - had):
+            last = cast(ResidualUnit, next(new)).body[-1]
+            nn.init.zeros_(cast(nn.BatchNorm2d, last).weight)
+    return deep
 
 
 def architecture_of(name: str) -> Architecture:

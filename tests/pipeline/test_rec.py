@@ -12,7 +12,9 @@ import torch
 from facer.pipeline.evaluate_rec import evaluate_rec
 from facer.pipeline.rec import TrainRecConfig, read_curve, train_rec
 from facer.stages.affect.aligned import AlignConfig
-from facer.stages.affect.fit import RecFitConfig
+from facer.stages.affect.fit import RecFitConfig, RecTrainer, mixed
+from facer.stages.affect.losses import Targets
+from facer.stages.affect.packs import read_pack
 from facer.stages.features import rec
 from facer.stages.features.rec_onnx import export_onnx
 from facer.storage.checkpoints import load_checkpoint
@@ -128,6 +130,8 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
         ({"database_balance": 9}, "--database-balance: found 9"),
         ({"small_epochs": 5}, "--small-epochs: found 5"),
         ({"workers": -1}, "--workers: found -1"),
+        ({"mixup": -0.1}, "--mixup: found -0.1, expected 0 or more"),
+        ({"teacher_share": 1.1}, "--teacher-share: found 1.1, expected 0 to 1"),
     ],
 )
 def test_wrong_settings_are_told_before_any_data_is_read(change, message):
@@ -158,6 +162,75 @@ def test_training_goes_on_from_weights(config, trained):
     for old, new in zip(before.parameters(), after.parameters(), strict=True):
         torch.testing.assert_close(old, new)
     assert meta["training"]["start_sha256"] == rec.file_sha256(trained.rec)
+
+
+def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained, monkeypatch):
+    from facer.stages.features import backbones
+
+    deeper = replace(backbones.ARCHITECTURES["rec-small"], units=(2, 3))
+    monkeypatch.setattr(
+        backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": deeper}
+    )
+    shallow, _ = rec.load_network(trained.rec)
+    deep = backbones.deepened(shallow, deeper)
+    x = torch.rand(2, 3, 112, 112) * 2 - 1
+    torch.testing.assert_close(deep.eval()(x), shallow.eval()(x))
+    result = train_rec(replace(config, fit=replace(FIT, start=str(trained.rec))))
+    network, _ = rec.load_network(result.rec)
+    assert network.architecture == deeper
+    added = network.units[1].body[-1].weight
+    assert added.abs().max() > 0  # it learned
+
+
+def test_teachers_answer_is_a_part_of_the_target_and_all_where_unlabelled(config, trained):
+    wise = replace(FIT, teachers=(str(trained.rec), str(trained.rec)), teacher_share=0.25)
+    trainer = RecTrainer(wise, [read_pack(config.data[0][5:], "train")], config.run, {})
+    crops = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8)
+    label = torch.eye(7)[:2]
+    label[1] = torch.nan
+    blank = torch.full((2, 17), torch.nan)
+    taught = trainer._taught(crops, Targets(blank[:, :2], label, blank, blank)).expression
+    answer = torch.from_numpy(rec.load(trained.rec, "cpu").predict(crops.numpy())[:, 2:9])
+    torch.testing.assert_close(taught[0], 0.75 * label[0] + 0.25 * answer[0])
+    torch.testing.assert_close(taught[1], answer[1])
+
+
+def test_teachers_and_blended_pairs_are_part_of_what_made_the_weights(config, trained):
+    wise = replace(FIT, teachers=(str(trained.rec),), mixup=0.2)
+
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(replace(config, fit=wise), stop)
+    with pytest.raises(FacerError, match="was made with other teachers_sha256, teachers"):
+        train_rec(replace(config, fit=replace(wise, teachers=()), resume=True))
+    stopped = train_rec(replace(config, fit=wise, resume=True))
+    whole = train_rec(replace(config, fit=wise, run=config.run.with_name("whole")))
+    ours, meta = load_checkpoint(stopped.rec)
+    theirs, _ = load_checkpoint(whole.rec)
+    assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    plain, _ = load_checkpoint(trained.rec)
+    assert not all(np.array_equal(ours[key], plain[key]) for key in ours)
+    assert meta["training"]["fit"]["teachers"] == ["rec.safetensors"]
+    assert meta["training"]["teachers_sha256"] == [rec.file_sha256(trained.rec)]
+
+
+def test_blended_pairs_keep_their_share_and_lose_what_either_lacks():
+    images = torch.zeros(2, 112, 112, 3, dtype=torch.uint8)
+    images[1] = 200
+    au = torch.tensor([[0.0] * 17, [1.0] * 17])
+    va = torch.tensor([[0.0, 0.0], [torch.nan, torch.nan]])
+    given = Targets(va, torch.eye(7)[:2], au, torch.ones(2, 17))
+    for step in range(20):
+        blended, targets = mixed(images, given, 0.5, [0, step])
+        torch.testing.assert_close(targets.expression.sum(1), torch.ones(2))
+        light = blended.float().mean((1, 2, 3)) / 200
+        torch.testing.assert_close(light, targets.expression[:, 1], atol=0.003, rtol=0)
+        torch.testing.assert_close(targets.au[:, 0], targets.expression[:, 1])
+        own = targets.expression[0, 0] == 1
+        assert targets.va[0].isfinite().all() == own  # blended with itself, or with the unlabelled
+    assert torch.equal(mixed(images, given, 0.5, [0, 3])[0], mixed(images, given, 0.5, [0, 3])[0])
 
 
 def test_workers_and_device_are_no_part_of_the_weights(trained):

@@ -64,6 +64,19 @@ def test_ties_and_unlabelled_rows_do_not_count():
     assert metrics.expression_metrics(np.zeros((6, 7), np.float32), make_set()) is None
 
 
+def test_rows_with_a_majority_of_the_votes_are_scored_apart():
+    rows = np.full((6, 7), NAN)
+    rows[0] = [0.6, 0.4, 0, 0, 0, 0, 0]
+    rows[1] = [0.5, 0.3, 0.2, 0, 0, 0, 0]  # the most, but not more than half
+    rows[2] = [0, 1, 0, 0, 0, 0, 0]
+    scores = np.eye(7, dtype=np.float32)[[0, 3, 2, 0, 0, 0]]
+    found = metrics.expression_metrics(scores, make_set(rows))
+    assert (found["accuracy"], found["n"]) == (pytest.approx(1 / 3), 3)
+    agreed = found["majority"]
+    assert (agreed["accuracy"], agreed["mean_recall"], agreed["n"]) == (0.5, 0.5, 2)
+    assert metrics.expression_metrics(scores[:1], make_set(rows[:1], n=1))["majority"] is None
+
+
 def test_unit_metrics_by_hand():
     au = np.full((6, 17), NAN)
     place = ACTION_UNITS.index(12)
