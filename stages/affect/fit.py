@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from facer.stages.features.backbones import (
     deepens,
     scale_crops,
 )
-from facer.stages.features.rec import load, load_network, save_rec, weights_path
+from facer.stages.features.rec import Rec, load, load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
@@ -96,12 +96,12 @@ class RecTrainer:
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        self.train = tuple(train)
+        teachers = [load(teacher, config.device) for teacher in config.teachers]
+        self.train = tuple(taught(data, teachers, config.teacher_share) for data in train)
         self.run = run
         self.provenance = provenance
         self.device = torch.device(config.device)
         self.network = _first_network(config).to(self.device)
-        self.teachers = [load(teacher, config.device) for teacher in config.teachers]
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -147,8 +147,6 @@ class RecTrainer:
         for images, targets in loader:
             if config.mixup:
                 images, targets = mixed(images, targets, config.mixup, [config.seed, self.step])
-            if self.teachers:
-                targets = self._taught(images, targets)
             terms = self._one_step(
                 images.to(self.device), Targets(*(t.to(self.device) for t in targets))
             )
@@ -172,14 +170,6 @@ class RecTrainer:
         self.step += 1
         self._average()
         return terms
-
-    def _taught(self, images: Tensor, targets: Targets) -> Targets:
-        """Targets whose expressions are in part, or where unlabelled wholly, the teachers'."""
-        crops = images.numpy()
-        answers = [teacher.predict(crops)[:, EXPRESSION_COLUMNS] for teacher in self.teachers]
-        answer = torch.from_numpy(np.mean(answers, axis=0))
-        part = torch.lerp(targets.expression, answer, self.config.teacher_share)
-        return targets._replace(expression=torch.where(part.isfinite(), part, answer))
 
     @property
     def _side_px(self) -> int:
@@ -248,6 +238,27 @@ class RecTrainer:
         self.optimiser.load_state_dict(state)
         rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
         (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))  # not those cut short
+
+
+def taught(data: AffectSet, teachers: Sequence[Rec], share: float, batch: int = 64) -> AffectSet:
+    """The set with ``share`` of its expressions from the teachers, and all where it has none.
+
+    A teacher's answer is its mean over a crop as it is and mirrored; several teachers' is their
+    mean. Hinton et al. 2015, "Distilling the knowledge in a neural network".
+    """
+    if not teachers:
+        return data
+    answers = np.zeros_like(data.expression)
+    for start in range(0, len(data), batch):
+        rows = slice(start, start + batch)
+        crops = np.stack([data.crop(row) for row in range(*rows.indices(len(data)))])
+        views = (crops, np.ascontiguousarray(crops[:, :, ::-1]))
+        answers[rows] = np.mean(
+            [rec.predict(view)[:, EXPRESSION_COLUMNS] for rec in teachers for view in views], axis=0
+        )
+    blended = (1 - share) * data.expression + share * answers
+    expression = np.where(np.isfinite(data.expression), blended, answers)
+    return replace(data, expression=expression.astype(np.float32))
 
 
 def mixed(

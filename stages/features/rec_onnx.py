@@ -54,7 +54,7 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
         raise FacerError(f"{onnx_path}: expected a name that ends in .onnx")
     network, meta = load_network(Path(rec_path))
     model = _Probabilities(fold_batch_norm(network.eval())).eval()
-    data = _with_metadata(_to_onnx(model), meta)
+    data = _with_metadata(to_onnx(model), meta)
     difference = _difference(model, data)
     if not difference <= _TOLERANCE:
         raise FacerError(
@@ -65,7 +65,8 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
     return difference
 
 
-def _to_onnx(model: nn.Module) -> bytes:
+def to_onnx(model: nn.Module) -> bytes:
+    """A module that maps crops (B, 3, 112, 112) to the four ``OUTPUTS``, as ONNX bytes."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # the exporter without further dependencies says that another one is newer

@@ -12,7 +12,7 @@ import torch
 from facer.pipeline.evaluate_rec import evaluate_rec
 from facer.pipeline.rec import TrainRecConfig, read_curve, train_rec
 from facer.stages.affect.aligned import AlignConfig
-from facer.stages.affect.fit import RecFitConfig, RecTrainer, mixed
+from facer.stages.affect.fit import RecFitConfig, mixed, taught
 from facer.stages.affect.losses import Targets
 from facer.stages.affect.packs import read_pack
 from facer.stages.features import rec
@@ -182,17 +182,19 @@ def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained,
     assert added.abs().max() > 0  # it learned
 
 
-def test_teachers_answer_is_a_part_of_the_target_and_all_where_unlabelled(config, trained):
-    wise = replace(FIT, teachers=(str(trained.rec), str(trained.rec)), teacher_share=0.25)
-    trainer = RecTrainer(wise, [read_pack(config.data[0][5:], "train")], config.run, {})
-    crops = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8)
-    label = torch.eye(7)[:2]
-    label[1] = torch.nan
-    blank = torch.full((2, 17), torch.nan)
-    taught = trainer._taught(crops, Targets(blank[:, :2], label, blank, blank)).expression
-    answer = torch.from_numpy(rec.load(trained.rec, "cpu").predict(crops.numpy())[:, 2:9])
-    torch.testing.assert_close(taught[0], 0.75 * label[0] + 0.25 * answer[0])
-    torch.testing.assert_close(taught[1], answer[1])
+def test_teachers_answer_is_a_part_of_the_target_and_all_where_unlabelled(pack, trained):
+    data = read_pack(pack, "train")
+    data.expression[1] = np.nan
+    teacher = rec.load(trained.rec, "cpu")
+    crops = np.stack([data.crop(0), data.crop(1)])
+    views = [teacher.predict(view)[:, 2:9] for view in (crops, crops[:, :, ::-1])]
+    answer = np.mean(views, axis=0)
+    found = taught(data, [teacher, teacher], 0.25)
+    expected = 0.75 * data.expression[0] + 0.25 * answer[0]
+    np.testing.assert_allclose(found.expression[0], expected, atol=1e-5)
+    np.testing.assert_allclose(found.expression[1], answer[1], atol=1e-5)
+    np.testing.assert_allclose(found.expression.sum(1), 1, atol=1e-5)
+    assert taught(data, [], 0.25) is data
 
 
 def test_teachers_and_blended_pairs_are_part_of_what_made_the_weights(config, trained):
