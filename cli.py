@@ -762,7 +762,8 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
         **{name: options[name] for name in names},
     )
     config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
-    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"))
+    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
+                   Counter("crops answered by the teachers"))  # fmt: skip
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
         click.echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")

@@ -24,7 +24,7 @@ import torch
 from facer import __version__
 from facer.pipeline.canvas import canvas
 from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
-from facer.stages.affect.fit import EpochReport, RecFitConfig, RecTrainer
+from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTrainer
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
 from facer.stages.features.rec import file_sha256, resolve_device, weights_path
@@ -75,6 +75,7 @@ def train_rec(
     config: TrainRecConfig,
     on_epoch: EpochReport | None = None,
     on_align: AlignReport | None = None,
+    on_teaching: CropReport | None = None,
 ) -> TrainRecResult:
     """Train REC on all data together; ``resume`` goes on where a stopped run ended.
 
@@ -98,7 +99,9 @@ def train_rec(
     sets = [_summary(spec, "train", data) for spec, data in train]
     sets += [_summary(spec, "val", data) for spec, data in validation]
     record = _record(config, fit, sets, aligner)
-    trainer = RecTrainer(fit, [data for _, data in train], config.run, _provenance(record))
+    trainer = RecTrainer(
+        fit, [data for _, data in train], config.run, _provenance(record), on_teaching
+    )
     _open_run(config, record)
     if (config.run / "last.safetensors").exists():
         trainer.resume()

@@ -33,6 +33,7 @@ from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
 
+_TAUGHT_CROPS = 64  # at once
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
 
 
@@ -82,6 +83,7 @@ class RecFitConfig:
 
 
 EpochReport = Callable[[dict[str, Any]], None]
+CropReport = Callable[[int, int], None]  # crops done, crops in all
 
 
 class RecTrainer:
@@ -92,12 +94,19 @@ class RecTrainer:
     """
 
     def __init__(
-        self, config: RecFitConfig, train: Sequence[AffectSet], run: Path, provenance: Any
+        self,
+        config: RecFitConfig,
+        train: Sequence[AffectSet],
+        run: Path,
+        provenance: Any,
+        on_teaching: CropReport | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         teachers = [load(teacher, config.device) for teacher in config.teachers]
-        self.train = tuple(taught(data, teachers, config.teacher_share) for data in train)
+        self.train = tuple(
+            taught(data, teachers, config.teacher_share, on_teaching) for data in train
+        )
         self.run = run
         self.provenance = provenance
         self.device = torch.device(config.device)
@@ -240,7 +249,9 @@ class RecTrainer:
         (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))  # not those cut short
 
 
-def taught(data: AffectSet, teachers: Sequence[Rec], share: float, batch: int = 64) -> AffectSet:
+def taught(
+    data: AffectSet, teachers: Sequence[Rec], share: float, report: CropReport | None = None
+) -> AffectSet:
     """The set with ``share`` of its expressions from the teachers, and all where it has none.
 
     A teacher's answer is its mean over a crop as it is and mirrored; several teachers' is their
@@ -249,13 +260,15 @@ def taught(data: AffectSet, teachers: Sequence[Rec], share: float, batch: int = 
     if not teachers:
         return data
     answers = np.zeros_like(data.expression)
-    for start in range(0, len(data), batch):
-        rows = slice(start, start + batch)
-        crops = np.stack([data.crop(row) for row in range(*rows.indices(len(data)))])
+    for start in range(0, len(data), _TAUGHT_CROPS):
+        rows = slice(start, min(start + _TAUGHT_CROPS, len(data)))
+        crops = np.stack([data.crop(row) for row in range(rows.start, rows.stop)])
         views = (crops, np.ascontiguousarray(crops[:, :, ::-1]))
         answers[rows] = np.mean(
             [rec.predict(view)[:, EXPRESSION_COLUMNS] for rec in teachers for view in views], axis=0
         )
+        if report is not None:
+            report(rows.stop, len(data))
     blended = (1 - share) * data.expression + share * answers
     expression = np.where(np.isfinite(data.expression), blended, answers)
     return replace(data, expression=expression.astype(np.float32))
