@@ -99,15 +99,13 @@ def train_rec(
     sets = [_summary(spec, "train", data) for spec, data in train]
     sets += [_summary(spec, "val", data) for spec, data in validation]
     record = _record(config, fit, sets, aligner)
-    trainer = RecTrainer(
-        fit, [data for _, data in train], config.run, _provenance(record), on_teaching
-    )
+    trainer = RecTrainer(fit, [data for _, data in train], config.run, _provenance(record))
     _open_run(config, record)
     if (config.run / "last.safetensors").exists():
         trainer.resume()
     else:
         (config.run / "curve.jsonl").unlink(missing_ok=True)  # of a first epoch cut short
-    trainer.fit([data for _, data in validation], _then_draw(config.run, on_epoch))
+    trainer.fit([data for _, data in validation], _then_draw(config.run, on_epoch), on_teaching)
     return TrainRecResult(
         run=config.run,
         rec=config.run / "rec.safetensors",

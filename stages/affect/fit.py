@@ -99,14 +99,11 @@ class RecTrainer:
         train: Sequence[AffectSet],
         run: Path,
         provenance: Any,
-        on_teaching: CropReport | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        teachers = [load(teacher, config.device) for teacher in config.teachers]
-        self.train = tuple(
-            taught(data, teachers, config.teacher_share, on_teaching) for data in train
-        )
+        self.train = tuple(train)
+        self.teachers = [load(teacher, config.device) for teacher in config.teachers]
         self.run = run
         self.provenance = provenance
         self.device = torch.device(config.device)
@@ -132,8 +129,16 @@ class RecTrainer:
         """Optimiser steps in one epoch."""
         return len(self.weights) // self.config.batch_size
 
-    def fit(self, validation: Sequence[AffectSet], report: EpochReport) -> None:
-        """Train the epochs that are left; write the checkpoint after each."""
+    def fit(
+        self,
+        validation: Sequence[AffectSet],
+        report: EpochReport,
+        on_teaching: CropReport | None = None,
+    ) -> None:
+        """Ask the teachers, train the epochs that are left; write the checkpoint after each."""
+        if self.epoch < self.config.epochs:
+            share = self.config.teacher_share
+            self.train = tuple(taught(s, self.teachers, share, on_teaching) for s in self.train)
         while self.epoch < self.config.epochs:
             row: dict[str, Any] = {"epoch": self.epoch + 1, "side_px": self._side_px}
             row["loss"] = self._one_epoch()
