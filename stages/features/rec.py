@@ -89,7 +89,7 @@ def weights_path(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if not path.is_file():
         raise FacerError(
-            f"--rec: {path} is no file; expected {STARTER} or the path of a "
+            f"REC weights {path} is no file; expected {STARTER} or the path of a "
             ".safetensors or .onnx file"
         )
     return path
@@ -148,13 +148,14 @@ class OnnxRec:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:
-            raise FacerError(f"--rec: {path} is no readable ONNX model ({error})") from error
+            raise FacerError(f"REC weights {path}: no readable ONNX model ({error})") from error
         outputs = {output.name: output for output in self._session.get_outputs()}
         self._wanted = ["va", "expression", "au", *(["embedding"] if embedding else [])]
         if not set(self._wanted) <= set(outputs):
+            more = ", and embedding (B, D)" if embedding else ""
             raise FacerError(
-                f"--rec: {path} has outputs {', '.join(sorted(outputs))}; expected va (B, 2), "
-                f"expression (B, 7) and au (B, 17){', and embedding (B, D)' if embedding else ''}"
+                f"REC weights {path}: found the outputs {', '.join(sorted(outputs))}; expected "
+                f"va (B, 2), expression (B, 7) and au (B, 17){more}"
             )
         self.embedding_width = int(outputs["embedding"].shape[1]) if embedding else 0
         self._input = self._session.get_inputs()[0].name
