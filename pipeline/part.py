@@ -15,11 +15,11 @@ import numpy as np
 from facer import __version__
 from facer.pipeline.gpus import take_one_gpu
 from facer.pipeline.guard import GuardedReader
-from facer.pipeline.sources import Fingerprint, PlaceError, Reading, fingerprint, open_videos
+from facer.pipeline.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.stages.features.extract import ExtractConfig, Extraction, Extractor, FaceSequence
 from facer.stages.features.track import FacePolicy
 from facer.storage import FeatureStore, Provenance
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures, Record
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -74,6 +76,36 @@ def faulty_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.syspath_prepend(folder)
     yield folder
     guard.close_idle()
+
+
+@pytest.fixture
+def odd_file(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``odd_file(kind)``: something called odd/KIND.mp4 that is no regular file.
+
+    A link to a device, a fifo, a socket, a folder or a link to one.
+    """
+    open_sockets: list[socket.socket] = []
+
+    def make(kind: str) -> Path:
+        path = tmp_path / "odd" / f"{kind}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        if kind == "device":
+            path.symlink_to("/dev/zero")
+        elif kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "socket":
+            open_sockets.append(socket.socket(socket.AF_UNIX))
+            open_sockets[-1].bind(str(path))
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            (tmp_path / "elsewhere").mkdir()
+            path.symlink_to(tmp_path / "elsewhere")
+        return path
+
+    yield make
+    for opened in open_sockets:
+        opened.close()
 
 
 class Cluster:

@@ -7,7 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from facer.pipeline.annotate_sound import add_sound, picture_start_s
+from facer.pipeline.annotate_sound import add_sound
+from facer.pipeline.guard import ask
 from facer.pipeline.video import write_video
 from facer.stages.features.decode import VideoReader
 
@@ -124,7 +125,7 @@ def test_a_source_that_breaks_off_leaves_the_video_as_it_was(tmp_path):
 
 def test_when_the_first_picture_is_shown(tmp_path):
     late = source(tmp_path / "late.mkv", pictures_from_s=0.2)
-    assert picture_start_s(late) == pytest.approx(0.2, abs=1e-3)
-    assert picture_start_s(source(tmp_path / "prompt.mp4")) == 0
+    assert ask("picture_start_s", late) == pytest.approx(0.2, abs=1e-3)
+    assert ask("picture_start_s", source(tmp_path / "prompt.mp4")) == 0
     (tmp_path / "text.mp4").write_text("text")
-    assert picture_start_s(tmp_path / "text.mp4") == 0
+    assert ask("picture_start_s", tmp_path / "text.mp4") == 0
