@@ -71,7 +71,7 @@ class _Run:
         self.decode_s = self.fetch_s = 0.0  # in all, and in this process
         self.rec = _TimedRec(extractor.rec)
         self._left = max_frames
-        self._deadline = perf_counter() + limit_s
+        self._limit_s, self._deadline = limit_s, float("inf")
         started = process_time()
         plain, extractor.rec = extractor.rec, self.rec
         try:
@@ -101,6 +101,8 @@ class _Run:
             self.fetch_s += process_time() - started
             if frame is None:
                 return
+            if self._deadline == float("inf"):  # the decoding process has started by now
+                self._deadline = perf_counter() + self._limit_s
             self._left = None if self._left is None else self._left - 1
             yield frame
 
