@@ -161,7 +161,8 @@ def main(memory_file: int, memory_limit_bytes: int) -> None:
     """Serve the parent at the other end of stdin and stdout."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for stop in (signal.SIGINT, signal.SIGTERM):  # these are the parent's to handle
+        signal.signal(stop, signal.SIG_IGN)
     _limit(resource.RLIMIT_AS, memory_limit_bytes)
     _limit(resource.RLIMIT_CORE, 0)
     cv2.setNumThreads(1)

@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.children import ONE_THREAD, import_path, module_command
 from facer.stages.features.decode import Frame
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.schema import U8
@@ -33,7 +33,6 @@ FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 _QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 _idle: list[DecodeChild] = []
 
@@ -164,15 +163,15 @@ class DecodeChild:
         self._file = _anonymous_file()
         self._map = mmap.mmap(-1, 1)
         self._unread = b""
-        command = [sys.executable, "-P", "-m", "facer.pipeline.decode_child"]
+        arguments = (str(self._file), str(MEMORY_LIMIT_BYTES))
         self._process = subprocess.Popen(
-            [*command, str(self._file), str(MEMORY_LIMIT_BYTES)],
+            module_command("facer.pipeline.decode_child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=[self._file],
             bufsize=0,
-            env={**os.environ, **_QUIET, **_ONE_THREAD, "PYTHONPATH": _import_path()},
+            env={**os.environ, **_QUIET, **ONE_THREAD, "PYTHONPATH": import_path()},
         )
 
     @property
@@ -229,11 +228,6 @@ def _anonymous_file() -> int:
         return os.memfd_create("facer-frames")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
-
-
-def _import_path() -> str:
-    """The child imports what this process does, and nothing from the current folder."""
-    return os.pathsep.join(path for path in sys.path if path)
 
 
 def _take_child() -> DecodeChild:
