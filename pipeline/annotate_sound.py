@@ -14,6 +14,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
+from facer.stages.features.container import choose_stream, open_container, start_of
+from facer.storage.errors import FacerError
+
 _CODECS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         ".mp4": frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"}),
@@ -23,16 +26,15 @@ _CODECS: Mapping[str, frozenset[str]] = MappingProxyType(
 _WRITTEN: Any = {"movflags": "+faststart", "movie_timescale": "90000"}  # of .mp4, as the pictures
 
 
-def picture_start_s(video: Path) -> float:
-    """When the first picture is shown in the time of the file, in seconds; 0 for most files.
+def clock_start_s(video: Path) -> float:
+    """The time in the file's own clock that ``VideoReader`` calls 0, in s; 0 for most files.
 
-    Frames of ``VideoReader`` count from there; players count from the file's own 0, and sound
-    may begin before. A file that ffmpeg cannot read has 0.
+    A file that libav cannot read has 0.
     """
     try:
-        with _opened(video) as container:
+        with open_container(video) as container:
             return _start_s(container)
-    except av.FFmpegError:
+    except FacerError:
         return 0.0
 
 
@@ -47,7 +49,7 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
     """
     aside = video.with_name(f".sound-{video.name}")
     try:
-        with _opened(source) as sounding:
+        with open_container(source) as sounding:
             stream = sounding.streams.best("audio")
             if not isinstance(stream, AudioStream):
                 return ""
@@ -57,7 +59,7 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
             with av.open(str(video.absolute())) as silent:
                 _copy(silent, sounding, stream, aside, _start_s(sounding) + start_s)
         aside.replace(video)
-    except (OSError, ValueError, av.FFmpegError) as error:
+    except (FacerError, OSError, ValueError, av.FFmpegError) as error:
         return f"its sound cannot be copied ({error})"
     finally:
         with suppress(OSError):  # there only when it was not moved into place
@@ -65,16 +67,9 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
     return ""
 
 
-def _opened(path: Path) -> InputContainer:
-    """A video of a user: no other file and no network is read for it."""
-    return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
-
-
 def _start_s(container: InputContainer) -> float:
-    stream = container.streams.best("video")
-    if stream is None or stream.start_time is None or stream.time_base is None:
-        return 0.0
-    return float(stream.start_time * stream.time_base)
+    stream, _ = choose_stream(container)
+    return 0.0 if stream is None else float(start_of(container, stream))
 
 
 def _copy(

@@ -16,7 +16,7 @@ import numpy as np
 from facer.pipeline.bench_steps import StepTimes, measure_steps
 from facer.pipeline.executors import cpu_count
 from facer.pipeline.video import write_video
-from facer.stages.features.decode import find_videos
+from facer.stages.features.videos import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError
 

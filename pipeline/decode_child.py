@@ -22,7 +22,6 @@ from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any
 
-import cv2
 import numpy as np
 
 from facer.stages.features.decode import VideoReader
@@ -99,7 +98,7 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+    if isinstance(error, MemoryError):
         return "its frames need more memory than the decoder may use"
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
@@ -126,7 +125,6 @@ def main(memory_file: int, memory_limit_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _limit(resource.RLIMIT_AS, memory_limit_bytes)
     _limit(resource.RLIMIT_CORE, 0)
-    cv2.setNumThreads(1)
     out = os.dup(1)
     os.dup2(2, 1)  # nothing but answers on the pipe
     ring, requests = Ring(memory_file), SimpleQueue[dict[str, Any]]()

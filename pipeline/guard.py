@@ -33,7 +33,6 @@ from facer.storage.schema import U8
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
 MEMORY_LIMIT_BYTES = 8 << 30  # of addresses; an 8K video with all its references fits
-_QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 _idle: list[DecodeChild] = []
@@ -140,7 +139,7 @@ class DecodeChild:
             stderr=subprocess.DEVNULL,
             pass_fds=[self._file],
             bufsize=0,
-            env={**os.environ, **_QUIET, **_ONE_THREAD, "PYTHONPATH": _import_path()},
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": _import_path()},
         )
 
     @property

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, Protocol
 
-from facer.stages.features.decode import find_videos, name_clips
 from facer.stages.features.extract import OpenVideo, Video
+from facer.stages.features.videos import find_videos, name_clips
 from facer.storage.errors import FacerError
 from facer.storage.schema import Record
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from facer.pipeline.annotate_sound import add_sound, picture_start_s
+from facer.pipeline.annotate_sound import add_sound, clock_start_s
 from facer.pipeline.look import read_crops, source_video
 from facer.pipeline.pictures import (
     AU_MEANINGS,
@@ -108,7 +108,7 @@ class ClipPages:
                 return Footage(copy.name, True, _embed(video, copy), crops)
         except FacerError as error:
             return Footage(self._url(video), note=str(error))
-        return Footage(self._url(video), start_s=-picture_start_s(video), crops=crops)
+        return Footage(self._url(video), start_s=-clock_start_s(video), crops=crops)
 
     def _video(self, record: Record) -> Path:
         """The clip's video; FacerError with the reason where there is none to show."""

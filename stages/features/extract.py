@@ -15,7 +15,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -292,7 +291,7 @@ class _Clip:
                     self._n_read += 1
                     yield frame
                 self._problem = reader.problem
-        except (FacerError, OSError, cv2.error) as error:
+        except (FacerError, OSError) as error:
             self._failed = str(error).strip()
         if self._n_read == 0 and not self._failed:
             self._failed = f"{self.path.name}: no frame could be decoded"
