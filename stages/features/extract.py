@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from facer.stages.features import detect, rec, track
 from facer.stages.features.align import align
+from facer.stages.features.container import DECODER, LIBAV
 from facer.stages.features.decode import Frame, VideoReader
 from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
 from facer.storage.errors import FacerError
@@ -132,6 +133,8 @@ class Extractor:
                 **({"points_sha256": points} if points else {}),
                 **({"embedding": self.rec.embedding_width} if config.embedding else {}),
             },
+            decoder=DECODER,
+            libav_version=LIBAV,
         )
 
     def run(

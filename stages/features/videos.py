@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from facer.storage.errors import FacerError
-from facer.storage.videos import VIDEO_SUFFIXES
+from facer.storage.videos import PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
+
+_NAMED = 3  # of the files that are left out
+_SERIES = 3  # numbered pictures from which on they are frames of a clip
+
+Note = Callable[[str], None]
+"""Hears, in a line each, what looks like video and is left out."""
 
 
-def find_videos(folder: Path) -> tuple[tuple[str, Path], ...]:
+def unheard(text: str) -> None:
+    """Ignore a note."""
+
+
+def find_videos(folder: Path, note: Note = unheard) -> tuple[tuple[str, Path], ...]:
     """(clip_id, path) of every video below a folder, sorted by id.
 
     The id is the path without extension, ``/`` between folders; where two files of one folder
@@ -25,21 +36,61 @@ def find_videos(folder: Path) -> tuple[tuple[str, Path], ...]:
         what = "a file" if folder.exists() else "no such folder"
         raise FacerError(f"{folder}: {what}, expected a folder of videos")
     relative = (path.relative_to(folder) for path in _walk(folder, frozenset()))
-    named = name_clips(relative, str(folder))
+    named = name_clips(relative, str(folder), note)
     return tuple((clip_id, folder / path) for clip_id, path in named)
 
 
-def name_clips(paths: Iterable[PurePath], where: str) -> tuple[tuple[str, PurePath], ...]:
+def name_clips(
+    paths: Iterable[PurePath], where: str, note: Note = unheard
+) -> tuple[tuple[str, PurePath], ...]:
     """(clip_id, path) of the videos among paths relative to ``where``, as :func:`find_videos`."""
+    paths = list(paths)
     videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    left = left_out(paths)
     if not videos:
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
         raise FacerError(
-            f"{where}: no video found; expected files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
+            f"{where}: no video found; {' '.join(left) or f'expected files ending in {endings}'}"
         )
+    for line in left:
+        note(f"{where}: {line}")
     names = {path: path.as_posix() for path in videos}
     stems = {path: path.with_suffix("").as_posix() for path in videos}
     uses = Counter([*names.values(), *stems.values()])
     return tuple(sorted((stems[p] if uses[stems[p]] == 1 else names[p], p) for p in videos))
+
+
+def left_out(paths: Sequence[PurePath]) -> list[str]:
+    """What among the paths looks like video and is not read, with what to do about it."""
+    lines = []
+    unread = [path for path in paths if path.suffix.lower() in UNREAD_SUFFIXES]
+    if unread:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+        lines.append(
+            f"{len(unread)} file(s) ending in {kinds} are not read ({_some(unread)}); convert "
+            "them, as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
+        )
+    series: dict[tuple[PurePath, str, str], list[PurePath]] = defaultdict(list)
+    for path in paths:
+        number = re.fullmatch(r"(.*?)\d+", path.stem)
+        if path.suffix.lower() in PICTURE_SUFFIXES and number:
+            series[path.parent, number[1], path.suffix].append(path)
+    clips = {kind: found for kind, found in series.items() if len(found) >= _SERIES}
+    if clips:
+        (folder, prefix, suffix), first = next(iter(sorted(clips.items())))
+        pattern = (folder / f"{prefix}*{suffix}").as_posix()
+        lines.append(
+            f"{sum(map(len, clips.values()))} numbered pictures in {len(clips)} series are not "
+            f"read ({pattern}: {len(first)}{', ...' if len(clips) > 1 else ''}); make a video of "
+            f"each at its frame rate, as by: ffmpeg -framerate 25 -pattern_type glob "
+            f"-i '{pattern}' -c:v libx264 -crf 12 -pix_fmt yuv420p OUTPUT.mp4"
+        )
+    return lines
+
+
+def _some(paths: Sequence[PurePath]) -> str:
+    names = [path.as_posix() for path in sorted(paths)[:_NAMED]]
+    return ", ".join(names) + (", ..." if len(paths) > _NAMED else "")
 
 
 def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
