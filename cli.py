@@ -38,7 +38,6 @@ _json_option = click.option(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, turn problems into one line and an exit code."""
     # ffmpeg's and OpenCV's own complaints about odd files are answered by facer's records
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _print_anything()

@@ -15,7 +15,8 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from facer.pipeline.guard import ask
-from facer.pipeline.headers import opened, picture_time_s
+from facer.pipeline.headers import clock_start
+from facer.stages.features.container import open_container
 from facer.storage.errors import FacerError
 
 _CODECS: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -58,7 +59,7 @@ def copy_sound(
     Called in the guarded process. Returns why the sound was left out, or "".
     """
     try:
-        with opened(source) as sounding:
+        with open_container(source) as sounding:
             stream = sounding.streams.best("audio")
             if not isinstance(stream, AudioStream):
                 return ""
@@ -66,9 +67,9 @@ def copy_sound(
             if codec not in _CODECS[suffix]:
                 return f"its sound ({codec}) cannot be copied into {suffix}"
             with av.open(video) as silent:
-                start_s += picture_time_s(sounding)
+                start_s += clock_start(sounding)
                 _copy(silent, sounding, stream, target, start_s, alive)
-    except (OSError, ValueError, av.FFmpegError) as error:
+    except (FacerError, OSError, ValueError, av.FFmpegError) as error:
         return f"its sound cannot be copied ({error})"
     return ""
 

@@ -16,7 +16,7 @@ from facer.pipeline.bench_steps import StepTimes, measure_steps
 from facer.pipeline.executors import cpu_count
 from facer.pipeline.guard import ask
 from facer.pipeline.video import write_video
-from facer.stages.features.decode import find_videos
+from facer.stages.features.videos import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError
 

@@ -28,21 +28,19 @@ from time import process_time
 from types import MappingProxyType
 from typing import Any
 
-import cv2
 import numpy as np
 
 from facer.pipeline.annotate_sound import copy_sound
-from facer.pipeline.headers import header_frames, picture_start_s
+from facer.pipeline.headers import clock_start_s, header_frames
 from facer.stages.features.decode import VideoReader
 from facer.storage.errors import FacerError
 from facer.storage.regular import open_regular
 from facer.storage.schema import U8
 
 RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
-MAX_PIXELS = 8192 * 4320  # of a frame, 8K: what a clip costs in memory is bounded by it
 _MAX_SLOTS = 64
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {f.__name__: f for f in (copy_sound, header_frames, picture_start_s)}
+    {f.__name__: f for f in (copy_sound, header_frames, clock_start_s)}
 )
 """What can be asked of a file besides its frames: (path, *arguments, alive) -> JSON.
 
@@ -114,19 +112,10 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
 
 
 def _decode(path: Path, stride: int, threads: int, ring: Ring, say: Callable[..., None]) -> None:
-    def place(height: int, width: int) -> U8:
-        if height * width > MAX_PIXELS:
-            raise FacerError(
-                f"{path.name}: frames of {width}x{height} px, expected at most "
-                f"{MAX_PIXELS / 1e6:.0f} megapixels (8K); make a smaller copy of it, as by: "
-                "ffmpeg -i VIDEO -vf scale=3840:-2 COPY"
-            )
-        return ring.place(height, width)
-
     ring.shrink()
     started = process_time()
     with VideoReader(path, stride, threads) as reader:
-        for frame in reader.steps(place):
+        for frame in reader.steps(ring.place):
             if frame is None:
                 say(skipped=True)
             else:
@@ -136,8 +125,7 @@ def _decode(path: Path, stride: int, threads: int, ring: Ring, say: Callable[...
 
 
 def _one_line(error: Exception) -> str:
-    code, number = getattr(error, "code", 0), getattr(error, "errno", 0)
-    if isinstance(error, MemoryError) or code == cv2.Error.StsNoMem or number == errno.ENOMEM:
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM:
         return "its frames need more memory than the decoder may use"
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
@@ -165,7 +153,6 @@ def main(memory_file: int, memory_limit_bytes: int) -> None:
         signal.signal(stop, signal.SIG_IGN)
     _limit(resource.RLIMIT_AS, memory_limit_bytes)
     _limit(resource.RLIMIT_CORE, 0)
-    cv2.setNumThreads(1)
     out = os.dup(1)
     os.dup2(2, 1)  # nothing but answers on the pipe
     ring, requests = Ring(memory_file), SimpleQueue[dict[str, Any]]()

@@ -32,7 +32,6 @@ from facer.storage.schema import U8
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
-_QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 
 _idle: list[DecodeChild] = []
 
@@ -171,7 +170,7 @@ class DecodeChild:
             stderr=subprocess.DEVNULL,
             pass_fds=[self._file],
             bufsize=0,
-            env={**os.environ, **_QUIET, **ONE_THREAD, "PYTHONPATH": import_path()},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_path()},
         )
 
     @property

@@ -11,41 +11,38 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-
-def opened(path: Path) -> InputContainer:
-    """A video of a user: no other file and no network is read for it."""
-    return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
-
-
-def picture_time_s(container: InputContainer) -> float:
-    """When the first picture is shown in the time of the file, in seconds; 0 for most files.
-
-    Frames of ``VideoReader`` count from there; players count from the file's own 0, and sound
-    may begin before.
-    """
-    stream = container.streams.best("video")
-    if stream is None or stream.start_time is None or stream.time_base is None:
-        return 0.0
-    return float(stream.start_time * stream.time_base)
+from facer.stages.features.container import (
+    choose_stream,
+    frame_rate,
+    open_container,
+    start_of,
+)
+from facer.storage.errors import FacerError
 
 
-def picture_start_s(path: Path, _alive: Callable[[], None]) -> float:
-    """:func:`picture_time_s` of a file; one that ffmpeg cannot read has 0."""
+def clock_start(container: InputContainer) -> float:
+    """The time in a file's own clock that ``VideoReader`` calls 0, in s; 0 for most files."""
+    stream, _ = choose_stream(container)
+    return 0.0 if stream is None else float(start_of(container, stream))
+
+
+def clock_start_s(path: Path, _alive: Callable[[], None]) -> float:
+    """:func:`clock_start` of a file; one that libav cannot read has 0."""
     try:
-        with opened(path) as container:
-            return picture_time_s(container)
-    except av.FFmpegError:
+        with open_container(path) as container:
+            return clock_start(container)
+    except FacerError:
         return 0.0
 
 
 def header_frames(path: Path, _alive: Callable[[], None]) -> int:
-    """Frames that a video's header promises; 0 where it cannot be read."""
+    """Frames that a video's header promises; 0 where it does not, or cannot be read."""
     try:
-        with opened(path) as container:
-            stream = container.streams.video[0]
-            if stream.frames:
-                return int(stream.frames)
-            rate, length = stream.average_rate, container.duration
-            return round(length / av.time_base * rate) if rate and length else 0
-    except (av.FFmpegError, OSError, IndexError):
+        with open_container(path) as container:
+            stream, _ = choose_stream(container)
+            if stream is None:
+                return 0
+            length_s = (container.duration or 0) / av.time_base
+            return stream.frames or round(length_s * frame_rate(stream))
+    except FacerError:
         return 0

@@ -190,7 +190,8 @@ def _store(task: PartTask) -> FeatureStore:
             f"host {socket.gethostname()}: the run's store cannot be read there ({error}); give a "
             "path that all hosts share, or a URL"
         ) from error
-    if replace(now.root.provenance, facer_version=task.provenance.facer_version) != task.provenance:
+    run, made = task.provenance, now.root.provenance
+    if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
         raise FacerError(
             f"host {socket.gethostname()}: {task.store}: found another store than the run's; give "
             "a path that all hosts share"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, Protocol
 
-from facer.stages.features.decode import find_videos, name_clips
 from facer.stages.features.extract import OpenVideo, Video
+from facer.stages.features.videos import Note, find_videos, name_clips, unheard
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.regular import open_regular
 from facer.storage.schema import Record
@@ -55,8 +55,11 @@ class Videos(Protocol):
 
     location: str
 
-    def find(self) -> tuple[Source, ...]:
-        """Every video below the place, sorted by clip_id; ``FacerError`` for none."""
+    def find(self, note: Note = ...) -> tuple[Source, ...]:
+        """Every video below the place, sorted by clip_id; ``FacerError`` for none.
+
+        ``note`` hears of files that look like video and are not read.
+        """
         ...
 
     def stat(self, path: str) -> tuple[int, int]:
@@ -90,10 +93,10 @@ class FolderVideos:
         self._single = path if path.exists() and not path.is_dir() else None
         self._folder = path.parent if self._single else path
 
-    def find(self) -> tuple[Source, ...]:
+    def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
         single = self._single
-        found = find_videos(self._folder) if single is None else ((single.stem, single),)
+        found = find_videos(self._folder, note) if single is None else ((single.stem, single),)
         return tuple(self._source(clip_id, path) for clip_id, path in found)
 
     def _source(self, clip_id: str, path: Path) -> Source:
@@ -155,7 +158,7 @@ class UrlVideos:
         except Exception as error:  # every kind of place has exceptions of its own
             raise FacerError(f"{self.location}: cannot {what}: {_reason(error)}") from error
 
-    def find(self) -> tuple[Source, ...]:
+    def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
         with self._answering("be listed"):
             top = self.location.rpartition("/")[2] if self._single else ""
@@ -167,7 +170,7 @@ class UrlVideos:
         shown = [path for path in infos if not any(part.startswith(".") for part in path.parts)]
         return tuple(
             Source(clip_id, str(path), infos[path]["size"] or 0, _mtime_ns(infos[path]))
-            for clip_id, path in name_clips(shown, self.location)
+            for clip_id, path in name_clips(shown, self.location, note)
         )
 
     def stat(self, path: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from facer.storage.errors import FacerError
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _KINDS = {
     stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
+    stat.S_IFIFO: "a pipe (FIFO)",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",

@@ -129,7 +129,7 @@ class ClipPages:
             if self.embed:
                 copy = self.folder.path / f"{name}.mp4"
                 return Footage(copy.name, True, _embed(video, copy), crops)
-            start_s = -ask("picture_start_s", video)
+            start_s = -ask("clock_start_s", video)
         except FacerError as error:
             return Footage(self._url(video), note=str(error))
         return Footage(self._url(video), start_s=start_s, crops=crops)

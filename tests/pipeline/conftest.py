@@ -18,7 +18,7 @@ import pytest
 from facer.pipeline import guard
 
 # Python runs this at its start in every process that imports from the folder. In a decoding
-# process it breaks OpenCV at the sixth frame of a video whose name says so.
+# process it breaks at the sixth frame of a video whose name says so.
 _FAULTS = """
 import sys
 
@@ -26,9 +26,9 @@ if "facer.pipeline.decode_child" in sys.orig_argv:
     import os, signal, time
     from pathlib import Path
 
-    import cv2
+    from facer.stages.features.decode import VideoReader
 
-    Real = cv2.VideoCapture
+    decoded = VideoReader._decoded
 
     def fail(path):
         name, marker = path.name, path.with_suffix(".failed-once")
@@ -46,20 +46,13 @@ if "facer.pipeline.decode_child" in sys.orig_argv:
             os.write(1, b"{ to fd 1")
             os.write(2, b"{ to fd 2")
 
-    class Faulty:
-        def __init__(self, name, *arguments):
-            self.path, self.real, self.n = Path(name), Real(name, *arguments), 0
+    def faulty(self):
+        for number, frame in enumerate(decoded(self)):
+            if number == 6:  # five frames are out: the sixth waits for its successor's time
+                fail(self._path)
+            yield frame
 
-        def grab(self):
-            self.n += 1
-            if self.n == 6:
-                fail(self.path)
-            return self.real.grab()
-
-        def __getattr__(self, name):
-            return getattr(self.real, name)
-
-    cv2.VideoCapture = Faulty
+    VideoReader._decoded = faulty
 """
 
 
