@@ -126,7 +126,7 @@ def start_of(container: InputContainer, stream: VideoStream) -> Fraction:
 
 
 def frame_rate(stream: VideoStream) -> float:
-    """Frames/s by the file; 0 where it says nothing."""
+    """Frames/s by the file, or what libav takes where it says nothing; 0 for neither."""
     return float(stream.guessed_rate or stream.average_rate or 0)
 
 

@@ -14,6 +14,7 @@ Memory does not grow with the clip's length. Frame counts in headers lie, so onl
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -83,6 +84,10 @@ class VideoReader:
         self._size: tuple[int, int] | None = None  # height and width of the first frame
         self._container, self._stream, self._n_streams = open_stream(path, threads)
         self._zero = start_of(self._container, self._stream)
+        self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        # AVI holds times of decoding alone, which are others where frames are reordered
+        self._only_dts = self._format == "avi" and self._stream.codec_context.has_b_frames
+        self._sent: list[int] = []  # heap of the packets' times that no frame has yet
 
     def __enter__(self) -> VideoReader:
         return self
@@ -101,17 +106,20 @@ class VideoReader:
         ``place(height, width)`` gives the uint8 (H, W, 3) that a frame's pixels go into.
         """
         clock = Clock(frame_rate(self._stream), self._format in SEGMENTS)
-        display = Display[_Tag](self._aspect(), container.MAX_PIXELS)
+        display = Display[_Tag](container.MAX_PIXELS)
         time_s = 0.0
-        for frame, following in pairwise(chain(self._decoded(), [None])):
+        timed = ((frame, self._time_of(frame)) for frame in self._decoded())
+        for (frame, own_s), (_, next_s) in pairwise(chain(timed, [(None, None)])):
             assert frame is not None
+            if frame.key_frame and self._format in BARE:  # it may change on the way
+                self._aspect = self._stream.codec_context.sample_aspect_ratio or self._aspect
             check_size(self._path, frame.width, frame.height)
-            time_s = clock.time(self._time_of(frame), self._time_of(following))
+            time_s = clock.time(own_s, next_s)
             tag = self._tag(frame, time_s)
             self.n_decoded += 1
             skipped = tag.index % self._stride != 0
             if not skipped or display.looks_ahead:
-                yield from self._frames(display.push(frame, tag), place)
+                yield from self._frames(display.push(frame, self._aspect, tag), place)
             if skipped:
                 yield None
         yield from self._frames(display.flush(), place)
@@ -122,11 +130,6 @@ class VideoReader:
     @property
     def _format(self) -> str:
         return self._container.format.name
-
-    def _aspect(self) -> Fraction | None:
-        """The container's sample aspect ratio; None where only the frames have one."""
-        own = self._format in BARE
-        return None if own else self._stream.sample_aspect_ratio or None
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames in presentation order; packets that cannot be decoded are counted."""
@@ -144,6 +147,8 @@ class VideoReader:
             yield from self._decode(None)
 
     def _decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
+        if self._only_dts and packet is not None and packet.dts is not None:
+            heapq.heappush(self._sent, packet.dts)
         try:
             return self._stream.decode(packet)
         except MemoryError:
@@ -155,12 +160,14 @@ class VideoReader:
             self._error = error.strerror or type(error).__name__
             return []
 
-    def _time_of(self, frame: av.VideoFrame | None) -> float | None:
+    def _time_of(self, frame: av.VideoFrame) -> float | None:
         """A frame's time in the container, from its zero; None where it has none."""
         base = self._stream.time_base
-        if frame is None or base is None or self._format in TIMELESS:
+        if base is None or self._format in TIMELESS:
             return None
         pts = frame.dts if frame.pts is None else frame.pts
+        if self._only_dts:  # the n-th frame shown has the n-th of the packets' times
+            pts = heapq.heappop(self._sent) if self._sent else None
         return None if pts is None else float(pts * base - self._zero)
 
     def _tag(self, frame: av.VideoFrame, time_s: float) -> _Tag:

@@ -74,6 +74,7 @@ class _Kind:
     width: int
     height: int
     pixels: str
+    aspect: Fraction
     matrix: int
     hdr: bool
     interlaced: bool
@@ -82,12 +83,11 @@ class _Kind:
 class Display(Generic[Tag]):
     """Frames in, RGB images out, each with the tag that it came with, in the same order.
 
-    De-interlacing looks one frame ahead, so images may come later than their frames.
-    ``aspect`` is the container's sample aspect ratio; None: every frame's own.
+    De-interlacing looks one frame ahead, so images may come later than their frames. No image
+    is wider than ``max_pixels`` allow.
     """
 
-    def __init__(self, aspect: Fraction | None, max_pixels: int) -> None:
-        self._aspect = aspect
+    def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._kind: _Kind | None = None
         self._graph: Graph | None = None
@@ -99,12 +99,16 @@ class Display(Generic[Tag]):
         """Whether an image needs its neighbours too."""
         return self._kind is not None and self._kind.interlaced
 
-    def push(self, frame: av.VideoFrame, tag: Tag) -> Iterator[tuple[Tag, U8 | None]]:
-        """Take a frame; gives (tag, uint8 (H, W, 3)) of all that can be shown by now.
+    def push(
+        self, frame: av.VideoFrame, aspect: Fraction, tag: Tag
+    ) -> Iterator[tuple[Tag, U8 | None]]:
+        """Take a frame and how wide its pixels are, as a share of their height.
+
+        Gives (tag, uint8 (H, W, 3)) of all that can be shown by now.
 
         An image is a view that lasts until the next one; None for one that libav cannot convert.
         """
-        kind = self._kind_of(frame)
+        kind = self._kind_of(frame, aspect)
         if kind != self._kind:
             yield from self.flush()
         frame.colorspace = kind.matrix
@@ -154,7 +158,7 @@ class Display(Generic[Tag]):
             rows = np.frombuffer(plane, np.uint8).reshape(shown.height, plane.line_size)
             yield tag, rows[:, : 3 * shown.width].reshape(shown.height, shown.width, 3)
 
-    def _kind_of(self, frame: av.VideoFrame) -> _Kind:
+    def _kind_of(self, frame: av.VideoFrame, aspect: Fraction) -> _Kind:
         width, height = frame.width, frame.height
         hdr = frame.color_trc in _HDR
         matrix = frame.colorspace if frame.colorspace in _MATRICES else _UNKNOWN
@@ -165,7 +169,7 @@ class Display(Generic[Tag]):
         interlaced = min(width, height) >= _LEAST_SIDE and (
             frame.interlaced_frame or self.looks_ahead  # once interlaced, idet decides
         )
-        return _Kind(width, height, frame.format.name, matrix, hdr, interlaced)
+        return _Kind(width, height, frame.format.name, aspect, matrix, hdr, interlaced)
 
     def _make(self, kind: _Kind) -> Graph:
         graph = Graph()
@@ -174,12 +178,11 @@ class Display(Generic[Tag]):
         nodes = [graph.add("buffer", video_size=size, pix_fmt=kind.pixels, time_base="1/1")]
         if kind.interlaced:
             nodes += [graph.add("idet"), graph.add("bwdif", mode="send_frame", deint="interlaced")]
-        if self._aspect:
-            nodes.append(graph.add("setsar", sar=str(self._aspect)))
-        ratio = f"if(between(sar,1/{_MAX_STRETCH},{_MAX_STRETCH}),sar,1)"
-        width = f"max(1,min(round(iw*{ratio}),floor({self._max_pixels}/ih)))"
+        believed = 1 / _MAX_STRETCH <= kind.aspect <= _MAX_STRETCH
+        width = round(kind.width * kind.aspect) if believed else kind.width
+        width = max(1, min(width, self._max_pixels // kind.height))
         colours = _ORDINARY if kind.hdr else {}
-        nodes.append(graph.add("scale", w=width, h="ih", flags="bicubic", **colours))
+        nodes.append(graph.add("scale", w=str(width), h="ih", flags="bicubic", **colours))
         nodes += [graph.add("format", pix_fmts="rgb24"), graph.add("buffersink")]
         graph.link_nodes(*nodes).configure()
         return graph
