@@ -21,7 +21,7 @@ from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32, FEATURE_NAMES
 
@@ -40,7 +40,7 @@ class ExportHeadConfig:
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".onnx":
-            raise FacerError(f"{self.output}: expected a name that ends in .onnx")
+            raise OptionError(f"{self.output}: expected a name that ends in .onnx")
 
 
 @dataclass(frozen=True)

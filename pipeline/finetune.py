@@ -37,7 +37,7 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 
 OnEpoch = Callable[[dict[str, Any]], None]
@@ -64,9 +64,9 @@ class FinetuneConfig:
         for name in ("epochs", "learning_rate", "chunk", "memory_mb"):
             if getattr(self, name) <= 0:
                 option = name.replace("_", "-")
-                raise FacerError(f"--{option}: found {getattr(self, name)}, expected > 0")
+                raise OptionError(f"--{option}: found {getattr(self, name)}, expected > 0")
         if self.batch_size < 2:
-            raise FacerError(
+            raise OptionError(
                 f"--batch-size: found {self.batch_size}, expected 2 or more for a correlation"
             )
 

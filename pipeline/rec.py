@@ -28,7 +28,7 @@ from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTr
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
 from facer.stages.features.rec import file_sha256, resolve_device, weights_path
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 
 _FORMAT = 1
@@ -52,9 +52,9 @@ class TrainRecConfig:
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise FacerError("--data: found none, expected at least one, such as pack:FILE.h5")
+            raise OptionError("--data: found none, expected at least one, such as pack:FILE.h5")
         if self.val_limit < 1:
-            raise FacerError(f"--val-limit: found {self.val_limit}, expected 1 or more")
+            raise OptionError(f"--val-limit: found {self.val_limit}, expected 1 or more")
         for text in (*self.data, *self.validation):
             parse_spec(text)
 

@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user."""
+"""The exceptions that are meant for the user."""
 
 
 class FacerError(Exception):
@@ -6,4 +6,13 @@ class FacerError(Exception):
 
     ``str(error)`` is one line that says where it is, what was found, what was expected and
     what to do. The command line prints it without a traceback.
+    """
+
+
+class OptionError(FacerError):
+    """A setting that no machine and no data could make right: out of range, or no such choice.
+
+    The command line exits with 2 for it, as for every wrong usage. What a right setting names,
+    a file, a device, a column, a host, may be absent or other than expected: that is a plain
+    ``FacerError``, and 1.
     """

@@ -20,7 +20,7 @@ import numpy as np
 
 from facer.stages.features.points import PointsModel
 from facer.stages.features.rec import file_sha256
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, U8
 
 STARTER = "facer-det"
@@ -65,9 +65,9 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
-            raise FacerError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
+            raise OptionError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
         if self.size_px < 32:
-            raise FacerError(f"--det-size: found {self.size_px}, expected 32 px or more")
+            raise OptionError(f"--det-size: found {self.size_px}, expected 32 px or more")
 
 
 def detector_config(

@@ -26,7 +26,7 @@ from facer.stages.features.backbones import (
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
 STARTER = "rec-small"
@@ -58,7 +58,7 @@ def resolve_device(device: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise FacerError(
+        raise OptionError(
             f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N"
         ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
@@ -67,7 +67,7 @@ def resolve_device(device: str) -> torch.device:
             "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
         )
     if resolved.type not in ("cpu", "cuda"):
-        raise FacerError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
+        raise OptionError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
     return resolved
 
 
