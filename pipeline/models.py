@@ -16,6 +16,7 @@ from facer.stages.features.points import PointsModel
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import U8
+from facer.storage.weights import weights_sha256
 
 SHIPPED = Path(str(files("facer.stages.features") / "weights"))
 """The folder of the package's weights."""
@@ -58,7 +59,7 @@ def _named(name: str | None) -> tuple[str, ...]:
 
 def _described(name: str, path: Path) -> ModelFile:
     try:
-        return ModelFile(name, path, rec.file_sha256(path))
+        return ModelFile(name, path, weights_sha256(path))
     except OSError as error:
         return ModelFile(name, path, "", f"cannot be read ({error.strerror})")
 
