@@ -1,17 +1,22 @@
 """The command line: options become a config and one call into ``facer.pipeline``.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 all is there, 1 a problem
-the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted.
+the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +25,47 @@ import click
 
 from facer import __version__
 from facer.pipeline.progress import Counter, say, shown
-from facer.storage.errors import FacerError, PlaceError
+from facer.storage.errors import FacerError, OptionError, PlaceError
 
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
+_STDOUT = Path("-")  # as the csv to write
 _LISTED = 10  # names printed of a longer list
 _NOTE_CHARACTERS = 300  # of a note on what was left out
+
+_KINDS = ["plain", "eri", "muse", "emi", "mimic"]
+_KIND = click.Choice(["auto", *_KINDS])
+_SPLIT = click.Choice(["train", "val", "test"])
+
+
+class _Finite(click.FloatRange):
+    """A number in a range; nan and inf, which Python reads as numbers too, are none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; wrong usage for any other text."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a valid number.", param, ctx)
+        return number
+
+
+class _Device(click.types.StringParamType):
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``, whether it is there or not."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """The same text; wrong usage for any other."""
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
+            self.fail(f"found {value!r}, expected auto, cpu, cuda or cuda:N", param, ctx)
+        return str(value)
+
+
+_POSITIVE = _Finite(min=0, min_open=True)
+_SEED = click.IntRange(0)
 
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
@@ -44,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = facer.main(arguments, prog_name="facer", standalone_mode=False)
+        with _terminated_as_interrupted():
+            code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         say("interrupted; run it again to go on (trainings with --resume)")
         code = EXIT_INTERRUPTED
@@ -55,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         say(str(error))
-        code = EXIT_PROBLEM
+        code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -64,6 +102,24 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is Ctrl-C; a second one, as ``timeout`` and batch systems send, changes nothing."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _help_of(error: click.ClickException) -> str:
@@ -90,11 +146,12 @@ _EXTRACT_OPTIONS = (
                  "file in insightface's RetinaFace or SCRFD layout."),
     click.option("--det-size", default=None, type=int, metavar="PX",
                  help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
-    click.option("--det-threshold", default=None, type=float,
+    click.option("--det-threshold", default=None, type=_Finite(0, 1),
                  help="Score from which on it is a face. [default: 0.7 for facer-det, else 0.5]"),
     click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
                  help="rec-small, or the path of .safetensors or .onnx weights."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--device", type=_Device(), default="auto", show_default=True,
+                 help="auto, cpu, cuda or cuda:N."),
     click.option("--face", default="track", show_default=True,
                  help="Which face of a frame counts: track (the one that dominates the clip), "
                  "largest, central, or all (one sequence a person: clip_id#0, clip_id#1 ...)."),
@@ -238,7 +295,9 @@ def status(store: str, as_json: bool) -> int:
 @facer.command()
 @click.argument("store")
 @click.option("--labels", required=True, help="Label file or folder.")
-@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@click.option(
+    "--kind", type=_KIND, default="auto", show_default=True, help="plain, eri, muse, emi or mimic."
+)
 @click.option("--t", type=click.IntRange(1), default=480, show_default=True,
               help="Frames a head sees at most.")  # fmt: skip
 @_json_option
@@ -285,10 +344,11 @@ _TRAIN_HEAD_OPTIONS = (
                  help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp."),
     click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc."),
     click.option("--seeds", default=1, show_default=True, help="Trainings with different seeds."),
-    click.option("--seed", default=0, show_default=True, help="The first seed."),
+    click.option("--seed", type=_SEED, default=0, show_default=True, help="The first seed."),
     click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
     click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
-    click.option("--learning-rate", default=1e-4, show_default=True, help="Of Adam."),
+    click.option("--learning-rate", type=_POSITIVE, default=1e-4, show_default=True,
+                 help="Of Adam."),
     click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
     click.option("--overlong", default="subsample", show_default=True,
                  help="Clips of more frames: subsample, truncate or error."),
@@ -308,7 +368,8 @@ _TRAIN_HEAD_OPTIONS = (
                  help="Split whose labels set the scale of predictions: train, val or none."),
     click.option("--jobs", default=1, show_default=True,
                  help="Seeds trained at a time, in processes; never changes results."),
-    click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda."),
+    click.option("--device", type=_Device(), default="cpu", show_default=True,
+                 help="auto, cpu or cuda."),
     click.option("--threads", default=1, show_default=True,
                  help="Of torch, in each process; sums round otherwise with another count."),
     click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
@@ -323,7 +384,9 @@ _TRAIN_HEAD_OPTIONS = (
 @click.option("--labels", help="Label file or folder.")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
-@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@click.option(
+    "--kind", type=_KIND, default="auto", show_default=True, help="plain, eri, muse, emi or mimic."
+)
 @_options(_TRAIN_HEAD_OPTIONS)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
@@ -397,7 +460,9 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
         options["head"], options["cell"], options["units"], options["layers"], options["dense"],
         not options["no_mask"], options["dropout"],
     )  # fmt: skip
-    if head.unused and head.name in HEADS:
+    if head.name not in HEADS:
+        raise click.UsageError(f"--head: found {head.name!r}, expected one of {', '.join(HEADS)}")
+    if head.unused:
         unknown = ", ".join("--no-mask" if name == "routed" else f"--{name}"
                             for name in head.unused)  # fmt: skip
         raise click.UsageError(f"--head {head.name} takes no {unknown}")
@@ -425,13 +490,17 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 
 @facer.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", default="val", show_default=True, help="train, val or test.")
+@click.option("--split", type=_SPLIT, default="val", show_default=True, help="train, val or test.")
 @click.option("--labels", help="Other labels than the run's.")
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
-@click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions as csv.")
-@click.option("--format", "form", default="plain", show_default=True,
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Write predictions as csv; - for stdout, instead of the scores.",
+)
+@click.option("--format", "form", type=click.Choice(_KINDS), default="plain", show_default=True,
               help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @_json_option
@@ -448,12 +517,16 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
     from facer.pipeline.evaluate import evaluate as evaluate_run
     from facer.storage.predictions import write_predictions
 
+    if as_json and predictions == _STDOUT:
+        raise click.UsageError("--predictions - and --json: stdout takes one of them")
     both = None if against is None else compare_runs(run, against, split, labels, store)
     found = evaluate_run(run, split, labels, store) if both is None else both.first
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
         )
+    if predictions == _STDOUT:
+        return 0
     if as_json:
         click.echo(json.dumps((found if both is None else both).to_json()))
         return 0
@@ -504,10 +577,13 @@ def _print_evaluation(found: Evaluation) -> None:
 @facer.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("videos", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a plain csv.")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="Write a plain csv; - for stdout, instead of the table.")  # fmt: skip
 @click.option("--store", help="Keep the features there. [default: a temporary store]")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Folder for a picture a clip.")
-@click.option("--workers", type=int, help="Processes on this machine. [default: one per core]")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes on this machine. [default: one per core]"
+)
 @_options(_EXTRACT_OPTIONS)
 @_json_option
 def predict(run: Path, videos: Path, output: Path | None, store: str | None,
@@ -522,6 +598,8 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     from facer.pipeline.predict import PredictConfig, predict_videos
     from facer.storage.predictions import write_predictions
 
+    if as_json and output == _STDOUT:
+        raise click.UsageError("-o - and --json: stdout takes one of them")
     config = PredictConfig(run, videos, store, _extract_config(options), workers, pictures)
     with shown() as progress:
         found, summary = predict_videos(config, progress)
@@ -531,6 +609,8 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
         clip: dict(zip(found.names, (float(v) for v in row), strict=True))
         for clip, row in zip(found.clip_ids, found.values, strict=True)
     }
+    if output == _STDOUT:
+        return EXIT_SOME_FAILED if summary.failed else 0
     if as_json:
         failed = {r.clip_id: r.reason for r in summary.failed}
         result = {"predictions": table, "without_face": list(found.filled), "failed": failed}
@@ -575,7 +655,9 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
 @click.option("--clips", multiple=True, metavar="ID|worst:N|all",
               help="Clips that get a page; repeatable. [default: worst:50]")  # fmt: skip
 @click.option("--embed", is_flag=True, help="Copy videos small (H.264) instead of linking them.")
-@click.option("--split", default="val", show_default=True, help="Of a run: train, val or test.")
+@click.option(
+    "--split", type=_SPLIT, default="val", show_default=True, help="Of a run: train, val or test."
+)
 @click.option("--labels", help="Of a run: where its labels are now, or others.")
 @click.option("--store", help="Of a run: where its store is now, or another one.")
 def report(source: str, output: Path, **options: Any) -> int:
@@ -625,7 +707,7 @@ def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
 @facer.command()
 @click.argument("video", required=False, type=click.Path(path_type=Path))
 @click.option("--clips", type=int, help="Clips to estimate for. [default: 1000]")
-@click.option("--seconds-per-clip", type=float, help="How long they are. [default: 10]")
+@click.option("--seconds-per-clip", type=_POSITIVE, help="How long they are. [default: 10]")
 @click.option("--folder", type=click.Path(path_type=Path), metavar="VIDEO_DIR",
               help="Estimate for the videos of a folder instead.")  # fmt: skip
 @_json_option
@@ -711,11 +793,12 @@ _TRAIN_REC_OPTIONS = (
                  help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
     click.option("--augment", multiple=True, metavar="NAME=X",
                  help="Range or chance of an augmentation, such as tint=0.5; see the docs."),
-    click.option("--mixup", default=0.0, show_default=True, metavar="A",
+    click.option("--mixup", type=_Finite(min=0), default=0.0, show_default=True, metavar="A",
                  help="Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no."),
     click.option("--epochs", default=20, show_default=True, help="Epochs."),
     click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
-    click.option("--learning-rate", default=1.5e-3, show_default=True, help="The highest one."),
+    click.option("--learning-rate", type=_POSITIVE, default=1.5e-3, show_default=True,
+                 help="The highest one."),
     click.option("--small-epochs", default=0.5, show_default=True,
                  help="Share of the epochs trained on 80 px instead of 112, which is faster."),
     click.option("--class-balance", default=0.5, show_default=True,
@@ -724,8 +807,8 @@ _TRAIN_REC_OPTIONS = (
                  help="The same for databases."),
     click.option("--val-limit", default=10_000, show_default=True,
                  help="Crops of a val set that are scored each epoch, evenly spaced."),
-    click.option("--seed", default=0, show_default=True, help="Of everything random."),
-    click.option("--device", default="auto", show_default=True,
+    click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random."),
+    click.option("--device", type=_Device(), default="auto", show_default=True,
                  help="auto, cpu, cuda or cuda:N."),
     click.option("--bf16", is_flag=True,
                  help="bfloat16 products on the CPU too: twice as fast where it knows them."),
@@ -826,10 +909,18 @@ def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
 @click.argument("rec", default="rec-small")
 @click.option("--data", required=True, metavar="KIND:PATH",
               help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.")  # fmt: skip
-@click.option("--split", default="val", show_default=True, help="train or val.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val"]),
+    default="val",
+    show_default=True,
+    help="train or val.",
+)
 @click.option("--pictures", type=click.Path(path_type=Path),
               help="Folder for confusion.png and action-units.png.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device", type=_Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 @_options(_ALIGN_OPTIONS)
 @_json_option
 def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device: str,
@@ -919,14 +1010,24 @@ def export_rec(rec: str, output: Path) -> int:
 @click.option("--rec", default="rec-small", show_default=True,
               help="The weights that the run's store was extracted with.")  # fmt: skip
 @click.option("--epochs", default=5, show_default=True, help="Epochs.")
-@click.option("--learning-rate", default=1e-5, show_default=True, help="Of both Adams.")
+@click.option(
+    "--learning-rate", type=_POSITIVE, default=1e-5, show_default=True, help="Of both Adams."
+)
 @click.option("--batch-size", default=4, show_default=True, help="Clips per step.")
 @click.option("--chunk", default=32, show_default=True,
               help="Crops whose activations are in memory at a time.")  # fmt: skip
 @click.option("--memory-mb", default=2048, show_default=True,
               help="Of crops kept between epochs; more are decoded again.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the order of the clips.",
+)
+@click.option(
+    "--device", type=_Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 @click.option("--resume", is_flag=True, help="Go on with an output that was stopped.")
 def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     """Train REC and a head end to end on the videos of the head's store.
@@ -986,8 +1087,10 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     type=click.Path(path_type=Path),
     help="Run folder to write; the same command again goes on with it.",
 )
-@click.option("--steps", default=7000, show_default=True, help="Optimiser steps.")
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=7000, show_default=True, help="Optimiser steps."
+)
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random.")
 def train_detector(run: Path, **options: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
@@ -999,9 +1102,10 @@ def train_detector(run: Path, **options: Any) -> int:
     from facer.stages.detection.config import DetectorConfig
     from facer.stages.detection.fit import fit
 
+    config = DetectorConfig(run=run, **options)
     run.mkdir(parents=True, exist_ok=True)
     result = fit(
-        DetectorConfig(run=run, **options),
+        config,
         lambda p: say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
     )
     click.echo(f"detector: {result.onnx}")
@@ -1025,8 +1129,9 @@ _POINTS_OPTIONS = (
                  help="A detector in insightface's RetinaFace layout (ONNX)."),
     click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
                  help="Run folder to write; the same command again goes on with it."),
-    click.option("--steps", default=9000, show_default=True, help="Optimiser steps."),
-    click.option("--seed", default=0, show_default=True, help="Of everything random."),
+    click.option("--steps", type=click.IntRange(1), default=9000, show_default=True,
+                 help="Optimiser steps."),
+    click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random."),
 )  # fmt: skip
 
 
@@ -1103,7 +1208,9 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
     metavar="NAME=STORE",
     help="Another store for rows that need one, such as resnet50=other.zarr.",
 )
-@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@click.option(
+    "--kind", type=_KIND, default="auto", show_default=True, help="plain, eri, muse, emi or mimic."
+)
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each row.")
 @click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
 @click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
@@ -1167,7 +1274,7 @@ def _pair(text: str) -> tuple[str, str]:
 @click.argument("kind")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
-@click.option("--fps", type=float, help="Frame rate of py-feat's frames, which have no times.")
+@click.option("--fps", type=_POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
 def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
     """Bring another tool's features into a store: KIND is muse, openface, pyfeat or hdf5.
 
@@ -1192,7 +1299,14 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
 @facer.command()
 @click.argument("store")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "form", default="hdf5", show_default=True, help="muse, hdf5, parquet.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["muse", "hdf5", "parquet"]),
+    default="hdf5",
+    show_default=True,
+    help="muse, hdf5, parquet.",
+)
 def export(store: str, path: Path, form: Any) -> int:
     """Write a store's features for other tools: hdf5 (lossless), muse csv files or parquet.
 
@@ -1213,7 +1327,7 @@ def export(store: str, path: Path, form: Any) -> int:
 @facer.command("export-head")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, help="Which of the run's seeds. [default: the first]")
+@click.option("--seed", type=_SEED, help="Which of the run's seeds. [default: the first]")
 @click.option("--rec", help="Put this REC before the head: from crops to intensities.")
 def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> int:
     """Write the head of a run as ONNX, alone or with REC, checked against torch.
@@ -1240,12 +1354,13 @@ def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> i
 def models(action: str, name: str | None) -> int:
     """List the built-in models with their digests, verify them, or fetch an insightface pack.
 
-    verify loads each of them and runs it; exit code 1 when one is broken.
+    verify loads each of them and runs it; exit code 1 when one is broken. NAME: only this one,
+    with what belongs to it.
 
     \b
     Examples:
       facer models list
-      facer models verify
+      facer models verify rec-small
       facer models fetch buffalo_l
     """
     from facer.pipeline.models import shipped_models, verify_models
@@ -1256,7 +1371,10 @@ def models(action: str, name: str | None) -> int:
             raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
         click.echo(str(detect.model_path(f"insightface:{name}")))
         return 0
-    found = verify_models() if action == "verify" else shipped_models()
+    try:
+        found = (verify_models if action == "verify" else shipped_models)(name=name)
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
     good = "  works" if action == "verify" else ""
     for model in found:
         state = f"  BROKEN: {model.problem}" if model.problem else good
@@ -1265,7 +1383,7 @@ def models(action: str, name: str | None) -> int:
     if broken:
         say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
         return EXIT_PROBLEM
-    if action == "list":
+    if action == "list" and any(model.name == rec.STARTER for model in found):
         weak = ", ".join(rec.load().weak_features)
         click.echo(f"weakly supervised columns of {rec.STARTER}: {weak}")
     return 0

@@ -30,7 +30,7 @@ from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 from facer.storage.predictions import Predictions, read_predictions, write_predictions
 
@@ -60,7 +60,8 @@ class AblateConfig:
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs"):
             if getattr(self, name) < 1:
-                raise FacerError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+                raise OptionError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+        ablation_rows(self.rows, tuple(self.also))  # refuses unknown ones
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.losses import LossName
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 GROUPS: Mapping[str, str] = MappingProxyType(
     {
@@ -81,11 +81,11 @@ def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationR
     group and for a store's name that is no plain word or already a row's.
     """
     if not groups and not also:
-        raise FacerError("--rows: found none, expected at least one of table2, table3, heads")
+        raise OptionError("--rows: found none, expected at least one of table2, table3, heads")
     for group in groups:
         if group not in GROUPS or group == "also":
             known = ", ".join(name for name in GROUPS if name != "also")
-            raise FacerError(f"--rows: found {group!r}, expected some of {known}")
+            raise OptionError(f"--rows: found {group!r}, expected some of {known}")
     chosen = [
         row
         for row in _ROWS
@@ -94,7 +94,7 @@ def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationR
     ids = {row.id for row in _ROWS if row.other_store is None}
     for name in also:
         if not name.replace("-", "").replace("_", "").isalnum() or name in ids:
-            raise FacerError(f"--also {name}=...: expected a new name of letters, digits, - and _")
+            raise OptionError(f"--also {name}=...: expected a new name of letters, digits, - and _")
         if all(row.other_store != name for row in chosen):
             chosen.append(AblationRow(name, ("also",), f"{name} features", other_store=name))
     return tuple(chosen)

@@ -18,7 +18,7 @@ from facer.pipeline.guard import ask
 from facer.pipeline.video import write_video
 from facer.stages.features.videos import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 ASSUMPTIONS = (
     "a frame costs what the measured ones cost: decoding depends on size and codec, REC on how "
@@ -49,7 +49,7 @@ class BenchConfig:
         for name in ("clips", "seconds_per_clip", "limit_s"):
             if not 0 < getattr(self, name) < float("inf"):
                 option = name.replace("_", "-")
-                raise FacerError(f"--{option}: found {getattr(self, name)}, expected more than 0")
+                raise OptionError(f"--{option}: found {getattr(self, name)}, expected more than 0")
 
 
 @dataclass(frozen=True)

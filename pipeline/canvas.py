@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def canvas(
     has another ending than .png.
     """
     if Path(path).suffix.lower() != ".png":
-        raise FacerError(f"{path}: found the ending {Path(path).suffix!r}, expected .png")
+        raise OptionError(f"{path}: found the ending {Path(path).suffix!r}, expected .png")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

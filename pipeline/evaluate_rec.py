@@ -42,9 +42,10 @@ def evaluate_rec(
     a folder, confusion.png and action-units.png are written where there is something to draw;
     ``pictures`` of the result names those that were.
     """
+    parsed = parse_spec(spec)
     model = recs.load(rec, device)
     aligner = Aligner(align or AlignConfig(), report=on_align)
-    data = read_spec(parse_spec(spec), split, aligner)
+    data = read_spec(parsed, split, aligner)
     scores = evaluate(_features(model, data, report), data)
     derived = scores["va"] if data.va_is_weak else None
     result = {

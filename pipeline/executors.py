@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from facer import __version__
 from facer.pipeline.processes import ProcessExecutor, WorkerDiedError, not_loaded
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -63,7 +63,7 @@ def make_executor(
     if scheduler is not None:
         return DaskExecutor(scheduler, note)
     if workers < 1:
-        raise FacerError(f"--workers: found {workers}, expected 1 or more")
+        raise OptionError(f"--workers: found {workers}, expected 1 or more")
     return SerialExecutor() if workers == 1 else ProcessExecutor(workers)
 
 

@@ -14,16 +14,17 @@ import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from facer.pipeline.run_folder import load_models, read_run
-from facer.stages.features.rec import Rec, file_sha256, weights_path
+from facer.stages.features.rec import Rec, weights_path
 from facer.stages.features.rec import load as load_rec
 from facer.stages.features.rec_onnx import FEATURE_OUTPUTS, export_onnx
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32, FEATURE_NAMES
+from facer.storage.weights import weights_sha256
 
 _TOLERANCE = 1e-4
 _REC_FRAMES = 32  # longest clip of crops that a file with REC is checked with
@@ -40,7 +41,7 @@ class ExportHeadConfig:
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".onnx":
-            raise FacerError(f"{self.output}: expected a name that ends in .onnx")
+            raise OptionError(f"{self.output}: expected a name that ends in .onnx")
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,9 @@ def _rec_model(rec: str, record: dict[str, Any]) -> onnx.ModelProto:
     """The REC that made the run's features, as ONNX; FacerError for any other."""
     path = weights_path(rec)
     expected = record["store_provenance"]["rec_sha256"]
-    if file_sha256(path) != expected:
+    if (found := weights_sha256(path)) != expected:
         raise FacerError(
-            f"--rec {rec}: found weights of sha256 {file_sha256(path)}, expected {expected}, which "
+            f"--rec {rec}: found weights of sha256 {found}, expected {expected}, which "
             "made the features that the run was trained on"
         )
     if path.suffix == ".onnx":

@@ -34,7 +34,7 @@ from facer.pipeline.sources import Source, Videos, changed, open_videos
 from facer.stages.features.extract import ExtractConfig
 from facer.stages.features.rec import resolve_device
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import Record
 
 OnChanged = Literal["keep", "re-extract", "error"]
@@ -58,12 +58,12 @@ class ExtractRunConfig:
 
     def __post_init__(self) -> None:
         if self.part_size < 1:
-            raise FacerError(f"--part-size: found {self.part_size}, expected 1 or more")
+            raise OptionError(f"--part-size: found {self.part_size}, expected 1 or more")
         if self.workers is not None and self.workers < 1:
-            raise FacerError(f"--workers: found {self.workers}, expected 1 or more")
+            raise OptionError(f"--workers: found {self.workers}, expected 1 or more")
         if self.changed not in get_args(OnChanged):
             expected = ", ".join(get_args(OnChanged))
-            raise FacerError(f"--changed: found {self.changed!r}, expected one of {expected}")
+            raise OptionError(f"--changed: found {self.changed!r}, expected one of {expected}")
 
 
 @dataclass(frozen=True)

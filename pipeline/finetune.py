@@ -26,7 +26,6 @@ from facer.pipeline.cohort import Cohort, labels_sha256, load_cohort
 from facer.pipeline.joint import ClipCrops, JointModel, under
 from facer.pipeline.run_folder import load_models, read_run, sequences_of
 from facer.stages.features.rec import (
-    file_sha256,
     load_network,
     resolve_device,
     save_rec,
@@ -37,8 +36,9 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
+from facer.storage.weights import weights_sha256
 
 OnEpoch = Callable[[dict[str, Any]], None]
 
@@ -64,9 +64,9 @@ class FinetuneConfig:
         for name in ("epochs", "learning_rate", "chunk", "memory_mb"):
             if getattr(self, name) <= 0:
                 option = name.replace("_", "-")
-                raise FacerError(f"--{option}: found {getattr(self, name)}, expected > 0")
+                raise OptionError(f"--{option}: found {getattr(self, name)}, expected > 0")
         if self.batch_size < 2:
-            raise FacerError(
+            raise OptionError(
                 f"--batch-size: found {self.batch_size}, expected 2 or more for a correlation"
             )
 
@@ -204,7 +204,7 @@ def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
     path = weights_path(config.rec)
     if path.suffix == ".onnx":
         raise FacerError(f"--rec {path}: ONNX cannot be trained; expected .safetensors weights")
-    if (found := file_sha256(path)) != store.provenance.rec_sha256:
+    if (found := weights_sha256(path)) != store.provenance.rec_sha256:
         raise FacerError(
             f"--rec {path}: sha256 {found[:12]}, the store was extracted with "
             f"{store.provenance.rec} ({store.provenance.rec_sha256[:12]}); give those weights"
@@ -262,7 +262,10 @@ def _write(training: _Training) -> None:
         "epoch": max(row["epoch"] for row in training.curve if row["best"]),
     }
     save_checkpoint(folder / "best.safetensors", model.head.arrays(), meta)
-    made = training.record["store_provenance"] | {"rec": rec.stem, "rec_sha256": file_sha256(rec)}
+    made = training.record["store_provenance"] | {
+        "rec": rec.stem,
+        "rec_sha256": weights_sha256(rec),
+    }
     record = training.record | {
         "facer_version": __version__,
         "store": str((config.output / "features.zarr").absolute()),

@@ -32,7 +32,7 @@ from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 _SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 
@@ -60,7 +60,7 @@ class TrainHeadConfig:
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs", "threads"):
             if getattr(self, name) < 1:
-                raise FacerError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+                raise OptionError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
 
 
 @dataclass(frozen=True)

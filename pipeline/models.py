@@ -14,8 +14,9 @@ from facer.stages.features import detect, rec
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
 from facer.stages.features.points import PointsModel
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import U8
+from facer.storage.weights import weights_sha256
 
 SHIPPED = Path(str(files("facer.stages.features") / "weights"))
 """The folder of the package's weights."""
@@ -31,23 +32,34 @@ class ModelFile:
     problem: str = ""  # "" when nothing is wrong with it
 
 
-def shipped_models(folder: Path = SHIPPED) -> tuple[ModelFile, ...]:
-    """The package's models with their digests; nothing is loaded."""
-    return tuple(_described(name, folder / file) for name, (file, _) in _MODELS.items())
+def shipped_models(folder: Path = SHIPPED, name: str | None = None) -> tuple[ModelFile, ...]:
+    """The package's models with their digests; nothing is loaded.
+
+    ``name``: only the model of that name, with what belongs to it; ``OptionError`` for none.
+    """
+    return tuple(_described(one, folder / _MODELS[one][0]) for one in _named(name))
 
 
-def verify_models(folder: Path = SHIPPED) -> tuple[ModelFile, ...]:
+def verify_models(folder: Path = SHIPPED, name: str | None = None) -> tuple[ModelFile, ...]:
     """The same, after each model was loaded and run on a made-up image of a face.
 
     A model whose file is missing or damaged, or whose outputs make no sense, comes with its
     problem.
     """
-    return tuple(_verified(name, folder / file, run) for name, (file, run) in _MODELS.items())
+    found = {one: _MODELS[one] for one in _named(name)}
+    return tuple(_verified(one, folder / file, run) for one, (file, run) in found.items())
+
+
+def _named(name: str | None) -> tuple[str, ...]:
+    chosen = tuple(one for one in _MODELS if name in (None, one) or one.startswith(f"{name} "))
+    if not chosen:
+        raise OptionError(f"found {name!r}, expected one of {', '.join(_MODELS)}")
+    return chosen
 
 
 def _described(name: str, path: Path) -> ModelFile:
     try:
-        return ModelFile(name, path, rec.file_sha256(path))
+        return ModelFile(name, path, weights_sha256(path))
     except OSError as error:
         return ModelFile(name, path, "", f"cannot be read ({error.strerror})")
 

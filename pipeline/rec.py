@@ -27,9 +27,10 @@ from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
 from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTrainer
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
-from facer.stages.features.rec import file_sha256, resolve_device, weights_path
-from facer.storage.errors import FacerError
+from facer.stages.features.rec import resolve_device, weights_path
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
+from facer.storage.weights import weights_sha256
 
 _FORMAT = 1
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -52,9 +53,9 @@ class TrainRecConfig:
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise FacerError("--data: found none, expected at least one, such as pack:FILE.h5")
+            raise OptionError("--data: found none, expected at least one, such as pack:FILE.h5")
         if self.val_limit < 1:
-            raise FacerError(f"--val-limit: found {self.val_limit}, expected 1 or more")
+            raise OptionError(f"--val-limit: found {self.val_limit}, expected 1 or more")
         for text in (*self.data, *self.validation):
             parse_spec(text)
 
@@ -174,8 +175,8 @@ def _record(
         "facer_version": __version__,
         "sets": list(sets),
         "fit": asdict(fit),
-        "start_sha256": file_sha256(weights_path(fit.start)) if fit.start else "",
-        "teachers_sha256": [file_sha256(weights_path(teacher)) for teacher in fit.teachers],
+        "start_sha256": weights_sha256(weights_path(fit.start)) if fit.start else "",
+        "teachers_sha256": [weights_sha256(weights_path(teacher)) for teacher in fit.teachers],
         "detector": asdict(config.align.detector),
         "aligned_by": aligner.digest,
         "torch": torch.__version__,

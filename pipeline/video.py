@@ -16,7 +16,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import U8
 
 _TIME_BASE = Fraction(1, 90_000)
@@ -80,7 +80,7 @@ def _format_of(path: Path) -> _Format:
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
-        raise FacerError(
+        raise OptionError(
             f"{path}: found {path.suffix or 'no suffix'!r}, expected a name that ends in "
             f"{' or '.join(_FORMATS)}"
         ) from None

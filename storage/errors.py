@@ -14,3 +14,12 @@ class PlaceError(Exception):
 
     Not a :class:`FacerError`, because an extractor keeps those as a clip's reason and goes on.
     """
+
+
+class OptionError(FacerError):
+    """A setting that no machine and no data could make right: out of range, or no such choice.
+
+    The command line exits with 2 for it, as for every wrong usage. What a right setting names,
+    a file, a device, a column, a host, may be absent or other than expected: that is a plain
+    ``FacerError``, and 1.
+    """

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.challenges import bare_id
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.label_formats import KINDS, READERS, LabelKind, check_unique, recognise
 from facer.storage.schema import F32
 
@@ -57,7 +57,7 @@ def read_labels(
     if kind == "auto":
         kind = recognise(source)
     elif kind not in KINDS:
-        raise FacerError(f"label kind: found {kind!r}, expected auto or one of {', '.join(KINDS)}")
+        raise OptionError(f"label kind: found {kind!r}, expected auto or one of {', '.join(KINDS)}")
     names, rows = READERS[kind](source)
     if not rows:
         raise FacerError(f"{source}: found no rows under the header, expected one a clip")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from facer.storage.challenges import CHALLENGES, bare_id, positions
 from facer.storage.csvtable import read_table
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.label_formats import KINDS, LabelKind
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
@@ -36,7 +37,7 @@ def write_predictions(
     values: F32,
     brackets: bool = True,
 ) -> None:
-    """Write predictions (C, E) of C clips as csv; an existing file is replaced.
+    """Write predictions (C, E) of C clips as csv; an existing file is replaced, ``-`` is stdout.
 
     A challenge's format names the clip by the last component of its id and puts the targets in
     the official order; ``brackets`` says whether MuSe's and ERI's ids are written ``[10000]``.
@@ -45,7 +46,9 @@ def write_predictions(
     """
     path = Path(path)
     if format not in KINDS:
-        raise FacerError(f"prediction format: found {format!r}, expected one of {', '.join(KINDS)}")
+        raise OptionError(
+            f"prediction format: found {format!r}, expected one of {', '.join(KINDS)}"
+        )
     if values.shape != (len(clip_ids), len(names)):
         raise FacerError(
             f"{path}: found predictions of shape {values.shape}, "
@@ -58,7 +61,10 @@ def write_predictions(
     writer.writerow(header)
     for clip_id, row in zip(ids, values.astype(np.float32)[:, order], strict=True):
         writer.writerow([clip_id, *map(str, row)])
-    LocalObjects(path.parent).put(path.name, text.getvalue().encode())
+    if str(path) == "-":
+        sys.stdout.write(text.getvalue())
+    else:
+        LocalObjects(path.parent).put(path.name, text.getvalue().encode())
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Predictions:

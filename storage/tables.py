@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from facer.storage.challenges import bare_id
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.hdf5 import read_hdf5, write_hdf5
 from facer.storage.import_csv import read_muse, read_openface, read_pyfeat
 from facer.storage.imported import Imported
@@ -39,12 +39,12 @@ def import_features(
     if not path.exists():
         raise FacerError(f"{path}: found no such file or folder, expected features of {kind}")
     if fps is not None and not fps > 0:
-        raise FacerError(f"--fps: found {fps}, expected a positive number")
+        raise OptionError(f"--fps: found {fps}, expected a positive number")
     if kind == "pyfeat":
         return read_pyfeat(path, fps)
     readers = {"muse": read_muse, "openface": read_openface, "hdf5": read_hdf5}
     if kind not in readers:
-        raise FacerError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
+        raise OptionError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
     return readers[kind](path)
 
 
@@ -73,7 +73,7 @@ def export_store(
         "parquet": write_parquet,
     }
     if format not in writers:
-        raise FacerError(
+        raise OptionError(
             f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
         )
     with _aside(path) as temporary:

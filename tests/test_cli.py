@@ -75,8 +75,8 @@ def test_every_command_has_help_with_an_example(capsys):
         (["bench", "/"], 1, "a folder, expected a video"),
         (["bench", "--folder", ".", "--clips", "3"], 2, "expected --folder, or --clips"),
         (["models", "fetch"], 2, "expected the name of an insightface pack"),
-        (["extract", ".", "--face", "best"], 1, "--face: found 'best', expected track"),
-        (["extract", ".", "--workers", "0"], 1, "--workers: found 0"),
+        (["extract", ".", "--face", "best"], 2, "--face: found 'best', expected track"),
+        (["extract", ".", "--workers", "0"], 2, "--workers: found 0"),
         (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),
         (["extract", ".", "--bad"], 2, "No such option"),
         (["status", "no-store.zarr"], 1, "expected a feature store"),
@@ -102,7 +102,7 @@ def test_every_command_has_help_with_an_example(capsys):
         ),
         (
             ["train-rec", "--data", "pack:a.h5", "-o", "r", "--augment", "tint=2"],
-            1,
+            2,
             "augment tint: found 2.0, expected 0 to 1",
         ),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
@@ -144,6 +144,9 @@ def test_extract_of_a_broken_clip_exits_with_3(capsys, make_video, face_frames, 
 def test_evaluate_json_is_one_object_and_nothing_else(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
     csv = tmp_path / "p.csv"
+    code, out, _ = run(capsys, "evaluate", folder, "--predictions", "-")
+    assert (code, out.splitlines()[0].partition(",")[0]) == (0, "clip_id")
+    assert run(capsys, "evaluate", folder, "--predictions", "-", "--json")[0] == 2
     code, out, _ = run(capsys, "evaluate", folder, "--json", "--predictions", csv)
     found = json.loads(out)
     assert code == 0
@@ -219,7 +222,7 @@ def test_features_go_out_and_come_back(capsys, planted, tmp_path):
     assert code == 0
     assert "24 clips added, 24 in all" in out
     code, _, err = run(capsys, "import", "praat", tmp_path / "f.h5", "-o", tmp_path / "x.zarr")
-    assert code == 1
+    assert code == 2
     assert "found 'praat', expected one of muse, openface, pyfeat, hdf5" in err
 
 
@@ -243,8 +246,13 @@ def test_models_are_listed_and_verified(capsys, tmp_path, monkeypatch):
     shipped = models.shipped_models()
     assert out.count("  works\n") == len(shipped) == 3
     assert all(model.sha256 in out and model.sha256 in listed for model in shipped)
+    code, out, _ = run(capsys, "models", "verify", "facer-det")
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["facer-det", "facer-det points"]
+    code, out, _ = run(capsys, "models", "list", "rec-small")
+    assert out.splitlines()[0].startswith("rec-small")
+    assert run(capsys, "models", "verify", "rec-large")[0] == 2
     broken = models.ModelFile("facer-det", tmp_path / "detector.onnx", "", "cannot be read")
-    monkeypatch.setattr(models, "verify_models", lambda: (broken, *shipped[1:]))
+    monkeypatch.setattr(models, "verify_models", lambda name: (broken, *shipped[1:]))
     code, out, err = run(capsys, "models", "verify")
     assert code == 1
     assert "facer-det         sha256 unknown  BROKEN: cannot be read" in out
@@ -295,11 +303,15 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     found = json.loads(out)
     assert set(found["predictions"]) == set("abc")
     assert list(found["failed"]) == ["text"]
+    once_more = ("predict", tmp_path / "run", videos / "a.mp4", "--workers", 1, "-o", "-")
+    code, out, _ = run(capsys, *once_more)
+    assert (code, out.splitlines()[0], len(out.splitlines())) == (0, "clip_id,joy", 2)
+    assert run(capsys, *once_more, "--json")[0] == 2
 
 
 def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
     store, labels = planted()
     arguments = ("--labels", labels, "-o", tmp_path / "run", "--head", "resnet", "--dense", 3)
     code, _, err = run(capsys, "train-head", store, *arguments)
-    assert code == 1
+    assert code == 2
     assert "found 'resnet', expected one of facernet" in err

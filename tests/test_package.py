@@ -35,6 +35,19 @@ def test_every_folder_with_code_is_in_the_list_of_packages():
     assert set(listed) == folders
 
 
+def test_every_module_at_the_root_is_in_the_list():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = tomllib.load(file)["tool"]["setuptools"]["py-modules"]
+    assert set(listed) == {f"facer.{path.stem}" for path in ROOT.glob("*.py")} - {"facer.__init__"}
+
+
+def test_the_package_runs_as_a_module():
+    found = subprocess.run(
+        [sys.executable, "-m", "facer", "--version"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith("facer, version ")
+
+
 def test_every_python_folder_has_an_init():
     for name in CODE:
         for path in (ROOT / name).rglob("*.py"):

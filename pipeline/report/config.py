@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 OnPage = Callable[[int, int], None]
 """Called with how many pages of clips are written, and of how many."""
@@ -29,7 +29,7 @@ class ReportConfig:
         if self.videos is not None and not self.videos.is_dir():
             raise FacerError(f"--videos {self.videos}: no such folder, expected the VIDEO_DIR")
         if self.embed and self.videos is None:
-            raise FacerError("--embed: found no --videos VIDEO_DIR, expected the videos to copy")
+            raise OptionError("--embed: found no --videos VIDEO_DIR, expected the videos to copy")
 
     def choose(self, ranked: Sequence[str]) -> list[str]:
         """The clips that get a page, of ids ranked worst first; each once.

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, U8
 
 SIDE_PX = 112
@@ -42,7 +42,7 @@ class AugmentConfig:
         for name, largest in (("rotate_deg", 180), ("scale", 0.9), ("shift_px", SIDE_PX)):
             if not 0 <= getattr(self, name) <= largest:
                 found = getattr(self, name)
-                raise FacerError(f"augment {name}: found {found}, expected 0 to {largest}")
+                raise OptionError(f"augment {name}: found {found}, expected 0 to {largest}")
         if not 1 <= self.smallest_px < _LARGEST_SMALL_PX:
             raise FacerError(
                 f"augment smallest_px: found {self.smallest_px}, expected 1 to "
@@ -51,7 +51,7 @@ class AugmentConfig:
         shares = ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase")
         for name in (*shares, "background"):
             if not 0 <= getattr(self, name) <= 1:
-                raise FacerError(f"augment {name}: found {getattr(self, name)}, expected 0 to 1")
+                raise OptionError(f"augment {name}: found {getattr(self, name)}, expected 0 to 1")
 
 
 def augment(

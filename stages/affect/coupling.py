@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
 Coupling = Literal["paper", "shares", "off"]
@@ -47,7 +47,7 @@ def coupling_matrix(mode: Coupling) -> F32 | None:
     people for the observational ones.
     """
     if mode not in get_args(Coupling):
-        raise FacerError(f"coupling: found {mode!r}, expected paper, shares or off")
+        raise OptionError(f"coupling: found {mode!r}, expected paper, shares or off")
     if mode == "off":
         return None
     matrix = np.zeros((len(EXPRESSIONS), len(ACTION_UNITS)), np.float32)

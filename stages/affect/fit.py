@@ -30,7 +30,7 @@ from facer.stages.features.backbones import (
 )
 from facer.stages.features.rec import Rec, load, load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32
 
 _TAUGHT_CROPS = 64  # at once
@@ -67,17 +67,17 @@ class RecFitConfig:
         positive = ("epochs", "batch_size", "learning_rate", "small_px")
         for name in positive:
             if getattr(self, name) <= 0:
-                raise FacerError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
+                raise OptionError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
         for name in ("class_balance", "database_balance", "teacher_share", "small_epochs"):
             if not 0 <= getattr(self, name) <= 1:
                 option = name.replace("_", "-")
-                raise FacerError(f"--{option}: found {getattr(self, name)}, expected 0 to 1")
+                raise OptionError(f"--{option}: found {getattr(self, name)}, expected 0 to 1")
         if not 0 <= self.average < 1:
-            raise FacerError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
+            raise OptionError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
         if self.mixup < 0:
-            raise FacerError(f"--mixup: found {self.mixup}, expected 0 or more")
+            raise OptionError(f"--mixup: found {self.mixup}, expected 0 or more")
         if self.workers < 0:
-            raise FacerError(f"--workers: found {self.workers}, expected 0 or more")
+            raise OptionError(f"--workers: found {self.workers}, expected 0 or more")
         coupling_matrix(self.coupling)  # refuses an unknown one, as does the next line
         architecture_of(self.backbone)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from facer.storage.challenges import canonical_split
 from facer.storage.csvtable import parse_number
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
 F64 = npt.NDArray[np.float64]
@@ -188,7 +188,7 @@ def check_split(split: str) -> Split:
         return "train"
     if split == "val":
         return "val"
-    raise FacerError(f"split: found {split!r}, expected train or val")
+    raise OptionError(f"split: found {split!r}, expected train or val")
 
 
 def note(source: str, what: str, names: Sequence[str], total: int) -> tuple[str, ...]:

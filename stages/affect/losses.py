@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facer.stages.features.backbones import RecOutput
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 _EPSILON = 1e-8
 
@@ -45,7 +45,7 @@ class LossWeights:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 0:
-                raise FacerError(f"loss weight {name}: found {value}, expected 0 or more")
+                raise OptionError(f"loss weight {name}: found {value}, expected 0 or more")
 
 
 def concordance(prediction: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from facer.stages.affect.aligned import Aligner
 from facer.stages.affect.emotionet import read_emotionet
 from facer.stages.affect.packs import read_pack
 from facer.stages.affect.samples import AffectSet
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 Kind = Literal["affwild2", "affectnet", "emotionet", "pack"]
 
@@ -36,7 +36,7 @@ def parse_spec(text: str) -> DataSpec:
     """
     kind, colon, path = text.partition(":")
     if not colon or kind not in get_args(Kind) or not path:
-        raise FacerError(
+        raise OptionError(
             f"--data: found {text!r}, expected KIND:PATH with one of the kinds "
             f"{', '.join(get_args(Kind))}, such as affwild2:DIR or pack:FILE.h5"
         )

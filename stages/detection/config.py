@@ -10,7 +10,7 @@ from pathlib import Path
 from facer.stages.detection.camera import SceneConfig
 from facer.stages.detection.losses import LossWeights
 from facer.stages.detection.network import NetworkConfig
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "frame_every", "checkpoint_every"):
             if getattr(self, name) < 1:
-                raise FacerError(
+                raise OptionError(
                     f"train-detector {name}: found {getattr(self, name)}, expected 1 or more"
                 )
         if not 0 < self.learning_rate < 1:
-            raise FacerError(
+            raise OptionError(
                 f"train-detector learning_rate: found {self.learning_rate}, expected 0 to 1"
             )
         if not 0 <= self.ema < 1:
-            raise FacerError(f"train-detector ema: found {self.ema}, expected 0 <= ema < 1")
+            raise OptionError(f"train-detector ema: found {self.ema}, expected 0 <= ema < 1")
 
 
 def to_json(config: DetectorConfig) -> dict[str, object]:

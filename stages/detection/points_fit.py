@@ -18,7 +18,7 @@ from facer.stages.detection.points_samples import PointsSources, draw_sample, re
 from facer.stages.detection.sources import list_videos, read_frames, read_photos, read_scenes
 from facer.stages.detection.state import Schedule, TrainingState
 from facer.stages.detection.teacher import Teacher
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.1
@@ -57,7 +57,7 @@ class PointsConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every"):
             if getattr(self, name) < 1:
-                raise FacerError(
+                raise OptionError(
                     f"train-points {name}: found {getattr(self, name)}, expected 1 or more"
                 )
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
+from facer.storage.weights import weights_sha256
 
 INPUT_PX = 640
 DOUBT = 0.3  # scores from here to the threshold: neither a face nor background
@@ -41,8 +42,8 @@ class Teacher:
         if not path.is_file():
             raise FacerError(f"{path}: found no file, expected the teacher's ONNX model")
         self.threshold = threshold
+        self._salt = bytes.fromhex(weights_sha256(path))  # first: it looks where the tensors lie
         self._model = _open(path, min(DOUBT, threshold))
-        self._salt = hashlib.sha256(path.read_bytes()).digest()
         self._memory = memory
         self._answers: dict[str, F32] = {}
         if memory is not None and memory.exists():

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, VALENCE_AROUSAL
 
 
@@ -168,7 +168,7 @@ def deepened(network: RecNet, architecture: Architecture) -> RecNet:
 def architecture_of(name: str) -> Architecture:
     """An entry of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
     if name not in ARCHITECTURES:
-        raise FacerError(
+        raise OptionError(
             f"backbone: found {name!r}, expected one of {', '.join(sorted(ARCHITECTURES))}"
         )
     return ARCHITECTURES[name]

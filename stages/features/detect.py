@@ -7,6 +7,7 @@ many frames at once; every other one runs through insightface frame by frame.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ import cv2
 import numpy as np
 
 from facer.stages.features.points import PointsModel
-from facer.stages.features.rec import file_sha256
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, U8
+from facer.storage.weights import read_onnx, weights_sha256
 
 STARTER = "facer-det"
 """Name of the detector that the package carries."""
@@ -65,9 +66,9 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
-            raise FacerError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
+            raise OptionError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
         if self.size_px < 32:
-            raise FacerError(f"--det-size: found {self.size_px}, expected 32 px or more")
+            raise OptionError(f"--det-size: found {self.size_px}, expected 32 px or more")
 
 
 def detector_config(
@@ -98,6 +99,7 @@ class Detector(Protocol):
 def load(config: DetectorConfig) -> Detector:
     """Load the detector that the configuration names; ``FacerError`` when that fails."""
     path = model_path(config.model)
+    sha256 = weights_sha256(path)  # first: it looks where the tensors lie
     model = _open(path, config)
     if not getattr(model, "use_kps", False):
         raise FacerError(
@@ -105,8 +107,8 @@ def load(config: DetectorConfig) -> Detector:
             "detector with keypoints (9 or 15 outputs)"
         )
     if not _takes_batches(model):
-        return SingleDetector(path, model)
-    detector = BatchDetector(path, model, config)
+        return SingleDetector(path.stem, sha256, model)
+    detector = BatchDetector(path.stem, sha256, model, config)
     if config.model != STARTER:
         return detector
     return RefinedDetector(detector, PointsModel(threads=config.threads, device=config.device))
@@ -131,6 +133,10 @@ def _pack_path(pack: str) -> Path:
     """The detector among the models of an insightface pack, fetched by insightface if absent."""
     from insightface.utils.storage import ensure_available
 
+    if not re.fullmatch(r"\w[\w.-]*", pack):
+        raise OptionError(
+            f"--detector insightface:{pack}: expected the name of a pack, such as buffalo_l"
+        )
     try:
         with contextlib.redirect_stdout(sys.stderr):  # insightface prints where it downloads to
             folder = Path(ensure_available("models", pack))
@@ -146,9 +152,8 @@ def _pack_path(pack: str) -> Path:
 
 
 def _has_detector_outputs(path: Path) -> bool:
-    import onnx
-
-    return len(onnx.load(str(path), load_external_data=False).graph.output) in (9, 15)
+    model = read_onnx(path)
+    return model is not None and len(model.graph.output) in (9, 15)
 
 
 def _open(path: Path, config: DetectorConfig) -> Any:
@@ -168,18 +173,18 @@ def _open(path: Path, config: DetectorConfig) -> Any:
             f"--device {config.device}: this onnxruntime has no CUDA; install onnxruntime-gpu "
             "or use --device cpu"
         )
+    expected = "expected a detector in insightface's RetinaFace or SCRFD layout, as name.onnx"
+    if path.suffix != ".onnx" or read_onnx(path) is None:
+        raise FacerError(f"--detector: {path} is no ONNX model; {expected}")
     try:
         model = get_model(str(path), sess_options=options, providers=[provider])
     except Exception as error:
+        why = " ".join(str(error).split())
         raise FacerError(
-            f"--detector: {path} is no readable ONNX model ({error}); expected a detector in "
-            "insightface's RetinaFace or SCRFD layout"
+            f"--detector: {path} is an ONNX model that insightface cannot open ({why}); {expected}"
         ) from error
     if model is None or getattr(model, "taskname", "") != "detection":
-        raise FacerError(
-            f"--detector: {path} is an ONNX model but no face detector; expected insightface's "
-            "RetinaFace or SCRFD layout"
-        )
+        raise FacerError(f"--detector: {path} is an ONNX model but no face detector; {expected}")
     size = (config.size_px, config.size_px)
     model.prepare(0 if on_gpu else -1, input_size=size)
     model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
@@ -203,9 +208,8 @@ def _takes_batches(model: Any) -> bool:
 class SingleDetector:
     """Any insightface detector, one frame at a time through insightface itself."""
 
-    def __init__(self, path: Path, model: Any) -> None:
-        self.name = path.stem
-        self.sha256 = file_sha256(path)
+    def __init__(self, name: str, sha256: str, model: Any) -> None:
+        self.name, self.sha256 = name, sha256
         self._model = model
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
@@ -225,9 +229,8 @@ class BatchDetector:
     to the right to multiples of 32.
     """
 
-    def __init__(self, path: Path, model: Any, config: DetectorConfig) -> None:
-        self.name = path.stem
-        self.sha256 = file_sha256(path)
+    def __init__(self, name: str, sha256: str, model: Any, config: DetectorConfig) -> None:
+        self.name, self.sha256 = name, sha256
         self._session = model.session
         self._input = model.input_name
         self._outputs = model.output_names

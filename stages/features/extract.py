@@ -23,7 +23,7 @@ from facer.stages.features.align import align
 from facer.stages.features.container import DECODER, LIBAV
 from facer.stages.features.decode import Frame, VideoReader
 from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
@@ -61,14 +61,14 @@ class ExtractConfig:
         track.check_policy(self.face)
         for name in ("stride", "batch_size", "decode_threads"):
             if getattr(self, name) < 1:
-                raise FacerError(
+                raise OptionError(
                     f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
                 )
         for name in ("detect_every", "decoders"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 option = name.replace("_", "-")
-                raise FacerError(f"--{option}: found {value}, expected 1 or more")
+                raise OptionError(f"--{option}: found {value}, expected 1 or more")
 
     @property
     def key_distance(self) -> int:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
-from facer.stages.features.rec import file_sha256
 from facer.storage.schema import F32, U8
+from facer.storage.weights import weights_sha256
 
 POINTS_PX = 64
 """Side of the crop that the network sees."""
@@ -64,6 +64,7 @@ class PointsModel:
         import onnxruntime
 
         path = path or Path(str(files("facer.stages.features") / "weights" / "points.onnx"))
+        self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -73,7 +74,6 @@ class PointsModel:
             provider = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
         self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         self._at_once = _CPU_CROPS if device == "cpu" else 1024
-        self.sha256 = file_sha256(path)
 
     def refine(
         self, images: Sequence[U8], guesses_px: Sequence[F32]

@@ -7,7 +7,6 @@ ONNX file with the outputs ``va``, ``expression`` and ``au``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -26,8 +25,9 @@ from facer.stages.features.backbones import (
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, FEATURE_NAMES, U8
+from facer.storage.weights import weights_sha256
 
 STARTER = "rec-small"
 """Name of the weights that the package carries."""
@@ -40,7 +40,7 @@ class Rec(Protocol):
     """A loaded REC."""
 
     name: str
-    sha256: str  # of the weights file
+    sha256: str  # of the weights
     weak_features: tuple[str, ...]  # columns without labels of people behind them
     embedding_width: int  # D; 0 unless it was loaded with its embedding
 
@@ -58,7 +58,7 @@ def resolve_device(device: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise FacerError(
+        raise OptionError(
             f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N"
         ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
@@ -67,7 +67,7 @@ def resolve_device(device: str) -> torch.device:
             "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
         )
     if resolved.type not in ("cpu", "cuda"):
-        raise FacerError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
+        raise OptionError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
     return resolved
 
 
@@ -101,7 +101,7 @@ class TorchRec:
     def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
         network, meta = load_network(path)
         self.name = path.stem
-        self.sha256 = file_sha256(path)
+        self.sha256 = weights_sha256(path)
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
@@ -138,7 +138,7 @@ class OnnxRec:
         import onnxruntime
 
         self.name = path.stem
-        self.sha256 = file_sha256(path)
+        self.sha256 = weights_sha256(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -229,9 +229,3 @@ def fold_batch_norm(network: RecNet) -> RecNet:
                 module[position] = fuse_conv_bn_eval(conv, norm)
                 module[position + 1] = nn.Identity()
     return network
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from facer.stages.features.backbones import RecNet
 from facer.stages.features.rec import fold_batch_norm, load_network
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 
 FEATURE_OUTPUTS = ("va", "expression", "au")
@@ -51,7 +51,7 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
     """
     onnx_path = Path(onnx_path)
     if onnx_path.suffix != ".onnx":
-        raise FacerError(f"{onnx_path}: expected a name that ends in .onnx")
+        raise OptionError(f"{onnx_path}: expected a name that ends in .onnx")
     network, meta = load_network(Path(rec_path))
     model = _Probabilities(fold_batch_norm(network.eval())).eval()
     data = _with_metadata(to_onnx(model), meta)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.detect import Faces, iou
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 from facer.storage.schema import F32
 
 I64 = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ _MAX_SIZE_RATIO = 2.0  # between a track and the chosen face, to stand in for it
 def check_policy(policy: str) -> None:
     """``FacerError`` for an unknown face policy."""
     if policy not in get_args(FacePolicy):
-        raise FacerError(f"--face: found {policy!r}, expected {', '.join(get_args(FacePolicy))}")
+        raise OptionError(f"--face: found {policy!r}, expected {', '.join(get_args(FacePolicy))}")
 
 
 def candidates(faces: Faces, policy: FacePolicy, width_px: int, height_px: int) -> Faces:

@@ -21,7 +21,7 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
 from facer.stages.intensity.routing import RoutedAdam
 from facer.stages.intensity.sequences import I64
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32
 
 CalibrateOn = Literal["train", "val", "none"]
@@ -49,18 +49,18 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 option = name.replace("_", "-")
-                raise FacerError(f"--{option}: found {value}, expected 1 or more")
+                raise OptionError(f"--{option}: found {value}, expected 1 or more")
         if not 0 < self.learning_rate < math.inf:
-            raise FacerError(f"--learning-rate: found {self.learning_rate}, expected > 0")
+            raise OptionError(f"--learning-rate: found {self.learning_rate}, expected > 0")
         if self.seed < 0:
-            raise FacerError(f"--seed: found {self.seed}, expected 0 or more")
+            raise OptionError(f"--seed: found {self.seed}, expected 0 or more")
         if self.loss not in LOSSES:
-            raise FacerError(f"--loss: found {self.loss!r}, expected {', '.join(LOSSES)}")
+            raise OptionError(f"--loss: found {self.loss!r}, expected {', '.join(LOSSES)}")
         if self.calibrate not in get_args(CalibrateOn):
             expected = ", ".join(get_args(CalibrateOn))
-            raise FacerError(f"--calibrate: found {self.calibrate!r}, expected {expected}")
+            raise OptionError(f"--calibrate: found {self.calibrate!r}, expected {expected}")
         if self.loss != "mse" and self.batch_size < 2:
-            raise FacerError(
+            raise OptionError(
                 f"--batch-size {self.batch_size}: a correlation needs 2 clips or more; use "
                 "--loss mse or a larger batch"
             )

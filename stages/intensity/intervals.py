@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.metrics import F64, pearson, weighted_sums
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 _BLOCK = 100  # resamples whose weights are in memory at a time
 
@@ -25,9 +25,9 @@ class BootstrapConfig:
 
     def __post_init__(self) -> None:
         if self.resamples < 1:
-            raise FacerError(f"--bootstrap: found {self.resamples}, expected 1 or more")
+            raise OptionError(f"--bootstrap: found {self.resamples}, expected 1 or more")
         if not 0 < self.level < 1:
-            raise FacerError(f"bootstrap level: found {self.level}, expected between 0 and 1")
+            raise OptionError(f"bootstrap level: found {self.level}, expected between 0 and 1")
 
 
 @dataclass(frozen=True)

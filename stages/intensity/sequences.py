@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.loading import Ragged
 from facer.storage.schema import F32, FEATURE_GROUPS
 
@@ -32,15 +32,15 @@ class SequenceConfig:
 
     def __post_init__(self) -> None:
         if not self.features:
-            raise FacerError("--features: found none, expected at least one, such as va,expr,au")
+            raise OptionError("--features: found none, expected at least one, such as va,expr,au")
         for option, value, known in (
             ("missing", self.missing, get_args(Missing)),
             ("overlong", self.overlong, get_args(Overlong)),
         ):
             if value not in known:
-                raise FacerError(f"--{option}: found {value!r}, expected {' or '.join(known)}")
+                raise OptionError(f"--{option}: found {value!r}, expected {' or '.join(known)}")
         if self.max_frames < 1:
-            raise FacerError(f"--t: found {self.max_frames}, expected 1 or more")
+            raise OptionError(f"--t: found {self.max_frames}, expected 1 or more")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import SequenceConfig, Sequences
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.weights import weights_sha256
 
 FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
 
@@ -59,7 +60,7 @@ def test_rec_and_head_in_one_file(config, tmp_path):
         export_head(export)
     assert not path.exists()
     record = config.run / "config.json"
-    record.write_text(record.read_text().replace("r" * 64, rec.file_sha256(weights)))
+    record.write_text(record.read_text().replace("r" * 64, weights_sha256(weights)))
     result = export_head(export)
     assert result.inputs == "crops (T, 3, 112, 112)"
     model = load_models(config.run)[0]

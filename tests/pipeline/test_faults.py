@@ -243,8 +243,9 @@ def test_a_disk_that_turns_read_only(
     assert_same(FeatureStore.open(small_disk / "s.zarr"), undisturbed)
 
 
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_in_one_line_and_loses_nothing(
-    videos: Path, undisturbed: FeatureStore, tmp_path: Path
+    kind: signal.Signals, videos: Path, undisturbed: FeatureStore, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "facer.cli", "extract", str(videos), "--workers", "2"]
     command += ["-o", str(tmp_path / "s.zarr"), "--batch-size", "4", "--device", "cpu"]
@@ -253,8 +254,12 @@ def test_ctrl_c_ends_in_one_line_and_loses_nothing(
     ) as process:
         assert process.stderr is not None
         assert "clips to do" in process.stderr.readline()
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to workers too
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, kind)  # as a terminal and batch systems do, to workers too
+        if kind == signal.SIGTERM:
+            process.send_signal(kind)  # `timeout` sends two
         _, errors = process.communicate(timeout=60)
+        assert psutil.wait_procs(children, timeout=10)[1] == []
     assert process.returncode == 130
     assert errors.strip() == "facer: interrupted; run it again to go on (trainings with --resume)"
     assert subprocess.run(command, capture_output=True, check=False).returncode == 3  # text.mp4

@@ -20,6 +20,7 @@ from facer.stages.features.rec_onnx import export_onnx
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
+from facer.storage.weights import weights_sha256
 
 FIT = RecFitConfig(epochs=2, batch_size=8, small_px=32, small_epochs=1.0, learning_rate=1e-3)
 
@@ -161,7 +162,7 @@ def test_training_goes_on_from_weights(config, trained):
     after, meta = rec.load_network(result.rec)
     for old, new in zip(before.parameters(), after.parameters(), strict=True):
         torch.testing.assert_close(old, new)
-    assert meta["training"]["start_sha256"] == rec.file_sha256(trained.rec)
+    assert meta["training"]["start_sha256"] == weights_sha256(trained.rec)
 
 
 def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained, monkeypatch):
@@ -215,7 +216,7 @@ def test_teachers_and_blended_pairs_are_part_of_what_made_the_weights(config, tr
     plain, _ = load_checkpoint(trained.rec)
     assert not all(np.array_equal(ours[key], plain[key]) for key in ours)
     assert meta["training"]["fit"]["teachers"] == ["rec.safetensors"]
-    assert meta["training"]["teachers_sha256"] == [rec.file_sha256(trained.rec)]
+    assert meta["training"]["teachers_sha256"] == [weights_sha256(trained.rec)]
 
 
 def test_blended_pairs_keep_their_share_and_lose_what_either_lacks():

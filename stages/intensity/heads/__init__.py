@@ -11,7 +11,7 @@ from facer.stages.intensity.heads.gru_last import GruLast
 from facer.stages.intensity.heads.perceiver import Perceiver
 from facer.stages.intensity.heads.stats_mlp import StatsMlp
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
     {
@@ -27,7 +27,7 @@ HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
 def build_head(config: HeadConfig, shape: HeadShape) -> Head:
     """Make a head with fresh weights from torch's random state; FacerError for its name."""
     if config.name not in HEADS:
-        raise FacerError(f"--head: found {config.name!r}, expected one of {', '.join(HEADS)}")
+        raise OptionError(f"--head: found {config.name!r}, expected one of {', '.join(HEADS)}")
     return HEADS[config.name](config, shape)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.recurrent import Cell
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 
 _ONLY_OF = {"cell": ("facernet", "gru-last"), "dense": ("facernet",), "routed": ("facernet",)}
 
@@ -33,11 +33,11 @@ class HeadConfig:
     def __post_init__(self) -> None:
         for name in ("units", "layers", "dense"):
             if getattr(self, name) < 1:
-                raise FacerError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+                raise OptionError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
         if self.cell not in ("gru", "lstm"):
-            raise FacerError(f"--cell: found {self.cell!r}, expected gru or lstm")
+            raise OptionError(f"--cell: found {self.cell!r}, expected gru or lstm")
         if not 0 <= self.dropout < 1:
-            raise FacerError(f"--dropout: found {self.dropout}, expected 0 <= dropout < 1")
+            raise OptionError(f"--dropout: found {self.dropout}, expected 0 <= dropout < 1")
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""What identifies weights: all their bytes, also those that an ONNX file keeps beside itself."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from facer.storage.errors import FacerError
+
+_ONE_FILE = """python -c 'import onnx, sys; onnx.save(onnx.load(sys.argv[1]), "one-file.onnx")'"""
+
+
+def weights_sha256(path: Path) -> str:
+    """Hex digest of weights, whichever their format.
+
+    One file: of its content. An ONNX model with external data: of the digests of the model's
+    file and of every file that its tensors lie in, by their names. ``FacerError`` where these are
+    not there, or where a name leads out of the model's folder.
+    """
+    own = _file_sha256(path)
+    names = external_files(path) if path.suffix != ".safetensors" else ()
+    if not names:
+        return own
+    lines = [own, *(f"{name} {_file_sha256(path.parent / name)}" for name in names)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def external_files(path: Path) -> tuple[str, ...]:
+    """Names, below the folder of an ONNX model, of the files that its tensors lie in.
+
+    Nothing for a file that is no ONNX model.
+    """
+    model = read_onnx(path)
+    names = sorted({_location(tensor) for tensor in _external_tensors(model)}) if model else []
+    for name in names:
+        _check(path, name)
+    return tuple(names)
+
+
+def read_onnx(path: Path) -> Any:
+    """The ONNX model of a file, without its external data; None for a file that is none."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except DecodeError:
+        return None
+    return model if model.graph.node else None
+
+
+def _external_tensors(message: Any) -> Iterator[Any]:
+    """Every tensor with external data, wherever in a model it stands."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        if message.data_location == message.EXTERNAL or message.external_data:
+            yield message
+        return
+    for field, value in message.ListFields():
+        if field.type != field.TYPE_MESSAGE:
+            continue
+        for part in value if hasattr(value, "__len__") else (value,):
+            yield from _external_tensors(part)
+
+
+def _location(tensor: Any) -> str:
+    found = {entry.key: entry.value for entry in tensor.external_data}
+    return str(found.get("location", ""))
+
+
+def _check(path: Path, name: str) -> None:
+    """``FacerError`` unless a file of external data is there, in the model's folder."""
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    target = path.parent / name.replace("\0", "")
+    folders = {path.parent.resolve(), path.resolve().parent}  # a model may be a link itself
+    inside = any(target.resolve().is_relative_to(folder) for folder in folders)
+    if ".." in parts or PureWindowsPath(name).anchor or not inside:
+        raise FacerError(
+            f"{path}: its tensors lie in {name!r}, expected files in the model's own folder; where "
+            f"you trust it: {_ONE_FILE} {shlex.quote(str(path))}"
+        )
+    if "\0" in name or not target.is_file():
+        raise FacerError(
+            f"{path}: its tensors lie in {name!r} beside it, which is not there; put it back"
+        )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
