@@ -77,7 +77,7 @@ def encode_arrays(
             name,
             shape=values.shape,
             dtype=values.dtype,
-            chunks=(_chunk_rows(values), *values.shape[1:]),
+            chunks=(_chunk_rows(values.shape, values.itemsize), *values.shape[1:]),
             compressors=ZstdCodec(level=_ZSTD_LEVEL, checksum=True),
             fill_value=_FILL[values.dtype.kind],
             dimension_names=dimensions,
@@ -88,18 +88,19 @@ def encode_arrays(
     return {key: data.to_bytes() for key, data in objects.items() if key != "zarr.json"}
 
 
-def _chunk_rows(values: Array) -> int:
+def _chunk_rows(shape: Sequence[int], item_bytes: int) -> int:
     """Return rows a chunk: about CHUNK_BYTES, and all chunks nearly equally full."""
-    chunks = max(1, round(values.nbytes / CHUNK_BYTES))
-    return max(1, -(-len(values) // chunks))
+    chunks = max(1, round(prod(shape) * item_bytes / CHUNK_BYTES))
+    return max(1, -(-shape[0] // chunks))
 
 
 def seal(values: Array, metadata: bytes) -> Seal:
     """Return the seal of an array's values and its ``zarr.json``."""
-    return Seal(zlib.crc32(_bytes(values)), hashlib.sha256(metadata).hexdigest())
+    return Seal(zlib.crc32(value_bytes(values)), hashlib.sha256(metadata).hexdigest())
 
 
-def _bytes(values: Array) -> bytes | memoryview:
+def value_bytes(values: Array) -> memoryview:
+    """Return what the checksum of an array is over: its values, little endian, row by row."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8).data
 
@@ -147,7 +148,7 @@ class StoredArray:
     @classmethod
     def _relaid(cls, objects: Objects, key: str, data: bytes, expected: Expected) -> StoredArray:
         values = read_whole(objects, key, data, expected.dtype, expected.shape)
-        if expected.seal is not None and zlib.crc32(_bytes(values)) != expected.seal.crc32:
+        if expected.seal is not None and zlib.crc32(value_bytes(values)) != expected.seal.crc32:
             text = "its values are not those that were written (crc32)"
             raise DamagedError(broken(objects.location, key, text))
         return cls(objects, key, values.shape, values.dtype, max(1, len(values)), values)
@@ -198,6 +199,18 @@ class StoredArray:
         except ValueError as error:
             text = f"this chunk is damaged ({error})"
             raise DamagedError(broken(self.objects.location, key, text)) from error
+
+
+def own_array(objects: Objects, key: str, expected: Expected) -> StoredArray | None:
+    """Return an array as facer must have laid it out, whatever its ``zarr.json`` says.
+
+    None where that cannot be told: its columns are not known.
+    """
+    shape = tuple(size for size in expected.shape if size is not None)
+    if len(shape) < len(expected.shape):
+        return None
+    dtype = np.dtype(expected.dtype).newbyteorder("<")
+    return StoredArray(objects, key, shape, dtype, _chunk_rows(shape, dtype.itemsize))
 
 
 class _Layout(NamedTuple):

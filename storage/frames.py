@@ -33,6 +33,8 @@ def zstd_size(data: bytes) -> int | None:
     if len(data) < 6 or data[:4] != _ZSTD_MAGIC:
         raise ValueError("no zstd frame")
     descriptor = data[4]
+    if descriptor & 0x18:  # reserved or unused: no encoder sets them
+        raise ValueError("no zstd frame of this version")
     single = bool(descriptor & 0x20)
     width = _SIZE_BYTES[descriptor >> 6] or int(single)
     start = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]

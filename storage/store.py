@@ -146,6 +146,11 @@ class FeatureStore:
         return self._objects.location
 
     @property
+    def objects(self) -> Objects:
+        """What the store is made of."""
+        return self._objects
+
+    @property
     def version(self) -> int:
         """Version of the store's format."""
         return self.root.version
