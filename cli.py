@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -24,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer import __version__
-from facer.pipeline.progress import Counter, say, shown
-from facer.storage.errors import FacerError, OptionError, PlaceError
+from facer.pipeline.progress import Counter, echo, say, shown
+from facer.storage.errors import FacerError, OptionError, PlaceError, printable
 
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
+    from facer.pipeline.verify import Verification
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _STDOUT = Path("-")  # as the csv to write
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _print_anything()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    logging.getLogger("facer").handlers = [_Say()]  # warnings of storage
     try:
         with _terminated_as_interrupted():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
@@ -120,6 +123,14 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class _Say(logging.Handler):
+    """What storage warns of, as a line for the user."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(f"warning: {record.getMessage()}")
 
 
 def _help_of(error: click.ClickException) -> str:
@@ -236,26 +247,26 @@ def _print_summary(summary: ExtractSummary) -> None:
     frames = sum(r.n_frames for r in summary.records)
     faces = sum(r.n_valid for r in summary.records)
     several = len(summary.records) > summary.n_clips  # under --face all
-    click.echo(
+    echo(
         f"{summary.store}: {counts['ok']} {'sequences' if several else 'clips'} with a face, "
         f"{counts['no_face']} without, {counts['failed']} failed, of {summary.n_clips}"
         f"{' clips' if several else ''}; {frames} frames, {faces / max(frames, 1):.1%} with a face"
     )
     if summary.n_done_before:
-        click.echo(f"{summary.n_done_before} of them were there already")
+        echo(f"{summary.n_done_before} of them were there already")
     if summary.new_frames:
         rate = summary.new_frames / summary.seconds
-        click.echo(f"{summary.new_frames} frames in {summary.seconds:.0f} s, {rate:.0f} frames/s")
+        echo(f"{summary.new_frames} frames in {summary.seconds:.0f} s, {rate:.0f} frames/s")
     _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
 
 
 def _list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
     if lines:
-        click.echo(f"{title} ({len(lines)}):")
+        echo(f"{title} ({len(lines)}):")
         for line in lines[:limit]:
-            click.echo(f"  {line}")
+            echo(f"  {printable(line)}")
         if len(lines) > limit:
-            click.echo(f"  ... and {len(lines) - limit} more (--json lists all)")
+            echo(f"  ... and {len(lines) - limit} more (--json lists all)")
 
 
 @facer.command()
@@ -273,23 +284,88 @@ def status(store: str, as_json: bool) -> int:
 
     found = store_status(FeatureStore.open(store))
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        echo(json.dumps(found.to_json()))
         return 0
     share = "-" if found.face_share is None else f"{found.face_share:.1%}"
     made = found.provenance
     every = made["face_policy"] == "all"
     noun = "sequences" if every else "clips"
-    click.echo(f"{found.path}: {sum(found.clips.values())} {noun}, {found.frames} frames"
+    echo(f"{found.path}: {sum(found.clips.values())} {noun}, {found.frames} frames"
                + (f", of {found.videos} videos" if every else ""))  # fmt: skip
-    click.echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
-    click.echo(f"  without a face  {found.clips['no_face']} {noun}")
-    click.echo(f"  failed          {found.clips['failed']} {noun}")
-    click.echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
+    echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
+    echo(f"  without a face  {found.clips['no_face']} {noun}")
+    echo(f"  failed          {found.clips['failed']} {noun}")
+    echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
                f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
                f"face: {made['face_policy']}")  # fmt: skip
     _list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     _list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
+    _list("damaged parts", found.damaged, _LISTED)
+    echo(
+        f"  from the records alone: chunks and videos were not looked at; facer verify {store} does"
+    )
     return 0
+
+
+@facer.command()
+@click.argument("store")
+@click.option("--jobs", type=int, help="Parts read at a time. [default: one per core]")
+@click.option("--videos", metavar="VIDEO_DIR",
+              help="Also say which videos changed, are gone or have no record.")  # fmt: skip
+@click.option("--repair", is_flag=True,
+              help="Drop parts that are proved damaged; the same extract makes their clips anew.")  # fmt: skip
+@_json_option
+def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_json: bool) -> int:
+    """Read all of a store, every chunk and record, and say clip by clip what is not whole.
+
+    Exit code 1 when anything is damaged or absent, also when it was dropped.
+
+    \b
+    Examples:
+      facer verify features.zarr --videos videos/
+      facer verify features.zarr --repair
+    """
+    from facer.pipeline.verify import VerifyConfig
+    from facer.pipeline.verify import verify as verify_all
+
+    found = verify_all(VerifyConfig(store, jobs, videos, repair))
+    if as_json:
+        echo(json.dumps(found.to_json()))
+    else:
+        _print_verification(found, repair)
+    return 0 if found.whole else EXIT_PROBLEM
+
+
+def _print_verification(found: Verification, repair: bool) -> None:
+    result = found.to_json()
+    parts = found.found.parts
+    echo(f"{found.path}: {len(result['clips'])} clips in {len(parts)} parts, "
+         f"{result['bytes'] / 1e6:.0f} MB of values read")  # fmt: skip
+    for state in ("whole", "damaged", "absent", "unknown"):
+        clips = [clip for clip, of in result["clips"].items() if of == state]
+        echo(f"  {state:8} {len(clips)} clips")
+        if state != "whole":
+            _list(f"{state} clips", clips)
+    reasons = [reason for part in parts for reason in part.reasons]
+    _list("what is wrong", reasons)
+    if found.found.group:
+        _list("what is wrong beside the parts", [f"parts/zarr.json: {found.found.group}"])
+    if unfinished := result["parts_unfinished"]:
+        echo(f"{len(unfinished)} parts without records: of a running extraction, or of one that "
+             "was stopped; not counted")  # fmt: skip
+    if relaid := result["parts_relaid"]:
+        echo(f"{len(relaid)} parts were laid out by another program, and are read: slower")
+    if found.videos is not None:
+        _list("videos that changed", found.videos.changed)
+        _list("videos that are gone", found.videos.gone)
+        _list("videos without a record", found.videos.without_record)
+    if repair:
+        _list("dropped parts", found.dropped)
+        _list("the same facer extract makes these clips anew", found.again)
+        _list("these go back to an earlier record; facer extract --changed re-extract where their "
+              "videos changed since", found.older)  # fmt: skip
+    if result["unknown"]:
+        echo("what is unknown was not proved damaged, and --repair does not drop it")
 
 
 @facer.command()
@@ -314,18 +390,18 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
 
     found = check_labels(FeatureStore.open(store), read_labels(labels, kind), t)
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        echo(json.dumps(found.to_json()))
         return 0
-    click.echo(f"{found.labels}: read as {found.kind}, {found.n_labels} rows, "
+    echo(f"{found.labels}: read as {found.kind}, {found.n_labels} rows, "
                f"targets {', '.join(found.names)}")  # fmt: skip
-    click.echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
+    echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
     hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
-    click.echo(f"split      rows  with a clip  usable{hume}")
+    echo(f"split      rows  with a clip  usable{hume}")
     for split, n in found.splits.items():
         published = f"  {n.published:20d}" if n.published is not None else ""
-        click.echo(f"{split or '(none)':6}  {n.rows:7d}  {n.joined:11d}  {n.usable:6d}{published}")
+        echo(f"{split or '(none)':6}  {n.rows:7d}  {n.joined:11d}  {n.usable:6d}{published}")
     if "" in found.splits and len(found.splits) == 1:
-        click.echo("no splits in the file: train-head makes 70/15/15 by subject or clip id")
+        echo("no splits in the file: train-head makes 70/15/15 by subject or clip id")
     _list("labels without a clip", found.labels_without_clip, _LISTED)
     _list("clips without a label", found.clips_without_label, _LISTED)
     _list("ids that could mean several clips",
@@ -412,26 +488,26 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         config = _train_head_config(store, labels, run, options)
     result = heads.train_head(config, _epoch_line)
     counts = result.counts
-    click.echo(
+    echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
         f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
         f"{result.split_rule}"
     )
-    click.echo(
+    echo(
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
         f"{counts['no_face']}, over {config.sequences.max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
-        click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
+        echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
     if len(result.seeds) > 1:
-        click.echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
+        echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
-    click.echo(f"next: facer evaluate {result.run} --split val")
+    echo(f"next: facer evaluate {result.run} --split val")
     return 0
 
 
@@ -528,44 +604,44 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
     if predictions == _STDOUT:
         return 0
     if as_json:
-        click.echo(json.dumps((found if both is None else both).to_json()))
+        echo(json.dumps((found if both is None else both).to_json()))
         return 0
     _print_evaluation(found)
     if both is not None:
         gain = both.pearson
-        click.echo(
+        echo(
             f"mean Pearson less that of {against}: {gain.difference:+.4f}, 95 % interval "
             f"{gain.interval.low:+.4f} to {gain.interval.high:+.4f} (by {gain.unit}, "
             f"n = {gain.n_units}, p = {gain.p_value:.3f})"
         )
     if predictions is not None:
-        click.echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
+        echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
     return 0
 
 
 def _print_evaluation(found: Evaluation) -> None:
-    click.echo(
+    echo(
         f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
         f"features (predicted by the training mean), {found.n_seeds} seed(s)"
     )
     if found.ensemble is None or found.intervals is None:
-        click.echo("no labels in this split: nothing to score")
+        echo("no labels in this split: nothing to score")
         return
     width = max(len(name) for name in (*found.names, "mean"))
-    click.echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
+    echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
     columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
     own = found.emotion_intervals
     for name, n in zip(found.names, found.ensemble.n, strict=True):
         values = "  ".join(f"{column[name]:7.4f}" if n else f"{'-':>7}" for column in columns)
         between = f"{own[name].low:7.4f} to {own[name].high:7.4f}" if name in own else ""
-        click.echo(f"{name:{width}}  {values}  {n:4d}   {between}".rstrip())
+        echo(f"{name:{width}}  {values}  {n:4d}   {between}".rstrip())
     mean = "  ".join(f"{found.mean(metric):7.4f}" for metric in ("pearson", "ccc", "mse"))
-    click.echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
+    echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
     if len(found.seeds) > 1:
-        click.echo(f"standard deviation of the mean Pearson over seeds: "
+        echo(f"standard deviation of the mean Pearson over seeds: "
                    f"{found.deviation('pearson'):.4f}")  # fmt: skip
     interval = found.intervals.mean
-    click.echo(
+    echo(
         f"mean of the seeds' predictions: Pearson {found.ensemble.mean('pearson'):.4f}, 95 % "
         f"interval {interval.low:.4f} to {interval.high:.4f} (bootstrap by "
         f"{found.intervals.unit}, n = {found.intervals.n_units})"
@@ -614,13 +690,13 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     if as_json:
         failed = {r.clip_id: r.reason for r in summary.failed}
         result = {"predictions": table, "without_face": list(found.filled), "failed": failed}
-        click.echo(json.dumps(result))
+        echo(json.dumps(result))
     else:
         width = max(len(clip) for clip in found.clip_ids)
-        click.echo(f"{'':{width}}  {'  '.join(found.names)}")
+        echo(f"{'':{width}}  {'  '.join(found.names)}")
         for clip, values in table.items():
             cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
-            click.echo(f"{clip:{width}}  {cells}{'  (no face)' if clip in found.filled else ''}")
+            echo(f"{clip:{width}}  {cells}{'  (no face)' if clip in found.filled else ''}")
         _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
     return EXIT_SOME_FAILED if summary.failed else 0
 
@@ -642,7 +718,7 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
     from facer.storage import FeatureStore
 
     draw_clip(FeatureStore.open(store), clip_id, videos, output)
-    click.echo(str(output))
+    echo(str(output))
     return 0
 
 
@@ -675,9 +751,9 @@ def report(source: str, output: Path, **options: Any) -> int:
 
     found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
     article = "an" if found.kind == "ablation" else "a"
-    click.echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
     for note in found.notes:
         say(note)
+    echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
     return 0
 
 
@@ -700,7 +776,7 @@ def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
 
     opened = FeatureStore.open(store)
     no_sound = annotate_clip(opened, clip_id, videos, output, Counter("measured frames drawn"))
-    click.echo(f"{output} (no sound: {no_sound})" if no_sound else str(output))
+    echo(f"{output} (no sound: {no_sound})" if no_sound else str(output))
     return 0
 
 
@@ -731,7 +807,7 @@ def bench(video: Path | None, clips: int | None, seconds_per_clip: float | None,
     given = {"clips": clips, "seconds_per_clip": seconds_per_clip}
     config = BenchConfig(video, folder, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     found = measure(config)
-    click.echo(json.dumps(found.to_json()) if as_json else found.as_text())
+    echo(json.dumps(found.to_json()) if as_json else found.as_text())
     return 0
 
 
@@ -752,15 +828,15 @@ def demo(folder: Path) -> int:
     say("making clips from photographs that scikit-image and insightface carry")
     with shown() as progress:
         result = run_demo(folder, progress, on_epoch=_epoch_line)
-    click.echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
-    click.echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
-    click.echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
+    echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
+    echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
+    echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
                f"(n = {result.training.n_val})")  # fmt: skip
-    click.echo("4. scores on held-out clips")
+    echo("4. scores on held-out clips")
     _print_evaluation(result.test)
-    click.echo(f"5. a clip    {result.picture}")
-    click.echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
-    click.echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
+    echo(f"5. a clip    {result.picture}")
+    echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
+    echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
     return EXIT_SOME_FAILED if result.summary.failed else 0
 
 
@@ -859,12 +935,12 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
                    Counter("crops answered by the teachers"))  # fmt: skip
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
-        click.echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
+        echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
     _list("left out", [f"{one['split']}, {_short(note, 'config.json has all')}"
                        for one in result.sets for note in one["notes"]])  # fmt: skip
-    click.echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
-    click.echo(f"weights: {result.rec}")
-    click.echo(f"next: facer evaluate-rec {result.rec} --data {(validation or data)[0]}")
+    echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
+    echo(f"weights: {result.rec}")
+    echo(f"next: facer evaluate-rec {result.rec} --data {(validation or data)[0]}")
     return 0
 
 
@@ -940,12 +1016,12 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device:
         report=Counter("crops scored"), on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
-        click.echo(json.dumps(found))
+        echo(json.dumps(found))
         return 0
     _print_rec_scores(found)
     if pictures is not None:
         drawn = ", ".join(found["pictures"])
-        click.echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
+        echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
     return 0
 
 
@@ -953,34 +1029,34 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     def number(value: float | None) -> str:
         return "     -" if value is None else f"{value:6.3f}"
 
-    click.echo(f"{found['rec']} ({found['rec_sha256'][:12]}) on {found['data']}, split "
+    echo(f"{found['rec']} ({found['rec_sha256'][:12]}) on {found['data']}, split "
                f"{found['split']}: {found['n']} crops")  # fmt: skip
     if (expression := found["expression"]) is not None:
-        click.echo(f"expression  accuracy {expression['accuracy']:.3f}, macro F1 "
+        echo(f"expression  accuracy {expression['accuracy']:.3f}, macro F1 "
                    f"{expression['macro_f1']:.3f}, mean recall {expression['mean_recall']:.3f}, "
                    f"n {expression['n']}")  # fmt: skip
         if (agreed := expression["majority"]) is not None:
-            click.echo(f"  where more than half of the votes agree: accuracy "
+            echo(f"  where more than half of the votes agree: accuracy "
                        f"{agreed['accuracy']:.3f}, macro F1 {agreed['macro_f1']:.3f}, mean recall "
                        f"{agreed['mean_recall']:.3f}, n {agreed['n']}")  # fmt: skip
-        click.echo("  recall: " + ", ".join(
+        echo("  recall: " + ", ".join(
             f"{name} {number(value).strip()}" for name, value in expression["recall"].items()
         ))  # fmt: skip
         pair = number(expression["happiness_vs_neutral_auc"]).strip()
-        click.echo(f"  happiness against neutral: AUC {pair}")
+        echo(f"  happiness against neutral: AUC {pair}")
     units = {name: unit for name, unit in found["au"].items() if unit is not None}
     if units:
-        click.echo("unit     AUC     F1      n  present")
+        echo("unit     AUC     F1      n  present")
     for name, unit in units.items():
-        click.echo(f"{name}  {number(unit['auc'])} {number(unit['f1'])} {unit['n']:6d}   "
+        echo(f"{name}  {number(unit['auc'])} {number(unit['f1'])} {unit['n']:6d}   "
                    f"{unit['positive']:6d}")  # fmt: skip
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:
             source = " (against values derived from the expressions)" if derived else ""
-            click.echo(f"{name}  CCC {number(entry['ccc']).strip()}, n {entry['n']}{source}")
+            echo(f"{name}  CCC {number(entry['ccc']).strip()}, n {entry['n']}{source}")
     if found["weak_features"]:
-        click.echo(f"weakly supervised columns: {', '.join(found['weak_features'])}")
+        echo(f"weakly supervised columns: {', '.join(found['weak_features'])}")
     _list("left out", [_short(note, "--json has all") for note in found["notes"]])
 
 
@@ -998,7 +1074,7 @@ def export_rec(rec: str, output: Path) -> int:
     from facer.stages.features.rec_onnx import export_onnx
 
     difference = export_onnx(weights_path(rec), output)
-    click.echo(f"{output}: written, differs from torch by at most {difference:.1e}")
+    echo(f"{output}: written, differs from torch by at most {difference:.1e}")
     return 0
 
 
@@ -1041,10 +1117,10 @@ def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
 
     config = FinetuneConfig(run, video_dir, output, **options)
     result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
-    click.echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
+    echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
-    click.echo(f"next: facer extract {video_dir} -o {result.output / 'features.zarr'} "
+    echo(f"next: facer extract {video_dir} -o {result.output / 'features.zarr'} "
                f"--rec {result.rec}, then facer evaluate {result.output}")  # fmt: skip
     return 0
 
@@ -1108,8 +1184,8 @@ def train_detector(run: Path, **options: Any) -> int:
         config,
         lambda p: say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
     )
-    click.echo(f"detector: {result.onnx}")
-    click.echo(
+    echo(f"detector: {result.onnx}")
+    echo(
         f"next: facer evaluate-detector {result.onnx} --teacher {options['teacher']} "
         "--clips OTHER_VIDEOS/"
     )
@@ -1152,7 +1228,7 @@ def train_points(run: Path, **options: Any) -> int:
         lambda p: say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
                        f"{p.val_error:.1%} of the eyes' distance"),
     )  # fmt: skip
-    click.echo(f"points model: {path}")
+    echo(f"points model: {path}")
     return 0
 
 
@@ -1182,7 +1258,7 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
     from facer.stages.detection.evaluate import as_table
     from facer.stages.detection.evaluate import evaluate_detector as evaluate_model
 
-    click.echo(as_table(evaluate_model(detector, teacher, clips, scenes)))
+    echo(as_table(evaluate_model(detector, teacher, clips, scenes)))
     return 0
 
 
@@ -1256,10 +1332,10 @@ def ablate(
     )
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"))
     if as_json:
-        click.echo(json.dumps(table.to_json()))
+        echo(json.dumps(table.to_json()))
     else:
-        click.echo(as_markdown(table))
-        click.echo(f"also as csv, md and png: {output}")
+        echo(as_markdown(table))
+        echo(f"also as csv, md and png: {output}")
     return EXIT_SOME_FAILED if table.failed else 0
 
 
@@ -1285,7 +1361,7 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
     from facer.pipeline.importing import import_into_store
 
     opened, added, changed = import_into_store(kind, path, store, fps)
-    click.echo(
+    echo(
         f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
         f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
     )
@@ -1318,7 +1394,7 @@ def export(store: str, path: Path, form: Any) -> int:
     from facer.storage.tables import export_store
 
     opened = FeatureStore.open(store)
-    click.echo(f"{path}: {export_store(opened, path, form)} clips")
+    echo(f"{path}: {export_store(opened, path, form)} clips")
     if form == "muse" and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0
@@ -1341,7 +1417,7 @@ def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> i
     from facer.pipeline.export_head import export_head as export_run
 
     result = export_run(ExportHeadConfig(run, output, seed, rec))
-    click.echo(
+    echo(
         f"{result.path}: seed {result.seed}, input {result.inputs}; differs from torch by at most "
         f"{result.difference:.1e} on clips of {', '.join(map(str, result.lengths))} frames"
     )
@@ -1369,7 +1445,7 @@ def models(action: str, name: str | None) -> int:
     if action == "fetch":
         if name is None:
             raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
-        click.echo(str(detect.model_path(f"insightface:{name}")))
+        echo(str(detect.model_path(f"insightface:{name}")))
         return 0
     try:
         found = (verify_models if action == "verify" else shipped_models)(name=name)
@@ -1378,14 +1454,14 @@ def models(action: str, name: str | None) -> int:
     good = "  works" if action == "verify" else ""
     for model in found:
         state = f"  BROKEN: {model.problem}" if model.problem else good
-        click.echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
+        echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
     broken = [model for model in found if model.problem]
     if broken:
         say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
         return EXIT_PROBLEM
     if action == "list" and any(model.name == rec.STARTER for model in found):
         weak = ", ".join(rec.load().weak_features)
-        click.echo(f"weakly supervised columns of {rec.STARTER}: {weak}")
+        echo(f"weakly supervised columns of {rec.STARTER}: {weak}")
     return 0
 
 

@@ -10,12 +10,18 @@ from typing import Any, Protocol
 
 import click
 
+from facer.storage.errors import printable
 from facer.storage.schema import Record
 
 
 def say(message: str) -> None:
     """One line for the user."""
-    click.echo(f"facer: {message}", err=True)
+    click.echo(f"facer: {printable(message)}", err=True)
+
+
+def echo(text: str) -> None:
+    """Lines of a result: names in them come from files, so control characters are escaped."""
+    click.echo("\n".join(map(printable, text.split("\n"))))
 
 
 class Progress(Protocol):
@@ -151,7 +157,8 @@ class BarProgress(PlainProgress):
 
     def note(self, text: str) -> None:
         """Say it, above the bar."""
-        self._bar.console.print(f"facer: {text}", markup=False, highlight=False, soft_wrap=True)
+        text = f"facer: {printable(text)}"
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _tick(self) -> None:
         self._bar.update(

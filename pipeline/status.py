@@ -31,6 +31,7 @@ class StoreStatus:
     seconds_spent: float
     failures: tuple[tuple[str, str], ...]  # (clip_id, reason)
     notes: tuple[tuple[str, str], ...]  # (clip_id, what was odd) of clips that are there
+    damaged: tuple[str, ...]  # what is wrong with parts that are left out
     provenance: dict[str, Any]
 
     @property
@@ -51,6 +52,8 @@ class StoreStatus:
             "seconds_spent": self.seconds_spent,
             "failures": dict(self.failures),
             "notes": dict(self.notes),
+            "damaged_parts": self.damaged,
+            "not_looked_at": "chunks and videos; facer verify does",
             "provenance": self.provenance,
         }
 
@@ -68,6 +71,7 @@ def store_status(store: FeatureStore) -> StoreStatus:
         seconds_spent=sum(r.seconds for r in records),
         failures=tuple((r.clip_id, r.reason) for r in records if r.status == "failed"),
         notes=tuple((r.clip_id, r.reason) for r in records if r.reason and r.status != "failed"),
+        damaged=tuple(map(str, store.damaged.values())),
         provenance=_plain(store),
     )
 

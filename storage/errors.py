@@ -1,4 +1,23 @@
-"""The exceptions that are meant for the user."""
+"""The exceptions that are meant for the user, and how names from files are shown."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: escape sequences of a terminal begin with these
+    "\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line separators, marks that turn text around
+    "\ud800-\udfff]"  # halves of characters, which no terminal takes
+)
+
+
+def printable(text: object) -> str:
+    r"""Return text as one line that a terminal shows as it is: control characters escaped.
+
+    >>> printable("clip\x1b[31m\n")
+    'clip\\x1b[31m\\n'
+    """
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(text))
 
 
 class FacerError(Exception):
@@ -7,6 +26,9 @@ class FacerError(Exception):
     ``str(error)`` is one line that says where it is, what was found, what was expected and
     what to do. The command line prints it without a traceback.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class PlaceError(Exception):
@@ -23,3 +45,19 @@ class OptionError(FacerError):
     a file, a device, a column, a host, may be absent or other than expected: that is a plain
     ``FacerError``, and 1.
     """
+
+
+class DamagedError(FacerError):
+    """What a file holds is proved not to be what was written."""
+
+
+class AbsentError(DamagedError):
+    """Something is gone that was there when its part was committed."""
+
+
+def broken(location: str, key: str, what: str) -> str:
+    """Return the message about an object of a store that is proved damaged."""
+    return (
+        f"{location}/{key}: broken part: {what}; facer verify {location} --repair drops it, then "
+        f"the same extraction makes its clips anew"
+    )

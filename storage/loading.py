@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.arrays import Rows, StoredArray
-from facer.storage.errors import FacerError
+from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.memory import affordable
 from facer.storage.objects import Objects
-from facer.storage.parts import EMBEDDING, PARTS
+from facer.storage.parts import EMBEDDING, PARTS, Part
 from facer.storage.schema import F32, Record
 
 
@@ -36,15 +37,22 @@ class Ragged:
         return np.diff(self.offsets)
 
 
-def part_array(objects: Objects, part: str, name: str) -> StoredArray:
+def part_array(objects: Objects, part: Part, name: str, n_columns: int) -> StoredArray:
     """Return one array of a part; FacerError when the part lacks it."""
-    array = StoredArray.open(objects, f"{PARTS}/{part}/{name}")
+    key = f"{PARTS}/{part.id}/{name}"
+    array = StoredArray.open(objects, key, part.expected(name, n_columns))
     if array is None:
-        raise FacerError(
-            f"{objects.location}/{PARTS}/{part}: found no array {name!r}, expected one; "
-            f"delete this folder and run the same extraction again"
-        )
+        text = f"found no array {name!r}, expected one"
+        raise AbsentError(broken(objects.location, key, text))
     return array
+
+
+def part_embedding(objects: Objects, part: Part) -> StoredArray | None:
+    """Return the embedding of a part, None when it was written without one."""
+    if EMBEDDING in part.seals:
+        return part_array(objects, part, EMBEDDING, 0)
+    key = f"{PARTS}/{part.id}/{EMBEDDING}"
+    return StoredArray.open(objects, key, part.expected(EMBEDDING, 0))
 
 
 @dataclass(frozen=True)
@@ -61,14 +69,21 @@ class Source:
         return self.width if self.columns is None else len(self.columns)
 
 
-def gather(objects: Objects, sources: Sequence[Source], records: Sequence[Record]) -> Ragged:
+def gather(
+    objects: Objects,
+    sources: Sequence[Source],
+    records: Sequence[Record],
+    parts: Mapping[str, Part],
+) -> Ragged:
     """Read arrays of several clips, side by side, into one matrix.
 
     The result follows ``records``. Its memory and a few chunks are all that is used.
     """
     offsets = np.zeros(len(records) + 1, np.int64)
     np.cumsum([record.n_frames for record in records], out=offsets[1:])
-    values = np.empty((offsets[-1], sum(source.wanted for source in sources)), np.float32)
+    width = sum(source.wanted for source in sources)
+    affordable(objects.location, 4 * width * int(offsets[-1]))
+    values = np.empty((offsets[-1], width), np.float32)
     valid = np.empty(len(values), np.bool_)
     rows: dict[str, list[Rows]] = defaultdict(list)
     for record, target in zip(records, offsets.tolist(), strict=False):
@@ -78,7 +93,7 @@ def gather(objects: Objects, sources: Sequence[Source], records: Sequence[Record
     def read_part(part: str) -> None:
         first = 0
         for source in sources:
-            stored = part_array(objects, part, source.name)
+            stored = part_array(objects, parts[part], source.name, source.width)
             if stored.shape[1:] != (source.width,):
                 raise FacerError(
                     f"{objects.location}/{PARTS}/{part}/{source.name}: found shape "
@@ -87,22 +102,34 @@ def gather(objects: Objects, sources: Sequence[Source], records: Sequence[Record
             block = values[:, first : first + source.wanted]
             stored.scatter(rows[part], block, source.columns)
             first += source.wanted
-        part_array(objects, part, "valid").scatter(rows[part], valid)
+        part_array(objects, parts[part], "valid", 0).scatter(rows[part], valid)
 
     with ThreadPoolExecutor(objects.parallel) as pool:
         for _ in pool.map(read_part, sorted(rows)):
             pass
+    for record, start in zip(records, offsets.tolist(), strict=False):
+        check_valid(objects, record, valid[start : start + record.n_frames])
     return Ragged(values, valid, offsets, tuple(record.clip_id for record in records))
 
 
-def embedding_width(objects: Objects, parts: Sequence[str]) -> int:
+def check_valid(objects: Objects, record: Record, valid: npt.NDArray[np.bool_]) -> None:
+    """Refuse a clip with more or fewer valid frames than its record says."""
+    found = int(np.count_nonzero(valid))
+    if found != record.n_valid:
+        text = (
+            f"clip {record.clip_id!r}: found {found} valid frames, its record says {record.n_valid}"
+        )
+        raise DamagedError(broken(objects.location, f"{PARTS}/{record.part}/valid", text))
+
+
+def embedding_width(objects: Objects, parts: Sequence[Part]) -> int:
     """Columns of the embedding of these parts; FacerError when one has none."""
     width = 0
     for part in parts:
-        array = StoredArray.open(objects, f"{PARTS}/{part}/{EMBEDDING}")
+        array = part_embedding(objects, part)
         if array is None:
             raise FacerError(
-                f"{objects.location}: found clips without an embedding (part {part}), expected "
+                f"{objects.location}: found clips without an embedding (part {part.id}), expected "
                 "one for all; facer extract --embedding into another store writes it"
             )
         width = width or array.shape[1]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import DamagedError, FacerError
+
+DOCUMENT_BYTES = 16 * 2**20
+"""Size of the largest JSON document that is read or written."""
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _ADVICE = {
@@ -30,7 +34,8 @@ _ADVICE = {
 class Objects(Protocol):
     """Objects (bytes) under keys such as ``parts/a/zarr.json``; a write is whole or absent.
 
-    Every method raises FacerError, naming the place, when the place refuses.
+    Every method raises FacerError, naming the place, when the place refuses. What is read may
+    be a stranger's: only regular files of at most ``limit`` bytes, which do not lie elsewhere.
     """
 
     location: str
@@ -40,16 +45,20 @@ class Objects(Protocol):
         """Tell whether anything is at the location itself."""
         ...
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, limit: int = DOCUMENT_BYTES) -> bytes | None:
         """Return one object, or None when there is none."""
         ...
 
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return several objects, at once where the place can."""
+    def get_many(self, keys: Sequence[str]) -> list[bytes | DamagedError | None]:
+        """Return several documents, at once where the place can; the damage of a damaged one."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
-        """Write one object; nobody ever sees a part of it."""
+        """Write one object; nobody ever sees a part of it. It outlasts a loss of power."""
+        ...
+
+    def put_many(self, objects: Mapping[str, bytes]) -> None:
+        """Write several objects, each as :meth:`put`."""
         ...
 
     def children(self, prefix: str) -> list[str]:
@@ -78,6 +87,7 @@ class LocalObjects:
         self.location = str(root)
         self.parallel = min(8, os.cpu_count() or 1)
         self._root = root
+        self._looked_at: set[str] = set()  # folders that are no links out of this place
 
     def exists(self) -> bool:
         """Tell whether anything is at the location itself."""
@@ -86,35 +96,72 @@ class LocalObjects:
         except OSError as error:
             raise _refused("read", self.location, error) from error
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, limit: int = DOCUMENT_BYTES) -> bytes | None:
         """Return one object, or None when there is none."""
         try:
-            return (self._root / key).read_bytes()
+            self._check_folders(key.split("/")[:-1])
+            with self._open(key) as file:
+                size = os.fstat(file.fileno()).st_size
+                _check_size(f"{self.location}/{key}", size, limit)
+                return file.read()
         except _ABSENT:
             return None
         except OSError as error:
             raise _refused("read", f"{self.location}/{key}", error) from error
 
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return several objects."""
-        return [self.get(key) for key in keys]
+    @contextmanager
+    def _open(self, key: str) -> Iterator[IO[bytes]]:
+        """Open a regular file of this place; a pipe or device is neither waited for nor read."""
+        path = self._root / key
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            self._check_link(path)
+            kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):
+            raise DamagedError(f"{path}: found a folder, pipe or device, expected a file")
+        with open(path, "rb", opener=_without_waiting) as file:
+            yield file
+
+    def _check_folders(self, names: Sequence[str]) -> None:
+        """Refuse folders that are links out of this place; each is looked at once."""
+        for depth in range(1, len(names) + 1):
+            folder = "/".join(names[:depth])
+            if folder not in self._looked_at:
+                if (self._root / folder).is_symlink():
+                    self._check_link(self._root / folder)
+                self._looked_at.add(folder)
+
+    def _check_link(self, path: Path) -> None:
+        if not path.resolve().is_relative_to(self._root.resolve()):
+            raise FacerError(
+                f"{path}: found a link to a place outside, expected a file; "
+                f"copy what it leads to (cp -rL) if you trust it"
+            )
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | DamagedError | None]:
+        """Return several documents."""
+        return [_or_damage(self, key) for key in keys]
 
     def put(self, key: str, data: bytes) -> None:
         """Write one object aside, then replace: readers see all of it or nothing."""
-        target = self._root / key
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
-        except OSError as error:
-            raise _refused("write", str(target), error) from error
-        finally:
-            with suppress(OSError):  # there only when it was not moved into place
-                aside.unlink()
+        self.put_many({key: data})
+
+    def put_many(self, objects: Mapping[str, bytes]) -> None:
+        """Write several objects, then flush their folders: they outlast a loss of power."""
+        folders: set[Path] = set()
+        for key, data in objects.items():
+            target = self._root / key
+            try:
+                folders |= _new_folders(target.parent)
+                _replace(target, data)
+            except OSError as error:
+                raise _refused("write", str(target), error) from error
+            folders.add(target.parent)
+        for folder in sorted(folders, reverse=True):  # the inner ones first
+            try:
+                _flush_folder(folder)
+            except OSError as error:
+                raise _refused("write", str(folder), error) from error
 
     def children(self, prefix: str) -> list[str]:
         """Return the sorted names directly under ``prefix``."""
@@ -127,7 +174,12 @@ class LocalObjects:
 
     def delete(self, prefix: str) -> None:
         """Remove everything under ``prefix``, as far as the file system allows."""
-        shutil.rmtree(self._root / prefix, ignore_errors=True)
+        path = self._root / prefix
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 class UrlObjects:
@@ -159,20 +211,21 @@ class UrlObjects:
         except Exception as error:
             raise _refused("read", self.location, error) from error
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, limit: int = DOCUMENT_BYTES) -> bytes | None:
         """Return one object, or None when there is none."""
         try:
-            data: bytes = self._fs.cat_file(self._full(key))
+            data: bytes = self._fs.cat_file(self._full(key), end=limit + 1)
         except (*_ABSENT, IsADirectoryError):
             return None
         except Exception as error:
             raise _refused("read", f"{self.location}/{key}", error) from error
+        _check_size(f"{self.location}/{key}", len(data), limit)
         return data
 
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return several objects, concurrently."""
+    def get_many(self, keys: Sequence[str]) -> list[bytes | DamagedError | None]:
+        """Return several documents, concurrently."""
         with ThreadPoolExecutor(self.parallel) as pool:
-            return list(pool.map(self.get, keys))
+            return list(pool.map(lambda key: _or_damage(self, key), keys))
 
     def put(self, key: str, data: bytes) -> None:
         """Write one object in a single request."""
@@ -187,6 +240,11 @@ class UrlObjects:
                 self._fs.pipe_file(path, data)
         except Exception as error:
             raise _refused("write", f"{self.location}/{key}", error) from error
+
+    def put_many(self, objects: Mapping[str, bytes]) -> None:
+        """Write several objects."""
+        for key, data in objects.items():
+            self.put(key, data)
 
     def children(self, prefix: str) -> list[str]:
         """Return the sorted names directly under ``prefix``."""
@@ -206,6 +264,61 @@ class UrlObjects:
             self._fs.invalidate_cache(self._full(prefix))
             for path in self._fs.find(self._full(prefix)):  # fs.rm takes brackets for a pattern
                 self._fs.rm_file(path)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Write a file that appears whole or not at all; text is utf-8. FacerError when refused."""
+    path = Path(path)
+    LocalObjects(path.parent).put(path.name, data.encode() if isinstance(data, str) else data)
+
+
+def _new_folders(folder: Path) -> set[Path]:
+    """Return the folders that making this one changes: they get a new folder each."""
+    changed: set[Path] = set()
+    while not folder.exists():
+        changed.add(folder := folder.parent)
+    return changed
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    finally:
+        with suppress(OSError):  # there only when it was not moved into place
+            aside.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without it
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _or_damage(objects: Objects, key: str) -> bytes | DamagedError | None:
+    try:
+        return objects.get(key)
+    except DamagedError as error:
+        return error
+
+
+def _check_size(path: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise DamagedError(f"{path}: found {size} bytes or more, expected at most {limit}")
 
 
 def _refused(what: str, path: str, error: Exception) -> FacerError:

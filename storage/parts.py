@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 import numpy as np
 
-from facer.storage.arrays import Array
-from facer.storage.errors import FacerError
+from facer.storage.arrays import Array, Expected, Seal
+from facer.storage.documents import (
+    CHECKSUM,
+    check_seal,
+    parse_group,
+    sealed_group_json,
+)
+from facer.storage.errors import DamagedError, FacerError, broken
+from facer.storage.objects import DOCUMENT_BYTES
 from facer.storage.schema import ClipFeatures, Record, Status
 
 PARTS = "parts"
@@ -39,15 +46,52 @@ _STATUSES = get_args(Status)
 _WRITTEN = tuple(f.name for f in fields(Record) if f.name not in ("part", "start", "n_frames"))
 
 
-def new_part_id() -> str:
-    """Return an id that sorts after the ids of parts written earlier."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+_ID = re.compile(r"(\d{8})T(\d{12})Z-[0-9a-f]{8}")
+_LIMIT = 2**48  # rows and bytes that a record may speak of
+_NUMBERS = ("width_px", "height_px", "source_size", "n_valid", "track_switches")
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(_WRITTEN, (str,)),
+    **dict.fromkeys((*_NUMBERS, "source_mtime_ns"), (int,)),
+    "fps": (float, int, type(None)),
+    "seconds": (float, int),
+}
+_USUAL = {  # types of a record's values as facer writes them, which need no second look
+    tuple(number if name == "fps" else _KINDS[name][0] for name in _WRITTEN)
+    for number in (float, type(None))
+}
+_REQUIRED = ("clip_id", "status", "n_valid")
+SEALED = ("records", "arrays")
+"""Attributes of a part that its checksum is over."""
 
 
-def group_json(attributes: Mapping[str, object]) -> bytes:
-    """Return the ``zarr.json`` of a Zarr v3 group."""
-    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    return json.dumps(group, separators=(",", ":"), allow_nan=False).encode()
+@dataclass(frozen=True)
+class Part:
+    """What a part's ``zarr.json`` says."""
+
+    id: str
+    records: tuple[Record, ...]
+    seals: Mapping[str, Seal]  # by array; none in a part of version 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of every array."""
+        return self.records[-1].stop if self.records else 0
+
+    def expected(self, name: str, n_columns: int) -> Expected:
+        """What one of its arrays must be."""
+        dtype, _, frame_shape = LAYOUT[name]
+        columns = n_columns if name == "features" else None
+        shape = (self.rows, *(columns if size is None else size for size in frame_shape))
+        return Expected(shape, dtype, self.seals.get(name))
+
+
+def new_part_id(others: Iterable[str] = ()) -> str:
+    """Return an id that sorts after those of ``others``, whatever the clock says."""
+    digits = f"{datetime.now(UTC):%Y%m%d%H%M%S%f}"
+    known = ["".join(found.groups()) for found in map(_ID.fullmatch, others) if found]
+    if known and (last := max(known)) >= digits:
+        digits = f"{int(last) + 1:020d}"
+    return f"{digits[:8]}T{digits[8:]}Z-{secrets.token_hex(4)}"
 
 
 def check_entries(entries: Sequence[Entry], n_columns: int, where: str) -> None:
@@ -131,14 +175,21 @@ def concatenate(
     return arrays
 
 
-def records_json(entries: Sequence[Entry]) -> bytes:
+def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal]) -> bytes:
     """Return the part's ``zarr.json``, whose ``records`` make the part exist."""
     rows: list[dict[str, object]] = []
     start = 0
     for record, _ in entries:
         rows.append(record_row(replace(record, start=start)))
         start += record.n_frames
-    return group_json({"records": rows})
+    arrays = {name: seal._asdict() for name, seal in seals.items()}
+    data = sealed_group_json({"records": rows, "arrays": arrays})
+    if len(data) > DOCUMENT_BYTES:
+        raise FacerError(
+            f"a part of {len(entries)} clips: its records take {len(data)} bytes, expected at most "
+            f"{DOCUMENT_BYTES}; write fewer clips a part"
+        )
+    return data
 
 
 def record_row(record: Record) -> dict[str, object]:
@@ -148,26 +199,68 @@ def record_row(record: Record) -> dict[str, object]:
     return row | {"start": record.start, "stop": record.stop}
 
 
-def parse_records(data: bytes, part_id: str, where: str) -> tuple[Record, ...] | None:
-    """Return the records of a part's ``zarr.json``; None when it holds none (not committed)."""
+def parse_part(data: bytes, part_id: str, where: str, version: int) -> Part | None:
+    """Return what a part's ``zarr.json`` says; None when it is not committed (version 1 only).
+
+    Raises DamagedError when that is not what was written, or does not fit together.
+    """
     try:
-        rows = json.loads(data)["attributes"].get("records")
-        return None if rows is None else tuple(parse_record(row, part_id) for row in rows)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FacerError(
-            f"{where}/{PARTS}/{part_id}: broken part: its zarr.json holds no list of records "
-            f"({error!r}); delete this folder and run the same extraction again"
-        ) from error
+        attributes = parse_group(data, strict=version > 1)
+        if version == 1 and "records" not in attributes:
+            return None
+        check_seal(attributes, SEALED, required=version > 1)
+        records = tuple(parse_record(row, part_id) for row in attributes["records"])
+        _check_tiling(records)
+        seals = {name: _parse_seal(row) for name, row in attributes.get("arrays", {}).items()}
+        if CHECKSUM in attributes and not set(ARRAYS) <= set(seals):
+            raise ValueError(f"seals of {', '.join(seals)}")
+    except (ValueError, KeyError, TypeError, AttributeError, DamagedError) as error:
+        reason = error if isinstance(error, DamagedError) else repr(error)
+        text = f"its zarr.json holds no sound list of records ({reason})"
+        raise DamagedError(broken(where, f"{PARTS}/{part_id}", text)) from error
+    return Part(part_id, records, seals)
+
+
+def _parse_seal(row: Mapping[str, Any]) -> Seal:
+    seal = Seal(row["crc32"], row["metadata"])
+    if type(seal.crc32) is not int or type(seal.metadata) is not str:
+        raise TypeError(f"seal {row}")
+    return seal
+
+
+def _check_tiling(records: Sequence[Record]) -> None:
+    """Raise ValueError unless the records cover the part's rows one after another."""
+    stop = 0
+    for record in records:
+        if record.start != stop:
+            raise ValueError(f"clip {record.clip_id!r} starts at row {record.start}, not {stop}")
+        stop = record.stop
+    if len({record.clip_id for record in records}) != len(records):
+        raise ValueError("a clip that is there twice")
 
 
 def parse_record(row: Mapping[str, Any], part_id: str) -> Record:
     """Return the record of a stored row; ValueError, KeyError or TypeError when it is none."""
-    values = {name: row[name] for name in _WRITTEN if name in row}
-    if values["status"] not in _STATUSES:
-        raise ValueError(f"status {values['status']!r}")
+    values = {name: row[name] for name in _WRITTEN if name in row or name in _REQUIRED}
+    if tuple(map(type, values.values())) not in _USUAL:
+        for name, value in values.items():
+            if type(value) not in _KINDS[name]:
+                raise TypeError(f"{name} {str(value)[:40]!r}")
+    for name in _NUMBERS:
+        if not 0 <= values.get(name, 0) < _LIMIT:
+            raise ValueError(f"{name} {str(values[name])[:40]}")
+    if values["status"] not in _STATUSES or not values["clip_id"]:
+        raise ValueError(f"clip {values['clip_id']!r} of status {values['status']!r}")
     if values.get("fps", 0) is None:
-        values["fps"] = float("nan")
-    start, stop = int(row["start"]), int(row["stop"])
-    if not 0 <= start <= stop:
-        raise ValueError(f"rows {start} to {stop}")
+        values["fps"] = math.nan
+    elif not all(math.isfinite(values.get(name, 0)) for name in ("fps", "seconds")):
+        raise ValueError(f"fps {values.get('fps')}, seconds {values.get('seconds')}")
+    if abs(values.get("source_mtime_ns", 0)) >= 2**63:
+        raise ValueError("source_mtime_ns out of range")
+    start, stop, n_valid = row["start"], row["stop"], values["n_valid"]
+    if not (type(start) is type(stop) is int and 0 <= start <= stop < _LIMIT):
+        raise ValueError(f"rows {str(start)[:40]} to {str(stop)[:40]}")
+    most = 0 if values["status"] != "ok" else stop - start
+    if n_valid > most or (values["status"] == "failed" and stop > start):
+        raise ValueError(f"{n_valid} valid of {stop - start} rows, status {values['status']}")
     return Record(n_frames=stop - start, part=part_id, start=start, **values)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from facer.storage.errors import FacerError
-from facer.storage.parts import group_json
+from facer.storage import documents
+from facer.storage.errors import DamagedError, FacerError
 from facer.storage.schema import STORE_VERSION, Provenance
 
 FORMAT = "facer-features"
 _NOT_COMPARED = ("facer_version", "libav_version", "settings")  # settings are compared one by one
+
+
+SEALED = ("format", "version", "feature_names", "weak_features", "provenance")
+"""Attributes of the root that its checksum is over."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def check_names(root: Root) -> None:
 
 def root_json(root: Root) -> bytes:
     """Return the root group's ``zarr.json``."""
-    return group_json(root_attributes(root))
+    return documents.sealed_group_json(root_attributes(root))
 
 
 def root_attributes(root: Root) -> dict[str, object]:
@@ -54,10 +58,17 @@ def root_attributes(root: Root) -> dict[str, object]:
 def parse_root(data: bytes, where: str) -> Root:
     """Read a root group's ``zarr.json``; FacerError when it is no store's or a newer one's."""
     try:
-        attributes = json.loads(data)["attributes"]
+        attributes = documents.parse_group(data, strict=False)
     except (ValueError, KeyError, TypeError) as error:
         raise FacerError(f"{where}: its zarr.json is not a Zarr v3 group's ({error!r})") from error
-    return parse_attributes(attributes, where)
+    root = parse_attributes(attributes, where)
+    try:
+        if root.version > 1:
+            documents.parse_group(data, strict=True)
+        documents.check_seal(attributes, SEALED, required=root.version > 1)
+    except (ValueError, KeyError, TypeError, DamagedError) as error:
+        raise _damaged(where, error) from error
+    return root
 
 
 def parse_attributes(attributes: Mapping[str, Any], where: str) -> Root:
@@ -65,26 +76,56 @@ def parse_attributes(attributes: Mapping[str, Any], where: str) -> Root:
     try:
         if attributes["format"] != FORMAT:
             raise ValueError(f"format {attributes['format']!r}")
-        version = int(attributes["version"])
+        version = operator.index(attributes["version"])
     except (ValueError, KeyError, TypeError) as error:
         raise FacerError(
-            f"{where}: found something that is not a feature store ({error!r}), "
+            f"{where}: found something that is not a feature store ({str(error)[:200]}), "
             f"expected attribute format {FORMAT!r}"
         ) from error
     if version > STORE_VERSION:
         raise FacerError(
-            f"{where}: found store version {version}, expected at most {STORE_VERSION}; "
+            f"{where}: found store version {version:.6g}, expected at most {STORE_VERSION}; "
             f"update facer"
         )
     try:
-        return Root(
+        root = Root(
             version,
-            tuple(attributes["feature_names"]),
-            tuple(attributes["weak_features"]),
-            Provenance(**{**_decoder_of_old(attributes["provenance"]), **attributes["provenance"]}),
+            _names(attributes["feature_names"]),
+            _names(attributes["weak_features"]),
+            _provenance(attributes["provenance"]),
         )
-    except (KeyError, TypeError) as error:
-        raise FacerError(f"{where}: its attributes are damaged ({error!r})") from error
+        if version < 1:
+            raise ValueError(f"version {version}")
+        check_names(root)
+    except (KeyError, TypeError, ValueError, FacerError) as error:
+        raise _damaged(where, error) from error
+    return root
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(type(name) is str for name in values):
+        raise TypeError(f"names {str(values)[:40]}")
+    return tuple(values)
+
+
+def _provenance(values: Mapping[str, Any]) -> Provenance:
+    settings = values["settings"]
+    texts = [value for name, value in values.items() if name != "settings"]
+    if not (
+        isinstance(settings, dict)
+        and all(isinstance(value, str | int | float) for value in settings.values())
+        and all(isinstance(value, str) for value in texts)
+    ):
+        raise TypeError("provenance of other types than text and numbers")
+    return Provenance(**{**_decoder_of_old(values), **values})
+
+
+def _damaged(where: str, error: Exception) -> DamagedError:
+    reason = error if isinstance(error, FacerError) else repr(error)
+    return DamagedError(
+        f"{where}/zarr.json: the root is damaged ({str(reason)[:300]}); if you have the same "
+        f"zarr.json elsewhere put it back, else extract into a new store"
+    )
 
 
 def _decoder_of_old(provenance: Mapping[str, Any]) -> dict[str, str]:

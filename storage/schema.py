@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Version of the store format written by this facer (docs/store-format.md)."""
 
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")

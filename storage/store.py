@@ -5,25 +5,36 @@ Format: docs/store-format.md.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from facer.storage.arrays import StoredArray, encode_arrays
-from facer.storage.errors import FacerError
-from facer.storage.loading import Ragged, Source, embedding_width, gather, part_array
+from facer.storage.arrays import StoredArray, encode_arrays, seal
+from facer.storage.documents import group_json
+from facer.storage.errors import DamagedError, FacerError
+from facer.storage.loading import (
+    Ragged,
+    Source,
+    check_valid,
+    embedding_width,
+    gather,
+    part_array,
+    part_embedding,
+)
 from facer.storage.objects import Objects, open_objects
 from facer.storage.parts import (
     ARRAYS,
     EMBEDDING,
     PARTS,
     Entry,
+    Part,
     check_entries,
     concatenate,
-    group_json,
     new_part_id,
-    parse_records,
-    records_json,
+    parse_part,
+    part_json,
 )
 from facer.storage.root import Root, check_names, differences, parse_root, root_json
 from facer.storage.schema import (
@@ -35,6 +46,7 @@ from facer.storage.schema import (
 )
 
 _ROOT = "zarr.json"
+_log = logging.getLogger("facer")
 
 StorePath = str | os.PathLike[str]
 
@@ -44,13 +56,15 @@ class FeatureStore:
 
     Open one with :meth:`open`, :meth:`create` or :meth:`open_or_create`. The list of clips is
     read at first use and again by :meth:`refresh`; a clip that is in several parts counts as
-    it is in the latest one.
+    it is in the latest one. A part whose records are damaged is left out, and a warning of the
+    logger ``facer`` says so: see :attr:`damaged`.
     """
 
     def __init__(self, objects: Objects, root: Root) -> None:
         self._objects = objects
         self.root = root
-        self._parts: dict[str, tuple[Record, ...]] | None = None
+        self._parts: dict[str, Part] | None = None
+        self._damaged: dict[str, DamagedError] = {}
         self._latest: dict[str, Record] | None = None
 
     @classmethod
@@ -132,6 +146,11 @@ class FeatureStore:
         return self._objects.location
 
     @property
+    def objects(self) -> Objects:
+        """What the store is made of."""
+        return self._objects
+
+    @property
     def version(self) -> int:
         """Version of the store's format."""
         return self.root.version
@@ -170,27 +189,52 @@ class FeatureStore:
                 f"{self.path}: found no clip {clip_id!r} among its {len(self._index())}"
             ) from None
 
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Every part that is read, by id, in the order in which they were written."""
+        if self._parts is None:
+            self.refresh()
+        return MappingProxyType(self._parts or {})
+
+    @property
+    def damaged(self) -> Mapping[str, DamagedError]:
+        """Parts whose records are damaged, with the reason: their clips are not in the list."""
+        self._index()
+        return MappingProxyType(self._damaged)
+
     def refresh(self) -> None:
         """Look for parts that were written or removed since the list was read."""
-        known = self._parts or {}
+        known, damaged = self._parts or {}, self._damaged
         names = [name for name in self._objects.children(PARTS) if name != _ROOT]
-        new = [name for name in names if name not in known]
+        new = [name for name in names if name not in known and not name.startswith(".")]
         found = self._objects.get_many([f"{PARTS}/{name}/{_ROOT}" for name in new])
         parts = {name: known[name] for name in names if name in known}
+        self._damaged = {}
         for name, data in zip(new, found, strict=True):
-            records = None if data is None else parse_records(data, name, self.path)
-            if records is not None:
-                parts[name] = records
-        self._parts, self._latest = parts, None
+            try:
+                if isinstance(data, DamagedError):
+                    raise data
+                part = None if data is None else parse_part(data, name, self.path, self.version)
+                if part is not None:
+                    parts[name] = part
+            except DamagedError as error:
+                self._damaged[name] = error
+                if name not in damaged:
+                    _log.warning("%s", error)
+        self._parts = {name: parts[name] for name in sorted(parts)}
+        self._latest = None
 
     def _index(self) -> dict[str, Record]:
         if self._parts is None:
             self.refresh()
         if self._latest is None:
-            parts = self._parts or {}
-            latest = {r.clip_id: r for name in sorted(parts) for r in parts[name]}
+            latest = {r.clip_id: r for part in self.parts.values() for r in part.records}
             self._latest = dict(sorted(latest.items()))
         return self._latest
+
+    def array(self, part_id: str, name: str) -> StoredArray:
+        """Open one array of a part, to read rows of many clips at a time."""
+        return part_array(self._objects, self.parts[part_id], name, len(self.feature_names))
 
     def read(self, clip_id: str) -> ClipFeatures:
         """Return all that is stored of one clip; FacerError when it failed or is unknown."""
@@ -198,10 +242,10 @@ class FeatureStore:
         if record.status == "failed":
             raise FacerError(f"{self.path}: clip {clip_id!r} failed: {record.reason}")
         arrays: dict[str, Any] = {
-            name: part_array(self._objects, record.part, name).read(record.start, record.stop)
-            for name in ARRAYS
+            name: self.array(record.part, name).read(record.start, record.stop) for name in ARRAYS
         }
-        embedding = StoredArray.open(self._objects, f"{PARTS}/{record.part}/{EMBEDDING}")
+        check_valid(self._objects, record, arrays["valid"])
+        embedding = part_embedding(self._objects, self.parts[record.part])
         if embedding is not None:
             arrays[EMBEDDING] = embedding.read(record.start, record.stop)
         return ClipFeatures(**arrays)
@@ -224,8 +268,9 @@ class FeatureStore:
         sources = [Source("features", len(self.feature_names), picks)]
         if embedding:
             parts = sorted({record.part for record in records if record.n_frames})
-            sources.append(Source(EMBEDDING, embedding_width(self._objects, parts)))
-        return gather(self._objects, sources, records)
+            width = embedding_width(self._objects, [self.parts[part] for part in parts])
+            sources.append(Source(EMBEDDING, width))
+        return gather(self._objects, sources, records, self.parts)
 
     def _column_indices(self, columns: Sequence[str]) -> list[int]:
         unknown = [name for name in columns if name not in self.feature_names]
@@ -244,17 +289,20 @@ class FeatureStore:
         entry does not fit (nothing is written then) or the place refuses (nothing is left).
         """
         check_entries(entries, len(self.feature_names), self.path)
-        objects = encode_arrays(concatenate(entries, len(self.feature_names)))
-        commit = records_json(entries)
+        arrays = concatenate(entries, len(self.feature_names))
+        objects = encode_arrays(arrays)
+        seals = {
+            name: seal(values, objects[f"{name}/{_ROOT}"]) for name, (values, _) in arrays.items()
+        }
+        commit = part_json(entries, seals)
         if self._objects.get(_ROOT) is None:
             raise FacerError(f"{self.path}: the store is gone; run the same command again")
         if self._objects.get(f"{PARTS}/{_ROOT}") is None:
             self._objects.put(f"{PARTS}/{_ROOT}", group_json({}))
-        part = new_part_id()
+        part = new_part_id(self._objects.children(PARTS))
         prefix = f"{PARTS}/{part}"
         try:
-            for key, data in objects.items():
-                self._objects.put(f"{prefix}/{key}", data)
+            self._objects.put_many({f"{prefix}/{key}": data for key, data in objects.items()})
         except BaseException:
             self._objects.delete(prefix)
             raise
@@ -264,6 +312,17 @@ class FeatureStore:
             self._objects.delete(prefix)
             raise
         if self._parts is not None:
-            self._parts[part] = parse_records(commit, part, self.path) or ()
+            written = parse_part(commit, part, self.path, STORE_VERSION)
+            self._parts |= {part: written} if written else {}
             self._latest = None
         return part
+
+    def drop_part(self, part_id: str) -> None:
+        """Delete a part as a whole; its clips are then no longer in it."""
+        self._objects.delete(f"{PARTS}/{part_id}/{_ROOT}")
+        self._objects.delete(f"{PARTS}/{part_id}")
+        if part_id in self._objects.children(PARTS):
+            raise FacerError(
+                f"{self.path}/{PARTS}/{part_id}: cannot be deleted; change its permissions"
+            )
+        self.refresh()

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage import FeatureStore
-from facer.storage.loading import part_array
-from facer.storage.objects import open_objects
 from facer.storage.schema import Record
 
 F64 = npt.NDArray[np.float64]
@@ -92,13 +90,12 @@ def _blocks(
     store: FeatureStore, records: tuple[Record, ...]
 ) -> Iterator[tuple[list[int], dict[str, npt.NDArray[Any]]]]:
     """Places of some clips that lie one after another in a part, and the part's rows of them."""
-    objects = open_objects(store.path)
     by_part: dict[str, list[int]] = defaultdict(list)
     for place, record in enumerate(records):
         if record.n_frames:
             by_part[record.part].append(place)
     for part, places in sorted(by_part.items()):
-        stored = {name: part_array(objects, part, name) for name in _ARRAYS}
+        stored = {name: store.array(part, name) for name in _ARRAYS}
         places.sort(key=lambda place: records[place].start)
         while places:
             start = records[places[0]].start

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from facer.storage import FEATURE_NAMES, FacerError, FeatureStore, Provenance, Record
 from facer.storage import arrays as arrays_module
+from facer.storage.documents import sealed_group_json
+from facer.storage.parts import SEALED
 
 Make = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "data" / "store-v1.zarr"
@@ -37,7 +39,7 @@ def test_what_is_written_is_read(store: FeatureStore, make_entry: Make, same_cli
     assert found.feature_names == FEATURE_NAMES
     assert found.weak_features == ("au11",)
     assert found.provenance == store.provenance
-    assert found.version == 1
+    assert found.version == 2
     assert [r.status for r in found.records] == ["ok", "ok", "failed", "no_face"]
     same_clip(found.read("a"), make_entry("a", 7, seed=1)[1])
     same_clip(found.read("b/1"), make_entry("b/1", 3, seed=2)[1])
@@ -287,8 +289,8 @@ def test_a_root_that_is_no_stores(tmp_path: Path, content: str, message: str) ->
 
 
 def test_a_newer_store_asks_for_a_newer_facer(store: FeatureStore) -> None:
-    edit_json(Path(store.path) / "zarr.json", lambda root: root["attributes"].update(version=2))
-    with pytest.raises(FacerError, match="found store version 2, expected at most 1; update facer"):
+    edit_json(Path(store.path) / "zarr.json", lambda root: root["attributes"].update(version=3))
+    with pytest.raises(FacerError, match="found store version 3, expected at most 2; update facer"):
         FeatureStore.open(store.path)
     with pytest.raises(FacerError, match="update facer"):
         FeatureStore.open_or_create(store.path, store.provenance)
@@ -309,15 +311,74 @@ def test_a_part_without_records_does_not_exist(
     assert FeatureStore.open(store.path).clip_ids == ("a",)
 
 
-@pytest.mark.parametrize("records", ["x", [1], [{}], [{"clip_id": "a", "status": "odd"}]])
-def test_damaged_records_name_the_part(
-    tmp_path: Path, provenance: Provenance, make_entry: Make, records: Any
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda group: group["attributes"].update(records="x"),
+        lambda group: group["attributes"].update(records=[1]),
+        lambda group: group["attributes"]["records"][0].update(status="odd"),
+        lambda group: group["attributes"]["records"][0].update(n_valid=0),
+        lambda group: group["attributes"].pop("records"),
+        lambda group: group["attributes"].pop("checksum"),
+        lambda group: group["attributes"]["arrays"]["valid"].update(crc32=0),
+        lambda group: group.update(node_type="array"),
+        lambda group: group.pop("attributes"),
+    ],
+)
+def test_a_part_with_damaged_records_is_told_and_the_others_are_read(
+    store: FeatureStore, make_entry: Make, same_clip: Make, damage: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    path = Path(store.path) / "parts" / store.record("a").part / "zarr.json"
+    edit_json(path, damage)
+    found = FeatureStore.open(store.path)
+    assert found.clip_ids == ("c",)
+    assert list(found.damaged) == [path.parent.name]
+    found.refresh()
+    (warning,) = caplog.messages  # once, however often it is looked at
+    assert f"parts/{path.parent.name}: broken part: its zarr.json holds no" in warning
+    assert "facer verify" in warning
+    same_clip(found.read("c"), store.read("c"))
+    again = make_entry("a", 7)
+    found.write_part([again])
+    same_clip(FeatureStore.open(store.path).read("a"), again[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stop": 6}, "starts at row 7, not 6"),
+        ({"start": 1}, "starts at row 1, not 0"),
+        ({"stop": 6.0}, "rows 0 to 6.0"),
+        ({"stop": True}, "rows 0 to True"),
+        ({"stop": 10**13, "start": 10**14}, "rows 1000"),
+        ({"stop": 10**300}, "rows 0 to 1000"),
+        ({"clip_id": "b/1"}, "twice"),
+        ({"clip_id": ""}, "clip ''"),
+        ({"clip_id": 3}, "clip_id '3'"),
+        ({"n_valid": 8}, "8 valid of 7"),
+        ({"n_valid": "3"}, "n_valid '3'"),
+        ({"status": "no_face"}, "status no_face"),
+        ({"status": "failed"}, "status failed"),
+        ({"status": ["ok"]}, "status"),
+        ({"fps": "fast"}, "fps 'fast'"),
+        ({"seconds": None}, "seconds 'None'"),
+        ({"width_px": -1}, "width_px -1"),
+        ({"source_mtime_ns": 10**30}, "source_mtime_ns"),
+    ],
+)
+def test_records_that_do_not_fit_together_are_damage(
+    store: FeatureStore, changes: dict[str, Any], message: str
 ) -> None:
-    FeatureStore.create(tmp_path / "s", provenance).write_part([make_entry("a")])
-    part = only_part(tmp_path / "s")
-    edit_json(part / "zarr.json", lambda group: group["attributes"].update(records=records))
-    with pytest.raises(FacerError, match=rf"parts/{part.name}: broken part.*delete this folder"):
-        FeatureStore.open(tmp_path / "s").clip_ids  # noqa: B018
+    """As a stranger may write them, with a checksum that is right."""
+    part = store.record("a").part
+    path = Path(store.path) / "parts" / part / "zarr.json"
+    attributes = json.loads(path.read_text())["attributes"]
+    attributes["records"][0].update(changes)
+    path.write_bytes(sealed_group_json({k: attributes[k] for k in SEALED}))
+    (error,) = FeatureStore.open(store.path).damaged.values()
+    assert message in str(error)
+    assert "\n" not in str(error)
 
 
 def flip(path: Path) -> None:
@@ -336,11 +397,11 @@ def flip(path: Path) -> None:
         (lambda part: (part / "valid/zarr.json").write_text("{"), "not that of an array"),
         (
             lambda part: edit_json(part / "features/zarr.json", lambda m: m.update(shape=[2, 26])),
-            r"found 2 rows, expected at least 5",
+            r"found shape \(2, 26\), expected \(5, 26\)",
         ),
         (
             lambda part: edit_json(part / "features/zarr.json", lambda m: m["codecs"].pop(0)),
-            "not that of an array",
+            "layout is not the one of docs/store-format.md, and zarr-python does not read it",
         ),
         (
             lambda part: edit_json(
@@ -448,6 +509,7 @@ def test_the_store_of_version_1_is_still_read(same_clip: Make) -> None:
     """The golden store was written by version 1 and is never written again."""
     store = FeatureStore.open(GOLDEN)
     assert store.version == 1
+    assert not store.damaged
     assert store.feature_names == ("valence", "au12", "other")
     assert store.weak_features == ("valence",)
     assert store.provenance == Provenance(

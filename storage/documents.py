@@ -1,0 +1,72 @@
+"""Zarr's group documents: parsed without trust, and sealed by a checksum of what they say.
+
+The checksum (docs/store-format.md) is over values, not over bytes: a program that writes the
+same attributes again with other white space leaves it right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from facer.storage.errors import DamagedError
+from facer.storage.objects import DOCUMENT_BYTES
+
+CHECKSUM = "checksum"
+_KEYS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON that may be a stranger's; ValueError for whatever is wrong with it."""
+    if len(data) > DOCUMENT_BYTES:
+        raise ValueError(f"{len(data)} bytes, expected at most {DOCUMENT_BYTES}")
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def group_json(attributes: Mapping[str, object]) -> bytes:
+    """Return the ``zarr.json`` of a Zarr v3 group."""
+    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    return json.dumps(group, separators=(",", ":"), allow_nan=False).encode()
+
+
+def sealed_group_json(attributes: Mapping[str, object]) -> bytes:
+    """Return the ``zarr.json`` of a group with a checksum over all of its attributes."""
+    return group_json({**attributes, CHECKSUM: _checksum(attributes)})
+
+
+def parse_group(data: bytes, strict: bool) -> dict[str, Any]:
+    """Return the attributes of a ``zarr.json``; ValueError, KeyError or TypeError without any.
+
+    ``strict``: the document must be that of a Zarr v3 group and nothing else.
+    """
+    group = parse_json(data)
+    attributes = group["attributes"]
+    if not isinstance(attributes, dict):
+        raise TypeError(f"attributes of type {type(attributes).__name__}")
+    if strict:
+        found = (group["zarr_format"], group["node_type"])
+        if found != (3, "group") or not set(group) <= _KEYS:
+            raise ValueError(f"found format and type {found} and keys {', '.join(group)}")
+    return attributes
+
+
+def check_seal(attributes: Mapping[str, Any], members: Sequence[str], required: bool) -> None:
+    """Compare the checksum with that of some attributes; KeyError when one is missing."""
+    if CHECKSUM not in attributes and not required:
+        return
+    if attributes[CHECKSUM] != _checksum({name: attributes[name] for name in members}):
+        raise DamagedError("what it says is not what was written (checksum)")
+
+
+def _checksum(attributes: Mapping[str, object]) -> str:
+    text = json.dumps(attributes, separators=(",", ":"), allow_nan=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,0 +1,191 @@
+"""Whether a store is whole: every record and every chunk is read.
+
+A clip is ``whole``; ``damaged``: what is there is proved not to be what was written;
+``absent``: something of it is gone; ``unknown``: it cannot be read here, which proves nothing
+(a permission, a codec that this zarr-python lacks). A part's state is the worst of its clips'.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.arrays import Expected, own_array, value_bytes
+from facer.storage.documents import parse_group, parse_json
+from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.loading import part_array
+from facer.storage.objects import Objects
+from facer.storage.parts import ARRAYS, EMBEDDING, PARTS, Part, parse_part
+from facer.storage.store import FeatureStore
+
+ClipState = Literal["whole", "absent", "damaged", "unknown"]
+_SEVERITY: tuple[ClipState, ...] = ("whole", "unknown", "absent", "damaged")
+
+
+@dataclass
+class PartReport:
+    """What was found of one part."""
+
+    part: str
+    committed: bool = True  # False: no records, as an interrupted writer leaves it
+    state: ClipState = "whole"
+    reasons: list[str] = field(default_factory=list)
+    clips: dict[str, ClipState] = field(default_factory=dict)  # those that are not whole
+    clip_ids: tuple[str, ...] = ()  # all that are known to be in it
+    relaid: tuple[str, ...] = ()  # arrays in another layout than facer's
+    n_bytes: int = 0  # of values that were read
+
+    def note(self, state: ClipState, reason: str, clip_ids: Iterable[str]) -> None:
+        """Take down what is wrong with some clips."""
+        self.state = _worse(self.state, state)
+        self.reasons.append(reason)
+        for clip_id in clip_ids:
+            self.clips[clip_id] = _worse(self.clips.get(clip_id, "whole"), state)
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What was found of a store whose root is whole."""
+
+    parts: tuple[PartReport, ...]
+    group: str  # what is wrong with parts/zarr.json, which only other programs read
+
+    @property
+    def clips(self) -> dict[str, ClipState]:
+        """State of each clip, by its latest part."""
+        latest = {
+            clip_id: part.clips.get(clip_id, "whole")
+            for part in self.parts
+            for clip_id in part.clip_ids
+        }
+        return dict(sorted(latest.items()))
+
+    def parts_of_state(self, *states: ClipState) -> tuple[PartReport, ...]:
+        """Parts of some states."""
+        return tuple(part for part in self.parts if part.state in states)
+
+
+def verify_store(store: FeatureStore, jobs: int) -> StoreReport:
+    """Read all of a store, several parts at a time."""
+    names = [name for name in store.objects.children(PARTS) if not name.startswith(".")]
+    names = [name for name in names if name != "zarr.json"]
+    with ThreadPoolExecutor(jobs) as pool:
+        parts = tuple(pool.map(lambda name: _verify_part(store, name), sorted(names)))
+    return StoreReport(parts, _group_problem(store.objects) if names else "")
+
+
+def _worse(one: ClipState, other: ClipState) -> ClipState:
+    return max(one, other, key=_SEVERITY.index)
+
+
+def _state(error: FacerError) -> ClipState:
+    if isinstance(error, AbsentError):
+        return "absent"
+    return "damaged" if isinstance(error, DamagedError) else "unknown"
+
+
+def _group_problem(objects: Objects) -> str:
+    try:
+        data = objects.get(f"{PARTS}/zarr.json")
+        if data is None:
+            return "it is missing"
+        parse_group(data, strict=True)
+    except (ValueError, KeyError, TypeError, FacerError) as error:
+        return str(error)
+    return ""
+
+
+def _verify_part(store: FeatureStore, name: str) -> PartReport:
+    report = PartReport(name)
+    data: bytes | None = None
+    try:
+        data = store.objects.get(f"{PARTS}/{name}/zarr.json")
+        part = None if data is None else parse_part(data, name, store.path, store.version)
+    except FacerError as error:
+        report.clip_ids = _legible_ids(data)
+        report.note(_state(error), str(error), report.clip_ids)
+        return report
+    if part is None:
+        report.committed = False
+        return report
+    report.clip_ids = tuple(record.clip_id for record in part.records)
+    for array in _arrays_of(store.objects, part):
+        _verify_array(store, part, array, report)
+    return report
+
+
+def _legible_ids(data: bytes | None) -> tuple[str, ...]:
+    """Clips of a part that still can be told from its damaged records."""
+    try:
+        rows = parse_json(data or b"")["attributes"]["records"]
+        return tuple(row["clip_id"] for row in rows if isinstance(row["clip_id"], str))
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
+def _arrays_of(objects: Objects, part: Part) -> Sequence[str]:
+    if part.seals:
+        return [name for name in (*ARRAYS, EMBEDDING) if name in part.seals]
+    embedding = objects.get(f"{PARTS}/{part.id}/{EMBEDDING}/zarr.json") is not None
+    return (*ARRAYS, EMBEDDING) if embedding else ARRAYS
+
+
+def _verify_array(store: FeatureStore, part: Part, name: str, report: PartReport) -> None:
+    """Read all of an array and take down which clips lie in what fails."""
+    expected = part.expected(name, len(store.feature_names))
+    key = f"{PARTS}/{part.id}/{name}"
+    try:
+        array = part_array(store.objects, part, name, len(store.feature_names))
+    except FacerError as error:
+        state = _state(error)
+        if state == "unknown" and _is_whole_beneath(store.objects, key, expected):
+            state = "damaged"  # for the array's zarr.json alone is not what was written
+        report.note(state, str(error), _with_rows(part, 0, part.rows))
+        return
+    report.relaid += (name,) if array.values is not None else ()
+    crc32, failures, valid = 0, 0, []
+    for index, first, stop in array.chunks():
+        try:
+            rows = array.chunk(index)[: stop - first]
+        except FacerError as error:
+            failures += 1
+            report.note(_state(error), str(error), _with_rows(part, first, stop))
+            continue
+        crc32 = zlib.crc32(value_bytes(rows), crc32)
+        report.n_bytes += rows.nbytes
+        valid += [rows] if name == "valid" else []
+    if failures:
+        return
+    if expected.seal is not None and crc32 != expected.seal.crc32:
+        text = broken(store.path, key, "its values are not those that were written (crc32)")
+        report.note("damaged", text, _with_rows(part, 0, part.rows))
+    elif valid and (wrong := _miscounted(part, np.concatenate(valid))):
+        text = broken(store.path, key, "not as many valid frames as the records say")
+        report.note("damaged", text, wrong)
+
+
+def _miscounted(part: Part, valid: npt.NDArray[np.bool_]) -> list[str]:
+    return [r.clip_id for r in part.records if valid[r.start : r.stop].sum() != r.n_valid]
+
+
+def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
+    """Whether facer's own chunks of an array are there and whole."""
+    array = own_array(objects, key, expected)
+    try:
+        crc32 = 0
+        for index, first, stop in array.chunks() if array else ():
+            crc32 = zlib.crc32(value_bytes(array.chunk(index)[: stop - first]), crc32)
+    except FacerError:
+        return False
+    return expected.seal is not None and crc32 == expected.seal.crc32
+
+
+def _with_rows(part: Part, first: int, stop: int) -> Iterator[str]:
+    """Clips that have rows among ``first`` to ``stop``."""
+    return (r.clip_id for r in part.records if r.start < stop and r.stop > first)
