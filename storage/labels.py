@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from facer.storage.errors import FacerError
+from facer.storage.label_columns import key_of
 from facer.storage.label_formats import READERS, recognise
 from facer.storage.label_options import LabelKind, LabelOptions
 from facer.storage.label_values import refuse_outliers
@@ -34,6 +35,31 @@ class IntensityLabels:
     columns: Mapping[str, str] = field(default_factory=dict)  # id, split, subject: their names
     left_out: tuple[tuple[str, str], ...] = ()  # columns that were not read, and why
     notes: tuple[str, ...] = ()  # what a reader of any figure must know
+
+    @property
+    def summary(self) -> str:
+        """One line: what the file was taken for, and what each column is."""
+        roles = [f"{role} {name!r}" for role, name in self.columns.items()]
+        left_out = [f"{name} ({why})" for name, why in self.left_out]
+        parts = [
+            f"{self.source}: read as {self.kind}",
+            *[self.dialect] * bool(self.dialect),
+            *[f"columns: {', '.join(roles)}"] * bool(roles),
+            f"targets: {', '.join(self.names)}",
+            *[f"not read: {', '.join(left_out)}"] * bool(left_out),
+        ]
+        return "; ".join(parts)
+
+    def only(self, names: Sequence[str]) -> IntensityLabels:
+        """Return the labels of some targets, in their order and under these names."""
+        keys = {key_of(name): place for place, name in enumerate(self.names)}
+        places = [keys[key] for name in names if (key := key_of(name)) in keys]
+        if len(places) < len(names):
+            raise FacerError(
+                f"{self.source}: has intensities {', '.join(self.names)}, expected "
+                f"{', '.join(names)}"
+            )
+        return replace(self, names=tuple(names), values=self.values[:, places])
 
 
 def read_labels(
