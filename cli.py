@@ -298,7 +298,7 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
     if as_json:
         click.echo(json.dumps(found.to_json()))
         return 0
-    click.echo(f"{found.summary}; {found.n_labels} rows")
+    click.echo("\n  ".join(found.facts))
     click.echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
     hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
     click.echo(f"split      rows  with a clip  usable{hume}")
@@ -331,7 +331,7 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
 
 def _print_used_splits(found: LabelCheck) -> None:
     if "" in found.splits and len(found.splits) == 1:
-        click.echo("no splits in the file: train-head makes 70/15/15 by subject or clip id:")
+        click.echo(f"no splits in the file: {found.split_rule}")
     known = [(split, used) for split, used in found.used_splits.items() if used.clips]
     click.echo("train-head uses " + ", ".join(
         f"{split} {used.clips} clips" + (f" of {used.subjects} subjects" if used.subjects else "")
@@ -346,7 +346,8 @@ def _print_targets(found: LabelCheck) -> None:
     for name, target in found.targets.items():
         values = (target.min, target.mean, target.max)
         cells = "  ".join(f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
-        odd = [f"does not vary in {split}" for split in target.does_not_vary_in]
+        still = ", ".join(target.does_not_vary_in)
+        odd = [f"does not vary in {still}: Pearson is not defined there"] if still else []
         if not target.trained:
             odd.append("no label in train: not trained, no predictions of it")
         elif "val" in target.no_label_in:

@@ -174,7 +174,7 @@ def _table(
         names=labels.names,
         split=SPLIT,
         seeds=config.seeds,
-        notes=(labels.summary, *label_notes(labels, split_rows(labels)[0])),
+        notes=("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0])),
         rows=tuple(_table_row(row, folder / row.id, errors, against) for row in rows),
     )
 

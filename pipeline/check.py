@@ -85,7 +85,7 @@ class LabelCheck:
     without_targets: tuple[str, ...]  # joined, but every cell is empty (normal for test)
     overlong: tuple[str, ...]  # more frames than t
     t: int
-    summary: str  # what the file was taken for, and each column
+    facts: tuple[str, ...]  # what the file was taken for, and each column
     columns: Mapping[str, str]  # id, split, subject: the column's name
     left_out: tuple[tuple[str, str], ...]  # columns that were not read, and why
     targets: dict[str, TargetCheck]
@@ -156,7 +156,7 @@ def check_labels(
         without_targets=tuple(r.clip_id for row, r in joined if not has_target[row]),
         overlong=tuple(r.clip_id for _, r in joined if r.n_frames > t),
         t=t,
-        summary=labels.summary,
+        facts=labels.facts,
         columns=labels.columns,
         left_out=labels.left_out,
         targets={

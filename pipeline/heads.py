@@ -131,7 +131,7 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
         n_train=len(training.task.train),
         n_val=len(training.task.val),
         counts=training.cohort.counts,
-        notes=(training.labels.summary, *training.cohort.notes),
+        notes=("; ".join(training.labels.facts), *training.cohort.notes),
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
     )
 

@@ -37,18 +37,17 @@ class IntensityLabels:
     notes: tuple[str, ...] = ()  # what a reader of any figure must know
 
     @property
-    def summary(self) -> str:
-        """One line: what the file was taken for, and what each column is."""
+    def facts(self) -> tuple[str, ...]:
+        """What the file was taken for, and what each column is."""
         roles = [f"{role} {name!r}" for role, name in self.columns.items()]
         left_out = [f"{name} ({why})" for name, why in self.left_out]
-        parts = [
-            f"{self.source}: read as {self.kind}",
-            *[self.dialect] * bool(self.dialect),
+        dialect = f", {self.dialect}" if self.dialect else ""
+        return (
+            f"{self.source}: read as {self.kind}{dialect}",
             *[f"columns: {', '.join(roles)}"] * bool(roles),
             f"targets: {', '.join(self.names)}",
-            *[f"not read: {', '.join(left_out)}"] * bool(left_out),
-        ]
-        return "; ".join(parts)
+            *[f"columns not read: {', '.join(left_out)}"] * bool(left_out),
+        )
 
     def only(self, names: Sequence[str]) -> IntensityLabels:
         """Return the labels of some targets, in their order and under these names."""
@@ -99,5 +98,5 @@ def read_labels(
         dialect=table.dialect,
         columns=table.columns,
         left_out=table.left_out,
-        notes=(*notes, *[excluded] * bool(table.excluded)),
+        notes=(*table.notes, *notes, *[excluded] * bool(table.excluded)),
     )
