@@ -1268,7 +1268,9 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=float, help="Frame rate of py-feat's frames, which have no times.")
 def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
-    """Bring another tool's features into a store: KIND is muse, openface, pyfeat or hdf5.
+    """Bring another tool's features into a store.
+
+    KIND is muse, openface, pyfeat, libreface or hdf5.
 
     \b
     Example:
@@ -1281,6 +1283,10 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
         f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
         f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
     )
+    notes = [record for record in opened.records if record.reason and record.status != "failed"]
+    if notes:
+        say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
+            f"status {store} lists them")  # fmt: skip
     if changed:
         say(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
             f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "
