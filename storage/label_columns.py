@@ -62,7 +62,7 @@ _DESIGN = {  # why, and the words that say it
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 _DESIGN_NOUNS = (
     "video clip file frame subject participant person speaker segment event recording name s ms "
-    "sec secs seconds min minutes hz px cm kg years in of is the test train"
+    "sec secs seconds min minutes hz px cm kg years in of is the test train k"
 )
 _BESIDE_DESIGN = frozenset(_DESIGN_NOUNS.split())  # a design column's name may have them as well
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance

@@ -22,7 +22,7 @@ from facer.storage.objects import LocalObjects
 from facer.storage.parquet import write_parquet
 from facer.storage.store import FeatureStore
 
-ImportKind = Literal["muse", "openface", "pyfeat", "libreface", "hdf5"]
+ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
 ExportFormat = Literal["muse", "hdf5", "parquet"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
