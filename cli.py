@@ -29,9 +29,11 @@ from facer.pipeline.progress import Counter, echo, say, shown
 from facer.storage.errors import FacerError, OptionError, PlaceError, printable
 
 if TYPE_CHECKING:
+    from facer.pipeline.check import FeatureCheck, LabelCheck
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.pipeline.verify import Verification
+    from facer.storage.label_options import LabelOptions
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _STDOUT = Path("-")  # as the csv to write
@@ -178,6 +180,45 @@ _EXTRACT_OPTIONS = (
     click.option("--batch-size", default=32, show_default=True,
                  help="Frames per run of the models; never changes results."),
 )  # fmt: skip
+
+
+_LABEL_OPTIONS = (
+    click.option("--kind", default="auto", show_default=True,
+                 help="Of the labels: plain, eri, muse, emi or mimic."),
+    click.option("--id-column", metavar="NAME",
+                 help="Column of the clips' ids. [default: clip_id, filename, video ...]"),
+    click.option("--targets", metavar="A,B",
+                 help="Columns of the intensities. [default: all with numbers, save ids, ages, "
+                 "folds, times and the like]"),
+    click.option("--subject-column", metavar="NAME",
+                 help="Column of who is seen, or none. [default: subject, participant ...]"),
+    click.option("--split-column", metavar="NAME",
+                 help="Column of train, val and test, or none. [default: split, partition ...]"),
+    click.option("--missing-values", metavar="A,B",
+                 help="Numbers or words that mean 'not rated', such as -1,999; none: numbers far "
+                 "from all others are labels."),
+)  # fmt: skip
+
+
+def _reading(options: dict[str, Any]) -> LabelOptions:
+    """Take the options on labels out of a command's."""
+    from facer.storage.label_options import LabelOptions, comma_separated
+
+    targets, missing_values = (
+        comma_separated(options.pop(name)) for name in ("targets", "missing_values")
+    )
+    names = ("kind", "id_column", "subject_column", "split_column")
+    return LabelOptions(
+        targets=targets,
+        missing_values=missing_values,
+        **{name: options.pop(name) for name in names},
+    )
+
+
+def _say_notes(notes: Sequence[str]) -> None:
+    """Say how labels were read, and warn of what a reader of the figures must know."""
+    for place, note in enumerate(notes):
+        say(note if place == 0 else f"warning: {note}")
 
 
 def _options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -371,37 +412,53 @@ def _print_verification(found: Verification, repair: bool) -> None:
 @facer.command()
 @click.argument("store")
 @click.option("--labels", required=True, help="Label file or folder.")
-@click.option(
-    "--kind", type=_KIND, default="auto", show_default=True, help="plain, eri, muse, emi or mimic."
-)
+@_options(_LABEL_OPTIONS)
+@click.option("--features", default="all", show_default=True,
+              help="Of a head: va, expr, au, all, embedding or column names.")  # fmt: skip
 @click.option("--t", type=click.IntRange(1), default=480, show_default=True,
               help="Frames a head sees at most.")  # fmt: skip
 @_json_option
-def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
+def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int:
     """Compare a label file with a store: what joins, what is missing on either side.
+
+    Also says what the file was taken for, and what each target and the features are like.
 
     \b
     Example:
       facer check features.zarr --labels labels.csv
     """
-    from facer.pipeline.status import check_labels
+    from facer.pipeline.check import check_labels
     from facer.storage import FeatureStore
+    from facer.storage.label_options import comma_separated
     from facer.storage.labels import read_labels
 
-    found = check_labels(FeatureStore.open(store), read_labels(labels, kind), t)
+    found = check_labels(
+        FeatureStore.open(store), read_labels(labels, _reading(options)), t,
+        comma_separated(options["features"]),
+    )  # fmt: skip
     if as_json:
         echo(json.dumps(found.to_json()))
         return 0
-    echo(f"{found.labels}: read as {found.kind}, {found.n_labels} rows, "
-               f"targets {', '.join(found.names)}")  # fmt: skip
+    echo("\n  ".join(found.facts))
     echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
     hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
     echo(f"split      rows  with a clip  usable{hume}")
     for split, n in found.splits.items():
         published = f"  {n.published:20d}" if n.published is not None else ""
         echo(f"{split or '(none)':6}  {n.rows:7d}  {n.joined:11d}  {n.usable:6d}{published}")
-    if "" in found.splits and len(found.splits) == 1:
-        echo("no splits in the file: train-head makes 70/15/15 by subject or clip id")
+    _print_used_splits(found)
+    _print_targets(found)
+    _print_features(found.features)
+    for note in found.notes:
+        say(f"warning: {note}")
+    _list("ids that look like a clip's and are not",
+          [f"{i!r} and {clip!r}: {how}" for i, clip, how in found.look_alikes],
+          _LISTED)  # fmt: skip
+    _list("subjects in more than one split",
+          [f"{name}: {', '.join(there)}" for name, there in found.shared_subjects.items()],
+          _LISTED)  # fmt: skip
+    _list("clips without a frame in which all chosen features are measured",
+          found.features.empty_clips, _LISTED)  # fmt: skip
     _list("labels without a clip", found.labels_without_clip, _LISTED)
     _list("clips without a label", found.clips_without_label, _LISTED)
     _list("ids that could mean several clips",
@@ -411,6 +468,42 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
     _list("clips whose targets are all empty", found.without_targets, _LISTED)
     _list(f"clips of more than {t} frames", found.overlong, _LISTED)
     return 0
+
+
+def _print_used_splits(found: LabelCheck) -> None:
+    if "" in found.splits and len(found.splits) == 1:
+        click.echo(f"no splits in the file: {found.split_rule}")
+    known = [(split, used) for split, used in found.used_splits.items() if used.clips]
+    click.echo("train-head uses " + ", ".join(
+        f"{split} {used.clips} clips" + (f" of {used.subjects} subjects" if used.subjects else "")
+        for split, used in known
+    ))  # fmt: skip
+
+
+def _print_targets(found: LabelCheck) -> None:
+    """A line a target: its labels, and what cannot be learnt or scored of it."""
+    width = max(len(name) for name in ("target", *found.targets))
+    click.echo(f"{'target':{width}}      n      min     mean      max  absent")
+    for name, target in found.targets.items():
+        values = (target.min, target.mean, target.max)
+        cells = "  ".join(f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
+        still = ", ".join(target.does_not_vary_in)
+        odd = [f"does not vary in {still}: Pearson is not defined there"] if still else []
+        if not target.trained:
+            odd.append("no label in train: not trained, no predictions of it")
+        elif "val" in target.no_label_in:
+            odd.append("no label in val")
+        click.echo(f"{name:{width}}  {target.n:5d}  {cells}  {target.absent_share:6.1%}  "
+                   f"{'; '.join(odd)}".rstrip())  # fmt: skip
+
+
+def _print_features(found: FeatureCheck) -> None:
+    if found.filled_share is not None:
+        click.echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
+                   "filled (without a face, or without some chosen feature)")  # fmt: skip
+    if found.empty_columns:
+        say(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
+            "--features")  # fmt: skip
 
 
 _TRAIN_HEAD_OPTIONS = (
@@ -460,9 +553,7 @@ _TRAIN_HEAD_OPTIONS = (
 @click.option("--labels", help="Label file or folder.")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
-@click.option(
-    "--kind", type=_KIND, default="auto", show_default=True, help="plain, eri, muse, emi or mimic."
-)
+@_options(_LABEL_OPTIONS)
 @_options(_TRAIN_HEAD_OPTIONS)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
@@ -488,6 +579,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         config = _train_head_config(store, labels, run, options)
     result = heads.train_head(config, _epoch_line)
     counts = result.counts
+    _say_notes(result.notes)
     echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
         f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
@@ -549,9 +641,11 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
     sequences = SequenceConfig(
         features, options["missing"], options["overlong"], options["max_frames"]
     )
-    rest = ("kind", "seeds", "jobs", "device", "threads", "resume")
+    rest = ("seeds", "jobs", "device", "threads", "resume")
     values = {name: options[name] for name in rest}
-    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, **values)
+    return TrainHeadConfig(
+        store, labels, run, reading=_reading(options), sequences=sequences, fit=fit, **values
+    )
 
 
 def _epoch_line(seed: int, row: Any, epochs: int) -> None:
@@ -568,6 +662,7 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=_SPLIT, default="val", show_default=True, help="train, val or test.")
 @click.option("--labels", help="Other labels than the run's.")
+@_options(_LABEL_OPTIONS)
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
@@ -582,8 +677,10 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 @_json_option
 def evaluate(run: Path, split: str, labels: str | None, store: str | None,
              against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
-             as_json: bool) -> int:  # fmt: skip
+             as_json: bool, **options: Any) -> int:  # fmt: skip
     """Score a run: Pearson, CCC and MSE per emotion, with n.
+
+    Labels are read as the run's were; options on columns change that.
 
     \b
     Example:
@@ -595,8 +692,9 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
 
     if as_json and predictions == _STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    both = None if against is None else compare_runs(run, against, split, labels, store)
-    found = evaluate_run(run, split, labels, store) if both is None else both.first
+    reading = _reading(options)
+    both = None if against is None else compare_runs(run, against, split, labels, store, reading)
+    found = evaluate_run(run, split, labels, store, reading) if both is None else both.first
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
@@ -735,6 +833,7 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
     "--split", type=_SPLIT, default="val", show_default=True, help="Of a run: train, val or test."
 )
 @click.option("--labels", help="Of a run: where its labels are now, or others.")
+@_options(_LABEL_OPTIONS)
 @click.option("--store", help="Of a run: where its store is now, or another one.")
 def report(source: str, output: Path, **options: Any) -> int:
     """Show a store, a run or an ablation as pages that open from the disk, offline.
@@ -749,7 +848,9 @@ def report(source: str, output: Path, **options: Any) -> int:
     from facer.pipeline.report.build import build_report
     from facer.pipeline.report.config import ReportConfig
 
-    found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
+    found = build_report(
+        ReportConfig(source, output, reading=_reading(options), **options), Counter("clip pages")
+    )
     article = "an" if found.kind == "ablation" else "a"
     for note in found.notes:
         say(note)
@@ -1105,6 +1206,7 @@ def export_rec(rec: str, output: Path) -> int:
     "--device", type=_Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
 @click.option("--resume", is_flag=True, help="Go on with an output that was stopped.")
+@_options(_LABEL_OPTIONS)
 def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     """Train REC and a head end to end on the videos of the head's store.
 
@@ -1115,8 +1217,10 @@ def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     from facer.pipeline.finetune import FinetuneConfig
     from facer.pipeline.finetune import finetune as tune
 
-    config = FinetuneConfig(run, video_dir, output, **options)
+    config = FinetuneConfig(run, video_dir, output, reading=_reading(options), **options)
     result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
+    for note in result.notes:
+        say(f"warning: {note}")
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
@@ -1284,9 +1388,7 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
     metavar="NAME=STORE",
     help="Another store for rows that need one, such as resnet50=other.zarr.",
 )
-@click.option(
-    "--kind", type=_KIND, default="auto", show_default=True, help="plain, eri, muse, emi or mimic."
-)
+@_options(_LABEL_OPTIONS)
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each row.")
 @click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
 @click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
@@ -1298,12 +1400,12 @@ def ablate(
     output: Path,
     rows: str,
     also: tuple[str, ...],
-    kind: str,
     seeds: int,
     epochs: int | None,
     jobs: int,
     scheduler: str | None,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Train the rows of the paper's tables on one store; resumable row by row.
 
@@ -1324,13 +1426,14 @@ def ablate(
         output,
         tuple(rows.split(",")),
         dict(_pair(text) for text in also),
-        kind,
+        _reading(options),
         fit=FitConfig(epochs=epochs),
         seeds=seeds,
         jobs=jobs,
         scheduler=scheduler,
     )
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"))
+    _say_notes(table.notes)
     if as_json:
         echo(json.dumps(table.to_json()))
     else:
@@ -1352,7 +1455,9 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=_POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
 def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
-    """Bring another tool's features into a store: KIND is muse, openface, pyfeat or hdf5.
+    """Bring another tool's features into a store.
+
+    KIND is muse, openface, pyfeat, libreface or hdf5.
 
     \b
     Example:
@@ -1365,6 +1470,10 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
         f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
         f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
     )
+    notes = [record for record in opened.records if record.reason and record.status != "failed"]
+    if notes:
+        say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
+            f"status {store} lists them")  # fmt: skip
     if changed:
         say(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
             f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "

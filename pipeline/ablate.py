@@ -21,16 +21,17 @@ import numpy as np
 
 from facer.pipeline.ablation_report import AblationTable, TableRow, write_table
 from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
+from facer.pipeline.cohort import label_notes, read_trainable, split_rows
 from facer.pipeline.evaluate import evaluate
 from facer.pipeline.executors import make_executor
 from facer.pipeline.heads import TrainHeadConfig, describe, torch_threads, train_head
 from facer.pipeline.run_folder import absolute_place, check_unchanged
-from facer.pipeline.status import no_match_message
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.matching import no_match_message
 from facer.storage.objects import LocalObjects
 from facer.storage.predictions import Predictions, read_predictions, write_predictions
 
@@ -50,7 +51,7 @@ class AblateConfig:
     output: Path
     rows: tuple[str, ...] = ("table2", "table3", "heads")
     also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
-    kind: Any = "auto"  # of the labels
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
     sequences: SequenceConfig = field(default_factory=SequenceConfig)  # what rows change
     fit: FitConfig = field(default_factory=FitConfig)  # likewise
     seeds: int = 3
@@ -104,10 +105,10 @@ def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
 
 def _check_labels(config: AblateConfig) -> IntensityLabels:
     """Labels that join the store; all rows would fail otherwise, one by one."""
-    labels = read_labels(config.labels, config.kind)
-    clip_ids = FeatureStore.open(config.store).clip_ids
-    if not match_clips(labels, clip_ids).pairs:
-        raise FacerError(no_match_message(labels, clip_ids))
+    store = FeatureStore.open(config.store)
+    labels = read_trainable(config.labels, config.reading, store)
+    if not match_clips(labels, store.clip_ids).pairs:
+        raise FacerError(no_match_message(labels, store.clip_ids))
     for path in config.also.values():
         FeatureStore.open(path)
     return labels
@@ -123,7 +124,7 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
         ),
         labels=absolute_place(config.labels),
         run=(config.output / "rows" / row.id).absolute(),
-        kind=config.kind,
+        reading=config.reading,
         sequences=row.sequences(config.sequences),
         fit=row.fit(config.fit),
         seeds=config.seeds,
@@ -174,6 +175,7 @@ def _table(
         names=labels.names,
         split=SPLIT,
         seeds=config.seeds,
+        notes=("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0])),
         rows=tuple(_table_row(row, folder / row.id, errors, against) for row in rows),
     )
 

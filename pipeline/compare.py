@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.cohort import labels_of_run
 from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.pipeline.run_folder import read_run
 from facer.stages.intensity.intervals import Comparison, compare
-from facer.storage import read_labels
+from facer.storage import LabelOptions
 from facer.storage.errors import FacerError
 
 
@@ -36,6 +37,7 @@ def compare_runs(
     split: str = "val",
     labels: str | None = None,
     store: str | None = None,
+    reading: LabelOptions | None = None,
 ) -> RunComparison:
     """Score two runs on one split and compare them by paired bootstrap (subjects where known).
 
@@ -43,7 +45,8 @@ def compare_runs(
 
     Raises FacerError when they predict other clips or intensities, or nothing is labelled.
     """
-    one, two = evaluate(first, split, labels, store), evaluate(second, split, labels)
+    one = evaluate(first, split, labels, store, reading)
+    two = evaluate(second, split, labels, reading=reading)
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         raise FacerError(
             f"{first} and {second}: score other clips or intensities on {split}, expected the "
@@ -51,8 +54,7 @@ def compare_runs(
         )
     if one.ensemble is None:
         raise FacerError(f"{first}: split {split} has no labels to compare on")
-    path = labels or str(read_run(first)["labels"]["path"])
-    table = read_labels(path, "auto" if labels else read_run(first)["labels"]["kind"])
+    table = labels_of_run(first, read_run(first), labels, reading)
     row_of = {clip: row for row, clip in enumerate(table.clip_ids)}
     rows = [row_of[clip] for clip in one.label_ids]
     found = compare(

@@ -13,7 +13,7 @@ import torch
 from facer.pipeline.cohort import (
     Cohort,
     features_sha256,
-    labels_sha256,
+    labels_of_run,
     load_cohort,
     read_sequences,
 )
@@ -23,7 +23,7 @@ from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
 from facer.stages.intensity.metrics import METRICS, Scores, score
 from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import FeatureChoice
-from facer.storage import FeatureStore, Provenance, read_labels
+from facer.storage import FeatureStore, LabelOptions, Provenance
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
 
@@ -45,6 +45,7 @@ class Evaluation:
     intervals: Intervals | None
     n_seeds_wanted: int = 0  # that the run was to train
     features_changed: bool = False  # the run's own store has other features now
+    notes: tuple[str, ...] = ()  # what to know of the labels
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
@@ -79,7 +80,7 @@ class Evaluation:
             found.append(f"{self.n_seeds} of {self.n_seeds_wanted} seeds have finished")
         if self.features_changed:
             found.append("the store's features are not those that the run was trained on")
-        return tuple(found)
+        return (*found, *self.notes)
 
     @property
     def emotion_intervals(self) -> dict[str, Interval]:
@@ -127,37 +128,35 @@ class Evaluation:
 
 
 def evaluate(
-    run: Path, split: str = "val", labels: str | None = None, store: str | None = None
+    run: Path,
+    split: str = "val",
+    labels: str | None = None,
+    store: str | None = None,
+    reading: LabelOptions | None = None,
 ) -> Evaluation:
     """Score a run on a split of its own labels and store, or of others.
 
     A labelled clip without features is predicted by the training mean, never by anything of
-    the split that is scored. ``FacerError`` when the labels have changed since the training.
+    the split that is scored. Labels are read as the run's were, save for what ``reading`` says.
+    ``FacerError`` when the labels have changed since the training.
     """
     record = read_run(run)
-    path = labels or str(record["labels"]["path"])
-    kind: Any = "auto" if labels else record["labels"]["kind"]
-    if labels is None and labels_sha256(path) != record["labels"]["sha256"]:
-        raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
+    table = labels_of_run(run, record, labels, reading)
     opened = FeatureStore.open(store or record["store"])
     check_provenance(run, opened.provenance, opened.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
-    cohort, _ = load_cohort(opened, read_labels(path, kind), sequences_of(record), choice)
-    if cohort.names != tuple(record["names"]):
-        raise FacerError(
-            f"{path}: has intensities {', '.join(cohort.names)}, the run was trained on "
-            f"{', '.join(record['names'])}"
-        )
+    cohort, _ = load_cohort(opened, table, sequences_of(record), choice)
     rows = cohort.rows(split)
     if not len(rows):
         found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
-        raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
+        raise FacerError(f"--split {split}: {table.source} has no such rows; found {found}")
     mean = np.array(record["train_mean"], np.float32)
     by_seed = _predict_rows(run, cohort, rows, mean)
     own = labels is None and store is None
     return replace(
         _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed),
         n_seeds_wanted=int(record["seeds"]),
+        notes=cohort.notes,
         features_changed=own and features_sha256(cohort.sequences) != record["data_sha256"],
     )
 

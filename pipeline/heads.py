@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.cohort import features_sha256, labels_sha256, load_cohort
+from facer.pipeline.cohort import features_sha256, labels_sha256, load_cohort, read_trainable
 from facer.pipeline.executors import make_executor
 from facer.pipeline.run_folder import (
     FORMAT,
@@ -30,7 +30,7 @@ from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore, read_labels
+from facer.storage import FeatureStore, LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
 
@@ -47,7 +47,7 @@ class TrainHeadConfig:
     store: str
     labels: str
     run: Path
-    kind: Any = "auto"  # of the labels
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     seeds: int = 1  # fit.seed, fit.seed + 1, ...
@@ -85,6 +85,7 @@ class TrainHeadResult:
     n_train: int
     n_val: int
     counts: dict[str, int]
+    notes: tuple[str, ...]  # how the labels were read, and what to know of them
     seeds: tuple[SeedResult, ...]
 
     @property
@@ -130,6 +131,7 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
         n_train=len(training.task.train),
         n_val=len(training.task.val),
         counts=training.cohort.counts,
+        notes=("; ".join(training.labels.facts), *training.cohort.notes),
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
     )
 
@@ -157,7 +159,7 @@ class _Training:
         device = resolve_device(config.device)
         self.config = config
         self.store = FeatureStore.open(config.store)
-        self.labels = read_labels(config.labels, config.kind)
+        self.labels = read_trainable(config.labels, config.reading, self.store)
         self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
         splits = (self.cohort.labelled("train"), self.cohort.labelled("val"))
         self.task = Task(self.cohort.names, self.cohort.sequence_targets, *splits)
@@ -219,7 +221,8 @@ class _Training:
             "labels": {
                 "path": absolute_place(config.labels),
                 "kind": self.labels.kind,
-                "sha256": labels_sha256(config.labels),
+                "sha256": labels_sha256(self.labels),
+                "options": config.reading.to_json(),
             },
             "names": list(cohort.names),
             "columns": list(self.choice.columns),
@@ -282,7 +285,7 @@ def config_of_run(
         store=store or record["store"],
         labels=labels or record["labels"]["path"],
         run=new_run,
-        kind=record["labels"]["kind"],
+        reading=LabelOptions.of_run(record["labels"]),
         sequences=sequences_of(record),
         fit=FitConfig(**fit),
         seeds=record["seeds"],

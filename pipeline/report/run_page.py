@@ -6,17 +6,17 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from facer.pipeline.cohort import labels_of_run
 from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.pipeline.report.clip_page import ClipPages
 from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder, number
 from facer.pipeline.report.store_page import flat
 from facer.pipeline.run_folder import read_run
-from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.schema import F32
 
 _WORST_SHOWN = 50
@@ -26,9 +26,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     """Write a run's page and the pages of its worst-predicted clips; returns their number."""
     run = Path(config.source)
     record = read_run(run)
-    found = evaluate(run, config.split, config.labels, config.store)
-    kind: Any = "auto" if config.labels else record["labels"]["kind"]
-    labels = read_labels(config.labels or record["labels"]["path"], kind)
+    found = evaluate(run, config.split, config.labels, config.store, config.reading)
+    labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]
     store = FeatureStore.open(config.store or record["store"])
