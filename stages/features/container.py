@@ -72,7 +72,7 @@ def open_stream(path: Path, threads: int) -> tuple[InputContainer, VideoStream, 
         if stream is None:
             raise FacerError(f"{path.name}: {_NO_VIDEO}")
         if not codec_of(stream):
-            raise FacerError(undecodable(path, _foreign_codec(path)))
+            raise FacerError(undecodable(path, _foreign_codec(path), "libav has no decoder for it"))
         context = stream.codec_context
         check_size(path, context.width, context.height)
     except BaseException:
@@ -130,12 +130,11 @@ def frame_rate(stream: VideoStream) -> float:
     return float(stream.guessed_rate or stream.average_rate or 0)
 
 
-def undecodable(path: Path, codec: str, reason: str = "") -> str:
-    """What to say of a video whose codec fails, with libav's reason, if it gives one."""
+def undecodable(path: Path, codec: str, reason: str) -> str:
+    """What to say of a video of which no frame could be decoded."""
     return (
-        f"{path.name}: its codec, {codec}, cannot be decoded by libav {LIBAV}"
-        f"{f' ({reason})' if reason else ''}; convert it where it plays, as by: "
-        "ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
+        f"{path.name}: no frame could be decoded: {reason} (codec {codec}, libav {LIBAV}); if it "
+        "plays elsewhere, convert it, as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
     )
 
 
@@ -147,7 +146,7 @@ def _foreign_codec(path: Path) -> str:
             text = "\n".join(line for _, _, line in log)
     finally:
         av.logging.set_level(None)
-    found = re.search(r"Video: (?:none \()?(\S+)|AVCodecID (\S+?)\.?\s", text)
+    found = re.search(r"Video: none \((\w+)|Video: (?!none)(\w+)|AVCodecID ([\w/.-]+\w)", text)
     return next(filter(None, found.groups())) if found else "unknown"
 
 

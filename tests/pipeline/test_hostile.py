@@ -1,6 +1,10 @@
 """Folders as they come: every video gets a record, whatever it is and whatever it does."""
 
+import hashlib
 import importlib.util
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +15,10 @@ from click.testing import CliRunner
 from facer.cli import facer
 from facer.pipeline import guard
 from facer.pipeline.extract import ExtractRunConfig, extract_folder
+from facer.stages.features.decode import VideoReader
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -89,6 +95,78 @@ def test_damaged_videos_end_no_run_and_are_all_accounted_for(fuzz, tmp_path):
     assert statuses["no_face"] + statuses["ok"] >= 30  # and some are not
     assert all(record.reason for record in found.values() if record.status == "failed")
     assert all(record.n_frames for record in found.values() if record.status != "failed")
+
+
+def decoded(path):
+    """What decoding a video gives, in short."""
+    digest = hashlib.sha256()
+    try:
+        with VideoReader(path) as reader:
+            for frame in reader:
+                digest.update(f"{frame.timestamp_s} {frame.image.shape}".encode())
+                digest.update(frame.image)
+        return digest.hexdigest() + reader.problem
+    except FacerError as error:
+        return str(error)
+
+
+def decoded_alone(path):
+    """The same, in a process that has decoded nothing before."""
+    there, here = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(here, decoded(path).encode())
+        os._exit(0)
+    os.close(here)
+    with open(there) as pipe:  # noqa: PTH123 - a file descriptor
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def test_no_frame_shows_what_was_decoded_before(fuzz, tmp_path):
+    (tmp_path / "videos").mkdir()
+    clips = fuzz.make_clips(tmp_path)
+    paths = list(clips)
+    for name, data in fuzz.mutants(clips, 45, seed=11):
+        paths.append(tmp_path / "videos" / name)
+        paths[-1].write_bytes(data)
+    code = (
+        "import runpy, sys; from pathlib import Path; "
+        "names = runpy.run_path(sys.argv[1]); alone = sys.argv[2] == 'alone'; "
+        "read = names['decoded_alone' if alone else 'decoded']; "
+        "print(*(read(Path(path)) for path in sys.argv[3:]), sep='\\n')"
+    )
+
+    def run(how, order):
+        command = [sys.executable, "-c", code, __file__, how, *map(str, order)]
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        return dict(zip(order, found.stdout.splitlines(), strict=True))
+
+    alone = run("alone", paths)
+    assert len(set(alone.values())) > 30
+    assert run("in turn", paths) == alone
+    assert run("in turn", paths[::-1]) == alone
+
+
+def test_the_store_of_a_folder_is_the_stores_of_its_clips(make_video, face_frames, fuzz, tmp_path):
+    make_video("videos/person.mp4", face_frames(6))
+    (clip, *_) = fuzz.make_clips(tmp_path)
+    for name, data in [*fuzz.mutants([clip], 7, seed=5)]:
+        (tmp_path / "videos" / name).write_bytes(data)
+    extract(tmp_path / "videos", tmp_path / "all.zarr")
+    together = FeatureStore.open(tmp_path / "all.zarr")
+    for record in together.records:
+        extract(tmp_path / "videos" / record.source, tmp_path / f"{record.clip_id}.zarr")
+        alone = FeatureStore.open(tmp_path / f"{record.clip_id}.zarr")
+        (one,) = alone.records
+        assert (one.status, one.reason, one.n_frames) == (
+            record.status, record.reason, record.n_frames,
+        )  # fmt: skip
+        if record.status != "failed":
+            a, b = together.read(record.clip_id), alone.read(record.clip_id)
+            for name in ("features", "timestamp_s", "valid", "bbox_px", "keypoints_px", "n_faces"):
+                np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 def test_names_and_shapes_of_every_kind(make_video, face_frames, tmp_path):
