@@ -18,7 +18,6 @@ import pytest
 from facer.pipeline import sources
 from facer.pipeline.sources import Reading, changed, fingerprint, open_videos
 from facer.storage.errors import FacerError, PlaceError
-from facer.storage.regular import open_regular
 from facer.storage.schema import Record
 
 KINDS = {"device": "a device", "fifo": "a pipe (FIFO)", "socket": "a socket", "folder": "a folder"}
@@ -252,14 +251,3 @@ def test_what_is_no_regular_file_is_refused_at_once(
         pass
     assert not opened
     assert fingerprint(open_videos(path.parent), path.name) is None
-
-
-def test_a_file_that_becomes_a_fifo_before_it_is_opened_is_refused_too(
-    odd_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, fifo = odd_file("folder").parent / "x.mp4", odd_file("fifo")
-    path.write_bytes(b"1")
-    found = path.stat()
-    monkeypatch.setattr(Path, "stat", lambda *_, **__: found)  # what it was a moment ago
-    with pytest.raises(FacerError, match=r"a pipe \(FIFO\), expected a video"):
-        open_regular(fifo)

@@ -74,6 +74,22 @@ def test_pages_ask_for_nothing_outside_their_folder(make_store, clip_of, tmp_pat
         assert "//" not in page.read_text().replace(str(tmp_path), "")
 
 
+def test_a_folder_with_none_or_some_of_the_videos_is_said(
+    make_store, clip_of, tmp_path, make_video
+):
+    blind = {name: clip_of(4, gaps=((0, 4),)) for name in "ab"}
+    store = make_store(blind, {"a": "a.mp4", "b": "b.mp4"})
+    make_video("videos/other.mp4", 4)
+    config = ReportConfig(store.path, tmp_path / "report", videos=tmp_path / "videos")
+    with pytest.raises(FacerError, match=r"--videos .*: 2 of 2 clips have no video there \(\w: fo"):
+        build_report(config)
+    make_video("videos/a.mp4", 4)
+    (note,) = build_report(config).notes
+    assert "1 of 2 clips have no video there, as their pages say (b: found no video" in note
+    make_video("videos/b.mp4", 4)
+    assert build_report(config).notes == ()
+
+
 def test_failures_are_grouped_by_reason_the_most_frequent_first(make_store, clip_of, tmp_path):
     broken = {f"x{i}": f"x{i}.mp4: empty file" for i in range(7)}
     store = make_store(
