@@ -18,7 +18,7 @@ from facer.stages.affect.coupling import Coupling, coupling_matrix
 from facer.stages.affect.losses import LossWeights, Targets, rec_loss
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.samples import AffectSet, weak_features
-from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
+from facer.stages.affect.sampling import EpochCrops, collate_arrays, draw_epoch, sampling_weights
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.backbones import (
     RecNet,
@@ -156,11 +156,13 @@ class RecTrainer:
         order = draw_epoch(self.weights, size, config.seed, self.epoch)
         crops = EpochCrops(self.train, order, config.augment, config.seed, self.epoch)
         loader = DataLoader(
-            crops, config.batch_size, num_workers=config.workers, collate_fn=collate
+            crops, config.batch_size, num_workers=config.workers, collate_fn=collate_arrays
         )
         self.network.train()
         sums: dict[str, float] = {}
-        for done, (images, targets) in enumerate(loader, start=1):
+        for done, arrays in enumerate(loader, start=1):
+            images, *labels = map(torch.from_numpy, arrays)
+            targets = Targets(*labels)
             if config.mixup:
                 images, targets = mixed(images, targets, config.mixup, [config.seed, self.step])
             terms = self._one_step(
