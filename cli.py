@@ -232,6 +232,24 @@ def _options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[
     return decorate
 
 
+_SCHEDULER_OPTIONS = (
+    click.option("--scheduler", metavar="ADDRESS",
+                 help="A Dask scheduler, such as tls://host:8786, instead of processes here."),
+    click.option("--tls-ca-file", type=click.Path(path_type=Path),
+                 help="For tls://: certificate of the authority. [default: Dask's settings]"),
+    click.option("--tls-cert", type=click.Path(path_type=Path),
+                 help="For tls://: certificate of this client. [default: Dask's settings]"),
+    click.option("--tls-key", type=click.Path(path_type=Path),
+                 help="For tls://: its key. [default: Dask's settings]"),
+)  # fmt: skip
+
+
+def _tls_files(options: dict[str, Any]) -> Any:
+    from facer.pipeline.executors import TlsFiles
+
+    return TlsFiles(options["tls_ca_file"], options["tls_cert"], options["tls_key"])
+
+
 def _extract_config(options: dict[str, Any]) -> Any:
     from facer.stages.features.detect import detector_config
     from facer.stages.features.extract import ExtractConfig
@@ -248,7 +266,7 @@ def _extract_config(options: dict[str, Any]) -> Any:
               help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
 @click.option("--workers", type=int,
               help="Processes here. [default: one per core; one per GPU, if any]")  # fmt: skip
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+@_options(_SCHEDULER_OPTIONS)
 @click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
 @click.option("--changed", default="keep", show_default=True,
@@ -271,7 +289,7 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
 
     config = ExtractRunConfig(
         video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
-        changed,
+        changed, _tls_files(options),
     )  # fmt: skip
     with shown() as progress:
         summary = extract_folder(config, progress)
@@ -1033,7 +1051,7 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     )
     config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
     result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"))  # fmt: skip
+                   Counter("crops answered by the teachers"), _StepCounter())  # fmt: skip
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
         echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
@@ -1067,6 +1085,18 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
                                    "followed by =NUMBER, such as "
                                    f"{next(iter(known))}=0.5")  # fmt: skip
     return replace(defaults, **numbers)
+
+
+class _StepCounter:
+    """Steps within an epoch, at most one line in a few seconds."""
+
+    def __init__(self) -> None:
+        self._count = Counter("")
+
+    def __call__(self, epoch: int, done: int, total: int) -> None:
+        """``done`` of an epoch's ``total`` steps are done."""
+        self._count.what = f"steps of epoch {epoch}"
+        self._count(done, total)
 
 
 def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
@@ -1392,7 +1422,7 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each row.")
 @click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
 @click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler instead.")
+@_options(_SCHEDULER_OPTIONS)
 @_json_option
 def ablate(
     store: str,
@@ -1431,6 +1461,7 @@ def ablate(
         seeds=seeds,
         jobs=jobs,
         scheduler=scheduler,
+        tls=_tls_files(options),
     )
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"))
     _say_notes(table.notes)

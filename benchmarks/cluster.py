@@ -1,6 +1,8 @@
-"""Four one-thread workers against one, and what Dask costs a clip, in one run.
+"""Four one-thread workers against one, and what handing out work costs a clip, in one run.
 
     python benchmarks/cluster.py [--clips 480] [--tasks-clips 10000]
+
+Both on a Dask cluster of this machine and on facer's own processes.
 
 The stage is simulated: it sleeps 5 ms a frame, so that two cores are enough for four workers,
 and then commits its part to a store as stage one does. Clips have 15 to 45 frames. The second
@@ -11,15 +13,18 @@ run, to having all their records, with a stage that does nothing.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from facer.pipeline.executors import DaskExecutor
+from facer.pipeline.executors import DaskExecutor, Executor, ProcessExecutor
 from facer.pipeline.part import ClipTask, PartTask
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
@@ -72,18 +77,34 @@ def tasks(store: Path, n_clips: int, part_size: int) -> list[PartTask]:
     ]
 
 
+@contextmanager
+def executor_on(place: str, workers: int) -> Iterator[Executor]:
+    """So many workers of one thread: ``dask`` or ``processes``."""
+    if place == "processes":
+        executor = ProcessExecutor(workers)
+        yield executor
+        executor.close()
+        return
+    from distributed import LocalCluster
+
+    cluster = LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+    )
+    with cluster:
+        dask = DaskExecutor(cluster.scheduler_address)
+        yield dask
+        dask.close()
+
+
 def seconds(
-    workers: int, function: Callable[[PartTask], tuple[Record, ...]], todo: Sequence[PartTask]
+    place: str, workers: int, function: Callable[[Any], tuple[Record, ...]], todo: Sequence[Any]
 ) -> float:
     """Time of a run on so many workers, once they are there and have loaded facer."""
-    executor = DaskExecutor(workers=workers)
-    try:
+    with executor_on(place, workers) as executor:
         list(executor.map(records, todo[:workers]))
         start = time.perf_counter()
-        n_done = sum(len(found) for _, found in executor.map(function, todo))
+        n_done = sum(len(found) for _, found in executor.map(function, todo))  # type: ignore[arg-type]
         passed = time.perf_counter() - start
-    finally:
-        executor.close()
     assert n_done == sum(len(task.clips) for task in todo)
     return passed
 
@@ -94,18 +115,26 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=480)
     parser.add_argument("--tasks-clips", type=int, default=10_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "s.zarr"
-        FeatureStore.create(store, PROVENANCE)
-        todo = tasks(store, options.clips, part_size=8)
-        one, four = (seconds(workers, simulated_part, todo) for workers in (1, 4))
-        print(f"1 worker {one:.1f} s, 4 workers {four:.1f} s, {len(todo)} parts: "
-              f"{one / four:.2f} x (target 3.6)")  # fmt: skip
-        todo = tasks(store, options.tasks_clips, PART_SIZE)
-        cost = seconds(4, records, todo) / options.tasks_clips
-        print(f"{options.tasks_clips} clips in {len(todo)} tasks: {cost * 1e3:.3f} ms a clip "
-              "for scheduling (target 2)")  # fmt: skip
+    for place in ("dask", "processes"):
+        with tempfile.TemporaryDirectory() as folder:
+            measure(place, Path(folder) / "s.zarr", options.clips, options.tasks_clips)
 
 
-if __name__ == "__main__":
-    main()
+def measure(place: str, store: Path, n_clips: int, n_tasks_clips: int) -> None:
+    """Both numbers of one place."""
+    FeatureStore.create(store, PROVENANCE)
+    todo = tasks(store, n_clips, part_size=8)
+    one, four = (seconds(place, workers, simulated_part, todo) for workers in (1, 4))
+    print(f"{place}: 1 worker {one:.1f} s, 4 workers {four:.1f} s, {len(todo)} parts: "
+          f"{one / four:.2f} x (target 3.6)")  # fmt: skip
+    todo = tasks(store, n_tasks_clips, PART_SIZE)
+    cost = seconds(place, 4, records, todo) / n_tasks_clips
+    print(f"{place}: {n_tasks_clips} clips in {len(todo)} tasks: {cost * 1e3:.3f} ms a clip "
+          "for scheduling (target 2)")  # fmt: skip
+
+
+if __name__ == "__main__":  # workers find the functions in a module of this name
+    sys.path.insert(0, str(Path(__file__).parent))
+    import cluster
+
+    cluster.main()

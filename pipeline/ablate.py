@@ -23,7 +23,7 @@ from facer.pipeline.ablation_report import AblationTable, TableRow, write_table
 from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
 from facer.pipeline.cohort import label_notes, read_trainable, split_rows
 from facer.pipeline.evaluate import evaluate
-from facer.pipeline.executors import make_executor
+from facer.pipeline.executors import TlsFiles, make_executor
 from facer.pipeline.heads import TrainHeadConfig, describe, torch_threads, train_head
 from facer.pipeline.run_folder import absolute_place, check_unchanged
 from facer.stages.intensity.fit import FitConfig
@@ -57,6 +57,7 @@ class AblateConfig:
     seeds: int = 3
     jobs: int = 1
     scheduler: str | None = None
+    tls: TlsFiles | None = None  # for a scheduler at tls://
 
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs"):
@@ -88,7 +89,7 @@ def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
     todo = [task for task in tasks if not _done(task)]
     done = len(tasks) - len(todo)
     errors: dict[str, str] = {}
-    executor = make_executor(config.jobs, config.scheduler)
+    executor = make_executor(config.jobs, config.scheduler, tls=config.tls)
     try:
         for task, outcome in executor.map(run_row, todo):
             done += 1

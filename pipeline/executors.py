@@ -15,6 +15,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from facer import __version__
@@ -27,6 +29,21 @@ Result = TypeVar("Result")
 _CONNECT_S = 10
 _POLL_S = 0.02
 _LONELY_S = 30.0  # without any worker, before the user hears of it
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Certificates for a scheduler at ``tls://``; what is None is taken from Dask's settings."""
+
+    ca_file: Path | None = None  # of the authority that signed the scheduler's certificate
+    cert: Path | None = None  # of this client
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, path in vars(self).items():
+            if path is not None and not path.is_file():
+                option = f"--tls-{name.replace('_', '-')}"
+                raise FacerError(f"{option} {path}: no such file, expected one in PEM format")
 
 
 class Executor(Protocol):
@@ -54,14 +71,17 @@ def cpu_count() -> int:
 
 
 def make_executor(
-    workers: int, scheduler: str | None, note: Callable[[str], None] = lambda _: None
+    workers: int,
+    scheduler: str | None,
+    note: Callable[[str], None] = lambda _: None,
+    tls: TlsFiles | None = None,
 ) -> Executor:
     """Serial for one worker, processes of this machine for more, or a cluster by address.
 
     ``note`` hears what the user should know while the work goes on.
     """
     if scheduler is not None:
-        return DaskExecutor(scheduler, note)
+        return DaskExecutor(scheduler, note, tls)
     if workers < 1:
         raise OptionError(f"--workers: found {workers}, expected 1 or more")
     return SerialExecutor() if workers == 1 else ProcessExecutor(workers)
@@ -102,26 +122,27 @@ class DaskExecutor:
 
     in_process = False
 
-    def __init__(self, address: str, note: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        address: str,
+        note: Callable[[str], None] = lambda _: None,
+        tls: TlsFiles | None = None,
+    ) -> None:
         from distributed import Client
-        from distributed.security import Security
 
-        tls = Security().get_connection_args("client")["ssl_context"]
-        if address.startswith("tls://") and tls is None:
-            raise FacerError(
-                f"--scheduler {address}: found no TLS settings here, expected those that the "
-                "scheduler was started with (docs/cluster.md, Networks)"
-            )
+        security = _security(address, tls or TlsFiles())
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address = address
         self._note = note
         try:
             with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
-                thread.submit(asyncio.run, _ask(address)).result()
+                thread.submit(asyncio.run, _ask(address, security)).result()
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")
-                self._client: Any = Client(address, timeout=_CONNECT_S, set_as_default=False)
+                self._client: Any = Client(
+                    address, security=security, timeout=_CONNECT_S, set_as_default=False
+                )
         except (OSError, TimeoutError, ValueError) as error:
             why = str(error) or f"in {_CONNECT_S} s"
             raise FacerError(
@@ -132,6 +153,11 @@ class DaskExecutor:
         if self.workers == 0:
             self.close()
             raise FacerError(f"--scheduler {address}: no workers; start `dask worker {address}`")
+        if not address.startswith("tls://"):
+            note(
+                f"--scheduler {address}: without TLS, whoever reaches the scheduler or a worker "
+                "can run code there; docs/cluster.md shows how to close it"
+            )
 
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item]
@@ -221,14 +247,38 @@ class DaskExecutor:
         self._client.close()
 
 
-async def _ask(address: str) -> None:
-    """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
-    from distributed import rpc
+def _security(address: str, tls: TlsFiles) -> Any:
+    """Dask's security settings for an address; ``FacerError`` where they do not fit it."""
     from distributed.security import Security
 
+    files = {"tls_ca_file": tls.ca_file, "tls_client_cert": tls.cert, "tls_client_key": tls.key}
+    given = {name: str(path.absolute()) for name, path in files.items() if path is not None}
+    encrypted = address.startswith("tls://")
+    if given and not encrypted:
+        raise FacerError(
+            f"--scheduler {address}: found TLS files, expected tls://, the address that "
+            "`dask scheduler` printed"
+        )
+    security = Security(require_encryption=encrypted, **given)
+    try:
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        raise FacerError(f"--scheduler {address}: the TLS files do not fit: {error}") from error
+    if encrypted and context is None:
+        raise FacerError(
+            f"--scheduler {address}: found no TLS settings here, expected --tls-ca-file, "
+            "--tls-cert and --tls-key (docs/cluster.md, TLS)"
+        )
+    return security
+
+
+async def _ask(address: str, security: Any) -> None:
+    """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
+    from distributed import rpc
+
     async def identity() -> None:
-        security = Security().get_connection_args("client")
-        async with rpc(address, timeout=_CONNECT_S, connection_args=security) as scheduler:
+        arguments = security.get_connection_args("client")
+        async with rpc(address, timeout=_CONNECT_S, connection_args=arguments) as scheduler:
             await scheduler.identity(n_workers=0)
 
     await asyncio.wait_for(identity(), _CONNECT_S)

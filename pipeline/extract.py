@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import torch
 
 from facer import __version__
-from facer.pipeline.executors import DaskExecutor, Executor, cpu_count, make_executor
+from facer.pipeline.executors import DaskExecutor, Executor, TlsFiles, cpu_count, make_executor
 from facer.pipeline.part import (
     ClipTask,
     PartTask,
@@ -55,6 +55,7 @@ class ExtractRunConfig:
     part_size: int = 32  # clips per part at most
     retry_failed: bool = False
     changed: OnChanged = "keep"  # what to do with a video that is not what was extracted
+    tls: TlsFiles | None = None  # for a scheduler at tls://
 
     def __post_init__(self) -> None:
         if self.part_size < 1:
@@ -106,7 +107,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     new_frames = 0
     if todo:
         n_workers = min(n_workers, len(todo)) if config.workers is None else n_workers
-        executor = make_executor(n_workers, config.scheduler, progress.note)
+        executor = make_executor(n_workers, config.scheduler, progress.note, config.tls)
         alone = executor.in_process
         template = PartTask(
             videos.location, path, provenance, models, (), cpu_count() if alone else 1, not alone

@@ -171,11 +171,11 @@ class Counter:
     """Counts things on stderr, at most one line in a few seconds."""
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self.what = what
         self._spoke = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """``done`` of ``total`` are done."""
         if time.monotonic() - self._spoke >= PlainProgress.interval_s:
             self._spoke = time.monotonic()
-            say(f"{done}/{total} {self._what}")
+            say(f"{done}/{total} {self.what}")

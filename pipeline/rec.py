@@ -24,7 +24,7 @@ import torch
 from facer import __version__
 from facer.pipeline.canvas import canvas
 from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
-from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTrainer
+from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTrainer, StepReport
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
 from facer.stages.features.rec import resolve_device, weights_path
@@ -77,6 +77,7 @@ def train_rec(
     on_epoch: EpochReport | None = None,
     on_align: AlignReport | None = None,
     on_teaching: CropReport | None = None,
+    on_step: StepReport | None = None,
 ) -> TrainRecResult:
     """Train REC on all data together; ``resume`` goes on where a stopped run ended.
 
@@ -106,7 +107,8 @@ def train_rec(
         trainer.resume()
     else:
         (config.run / "curve.jsonl").unlink(missing_ok=True)  # of a first epoch cut short
-    trainer.fit([data for _, data in validation], _then_draw(config.run, on_epoch), on_teaching)
+    scored = [data for _, data in validation]
+    trainer.fit(scored, _then_draw(config.run, on_epoch), on_teaching, on_step)
     return TrainRecResult(
         run=config.run,
         rec=config.run / "rec.safetensors",

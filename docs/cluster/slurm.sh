@@ -19,11 +19,23 @@ file="$PWD/facer-$SLURM_JOB_ID.json"  # where the scheduler says its address
 finish() {
   kill "$workers" && wait "$workers"
   kill "$scheduler"
+  rm -r "$tls"
 } 2> /dev/null
 trap 'finish || true' EXIT
 
+# A certificate for this job, in a folder that only you may open: nobody else gets in.
+tls="$PWD/facer-$SLURM_JOB_ID.tls"
+mkdir -m 700 "$tls"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+  -subj /CN=facer -keyout "$tls/key.pem" -out "$tls/cert.pem" 2> /dev/null
+export DASK_DISTRIBUTED__COMM__TLS__CA_FILE="$tls/cert.pem"
+for who in SCHEDULER WORKER CLIENT; do
+  export "DASK_DISTRIBUTED__COMM__TLS__${who}__CERT=$tls/cert.pem"
+  export "DASK_DISTRIBUTED__COMM__TLS__${who}__KEY=$tls/key.pem"
+done
+
 # Nodes with several networks: add --interface ib0, or whichever they share, to both.
-dask scheduler --port 0 --dashboard-address :0 --scheduler-file "$file" &
+dask scheduler --protocol tls --port 0 --no-dashboard --scheduler-file "$file" &
 scheduler=$!
 srun dask worker --scheduler-file "$file" --nthreads 1 --memory-limit 0 --no-dashboard &
 workers=$!

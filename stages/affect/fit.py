@@ -18,7 +18,7 @@ from facer.stages.affect.coupling import Coupling, coupling_matrix
 from facer.stages.affect.losses import LossWeights, Targets, rec_loss
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.samples import AffectSet, weak_features
-from facer.stages.affect.sampling import EpochCrops, collate, draw_epoch, sampling_weights
+from facer.stages.affect.sampling import EpochCrops, collate_arrays, draw_epoch, sampling_weights
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.backbones import (
     RecNet,
@@ -84,6 +84,7 @@ class RecFitConfig:
 
 EpochReport = Callable[[dict[str, Any]], None]
 CropReport = Callable[[int, int], None]  # crops done, crops in all
+StepReport = Callable[[int, int, int], None]  # epoch, its steps done, its steps in all
 
 
 class RecTrainer:
@@ -134,6 +135,7 @@ class RecTrainer:
         validation: Sequence[AffectSet],
         report: EpochReport,
         on_teaching: CropReport | None = None,
+        on_step: StepReport | None = None,
     ) -> None:
         """Ask the teachers, train the epochs that are left; write the checkpoint after each."""
         if self.epoch < self.config.epochs:
@@ -141,24 +143,26 @@ class RecTrainer:
             self.train = tuple(taught(s, self.teachers, share, on_teaching) for s in self.train)
         while self.epoch < self.config.epochs:
             row: dict[str, Any] = {"epoch": self.epoch + 1, "side_px": self._side_px}
-            row["loss"] = self._one_epoch()
+            row["loss"] = self._one_epoch(on_step)
             row["val"] = self._validate(validation)
             self.epoch += 1
             self._save(row)
             report(row)
 
-    def _one_epoch(self) -> dict[str, float]:
+    def _one_epoch(self, on_step: StepReport | None = None) -> dict[str, float]:
         config = self.config
         torch.manual_seed(config.seed * 10_007 + self.epoch)  # dropout
         size = self.steps_per_epoch * config.batch_size
         order = draw_epoch(self.weights, size, config.seed, self.epoch)
         crops = EpochCrops(self.train, order, config.augment, config.seed, self.epoch)
         loader = DataLoader(
-            crops, config.batch_size, num_workers=config.workers, collate_fn=collate
+            crops, config.batch_size, num_workers=config.workers, collate_fn=collate_arrays
         )
         self.network.train()
         sums: dict[str, float] = {}
-        for images, targets in loader:
+        for done, arrays in enumerate(loader, start=1):
+            images, *labels = map(torch.from_numpy, arrays)
+            targets = Targets(*labels)
             if config.mixup:
                 images, targets = mixed(images, targets, config.mixup, [config.seed, self.step])
             terms = self._one_step(
@@ -166,6 +170,8 @@ class RecTrainer:
             )
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach())
+            if on_step is not None:
+                on_step(self.epoch + 1, done, self.steps_per_epoch)
         return {name: total / self.steps_per_epoch for name, total in sums.items()}
 
     def _one_step(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:

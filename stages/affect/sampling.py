@@ -92,3 +92,12 @@ def collate(items: list[Any]) -> tuple[torch.Tensor, Targets]:
     """Stack items of :class:`EpochCrops` into crops (B, 112, 112, 3) and :class:`Targets`."""
     crops, va, expression, au, weight = (torch.stack(column) for column in zip(*items, strict=True))
     return crops, Targets(va, expression, au, weight)
+
+
+def collate_arrays(items: list[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """The same as arrays, crops first, for a loader with processes.
+
+    PyTorch would hand tensors over through a listening socket; arrays go through the pipe.
+    """
+    crops, targets = collate(items)
+    return tuple(tensor.numpy() for tensor in (crops, *targets))

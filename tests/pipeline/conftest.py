@@ -104,14 +104,16 @@ def odd_file(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 class Cluster:
     """A `dask scheduler` and `dask worker` processes on loopback, started by hand."""
 
-    def __init__(self) -> None:
-        command = ("scheduler", "--port", "0", "--host", "127.0.0.1")
-        self.scheduler, self.address = _dask(*command, until=r"tcp://127\.0\.0\.1:\d+")
+    def __init__(self, *options: str) -> None:
+        self.options = options  # of scheduler and workers
+        command = ("scheduler", "--port", "0", "--host", "127.0.0.1", *options)
+        self.scheduler, self.address = _dask(*command, until=r"t(?:cp|ls)://127\.0\.0\.1:\d+")
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def add_worker(self, prelude: str = "") -> None:
         """Start a worker and wait until it is there; ``prelude`` runs in it before anything."""
-        command = ("worker", self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1")
+        command = ("worker", self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1",
+                   *self.options)  # fmt: skip
         ready = "Starting established connection|Registered to"
         self.workers.append(_dask(*command, until=ready, prelude=prelude)[0])
 
@@ -140,9 +142,9 @@ def _dask(
 
 
 @contextmanager
-def running_cluster(workers: int) -> Iterator[Cluster]:
-    """A cluster for as long as the context lasts."""
-    cluster = Cluster()
+def running_cluster(workers: int, *options: str) -> Iterator[Cluster]:
+    """A cluster for as long as the context lasts; ``options`` are of all its commands."""
+    cluster = Cluster(*options)
     try:
         for _ in range(workers):
             cluster.add_worker()

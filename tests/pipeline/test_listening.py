@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -14,8 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from facer.pipeline.executors import ProcessExecutor
+from facer.stages.affect.sampling import collate_arrays
 
 _TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000  # of include/net/tcp_states.h, linux/net.h
 
@@ -162,6 +166,20 @@ def test_an_open_dask_scheduler_would_be_taken(cluster: object) -> None:
     address = str(getattr(cluster, "address", ""))
     (taken,) = attack(set(), {int(address.rpartition(":")[2])})
     assert "ran code in" in taken
+
+
+def test_loaders_of_crops_listen_on_nothing() -> None:
+    items = [tuple(torch.full((3,), float(i + n)) for i in range(5)) for n in range(8)]
+    loader = DataLoader(items, 2, num_workers=2, collate_fn=collate_arrays)  # type: ignore[arg-type]
+    seen = 0
+    for crops, *_ in loader:
+        assert listening(loader_workers()) == []
+        seen += len(crops)
+    assert seen == 8
+
+
+def loader_workers() -> set[int]:
+    return {child.pid for child in multiprocessing.active_children() if child.pid}
 
 
 def test_every_map_on_processes_is_as_closed() -> None:

@@ -74,7 +74,7 @@ def test_wrong_options_are_refused(config, message):
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_text("not a model")
-    with pytest.raises(FacerError, match=r"x\.onnx is no readable ONNX model"):
+    with pytest.raises(FacerError, match=r"x\.onnx is no ONNX model"):
         load(DetectorConfig(str(tmp_path / "x.onnx")))
 
 
