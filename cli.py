@@ -58,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         say(str(error))
         code = EXIT_PROBLEM
+    except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
+        if debug:
+            raise
+        text = " ".join(str(error).split())[:300]
+        say(f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it")
+        code = EXIT_PROBLEM
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from facer.storage.challenges import plain_name
 from facer.storage.errors import FacerError
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _ABSENT = ("", "na", "-nan(ind)")  # the last is what OpenFace writes on Windows
 
 
@@ -82,6 +84,19 @@ def parse_number(text: str) -> float | None:
     return None if math.isinf(value) or "_" in text else value
 
 
+def safe_cell(text: str) -> str:
+    """Return a cell of text that no spreadsheet runs as a formula; numbers stay as they are.
+
+    An apostrophe is put before it, as spreadsheets do; :func:`plain_cell` takes it away.
+    """
+    return f"'{text}" if _FORMULA.match(text) and parse_number(text) is None else text
+
+
+def plain_cell(text: str) -> str:
+    """Return what :func:`safe_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 def read_table(path: Path) -> Table:
     """Read a comma-separated utf-8 file whose first line is a header.
 
@@ -101,7 +116,7 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line number, cells) of the header and then of each row, as :func:`read_table`."""
     width: int | None = None
     for line, raw in _raw_rows(path):
-        cells = tuple(cell.strip() for cell in raw)
+        cells = tuple(plain_cell(cell.strip()) for cell in raw)
         if width is None:
             _check_header(path, line, cells)
             width = len(cells)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder
 from facer.pipeline.report.run_page import write_run_report
 from facer.pipeline.report.store_page import write_store_report
+from facer.storage.documents import parse_json
 from facer.storage.errors import FacerError
 from facer.storage.objects import open_objects
 
