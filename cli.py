@@ -253,8 +253,7 @@ def status(store: str, as_json: bool) -> int:
 @click.option("--jobs", type=int, help="Parts read at a time. [default: one per core]")
 @click.option("--videos", metavar="VIDEO_DIR",
               help="Also say which videos changed, are gone or have no record.")  # fmt: skip
-@click.option("--repair", is_flag=True,
-              help="Drop parts that are proved damaged; the same extract makes their clips anew.")  # fmt: skip
+@click.option("--repair", is_flag=True, help="Drop damaged parts, for extract to make them anew.")
 @_json_option
 def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_json: bool) -> int:
     """Read all of a store, every chunk and record, and say clip by clip what is not whole.

@@ -98,7 +98,16 @@ def _as_csv(table: AblationTable) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     header = ["id", "groups", "title", "n", "pearson", "std", "seeds", "difference_from_full"]
-    writer.writerow([*header, "difference_low", "difference_high", *map(safe_cell, table.names), "paper", "reason"])
+    writer.writerow(
+        [
+            *header,
+            "difference_low",
+            "difference_high",
+            *map(safe_cell, table.names),
+            "paper",
+            "reason",
+        ]
+    )
     for row in table.rows:
         numbers = [row.n, row.mean, row.deviation, len(row.pearson)]
         difference: list[float | None] = [None] * 3
@@ -107,7 +116,9 @@ def _as_csv(table: AblationTable) -> str:
             difference = [row.against.difference, interval.low, interval.high]
         emotions = [row.per_emotion.get(name) for name in table.names]
         ids = map(safe_cell, (row.row.id, " ".join(row.row.groups), row.row.title))
-        writer.writerow([*ids, *numbers, *difference, *emotions, row.row.paper, safe_cell(row.reason)])
+        writer.writerow(
+            [*ids, *numbers, *difference, *emotions, row.row.paper, safe_cell(row.reason)]
+        )
     return text.getvalue()
 
 

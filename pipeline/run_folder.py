@@ -112,7 +112,13 @@ def read_run(run: Path) -> dict[str, Any]:
     return record
 
 
-_JSON_NAMES = {str: "text", dict: "an object", list: "a list", bool: "true or false", int: "a whole number"}
+_JSON_NAMES = {
+    str: "text",
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number",
+}
 _KINDS: Mapping[str, type] = {
     **dict.fromkeys(("store", "data_sha256"), str),
     **dict.fromkeys(("store_provenance", "labels", "sequences", "fit", "counts"), dict),

@@ -140,7 +140,7 @@ def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) ->
             features = features[:, [own_names.index(column) for column in names]]
             frames = len(features)
             timestamp_s = np.full(frames, np.nan)
-            valid = ~np.isnan(features).all(axis=1)
+            valid = np.asarray(~np.isnan(features).all(axis=1), np.bool_)
             if "timestamp_s" in group:
                 timestamp_s = np.asarray(read_dataset(path, group["timestamp_s"]), np.float64)
             if "valid" in group:

@@ -67,7 +67,7 @@ def kind_of(source: str) -> str:
 def _is_run(text: bytes | None) -> bool:
     """Whether a config.json is that of a head's training, not of REC's."""
     try:
-        record = json.loads(text or b"")
+        record = parse_json(text or b"")
     except ValueError:
         return False
     return isinstance(record, dict) and {"store", "labels", "names"} <= set(record)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from facer.storage.errors import FacerError
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, VALENCE_AROUSAL
 
-
 Module = TypeVar("Module", bound=nn.Module)
 
 

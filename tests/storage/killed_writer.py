@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr.codecs  # noqa: F401
+import zarr.codecs
 import zarr.storage  # noqa: F401  (before the forks, so that each of them is fast)
 
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record
@@ -90,7 +90,7 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         killed = os.WIFSIGNALED(status)
         die_at += 1
-    print(die_at - 2)
+    sys.stdout.write(str(die_at - 2))
 
 
 if __name__ == "__main__":
