@@ -72,7 +72,11 @@ def test_rows_that_are_not_there(store: FeatureStore) -> None:
     assert verify_store(found, 1).clips["c"] == "damaged"
 
 
-DEEP = {"list": "[" * 200_000, "object": '{"attributes":' * 100_000, "records": '{"attributes":{"records":' + "[" * 10**6}  # fmt: skip
+DEEP = {
+    "list": "[" * 200_000,
+    "object": '{"attributes":' * 100_000,
+    "records": '{"attributes":{"records":' + "[" * 10**6,
+}
 
 
 @pytest.mark.parametrize("kind", [*DEEP, "NaN", '"\\ud800"', "3", "1" * 5000])
@@ -118,9 +122,7 @@ def test_what_is_no_ordinary_file_is_told(store: FeatureStore, make: Any, name: 
     part = Path(store.path) / "parts" / store.record("a").part
     make(Path(store.path) / "zarr.json" if name == "root" else part / name)
     with pytest.raises(FacerError) as refused:
-        found = FeatureStore.open(store.path)
-        assert found.clip_ids == ("c",) or name != "zarr.json"
-        found.read("a")
+        FeatureStore.open(store.path).read("a")
     assert "\n" not in str(refused.value)
 
 
@@ -165,7 +167,7 @@ def test_config_files_of_strangers(tmp_path: Path, content: str, message: str) -
 def test_folders_are_flushed_after_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[str] = []
     monkeypatch.setattr(
-        os, "fsync", lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}"))
+        os, "fsync", lambda file: flushed.append(str(Path(f"/proc/self/fd/{file}").readlink()))
     )
     LocalObjects(tmp_path).put_many({"a/b/x": b"1", "a/y": b"2"})
     names = [str(Path(name).relative_to(tmp_path)) for name in flushed]
