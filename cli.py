@@ -99,6 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         say(str(error))
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
+    except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
+        if debug:
+            raise
+        text = " ".join(str(error).split())[:300]
+        say(f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it")
+        code = EXIT_PROBLEM
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -371,8 +377,7 @@ def status(store: str, as_json: bool) -> int:
 @click.option("--jobs", type=int, help="Parts read at a time. [default: one per core]")
 @click.option("--videos", metavar="VIDEO_DIR",
               help="Also say which videos changed, are gone or have no record.")  # fmt: skip
-@click.option("--repair", is_flag=True,
-              help="Drop parts that are proved damaged; the same extract makes their clips anew.")  # fmt: skip
+@click.option("--repair", is_flag=True, help="Drop damaged parts, for extract to make them anew.")
 @_json_option
 def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_json: bool) -> int:
     """Read all of a store, every chunk and record, and say clip by clip what is not whole.

@@ -30,6 +30,7 @@ from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips
+from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.matching import no_match_message
 from facer.storage.objects import LocalObjects
@@ -191,7 +192,7 @@ def _table_row(
     if row.id in errors or not path.is_file():
         need = f"needs --also {row.other_store}=STORE"
         return TableRow(row, reason=errors.get(row.id, need if row.other_store else "not run"))
-    result = json.loads(path.read_text())
+    result = read_json_object(path)
     pearson = tuple(result["pearson"].values())
     return TableRow(row, pearson, result["n"], result["per_emotion"], against(row.id))
 

@@ -14,6 +14,7 @@ import numpy as np
 from facer.pipeline.ablation_rows import FULL, GROUPS, AblationRow
 from facer.pipeline.canvas import canvas
 from facer.stages.intensity.intervals import Comparison
+from facer.storage.csvtable import safe_cell
 from facer.storage.objects import LocalObjects
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"
@@ -98,7 +99,16 @@ def _as_csv(table: AblationTable) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     header = ["id", "groups", "title", "n", "pearson", "std", "seeds", "difference_from_full"]
-    writer.writerow([*header, "difference_low", "difference_high", *table.names, "paper", "reason"])
+    writer.writerow(
+        [
+            *header,
+            "difference_low",
+            "difference_high",
+            *map(safe_cell, table.names),
+            "paper",
+            "reason",
+        ]
+    )
     for row in table.rows:
         numbers = [row.n, row.mean, row.deviation, len(row.pearson)]
         difference: list[float | None] = [None] * 3
@@ -106,8 +116,10 @@ def _as_csv(table: AblationTable) -> str:
             interval = row.against.interval
             difference = [row.against.difference, interval.low, interval.high]
         emotions = [row.per_emotion.get(name) for name in table.names]
-        ids = [row.row.id, " ".join(row.row.groups), row.row.title]
-        writer.writerow([*ids, *numbers, *difference, *emotions, row.row.paper, row.reason])
+        ids = map(safe_cell, (row.row.id, " ".join(row.row.groups), row.row.title))
+        writer.writerow(
+            [*ids, *numbers, *difference, *emotions, row.row.paper, safe_cell(row.reason)]
+        )
     return text.getvalue()
 
 

@@ -36,6 +36,7 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 from facer.storage.weights import weights_sha256
@@ -224,7 +225,7 @@ def _open_output(config: FinetuneConfig) -> None:
     """Note the settings of a new output, or compare them with those of a resumed one."""
     path = config.output / "finetune.json"
     if path.is_file() and config.resume:
-        before = json.loads(path.read_text())
+        before = read_json_object(path)
         changed = [k for k, v in _settings(config).items() if before.get(k) != v]
         if changed:
             raise FacerError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -33,6 +34,7 @@ from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.objects import write_atomic
 
 _SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 
@@ -255,10 +257,11 @@ def _save_best(trainer: HeadTrainer, folder: Path) -> None:
             "epoch": trainer.best_epoch,
         },
     )
-    with (folder / "curve.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(trainer.curve[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in trainer.curve)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(asdict(trainer.curve[0])))
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in trainer.curve)
+    write_atomic(folder / "curve.csv", text.getvalue())
 
 
 def _result(seed: int, rows: list[EpochRow]) -> SeedResult:

@@ -28,6 +28,7 @@ from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTr
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
 from facer.stages.features.rec import resolve_device, weights_path
+from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
 from facer.storage.weights import weights_sha256
@@ -221,10 +222,7 @@ def _open_run(config: TrainRecConfig, record: dict[str, Any]) -> None:
     if not path.is_file():
         LocalObjects(config.run).put(path.name, (json.dumps(record, indent=1) + "\n").encode())
         return
-    try:
-        before = dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise FacerError(f"{path}: not JSON ({error}); use another -o") from error
+    before = read_json_object(path)
     changed = _changes(before, record)
     if changed:
         raise FacerError(

@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from facer.pipeline.canvas import canvas
+from facer.stages.features.backbones import build_fitting
 from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads import HeadConfig, HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.checkpoints import load_checkpoint
+from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError
+from facer.storage.objects import write_atomic
 
 FORMAT = 1
 _FREE = ("facer_version",)  # what a resumed training may change
@@ -36,11 +40,7 @@ def open_run(run: Path, record: Mapping[str, Any], resume: bool) -> None:
     """
     path = run / "config.json"
     if not path.exists():
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(record, indent=1) + "\n")
-        except OSError as error:
-            raise FacerError(f"{run}: cannot be written ({error.strerror})") from error
+        write_atomic(path, json.dumps(record, indent=1) + "\n")
         return
     if not resume:
         raise FacerError(
@@ -96,15 +96,36 @@ def read_run(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     if not path.is_file():
         raise FacerError(f"{run}: found no config.json, expected a folder of facer train-head")
-    try:
-        record = dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise FacerError(f"{path}: not JSON ({error})") from error
-    if "format" not in record:
+    record = read_json_object(path)
+    if type(record.get("format")) is not int:
         raise FacerError(f"{path}: found no format, expected the config of facer train-head")
     if record["format"] > FORMAT:
-        raise FacerError(f"{run}: made by a newer facer ({record['facer_version']}); update facer")
+        made = str(record.get("facer_version"))[:40]
+        raise FacerError(f"{run}: made by a newer facer ({made}); update facer")
+    for key, kind in _KINDS.items():
+        value = record.get(key)
+        if type(value) is not kind:
+            raise FacerError(
+                f"{path}: {key}: found {str(value)[:80]!r}, expected {_JSON_NAMES[kind]}; "
+                "this is not a config that facer train-head wrote"
+            )
     return record
+
+
+_JSON_NAMES = {
+    str: "text",
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number",
+}
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("store", "data_sha256"), str),
+    **dict.fromkeys(("store_provenance", "labels", "sequences", "fit", "counts"), dict),
+    **dict.fromkeys(("names", "columns", "train_mean"), list),
+    "embedding": bool,
+    "seeds": int,
+}
 
 
 def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
@@ -120,13 +141,25 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
     for seed in sorted(int(number) for number in numbers if number.isdecimal()):
         path = run / f"seed-{seed}" / "best.safetensors"
         if path.is_file():
-            arrays, meta = load_checkpoint(path)
-            model = IntensityModel(HeadConfig(**meta["head"]), HeadShape(**meta["shape"]))
-            model.load_arrays(arrays)
-            models[seed] = model
+            models[seed] = _load_model(path)
     if not models:
         raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
     return models
+
+
+def _load_model(path: Path) -> IntensityModel:
+    arrays, meta = load_checkpoint(path)
+    try:
+        config, shape = HeadConfig(**meta["head"]), HeadShape(**meta["shape"])
+        if not all(type(size) is int and 0 < size < 2**31 for size in (*shape, config.layers)):
+            raise ValueError(f"sizes {str(shape)[:200]}")
+        make = partial(IntensityModel, config, shape)
+        model = build_fitting(make, config.layers, arrays)
+        model.load_arrays(arrays)
+    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
+    return model
 
 
 def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:

@@ -1,4 +1,7 @@
-"""Whether a store is whole and still that of its videos, and what to drop where it is not."""
+"""Whether a store is whole and still that of its videos, and what to drop where it is not.
+
+Torch is imported only to compare with videos: the rest answers at once.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.part import clip_of
-from facer.pipeline.sources import changed, open_videos
 from facer.storage import FeatureStore
 from facer.storage.documents import group_json
 from facer.storage.errors import FacerError
@@ -119,6 +120,9 @@ def verify(config: VerifyConfig) -> Verification:
 
 
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
+    from facer.pipeline.part import clip_of
+    from facer.pipeline.sources import changed, open_videos
+
     videos = open_videos(place)
     policy = store.provenance.face_policy
     records: dict[str, Record] = {}

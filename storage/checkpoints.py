@@ -11,8 +11,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from facer.storage.documents import parse_json
 from facer.storage.errors import FacerError
-from facer.storage.objects import LocalObjects
+from facer.storage.memory import affordable
+from facer.storage.objects import DOCUMENT_BYTES, write_atomic
 
 _META = "facer"
 
@@ -27,7 +29,7 @@ def save_checkpoint(
     path = Path(path)
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     header = {_META: json.dumps(dict(meta))}
-    LocalObjects(path.parent).put(path.name, save(arrays, metadata=header))
+    write_atomic(path, save(arrays, metadata=header))
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
@@ -38,16 +40,34 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
     path = Path(path)
     if not path.is_file():
         raise FacerError(f"{path}: found no such file, expected a checkpoint (.safetensors)")
+    _check_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get(_META)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise FacerError(f"{path}: cannot be read as a safetensors file: {error}") from error
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FacerError(f"{path}: cannot be read as a safetensors file: {reason}") from error
     try:
-        meta = json.loads(header or "")
+        meta = parse_json(header or "")
     except ValueError:
         meta = None
     if not isinstance(meta, dict):
         raise FacerError(f"{path}: found no facer header, expected a file that facer wrote")
     return tensors, meta
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a header that is larger than the file or than any of facer's."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            there = path.stat().st_size - 8
+    except OSError as error:
+        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+    affordable(str(path), there)
+    if size > min(there, DOCUMENT_BYTES):
+        raise FacerError(
+            f"{path}: cannot be read as a safetensors file: found a header of {size} bytes, "
+            f"expected at most {max(0, min(there, DOCUMENT_BYTES))}"
+        )

@@ -16,6 +16,7 @@ from facer.storage.challenges import plain_name
 from facer.storage.dialects import Dialect, find_dialect, undecodable
 from facer.storage.errors import FacerError
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _ABSENT = frozenset(
     {"", "na", "n/a", "#n/a", "#na", "#nv", "#n/d", "<na>", "nan", "null", "(null)", "#null!"}
     | {"#value!", "#div/0!", "#num!", "#ref!", "none", "nil", "missing", "\\n"}
@@ -115,6 +116,19 @@ def parse_number(text: str) -> float | None:
     return value / 100 if share else value
 
 
+def safe_cell(text: str) -> str:
+    """Return a cell of text that no spreadsheet runs as a formula; numbers stay as they are.
+
+    An apostrophe is put before it, as spreadsheets do; :func:`plain_cell` takes it away.
+    """
+    return f"'{text}" if _FORMULA.match(text) and parse_number(text) is None else text
+
+
+def plain_cell(text: str) -> str:
+    """Return what :func:`safe_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 def read_table(path: Path) -> Table:
     """Read a csv file whose first line is a header, and say what it was in ``dialect``.
 
@@ -140,7 +154,7 @@ def iterate_rows(
     dialect = dialect or find_dialect(path)
     header: tuple[str, ...] | None = None
     for line, raw in _raw_rows(path, dialect):
-        cells = tuple(cell.strip() for cell in raw)
+        cells = tuple(plain_cell(cell.strip()) for cell in raw)
         if header is None:
             _check_header(path, line, cells)
             header = cells

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from facer.storage.errors import DamagedError
-from facer.storage.objects import DOCUMENT_BYTES
+from facer.storage.errors import DamagedError, FacerError
+from facer.storage.objects import DOCUMENT_BYTES, LocalObjects
 
 CHECKSUM = "checksum"
 _KEYS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
@@ -26,6 +27,20 @@ def parse_json(data: bytes | str) -> Any:
         return json.loads(data, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; FacerError when it is absent or anything else."""
+    data = LocalObjects(path.parent).get(path.name)
+    if data is None:
+        raise FacerError(f"{path}: found no such file, expected JSON that facer wrote")
+    try:
+        found = parse_json(data)
+    except ValueError as error:
+        raise FacerError(f"{path}: not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise FacerError(f"{path}: not JSON of facer (found {str(found)[:40]}, expected an object)")
+    return found
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,10 +19,13 @@ from urllib.parse import quote, unquote
 import h5py
 import numpy as np
 
+from facer.storage.documents import parse_json
 from facer.storage.errors import FacerError
+from facer.storage.hdf5_guard import read_dataset, refuse_links_out
 from facer.storage.imported import Imported, imported_clip, imported_provenance
+from facer.storage.objects import DOCUMENT_BYTES
 from facer.storage.parts import LAYOUT, Entry, parse_record, record_row
-from facer.storage.root import FORMAT, parse_attributes, root_attributes
+from facer.storage.root import FORMAT, SEALED, parse_attributes, root_attributes
 from facer.storage.schema import ClipFeatures
 from facer.storage.store import FeatureStore
 
@@ -56,33 +61,49 @@ def _write_clip(group: Any, clip: ClipFeatures) -> None:
 def read_hdf5(path: Path) -> Imported:
     """Read a file of :func:`write_hdf5`, or one of another program with a group a clip.
 
-    Raises FacerError when it is no HDF5 file, holds no clip or its arrays do not fit.
+    Raises FacerError when it is no HDF5 file, holds no clip, its arrays do not fit or it is not
+    all in this one file.
     """
+    with _opened(path) as file:
+        if _text(_attribute(path, file, "format")) == FORMAT:
+            return _read_ours(path, file)
+        return _read_foreign(path, file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file that may be a stranger's: nothing in it may lead out of it."""
+    if not path.is_file():
+        raise FacerError(f"{path}: found no regular file, expected an HDF5 file")
     try:
         with h5py.File(path) as file:
-            if _text(file.attrs.get("format", "")) == FORMAT:
-                return _read_ours(path, file)
-            return _read_foreign(path, file)
-    except OSError as error:
-        raise FacerError(f"{path}: cannot be read as HDF5: {error}") from error
+            refuse_links_out(path, file)
+            yield file
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FacerError(f"{path}: cannot be read as HDF5: {reason}") from error
 
 
 def _read_ours(path: Path, file: Any) -> Imported:
-    attributes = {name: _plain(value) for name, value in file.attrs.items()}
-    attributes["provenance"] = json.loads(attributes.get("provenance", "null"))
+    attributes = {name: _plain(_attribute(path, file, name)) for name in SEALED}
+    try:
+        attributes["provenance"] = parse_json(str(attributes["provenance"]))
+    except ValueError as error:
+        raise FacerError(f"{path}: attribute 'provenance': not JSON ({error})") from error
     root = parse_attributes(attributes, str(path))
     return Imported(root.feature_names, root.weak_features, root.provenance, _our_clips(path))
 
 
 def _our_clips(path: Path) -> Iterator[Entry]:
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         for name, group in file.items():
             clip_id = unquote(name, errors="surrogatepass")
             try:
-                record = parse_record(json.loads(group.attrs["record"]), "")
-                arrays = {key: group[key][...] for key in LAYOUT if key in group}
+                row = parse_json(str(_plain(_attribute(path, group, "record"))))
+                record = parse_record(row, "")
+                arrays = {key: read_dataset(path, group[key]) for key in LAYOUT if key in group}
                 yield record, ClipFeatures(**arrays) if arrays else None
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise FacerError(
                     f"{path}: clip {clip_id!r}: found a damaged group ({error})"
                 ) from error
@@ -106,10 +127,10 @@ def _read_foreign(path: Path, file: Any) -> Imported:
 
 
 def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) -> Iterator[Entry]:
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         for name in groups:
             group = file[name]
-            features = np.asarray(group["features"], np.float64)
+            features = np.asarray(read_dataset(path, group["features"]), np.float64)
             own_names = _names(path, file, group)
             if features.ndim != 2 or set(own_names) != set(names):
                 raise FacerError(
@@ -118,8 +139,12 @@ def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) ->
                 )
             features = features[:, [own_names.index(column) for column in names]]
             frames = len(features)
-            timestamp_s = np.asarray(group.get("timestamp_s", np.full(frames, np.nan)), np.float64)
-            valid = np.asarray(group.get("valid", ~np.isnan(features).all(axis=1)), np.bool_)
+            timestamp_s = np.full(frames, np.nan)
+            valid = np.asarray(~np.isnan(features).all(axis=1), np.bool_)
+            if "timestamp_s" in group:
+                timestamp_s = np.asarray(read_dataset(path, group["timestamp_s"]), np.float64)
+            if "valid" in group:
+                valid = np.asarray(read_dataset(path, group["valid"]), np.bool_)
             for key, found in (("timestamp_s", timestamp_s.shape), ("valid", valid.shape)):
                 if found != (frames,):
                     raise FacerError(
@@ -135,7 +160,7 @@ def _names(path: Path, file: Any, group: Any) -> tuple[str, ...]:
     for place in (dataset, group, file):
         for key in _NAMES:
             if key in place.attrs:
-                names = tuple(map(_text, place.attrs[key]))
+                names = tuple(map(_text, np.ravel(_attribute(path, place, key)).tolist()))
                 if len(names) != width:
                     raise FacerError(
                         f"{path}: group {group.name!r}: found {width} columns of features, "
@@ -143,6 +168,16 @@ def _names(path: Path, file: Any, group: Any) -> tuple[str, ...]:
                     )
                 return names
     return tuple(f"f{column:03d}" for column in range(width))
+
+
+def _attribute(path: Path, place: Any, name: str) -> Any:
+    """An attribute, read when it is small; "" when it is absent."""
+    if name not in place.attrs:
+        return ""
+    found = place.attrs.get_id(name)
+    if prod(found.shape or ()) * found.dtype.itemsize > DOCUMENT_BYTES:
+        raise FacerError(f"{path}: attribute {name!r}: found more than {DOCUMENT_BYTES} bytes")
+    return place.attrs[name]
 
 
 def _plain(value: Any) -> Any:

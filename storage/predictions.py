@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.challenges import CHALLENGES, bare_id, positions
-from facer.storage.csvtable import read_table
+from facer.storage.csvtable import read_table, safe_cell
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.label_options import KINDS, LabelKind
 from facer.storage.objects import LocalObjects
@@ -58,9 +58,9 @@ def write_predictions(
     _check(path, ids, values)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(map(safe_cell, header))
     for clip_id, row in zip(ids, values.astype(np.float32)[:, order], strict=True):
-        writer.writerow([clip_id, *map(str, row)])
+        writer.writerow([safe_cell(clip_id), *map(str, row)])
     if str(path) == "-":
         sys.stdout.write(text.getvalue())
     else:

@@ -123,8 +123,8 @@ def _provenance(values: Mapping[str, Any]) -> Provenance:
 def _damaged(where: str, error: Exception) -> DamagedError:
     reason = error if isinstance(error, FacerError) else repr(error)
     return DamagedError(
-        f"{where}/zarr.json: the root is damaged ({str(reason)[:300]}); if you have the same "
-        f"zarr.json elsewhere put it back, else extract into a new store"
+        f"{where}: what it says of itself is damaged ({str(reason)[:300]}); put a copy of it back, "
+        f"or make another"
     )
 
 

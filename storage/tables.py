@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from facer.storage.challenges import bare_id
+from facer.storage.csvtable import safe_cell
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.hdf5 import read_hdf5, write_hdf5
 from facer.storage.import_csv import read_muse, read_openface, read_pyfeat
@@ -113,9 +114,9 @@ def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> Non
         clip = store.read(clip_id)
         with (path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["File_ID", "timestamp", *store.feature_names])
+            writer.writerow(["File_ID", "timestamp", *map(safe_cell, store.feature_names)])
             for timestamp_s, row in zip(clip.timestamp_s, clip.features, strict=True):
-                writer.writerow([name, *map(_cell, (timestamp_s * 1000, *row))])
+                writer.writerow([safe_cell(name), *map(_cell, (timestamp_s * 1000, *row))])
 
 
 def _cell(value: np.floating[Any]) -> str:

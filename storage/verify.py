@@ -177,9 +177,11 @@ def _miscounted(part: Part, valid: npt.NDArray[np.bool_]) -> list[str]:
 def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
     """Whether facer's own chunks of an array are there and whole."""
     array = own_array(objects, key, expected)
+    if array is None:
+        return False
     try:
         crc32 = 0
-        for index, first, stop in array.chunks() if array else ():
+        for index, first, stop in array.chunks():
             crc32 = zlib.crc32(value_bytes(array.chunk(index)[: stop - first]), crc32)
     except FacerError:
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from facer.pipeline.ablation_rows import FULL, GROUPS
 from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder
 from facer.pipeline.report.store_page import flat
+from facer.storage.csvtable import plain_cell
+from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError
 
 Row = dict[str, Any]
@@ -51,7 +52,8 @@ def read_rows(source: Path) -> list[Row]:
         raise FacerError(f"{source}: found no table.csv; let facer ablate finish, then report")
     with path.open(newline="", encoding="utf-8") as file:
         try:
-            return [_row(cells, source) for cells in csv.DictReader(file)]
+            rows = [{k: plain_cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            return [_row(row, source) for row in rows]
         except (KeyError, ValueError, TypeError) as error:
             raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
 
@@ -61,7 +63,7 @@ def _provenance(source: Path) -> list[tuple[str, str]]:
     config = source / "rows" / FULL / "config.json"
     if not config.is_file():
         return []
-    record = json.loads(config.read_text(encoding="utf-8"))
+    record = read_json_object(config)
     shown = {name: record[name] for name in ("store", "labels", "names")}
     return flat({**shown, **record["store_provenance"]})
 
@@ -71,7 +73,7 @@ def _row(cells: dict[str, str], source: Path) -> Row:
         return float(cells[name]) if cells[name] else None
 
     found = source / "rows" / cells["id"] / "row.json"
-    scores = json.loads(found.read_text())["pearson"] if cells["pearson"] else {}
+    scores = read_json_object(found)["pearson"] if cells["pearson"] else {}
     names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high", "paper")
     return {
         "id": cells["id"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder
 from facer.pipeline.report.run_page import write_run_report
 from facer.pipeline.report.store_page import write_store_report
+from facer.storage.documents import parse_json
 from facer.storage.errors import FacerError
 from facer.storage.objects import open_objects
 
@@ -68,7 +68,7 @@ def kind_of(source: str) -> str:
 def _is_run(text: bytes | None) -> bool:
     """Whether a config.json is that of a head's training, not of REC's."""
     try:
-        record = json.loads(text or b"")
+        record = parse_json(text or b"")
     except ValueError:
         return False
     return isinstance(record, dict) and {"store", "labels", "names"} <= set(record)

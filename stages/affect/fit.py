@@ -31,6 +31,7 @@ from facer.stages.features.backbones import (
 from facer.stages.features.rec import Rec, load, load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.objects import write_atomic
 from facer.storage.schema import F32
 
 _TAUGHT_CROPS = 64  # at once
@@ -225,8 +226,9 @@ class RecTrainer:
 
     def _save(self, row: dict[str, Any]) -> None:
         """Write the epoch's files; the checkpoint last, so that it means "epoch done"."""
-        with (self.run / "curve.jsonl").open("a") as curve:
-            curve.write(json.dumps(row) + "\n")
+        curve = self.run / "curve.jsonl"
+        before = curve.read_text() if curve.exists() else ""
+        write_atomic(curve, f"{before}{json.dumps(row)}\n")
         averaged = build(self.config.backbone)
         averaged.load_state_dict(self.averaged)
         save_rec(
@@ -257,7 +259,7 @@ class RecTrainer:
         }
         self.optimiser.load_state_dict(state)
         rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
-        (self.run / "curve.jsonl").write_text("".join(rows[: self.epoch]))  # not those cut short
+        write_atomic(self.run / "curve.jsonl", "".join(rows[: self.epoch]))  # not those cut short
 
 
 def taught(

@@ -26,6 +26,7 @@ from facer.stages.detection.targets import Faces
 from facer.stages.detection.teacher import Teacher
 from facer.stages.detection.trainer import Trainer
 from facer.stages.features.detect import STARTER_SIZE_PX, STARTER_THRESHOLD
+from facer.storage.objects import write_atomic
 
 SHAPES = ((192, 320), (256, 256), (320, 192), (128, 128), (96, 96))  # (height, width)
 SHAPE_SHARES = (0.25, 0.1, 0.1, 0.3, 0.25)
@@ -122,7 +123,7 @@ def fit(
         trainer.load(checkpoint)
     sources = sources or read_sources(config)
     about = to_json(config) | {"sources": sources.counts()}
-    (config.run / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    write_atomic(config.run / "config.json", json.dumps(about, indent=2) + "\n")
     losses: dict[str, float] = {}
     sums: dict[str, float] = {}
     taken = 0

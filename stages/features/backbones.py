@@ -8,16 +8,19 @@ recognition".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, VALENCE_AROUSAL
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -185,11 +188,38 @@ def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
 
 
 def architecture_from_json(values: Mapping[str, Any]) -> Architecture:
-    """Inverse of :func:`architecture_to_json`."""
+    """Inverse of :func:`architecture_to_json`; ValueError for sizes that are no numbers."""
     fields = dict(values)
     fields["widths"] = tuple(fields["widths"])
     fields["units"] = tuple(fields["units"])
-    return Architecture(**fields)
+    architecture = Architecture(**fields)
+    sizes = (architecture.stem, *architecture.widths, *architecture.units)
+    if any(type(size) is not int or not 0 < size < 2**16 for size in sizes):
+        raise ValueError(f"sizes {str(sizes)[:80]}")
+    return architecture
+
+
+def build_fitting(
+    make: Callable[[], Module], layers: int, tensors: Mapping[str, npt.NDArray[Any]]
+) -> Module:
+    """A network for tensors from a file, made when it is known to take no more than they do.
+
+    ``layers`` is how many layers the file says there are. ValueError for tensors of other
+    names or shapes than the network's.
+    """
+    if layers > len(tensors):
+        raise ValueError(f"{layers} layers, {len(tensors)} tensors")
+    with torch.device("meta"):  # shapes alone, no memory
+        expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"tensor {name[:80]}: found shape {found.get(name)}, its header says "
+            f"{expected.get(name)}; {len(wrong)} tensors differ"
+        )
+    return make()
 
 
 def scale_crops(crops: Tensor) -> Tensor:

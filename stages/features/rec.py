@@ -22,6 +22,7 @@ from facer.stages.features.backbones import (
     RecNet,
     architecture_from_json,
     architecture_to_json,
+    build_fitting,
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -208,13 +209,18 @@ def load_network(path: Path) -> tuple[RecNet, dict[str, Any]]:
             f"{path}: found format {meta.get('format')!r}, expected {_FORMAT!r} "
             "(weights written by facer train-rec)"
         )
-    if tuple(meta["feature_names"]) != FEATURE_NAMES:
+    if meta.get("feature_names") != list(FEATURE_NAMES):
         raise FacerError(f"{path}: its feature names or their order differ from this facer's")
-    network = RecNet(architecture_from_json(meta["architecture"]))
+    weak = meta.get("weak_features", [])
+    if not isinstance(weak, list) or not set(map(str, weak)) <= set(FEATURE_NAMES):
+        raise FacerError(f"{path}: found weak_features {str(weak)[:80]}, expected feature names")
     try:
+        architecture = architecture_from_json(meta["architecture"])
+        network = build_fitting(lambda: RecNet(architecture), sum(architecture.units), tensors)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})  # widens
-    except RuntimeError as error:
-        raise FacerError(f"{path}: tensors do not fit its own header ({error})") from error
+    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FacerError(f"{path}: tensors do not fit its own header ({reason})") from error
     return network, meta
 
 

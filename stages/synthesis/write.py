@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import cv2
 
 from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render
+from facer.storage.csvtable import safe_cell
 from facer.storage.errors import FacerError
+from facer.storage.objects import write_atomic
 
 LIMITS = (
     "These clips are warped photographs of five people, made to show that the pipeline runs "
@@ -66,11 +69,12 @@ def write_clip(plan: ClipPlan, path: Path) -> None:
 
 
 def _write_labels(plans: tuple[ClipPlan, ...], path: Path) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("clip_id", "split", *EMOTIONS))
-        for plan in plans:
-            intensities = plan.intensities()
-            values = (f"{intensities[emotion]:.4f}" for emotion in EMOTIONS)
-            table.writerow((plan.clip_id, plan.split, *values))
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(("clip_id", "split", *EMOTIONS))
+    for plan in plans:
+        intensities = plan.intensities()
+        values = (f"{intensities[emotion]:.4f}" for emotion in EMOTIONS)
+        table.writerow((safe_cell(plan.clip_id), plan.split, *values))
+    write_atomic(path, text.getvalue())
     return path

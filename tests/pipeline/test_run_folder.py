@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
-from facer.pipeline.run_folder import read_run
+from facer.pipeline.run_folder import load_models, read_run
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
@@ -92,3 +93,34 @@ def test_a_config_that_cannot_be_read(config, text, message):
     (config.run / "config.json").write_text(text)
     with pytest.raises(FacerError, match=message):
         read_run(config.run)
+
+
+@pytest.mark.parametrize("changes", [{"names": "joy"}, {"seeds": "3"}, {"store": None}])
+def test_a_config_with_text_for_numbers(config, changes):
+    path = config.run / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(FacerError, match=rf"{next(iter(changes))}: found .*, expected"):
+        read_run(config.run)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": {"units": 10**9}},
+        {"head": {"layers": 10**9}},
+        {"head": {"units": "8"}},
+        {"head": {"name": "other"}},
+        {"head": None},
+        {"shape": {"features": 10**13, "intensities": 2, "max_frames": 24}},
+        {"shape": {"features": 26}},
+    ],
+)
+def test_a_head_larger_than_its_tensors_allocates_nothing(config, changes):
+    path = config.run / "seed-0" / "best.safetensors"
+    arrays, meta = load_checkpoint(path)
+    for key, value in changes.items():
+        meta[key] = meta[key] | value if key == "head" and value else value
+    save_checkpoint(path, arrays, meta)
+    with pytest.raises(FacerError, match="found no head that facer wrote") as refused:
+        load_models(config.run)
+    assert "\n" not in str(refused.value)

@@ -90,7 +90,7 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         killed = os.WIFSIGNALED(status)
         die_at += 1
-    print(die_at - 2)
+    sys.stdout.write(str(die_at - 2))
 
 
 if __name__ == "__main__":

@@ -49,3 +49,18 @@ def test_weights_of_another_program_are_refused(
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="found no such file"):
         load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((2**40).to_bytes(8, "little") + b"{}", "found a header of 1099511627776 bytes"),
+        (b"\x08", "found a header of 8 bytes, expected at most 0"),
+        ((10**6).to_bytes(8, "little") + b"[" * 10**6, "cannot be read as a safetensors file"),
+    ],
+)
+def test_headers_of_strangers(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "a.safetensors").write_bytes(data)
+    with pytest.raises(FacerError, match=message) as refused:
+        load_checkpoint(tmp_path / "a.safetensors")
+    assert "\n" not in str(refused.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import zlib
@@ -69,11 +71,9 @@ def test_only_the_clips_of_a_damaged_chunk_are_damaged(
 ) -> None:
     monkeypatch.setattr(arrays_module, "CHUNK_BYTES", 200)
     part = store.write_part([make_entry("x", 4), make_entry("y", 4), make_entry("z", 4)])
-    chunks = sorted(
-        (Path(store.path) / "parts" / part / "features/c").iterdir(), key=lambda p: int(p.name)
-    )
-    assert len(chunks) > 3
-    spoil(chunks[0] / "0")
+    chunks = Path(store.path) / "parts" / part / "features/c"
+    assert len(list(chunks.iterdir())) > 3
+    spoil(chunks / "0/0")
     clips = verify_store(store, 1).clips
     assert {c: clips[c] for c in "xyz"} == {"x": "damaged", "y": "whole", "z": "whole"}
 
@@ -132,9 +132,6 @@ def test_what_cannot_be_read_is_not_called_damaged(store: FeatureStore, tmp_path
 
 def test_the_checksum_is_as_documented(store: FeatureStore) -> None:
     """Another program computes it from what it reads with zarr alone."""
-    import hashlib
-    import json
-
     part = part_of(store, "a")
     attributes = dict(zarr.open_group(part, mode="r").attrs)
     covered = {"records": attributes["records"], "arrays": attributes["arrays"]}

@@ -8,6 +8,7 @@ import torch
 
 from facer.stages.features import rec
 from facer.stages.features.backbones import ARCHITECTURES, build, scale_crops
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.schema import FEATURE_NAMES
 
@@ -132,3 +133,25 @@ def test_weights_of_another_feature_order_are_refused(tmp_path, weights):
     save_checkpoint(tmp_path / "y.safetensors", tensors, meta)
     with pytest.raises(FacerError, match="feature names or their order"):
         rec.load(tmp_path / "y.safetensors", "cpu")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stem": 60_000},
+        {"stem": 10**13},
+        {"widths": [60_000, 60_000, 60_000, 60_000]},
+        {"units": [10**9, 1, 1, 1]},
+        {"units": [-1, 1, 1, 1]},
+        {"units": ["2", "3", "5", "2"]},
+        {"widths": 5},
+        {"height": 3},
+    ],
+)
+def test_a_header_larger_than_its_tensors_allocates_nothing(tmp_path, changes):
+    tensors, meta = load_checkpoint(rec.weights_path("rec-small"))
+    meta["architecture"] = meta["architecture"] | changes
+    save_checkpoint(tmp_path / "rec.safetensors", tensors, meta)
+    with pytest.raises(FacerError, match="tensors do not fit its own header") as refused:
+        rec.load_network(tmp_path / "rec.safetensors")
+    assert "\n" not in str(refused.value)

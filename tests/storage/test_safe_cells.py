@@ -1,0 +1,42 @@
+"""No cell of text that facer writes is a formula, and reading takes nothing else away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facer.storage.csvtable import plain_cell, read_table, safe_cell
+from facer.storage.predictions import read_predictions, write_predictions
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+A1", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "'=x", "''-y"])
+def test_formulas_are_neutralised(text: str) -> None:
+    assert safe_cell(text) == f"'{text}"
+    assert plain_cell(safe_cell(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "a=b", "-1.5", "+3e4", "'quoted'", "train/1", "[10]", "1-2"])
+def test_other_text_and_numbers_stay(text: str) -> None:
+    assert safe_cell(text) == text == plain_cell(text)
+
+
+@given(st.text())
+def test_it_is_reversible(text: str) -> None:
+    assert plain_cell(safe_cell(text)) == text
+    assert not safe_cell(text).startswith(("=", "@", "\t", "\r"))
+
+
+def test_predictions_come_back(tmp_path: Path) -> None:
+    ids, names = ("=cmd|' /C calc'!A0", "-x", "-3", "plain"), ("@joy", "sad")
+    values = np.arange(8, dtype=np.float32).reshape(4, 2) - 3
+    write_predictions(tmp_path / "p.csv", "plain", ids, names, values)
+    for line in (tmp_path / "p.csv").read_text().splitlines():
+        assert line.strip('"')[0] not in "=@+"
+    found = read_predictions(tmp_path / "p.csv")
+    assert (found.clip_ids, found.names) == (ids, names)
+    np.testing.assert_array_equal(found.values, values)
+    assert read_table(tmp_path / "p.csv").header == ("clip_id", "@joy", "sad")
