@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from facer.storage.challenges import bare_id
@@ -43,19 +44,14 @@ def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
     Leading zeros count. An id that could mean several clips, or a clip that several rows could
     mean equally well, is ambiguous and is not paired.
     """
-    searches = (
-        _Search(clip_ids, str),
-        _Search(clip_ids, bare_name),
-        _Search(clip_ids, bare_name, endings=True),
-        _Search(clip_ids, _folded),
-        _Search(clip_ids, _folded, endings=True),
-    )
-
-    def candidates(label_id: str) -> tuple[int, tuple[str, ...]]:
-        found = ((level, search.find(label_id)) for level, search in enumerate(searches))
-        return next(((level, clips) for level, clips in found if clips), (len(searches), ()))
-
-    found = [candidates(label_id) for label_id in labels.clip_ids]
+    found: list[tuple[int, tuple[str, ...]]] = [(len(_LEVELS), ())] * len(labels.clip_ids)
+    left = list(range(len(labels.clip_ids)))
+    for level, (form, endings) in enumerate(_LEVELS):
+        if left:
+            search = _Search(clip_ids, form, endings)
+            clips_of = {row: search.find(labels.clip_ids[row]) for row in left}
+            found = [(level, clips_of[r]) if clips_of.get(r) else f for r, f in enumerate(found)]
+            left = [row for row in left if not clips_of[row]]
     claims: dict[str, list[int]] = defaultdict(list)
     for level, clips in found:
         if len(clips) == 1:
@@ -78,31 +74,7 @@ def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
     )  # fmt: skip
 
 
-class _Search:
-    """Clips of a store by one form of their ids."""
-
-    def __init__(
-        self, clip_ids: Sequence[str], form: Callable[[str], str], endings: bool = False
-    ) -> None:
-        self.form, self.endings = form, endings
-        self.by_form = _grouped((form(clip_id), clip_id) for clip_id in clip_ids)
-        self.by_ending = _grouped(
-            (ending, clip_id)
-            for clip_id in (clip_ids if endings else ())
-            for ending in _endings(form(clip_id))
-        )
-
-    def find(self, label_id: str) -> tuple[str, ...]:
-        """Return the clips that an id could mean."""
-        form = self.form(label_id)
-        if not self.endings:
-            return self.by_form.get(form, ())
-        if form in self.by_ending:
-            return self.by_ending[form]
-        ends = (self.by_form[end] for end in _endings(form) if end in self.by_form)
-        return next(ends, ())
-
-
+@lru_cache(maxsize=1 << 17)
 def bare_name(clip_id: str) -> str:
     """Return an id as it is compared: ``D:\\videos\\[1].mp4`` is ``videos/[1]``.
 
@@ -120,6 +92,38 @@ def bare_name(clip_id: str) -> str:
 
 def _folded(clip_id: str) -> str:
     return unicodedata.normalize("NFC", bare_name(clip_id).casefold())
+
+
+_LEVELS: tuple[tuple[Callable[[str], str], bool], ...] = (  # form of the ids, endings too
+    (str, False),
+    (bare_name, False),
+    (bare_name, True),
+    (_folded, False),
+    (_folded, True),
+)
+
+
+class _Search:
+    """Clips of a store by one form of their ids."""
+
+    def __init__(self, clip_ids: Sequence[str], form: Callable[[str], str], endings: bool) -> None:
+        self.form, self.endings = form, endings
+        self.by_form = _grouped((form(clip_id), clip_id) for clip_id in clip_ids)
+        self.by_ending = _grouped(
+            (ending, clip_id)
+            for clip_id in (clip_ids if endings else ())
+            for ending in _endings(form(clip_id))
+        )
+
+    def find(self, label_id: str) -> tuple[str, ...]:
+        """Return the clips that an id could mean."""
+        form = self.form(label_id)
+        if not self.endings:
+            return self.by_form.get(form, ())
+        if form in self.by_ending:
+            return self.by_ending[form]
+        ends = (self.by_form[end] for end in _endings(form) if end in self.by_form)
+        return next(ends, ())
 
 
 def _endings(clip_id: str) -> list[str]:

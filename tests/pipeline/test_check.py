@@ -232,7 +232,7 @@ def test_the_digest_covers_the_files_that_were_read_and_no_others(planted, tmp_p
         folder / "partition.csv", ["filename", "partition"], [[r[0], swapped[r[1]]] for r in rows]
     )
     assert labels_sha256(read_labels(source)) != digest
-    with pytest.raises(FacerError, match=r"changed since .* was made; give the new file as"):
+    with pytest.raises(FacerError, match=r"changed since .* was made; expected it as it was"):
         evaluate(tmp_path / "run")
 
 
