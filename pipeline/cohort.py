@@ -206,8 +206,8 @@ def labels_of_run(
     found = read_labels(path, own if options is None else options.over(own))
     if labels is None and labels_sha256(found) != record["labels"]["sha256"]:
         raise FacerError(
-            f"{path}: changed since {run} was made; expected it as it was then (evaluate and report "
-            "take a new file by --labels)"
+            f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
+            "report take a new file by --labels)"
         )
     return found.only(record["names"])
 
