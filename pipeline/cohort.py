@@ -205,7 +205,10 @@ def labels_of_run(
     path = labels or str(record["labels"]["path"])
     found = read_labels(path, own if options is None else options.over(own))
     if labels is None and labels_sha256(found) != record["labels"]["sha256"]:
-        raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
+        raise FacerError(
+            f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
+            "report take a new file by --labels)"
+        )
     return found.only(record["names"])
 
 

@@ -86,11 +86,13 @@ class Table:
 def is_absent(text: str) -> bool:
     """Tell whether a cell says that there is no value: empty, ``NA``, ``-1.#IND``, ``.`` ..."""
     text = text.strip().lower()
-    return text in _ABSENT or _ABSENT_NUMBER.fullmatch(text) is not None
+    return text in _ABSENT or ("n" in text and _ABSENT_NUMBER.fullmatch(text) is not None)
 
 
 def has_decimal_comma(text: str) -> bool:
     """Tell whether a cell is a number such as ``0,5``."""
+    if "," not in text:
+        return False
     return _DECIMAL_COMMA.fullmatch(text.strip().lower().rstrip("% \xa0")) is not None
 
 
@@ -99,6 +101,14 @@ def parse_number(text: str) -> float | None:
 
     ``0,5`` is a half, as is ``50%``; a cell with both a comma and a point is no number.
     """
+    try:
+        value = float(text)
+    except ValueError:
+        return _written_otherwise(text)
+    return None if math.isinf(value) or "_" in text else value
+
+
+def _written_otherwise(text: str) -> float | None:
     if is_absent(text):
         return math.nan
     text = text.strip().replace("\N{MINUS SIGN}", "-")
@@ -111,7 +121,7 @@ def parse_number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    if math.isinf(value) or "_" in text:
+    if not math.isfinite(value) or "_" in text:
         return None
     return value / 100 if share else value
 

@@ -15,7 +15,6 @@ from facer.storage.label_columns import (
     by_hand,
     check_word,
     choose_columns,
-    design_reason,
     id_column,
     is_excluded,
     left_out_of,
@@ -24,6 +23,7 @@ from facer.storage.label_columns import (
 )
 from facer.storage.label_options import LabelKind, LabelOptions
 from facer.storage.label_values import notation, read_value
+from facer.storage.label_words import design_reason
 
 _EMI_FILES = {"train_split.csv": "train", "valid_split.csv": "val", "test_split.csv": "test"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from facer.storage.csvtable import parse_number
@@ -44,13 +45,13 @@ class LabelOptions:
         given = {name: value for name, value in asdict(self).items() if value != nothing[name]}
         return LabelOptions(**{**asdict(others), **given})
 
-    @property
+    @cached_property
     def numbers_absent(self) -> tuple[float, ...]:
         """The numbers among ``missing_values``."""
         values = [parse_number(text) for text in self.missing_values]
         return tuple(value for value in values if value is not None and value == value)
 
-    @property
+    @cached_property
     def words_absent(self) -> frozenset[str]:
         """All ``missing_values`` as words, in lower case."""
         return frozenset(text.strip().lower() for text in self.missing_values)

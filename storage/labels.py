@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.label_columns import key_of
 from facer.storage.label_formats import READERS, recognise
 from facer.storage.label_options import LabelKind, LabelOptions
 from facer.storage.label_values import refuse_outliers
+from facer.storage.label_words import key_of
 from facer.storage.schema import F32
 from facer.storage.subjects import one_name_each
 
@@ -52,7 +52,9 @@ class IntensityLabels:
     def only(self, names: Sequence[str]) -> IntensityLabels:
         """Return the labels of some targets, in their order and under these names."""
         keys = {key_of(name): place for place, name in enumerate(self.names)}
-        places = [keys[key] for name in names if (key := key_of(name)) in keys]
+        keys |= {name: place for place, name in enumerate(self.names)}
+        found = [keys.get(name, keys.get(key_of(name))) for name in names]
+        places = [place for place in found if place is not None]
         if len(places) < len(names):
             raise FacerError(
                 f"{self.source}: has intensities {', '.join(self.names)}, expected "
@@ -85,7 +87,7 @@ def read_labels(
     refuse_outliers(table.names, values, [row.at for row in table.rows], options)
     clip_ids = tuple(row.clip_id for row in table.rows)
     subjects, notes = one_name_each([row.subject for row in table.rows], clip_ids)
-    excluded = f"{table.excluded} rows are left out, as their column exclude says"
+    excluded = f"rows left out because their column exclude says so: {table.excluded}"
     return IntensityLabels(
         kind=kind,
         source=str(source),

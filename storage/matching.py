@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from facer.storage.challenges import bare_id
@@ -43,19 +44,14 @@ def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
     Leading zeros count. An id that could mean several clips, or a clip that several rows could
     mean equally well, is ambiguous and is not paired.
     """
-    searches = (
-        _Search(clip_ids, str),
-        _Search(clip_ids, bare_name),
-        _Search(clip_ids, bare_name, endings=True),
-        _Search(clip_ids, _folded),
-        _Search(clip_ids, _folded, endings=True),
-    )
-
-    def candidates(label_id: str) -> tuple[int, tuple[str, ...]]:
-        found = ((level, search.find(label_id)) for level, search in enumerate(searches))
-        return next(((level, clips) for level, clips in found if clips), (len(searches), ()))
-
-    found = [candidates(label_id) for label_id in labels.clip_ids]
+    found: list[tuple[int, tuple[str, ...]]] = [(len(_LEVELS), ())] * len(labels.clip_ids)
+    left = list(range(len(labels.clip_ids)))
+    for level, (form, endings) in enumerate(_LEVELS):
+        if left:
+            search = _Search(clip_ids, form, endings)
+            clips_of = {row: search.find(labels.clip_ids[row]) for row in left}
+            found = [(level, clips_of[r]) if clips_of.get(r) else f for r, f in enumerate(found)]
+            left = [row for row in left if not clips_of[row]]
     claims: dict[str, list[int]] = defaultdict(list)
     for level, clips in found:
         if len(clips) == 1:
@@ -78,12 +74,39 @@ def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1 << 17)
+def bare_name(clip_id: str) -> str:
+    """Return an id as it is compared: ``D:\\videos\\[1].mp4`` is ``videos/[1]``.
+
+    Brackets around the whole id and a video's suffix go, as do a drive, a URL's scheme, a
+    server's slashes and ``./``; letters are composed (NFC).
+    """
+    text = unicodedata.normalize("NFC", bare_id(clip_id)).replace("\\", "/")
+    if re.match(r"https?://", text, re.IGNORECASE):
+        text = re.split(r"[?#]", text)[0]
+    text = re.sub(r"^([A-Za-z][\w+.-]*://+)?([A-Za-z]:)?", "", text)
+    text = "/".join(part for part in text.split("/") if part not in ("", "."))
+    suffix = PurePosixPath(text).suffix
+    return text.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else text
+
+
+def _folded(clip_id: str) -> str:
+    return unicodedata.normalize("NFC", bare_name(clip_id).casefold())
+
+
+_LEVELS: tuple[tuple[Callable[[str], str], bool], ...] = (  # form of the ids, endings too
+    (str, False),
+    (bare_name, False),
+    (bare_name, True),
+    (_folded, False),
+    (_folded, True),
+)
+
+
 class _Search:
     """Clips of a store by one form of their ids."""
 
-    def __init__(
-        self, clip_ids: Sequence[str], form: Callable[[str], str], endings: bool = False
-    ) -> None:
+    def __init__(self, clip_ids: Sequence[str], form: Callable[[str], str], endings: bool) -> None:
         self.form, self.endings = form, endings
         self.by_form = _grouped((form(clip_id), clip_id) for clip_id in clip_ids)
         self.by_ending = _grouped(
@@ -101,23 +124,6 @@ class _Search:
             return self.by_ending[form]
         ends = (self.by_form[end] for end in _endings(form) if end in self.by_form)
         return next(ends, ())
-
-
-def bare_name(clip_id: str) -> str:
-    """Return an id as it is compared: ``D:\\videos\\[1].mp4`` is ``videos/[1]``.
-
-    Brackets around the whole id and a video's suffix go, as do a drive, a server's slashes and
-    ``./``; letters are composed (NFC).
-    """
-    text = unicodedata.normalize("NFC", bare_id(clip_id)).replace("\\", "/")
-    text = re.sub(r"^(file:/+)?([A-Za-z]:)?", "", text)
-    text = "/".join(part for part in text.split("/") if part not in ("", "."))
-    suffix = PurePosixPath(text).suffix
-    return text.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else text
-
-
-def _folded(clip_id: str) -> str:
-    return unicodedata.normalize("NFC", bare_name(clip_id).casefold())
 
 
 def _endings(clip_id: str) -> list[str]:

@@ -210,7 +210,7 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
     text = table("clip_id,exclude,joy", ["a,0,0.5", "b,1,0.25", "c,,0.1", "d,TRUE,0.1", "e,no,0.3"])
     labels = read(tmp_path, text)
     assert labels.clip_ids == ("a", "c", "e")
-    assert labels.notes == ("2 rows are left out, as their column exclude says",)
+    assert labels.notes == ("rows left out because their column exclude says so: 2",)
     message = refused(tmp_path, table("clip_id,exclude,joy", ["a,maybe,0.5"]))
     assert "l.csv:2: column 'exclude': found 'maybe', expected 1, true or yes" in message
 
