@@ -130,8 +130,10 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
         records.setdefault(clip_of(record, policy), record)  # type: ignore[arg-type]
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
+    pairs = [(sources[clip], records[clip]) for clip in both]
+    other = changed(videos, pairs, lambda done, total: None)
     return VideoReport(
-        tuple(clip for clip in both if changed(videos, sources[clip], records[clip])),
+        tuple(clip for clip in both if clip in other),
         tuple(sorted(records.keys() - sources.keys())),
         tuple(sorted(sources.keys() - records.keys())),
     )
