@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -16,11 +19,13 @@ import torch
 from facer import __version__
 from facer.pipeline.cohort import features_sha256, labels_sha256, load_cohort
 from facer.pipeline.executors import make_executor
+from facer.pipeline.fold_plan import FoldConfig, fold_config_of, labels_in_fold, plan_folds
 from facer.pipeline.run_folder import (
     FORMAT,
     absolute_place,
     check_same_data,
     draw_curves,
+    fold_folder,
     open_run,
     read_run,
     sequences_of,
@@ -33,6 +38,7 @@ from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.objects import LocalObjects
 
 _SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 
@@ -56,6 +62,8 @@ class TrainHeadConfig:
     threads: int = 1  # of torch, in each process; sums round otherwise with another count
     resume: bool = False
     repeats: Path | None = None  # a run of which labels and features must be the same
+    folds: FoldConfig | None = None  # cross-validate: see facer.pipeline.folds
+    fold: int | None = None  # of these, the one that this run holds out
 
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs", "threads"):
@@ -113,20 +121,27 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
     With ``jobs``, ``on_epoch`` is called once a seed, with its last row. ``FacerError`` for a
     run folder that is there already, and where nothing can be learnt.
     """
+    if config.folds is not None and config.fold is None:
+        raise FacerError("--folds: expected facer.pipeline.folds.train_folds")
     with torch_threads(config.threads):
-        training = _Training(config)
+        training = Training(config)
         record = training.describe()
         if config.repeats is not None:
             check_same_data(config.repeats, record)
         open_run(config.run, record, config.resume)
         curves = training.run(on_epoch)
     draw_curves(config.run / "curve.png", curves)
+    return training_result(training, curves)
+
+
+def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) -> TrainHeadResult:
+    """What a training made, by the curves of its seeds."""
     return TrainHeadResult(
-        run=config.run,
+        run=training.config.run,
         names=training.cohort.names,
         n_columns=training.data.features.shape[1],
         label_kind=training.labels.kind,
-        split_rule=training.cohort.split_rule,
+        split_rule=training.plan.rule if training.plan else training.cohort.split_rule,
         n_train=len(training.task.train),
         n_val=len(training.task.val),
         counts=training.cohort.counts,
@@ -136,7 +151,7 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
 
 def describe(config: TrainHeadConfig) -> dict[str, Any]:
     """What a training's ``config.json`` would say, digests of its data included."""
-    return _Training(config).describe()
+    return Training(config).describe()
 
 
 @contextmanager
@@ -150,7 +165,7 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Training:
+class Training:
     """Data and settings, loaded and checked before a run folder is written."""
 
     def __init__(self, config: TrainHeadConfig) -> None:
@@ -158,11 +173,29 @@ class _Training:
         self.config = config
         self.store = FeatureStore.open(config.store)
         self.labels = read_labels(config.labels, config.kind)
+        self.plan = plan_folds(self.labels, config.folds) if config.folds else None
+        if self.plan is not None:
+            self.labels = labels_in_fold(self.labels, self.plan, config.fold or 0)
         self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
-        splits = (self.cohort.labelled("train"), self.cohort.labelled("val"))
-        self.task = Task(self.cohort.names, self.cohort.sequence_targets, *splits)
+        self.task = self._task()
         self.data = DeviceSequences(self.cohort.sequences, device)
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
+
+    def _task(self) -> Task:
+        splits = (self.cohort.labelled("train"), self.cohort.labelled("val"))
+        return Task(self.cohort.names, self.cohort.sequence_targets, *splits)
+
+    def of_fold(self, fold: int) -> Training:
+        """The training of another fold on the same sequences."""
+        assert self.plan is not None
+        other = copy(self)
+        other.config = fold_training(self.config, fold)
+        other.cohort = replace(self.cohort, splits=self.plan.splits(fold))
+        try:
+            other.task = other._task()
+        except FacerError as error:
+            raise FacerError(f"fold {fold}: {error}") from error
+        return other
 
     def trainer(self, seed: int) -> HeadTrainer:
         """A fresh training."""
@@ -171,26 +204,15 @@ class _Training:
 
     def run(self, on_epoch: OnEpoch | None) -> dict[int, list[EpochRow]]:
         """Train all seeds and return their curves."""
-        config, curves = self.config, {}
-        seeds = range(config.fit.seed, config.fit.seed + config.seeds)
-        if config.jobs == 1 or config.seeds == 1:
-            return {seed: self.train(seed, on_epoch) for seed in seeds}
-        executor = make_executor(min(config.jobs, config.seeds), None)
-        try:
-            tasks = [SeedTask(config, seed) for seed in seeds]
-            for task, outcome in executor.map(train_seed, tasks):
-                if isinstance(outcome, Exception):
-                    raise outcome
-                curves[task.seed] = outcome
-                if on_epoch is not None:
-                    on_epoch(task.seed, outcome[-1], self.first.epochs)
-        finally:
-            executor.close()
-        return dict(sorted(curves.items()))
+        report = None if on_epoch is None else lambda _, *epoch: on_epoch(*epoch)
+        return run_all([self], report)[self.config.run]
 
     def train(self, seed: int, on_epoch: OnEpoch | None = None) -> list[EpochRow]:
         """Train one seed in its folder, or go on with it, and return its curve."""
-        trainer, folder = self.trainer(seed), self.config.run / f"seed-{seed}"
+        folder = self.config.run / f"seed-{seed}"
+        if finished := _read_curve(folder / "curve.csv"):
+            return finished
+        trainer = self.trainer(seed)
         last = folder / "last.safetensors"
         if last.exists():
             trainer.load_state(*load_checkpoint(last))
@@ -215,7 +237,7 @@ class _Training:
             "facer_version": __version__,
             "store": absolute_place(config.store),
             "store_provenance": {**vars(provenance), "settings": dict(provenance.settings)},
-            "data_sha256": features_sha256(cohort.sequences),
+            "data_sha256": self.data_sha256,
             "labels": {
                 "path": absolute_place(config.labels),
                 "kind": self.labels.kind,
@@ -228,17 +250,63 @@ class _Training:
             "fit": asdict(config.fit),
             "seeds": config.seeds,
             "threads": config.threads,
-            "split_rule": cohort.split_rule,
+            "split_rule": self.plan.rule if self.plan else cohort.split_rule,
             "splits": {split: len(cohort.rows(split)) for split in ("train", "val", "test")},
             "counts": cohort.counts,
             "train_mean": train.mean(axis=0).filled(0).tolist(),  # 0 where nothing is labelled
+            **self._folds_record(),
         }
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """Digest of the sequences, the same for all folds."""
+        return features_sha256(self.cohort.sequences)
+
+    def _folds_record(self) -> dict[str, Any]:
+        if self.plan is None or self.config.folds is None:
+            return {}
+        return {"folds": self.plan.record(self.config.folds), "fold": self.config.fold}
+
+
+def run_all(
+    trainings: Sequence[Training], report: Callable[[Path, int, EpochRow, int], None] | None
+) -> dict[Path, dict[int, list[EpochRow]]]:
+    """Train all seeds of some runs that differ in fold alone; curves by run and seed.
+
+    ``report`` is called with run, seed, row and number of epochs: each epoch, or once a seed
+    where seeds run in processes.
+    """
+    config = trainings[0].config
+    seeds = range(config.fit.seed, config.fit.seed + config.seeds)
+    curves: dict[Path, dict[int, list[EpochRow]]] = {one.config.run: {} for one in trainings}
+    tasks = [SeedTask(one.config, seed) for one in trainings for seed in seeds]
+    if config.jobs == 1 or len(tasks) == 1:
+        for one in trainings:
+            told = None if report is None else partial(report, one.config.run)
+            curves[one.config.run] = {seed: one.train(seed, told) for seed in seeds}
+        return curves
+    executor = make_executor(min(config.jobs, len(tasks)), None)
+    try:
+        for task, outcome in executor.map(train_seed, tasks):
+            if isinstance(outcome, Exception):
+                raise outcome
+            curves[task.config.run][task.seed] = outcome
+            if report is not None:
+                report(task.config.run, task.seed, outcome[-1], trainings[0].first.epochs)
+    finally:
+        executor.close()
+    return {run: dict(sorted(found.items())) for run, found in curves.items()}
 
 
 def train_seed(task: SeedTask) -> list[EpochRow]:
     """Train one seed of a run that is open; runs in a process of its own."""
     with torch_threads(task.config.threads):
-        return _Training(task.config).train(task.seed)
+        return Training(task.config).train(task.seed)
+
+
+def fold_training(config: TrainHeadConfig, fold: int) -> TrainHeadConfig:
+    """What trains one fold of a run, in a folder of its own."""
+    return replace(config, run=fold_folder(config.run, fold), fold=fold, resume=True)
 
 
 def _save_best(trainer: HeadTrainer, folder: Path) -> None:
@@ -252,10 +320,22 @@ def _save_best(trainer: HeadTrainer, folder: Path) -> None:
             "epoch": trainer.best_epoch,
         },
     )
-    with (folder / "curve.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(trainer.curve[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in trainer.curve)
+    text = io.StringIO()  # written last: a seed that has its curve is finished
+    writer = csv.DictWriter(text, list(asdict(trainer.curve[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in trainer.curve)
+    LocalObjects(folder).put("curve.csv", text.getvalue().encode())
+
+
+def _read_curve(path: Path) -> list[EpochRow]:
+    """The rows of a finished seed's ``curve.csv``; none where it has not finished."""
+    if not path.is_file():
+        return []
+    types = get_type_hints(EpochRow)
+    with path.open(newline="") as file:
+        rows = [{k: types[k](float(v)) if types[k] is not bool else v == "True"
+                 for k, v in row.items()} for row in csv.DictReader(file)]  # fmt: skip
+    return [EpochRow(**row) for row in rows]
 
 
 def _result(seed: int, rows: list[EpochRow]) -> SeedResult:
@@ -288,4 +368,6 @@ def config_of_run(
         seeds=record["seeds"],
         threads=record["threads"],
         repeats=run,
+        folds=fold_config_of(record),
+        fold=record.get("fold"),
     )

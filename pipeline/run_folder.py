@@ -23,6 +23,7 @@ from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.objects import LocalObjects
 
 FORMAT = 1
 _FREE = ("facer_version",)  # what a resumed training may change
@@ -32,27 +33,36 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 def open_run(run: Path, record: Mapping[str, Any], resume: bool) -> None:
     """Write the config of a new run, or compare it with that of the run to go on with.
 
-    ``FacerError`` for a folder that holds a run already, and for other settings or data.
+    More seeds than the run has are added to it, with ``resume`` or without. ``FacerError`` for
+    a folder that holds a run already, and for other settings or data.
     """
-    path = run / "config.json"
-    if not path.exists():
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(record, indent=1) + "\n")
-        except OSError as error:
-            raise FacerError(f"{run}: cannot be written ({error.strerror})") from error
+    if not (run / "config.json").exists():
+        _write_config(run, record)
         return
-    if not resume:
+    more = record["seeds"] > read_run(run)["seeds"]
+    if not resume and not more:
         raise FacerError(
-            f"{run}: holds a run already; use another -o, or --resume to go on with it"
+            f"{run}: holds a run already; use another -o, --resume to go on with it, or more "
+            "--seeds to add to it"
         )
     check_unchanged(run, record)
+    if more:
+        _write_config(run, record)
+
+
+def _write_config(run: Path, record: Mapping[str, Any]) -> None:
+    LocalObjects(run).put("config.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
-    """``FacerError`` unless a run was made with the settings and data of this config."""
+    """``FacerError`` unless a run was made with the settings and data of this config.
+
+    The config may have more seeds than the run.
+    """
     before, plain = read_run(run), json.loads(json.dumps(record))
-    changed = [key for key in plain if key not in _FREE and before.get(key) != plain[key]]
+    free = (*_FREE, *(("seeds",) if plain["seeds"] > before["seeds"] else ()))
+    keys = dict.fromkeys([*plain, *before])
+    changed = [key for key in keys if key not in free and before.get(key) != plain.get(key)]
     if changed:
         raise FacerError(
             f"{run}: was made with other {', '.join(changed)}; "
@@ -86,6 +96,11 @@ def check_same_data(run: Path, record: Mapping[str, Any]) -> None:
         )
 
 
+def fold_folder(run: Path, fold: int) -> Path:
+    """Where a run of folds keeps the training that holds one fold out."""
+    return run / f"fold-{fold}"
+
+
 def absolute_place(path: str) -> str:
     """A path as it is from any folder; URLs stay as they are."""
     return path if "://" in path else str(Path(path).absolute())
@@ -115,6 +130,11 @@ def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
 
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
+    if "folds" in read_run(run) and read_run(run)["fold"] is None:
+        raise FacerError(
+            f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
+            "clips; train a model for other clips without --folds"
+        )
     models = {}
     numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
     for seed in sorted(int(number) for number in numbers if number.isdecimal()):
