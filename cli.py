@@ -24,6 +24,7 @@ from facer.storage.errors import FacerError
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
+    from facer.stages.intensity.intervals import Interval
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _LISTED = 10  # names printed of a longer list
@@ -357,6 +358,9 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
+    if result.val_pearson != result.val_pearson:
+        say("warning: val Pearson is not defined, because no intensity's labels vary in val; the "
+            "epoch with the lowest val MSE was kept")  # fmt: skip
     if len(result.seeds) > 1:
         click.echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
@@ -452,11 +456,16 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
     _print_evaluation(found)
     if both is not None:
         gain = both.pearson
+        ours, theirs = (", ".join(map(str, s)) for s in (both.first_seeds, both.second_seeds))
         click.echo(
-            f"mean Pearson less that of {against}: {gain.difference:+.4f}, 95 % interval "
+            f"mean Pearson of the mean prediction of seed(s) {ours}, less that of {against} "
+            f"(seed(s) {theirs}): {gain.difference:+.4f}, 95 % interval "
             f"{gain.interval.low:+.4f} to {gain.interval.high:+.4f} (by {gain.unit}, "
             f"n = {gain.n_units}, p = {gain.p_value:.3f})"
         )
+        if both.first.n_seeds != both.second.n_seeds:
+            say(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+                f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
     if predictions is not None:
         click.echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
     return 0
@@ -467,30 +476,37 @@ def _print_evaluation(found: Evaluation) -> None:
         f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
         f"features (predicted by the training mean), {found.n_seeds} seed(s)"
     )
-    if found.ensemble is None or found.intervals is None:
+    if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         click.echo("no labels in this split: nothing to score")
         return
     width = max(len(name) for name in (*found.names, "mean"))
     click.echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
-    columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
-    own = found.emotion_intervals
-    for name, n in zip(found.names, found.ensemble.n, strict=True):
-        values = "  ".join(f"{column[name]:7.4f}" if n else f"{'-':>7}" for column in columns)
-        between = f"{own[name].low:7.4f} to {own[name].high:7.4f}" if name in own else ""
-        click.echo(f"{name:{width}}  {values}  {n:4d}   {between}".rstrip())
-    mean = "  ".join(f"{found.mean(metric):7.4f}" for metric in ("pearson", "ccc", "mse"))
-    click.echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
+    metrics = ("pearson", "ccc", "mse")
+    columns = [found.per_emotion(metric) for metric in metrics]
+    own = zip(found.names, found.ensemble.n, found.intervals.per_emotion, strict=True)
+    for name, n, interval in own:
+        _print_scores(f"{name:{width}}", [column[name] for column in columns], n, interval)
+    means = [found.mean(metric) for metric in metrics]
+    _print_scores(f"{'mean':{width}}", means, found.n_scored, found.intervals.mean)
+    of = f"mean of {len(found.seeds)} seeds' scores" if len(found.seeds) > 1 else "scores"
+    click.echo(f"{of}, with bootstrap intervals by {found.intervals.unit}, n = "
+               f"{found.intervals.n_units}")  # fmt: skip
     if len(found.seeds) > 1:
         click.echo(f"standard deviation of the mean Pearson over seeds: "
                    f"{found.deviation('pearson'):.4f}")  # fmt: skip
-    interval = found.intervals.mean
-    click.echo(
-        f"mean of the seeds' predictions: Pearson {found.ensemble.mean('pearson'):.4f}, 95 % "
-        f"interval {interval.low:.4f} to {interval.high:.4f} (bootstrap by "
-        f"{found.intervals.unit}, n = {found.intervals.n_units})"
-    )
+        rho, interval = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
+        if interval is not None:
+            click.echo(f"mean of the seeds' predictions: Pearson {rho:.4f}, 95 % interval "
+                       f"{interval.low:.4f} to {interval.high:.4f}")  # fmt: skip
     for warning in found.warnings:
         say(f"warning: {warning}")
+
+
+def _print_scores(title: str, values: Sequence[float], n: int, interval: Interval | None) -> None:
+    """A line of figures and the interval of the first; - where one is not defined."""
+    cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
+    between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
+    click.echo(f"{title}  {cells}  {n:4d}   {between}".rstrip())
 
 
 @facer.command()
@@ -1129,7 +1145,7 @@ def ablate(
         store,
         labels,
         output,
-        tuple(rows.split(",")),
+        tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
         kind,
         fit=FitConfig(epochs=epochs),

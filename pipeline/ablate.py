@@ -28,6 +28,7 @@ from facer.pipeline.run_folder import absolute_place, check_unchanged
 from facer.pipeline.status import no_match_message
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.intervals import Comparison, compare
+from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError
@@ -150,11 +151,13 @@ def run_row(task: RowTask) -> str | None:
             found = evaluate(run, SPLIT)
     except FacerError as error:
         return str(error)
+    if np.isnan(found.mean("pearson")):
+        return f"no intensity's labels vary in {SPLIT}: Pearson is not defined"
     write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
     result = {
         "n": found.n_scored,
         "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
-        "per_emotion": found.per_emotion("pearson"),
+        "per_emotion": {k: defined(rho) for k, rho in found.per_emotion("pearson").items()},
         "seconds": perf_counter() - started,
     }
     LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
@@ -198,7 +201,8 @@ def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Compari
     if row_id == FULL or not all(path.is_file() for path in paths):
         return None
     ours, full = (read_predictions(path) for path in paths)
-    rows = [labels.clip_ids.index(clip) for clip in full.clip_ids]
+    row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
+    rows = [row_of[clip] for clip in full.clip_ids]
     subjects = [labels.subjects[i] for i in rows]
     values = [_ordered(table, full) for table in (ours, full)]
     return compare(values[0], values[1], labels.values[rows], subjects)

@@ -27,7 +27,7 @@ class TableRow:
     row: AblationRow
     pearson: tuple[float, ...] = ()  # mean over emotions, one a seed
     n: int = 0  # clips scored
-    per_emotion: Mapping[str, float] = field(default_factory=dict)  # mean over seeds
+    per_emotion: Mapping[str, float | None] = field(default_factory=dict)  # mean over seeds
     against: Comparison | None = None  # with the full model, of the mean predictions over seeds
     reason: str = ""
 

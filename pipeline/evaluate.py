@@ -20,7 +20,7 @@ from facer.pipeline.cohort import (
 from facer.pipeline.run_folder import load_models, read_run, sequences_of
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
-from facer.stages.intensity.metrics import METRICS, Scores, score
+from facer.stages.intensity.metrics import METRICS, Scores, defined, score
 from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import FeatureStore, Provenance, read_labels
@@ -30,19 +30,27 @@ from facer.storage.schema import F32
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a run on one split; predictions are the mean over seeds."""
+    """Scores of a run on one split; predictions are the mean over seeds.
+
+    Two figures, each with intervals of its own: the mean of the seeds' scores, and the score of
+    the seeds' mean prediction (``ensemble``). nan where a figure is not defined.
+    """
 
     split: str
     names: tuple[str, ...]
     label_ids: tuple[str, ...]  # (n,)
+    subjects: tuple[str, ...]  # (n,)
+    targets: F32  # (n, E), NaN = absent
     predictions: F32  # (n, E)
     n_scored: int  # of them, clips with a label
     n_filled: int  # clips without features: the training mean stands in
     n_seeds: int  # whose predictions are averaged
     calibrate: str  # what the calibration was fitted on: train, val or none
+    by_seed: dict[int, F32]  # predictions of each seed alone, (n, E)
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
+    intervals: Intervals | None  # of the mean over seeds
     ensemble: Scores | None  # of the mean prediction
-    intervals: Intervals | None
+    ensemble_intervals: Intervals | None
     n_seeds_wanted: int = 0  # that the run was to train
     features_changed: bool = False  # the run's own store has other features now
 
@@ -56,7 +64,7 @@ class Evaluation:
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
     def per_emotion(self, metric: str) -> dict[str, float]:
-        """Mean over seeds of one metric of each emotion; nan where nothing is labelled."""
+        """Mean over seeds of one metric of each emotion; nan where it is not defined."""
         values = np.mean([getattr(scores, metric) for scores in self.seeds.values()], axis=0)
         return dict(zip(self.names, values.tolist(), strict=True))
 
@@ -73,6 +81,12 @@ class Evaluation:
         if self.constant:
             names = ", ".join(self.constant)
             found.append(f"one and the same prediction for {names}; scored as 0")
+        if self.not_defined:
+            names = ", ".join(self.not_defined)
+            found.append(
+                f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
+                "defined there, and the means are those of the others"
+            )
         if self.calibrate == self.split == "val":
             found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
         if self.n_seeds < self.n_seeds_wanted:
@@ -82,12 +96,9 @@ class Evaluation:
         return tuple(found)
 
     @property
-    def emotion_intervals(self) -> dict[str, Interval]:
-        """95 % of each labelled emotion's Pearson."""
-        if self.ensemble is None or self.intervals is None:
-            return {}
-        labelled = [name for name, n in zip(self.names, self.ensemble.n, strict=True) if n]
-        return dict(zip(labelled, self.intervals.per_emotion, strict=True))
+    def not_defined(self) -> tuple[str, ...]:
+        """Emotions whose labels in the split are one value: no correlation, and in no mean."""
+        return self.ensemble.not_defined if self.ensemble is not None else ()
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer evaluate --json`` prints it; null where the split has no labels."""
@@ -101,29 +112,39 @@ class Evaluation:
             "mean": None,
             "per_emotion": None,
         }
-        if self.ensemble is None or self.intervals is None:
+        if self.ensemble is None or self.intervals is None or self.ensemble_intervals is None:
             return result
-        n = dict(zip(self.names, self.ensemble.n.tolist(), strict=True))
+        ensemble, ends = self.ensemble, self.ensemble_intervals
         columns = {metric: self.per_emotion(metric) for metric in METRICS}
-        interval = self.intervals.mean
-        own = {name: [one.low, one.high] for name, one in self.emotion_intervals.items()}
+        own = zip(self.names, self.intervals.per_emotion, ensemble.n.tolist(), strict=True)
+        averaged = zip(self.names, ensemble.pearson, ends.per_emotion, strict=True)
         return {
             **result,
-            "mean": {metric: self.mean(metric) for metric in METRICS},
-            "std_over_seeds": {metric: self.deviation(metric) for metric in METRICS},
+            "mean": {metric: defined(self.mean(metric)) for metric in METRICS}
+            | {"pearson_95": _ends(self.intervals.mean)},
+            "std_over_seeds": {metric: defined(self.deviation(metric)) for metric in METRICS},
             "ensemble": {
-                "pearson": self.ensemble.mean("pearson"),
-                "pearson_95": [interval.low, interval.high],
-                "by": self.intervals.unit,
+                "pearson": defined(ensemble.mean("pearson")),
+                "pearson_95": _ends(ends.mean),
+                "by": ends.unit,
+                "per_emotion": {
+                    name: {"pearson": defined(rho), "pearson_95": _ends(interval)}
+                    for name, rho, interval in averaged
+                },
             },
             "per_emotion": {
-                name: {m: columns[m][name] if n[name] else None for m in METRICS}
-                | {"pearson_95": own.get(name), "n": n[name]}
-                for name in self.names
+                name: {m: defined(columns[m][name]) for m in METRICS}
+                | {"pearson_95": _ends(interval), "n": n}
+                for name, interval, n in own
             },
             "constant": list(self.constant),
+            "not_defined": list(self.not_defined),
             "warnings": list(self.warnings),
         }
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 def evaluate(
@@ -185,14 +206,20 @@ def _scored(
         split=split,
         names=cohort.names,
         label_ids=tuple(cohort.label_ids[row] for row in rows),
+        subjects=tuple(subjects),
+        targets=targets,
         predictions=predictions,
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
         n_filled=int((cohort.sequence_of[rows] < 0).sum()),
         n_seeds=len(by_seed),
         calibrate=calibrate,
+        by_seed=by_seed,
         seeds={s: score(p, targets, cohort.names) for s, p in by_seed.items()} if labelled else {},
+        intervals=bootstrap(np.stack(list(by_seed.values())), targets, subjects)
+        if labelled
+        else None,
         ensemble=score(predictions, targets, cohort.names) if labelled else None,
-        intervals=bootstrap(predictions, targets, subjects) if labelled else None,
+        ensemble_intervals=bootstrap(predictions, targets, subjects) if labelled else None,
     )
 
 

@@ -339,7 +339,7 @@ def _read_curve(path: Path) -> list[EpochRow]:
 
 
 def _result(seed: int, rows: list[EpochRow]) -> SeedResult:
-    best = max(rows, key=lambda row: row.val_pearson)
+    best = [row for row in rows if row.best][-1]
     return SeedResult(seed, best.epoch, len(rows), best.val_pearson)
 
 

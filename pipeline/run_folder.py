@@ -159,7 +159,7 @@ def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
             colour = _COLOURS[place % len(_COLOURS)]
             epochs = [row.epoch for row in rows]
             left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
-            best = max(rows, key=lambda row: row.val_pearson)
+            best = [row for row in rows if row.best][-1]
             left.plot([best.epoch], [best.val_pearson], "o", color=colour)
             right.plot(epochs, [row.train_loss for row in rows], color=colour)
         left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")

@@ -252,6 +252,17 @@ def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
     assert (tmp_path / "rows" / "table.md").is_file()
 
 
+@pytest.mark.parametrize("rows", ["", " , "])
+def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
+    store, labels = planted()
+    arguments = (store, "--labels", labels, "-o", tmp_path / "rows", "--rows", rows)
+    settings = ("--also", f"copy={store}", "--seeds", 1, "--epochs", 1)
+    code, out, err = run(capsys, "ablate", *arguments, *settings)
+    assert code == 0, err
+    assert "| full model, all features |" in out
+    assert "| copy features |" in out
+
+
 def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     for name in "abc":
         make_video(f"videos/{name}.mp4", face_frames(3, scale=0.7 + ord(name) / 1000))

@@ -92,10 +92,10 @@ class EpochRow:
     epoch: int  # from 1
     steps: int  # optimiser steps so far
     train_loss: float
-    val_pearson: float
+    val_pearson: float  # nan where no intensity varies in val
     val_ccc: float
     val_mse: float
-    best: bool  # the best val_pearson so far
+    best: bool  # the best val_pearson so far; where it is nan, the lowest val_mse
     seconds: float
     clips_per_s: float  # of training
 
@@ -156,15 +156,18 @@ class HeadTrainer:
                 "use a smaller --learning-rate, or --standardise"
             )
         scores = score(raw, self.task.targets[self.task.val], self.task.names)
-        pearson = scores.mean("pearson")
-        best = not self.curve or pearson > max(row.val_pearson for row in self.curve)
+        pearson, mse = scores.mean("pearson"), scores.mean("mse")
+        if np.isnan(pearson):
+            best = not self.curve or mse < min(row.val_mse for row in self.curve)
+        else:
+            best = not self.curve or pearson > max(row.val_pearson for row in self.curve)
         row = EpochRow(
             epoch=epoch,
             steps=epoch * self.steps_per_epoch,
             train_loss=loss,
             val_pearson=pearson,
             val_ccc=scores.mean("ccc"),
-            val_mse=scores.mean("mse"),
+            val_mse=mse,
             best=best,
             seconds=perf_counter() - started,
             clips_per_s=len(self.task.train) / (trained - started),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import F64, pearson, weighted_sums
+from facer.stages.intensity.metrics import F64, mean_defined, pearson, weighted_sums
 from facer.storage.errors import FacerError
 
 _BLOCK = 100  # resamples whose weights are in memory at a time
@@ -40,10 +40,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of Pearson's rho, and what was drawn."""
+    """Intervals of Pearson's rho, and what was drawn; None where rho is not defined."""
 
-    mean: Interval
-    per_emotion: tuple[Interval, ...]
+    mean: Interval | None
+    per_emotion: tuple[Interval | None, ...]  # (E,)
     unit: str  # clip or subject
     n_units: int
 
@@ -67,13 +67,16 @@ def bootstrap(
 ) -> Intervals:
     """Percentile intervals of Pearson's rho for predictions (C, E) against targets (C, E).
 
-    Whole subjects are drawn, with all their clips, when every clip names one; clips otherwise.
+    Predictions of S seeds, (S, C, E): the figure is the mean of the S seeds' rho, each draw's
+    too. Whole subjects are drawn, with all their clips, when every clip names one; clips
+    otherwise. A draw in which an emotion's labels are one value has no rho of it.
     """
     unit, groups = _units(len(targets), subjects)
-    rows = [_rho(w, predictions, targets) for w in _draws(groups, config)]
-    rho = np.concatenate(rows)  # (R, E)
+    seeds = predictions[None] if predictions.ndim == 2 else predictions
+    draws = _draws(groups, config)
+    rho = np.concatenate([np.mean([_rho(w, p, targets) for p in seeds], axis=0) for w in draws])
     return Intervals(
-        mean=_percentiles(rho.mean(1), config.level),
+        mean=_percentiles(_over_emotions(rho), config.level),
         per_emotion=tuple(_percentiles(column, config.level) for column in rho.T),
         unit=unit,
         n_units=int(groups.max()) + 1,
@@ -95,15 +98,22 @@ def compare(
         raise FacerError(f"comparison: found shapes {a.shape} and {b.shape}, expected the same")
     unit, groups = _units(len(targets), subjects)
     differences = np.concatenate(
-        [(_rho(w, a, targets) - _rho(w, b, targets)).mean(1) for w in _draws(groups, config)]
+        [_over_emotions(_rho(w, a, targets) - _rho(w, b, targets)) for w in _draws(groups, config)]
     )
+    differences = differences[~np.isnan(differences)]
+    interval = _percentiles(differences, config.level)
     whole = np.ones((1, len(targets)))
-    difference = float((_rho(whole, a, targets) - _rho(whole, b, targets)).mean())
+    difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
+    if interval is None or np.isnan(difference):
+        raise FacerError(
+            "comparison: Pearson is not defined, because no intensity's labels vary; expected "
+            "some that do"
+        )
     tail = min((differences <= 0).mean(), (differences >= 0).mean())
     floor = 1 / (config.resamples + 1)
     return Comparison(
         difference=difference,
-        interval=_percentiles(differences, config.level),
+        interval=interval,
         p_value=float(np.clip(2 * tail, floor, 1)),
         unit=unit,
         n_units=int(groups.max()) + 1,
@@ -128,13 +138,22 @@ def _draws(groups: npt.NDArray[np.int64], config: BootstrapConfig) -> Iterator[F
 
 
 def _rho(weights: F64, predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> F64:
-    """Pearson's rho under each weighting, (R, E), emotions with labels only."""
-    scored = np.isfinite(targets).any(0)
-    p = predictions[:, scored].astype(np.float64)
-    t = targets[:, scored].astype(np.float64)
+    """Pearson's rho under each weighting, (R, E); nan where not defined."""
+    p, t = predictions.astype(np.float64), targets.astype(np.float64)
     return pearson(weighted_sums(weights, p, t, np.isfinite(t)))
 
 
-def _percentiles(values: F64, level: float) -> Interval:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+def _over_emotions(rho: F64) -> F64:
+    """Mean over the emotions in which rho (R, E) is defined, (R,); nan where in none."""
+    counts = (~np.isnan(rho)).sum(1)
+    nan = np.full(len(rho), np.nan)
+    mean: F64 = np.divide(np.nansum(rho, 1), counts, out=nan, where=counts > 0)
+    return mean
+
+
+def _percentiles(values: F64, level: float) -> Interval | None:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))

@@ -39,31 +39,46 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of each emotion, (E,) each, and over how many clips."""
+    """Metrics of each emotion, (E,) each, and over how many clips; nan where not defined.
+
+    Without labels nothing is defined, and no correlation of labels that are all one value.
+    """
 
     names: tuple[str, ...]
     pearson: F64
     ccc: F64
-    mse: F64  # nan for an emotion without labels
+    mse: F64
     n: npt.NDArray[np.int64]  # clips scored
     constant: tuple[str, ...]  # emotions with one and the same prediction: pearson and ccc are 0
 
     def mean(self, metric: str) -> float:
-        """Mean of a metric over the emotions that have labels."""
-        values: F64 = getattr(self, metric)[self.n > 0]
-        return float(values.mean())
+        """Mean of a metric over the emotions in which it is defined; nan where in none."""
+        return mean_defined(getattr(self, metric))
+
+    @property
+    def not_defined(self) -> tuple[str, ...]:
+        """Emotions with labels that are all one value: no correlation."""
+        flat = np.isnan(self.pearson) & (self.n > 0)
+        return tuple(name for name, one in zip(self.names, flat, strict=True) if one)
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{"mean": {metric: ...}, "per_emotion": {name: {metric: ..., "n": ...}}}``."""
         per_emotion = {
-            name: {m: _json(getattr(self, m)[i]) for m in METRICS} | {"n": int(self.n[i])}
+            name: {m: defined(getattr(self, m)[i]) for m in METRICS} | {"n": int(self.n[i])}
             for i, name in enumerate(self.names)
         }
-        return {"mean": {m: self.mean(m) for m in METRICS}, "per_emotion": per_emotion}
+        return {"mean": {m: defined(self.mean(m)) for m in METRICS}, "per_emotion": per_emotion}
 
 
-def _json(value: float) -> float | None:
+def defined(value: float) -> float | None:
+    """The value for JSON, None (null) for nan."""
     return float(value) if np.isfinite(value) else None
+
+
+def mean_defined(values: npt.NDArray[Any]) -> float:
+    """Mean of the values that are not nan; nan where there is none."""
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if len(kept) else float("nan")
 
 
 def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]) -> Scores:
@@ -129,24 +144,36 @@ def _centred(x: F64, labelled: npt.NDArray[np.bool_]) -> tuple[F64, F64]:
 def _central(s: Sums) -> tuple[F64, F64, F64, F64]:
     n = np.maximum(s.n, 1)
     mean_p, mean_t = s.p / n, s.t / n
-    variance_p = np.maximum(s.pp / n - mean_p**2, 0)
-    variance_t = np.maximum(s.tt / n - mean_t**2, 0)
+    variance_p, variance_t = _variance(s.pp / n, mean_p), _variance(s.tt / n, mean_t)
     return variance_p, variance_t, s.pt / n - mean_p * mean_t, mean_p - mean_t + s.shift
 
 
+def _variance(square: F64, mean: F64) -> F64:
+    """Variance from the means of squares and of values; 0 where it is rounding alone."""
+    variance: F64 = square - mean**2
+    return np.where(variance > _CONSTANT**2 * square, variance, 0)
+
+
 def pearson(s: Sums) -> F64:
-    """Pearson's rho = cov(p, t) / sqrt(var p var t), (R, E) in [-1, 1]; 0 without variance."""
+    """Pearson's rho = cov(p, t) / sqrt(var p var t), (R, E) in [-1, 1].
+
+    0 where predictions are one value, nan where labels are, or are absent.
+    """
     variance_p, variance_t, covariance, _ = _central(s)
     spread = np.sqrt(variance_p * variance_t)
     rho: F64 = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0)
-    return rho.clip(-1, 1)
+    return np.where(variance_t > 0, rho.clip(-1, 1), np.nan)
 
 
 def concordance(s: Sums) -> F64:
-    """Lin's rho_c = 2 cov(p, t) / (var p + var t + (mean p - mean t)^2), (R, E); 0 if 0 / 0."""
+    """Lin's rho_c = 2 cov(p, t) / (var p + var t + (mean p - mean t)^2), (R, E).
+
+    nan where labels are one value, or absent: rho_c would be 0 whatever is predicted.
+    """
     variance_p, variance_t, covariance, shift = _central(s)
     spread = variance_p + variance_t + shift**2
-    rho: F64 = np.divide(2 * covariance, spread, out=np.zeros_like(spread), where=spread > 0)
+    nan = np.full_like(spread, np.nan)
+    rho: F64 = np.divide(2 * covariance, spread, out=nan, where=variance_t > 0)
     return rho
 
 

@@ -51,6 +51,20 @@ def test_table_2_is_trained_written_and_marked(config):
     assert not list(config.output.rglob("last.safetensors"))
 
 
+def test_labels_that_do_not_vary_in_val_fail_the_rows_with_the_reason(config):
+    labels = Path(config.labels)
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text(
+        "".join(f"{a},{b},{0.5 if b == 'val' else c},{0.5 if b == 'val' else d}\n"
+                for a, b, c, d in rows)
+    )  # fmt: skip
+    table = ablate(replace(config, rows=(), also={"copy": config.store}, seeds=1))
+    assert {row.reason for row in table.rows} == {
+        "no intensity's labels vary in val: Pearson is not defined"
+    }
+    assert all(row["pearson"] is None for row in table.to_json()["rows"])
+
+
 def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
     calls = []
     original = module.run_row
