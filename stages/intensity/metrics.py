@@ -16,7 +16,7 @@ import numpy.typing as npt
 from facer.storage.errors import FacerError
 
 F64 = npt.NDArray[np.float64]
-METRICS = ("pearson", "ccc", "mse")
+METRICS = ("pearson", "spearman", "ccc", "mse", "mae")
 
 _CONSTANT = 1e-6  # spread relative to size under which float32 values count as constant
 
@@ -46,10 +46,12 @@ class Scores:
 
     names: tuple[str, ...]
     pearson: F64
+    spearman: F64
     ccc: F64
     mse: F64
+    mae: F64
     n: npt.NDArray[np.int64]  # clips scored
-    constant: tuple[str, ...]  # emotions with one and the same prediction: pearson and ccc are 0
+    constant: tuple[str, ...]  # emotions with one and the same prediction: correlations are 0
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the emotions in which it is defined; nan where in none."""
@@ -87,13 +89,17 @@ def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Seque
     Raises FacerError when shapes differ, a prediction is not finite or nothing is labelled.
     """
     p, t, labelled = _checked(predictions, targets, names)
-    sums = weighted_sums(np.ones((1, len(p))), p, t, labelled)
+    whole = np.ones((1, len(p)))
+    sums = weighted_sums(whole, p, t, labelled)
+    ranks = weighted_sums(whole, _ranks(p, labelled), _ranks(t, labelled), labelled)
     flat = [is_constant(p[labelled[:, i], i]) for i in range(len(names))]
     return Scores(
         names=tuple(names),
         pearson=pearson(sums)[0],
+        spearman=pearson(ranks)[0],
         ccc=concordance(sums)[0],
         mse=squared_error(sums)[0],
+        mae=_absolute_error(p, t, labelled),
         n=labelled.sum(0),
         constant=tuple(name for i, name in enumerate(names) if flat[i] and labelled[:, i].any()),
     )
@@ -118,6 +124,24 @@ def _checked(
 def is_constant(p: F64) -> bool:
     """Whether values (n,) are one value, but for rounding; an empty one is."""
     return len(p) == 0 or float(np.ptp(p)) <= _CONSTANT * float(np.abs(p).max())
+
+
+def _ranks(x: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+    """Ranks (C, E) among the labelled clips of a column, ties their mean rank; Spearman's rho is
+    Pearson's of these. A column that is one value but for rounding stays one value."""
+    ranks = np.zeros_like(x)
+    for column, there in enumerate(labelled.T):
+        if not is_constant(x[there, column]):
+            _, place, ties = np.unique(x[there, column], return_inverse=True, return_counts=True)
+            ranks[there, column] = (np.cumsum(ties) - (ties - 1) / 2)[place]
+    return ranks
+
+
+def _absolute_error(p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+    """Mean of |p - t| over labelled clips, (E,); nan where nothing is labelled."""
+    total, n = np.abs(np.where(labelled, p - t, 0)).sum(0), labelled.sum(0)
+    error: F64 = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
+    return error
 
 
 def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.intervals import BootstrapConfig, bootstrap, compare
-from facer.stages.intensity.metrics import score
+from facer.stages.intensity.metrics import METRICS, score
 from facer.storage import FacerError
 
 NAMES = ("joy", "fear", "surprise")
@@ -105,7 +105,7 @@ def test_an_emotion_without_any_label_is_no_part_of_the_mean():
     p, t = data()
     t[:, 2] = np.nan
     result = score(p, t, NAMES).as_json()
-    assert result["per_emotion"]["surprise"] == {"pearson": None, "ccc": None, "mse": None, "n": 0}
+    assert result["per_emotion"]["surprise"] == dict.fromkeys(METRICS) | {"n": 0}
     kept = [result["per_emotion"][name]["pearson"] for name in NAMES[:2]]
     assert result["mean"]["pearson"] == pytest.approx(np.mean(kept))
 
@@ -114,7 +114,7 @@ def test_json_contract():
     p, t = data()
     result = score(p, t, NAMES).as_json()
     assert set(result) == {"mean", "per_emotion"}
-    assert set(result["mean"]) == {"pearson", "ccc", "mse"}
+    assert set(result["mean"]) == {"pearson", "spearman", "ccc", "mse", "mae"}
     assert set(result["per_emotion"]) == set(NAMES)
 
 
@@ -254,3 +254,27 @@ class TestCalibration:
         assert line.slope[:2].tolist() == [1, 1]
         assert line.apply(p)[0, 0] == pytest.approx(t[:, 0].mean(), abs=1e-5)
         assert line.intercept[1] == 0
+
+
+@given(st.integers(0, 10_000), st.integers(4, 40))
+def test_spearman_and_mae_are_scipy_s_and_numpy_s(seed, clips):
+    rng = np.random.default_rng(seed)
+    predictions = rng.normal(size=(clips, 2)).astype(np.float32)
+    targets = np.round(rng.random((clips, 2)) * 8).astype(np.float32) / 8  # ties
+    targets[0, 1] = np.nan
+    targets[1:3] = [[0, 0], [1, 1]]
+    found = score(predictions, targets, ("a", "b"))
+    for i, there in enumerate(np.isfinite(targets).T):
+        p, t = predictions[there, i].astype(np.float64), targets[there, i].astype(np.float64)
+        assert found.spearman[i] == pytest.approx(spearmanr(p, t).statistic)
+        assert found.mae[i] == pytest.approx(np.abs(p - t).mean())
+    assert found.mean("spearman") == pytest.approx(found.spearman.mean())
+
+
+def test_spearman_follows_pearson_where_it_is_not_defined():
+    targets = np.array([[0.1, 0.5, np.nan], [0.9, 0.5, np.nan], [0.4, 0.5, np.nan]], np.float32)
+    still = np.tile(np.float32([0.3, 0.3, 0.3]), (3, 1))
+    found = score(still, targets, ("joy", "flat", "absent"))
+    np.testing.assert_array_equal(found.spearman, [0, np.nan, np.nan])
+    np.testing.assert_allclose(found.mae[:2], [0.3, 0.2], atol=1e-6)
+    assert np.isnan(found.mae[2])
