@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.labels import IntensityLabels, match_clips
+from facer.storage.labels import IntensityLabels
+from facer.storage.matching import match_clips, no_match_message
 from facer.storage.schema import Record
 
 HUME_REACTION_SPLITS = {"train": 15_806, "val": 4_657, "test": 4_604}

@@ -5,8 +5,10 @@
 
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
-from facer.storage.labels import IntensityLabels, Match, match_clips, read_labels
+from facer.storage.label_options import LabelOptions
+from facer.storage.labels import IntensityLabels, read_labels
 from facer.storage.loading import Ragged
+from facer.storage.matching import Match, match_clips
 from facer.storage.predictions import Predictions, read_predictions, write_predictions
 from facer.storage.schema import (
     ACTION_UNITS,
@@ -32,6 +34,7 @@ __all__ = [
     "FacerError",
     "FeatureStore",
     "IntensityLabels",
+    "LabelOptions",
     "Match",
     "Predictions",
     "Provenance",

@@ -47,22 +47,26 @@ CHALLENGES: Mapping[str, Challenge] = MappingProxyType(
 )
 
 _SPLITS = {
-    "": "",
-    "train": "train",
-    "training": "train",
-    "dev": "val",
-    "devel": "val",
-    "development": "val",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
+    "train": "train training trn tr learn learning fit",
+    "val": "val valid validation validate validating dev devel development eval evaluation tune "
+    "tuning publictest",
+    "test": "test testing tst te privatetest",
 }
+_SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words.split()}
 
 
 def canonical_split(text: str) -> str | None:
-    """Return train, val, test or "" for any spelling of them; None for another word."""
-    return _SPLITS.get(text.strip().lower())
+    """Return train, val, test or "" for any spelling of them; None for another word.
+
+    ``Training``, ``Train_Set`` and ``train-data`` are train.
+    """
+    word = "".join(c for c in text.lower() if c.isalnum())
+    if not word:
+        return "" if not text.strip() else None
+    for ending in ("", "set", "split", "data", "partition", "part"):
+        if (split := _SPLIT_OF.get(word.removesuffix(ending))) is not None:
+            return split
+    return None
 
 
 def plain_name(name: str) -> str:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from facer.storage.challenges import plain_name
+from facer.storage.dialects import Dialect, find_dialect, undecodable
 from facer.storage.errors import FacerError
 
-_ABSENT = ("", "na", "-nan(ind)")  # the last is what OpenFace writes on Windows
+_ABSENT = frozenset(
+    {"", "na", "n/a", "#n/a", "#na", "#nv", "#n/d", "<na>", "nan", "null", "(null)", "#null!"}
+    | {"#value!", "#div/0!", "#num!", "#ref!", "none", "nil", "missing", "\\n"}
+    | {".", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"}
+)
+_ABSENT_NUMBER = re.compile(
+    r"[-+]?(nan(\((ind|snan|q?nan)\))?|1[.,]#(ind|[qs]nan)0*)"
+)  # C runtimes
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,7 @@ class Table:
     header: tuple[str, ...]
     lines: tuple[int, ...]  # line number of each row
     rows: tuple[tuple[str, ...], ...]
+    dialect: Dialect = field(default_factory=Dialect)
 
     def at(self, row: int) -> str:
         """Return "file:line" of a row."""
@@ -71,60 +82,106 @@ class Table:
         return values
 
 
+def is_absent(text: str) -> bool:
+    """Tell whether a cell says that there is no value: empty, ``NA``, ``-1.#IND``, ``.`` ..."""
+    text = text.strip().lower()
+    return text in _ABSENT or _ABSENT_NUMBER.fullmatch(text) is not None
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Tell whether a cell is a number such as ``0,5``."""
+    return _DECIMAL_COMMA.fullmatch(text.strip().lower().rstrip("% \xa0")) is not None
+
+
 def parse_number(text: str) -> float | None:
-    """Return a finite number, NaN for an absent one, or None for anything else."""
-    if text.lower() in _ABSENT:
+    """Return a finite number, NaN for an absent one, or None for anything else.
+
+    ``0,5`` is a half, as is ``50%``; a cell with both a comma and a point is no number.
+    """
+    if is_absent(text):
         return math.nan
+    text = text.strip().replace("\N{MINUS SIGN}", "-")
+    share = text.endswith("%")
+    if share:
+        text = text[:-1].rstrip()
+    if has_decimal_comma(text):
+        text = text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
         return None
-    return None if math.isinf(value) or "_" in text else value
+    if math.isinf(value) or "_" in text:
+        return None
+    return value / 100 if share else value
 
 
 def read_table(path: Path) -> Table:
-    """Read a comma-separated utf-8 file whose first line is a header.
+    """Read a csv file whose first line is a header, and say what it was in ``dialect``.
+
+    Cells are separated by commas, semicolons or tabs, the text is UTF-8 or marked UTF-16.
 
     Raises FacerError when it cannot be read, is empty, repeats a column name, or has a row
     with more or fewer cells than the header.
     """
+    dialect = find_dialect(path)
     lines: list[int] = []
     rows: list[tuple[str, ...]] = []
-    for line, cells in iterate_rows(path):
+    for line, cells in iterate_rows(path, dialect):
         lines.append(line)
         rows.append(cells)
     header, rows = rows[0], rows[1:]
-    return Table(path, header, tuple(lines[1:]), tuple(rows))
+    return Table(path, header, tuple(lines[1:]), tuple(rows), dialect)
 
 
-def iterate_rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+def iterate_rows(
+    path: Path, dialect: Dialect | None = None
+) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line number, cells) of the header and then of each row, as :func:`read_table`."""
-    width: int | None = None
-    for line, raw in _raw_rows(path):
+    dialect = dialect or find_dialect(path)
+    header: tuple[str, ...] | None = None
+    for line, raw in _raw_rows(path, dialect):
         cells = tuple(cell.strip() for cell in raw)
-        if width is None:
+        if header is None:
             _check_header(path, line, cells)
-            width = len(cells)
-        elif len(cells) != width:
-            raise FacerError(
-                f"{path}:{line}: found {len(cells)} cells, expected {width} as in the header"
-            )
+            header = cells
+        elif len(cells) != len(header) + dialect.row_names:
+            raise FacerError(_other_width(path, line, cells, header))
+        elif dialect.row_names:
+            cells = cells[1:]
         yield line, cells
-    if width is None:
+    if header is None:
         raise FacerError(f"{path}: found an empty file, expected a header line")
 
 
-def _raw_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _other_width(path: Path, line: int, cells: Sequence[str], header: Sequence[str]) -> str:
+    message = f"{path}:{line}: found {len(cells)} cells, expected {len(header)} as in the header"
+    if len(cells) == len(header) + 1:
+        message += (
+            "; a cell that has the separator in it needs quotes, and R's row names need "
+            "write.table(row.names = FALSE)"
+        )
+    return message
+
+
+def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     line = 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
+        with path.open(newline="", encoding=dialect.codec) as file:
+            if dialect.sep_line:
+                next(file)
+            reader = csv.reader(
+                file, strict=True, skipinitialspace=True, delimiter=dialect.separator
+            )
             for cells in reader:
-                line = reader.line_num
-                if any(cells):
+                line = reader.line_num + dialect.sep_line
+                if any(cell.strip() for cell in cells):
                     yield line, cells
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FacerError(f"{path}:{line + 1}: cannot be read as utf-8 csv: {error}") from error
+    except UnicodeDecodeError as error:
+        raise FacerError(undecodable(path, dialect)) from error
+    except csv.Error as error:
+        raise FacerError(
+            f"{path}:{line + 1}: cannot be read as utf-8 csv: {error} (taken for {dialect})"
+        ) from error
     except OSError as error:
         raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -133,7 +190,8 @@ def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
     if len(header) < 2:
         raise FacerError(
             f"{path}:{line}: found the single column {header[0]!r}, expected several columns "
-            f"separated by commas"
+            f"separated by commas, semicolons or tabs; R's row names need a name of their own "
+            f"(write.table(row.names = FALSE))"
         )
     seen: set[str] = set()
     for name in header:

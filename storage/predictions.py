@@ -14,7 +14,7 @@ import numpy as np
 from facer.storage.challenges import CHALLENGES, bare_id, positions
 from facer.storage.csvtable import read_table
 from facer.storage.errors import FacerError
-from facer.storage.label_formats import KINDS, LabelKind
+from facer.storage.label_options import KINDS, LabelKind
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
 

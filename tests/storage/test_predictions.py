@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, read_labels, read_predictions, write_predictions
-from facer.storage.label_formats import LabelKind
+from facer.storage.label_options import LabelKind
 
 REACTION = ("Adoration", "Amusement", "Anxiety", "Disgust", "Empathic-Pain", "Fear", "Surprise")
 MIXED = ("fear", "Surprise", "Adoration", "Amusement", "Anxiety", "Disgust", "Empathic Pain")

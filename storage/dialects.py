@@ -1,0 +1,182 @@
+"""What a csv file is written in: its encoding, its separator, and what stands before the header."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facer.storage.errors import FacerError
+
+_HEAD_BYTES = 1 << 16
+_HEAD_ROWS = 50
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
+_MARKS = (  # of the encodings, the longest first
+    (b"\xff\xfe\x00\x00", "utf-32", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "utf-32", "UTF-32"),
+    (b"\xef\xbb\xbf", "utf-8-sig", "UTF-8 with mark"),
+    (b"\xff\xfe", "utf-16", "UTF-16 LE"),
+    (b"\xfe\xff", "utf-16", "UTF-16 BE"),
+)
+_EXCEL = "in Excel: File > Save as > CSV UTF-8"
+_PANDAS = "in Python: pandas.{0}(...).to_csv('labels.csv', index=False)"
+_R = "in R: write.csv(x, 'labels.csv', row.names = FALSE)"
+_UNPACK = "unpack it first"
+_SPSS = "in SPSS: File > Save as > CSV, or " + _PANDAS.format("read_spss")
+_STATA = "in Stata: export delimited, or " + _PANDAS.format("read_stata")
+_BY_ENDING = {
+    ".ods": ("an OpenDocument table", "in LibreOffice: Save as > Text CSV, UTF-8"),
+    ".sav": ("an SPSS file", _SPSS),
+    ".zsav": ("an SPSS file", _SPSS),
+    ".dta": ("a Stata file", _STATA),
+    ".parquet": ("a Parquet file", _PANDAS.format("read_parquet")),
+    ".feather": ("a Feather file", _PANDAS.format("read_feather")),
+    ".rds": ("an R data file", _R),
+    ".rda": ("an R data file", _R),
+    ".rdata": ("an R data file", _R),
+    ".json": ("JSON", _PANDAS.format("read_json")),
+    ".jsonl": ("JSON lines", _PANDAS.format("read_json")),
+    ".pkl": ("a pickle, which facer never opens", _PANDAS.format("read_pickle")),
+    ".npz": ("NumPy arrays", "write ids and names beside the numbers, as csv"),
+}
+_BY_FIRST_BYTES = (
+    (b"PK\x03\x04", "an Excel workbook (or another zip file)", _EXCEL),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls)", _EXCEL),
+    (b"$FL", "an SPSS file", _SPSS),
+    (b"<stata_dta>", "a Stata file", _STATA),
+    (b"PAR1", "a Parquet file", _PANDAS.format("read_parquet")),
+    (b"ARROW1", "a Feather file", _PANDAS.format("read_feather")),
+    (b"FEA1", "a Feather file", _PANDAS.format("read_feather")),
+    (b"\x89HDF", "an HDF5 file", _PANDAS.format("read_hdf")),
+    (b"\x1f\x8b", "a gzip file", "unpack it first (gunzip)"),
+    (b"BZh", "a bzip2 file", "unpack it first (bunzip2)"),
+    (b"\xfd7zXZ", "an xz file", "unpack it first (unxz)"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first (unzstd)"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it first"),
+    (b"\x80\x04\x95", "a pickle, which facer never opens", _PANDAS.format("read_pickle")),
+    (b"\x93NUMPY", "a NumPy array", "write ids and names beside the numbers, as csv"),
+    (b"SQLite format 3", "a database", "export the table as csv"),
+    (b"%PDF", "a PDF", "ask its authors for the table as csv"),
+    (b"{", "JSON", _PANDAS.format("read_json")),
+    (b"[{", "JSON", _PANDAS.format("read_json")),
+    (b"[[", "JSON", _PANDAS.format("read_json")),
+    (b"<", "HTML or XML", "save the table itself as CSV UTF-8"),
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a csv file is written; as text, what facer took the file for."""
+
+    separator: str = ","
+    codec: str = "utf-8"  # Python's name
+    encoding: str = "UTF-8"
+    sep_line: bool = False  # Excel's ``sep=;`` stands above the header
+    row_names: bool = False  # R's: rows have one cell more than the header, 1, 2, 3 ...
+
+    def __str__(self) -> str:
+        parts = [f"{_SEPARATORS.get(self.separator, repr(self.separator))}-separated"]
+        parts.append(self.encoding)
+        parts += ["first line sep="] * self.sep_line
+        parts += ["R's row names left out"] * self.row_names
+        return ", ".join(parts)
+
+
+def find_dialect(path: Path) -> Dialect:
+    """Tell a csv file's encoding by its mark and its separator by its first rows.
+
+    Raises FacerError for a file of another kind, which it names, with what to do.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+    _refuse_other_formats(path, head)
+    codec, encoding = next(
+        ((codec, name) for mark, codec, name in _MARKS if head.startswith(mark)), ("utf-8", "UTF-8")
+    )
+    if codec == "utf-8" and b"\x00" in head:
+        raise FacerError(
+            f"{path}: found bytes of value 0, expected text (UTF-16 without its mark?); save the "
+            "file as CSV UTF-8"
+        )
+    text = head.decode(codec, errors="replace")
+    lines = list(io.StringIO(text, newline=""))
+    if len(head) == _HEAD_BYTES and len(lines) > 1:
+        lines.pop()  # cut off in its middle
+    first = lines[0].strip('\r\n" ').lower() if lines else ""
+    if first.startswith("sep=") and len(first) <= 5:
+        rows, separator = lines[1:], lines[0].strip('\r\n"')[4:5] or "\t"
+    else:
+        rows, separator = lines, _separator(lines)
+    return Dialect(
+        separator, codec, encoding, len(rows) < len(lines), _has_row_names(rows, separator)
+    )
+
+
+def _refuse_other_formats(path: Path, head: bytes) -> None:
+    by_bytes = ((name, do) for mark, name, do in _BY_FIRST_BYTES if head.startswith(mark))
+    found = _BY_ENDING.get(path.suffix.lower()) or next(by_bytes, None)
+    if found is not None:
+        raise FacerError(f"{path}: found {found[0]}, expected csv text; {found[1]}")
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return what separates the header into most names such that the rows have as many cells."""
+
+    def score(separator: str) -> tuple[float, int]:
+        widths = [len(row) for row in _rows(lines, separator)]
+        if not widths or widths[0] < 2:
+            return 0.0, 0
+        agree = sum(width - widths[0] in (0, 1) for width in widths) / len(widths)
+        return agree, widths[0]
+
+    best = max([",", ";", "\t", "|"], key=score)
+    if score(best)[1]:
+        return best
+    return " " if score(" ")[0] == 1 else ","
+
+
+def _has_row_names(lines: Sequence[str], separator: str) -> bool:
+    """Tell R's row names: rows of one cell more than the header, that count 1, 2, 3 ..."""
+    rows = _rows(lines, separator)
+    return len(rows) > 1 and all(
+        len(row) == len(rows[0]) + 1 and row[0] == str(number)
+        for number, row in enumerate(rows[1:], 1)
+    )
+
+
+def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    rows = []
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+            if len(rows) > _HEAD_ROWS:
+                break
+    except csv.Error:
+        pass  # told with its line when the file is read
+    return rows
+
+
+def undecodable(path: Path, dialect: Dialect) -> str:
+    """Return the message on a file that is not in the encoding that it seemed to be in."""
+    if dialect.codec == "utf-16":
+        return f"{path}: cannot be read as UTF-16, which its mark says; save it as CSV UTF-8"
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            word = line.decode("cp1252", errors="replace")
+            start = max(word.rfind(c, 0, error.start) for c in ',;\t" ') + 1
+            shown = word[start : error.start + 12].split(dialect.separator)[0][:40]
+            return (
+                f"{path}:{number}: cannot be read as utf-8 csv: byte {line[error.start]:#04x} "
+                f"({shown!r}, if this is Windows-1252 or Latin-1); save the file as CSV UTF-8, "
+                f"or: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}"
+            )
+    return f"{path}: cannot be read as utf-8 csv; save it as CSV UTF-8"
