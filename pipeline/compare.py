@@ -37,28 +37,30 @@ class RunComparison:
 def compare_runs(
     first: Path,
     second: Path,
-    split: str = "val",
+    split: str | None = None,
     labels: str | None = None,
     store: str | None = None,
+    by: str | None = None,
 ) -> RunComparison:
     """Score two runs on one split and compare them by paired bootstrap (subjects where known).
 
     The same number of seeds of each is averaged: of the run that has more, those that the other
-    has too come first, then the lowest. ``store`` stands in for the first run's.
+    has too come first, then the lowest. ``store`` stands in for the first run's, and ``by``
+    groups its scores.
 
     Raises FacerError when they predict other clips or intensities, or nothing is labelled.
     """
-    one, two = evaluate(first, split, labels, store), evaluate(second, split, labels)
+    one, two = evaluate(first, split, labels, store, by), evaluate(second, split, labels)
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         raise FacerError(
-            f"{first} and {second}: score other clips or intensities on {split}, expected the "
+            f"{first} and {second}: score other clips or intensities on {one.split}, expected the "
             "same; give both one label file by --labels"
         )
     if one.ensemble is None:
-        raise FacerError(f"{first}: split {split} has no labels to compare on")
+        raise FacerError(f"{first}: split {one.split} has no labels to compare on")
     if not np.array_equal(one.targets, two.targets, equal_nan=True):
         raise FacerError(
-            f"{first} and {second}: were trained on other labels of the clips of {split}; give "
+            f"{first} and {second}: were trained on other labels of the clips of {one.split}; give "
             "both one label file by --labels"
         )
     ours, theirs = _paired(one, two), _paired(two, one)

@@ -17,14 +17,17 @@ from facer.pipeline.cohort import (
     load_cohort,
     read_sequences,
 )
-from facer.pipeline.run_folder import load_models, read_run, sequences_of
+from facer.pipeline.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.run_folder import fold_folder, load_models, read_run, sequences_of
 from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.groups import Groups, score_groups
 from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
 from facer.stages.intensity.metrics import METRICS, Scores, defined, score
 from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import FeatureStore, Provenance, read_labels
 from facer.storage.errors import FacerError
+from facer.storage.label_groups import label_column
 from facer.storage.schema import F32
 
 
@@ -53,6 +56,9 @@ class Evaluation:
     ensemble_intervals: Intervals | None
     n_seeds_wanted: int = 0  # that the run was to train
     features_changed: bool = False  # the run's own store has other features now
+    folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
+    fold_rule: str = ""  # how the clips were divided
+    by: Groups | None = None  # scores within the values of a column of the labels
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
@@ -127,6 +133,8 @@ class Evaluation:
                 "pearson": defined(ensemble.mean("pearson")),
                 "pearson_95": _ends(ends.mean),
                 "by": ends.unit,
+                "n_units": ends.n_units,
+                "method": ends.method,
                 "per_emotion": {
                     name: {"pearson": defined(rho), "pearson_95": _ends(interval)}
                     for name, rho, interval in averaged
@@ -137,23 +145,39 @@ class Evaluation:
                 | {"pearson_95": _ends(interval), "n": n}
                 for name, interval, n in own
             },
+            **({"folds": self._folds_json()} if self.folds else {}),
+            **({"by": self.by.to_json()} if self.by else {}),
             "constant": list(self.constant),
             "not_defined": list(self.not_defined),
             "warnings": list(self.warnings),
         }
+
+    def _folds_json(self) -> dict[str, Any]:
+        assert self.folds is not None
+        return {"rule": self.fold_rule, **self.folds.to_json()}
 
 
 def _ends(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def evaluate(
-    run: Path, split: str = "val", labels: str | None = None, store: str | None = None
-) -> Evaluation:
-    """Score a run on a split of its own labels and store, or of others.
+OUT_OF_FOLD = "out-of-fold"
+"""Split of a run of folds: every clip, predicted by the fold that holds it out."""
 
-    A labelled clip without features is predicted by the training mean, never by anything of
-    the split that is scored. ``FacerError`` when the labels have changed since the training.
+
+def evaluate(
+    run: Path,
+    split: str | None = None,
+    labels: str | None = None,
+    store: str | None = None,
+    by: str | None = None,
+) -> Evaluation:
+    """Score a run on a split (val) of its own labels and store, or of others.
+
+    A run of folds is scored on what the folds hold out, all together and fold by fold. ``by``
+    names a column of the labels, within whose values scores are made too. A labelled clip
+    without features is predicted by the training mean, never by anything of the split that is
+    scored. ``FacerError`` when the labels have changed since the training.
     """
     record = read_run(run)
     path = labels or str(record["labels"]["path"])
@@ -163,24 +187,74 @@ def evaluate(
     opened = FeatureStore.open(store or record["store"])
     check_provenance(run, opened.provenance, opened.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
-    cohort, _ = load_cohort(opened, read_labels(path, kind), sequences_of(record), choice)
+    table = read_labels(path, kind)
+    plan = recorded_plan(table, record) if "folds" in record else None
+    if plan is not None and record["fold"] is not None:
+        table = labels_in_fold(table, plan, record["fold"])
+    cohort, _ = load_cohort(opened, table, sequences_of(record), choice)
     if cohort.names != tuple(record["names"]):
         raise FacerError(
             f"{path}: has intensities {', '.join(cohort.names)}, the run was trained on "
             f"{', '.join(record['names'])}"
         )
+    if plan is not None and record["fold"] is None:
+        found = _out_of_fold(run, split, cohort, plan)
+    else:
+        found = _on_split(run, split or "val", cohort, path)
+    if by is not None:
+        values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
+        found = replace(found, by=_grouped(found, by, [values[i] for i in found.label_ids]))
+    own = labels is None and store is None
+    return replace(
+        found,
+        n_seeds_wanted=int(record["seeds"]),
+        features_changed=own and features_sha256(cohort.sequences) != record["data_sha256"],
+    )
+
+
+def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
     rows = cohort.rows(split)
     if not len(rows):
         found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
         raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
-    mean = np.array(record["train_mean"], np.float32)
-    by_seed = _predict_rows(run, cohort, rows, mean)
-    own = labels is None and store is None
-    return replace(
-        _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed),
-        n_seeds_wanted=int(record["seeds"]),
-        features_changed=own and features_sha256(cohort.sequences) != record["data_sha256"],
-    )
+    record = read_run(run)
+    by_seed = _predict_rows(run, cohort, rows, np.array(record["train_mean"], np.float32))
+    return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
+
+
+def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -> Evaluation:
+    """Every clip by the models of the fold that holds it out; seeds that all folds have."""
+    if split not in (None, OUT_OF_FOLD):
+        raise FacerError(
+            f"--split {split}: {run} is a run of folds, scored on what they hold out; leave "
+            "--split out, or score one fold's run, such as "
+            f"{fold_folder(run, 0)} --split test"
+        )
+    rows = np.flatnonzero(plan.fold_of >= 0)
+    by_fold = []
+    for fold in range(plan.n_folds):
+        folder = fold_folder(run, fold)
+        mean = np.array(read_run(folder)["train_mean"], np.float32)
+        held = rows[plan.fold_of[rows] == fold]
+        by_fold.append((held, _predict_rows(folder, cohort, held, mean)))
+    seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
+    if not seeds:
+        raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
+    by_seed = {}
+    for seed in seeds:
+        values = np.empty((len(plan.fold_of), len(cohort.names)), np.float32)
+        for held, found in by_fold:
+            values[held] = found[seed]
+        by_seed[seed] = values[rows]
+    calibrate = read_run(run)["fit"]["calibrate"]
+    pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
+    folds = _grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
+    return replace(pooled, folds=folds, fold_rule=plan.rule)
+
+
+def _grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
+    predictions = np.stack(list(found.by_seed.values()))
+    return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
 
 
 def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict[int, F32]:

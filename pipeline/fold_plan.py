@@ -109,14 +109,14 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
 
 
 def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
-    nameless = [labels.clip_ids[row] for row in rows if not labels.subjects[row]]
+    named = all(labels.subjects[row] for row in rows)
     wanted = "subject" if config.folds == SUBJECTS else config.by
-    if wanted == "subject" and nameless:
+    if wanted == "subject" and not named:
         raise FacerError(
-            f"--by subject: {labels.source}: {len(nameless)} of {len(rows)} clips name no subject "
-            f"(such as {nameless[0]!r}); add a column subject, or use --by clip"
+            f"--by subject: {labels.source} names no subject; add a column subject, name it by "
+            "--subject-column, or use --by clip"
         )
-    return "clip" if wanted == "clip" or nameless else "subject"
+    return "clip" if wanted == "clip" or not named else "subject"
 
 
 def fold_config_of(record: Mapping[str, Any]) -> FoldConfig | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.pipeline.heads import (
     TrainHeadConfig,
     TrainHeadResult,
@@ -27,6 +28,9 @@ from facer.pipeline.run_folder import check_same_data, draw_curves, fold_folder,
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
+from facer.storage.predictions import write_predictions
+
+PREDICTIONS = "out-of-fold.csv"
 
 OnFoldEpoch = Callable[[int, int, EpochRow, int], None]
 """Called with fold, seed, the epoch's row and the number of epochs at most."""
@@ -41,6 +45,7 @@ class FoldsResult:
     n_rows: int  # labelled clips that take part
     crossing: tuple[str, ...]  # subjects whose clips are in several folds
     folds: tuple[TrainHeadResult, ...]
+    scores: Evaluation  # of the held-out clips, pooled and by fold
 
 
 def train_folds(config: TrainHeadConfig, on_epoch: OnFoldEpoch | None = None) -> FoldsResult:
@@ -69,12 +74,18 @@ def train_folds(config: TrainHeadConfig, on_epoch: OnFoldEpoch | None = None) ->
         curves = run_all(trainings, report)
     for run, found in curves.items():
         draw_curves(run / "curve.png", found)
+    with torch_threads(config.threads):
+        scores = evaluate(config.run)
+    write_predictions(
+        config.run / PREDICTIONS, "plain", scores.label_ids, scores.names, scores.predictions
+    )
     return FoldsResult(
         run=config.run,
         rule=whole.plan.rule,
         n_rows=int((whole.plan.fold_of >= 0).sum()),
         crossing=_crossing(whole),
         folds=tuple(training_result(one, curves[one.config.run]) for one in trainings),
+        scores=scores,
     )
 
 

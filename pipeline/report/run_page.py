@@ -27,7 +27,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     """Write a run's page and the pages of its worst-predicted clips; returns their number."""
     run = Path(config.source)
     record = read_run(run)
-    found = evaluate(run, config.split, config.labels, config.store)
+    split = None if "folds" in record and record["fold"] is None else config.split
+    found = evaluate(run, split, config.labels, config.store)
     kind: Any = "auto" if config.labels else record["labels"]["kind"]
     labels = read_labels(config.labels or record["labels"]["path"], kind)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}

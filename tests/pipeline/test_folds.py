@@ -1,13 +1,14 @@
 """Cross-validation: nothing of a held-out clip reaches the training that holds it out."""
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from facer.pipeline.compare import compare_runs
+from facer.pipeline.evaluate import evaluate
 from facer.pipeline.fold_plan import FoldConfig, plan_folds
 from facer.pipeline.folds import train_folds
 from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
@@ -15,7 +16,7 @@ from facer.pipeline.run_folder import load_models, read_run
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import read_labels
+from facer.storage import read_labels, read_predictions
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2, standardise=True)
@@ -172,20 +173,65 @@ def test_folds_that_cannot_be_made_are_told(config, folds, message):
         _plan(config, **folds)
 
 
-def test_subjects_that_are_not_named_are_told(config):
-    rows = _rows(config.labels)
-    rows[4]["subject"] = ""
-    _write(config.labels, rows)
-    with pytest.raises(
-        FacerError, match=r"--by subject: .* 1 of 18 clips name no subject.*clip-04"
-    ):
+def test_a_file_without_subjects_is_divided_by_clip_or_told(config):
+    _write(
+        config.labels, [{k: row[k] for k in row if k != "subject"} for row in _rows(config.labels)]
+    )
+    with pytest.raises(FacerError, match=r"--by subject: .* names no subject; .* --by clip"):
         _plan(config, folds="3", by="subject")
     assert _plan(config, folds="3").unit == "clip"
 
 
-def test_other_labels_for_a_run_s_folds_are_refused(config):
+def test_every_clip_is_scored_by_the_fold_that_holds_it_out(config):
+    found = train_folds(replace(config, seeds=2)).scores
+    assert found.split == "out-of-fold"
+    assert (found.n_scored, found.n_seeds) == (18, 2)
+    assert found.intervals.unit == "subject"
+    fold_of = {row["clip_id"]: row["fold"] for row in _rows(config.run / "folds.csv")}
+    for fold in range(3):
+        alone = evaluate(config.run / f"fold-{fold}", "test")
+        assert set(alone.label_ids) == {c for c, f in fold_of.items() if f == str(fold)}
+        rows = [found.label_ids.index(clip) for clip in alone.label_ids]
+        np.testing.assert_array_equal(found.predictions[rows], alone.predictions)
+        one = found.folds.scores[fold]
+        assert (one.group, one.n) == (str(fold), 6)
+        assert one.mean("pearson") == pytest.approx(alone.mean("pearson"))
+    pooled = [np.corrcoef(found.predictions[:, i], found.targets[:, i])[0, 1] for i in range(2)]
+    np.testing.assert_allclose(found.ensemble.pearson, pooled, rtol=1e-4)
+    written = read_predictions(config.run / "out-of-fold.csv")
+    np.testing.assert_array_equal(written.values, found.predictions)
+
+
+def test_json_of_folds_keeps_the_keys_of_evaluate_and_adds_the_folds(config):
     train_folds(config)
-    record = json.loads((config.run / "config.json").read_text())
-    assert record["folds"]["n_folds"] == 3
-    assert record["fold"] is None
-    assert read_run(config.run / "fold-2")["fold"] == 2
+    plain = replace(config, folds=None, run=config.run.with_name("plain"))
+    train_head(plain)
+    found = evaluate(config.run).to_json()
+    assert set(found) == set(evaluate(plain.run).to_json()) | {"folds"}
+    folds = found["folds"]
+    each = [folds["groups"][str(k)]["mean"]["pearson"] for k in range(3)]
+    assert folds["mean_over_groups"]["pearson"] == pytest.approx(np.mean(each))
+    assert folds["std_over_groups"]["pearson"] == pytest.approx(np.std(each, ddof=1))
+
+
+def test_two_runs_of_the_same_folds_are_compared_in_pairs(config):
+    train_folds(config)
+    other = replace(config, run=config.run.with_name("mse"), fit=replace(FAST, loss="mse"))
+    train_folds(other)
+    found = compare_runs(config.run, other.run)
+    assert found.pearson.unit == "subject"
+    assert compare_runs(config.run, config.run).pearson.difference == 0
+
+
+def test_labels_that_divide_otherwise_are_refused(config, tmp_path):
+    """Else held-out clips could be ones that the fold was trained on."""
+    train_folds(config)
+    rows = _rows(config.labels)
+    other = tmp_path / "other.csv"
+    _write(other, [{**row, "subject": row["subject"][::-1] + "x"} for row in rows])
+    with pytest.raises(FacerError, match="divides into other folds than the run's"):
+        evaluate(config.run, labels=str(other))
+    with pytest.raises(FacerError, match="divides into other folds than the run's"):
+        evaluate(config.run / "fold-0", "test", labels=str(other))
+    with pytest.raises(FacerError, match=r"--split val: .* is a run of folds"):
+        evaluate(config.run, "val")
