@@ -24,9 +24,11 @@ from facer.storage.errors import FacerError
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
+    from facer.stages.intensity.groups import Groups
     from facer.stages.intensity.intervals import Interval
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
+_GROUPS_SHOWN = 30
 _LISTED = 10  # names printed of a longer list
 _NOTE_CHARACTERS = 300  # of a note on what was left out
 
@@ -271,13 +273,22 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
     return 0
 
 
+_FOLD_OPTIONS = (
+    click.option("--folds", metavar="K",
+                 help="Cross-validate: K folds, or 'subjects' to leave one out at a time."),
+    click.option("--by", default="auto", show_default=True,
+                 help="Divide by subject or clip; auto: by subject where every clip names one."),
+    click.option("--fold-splits", default="train,val", show_default=True,
+                 help="Splits of the label file that take part; without test, test stays unseen."),
+)  # fmt: skip
 _TRAIN_HEAD_OPTIONS = (
     click.option("--features", default="all", show_default=True,
                  help="va, expr, au, all, embedding or column names, joined by commas."),
     click.option("--head", default="facernet", show_default=True,
                  help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp."),
     click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc."),
-    click.option("--seeds", default=1, show_default=True, help="Trainings with different seeds."),
+    click.option("--seeds", default=1, show_default=True,
+                 help="Trainings with different seeds; more than a run has are added to it."),
     click.option("--seed", default=0, show_default=True, help="The first seed."),
     click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
     click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
@@ -317,6 +328,7 @@ _TRAIN_HEAD_OPTIONS = (
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
 @click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@_options(_FOLD_OPTIONS)
 @_options(_TRAIN_HEAD_OPTIONS)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
@@ -326,9 +338,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     Examples:
       facer train-head features.zarr --labels labels.csv -o runs/first --seeds 3
       facer train-head --from runs/first -o runs/again
+      facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
-    from dataclasses import replace
-
     from facer.pipeline import heads
 
     if source is not None:
@@ -340,7 +351,9 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
         config = _train_head_config(store, labels, run, options)
-    result = heads.train_head(config, _epoch_line)
+    if config.folds is not None and config.fold is None:
+        return _train_folds(config)
+    result = heads.train_head(config, _epoch_line, _warn)
     counts = result.counts
     click.echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
@@ -366,6 +379,29 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
     click.echo(f"next: facer evaluate {result.run} --split val")
     return 0
+
+
+def _train_folds(config: Any) -> int:
+    from facer.pipeline.folds import train_folds
+
+    def report(fold: int, seed: int, row: Any, epochs: int) -> None:
+        if row.epoch in (1, epochs):
+            say(f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss "
+                f"{row.train_loss:.4f}, val Pearson {row.val_pearson:.4f}")  # fmt: skip
+
+    result = train_folds(config, report, _warn)
+    click.echo(f"{result.run}: {result.rule}")
+    if result.crossing:
+        _warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
+              f"scored were trained on: {', '.join(result.crossing[:_LISTED])}")  # fmt: skip
+    _print_evaluation(result.scores)
+    click.echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
+    click.echo(f"next: facer evaluate {result.run}")
+    return 0
+
+
+def _warn(text: str) -> None:
+    say(f"warning: {text}")
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:
@@ -406,7 +442,24 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
     )
     rest = ("kind", "seeds", "jobs", "device", "threads", "resume")
     values = {name: options[name] for name in rest}
-    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, **values)
+    folds = _fold_config(options["folds"], options["by"], options["fold_splits"])
+    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, folds=folds, **values)
+
+
+def _fold_config(folds: str | None, by: Any, splits: str) -> Any:
+    from facer.pipeline.fold_plan import FoldConfig
+
+    if folds is None:
+        given = click.get_current_context().get_parameter_source
+        for name in ("by", "fold_splits"):
+            if given(name) is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
+        return None
+    return FoldConfig(folds, by, tuple(_words(splits)))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _epoch_line(seed: int, row: Any, epochs: int) -> None:
@@ -421,7 +474,9 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 
 @facer.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", default="val", show_default=True, help="train, val or test.")
+@click.option("--split", help="train, val or test; a run of folds has none. [default: val]")
+@click.option("--by", metavar="COLUMN",
+              help="Scores for each value of a column of the labels too, such as subject.")  # fmt: skip
 @click.option("--labels", help="Other labels than the run's.")
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
@@ -431,21 +486,23 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
               help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @_json_option
-def evaluate(run: Path, split: str, labels: str | None, store: str | None,
+def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
              against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
              as_json: bool) -> int:  # fmt: skip
-    """Score a run: Pearson, CCC and MSE per emotion, with n.
+    """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
 
     \b
-    Example:
+    Examples:
       facer evaluate runs/first --split val --predictions val.csv --format eri
+      facer evaluate runs/first --split test --by Country
+      facer evaluate runs/folds --against runs/other-folds
     """
     from facer.pipeline.compare import compare_runs
     from facer.pipeline.evaluate import evaluate as evaluate_run
     from facer.storage.predictions import write_predictions
 
-    both = None if against is None else compare_runs(run, against, split, labels, store)
-    found = evaluate_run(run, split, labels, store) if both is None else both.first
+    both = None if against is None else compare_runs(run, against, split, labels, store, by)
+    found = evaluate_run(run, split, labels, store, by) if both is None else both.first
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
@@ -476,30 +533,65 @@ def _print_evaluation(found: Evaluation) -> None:
         f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
         f"features (predicted by the training mean), {found.n_seeds} seed(s)"
     )
+    _print_figures(found)
+
+
+def _print_figures(found: Evaluation) -> None:
+    from facer.stages.intensity.metrics import METRICS
+
     if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         click.echo("no labels in this split: nothing to score")
         return
     width = max(len(name) for name in (*found.names, "mean"))
-    click.echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
-    metrics = ("pearson", "ccc", "mse")
-    columns = [found.per_emotion(metric) for metric in metrics]
+    _print_header(width)
+    columns = [found.per_emotion(metric) for metric in METRICS]
     own = zip(found.names, found.ensemble.n, found.intervals.per_emotion, strict=True)
     for name, n, interval in own:
         _print_scores(f"{name:{width}}", [column[name] for column in columns], n, interval)
-    means = [found.mean(metric) for metric in metrics]
+    means = [found.mean(metric) for metric in METRICS]
     _print_scores(f"{'mean':{width}}", means, found.n_scored, found.intervals.mean)
-    of = f"mean of {len(found.seeds)} seeds' scores" if len(found.seeds) > 1 else "scores"
-    click.echo(f"{of}, with bootstrap intervals by {found.intervals.unit}, n = "
-               f"{found.intervals.n_units}")  # fmt: skip
+    spread = ""
+    of = "scores"
     if len(found.seeds) > 1:
-        click.echo(f"standard deviation of the mean Pearson over seeds: "
-                   f"{found.deviation('pearson'):.4f}")  # fmt: skip
+        of = f"mean of {len(found.seeds)} seeds' scores"
+        spread = f"; standard deviation of the mean Pearson over seeds: " \
+                 f"{found.deviation('pearson'):.4f}"  # fmt: skip
+    click.echo(f"{of}, with {found.intervals.method} intervals by {found.intervals.unit}, n = "
+               f"{found.intervals.n_units}{spread}")  # fmt: skip
+    if len(found.seeds) > 1:
         rho, interval = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
         if interval is not None:
             click.echo(f"mean of the seeds' predictions: Pearson {rho:.4f}, 95 % interval "
                        f"{interval.low:.4f} to {interval.high:.4f}")  # fmt: skip
+    for groups in filter(None, (found.folds, found.by)):
+        _print_groups(groups)
     for warning in found.warnings:
         say(f"warning: {warning}")
+
+
+def _print_header(width: int) -> None:
+    click.echo(f"{'':{width}}  pearson  spearm.      ccc      mse      mae     n   95 % of pearson")
+
+
+def _print_groups(groups: Groups) -> None:
+    """Mean scores of each group, and their mean and spread over the groups."""
+    from facer.stages.intensity.groups import LEAST_CLIPS
+    from facer.stages.intensity.metrics import METRICS
+
+    shown = groups.scores[:_GROUPS_SHOWN]
+    width = max(len("deviation"), *(len(one.group or "(none)") for one in shown))
+    click.echo(f"by {groups.column}, the mean over intensities:")
+    _print_header(width)
+    for one in shown:
+        values = [one.mean(metric) for metric in METRICS]
+        _print_scores(f"{one.group or '(none)':{width}}", values, one.n, one.interval)
+    if len(groups.scores) > len(shown):
+        click.echo(f"  ... and {len(groups.scores) - len(shown)} more (--json lists all)")
+    defined = len(groups.values("pearson"))
+    _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], defined, None)
+    _print_scores(f"{'deviation':{width}}", [groups.deviation(m) for m in METRICS], defined, None)
+    click.echo(f"mean and standard deviation over {defined} of {len(groups.scores)} groups; a "
+               f"correlation needs {LEAST_CLIPS} clips with labels")  # fmt: skip
 
 
 def _print_scores(title: str, values: Sequence[float], n: int, interval: Interval | None) -> None:

@@ -17,10 +17,12 @@ import numpy as np
 
 from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.pipeline.heads import (
+    OnNote,
     TrainHeadConfig,
     TrainHeadResult,
     Training,
     run_all,
+    tell_scale,
     torch_threads,
     training_result,
 )
@@ -47,8 +49,15 @@ class FoldsResult:
     folds: tuple[TrainHeadResult, ...]
     scores: Evaluation  # of the held-out clips, pooled and by fold
 
+    @property
+    def predictions(self) -> Path:
+        """Predictions of every clip by the fold that holds it out."""
+        return self.run / PREDICTIONS
 
-def train_folds(config: TrainHeadConfig, on_epoch: OnFoldEpoch | None = None) -> FoldsResult:
+
+def train_folds(
+    config: TrainHeadConfig, on_epoch: OnFoldEpoch | None = None, on_note: OnNote | None = None
+) -> FoldsResult:
     """Train all seeds of all folds; ``resume`` goes on where it stopped.
 
     A fold's training sees neither labels nor features of what it holds out: the epoch is chosen
@@ -64,6 +73,7 @@ def train_folds(config: TrainHeadConfig, on_epoch: OnFoldEpoch | None = None) ->
         record = {k: v for k, v in whole.describe().items() if k not in ("splits", "train_mean")}
         if config.repeats is not None:
             check_same_data(config.repeats, record)
+        tell_scale(whole, on_note)
         trainings = [whole.of_fold(fold) for fold in range(whole.plan.n_folds)]
         open_run(config.run, record, config.resume)
         LocalObjects(config.run).put("folds.csv", whole.plan.as_csv().encode())

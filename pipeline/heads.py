@@ -34,6 +34,7 @@ from facer.stages.features.rec import resolve_device
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -42,8 +43,14 @@ from facer.storage.objects import LocalObjects
 
 _SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 
+LARGE_INPUT = 5.0
+"""Mean or deviation of an input from which on recurrent units saturate; REC's stay within 1."""
+
 OnEpoch = Callable[[int, EpochRow, int], None]
 """Called with seed, the epoch's row and the number of epochs at most."""
+
+OnNote = Callable[[str], None]
+"""Called with one line."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +122,12 @@ class SeedTask:
     seed: int
 
 
-def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> TrainHeadResult:
+def train_head(
+    config: TrainHeadConfig, on_epoch: OnEpoch | None = None, on_note: OnNote | None = None
+) -> TrainHeadResult:
     """Train the seeds of a run; ``resume`` goes on where one stopped.
 
+    ``on_note`` hears what the user should know before the training begins.
     With ``jobs``, ``on_epoch`` is called once a seed, with its last row. ``FacerError`` for a
     run folder that is there already, and where nothing can be learnt.
     """
@@ -128,6 +138,7 @@ def train_head(config: TrainHeadConfig, on_epoch: OnEpoch | None = None) -> Trai
         record = training.describe()
         if config.repeats is not None:
             check_same_data(config.repeats, record)
+        tell_scale(training, on_note)
         open_run(config.run, record, config.resume)
         curves = training.run(on_epoch)
     draw_curves(config.run / "curve.png", curves)
@@ -302,6 +313,24 @@ def train_seed(task: SeedTask) -> list[EpochRow]:
     """Train one seed of a run that is open; runs in a process of its own."""
     with torch_threads(task.config.threads):
         return Training(task.config).train(task.seed)
+
+
+def tell_scale(training: Training, on_note: OnNote | None) -> None:
+    """Say where inputs are so large that a head hardly learns from them unscaled."""
+    if on_note is None or training.config.fit.standardise:
+        return
+    data = training.data
+    scale = measure_scale(data.features, data.offsets, training.task.train)
+    size = np.maximum(np.abs(scale.mean), scale.deviation)
+    large = np.flatnonzero(size > LARGE_INPUT)
+    if len(large):
+        names = [*training.choice.columns, *["embedding"] * len(size)]
+        one = large[size[large].argmax()]
+        on_note(
+            f"{len(large)} input column(s) are large, such as {names[one]} with mean "
+            f"{scale.mean[one]:.3g} and deviation {scale.deviation[one]:.3g} over the training "
+            "frames; a head learns little from such: use --standardise"
+        )
 
 
 def fold_training(config: TrainHeadConfig, fold: int) -> TrainHeadConfig:
