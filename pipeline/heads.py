@@ -23,13 +23,14 @@ from facer.pipeline.run_folder import (
     draw_curves,
     open_run,
     read_run,
+    save_model,
     sequences_of,
 )
 from facer.stages.features.rec import resolve_device
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.stages.intensity.sequences import I64, SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
@@ -159,10 +160,20 @@ class _Training:
         self.store = FeatureStore.open(config.store)
         self.labels = read_labels(config.labels, config.kind)
         self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
-        splits = (self.cohort.labelled("train"), self.cohort.labelled("val"))
+        splits = (self._labelled("train"), self._labelled("val"))
         self.task = Task(self.cohort.names, self.cohort.sequence_targets, *splits)
         self.data = DeviceSequences(self.cohort.sequences, device)
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
+
+    def _labelled(self, split: str) -> I64:
+        clips = self.cohort.labelled(split)
+        if not len(clips):
+            raise FacerError(
+                f"{self.config.labels}: split {split}: found no clip with labels and features "
+                f"among its {len(self.cohort.rows(split))} rows; splits: {self.cohort.split_rule}; "
+                "facer check tells what does not join"
+            )
+        return clips
 
     def trainer(self, seed: int) -> HeadTrainer:
         """A fresh training."""
@@ -242,16 +253,7 @@ def train_seed(task: SeedTask) -> list[EpochRow]:
 
 
 def _save_best(trainer: HeadTrainer, folder: Path) -> None:
-    model = trainer.best_model()
-    save_checkpoint(
-        folder / "best.safetensors",
-        model.arrays(),
-        {
-            "head": asdict(model.config),
-            "shape": model.shape._asdict(),
-            "epoch": trainer.best_epoch,
-        },
-    )
+    save_model(trainer.best_model(), trainer.best_epoch, folder)
     with (folder / "curve.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(trainer.curve[0])))
         writer.writeheader()
