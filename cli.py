@@ -364,7 +364,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
-        f"{counts['no_face']}, over {config.sequences.max_frames} frames {counts['overlong']}"
+        f"{counts['no_face']}, without the chosen features {counts['no_features']}, over {config.sequences.max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
         click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "

@@ -12,6 +12,7 @@ import torch
 
 from facer.pipeline.cohort import (
     Cohort,
+    clips_sha256,
     features_sha256,
     labels_sha256,
     load_cohort,
@@ -23,8 +24,8 @@ from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.groups import Groups, score_groups
 from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
 from facer.stages.intensity.metrics import METRICS, Scores, defined, score
-from facer.stages.intensity.model import predict
-from facer.stages.intensity.sequences import FeatureChoice
+from facer.stages.intensity.model import IntensityModel, predict
+from facer.stages.intensity.sequences import I64, FeatureChoice, Sequences
 from facer.storage import FeatureStore, Provenance, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.label_groups import label_column
@@ -46,7 +47,7 @@ class Evaluation:
     targets: F32  # (n, E), NaN = absent
     predictions: F32  # (n, E)
     n_scored: int  # of them, clips with a label
-    n_filled: int  # clips without features: the training mean stands in
+    n_filled: int  # clips without features: the mean prediction on train stands in
     n_seeds: int  # whose predictions are averaged
     calibrate: str  # what the calibration was fitted on: train, val or none
     by_seed: dict[int, F32]  # predictions of each seed alone, (n, E)
@@ -176,7 +177,7 @@ def evaluate(
 
     A run of folds is scored on what the folds hold out, all together and fold by fold. ``by``
     names a column of the labels, within whose values scores are made too. A labelled clip
-    without features is predicted by the training mean, never by anything of the split that is
+    without features is predicted by a mean over train, never by anything of the split that is
     scored. ``FacerError`` when the labels have changed since the training.
     """
     record = read_run(run)
@@ -208,7 +209,7 @@ def evaluate(
     return replace(
         found,
         n_seeds_wanted=int(record["seeds"]),
-        features_changed=own and features_sha256(cohort.sequences) != record["data_sha256"],
+        features_changed=own and _changed(record, cohort.sequences),
     )
 
 
@@ -218,7 +219,7 @@ def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
         found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
         raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
     record = read_run(run)
-    by_seed = _predict_rows(run, cohort, rows, np.array(record["train_mean"], np.float32))
+    by_seed = _predict_rows(run, cohort, rows)
     return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
 
 
@@ -234,9 +235,8 @@ def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -
     by_fold = []
     for fold in range(plan.n_folds):
         folder = fold_folder(run, fold)
-        mean = np.array(read_run(folder)["train_mean"], np.float32)
         held = rows[plan.fold_of[rows] == fold]
-        by_fold.append((held, _predict_rows(folder, cohort, held, mean)))
+        by_fold.append((held, _predict_rows(folder, cohort, held)))
     seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
     if not seeds:
         raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
@@ -257,20 +257,50 @@ def _grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
     return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
 
 
-def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict[int, F32]:
-    places = cohort.sequence_of[rows]
-    there = places >= 0
+def _changed(record: dict[str, Any], sequences: Sequences) -> bool:
+    """Whether these are not the sequences of the run; after finetune, not their lengths."""
+    if record["data_sha256"] is None:
+        return clips_sha256(sequences) != str(record["clips_sha256"])
+    return features_sha256(sequences) != str(record["data_sha256"])
+
+
+def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
     data = DeviceSequences(cohort.sequences, torch.device("cpu"))
+    return _predict(run, data, cohort.sequence_of[rows])
+
+
+def _predict(run: Path, data: DeviceSequences, places: I64) -> dict[int, F32]:
+    """Each seed's predictions (n, E) of sequences of the data; -1 is a clip without features."""
+    there = places >= 0
     result = {}
     for seed, model in load_models(run).items():
-        values = np.tile(train_mean, (len(rows), 1))
-        values[there] = predict(model, data, places[there])
+        values = np.empty((len(places), model.shape.intensities), np.float32)
+        if there.any():
+            values[there] = predict(model, data, places[there])
+        if not there.all():
+            values[~there] = _stand_in(run, model)
         result[seed] = values
     return result
 
 
+def _stand_in(run: Path, model: IntensityModel) -> F32:
+    """What is predicted for a clip without features: a mean over train, (E,).
+
+    Of the labels, or of raw predictions where these are not brought to the labels' scale.
+    """
+    if model.stand_in is not None:
+        return model.stand_in
+    record = read_run(run)
+    if record["fit"]["calibrate"] == "none":
+        raise FacerError(
+            f"{run}: made by an earlier facer with --calibrate none, without what stands in for a "
+            "clip without features; train it again (facer train-head --from)"
+        )
+    return np.array(record["train_mean"], np.float32)
+
+
 def _scored(
-    split: str, calibrate: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]
+    split: str, calibrate: str, cohort: Cohort, rows: I64, by_seed: dict[int, F32]
 ) -> Evaluation:
     targets = cohort.targets[rows]
     predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
@@ -316,15 +346,12 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
     check_provenance(run, store.provenance, store.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
     usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
-    values = np.tile(np.array(record["train_mean"], np.float32), (len(clip_ids), 1))
-    if usable:
-        sequences = read_sequences(store, usable, sequences_of(record), choice)
-        data = DeviceSequences(sequences, torch.device("cpu"))
-        clips = np.arange(len(usable))
-        found = [predict(model, data, clips) for model in load_models(run).values()]
-        places = [index for index, clip in enumerate(clip_ids) if clip in set(usable)]
-        values[places] = np.mean(found, axis=0)
-    filled = tuple(clip for clip in clip_ids if clip not in set(usable))
+    sequences = read_sequences(store, usable, sequences_of(record), choice)
+    place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
+    places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
+    found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
+    values = np.mean(list(found.values()), axis=0).astype(np.float32)
+    filled = tuple(clip for clip in clip_ids if clip not in place)
     return Prediction(tuple(record["names"]), tuple(clip_ids), values, filled)
 
 

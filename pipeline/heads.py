@@ -28,6 +28,7 @@ from facer.pipeline.run_folder import (
     fold_folder,
     open_run,
     read_run,
+    save_model,
     sequences_of,
 )
 from facer.stages.features.rec import resolve_device
@@ -35,7 +36,7 @@ from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.model import measure_scale
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.stages.intensity.sequences import I64, SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
@@ -193,8 +194,18 @@ class Training:
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
 
     def _task(self) -> Task:
-        splits = (self.cohort.labelled("train"), self.cohort.labelled("val"))
+        splits = (self._labelled("train"), self._labelled("val"))
         return Task(self.cohort.names, self.cohort.sequence_targets, *splits)
+
+    def _labelled(self, split: str) -> I64:
+        clips = self.cohort.labelled(split)
+        if not len(clips):
+            raise FacerError(
+                f"{self.config.labels}: split {split}: found no clip with labels and features "
+                f"among its {len(self.cohort.rows(split))} rows; splits: {self.cohort.split_rule}; "
+                "facer check tells what does not join"
+            )
+        return clips
 
     def of_fold(self, fold: int) -> Training:
         """The training of another fold on the same sequences."""
@@ -320,7 +331,7 @@ def tell_scale(training: Training, on_note: OnNote | None) -> None:
     if on_note is None or training.config.fit.standardise:
         return
     data = training.data
-    scale = measure_scale(data.features, data.offsets, training.task.train)
+    scale = measure_scale(data.features, data.offsets, training.task.train, data.filled)
     size = np.maximum(np.abs(scale.mean), scale.deviation)
     large = np.flatnonzero(size > LARGE_INPUT)
     if len(large):
@@ -339,16 +350,7 @@ def fold_training(config: TrainHeadConfig, fold: int) -> TrainHeadConfig:
 
 
 def _save_best(trainer: HeadTrainer, folder: Path) -> None:
-    model = trainer.best_model()
-    save_checkpoint(
-        folder / "best.safetensors",
-        model.arrays(),
-        {
-            "head": asdict(model.config),
-            "shape": model.shape._asdict(),
-            "epoch": trainer.best_epoch,
-        },
-    )
+    save_model(trainer.best_model(), trainer.best_epoch, folder)
     text = io.StringIO()  # written last: a seed that has its curve is finished
     writer = csv.DictWriter(text, list(asdict(trainer.curve[0])), lineterminator="\n")
     writer.writeheader()

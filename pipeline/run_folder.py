@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from facer.pipeline.canvas import canvas
 from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads import HeadConfig, HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage.checkpoints import load_checkpoint
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
 
 FORMAT = 1
-_FREE = ("facer_version",)  # what a resumed training may change
+_FREE = ("facer_version", "counts")  # what a resumed training may change
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -128,6 +131,14 @@ def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
     return SequenceConfig(**{**values, "features": tuple(values["features"])})
 
 
+def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
+    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
+    meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
+    if model.stand_in is not None:
+        meta["stand_in"] = model.stand_in.tolist()
+    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
+
+
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
     if "folds" in read_run(run) and read_run(run)["fold"] is None:
@@ -143,6 +154,8 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
             arrays, meta = load_checkpoint(path)
             model = IntensityModel(HeadConfig(**meta["head"]), HeadShape(**meta["shape"]))
             model.load_arrays(arrays)
+            if "stand_in" in meta:
+                model.stand_in = np.array(meta["stand_in"], np.float32)
             models[seed] = model
     if not models:
         raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")

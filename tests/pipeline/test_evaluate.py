@@ -15,6 +15,7 @@ from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.intervals import bootstrap
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore, read_labels
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
@@ -199,6 +200,30 @@ def test_a_calibration_on_val_is_told_beside_scores_of_val(planted, tmp_path):
     (warning,) = evaluate(tmp_path / "val", "val").to_json()["warnings"]
     assert "calibration was fitted on val" in warning
     assert evaluate(tmp_path / "val", "test").warnings == ()
+
+
+def test_uncalibrated_predictions_are_filled_with_their_mean_on_train(planted, tmp_path):
+    """Seen: clips without features on the labels' scale, among raw predictions."""
+    store, labels = planted()
+    path = Path(labels)
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    scaled = [[*r[:2], *(str(100 * float(v)) for v in r[2:])] for r in rows[1:]]
+    path.write_text("\n".join(map(",".join, [rows[0], *scaled])) + "\ngone,val,50,50\n")
+    fit = replace(FAST, calibrate="none")
+    config = TrainHeadConfig(store, labels, tmp_path / "raw", fit=fit, seeds=2)
+    train_head(config)
+    found = evaluate(config.run, "val")
+    (row,) = (i for i, clip in enumerate(found.label_ids) if clip == "gone")
+    expected = evaluate(config.run, "train").predictions.mean(axis=0)
+    np.testing.assert_allclose(found.predictions[row], expected, rtol=1e-4)
+    assert found.predictions.max() < 10
+    for seed in (0, 1):
+        weights = config.run / f"seed-{seed}" / "best.safetensors"
+        arrays, meta = load_checkpoint(weights)
+        save_checkpoint(weights, arrays, {k: v for k, v in meta.items() if k != "stand_in"})
+    with pytest.raises(FacerError, match="made by an earlier facer with --calibrate none"):
+        evaluate(config.run, "val")
+    assert evaluate(config.run, "test").n_scored
 
 
 def test_constant_predictions_are_scored_as_zero_with_a_warning(planted, copy_store, tmp_path):
