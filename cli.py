@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.stages.intensity.groups import Groups
-    from facer.stages.intensity.intervals import Interval
+    from facer.stages.intensity.intervals import Comparison, Interval
+    from facer.storage.label_options import LabelOptions
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _GROUPS_SHOWN = 30
@@ -105,6 +106,45 @@ _EXTRACT_OPTIONS = (
     click.option("--batch-size", default=32, show_default=True,
                  help="Frames per run of the models; never changes results."),
 )  # fmt: skip
+
+
+_LABEL_OPTIONS = (
+    click.option("--kind", default="auto", show_default=True,
+                 help="Of the labels: plain, eri, muse, emi or mimic."),
+    click.option("--id-column", metavar="NAME",
+                 help="Column of the clips' ids. [default: clip_id, filename, video ...]"),
+    click.option("--targets", metavar="A,B",
+                 help="Columns of the intensities. [default: all with numbers, save ids, ages, "
+                 "folds, times and the like]"),
+    click.option("--subject-column", metavar="NAME",
+                 help="Column of who is seen, or none. [default: subject, participant ...]"),
+    click.option("--split-column", metavar="NAME",
+                 help="Column of train, val and test, or none. [default: split, partition ...]"),
+    click.option("--missing-values", metavar="A,B",
+                 help="Numbers or words that mean 'not rated', such as -1,999; none: numbers far "
+                 "from all others are labels."),
+)  # fmt: skip
+
+
+def _reading(options: dict[str, Any]) -> LabelOptions:
+    """Take the options on labels out of a command's."""
+    from facer.storage.label_options import LabelOptions, comma_separated
+
+    targets, missing_values = (
+        comma_separated(options.pop(name)) for name in ("targets", "missing_values")
+    )
+    names = ("kind", "id_column", "subject_column", "split_column")
+    return LabelOptions(
+        targets=targets,
+        missing_values=missing_values,
+        **{name: options.pop(name) for name in names},
+    )
+
+
+def _say_notes(notes: Sequence[str]) -> None:
+    """Say how labels were read, and warn of what a reader of the figures must know."""
+    for place, note in enumerate(notes):
+        say(note if place == 0 else f"warning: {note}")
 
 
 def _options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -364,7 +404,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
-        f"{counts['no_face']}, without the chosen features {counts['no_features']}, over {config.sequences.max_frames} frames {counts['overlong']}"
+        f"{counts['no_face']}, without the chosen features {counts['no_features']}, over "
+        f"{config.sequences.max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
         click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
@@ -475,8 +516,11 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 @facer.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", help="train, val or test; a run of folds has none. [default: val]")
-@click.option("--by", metavar="COLUMN",
-              help="Scores for each value of a column of the labels too, such as subject.")  # fmt: skip
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Scores for each value of a column of the labels too, such as subject.",
+)
 @click.option("--labels", help="Other labels than the run's.")
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
@@ -512,14 +556,11 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
         return 0
     _print_evaluation(found)
     if both is not None:
-        gain = both.pearson
         ours, theirs = (", ".join(map(str, s)) for s in (both.first_seeds, both.second_seeds))
-        click.echo(
+        _print_comparison(
             f"mean Pearson of the mean prediction of seed(s) {ours}, less that of {against} "
-            f"(seed(s) {theirs}): {gain.difference:+.4f}, 95 % interval "
-            f"{gain.interval.low:+.4f} to {gain.interval.high:+.4f} (by {gain.unit}, "
-            f"n = {gain.n_units}, p = {gain.p_value:.3f})"
-        )
+            f"(seed(s) {theirs})", both.pearson,
+        )  # fmt: skip
         if both.first.n_seeds != both.second.n_seeds:
             say(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
                 f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
@@ -599,6 +640,61 @@ def _print_scores(title: str, values: Sequence[float], n: int, interval: Interva
     cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
     between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
     click.echo(f"{title}  {cells}  {n:4d}   {between}".rstrip())
+
+
+@facer.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option("--against", type=click.Path(path_type=Path),
+              help="Another file to compare with on the clips that both predict.")  # fmt: skip
+@click.option("--split", help="train, val or test. [default: each that FILE has a clip of]")
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Scores for each value of a column of the labels too, such as subject.",
+)
+@click.option(
+    "--file-id-column",
+    metavar="NAME",
+    help="FILE's column of the clips' ids. [default: clip_id, filename, video ...]",
+)
+@_options(_LABEL_OPTIONS)
+@_json_option
+def score(file: Path, labels: str, against: Path | None, split: str | None, by: str | None,
+          file_id_column: str | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Score any file of predictions: a row a clip, a column for each intensity of the labels.
+
+    Ids join the labels as labels join a store. Labelled clips without a prediction are counted.
+
+    \b
+    Examples:
+      facer score theirs.csv --labels labels.csv --split test
+      facer score ours.csv --labels labels.csv --against theirs.csv --by subject
+    """
+    from facer.pipeline.score import ScoreConfig, score_files
+
+    config = ScoreConfig(file, labels, against, split, by, _reading(options), file_id_column)
+    found = score_files(config)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+        return 0
+    for one in filter(None, (found.file, found.against)):
+        click.echo(f"{one.path}: {one.scores.n_scored} labelled clips scored, split "
+                   f"{one.scores.split}; {len(one.missing)} without a prediction, "
+                   f"{len(one.without_label)} predictions without a label")  # fmt: skip
+        for warning in one.warnings:
+            say(f"warning: {warning}")
+        _print_figures(one.scores)
+    if found.pearson is not None:
+        _print_comparison(f"mean Pearson of {file}, less that of {against}", found.pearson)
+    return 0
+
+
+def _print_comparison(title: str, gain: Comparison) -> None:
+    click.echo(
+        f"{title}: {gain.difference:+.4f}, 95 % interval {gain.interval.low:+.4f} to "
+        f"{gain.interval.high:+.4f} (by {gain.unit}, n = {gain.n_units}, p = {gain.p_value:.3f})"
+    )
 
 
 @facer.command()

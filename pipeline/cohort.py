@@ -90,7 +90,7 @@ def load_cohort(
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     sequence_of = np.full(len(labels.clip_ids), -1, np.int64)
     sequence_of[[row for row, _ in usable]] = [place.get(clip, -1) for _, clip in usable]
-    splits, rule = _splits(labels)
+    splits, rule = split_rows(labels)
     statuses = [store.record(clip).status for _, clip in match.pairs]
     cohort = Cohort(
         names=labels.names,
@@ -140,7 +140,7 @@ def _nothing_measured(store: FeatureStore, clip_ids: Sequence[str], choice: Feat
     )
 
 
-def _splits(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
+def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
     """The file's splits; where it has none, 70/15/15 in the order of sha256 of subject or id."""
     if any(labels.splits):
         return labels.splits, "the label file"

@@ -204,7 +204,7 @@ def evaluate(
         found = _on_split(run, split or "val", cohort, path)
     if by is not None:
         values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
-        found = replace(found, by=_grouped(found, by, [values[i] for i in found.label_ids]))
+        found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
     own = labels is None and store is None
     return replace(
         found,
@@ -248,11 +248,12 @@ def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -
         by_seed[seed] = values[rows]
     calibrate = read_run(run)["fit"]["calibrate"]
     pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
-    folds = _grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
+    folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
     return replace(pooled, folds=folds, fold_rule=plan.rule)
 
 
-def _grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
+def grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
+    """Score the clips within groups (n,) of them."""
     predictions = np.stack(list(found.by_seed.values()))
     return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
 
@@ -302,27 +303,46 @@ def _stand_in(run: Path, model: IntensityModel) -> F32:
 def _scored(
     split: str, calibrate: str, cohort: Cohort, rows: I64, by_seed: dict[int, F32]
 ) -> Evaluation:
-    targets = cohort.targets[rows]
+    found = evaluation_of(
+        split=split,
+        names=cohort.names,
+        label_ids=[cohort.label_ids[row] for row in rows],
+        subjects=[cohort.subjects[row] for row in rows],
+        targets=cohort.targets[rows],
+        by_seed=by_seed,
+    )
+    n_filled = int((cohort.sequence_of[rows] < 0).sum())
+    return replace(found, n_filled=n_filled, calibrate=calibrate)
+
+
+def evaluation_of(
+    split: str,
+    names: Sequence[str],
+    label_ids: Sequence[str],
+    subjects: Sequence[str],
+    targets: F32,
+    by_seed: dict[int, F32],
+) -> Evaluation:
+    """Score predictions (n, E) of each seed against targets (n, E), NaN where absent."""
     predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
-    subjects = [cohort.subjects[row] for row in rows]
     labelled = bool(np.isfinite(targets).any())
     return Evaluation(
         split=split,
-        names=cohort.names,
-        label_ids=tuple(cohort.label_ids[row] for row in rows),
+        names=tuple(names),
+        label_ids=tuple(label_ids),
         subjects=tuple(subjects),
         targets=targets,
         predictions=predictions,
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
-        n_filled=int((cohort.sequence_of[rows] < 0).sum()),
+        n_filled=0,
         n_seeds=len(by_seed),
-        calibrate=calibrate,
+        calibrate="none",
         by_seed=by_seed,
-        seeds={s: score(p, targets, cohort.names) for s, p in by_seed.items()} if labelled else {},
+        seeds={s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
         intervals=bootstrap(np.stack(list(by_seed.values())), targets, subjects)
         if labelled
         else None,
-        ensemble=score(predictions, targets, cohort.names) if labelled else None,
+        ensemble=score(predictions, targets, names) if labelled else None,
         ensemble_intervals=bootstrap(predictions, targets, subjects) if labelled else None,
     )
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.challenges import CHALLENGES, bare_id, positions
-from facer.storage.csvtable import read_table
+from facer.storage.csvtable import Table, read_table
 from facer.storage.errors import FacerError
-from facer.storage.label_options import KINDS, LabelKind
+from facer.storage.label_columns import id_column as find_id_column
+from facer.storage.label_columns import key_of
+from facer.storage.label_options import KINDS, LabelKind, LabelOptions
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
 
@@ -61,13 +63,23 @@ def write_predictions(
     LocalObjects(path.parent).put(path.name, text.getvalue().encode())
 
 
-def read_predictions(path: str | os.PathLike[str]) -> Predictions:
+def read_predictions(
+    path: str | os.PathLike[str], names: Sequence[str] = (), id_column: str | None = None
+) -> Predictions:
     """Read a file of :func:`write_predictions` or alike: the first column is the id.
 
-    Raises FacerError with file and line when a cell is no number or an id is there twice.
+    With ``names``, any program's file: these columns are found by name, the id column by its
+    name or as ``id_column``, other columns are left alone, and a cell may be empty (NaN). Raises
+    FacerError with file and line when a cell is no number or an id is there twice, and when a
+    column is missing.
     """
     table = read_table(Path(path))
-    ids = table.column(0)
+    columns = list(range(1, len(table.header)))
+    clip = 0
+    if names:
+        columns = _columns(table, names)
+        clip = find_id_column(table, LabelOptions(id_column=id_column), set(columns))
+    ids = table.column(clip)
     first: dict[str, int] = {}
     for row, clip_id in enumerate(ids):
         if first.setdefault(clip_id, row) != row:
@@ -75,10 +87,24 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
                 f"{table.at(row)}: found id {clip_id!r} again, expected it once "
                 f"(first in {table.at(first[clip_id])})"
             )
-    columns = range(1, len(table.header))
+    if not ids:
+        raise FacerError(f"{path}: found no rows under the header, expected one a clip")
     values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
     array = np.array(values, np.float32).reshape(len(ids), len(columns))
-    return Predictions(tuple(ids), table.header[1:], array)
+    return Predictions(tuple(ids), tuple(names) or table.header[1:], array)
+
+
+def _columns(table: Table, names: Sequence[str]) -> list[int]:
+    """The columns of some intensities, by name; FacerError with both sides' names."""
+    by_key = {key_of(name): column for column, name in enumerate(table.header)}
+    missing = [name for name in names if key_of(name) not in by_key]
+    if missing:
+        raise FacerError(
+            f"{table.path}: found no column {', '.join(missing)}, expected one for each intensity "
+            f"of the labels; its columns: {', '.join(table.header)}; --targets names the "
+            "intensities to score"
+        )
+    return [by_key[key_of(name)] for name in names]
 
 
 def _layout(

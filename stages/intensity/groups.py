@@ -98,7 +98,7 @@ def score_groups(
         rows = np.flatnonzero((of == group) & np.isfinite(targets).any(axis=1))
         chosen, labels = predictions[:, rows], targets[rows]
         seeds = tuple(_scored(one, labels, names) for one in chosen) if len(rows) else ()
-        its = [subjects[row] for row in rows] if len(subjects) else []
+        its = [subjects[row] for row in rows.tolist()] if len(subjects) else []
         interval = None
         if seeds and not np.isnan(seeds[0].mean("pearson")):
             enough = seeds[0].n >= LEAST_CLIPS
@@ -113,7 +113,7 @@ def _scored(
 ) -> Scores:
     found = score(predictions, targets, names)
     few = found.n < LEAST_CLIPS
-    kept = {m: np.where(few, np.nan, getattr(found, m)) for m in _CORRELATIONS}
+    kept: dict[str, Any] = {m: np.where(few, np.nan, getattr(found, m)) for m in _CORRELATIONS}
     return replace(found, **kept)
 
 

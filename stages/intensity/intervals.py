@@ -183,8 +183,8 @@ def _resampled(
         return draws, [_percentiles(column, config.level) for column in draws.T]
     whole = figures(np.ones((1, len(groups))))[0]
     left_out = figures((groups != np.arange(units)[:, None]).astype(np.float64))
-    columns = zip(draws.T, whole, left_out.T, strict=True)
-    return draws, [_bca(column, *rest, config.level) for column, *rest in columns]
+    columns = zip(draws.T, whole.tolist(), left_out.T, strict=True)
+    return draws, [_bca(values, one, away, config.level) for values, one, away in columns]
 
 
 def _percentiles(values: F64, level: float) -> Interval | None:
