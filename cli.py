@@ -321,6 +321,15 @@ _FOLD_OPTIONS = (
     click.option("--fold-splits", default="train,val", show_default=True,
                  help="Splits of the label file that take part; without test, test stays unseen."),
 )  # fmt: skip
+_INPUT_OPTIONS = (  # of train-head and ablate
+    click.option("--learning-rate", default=1e-4, show_default=True, help="Of Adam."),
+    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
+    click.option("--missing", default="hold", show_default=True,
+                 help="Frames without a face: hold, zero or drop."),
+    click.option("--standardise", is_flag=True,
+                 help="Bring features to mean 0 and deviation 1 over the training frames."),
+    click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda."),
+)  # fmt: skip
 _TRAIN_HEAD_OPTIONS = (
     click.option("--features", default="all", show_default=True,
                  help="va, expr, au, all, embedding or column names, joined by commas."),
@@ -332,27 +341,20 @@ _TRAIN_HEAD_OPTIONS = (
     click.option("--seed", default=0, show_default=True, help="The first seed."),
     click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
     click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
-    click.option("--learning-rate", default=1e-4, show_default=True, help="Of Adam."),
-    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
     click.option("--overlong", default="subsample", show_default=True,
                  help="Clips of more frames: subsample, truncate or error."),
-    click.option("--missing", default="hold", show_default=True,
-                 help="Frames without a face: hold, zero or drop."),
     click.option("--cell", default="gru", show_default=True, help="gru or lstm."),
     click.option("--units", default=128, show_default=True, help="Width of the recurrent layer."),
     click.option("--layers", default=1, show_default=True, help="Recurrent layers."),
     click.option("--dense", default=32, show_default=True, help="Width of the dense layer."),
     click.option("--no-mask", is_flag=True, help="Leave Mask and routing out."),
     click.option("--dropout", default=0.0, show_default=True, help="Within the head."),
-    click.option("--standardise", is_flag=True,
-                 help="Bring features to mean 0 and deviation 1 over the training frames."),
     click.option("--patience", type=int,
                  help="Epochs without a better val score. [default: a third of the epochs]"),
     click.option("--calibrate", default="train", show_default=True,
                  help="Split whose labels set the scale of predictions: train, val or none."),
     click.option("--jobs", default=1, show_default=True,
                  help="Seeds trained at a time, in processes; never changes results."),
-    click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda."),
     click.option("--threads", default=1, show_default=True,
                  help="Of torch, in each process; sums round otherwise with another count."),
     click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
@@ -369,6 +371,7 @@ _TRAIN_HEAD_OPTIONS = (
               help="Run folder to write.")  # fmt: skip
 @click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
 @_options(_FOLD_OPTIONS)
+@_options(_INPUT_OPTIONS)
 @_options(_TRAIN_HEAD_OPTIONS)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
@@ -1302,6 +1305,8 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
 @click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
 @click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler instead.")
+@_options(_INPUT_OPTIONS)
+@_options(_FOLD_OPTIONS)
 @_json_option
 def ablate(
     store: str,
@@ -1315,19 +1320,22 @@ def ablate(
     jobs: int,
     scheduler: str | None,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Train the rows of the paper's tables on one store; resumable row by row.
 
     The paper's figures (Hume-Reaction, val) stand beside ours, marked as the paper's.
 
     \b
-    Example:
+    Examples:
       facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
+      facer ablate features.zarr --labels labels.csv -o folds --rows table2 --folds 5
     """
     from facer.pipeline.ablate import AblateConfig
     from facer.pipeline.ablate import ablate as run_rows
     from facer.pipeline.ablation_report import as_markdown
     from facer.stages.intensity.fit import FitConfig
+    from facer.stages.intensity.sequences import SequenceConfig
 
     config = AblateConfig(
         store,
@@ -1336,12 +1344,19 @@ def ablate(
         tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
         kind,
-        fit=FitConfig(epochs=epochs),
+        sequences=SequenceConfig(missing=options["missing"], max_frames=options["max_frames"]),
+        fit=FitConfig(
+            epochs=epochs,
+            learning_rate=options["learning_rate"],
+            standardise=options["standardise"],
+        ),
         seeds=seeds,
         jobs=jobs,
         scheduler=scheduler,
+        device=options["device"],
+        folds=_fold_config(options["folds"], options["by"], options["fold_splits"]),
     )
-    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"))
+    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), _warn)
     if as_json:
         click.echo(json.dumps(table.to_json()))
     else:

@@ -70,7 +70,7 @@ def train_folds(
     with torch_threads(config.threads):
         whole = Training(config)
         assert whole.plan is not None
-        record = {k: v for k, v in whole.describe().items() if k not in ("splits", "train_mean")}
+        record = whole.describe()
         if config.repeats is not None:
             check_same_data(config.repeats, record)
         tell_scale(whole, on_note)

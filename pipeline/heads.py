@@ -254,6 +254,12 @@ class Training:
         config, cohort = self.config, self.cohort
         provenance = self.store.provenance
         train = np.ma.masked_invalid(cohort.targets[cohort.rows("train")])
+        splits = {
+            "splits": {split: len(cohort.rows(split)) for split in ("train", "val", "test")},
+            "train_mean": train.mean(axis=0).filled(0).tolist(),  # 0 where nothing is labelled
+        }
+        if self.plan is not None and config.fold is None:
+            splits = {}  # every fold has its own
         return {
             "format": FORMAT,
             "facer_version": __version__,
@@ -273,10 +279,9 @@ class Training:
             "seeds": config.seeds,
             "threads": config.threads,
             "split_rule": self.plan.rule if self.plan else cohort.split_rule,
-            "splits": {split: len(cohort.rows(split)) for split in ("train", "val", "test")},
             "counts": cohort.counts,
-            "train_mean": train.mean(axis=0).filled(0).tolist(),  # 0 where nothing is labelled
             **self._folds_record(),
+            **splits,
         }
 
     @cached_property
