@@ -11,7 +11,7 @@ from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_fol
 from facer.pipeline.look import draw_clip
 from facer.pipeline.part import load_extractor
 from facer.pipeline.progress import Progress
-from facer.pipeline.run_folder import read_run
+from facer.pipeline.run_folder import read_run, refuse_folds
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -33,6 +33,7 @@ def predict_videos(
     config: PredictConfig, progress: Progress | None = None
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
+    refuse_folds(config.run)
     embedding = config.extract.embedding or bool(read_run(config.run)["embedding"])
     extract = replace(config.extract, embedding=embedding)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part

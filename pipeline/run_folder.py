@@ -139,13 +139,19 @@ def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
     save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
 
 
-def load_models(run: Path) -> dict[int, IntensityModel]:
-    """The best model of every finished seed, by seed."""
-    if "folds" in read_run(run) and read_run(run)["fold"] is None:
+def refuse_folds(run: Path) -> None:
+    """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
+    record = read_run(run)
+    if "folds" in record and record["fold"] is None:
         raise FacerError(
             f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
             "clips; train a model for other clips without --folds"
         )
+
+
+def load_models(run: Path) -> dict[int, IntensityModel]:
+    """The best model of every finished seed, by seed."""
+    refuse_folds(run)
     models = {}
     numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
     for seed in sorted(int(number) for number in numbers if number.isdecimal()):

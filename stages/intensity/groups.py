@@ -14,6 +14,7 @@ from facer.stages.intensity.metrics import METRICS, Scores, defined, mean_define
 
 LEAST_CLIPS = 3
 """Labelled clips of an intensity from which on its correlation in a group says anything."""
+_LEAST_UNITS = 5  # clips or subjects of a group from which on an interval says anything
 _CORRELATIONS = ("pearson", "spearman", "ccc")
 
 
@@ -24,7 +25,7 @@ class GroupScores:
     group: str
     n: int  # clips with a label
     seeds: tuple[Scores, ...]  # of each seed; none without labels
-    interval: Interval | None  # 95 % of the mean Pearson
+    interval: Interval | None  # 95 % of the mean Pearson; None for fewer than 5 units
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
@@ -100,9 +101,10 @@ def score_groups(
         seeds = tuple(_scored(one, labels, names) for one in chosen) if len(rows) else ()
         its = [subjects[row] for row in rows.tolist()] if len(subjects) else []
         interval = None
-        if seeds and not np.isnan(seeds[0].mean("pearson")):
+        units = its if len(set(its)) > 1 else ()
+        n_units = len(set(units)) if units and all(units) else len(rows)
+        if n_units >= _LEAST_UNITS and not np.isnan(seeds[0].mean("pearson")):
             enough = seeds[0].n >= LEAST_CLIPS
-            units = its if len(set(its)) > 1 else ()
             interval = bootstrap(chosen[:, :, enough], labels[:, enough], units).mean
         scores.append(GroupScores(group, len(rows), seeds, interval))
     return Groups(column, tuple(scores))

@@ -16,6 +16,7 @@ from facer.storage.errors import FacerError
 FEW_UNITS = 30
 """Percentile intervals over fewer units are too narrow: BCa there, where it is defined."""
 
+_VERY_FEW = 10  # units, of which BCa intervals are too narrow as well
 _BLOCK = 100  # resamples whose weights are in memory at a time
 
 
@@ -58,8 +59,9 @@ class Intervals:
         if self.n_units >= FEW_UNITS:
             return "bootstrap"
         known = [one for one in (self.mean, *self.per_emotion) if one is not None]
-        narrow = any(one.method == "percentile" for one in known)
-        return "BCa bootstrap" + (", some percentile: too narrow with so few" if narrow else "")
+        if self.n_units < _VERY_FEW or any(one.method == "percentile" for one in known):
+            return "BCa bootstrap (with so few still too narrow)"
+        return "BCa bootstrap"
 
 
 @dataclass(frozen=True)
