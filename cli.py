@@ -351,7 +351,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
-        f"{counts['no_face']}, without the chosen features {counts['no_features']}, over {config.sequences.max_frames} frames {counts['overlong']}"
+        f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
+        f"over {config.sequences.max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
         click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
@@ -448,8 +449,9 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
     found = evaluate_run(run, split, labels, store) if both is None else both.first
     if predictions is not None:
         write_predictions(
-            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
-        )
+            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
+            found.status,
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps((found if both is None else both).to_json()))
         return 0
@@ -527,28 +529,33 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     Example:
       facer predict runs/first new-videos/ -o predictions.csv --pictures look/
     """
-    from facer.pipeline.predict import PredictConfig, predict_videos
+    from facer.pipeline.predict import STAND_IN, PredictConfig, predict_videos
     from facer.storage.predictions import write_predictions
 
     config = PredictConfig(run, videos, store, _extract_config(options), workers, pictures)
     with shown() as progress:
         found, summary = predict_videos(config, progress)
     if output is not None:
-        write_predictions(output, "plain", found.clip_ids, found.names, found.values)
+        write_predictions(
+            output, "plain", found.clip_ids, found.names, found.values, status=found.status
+        )
     table = {
         clip: dict(zip(found.names, (float(v) for v in row), strict=True))
         for clip, row in zip(found.clip_ids, found.values, strict=True)
     }
     if as_json:
         failed = {r.clip_id: r.reason for r in summary.failed}
-        result = {"predictions": table, "without_face": list(found.filled), "failed": failed}
+        status = dict(zip(found.clip_ids, found.status, strict=True))
+        result = {"predictions": table, "without_face": list(found.without_face),
+                  "status": status, "failed": failed}  # fmt: skip
         click.echo(json.dumps(result))
     else:
         width = max(len(clip) for clip in found.clip_ids)
         click.echo(f"{'':{width}}  {'  '.join(found.names)}")
-        for clip, values in table.items():
+        for (clip, values), status in zip(table.items(), found.status, strict=True):
             cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
-            click.echo(f"{clip:{width}}  {cells}{'  (no face)' if clip in found.filled else ''}")
+            note = "" if status == "ok" else f"  ({STAND_IN[status]})"
+            click.echo(f"{clip:{width}}  {cells}{note}")
         _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
     return EXIT_SOME_FAILED if summary.failed else 0
 

@@ -18,6 +18,8 @@ from facer.storage.label_formats import KINDS, LabelKind
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
 
+_STATUS = "status"
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -35,8 +37,12 @@ def write_predictions(
     names: Sequence[str],
     values: F32,
     brackets: bool = True,
+    status: Sequence[str] = (),
 ) -> None:
     """Write predictions (C, E) of C clips as csv; an existing file is replaced.
+
+    ``status`` says of each clip what it was predicted from, such as ``ok`` or ``no_face``; it is
+    the last column, ``status``, of the plain format. A challenge's has no place for it.
 
     A challenge's format names the clip by the last component of its id and puts the targets in
     the official order; ``brackets`` says whether MuSe's and ERI's ids are written ``[10000]``.
@@ -55,14 +61,17 @@ def write_predictions(
     _check(path, ids, values)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for clip_id, row in zip(ids, values.astype(np.float32)[:, order], strict=True):
-        writer.writerow([clip_id, *map(str, row)])
+    notes = [[text] for text in status] if format == "plain" and status else [[]] * len(ids)
+    writer.writerow([*header, *([_STATUS] if notes and notes[0] else [])])
+    for clip_id, row, note in zip(ids, values.astype(np.float32)[:, order], notes, strict=True):
+        writer.writerow([clip_id, *map(str, row), *note])
     LocalObjects(path.parent).put(path.name, text.getvalue().encode())
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """Read a file of :func:`write_predictions` or alike: the first column is the id.
+
+    A column ``status`` is passed over.
 
     Raises FacerError with file and line when a cell is no number or an id is there twice.
     """
@@ -75,10 +84,10 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
                 f"{table.at(row)}: found id {clip_id!r} again, expected it once "
                 f"(first in {table.at(first[clip_id])})"
             )
-    columns = range(1, len(table.header))
+    columns = [i for i in range(1, len(table.header)) if table.header[i] != _STATUS]
     values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
     array = np.array(values, np.float32).reshape(len(ids), len(columns))
-    return Predictions(tuple(ids), table.header[1:], array)
+    return Predictions(tuple(ids), tuple(table.header[i] for i in columns), array)
 
 
 def _layout(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from facer.cli import main
+from facer.storage import read_predictions
 
 
 def run(capsys, *arguments):
@@ -274,11 +275,21 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     code, out, err = run(capsys, *arguments, "--loss", "mse")
     assert code == 0, err
     assert "labels read as plain" in out
+    make_video("videos/bars.mp4")
     (videos / "text.mp4").write_text("no video")
-    code, out, _ = run(capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json")
+    out_csv = tmp_path / "p.csv"
+    code, out, _ = run(
+        capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json", "-o", out_csv
+    )
     assert code == 3  # one clip failed
     found = json.loads(out)
-    assert set(found["predictions"]) == set("abc")
+    assert set(found["predictions"]) == {*"abc", "bars"}
+    assert found["status"] == {"a": "ok", "b": "ok", "c": "ok", "bars": "no_face"}
+    assert found["without_face"] == ["bars"]
+    rows = [line.split(",") for line in out_csv.read_text().splitlines()]
+    assert rows[0] == ["clip_id", "joy", "status"]
+    assert [row[2] for row in rows[1:]] == ["ok", "ok", "no_face", "ok"]
+    assert read_predictions(out_csv).names == ("joy",)
     assert list(found["failed"]) == ["text"]
 
 

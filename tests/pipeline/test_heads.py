@@ -125,6 +125,8 @@ def test_a_missing_clip_is_predicted_by_the_training_mean(config):
         ]
     ghost = found.predictions[found.label_ids.index("ghost")]
     np.testing.assert_allclose(ghost, np.mean(train, axis=0), atol=1e-6)
+    assert found.status[found.label_ids.index("ghost")] == "no_clip"
+    assert found.status.count("ok") == len(found.status) - 1
 
 
 def test_labels_that_changed_are_noticed(config):
