@@ -359,9 +359,11 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
+    if result.not_defined:
+        say(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
+            "is not defined there, and val Pearson is the mean of the others")  # fmt: skip
     if result.val_pearson != result.val_pearson:
-        say("warning: val Pearson is not defined, because no intensity's labels vary in val; the "
-            "epoch with the lowest val MSE was kept")  # fmt: skip
+        say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
     if len(result.seeds) > 1:
         click.echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
@@ -545,9 +547,9 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     }
     if as_json:
         failed = {r.clip_id: r.reason for r in summary.failed}
-        status = dict(zip(found.clip_ids, found.status, strict=True))
         result = {"predictions": table, "without_face": list(found.without_face),
-                  "status": status, "failed": failed}  # fmt: skip
+                  "status": dict(zip(found.clip_ids, found.status, strict=True)),
+                  "failed": failed}  # fmt: skip
         click.echo(json.dumps(result))
     else:
         width = max(len(clip) for clip in found.clip_ids)
