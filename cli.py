@@ -1207,20 +1207,29 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
 @facer.command()
 @click.argument("store")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "form", default="hdf5", show_default=True, help="muse, hdf5, parquet.")
+@click.option("--format", "form",
+              help="hdf5, parquet, csv or muse (a folder of csv files). [default: by the ending of "
+              "PATH: .h5, .parquet or .csv]")  # fmt: skip
 def export(store: str, path: Path, form: Any) -> int:
-    """Write a store's features for other tools: hdf5 (lossless), muse csv files or parquet.
+    """Write a store's features for other tools: hdf5 (lossless), one table, or MuSe's csv files.
+
+    The ending of PATH chooses the format. Every clip of the store is in it; a failed clip has no
+    frames.
 
     \b
-    Example:
+    Examples:
       facer export features.zarr features.h5
+      facer export features.zarr features.csv
+      facer export features.zarr feats/ --format muse
     """
     from facer.storage import FeatureStore
-    from facer.storage.tables import export_store
+    from facer.storage.tables import export_store, format_of
 
-    opened = FeatureStore.open(store)
+    opened, form = FeatureStore.open(store), format_of(path, form)
     click.echo(f"{path}: {export_store(opened, path, form)} clips")
-    if form == "muse" and "embedding" in opened.provenance.settings:
+    _list("failed, so without frames",
+          [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
+    if form in ("muse", "csv") and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0
 
