@@ -6,6 +6,7 @@ the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ import click
 
 from facer import __version__
 from facer.pipeline.progress import Counter, say, shown
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
@@ -38,9 +39,9 @@ _json_option = click.option(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, turn problems into one line and an exit code."""
     # ffmpeg's and OpenCV's own complaints about odd files are answered by facer's records
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _print_anything()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -51,12 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
         code = EXIT_USAGE
-    except (FacerError, BrokenPipeError, PermissionError) as error:
+    except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
         say(str(error))
         code = EXIT_PROBLEM
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_anything() -> None:
+    """Let the console show names in characters that it lacks: each becomes a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _help_of(error: click.ClickException) -> str:
@@ -611,6 +619,8 @@ def report(source: str, output: Path, **options: Any) -> int:
     found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
     article = "an" if found.kind == "ablation" else "a"
     click.echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
+    for note in found.notes:
+        say(note)
     return 0
 
 

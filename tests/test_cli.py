@@ -1,12 +1,13 @@
 """The command line: one line for a problem, the right exit code, JSON alone on stdout."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from facer.cli import main
-from facer.storage import read_predictions
+from facer.storage import FeatureStore, Provenance, Record, read_predictions
 
 
 def run(capsys, *arguments):
@@ -15,6 +16,30 @@ def run(capsys, *arguments):
         main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     return exit_.value.code, out, err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_a_console_shows_names_in_characters_that_it_lacks(encoding, tmp_path, monkeypatch):
+    path, name = str(tmp_path / "s.zarr"), "broken_☺_\udcff"
+    store = FeatureStore.create(path, Provenance("det", "d" * 64, "rec", "r" * 64))
+    store.write_part([(Record("broken_☺", "failed", 0, "broken_☺.mp4: empty file"), None)])
+    shown = {}
+    for stream in ("stdout", "stderr"):
+        shown[stream] = io.BytesIO()
+        wrapper = io.TextIOWrapper(shown[stream], encoding, write_through=True)
+        monkeypatch.setattr(f"sys.{stream}", wrapper)
+    codes = []
+    for arguments in (["status", path], ["status", path, "--json"], ["extract", name]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        codes.append(exit_.value.code)
+    assert codes == [0, 0, 1]
+    out, err = (shown[stream].getvalue().decode(encoding) for stream in shown)
+    text, as_json = out.rsplit("\n", 2)[:2]
+    face = "☺" if encoding == "utf-8" else "?"
+    assert f"  broken_{face}: broken_{face}.mp4: empty file" in text
+    assert json.loads(as_json)["failures"] == {"broken_☺": "broken_☺.mp4: empty file"}
+    assert f"broken_{face}_?: no such folder" in err
 
 
 @pytest.fixture
