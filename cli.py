@@ -6,6 +6,7 @@ the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ import click
 
 from facer import __version__
 from facer.pipeline.progress import Counter, say, shown
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 
 if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
@@ -41,9 +42,9 @@ _json_option = click.option(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, turn problems into one line and an exit code."""
     # ffmpeg's and OpenCV's own complaints about odd files are answered by facer's records
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _print_anything()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -54,12 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
         code = EXIT_USAGE
-    except (FacerError, BrokenPipeError, PermissionError) as error:
+    except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
         say(str(error))
         code = EXIT_PROBLEM
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_anything() -> None:
+    """Let the console show names in characters that it lacks: each becomes a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _help_of(error: click.ClickException) -> str:
@@ -407,17 +415,19 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
-        f"{counts['no_face']}, without the chosen features {counts['no_features']}, over "
-        f"{config.sequences.max_frames} frames {counts['overlong']}"
+        f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
+        f"over {config.sequences.max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
         click.echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
+    if result.not_defined:
+        say(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
+            "is not defined there, and val Pearson is the mean of the others")  # fmt: skip
     if result.val_pearson != result.val_pearson:
-        say("warning: val Pearson is not defined, because no intensity's labels vary in val; the "
-            "epoch with the lowest val MSE was kept")  # fmt: skip
+        say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
     if len(result.seeds) > 1:
         click.echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
@@ -552,8 +562,9 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
     found = evaluate_run(run, split, labels, store, by) if both is None else both.first
     if predictions is not None:
         write_predictions(
-            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
-        )
+            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
+            found.status,
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps((found if both is None else both).to_json()))
         return 0
@@ -718,28 +729,33 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     Example:
       facer predict runs/first new-videos/ -o predictions.csv --pictures look/
     """
-    from facer.pipeline.predict import PredictConfig, predict_videos
+    from facer.pipeline.predict import STAND_IN, PredictConfig, predict_videos
     from facer.storage.predictions import write_predictions
 
     config = PredictConfig(run, videos, store, _extract_config(options), workers, pictures)
     with shown() as progress:
         found, summary = predict_videos(config, progress)
     if output is not None:
-        write_predictions(output, "plain", found.clip_ids, found.names, found.values)
+        write_predictions(
+            output, "plain", found.clip_ids, found.names, found.values, status=found.status
+        )
     table = {
         clip: dict(zip(found.names, (float(v) for v in row), strict=True))
         for clip, row in zip(found.clip_ids, found.values, strict=True)
     }
     if as_json:
         failed = {r.clip_id: r.reason for r in summary.failed}
-        result = {"predictions": table, "without_face": list(found.filled), "failed": failed}
+        result = {"predictions": table, "without_face": list(found.without_face),
+                  "status": dict(zip(found.clip_ids, found.status, strict=True)),
+                  "failed": failed}  # fmt: skip
         click.echo(json.dumps(result))
     else:
         width = max(len(clip) for clip in found.clip_ids)
         click.echo(f"{'':{width}}  {'  '.join(found.names)}")
-        for clip, values in table.items():
+        for (clip, values), status in zip(table.items(), found.status, strict=True):
             cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
-            click.echo(f"{clip:{width}}  {cells}{'  (no face)' if clip in found.filled else ''}")
+            note = "" if status == "ok" else f"  ({STAND_IN[status]})"
+            click.echo(f"{clip:{width}}  {cells}{note}")
         _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
     return EXIT_SOME_FAILED if summary.failed else 0
 
@@ -793,6 +809,8 @@ def report(source: str, output: Path, **options: Any) -> int:
     found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
     article = "an" if found.kind == "ablation" else "a"
     click.echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
+    for note in found.notes:
+        say(note)
     return 0
 
 
@@ -1401,20 +1419,29 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
 @facer.command()
 @click.argument("store")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "form", default="hdf5", show_default=True, help="muse, hdf5, parquet.")
+@click.option("--format", "form",
+              help="hdf5, parquet, csv or muse (a folder of csv files). [default: by the ending of "
+              "PATH: .h5, .parquet or .csv]")  # fmt: skip
 def export(store: str, path: Path, form: Any) -> int:
-    """Write a store's features for other tools: hdf5 (lossless), muse csv files or parquet.
+    """Write a store's features for other tools: hdf5 (lossless), one table, or MuSe's csv files.
+
+    The ending of PATH chooses the format. Every clip of the store is in it; a failed clip has no
+    frames.
 
     \b
-    Example:
+    Examples:
       facer export features.zarr features.h5
+      facer export features.zarr features.csv
+      facer export features.zarr feats/ --format muse
     """
     from facer.storage import FeatureStore
-    from facer.storage.tables import export_store
+    from facer.storage.tables import export_store, format_of
 
-    opened = FeatureStore.open(store)
+    opened, form = FeatureStore.open(store), format_of(path, form)
     click.echo(f"{path}: {export_store(opened, path, form)} clips")
-    if form == "muse" and "embedding" in opened.provenance.settings:
+    _list("failed, so without frames",
+          [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
+    if form in ("muse", "csv") and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0
 

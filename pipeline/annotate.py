@@ -10,9 +10,10 @@ import numpy as np
 
 from facer.pipeline.annotate_panel import Moment, Panel
 from facer.pipeline.annotate_sound import add_sound
+from facer.pipeline.guard import GuardedReader
 from facer.pipeline.look import SAME_TIME_S, source_video
 from facer.pipeline.video import write_video
-from facer.stages.features.decode import Frame, VideoReader
+from facer.stages.features.decode import Frame
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures
@@ -41,7 +42,7 @@ def annotate_clip(
     video = source_video(store.record(clip_id), video_dir)
     if path.resolve() == video:
         raise FacerError(f"{path}: is the clip's own video, expected another name")
-    with VideoReader(video) as reader:
+    with GuardedReader(video) as reader:
         frames = with_moments(reader, clip, video)
         write_video(path, _drawn(frames, store, clip_id, clip, report))
     return add_sound(path, video)

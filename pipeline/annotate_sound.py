@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,11 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
+from facer.pipeline.guard import ask
+from facer.pipeline.headers import clock_start
+from facer.stages.features.container import open_container
+from facer.storage.errors import FacerError
+
 _CODECS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         ".mp4": frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"}),
@@ -21,19 +26,7 @@ _CODECS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 _WRITTEN: Any = {"movflags": "+faststart", "movie_timescale": "90000"}  # of .mp4, as the pictures
-
-
-def picture_start_s(video: Path) -> float:
-    """When the first picture is shown in the time of the file, in seconds; 0 for most files.
-
-    Frames of ``VideoReader`` count from there; players count from the file's own 0, and sound
-    may begin before. A file that ffmpeg cannot read has 0.
-    """
-    try:
-        with _opened(video) as container:
-            return _start_s(container)
-    except av.FFmpegError:
-        return 0.0
+_PACKETS = 1000  # between two signs of life: less than a second
 
 
 def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
@@ -43,55 +36,63 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
 
     ``start_s`` is the time of the source's frames that the video shows at its 0. Packets are
     copied, so a codec that the file cannot hold, like PCM in .mp4, is not kept. The video
-    stays as it was until the new one is whole.
+    stays as it was until the new one is whole. The source is read in the guarded process.
     """
-    aside = video.with_name(f".sound-{video.name}")
+    aside = video.with_name(f".sound-{video.name}").absolute()
     try:
-        with _opened(source) as sounding:
-            stream = sounding.streams.best("audio")
-            if not isinstance(stream, AudioStream):
-                return ""
-            codec = stream.codec_context.codec.canonical_name
-            if codec not in _CODECS[video.suffix.lower()]:
-                return f"its sound ({codec}) cannot be copied into {video.suffix}"
-            with av.open(str(video.absolute())) as silent:
-                _copy(silent, sounding, stream, aside, _start_s(sounding) + start_s)
-        aside.replace(video)
-    except (OSError, ValueError, av.FFmpegError) as error:
-        return f"its sound cannot be copied ({error})"
+        reason: str = ask("copy_sound", source, str(video.absolute()), str(aside), start_s)
+        if not reason and aside.exists():
+            aside.replace(video)
+    except (OSError, FacerError) as error:
+        reason = f"its sound cannot be copied ({error})"
     finally:
         with suppress(OSError):  # there only when it was not moved into place
             aside.unlink()
+    return reason
+
+
+def copy_sound(
+    source: Path, video: str, target: str, start_s: float, alive: Callable[[], None]
+) -> str:
+    """Write ``target``: the pictures of ``video`` with the sound of ``source``, if it has any.
+
+    Called in the guarded process. Returns why the sound was left out, or "".
+    """
+    try:
+        with open_container(source) as sounding:
+            stream = sounding.streams.best("audio")
+            if not isinstance(stream, AudioStream):
+                return ""
+            codec, suffix = stream.codec_context.codec.canonical_name, Path(target).suffix.lower()
+            if codec not in _CODECS[suffix]:
+                return f"its sound ({codec}) cannot be copied into {suffix}"
+            with av.open(video) as silent:
+                start_s += clock_start(sounding)
+                _copy(silent, sounding, stream, target, start_s, alive)
+    except (FacerError, OSError, ValueError, av.FFmpegError) as error:
+        return f"its sound cannot be copied ({error})"
     return ""
-
-
-def _opened(path: Path) -> InputContainer:
-    """A video of a user: no other file and no network is read for it."""
-    return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
-
-
-def _start_s(container: InputContainer) -> float:
-    stream = container.streams.best("video")
-    if stream is None or stream.start_time is None or stream.time_base is None:
-        return 0.0
-    return float(stream.start_time * stream.time_base)
 
 
 def _copy(
     silent: InputContainer,
     sounding: InputContainer,
     sound: AudioStream,
-    path: Path,
+    target: str,
     start_s: float,
+    alive: Callable[[], None],
 ) -> None:
     """Write pictures and sound, in the order of their times."""
     pictures = silent.streams.video[0]
-    form = path.suffix.lower().removeprefix(".")
+    form = Path(target).suffix.lower().removeprefix(".")
     options = _WRITTEN if form == "mp4" else {}
-    with av.open(str(path.absolute()), "w", format=form, options=options) as out:
+    with av.open(target, "w", format=form, options=options) as out:
         shown, heard = (out.add_stream_from_template(one) for one in (pictures, sound))
         video, audio = silent.demux(pictures), sounding.demux(sound)
-        for packet in heapq.merge(_timed(video), _shifted(audio, start_s), key=_time_s):
+        packets = heapq.merge(_timed(video), _shifted(audio, start_s), key=_time_s)
+        for number, packet in enumerate(packets):
+            if number % _PACKETS == 0:
+                alive()
             packet.stream = shown if packet.stream.type == "video" else heard
             out.mux(packet)
 

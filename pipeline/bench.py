@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
 
 from facer.pipeline.bench_steps import StepTimes, measure_steps
 from facer.pipeline.executors import cpu_count
+from facer.pipeline.guard import ask
 from facer.pipeline.video import write_video
-from facer.stages.features.decode import find_videos
+from facer.stages.features.videos import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError
 
@@ -200,23 +200,10 @@ def _look_into(folder: Path) -> _Folder:
     """Clips of a folder, and their frames by the headers of some of them, evenly spaced."""
     paths = [path for _, path in find_videos(folder)]
     rows = np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLE, len(paths))).astype(int))
-    read = {paths[row]: frames for row in rows if (frames := _header_frames(paths[row]))}
+    read = {paths[row]: frames for row in rows if (frames := ask("header_frames", paths[row]))}
     if not read:
         raise FacerError(f"{folder}: none of {len(rows)} of its videos tells how long it is")
     typical = {frames: path for path, frames in read.items()}[median_low(read.values())]
     frames = round(len(paths) * sum(read.values()) / len(read))
     note = f"the headers of {len(read)} of {len(paths)} videos"
     return _Folder(len(paths), frames, typical, note)
-
-
-def _header_frames(path: Path) -> int:
-    """Frames that a video's header promises; 0 where it cannot be read."""
-    try:
-        with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
-            stream = container.streams.video[0]
-            if stream.frames:
-                return int(stream.frames)
-            rate, length = stream.average_rate, container.duration
-            return round(length / av.time_base * rate) if rate and length else 0
-    except (av.FFmpegError, OSError, IndexError):
-        return 0

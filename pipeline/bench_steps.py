@@ -1,7 +1,8 @@
 """Where the time of extraction goes, on one thread of the CPU.
 
 Decoding and REC are timed inside a run of the extractor, aligning and writing afterwards on
-what that run gave; finding and following faces is the rest of the run.
+what that run gave; finding and following faces is the rest of the run. Times, but for
+writing, are what the processor was busy for: a process of its own decodes beside the rest.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import cv2
 import torch
 
+from facer.pipeline.guard import GuardedReader
 from facer.stages.features.align import align
-from facer.stages.features.decode import Frame, VideoReader
+from facer.stages.features.decode import Frame
 from facer.stages.features.extract import ExtractConfig, Extractor
 from facer.stages.features.rec import Rec
 from facer.storage import FeatureStore
@@ -53,8 +55,8 @@ def measure_steps(video: Path, limit_s: float) -> StepTimes:
         run = _Run(extractor, video, limit_s)
         align_s = _align_seconds(video, run.clip) * run.rec.crops
         write_s = write_seconds(extractor, run.clip)
-    detect_s = max(0.0, run.seconds - run.decode_s - run.rec.seconds - align_s)
-    seconds = (run.decode_s, detect_s, align_s, run.rec.seconds)
+    detect_s = max(0.0, run.seconds - run.fetch_s - run.rec.seconds - align_s)
+    seconds = (run.decode_s + run.fetch_s, detect_s, align_s, run.rec.seconds)
     times = [1e3 * s / run.frames for s in seconds]
     by_step = dict(zip(STEPS, (*times, 1e3 * write_s), strict=True))
     return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px)
@@ -66,17 +68,17 @@ class _Run:
     def __init__(
         self, extractor: Extractor, video: Path, limit_s: float, max_frames: int | None = None
     ) -> None:
-        self.decode_s = 0.0
+        self.decode_s = self.fetch_s = 0.0  # in all, and in this process
         self.rec = _TimedRec(extractor.rec)
         self._left = max_frames
-        started = perf_counter()
-        self._deadline = started + limit_s
+        self._limit_s, self._deadline = limit_s, float("inf")
+        started = process_time()
         plain, extractor.rec = extractor.rec, self.rec
         try:
             results = list(extractor.run([video] * _REPEATS, open_video=self._open))
         finally:
             extractor.rec = plain
-        self.seconds = perf_counter() - started
+        self.seconds = process_time() - started
         if not results[0].sequences:
             raise FacerError(results[0].reason)
         clips = [s.clip for result in results for s in result.sequences]
@@ -86,20 +88,21 @@ class _Run:
 
     @contextmanager
     def _open(self, path: Path, stride: int, threads: int) -> Iterator[_TimedVideo]:
-        started = perf_counter()
-        with VideoReader(path, stride, threads) as reader:
-            self.decode_s += perf_counter() - started
+        with GuardedReader(path, stride, threads) as reader:
             yield _TimedVideo(self, reader)
+        self.decode_s += reader.cpu_s
 
-    def frames_of(self, reader: VideoReader) -> Iterator[Frame]:
+    def frames_of(self, reader: GuardedReader) -> Iterator[Frame]:
         """The frames of an open video, until the time is up or enough were read."""
         frames = iter(reader)
         while self._left != 0 and perf_counter() < self._deadline:
-            started = perf_counter()
+            started = process_time()
             frame = next(frames, None)
-            self.decode_s += perf_counter() - started
+            self.fetch_s += process_time() - started
             if frame is None:
                 return
+            if self._deadline == float("inf"):  # the decoding process has started by now
+                self._deadline = perf_counter() + self._limit_s
             self._left = None if self._left is None else self._left - 1
             yield frame
 
@@ -107,7 +110,7 @@ class _Run:
 @dataclass
 class _TimedVideo:
     run: _Run
-    reader: VideoReader
+    reader: GuardedReader
     problem: str = ""
 
     def __iter__(self) -> Iterator[Frame]:
@@ -126,9 +129,9 @@ class _TimedRec:
 
     def predict(self, crops: U8) -> F32:
         """As :meth:`Rec.predict`."""
-        started = perf_counter()
+        started = process_time()
         features = self._model.predict(crops)
-        self.seconds += perf_counter() - started
+        self.seconds += process_time() - started
         self.crops += len(crops)
         return features
 
@@ -148,12 +151,12 @@ def _one_thread() -> Iterator[None]:
 def _align_seconds(video: Path, clip: ClipFeatures) -> float:
     """Seconds to align one face, over all frames of a clip that have one."""
     seconds = 0.0
-    with VideoReader(video) as reader:
+    with GuardedReader(video) as reader:
         for row, frame in zip(range(clip.n_frames), reader, strict=False):
             if clip.valid[row]:
-                started = perf_counter()
+                started = process_time()
                 align(frame.image, clip.keypoints_px[row : row + 1])
-                seconds += perf_counter() - started
+                seconds += process_time() - started
     return seconds / max(1, int(clip.valid.sum()))
 
 

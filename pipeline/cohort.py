@@ -41,6 +41,7 @@ class Cohort:
     targets: F32  # (R, E), NaN = absent
     splits: tuple[str, ...]  # (R,)
     subjects: tuple[str, ...]  # (R,)
+    status: tuple[str, ...]  # (R,) ok, no_features, no_face, failed or no_clip
     sequence_of: np.ndarray[Any, np.dtype[np.int64]]  # (R,)
     sequences: Sequences
     split_rule: str  # where the splits come from
@@ -91,13 +92,18 @@ def load_cohort(
     sequence_of = np.full(len(labels.clip_ids), -1, np.int64)
     sequence_of[[row for row, _ in usable]] = [place.get(clip, -1) for _, clip in usable]
     splits, rule = split_rows(labels)
-    statuses = [store.record(clip).status for _, clip in match.pairs]
+    statuses = ["no_clip"] * len(labels.clip_ids)
+    for row, clip in match.pairs:
+        statuses[row] = store.record(clip).status
+    for row, clip in usable:
+        statuses[row] = "ok" if clip in place else "no_features"
     cohort = Cohort(
         names=labels.names,
         label_ids=labels.clip_ids,
         targets=labels.values,
         splits=splits,
         subjects=labels.subjects,
+        status=tuple(statuses),
         sequence_of=sequence_of,
         sequences=sequences,
         split_rule=rule,

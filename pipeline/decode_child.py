@@ -2,35 +2,50 @@
 
 Requests and answers are JSON lines on stdin and stdout:
 
-- in: ``{"path", "stride", "threads"}`` decodes a video; an empty line frees the oldest slot;
-- out: ``{"frame", "time_s", "offset", "shape"}`` for a frame whose pixels lie at ``offset`` of
-  the shared memory, ``{"skipped"}`` for one that the stride skips, and last
-  ``{"problem", "n_decoded"}``, or ``{"error"}`` when the video cannot be decoded.
+- in: ``{"path", "stride", "threads"}`` decodes a video, ``{"path", "function", "arguments"}``
+  asks one of :data:`FUNCTIONS` about it; an empty line frees the oldest slot;
+- out: ``{"frame", "time_s", "offset", "shape", "cpu_s"}`` for a frame whose pixels lie at
+  ``offset`` of the shared memory, ``{"skipped"}`` for one that the stride skips, ``{"alive"}``
+  from a function that takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or
+  ``{"result"}``, or ``{"error"}`` when that failed. ``cpu_s`` is what the video took so far.
 
 Its memory is limited, and it ends when stdin does, whatever the decoder is doing.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
 import resource
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Semaphore, Thread
+from time import process_time
+from types import MappingProxyType
 from typing import Any
 
-import cv2
 import numpy as np
 
+from facer.pipeline.annotate_sound import copy_sound
+from facer.pipeline.headers import clock_start_s, header_frames
 from facer.stages.features.decode import VideoReader
 from facer.storage.errors import FacerError
+from facer.storage.regular import open_regular
 from facer.storage.schema import U8
 
-RING_BYTES = 32 << 20  # frames decoded ahead; a larger frame than half of it grows the ring
+RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
 _MAX_SLOTS = 64
+FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {f.__name__: f for f in (copy_sound, header_frames, clock_start_s)}
+)
+"""What can be asked of a file besides its frames: (path, *arguments, alive) -> JSON.
+
+``alive()`` is to be called at least every few seconds.
+"""
 
 
 class Ring:
@@ -60,7 +75,8 @@ class Ring:
     def _lay_out(self, slot_bytes: int) -> None:
         for _ in range(self._n_slots):  # all that was delivered has been taken out
             self._free.acquire()
-        self._n_slots = min(_MAX_SLOTS, max(2, RING_BYTES // slot_bytes))
+        at_least = 2 if slot_bytes <= RING_BYTES else 1  # a large frame waits for the one before
+        self._n_slots = min(_MAX_SLOTS, max(at_least, RING_BYTES // slot_bytes))
         self._slot_bytes, self._next = slot_bytes, 0
         size = max(RING_BYTES, self._n_slots * slot_bytes)
         if size != len(self._map):
@@ -82,24 +98,34 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
     while True:
         request = requests.get()
         path = Path(request["path"])
-        ring.shrink()
         try:
-            with VideoReader(path, request["stride"], request["threads"]) as reader:
-                for frame in reader.steps(ring.place):
-                    if frame is None:
-                        say(skipped=True)
-                    else:
-                        say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
-                            shape=frame.image.shape)  # fmt: skip
-            say(problem=reader.problem, n_decoded=reader.n_decoded)
+            open_regular(path).close()
+            if "function" in request:
+                function = FUNCTIONS[request["function"]]
+                say(result=function(path, *request["arguments"], lambda: say(alive=True)))
+            else:
+                _decode(path, request["stride"], request["threads"], ring, say)
         except FacerError as error:
             say(error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever a decoder does is the clip's reason
             say(error=f"{path.name}: {_one_line(error)}")
 
 
+def _decode(path: Path, stride: int, threads: int, ring: Ring, say: Callable[..., None]) -> None:
+    ring.shrink()
+    started = process_time()
+    with VideoReader(path, stride, threads) as reader:
+        for frame in reader.steps(ring.place):
+            if frame is None:
+                say(skipped=True)
+            else:
+                say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
+                    shape=frame.image.shape, cpu_s=process_time() - started)  # fmt: skip
+    say(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
+
+
 def _one_line(error: Exception) -> str:
-    if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM:
         return "its frames need more memory than the decoder may use"
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
@@ -123,10 +149,10 @@ def main(memory_file: int, memory_limit_bytes: int) -> None:
     """Serve the parent at the other end of stdin and stdout."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for stop in (signal.SIGINT, signal.SIGTERM):  # these are the parent's to handle
+        signal.signal(stop, signal.SIG_IGN)
     _limit(resource.RLIMIT_AS, memory_limit_bytes)
     _limit(resource.RLIMIT_CORE, 0)
-    cv2.setNumThreads(1)
     out = os.dup(1)
     os.dup2(2, 1)  # nothing but answers on the pipe
     ring, requests = Ring(memory_file), SimpleQueue[dict[str, Any]]()

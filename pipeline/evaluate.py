@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Evaluation:
     subjects: tuple[str, ...]  # (n,)
     targets: F32  # (n, E), NaN = absent
     predictions: F32  # (n, E)
+    status: tuple[str, ...]  # (n,) ok, or why there are no features (see Cohort)
     n_scored: int  # of them, clips with a label
     n_filled: int  # clips without features: the mean prediction on train stands in
     n_seeds: int  # whose predictions are averaged
@@ -312,7 +313,8 @@ def _scored(
         by_seed=by_seed,
     )
     n_filled = int((cohort.sequence_of[rows] < 0).sum())
-    return replace(found, n_filled=n_filled, calibrate=calibrate)
+    status = tuple(cohort.status[row] for row in rows)
+    return replace(found, n_filled=n_filled, calibrate=calibrate, status=status)
 
 
 def evaluation_of(
@@ -333,6 +335,7 @@ def evaluation_of(
         subjects=tuple(subjects),
         targets=targets,
         predictions=predictions,
+        status=("ok",) * len(label_ids),
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
         n_filled=0,
         n_seeds=len(by_seed),
@@ -354,7 +357,21 @@ class Prediction:
     names: tuple[str, ...]
     clip_ids: tuple[str, ...]  # (C,)
     values: F32  # (C, E)
-    filled: tuple[str, ...]  # clips without a face or features: the training mean
+    status: tuple[str, ...]  # (C,) ok, or why the training mean stands in: no_face, no_features
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Clips that nothing was measured of: their values are the training mean."""
+        return self._of({"no_face", "no_features", "failed"})
+
+    @property
+    def without_face(self) -> tuple[str, ...]:
+        """Clips without any face."""
+        return self._of({"no_face"})
+
+    def _of(self, statuses: Set[str]) -> tuple[str, ...]:
+        pairs = zip(self.clip_ids, self.status, strict=True)
+        return tuple(clip for clip, status in pairs if status in statuses)
 
 
 def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
@@ -371,8 +388,11 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
     places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
     found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
-    filled = tuple(clip for clip in clip_ids if clip not in place)
-    return Prediction(tuple(record["names"]), tuple(clip_ids), values, filled)
+    status = [
+        "no_features" if found == "ok" and clip not in place else found
+        for clip, found in ((clip, store.record(clip).status) for clip in clip_ids)
+    ]
+    return Prediction(tuple(record["names"]), tuple(clip_ids), values, tuple(status))
 
 
 def check_provenance(run: Path, provenance: Provenance, where: str) -> None:

@@ -10,47 +10,23 @@ import importlib.metadata
 import logging
 import os
 import pkgutil
-import signal
 import socket
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from facer import __version__
+from facer.pipeline.processes import ProcessExecutor, WorkerDiedError, not_loaded
 from facer.storage.errors import FacerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_QUIET = """
-import logging, signal
-logging.disable(logging.CRITICAL)  # failures are facer's to tell
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # and Ctrl-C is the driver's to hear
-"""  # runs in every worker of this machine
 _CONNECT_S = 10
 _POLL_S = 0.02
 _LONELY_S = 30.0  # without any worker, before the user hears of it
-
-
-class WorkerDiedError(Exception):
-    """A process that worked on an item died, several times over."""
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C is not heard, here and in processes that start meanwhile: a second or two."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class Executor(Protocol):
@@ -85,10 +61,10 @@ def make_executor(
     ``note`` hears what the user should know while the work goes on.
     """
     if scheduler is not None:
-        return DaskExecutor(address=scheduler, note=note)
+        return DaskExecutor(scheduler, note)
     if workers < 1:
         raise FacerError(f"--workers: found {workers}, expected 1 or more")
-    return SerialExecutor() if workers == 1 else DaskExecutor(workers=workers, note=note)
+    return SerialExecutor() if workers == 1 else ProcessExecutor(workers)
 
 
 class SerialExecutor:
@@ -107,7 +83,7 @@ class SerialExecutor:
             except FacerError:
                 raise
             except ImportError as error:
-                raise _not_loaded(error) from error
+                raise not_loaded(error) from error
             except Exception as error:  # noqa: BLE001 - handed on with its item
                 result = error
             yield item, result
@@ -117,7 +93,7 @@ class SerialExecutor:
 
 
 class DaskExecutor:
-    """Processes of this machine (``workers``) or an existing cluster (``address``).
+    """The workers of an existing cluster, by the address of its scheduler.
 
     A worker that dies is replaced and its items tried again on others; an item that keeps
     killing workers comes back with a :class:`WorkerDiedError`. ``FacerError`` when the
@@ -126,44 +102,26 @@ class DaskExecutor:
 
     in_process = False
 
-    def __init__(
-        self,
-        workers: int | None = None,
-        address: str | None = None,
-        note: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        from distributed import Client, LocalCluster
+    def __init__(self, address: str, note: Callable[[str], None] = lambda _: None) -> None:
+        from distributed import Client
         from distributed.security import Security
 
         tls = Security().get_connection_args("client")["ssl_context"]
-        if address is not None and address.startswith("tls://") and tls is None:
+        if address.startswith("tls://") and tls is None:
             raise FacerError(
                 f"--scheduler {address}: found no TLS settings here, expected those that the "
                 "scheduler was started with (docs/cluster.md, Networks)"
             )
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._cluster: Any = None
         self._address = address
         self._note = note
-        if address is None:
-            with _no_interrupt():
-                self._cluster = LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    dashboard_address=":0",
-                    memory_limit=0,
-                    preload=[_QUIET],
-                )
         try:
-            if address is not None:
-                with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
-                    thread.submit(asyncio.run, _ask(address)).result()
+            with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
+                thread.submit(asyncio.run, _ask(address)).result()
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")
-                self._client: Any = Client(
-                    address or self._cluster, timeout=_CONNECT_S, set_as_default=False
-                )
+                self._client: Any = Client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             why = str(error) or f"in {_CONNECT_S} s"
             raise FacerError(
@@ -216,12 +174,9 @@ class DaskExecutor:
         except FacerError:
             raise
         except ImportError as error:
-            raise _not_loaded(error) from error
+            raise not_loaded(error) from error
         except KilledWorker:
-            return WorkerDiedError(
-                "the process that worked on it died each time it was tried (out of memory, or "
-                "the decoder crashed)"
-            )
+            return WorkerDiedError()
         except Exception as error:  # noqa: BLE001 - handed on with its item
             self._check_connection()
             return error
@@ -262,10 +217,8 @@ class DaskExecutor:
         return ask(function, item, "a check failed")
 
     def close(self) -> None:
-        """Disconnect; stop the workers that were started here."""
+        """Disconnect."""
         self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
 
 
 async def _ask(address: str) -> None:
@@ -279,7 +232,3 @@ async def _ask(address: str) -> None:
             await scheduler.identity(n_workers=0)
 
     await asyncio.wait_for(identity(), _CONNECT_S)
-
-
-def _not_loaded(error: ImportError) -> FacerError:
-    return FacerError(f"facer does not load completely ({error}); install facer {__version__} anew")

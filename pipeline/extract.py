@@ -94,7 +94,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     progress = progress or Silent()
     started = perf_counter()
     videos = open_videos(config.video_dir)
-    sources = videos.find()
+    sources = videos.find(progress.note)
     models = _models(config)
     n_workers = config.workers or min(_usual_workers(config), len(sources))
     elsewhere = config.scheduler is not None or n_workers > 1  # here they only give their names
@@ -165,10 +165,10 @@ def _todo(
     """Clips without a record, and those whose record is to be replaced."""
     records = {clip_of(record, config.extract.face): record for record in store.records}
     known = [(source, records[source.clip_id]) for source in sources if source.clip_id in records]
-    other = [source.clip_id for source, record in known if changed(videos, source, record)]
+    other = changed(videos, known, progress.compared)
     if other:
-        _tell_changed(config, other, progress)
-    again = set(other) if config.changed == "re-extract" else set()
+        _tell_changed(config, sorted(other), progress)
+    again = other if config.changed == "re-extract" else set()
     if config.retry_failed:
         again |= {source.clip_id for source, record in known if record.status == "failed"}
     return [

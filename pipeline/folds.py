@@ -87,8 +87,9 @@ def train_folds(
     with torch_threads(config.threads):
         scores = evaluate(config.run)
     write_predictions(
-        config.run / PREDICTIONS, "plain", scores.label_ids, scores.names, scores.predictions
-    )
+        config.run / PREDICTIONS, "plain", scores.label_ids, scores.names, scores.predictions,
+        status=scores.status,
+    )  # fmt: skip
     return FoldsResult(
         run=config.run,
         rule=whole.plan.rule,

@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,16 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.sources import PlaceError
+from facer.pipeline.children import ONE_THREAD, import_path, module_command
 from facer.stages.features.decode import Frame
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
-MEMORY_LIMIT_BYTES = 8 << 30  # of addresses; an 8K video with all its references fits
-_QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
 _idle: list[DecodeChild] = []
 
@@ -55,10 +52,11 @@ class GuardedReader:
     def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
         self.problem = ""
         self.n_decoded = 0
+        self.cpu_s = 0.0  # that decoding took so far, in its own process
         self._name = path.name
         self._request = {"path": str(path.absolute()), "stride": stride, "threads": threads}
-        self._n_given = self._n_heard = 0
-        self._waited_s = 0.0
+        self._n_given = 0
+        self._watch = _Watch(path.name, "frame")
         self._child: DecodeChild | None = None
 
     def __enter__(self) -> GuardedReader:
@@ -86,20 +84,61 @@ class GuardedReader:
         child = self._child = _take_child()
         child.send(json.dumps(self._request))
         n_seen = 0
-        while "problem" not in (message := self._read(child)):
-            if "skipped" in message:
+        for message in self._watch.messages(child):
+            self.cpu_s = message.get("cpu_s", self.cpu_s)
+            if "frame" not in message:
                 continue
             n_seen += 1
-            if n_seen > self._n_given:
-                image = child.copy_image(message["offset"], message["shape"])
-                frame = Frame(message["frame"], message["time_s"], image)
+            if n_seen <= self._n_given:
                 child.send("")
-                self._n_given += 1
-                yield frame
-            else:
-                child.send("")
-        self._give_back()
+                continue
+            image = child.copy_image(message["offset"], message["shape"])
+            child.send("")
+            self._n_given += 1
+            yield Frame(message["frame"], message["time_s"], image)
+        _idle.append(child)
+        self._child = None
+        if "error" in message:
+            raise FacerError(message["error"])
         self.problem, self.n_decoded = message["problem"], message["n_decoded"]
+
+
+def ask(function: str, path: Path, *arguments: Any) -> Any:
+    """What a function of :data:`~facer.pipeline.decode_child.FUNCTIONS` says of a user's file.
+
+    It runs in a decoding process, under the same limits as decoding. ``arguments`` and the result
+    go through JSON. ``FacerError`` and :class:`PlaceError` as by :class:`GuardedReader`.
+    """
+    child = _take_child()
+    request = {"function": function, "path": str(path.absolute()), "arguments": arguments}
+    try:
+        child.send(json.dumps(request))
+        *_, message = _Watch(path.name, "answer").messages(child)
+    except BaseException as error:
+        child.close()
+        if isinstance(error, DecoderDiedError):
+            raise FacerError(f"{path.name}: the decoder crashed ({error})") from error
+        raise
+    _idle.append(child)
+    if "error" in message:
+        raise FacerError(message["error"])
+    return message["result"]
+
+
+class _Watch:
+    """Hears what a child says of one file, and gives up on one that takes too long."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self._n_heard = 0
+        self._waited_s = 0.0
+
+    def messages(self, child: DecodeChild) -> Iterator[dict[str, Any]]:
+        """All messages up to the last, which ends what was asked for."""
+        message: dict[str, Any] = {}
+        while not message.keys() & {"problem", "result", "error"}:
+            message = self._read(child)
+            yield message
 
     def _read(self, child: DecodeChild) -> dict[str, Any]:
         left_s = FRAME_TIMEOUT_S + MEAN_FRAME_S * self._n_heard - self._waited_s
@@ -107,22 +146,13 @@ class GuardedReader:
         message = child.read(min(FRAME_TIMEOUT_S, max(0.0, left_s)))
         self._waited_s += perf_counter() - started
         if message is None and left_s >= FRAME_TIMEOUT_S:
-            raise FacerError(f"{self._name}: no frame for {FRAME_TIMEOUT_S:.0f} s, given up")
+            found = f"no {self._what} for {FRAME_TIMEOUT_S:.0f} s"
+            raise FacerError(f"{self._name}: {found}, given up")
         if message is None:
-            raise FacerError(
-                f"{self._name}: {self._n_heard} frames in {self._waited_s:.0f} s of decoding, "
-                "given up"
-            )
+            found = f"{self._n_heard} {self._what}s in {self._waited_s:.0f} s of decoding"
+            raise FacerError(f"{self._name}: {found}, given up")
         self._n_heard += 1
-        if "error" in message:
-            self._give_back()
-            raise FacerError(message["error"])
         return message
-
-    def _give_back(self) -> None:
-        assert self._child is not None
-        _idle.append(self._child)
-        self._child = None
 
 
 class DecodeChild:
@@ -132,15 +162,15 @@ class DecodeChild:
         self._file = _anonymous_file()
         self._map = mmap.mmap(-1, 1)
         self._unread = b""
-        command = [sys.executable, "-P", "-m", "facer.pipeline.decode_child"]
+        arguments = (str(self._file), str(MEMORY_LIMIT_BYTES))
         self._process = subprocess.Popen(
-            [*command, str(self._file), str(MEMORY_LIMIT_BYTES)],
+            module_command("facer.pipeline.decode_child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=[self._file],
             bufsize=0,
-            env={**os.environ, **_QUIET, **_ONE_THREAD, "PYTHONPATH": _import_path()},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_path()},
         )
 
     @property
@@ -197,11 +227,6 @@ def _anonymous_file() -> int:
         return os.memfd_create("facer-frames")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
-
-
-def _import_path() -> str:
-    """The child imports what this process does, and nothing from the current folder."""
-    return os.pathsep.join(path for path in sys.path if path)
 
 
 def _take_child() -> DecodeChild:

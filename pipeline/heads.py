@@ -35,6 +35,7 @@ from facer.stages.features.rec import resolve_device
 from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64, SequenceConfig
 from facer.storage import FeatureStore, read_labels
@@ -102,6 +103,7 @@ class TrainHeadResult:
     n_val: int
     counts: dict[str, int]
     seeds: tuple[SeedResult, ...]
+    not_defined: tuple[str, ...] = ()  # intensities whose labels in val are all one value
 
     @property
     def val_pearson(self) -> float:
@@ -158,6 +160,7 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
         n_val=len(training.task.val),
         counts=training.cohort.counts,
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
+        not_defined=training.not_defined,
     )
 
 
@@ -196,6 +199,12 @@ class Training:
     def _task(self) -> Task:
         splits = (self._labelled("train"), self._labelled("val"))
         return Task(self.cohort.names, self.cohort.sequence_targets, *splits)
+
+    @property
+    def not_defined(self) -> tuple[str, ...]:
+        """Intensities without a Pearson on val, because their labels there are all one value."""
+        targets = self.task.targets[self.task.val]
+        return score(np.zeros_like(targets), targets, self.task.names).not_defined
 
     def _labelled(self, split: str) -> I64:
         clips = self.cohort.labelled(split)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facer.pipeline.look import read_crops
+from facer.pipeline.look import read_crops, source_video
 from facer.stages.affect.endtoend import backward_through, rec_features
 from facer.stages.features.backbones import RecNet
 from facer.stages.intensity.batches import Batch, DeviceSequences
@@ -22,7 +22,6 @@ from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.routing import RoutedAdam
 from facer.stages.intensity.sequences import I64, SequenceConfig, Sequences, prepare
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -76,20 +75,12 @@ class ClipCrops:
             self._kept.move_to_end(clip)
             return self._kept[clip]
         clip_id = self._clip_ids[clip]
-        crops = read_crops(self._video(clip_id), self._store.read(clip_id), self._frames[clip])
+        video = source_video(self._store.record(clip_id), self._videos)
+        crops = read_crops(video, self._store.read(clip_id), self._frames[clip])
         self._kept[clip] = crops
         while len(self._kept) > 1 and sum(c.nbytes for c in self._kept.values()) > self._room:
             self._kept.popitem(last=False)
         return crops
-
-    def _video(self, clip_id: str) -> Path:
-        path = (self._videos / self._store.record(clip_id).source).resolve()
-        if not path.is_relative_to(self._videos.resolve()) or not path.is_file():
-            raise FacerError(
-                f"{clip_id}: found no {path}, expected the video that was extracted; give the "
-                "folder that facer extract was given"
-            )
-        return path
 
 
 def _frame_numbers(

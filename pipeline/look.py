@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from facer.pipeline.guard import GuardedReader
 from facer.pipeline.pictures import clip_picture, strip_frames
 from facer.stages.features.align import CROP_PX, align
-from facer.stages.features.decode import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.regular import open_regular
 from facer.storage.schema import U8, ClipFeatures, Record
 
 SAME_TIME_S = 5e-4
@@ -47,15 +48,18 @@ def draw_clip(
 
 
 def source_video(record: Record, video_dir: Path) -> Path:
-    """Where the video of a clip is; ``FacerError`` when that is not below ``video_dir``."""
+    """Where the video of a clip is; ``FacerError`` when that is not below ``video_dir``, or is no
+    regular file.
+    """
     video = (video_dir / record.source).resolve()
     if not video.is_relative_to(video_dir.resolve()):
         raise FacerError(f"{record.clip_id}: its source {record.source!r} lies outside {video_dir}")
-    if not video.is_file():
+    if not video.exists():
         raise FacerError(
             f"{record.clip_id}: found no video {record.source!r} in {video_dir}; expected the "
             "folder that was extracted (--videos)"
         )
+    open_regular(video).close()
     return video
 
 
@@ -64,7 +68,7 @@ def read_crops(video: Path, clip: ClipFeatures, rows: npt.NDArray[np.int64]) -> 
     wanted = {int(row): float(clip.timestamp_s[row]) for row in rows}
     crops = np.zeros((len(rows), CROP_PX, CROP_PX, 3), np.uint8)
     left = dict(enumerate(wanted.items()))
-    with VideoReader(video) as reader:
+    with GuardedReader(video) as reader:
         for frame in reader:
             for place, (row, time_s) in list(left.items()):
                 if abs(frame.timestamp_s - time_s) <= SAME_TIME_S:

@@ -15,11 +15,11 @@ import numpy as np
 from facer import __version__
 from facer.pipeline.gpus import take_one_gpu
 from facer.pipeline.guard import GuardedReader
-from facer.pipeline.sources import Fingerprint, PlaceError, Reading, fingerprint, open_videos
+from facer.pipeline.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.stages.features.extract import ExtractConfig, Extraction, Extractor, FaceSequence
 from facer.stages.features.track import FacePolicy
 from facer.storage import FeatureStore, Provenance
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures, Record
 
@@ -190,7 +190,8 @@ def _store(task: PartTask) -> FeatureStore:
             f"host {socket.gethostname()}: the run's store cannot be read there ({error}); give a "
             "path that all hosts share, or a URL"
         ) from error
-    if replace(now.root.provenance, facer_version=task.provenance.facer_version) != task.provenance:
+    run, made = task.provenance, now.root.provenance
+    if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
         raise FacerError(
             f"host {socket.gethostname()}: {task.store}: found another store than the run's; give "
             "a path that all hosts share"

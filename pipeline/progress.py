@@ -21,6 +21,9 @@ def say(message: str) -> None:
 class Progress(Protocol):
     """Who wants to hear how a run goes."""
 
+    def compared(self, done: int, total: int) -> None:
+        """Before the start: videos with a new time were compared by their content."""
+
     def start(self, n_clips: int, n_done: int, workers: int) -> None:
         """Before the first clip."""
 
@@ -36,6 +39,9 @@ class Progress(Protocol):
 
 class Silent:
     """No progress."""
+
+    def compared(self, done: int, total: int) -> None:
+        """Ignore it."""
 
     def start(self, n_clips: int, n_done: int, workers: int) -> None:
         """Ignore it."""
@@ -77,6 +83,11 @@ class PlainProgress:
         self.n_clips = self.n_done = self.n_new = self.n_failed = 0
         self.n_measured = self.n_committed = 0
         self.started = self.spoke = time.monotonic()
+        self._compared = Counter("videos with a new time compared by their content")
+
+    def compared(self, done: int, total: int) -> None:
+        """Say how far it is."""
+        self._compared(done, total)
 
     def start(self, n_clips: int, n_done: int, workers: int) -> None:
         """Say what there is to do."""
@@ -127,11 +138,16 @@ class BarProgress(PlainProgress):
         self._bar = bar
         self._task = bar.add_task("extracting", total=None, rate="", bad="")
 
+    def compared(self, done: int, total: int) -> None:
+        """Fill the bar with the videos compared."""
+        self._bar.update(self._task, description="comparing", total=total, completed=done)
+
     def start(self, n_clips: int, n_done: int, _workers: int) -> None:
         """Set the bar's length."""
         self.n_clips, self.n_done = n_clips, n_done
         self.started = time.monotonic()
-        self._bar.update(self._task, total=n_clips, completed=n_done)
+        self._bar.update(self._task, description="extracting", total=n_clips,
+                         completed=n_done)  # fmt: skip
 
     def note(self, text: str) -> None:
         """Say it, above the bar."""

@@ -9,20 +9,26 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, Protocol
 
-from facer.stages.features.decode import find_videos, name_clips
 from facer.stages.features.extract import OpenVideo, Video
-from facer.storage.errors import FacerError
+from facer.stages.features.videos import Note, find_videos, name_clips, unheard
+from facer.storage.errors import FacerError, PlaceError
+from facer.storage.regular import open_regular
 from facer.storage.schema import Record
 
+MAX_BYTES = 1 << 40  # of a video: 1 TiB; a larger file is no reaction, and would be read for hours
+_LOCAL_URLS = ("file://", "local://")
+_HASH_THREADS = 4
+_BLOCK = 1 << 20
 
-class PlaceError(Exception):
-    """Videos cannot be read from here, whichever; no fault of any clip."""
+OnCompared = Callable[[int, int], None]
+"""Hears how many videos were compared by their content, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,11 @@ class Videos(Protocol):
 
     location: str
 
-    def find(self) -> tuple[Source, ...]:
-        """Every video below the place, sorted by clip_id; ``FacerError`` for none."""
+    def find(self, note: Note = ...) -> tuple[Source, ...]:
+        """Every video below the place, sorted by clip_id; ``FacerError`` for none.
+
+        ``note`` hears of files that look like video and are not read.
+        """
         ...
 
     def stat(self, path: str) -> tuple[int, int]:
@@ -58,7 +67,7 @@ class Videos(Protocol):
         ...
 
     def open(self, path: str) -> IO[bytes]:
-        """The bytes of a video."""
+        """The bytes of a video; ``FacerError`` for what is no regular file."""
         ...
 
     def local(self, path: str) -> AbstractContextManager[Path]:
@@ -69,6 +78,10 @@ class Videos(Protocol):
 def open_videos(place: str | Path) -> Videos:
     """The videos of a folder or fsspec URL; one video stands for itself alone."""
     text = str(place)
+    if text.startswith(_LOCAL_URLS):
+        from fsspec.core import url_to_fs
+
+        text = url_to_fs(text)[1]  # read in place, and never what is no regular file
     return UrlVideos(text) if "://" in text else FolderVideos(Path(text).absolute())
 
 
@@ -77,13 +90,13 @@ class FolderVideos:
 
     def __init__(self, path: Path) -> None:
         self.location = str(path)
-        self._single = path if path.is_file() else None
+        self._single = path if path.exists() and not path.is_dir() else None
         self._folder = path.parent if self._single else path
 
-    def find(self) -> tuple[Source, ...]:
+    def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
         single = self._single
-        found = find_videos(self._folder) if single is None else ((single.stem, single),)
+        found = find_videos(self._folder, note) if single is None else ((single.stem, single),)
         return tuple(self._source(clip_id, path) for clip_id, path in found)
 
     def _source(self, clip_id: str, path: Path) -> Source:
@@ -99,7 +112,7 @@ class FolderVideos:
 
     def open(self, path: str) -> IO[bytes]:
         """See :class:`Videos`."""
-        return (self._folder / path).open("rb")
+        return open_regular(self._folder / path)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
@@ -145,7 +158,7 @@ class UrlVideos:
         except Exception as error:  # every kind of place has exceptions of its own
             raise FacerError(f"{self.location}: cannot {what}: {_reason(error)}") from error
 
-    def find(self) -> tuple[Source, ...]:
+    def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
         with self._answering("be listed"):
             top = self.location.rpartition("/")[2] if self._single else ""
@@ -157,7 +170,7 @@ class UrlVideos:
         shown = [path for path in infos if not any(part.startswith(".") for part in path.parts)]
         return tuple(
             Source(clip_id, str(path), infos[path]["size"] or 0, _mtime_ns(infos[path]))
-            for clip_id, path in name_clips(shown, self.location)
+            for clip_id, path in name_clips(shown, self.location, note)
         )
 
     def stat(self, path: str) -> tuple[int, int]:
@@ -215,27 +228,49 @@ def _mtime_ns(info: dict[str, Any]) -> int:
     return 0
 
 
-def changed(videos: Videos, source: Source, record: Record) -> bool:
-    """Tell whether a video is another one than its record was made from.
+def changed(
+    videos: Videos, known: Sequence[tuple[Source, Record]], on_compared: OnCompared
+) -> set[str]:
+    """Clip ids of videos that are other ones than their records were made from.
 
-    A new time alone is no change: then the content decides.
+    A new time alone is no change: then the content decides, of several videos at a time.
     """
-    if not record.source_sha256:
-        return False  # nobody knows what it was
-    if source.size != record.source_size:
-        return True
-    if source.mtime_ns == record.source_mtime_ns:
-        return False
-    with suppress(OSError):
-        return _sha256(videos.open(source.path)) != record.source_sha256
-    return False  # it cannot be read, and what is stored is all there is
+    known = [(source, record) for source, record in known if record.source_sha256]
+    other = {source.clip_id for source, record in known if source.size != record.source_size}
+    in_doubt = [
+        (source, record)
+        for source, record in known
+        if source.clip_id not in other and source.mtime_ns != record.source_mtime_ns
+    ]
+
+    def differs(pair: tuple[Source, Record]) -> bool:
+        source, record = pair
+        with suppress(OSError, FacerError):
+            return _sha256(videos.open(source.path), source.size) != record.source_sha256
+        return False  # it cannot be read, and what is stored is all there is
+
+    with ThreadPoolExecutor(_HASH_THREADS) as threads:
+        verdicts = threads.map(differs, in_doubt)
+        for done, (pair, verdict) in enumerate(zip(in_doubt, verdicts, strict=True), 1):
+            other |= {pair[0].clip_id} if verdict else set()
+            on_compared(done, len(in_doubt))
+    return other
 
 
 def fingerprint(videos: Videos, path: str) -> Fingerprint | None:
     """What a video is now; None when it cannot be read."""
     with suppress(OSError, FacerError):
-        return Fingerprint(*videos.stat(path), _sha256(videos.open(path)))
+        return _fingerprint(videos, path, videos.open(path))
     return None
+
+
+def _fingerprint(videos: Videos, path: str, file: IO[bytes]) -> Fingerprint:
+    """What a video is, whose bytes ``file`` gives; a ``FacerError`` when it is too large."""
+    size, mtime_ns = videos.stat(path)
+    if size > MAX_BYTES:
+        file.close()
+        raise FacerError(f"{path}: {size:,} bytes, expected a video of at most {MAX_BYTES:,}")
+    return Fingerprint(size, mtime_ns, _sha256(file, size))
 
 
 class Reading:
@@ -256,12 +291,19 @@ class Reading:
         name = path.as_posix()
         with self._videos.local(name) as local:
             with suppress(OSError):  # unreadable: opening it says so
-                seen = self._videos.stat(name)
-                self.fingerprints[name] = Fingerprint(*seen, _sha256(local.open("rb")))
+                self.fingerprints[name] = _fingerprint(self._videos, name, open_regular(local))
             with self._open_video(local, stride, threads) as reader:
                 yield reader
 
 
-def _sha256(file: Any) -> str:
+def _sha256(file: IO[bytes], size: int) -> str:
+    """Digest of the first ``size`` bytes: of a file that grows meanwhile, what it was before.
+
+    0 stands for a size that the place does not tell.
+    """
+    digest, left = hashlib.sha256(), size or MAX_BYTES
     with file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while left and (data := file.read(min(left, _BLOCK))):
+            digest.update(data)
+            left -= len(data)
+    return digest.hexdigest()

@@ -20,6 +20,8 @@ from facer.storage.label_options import KINDS, LabelKind, LabelOptions
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
 
+_STATUS = "status"
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -37,8 +39,12 @@ def write_predictions(
     names: Sequence[str],
     values: F32,
     brackets: bool = True,
+    status: Sequence[str] = (),
 ) -> None:
     """Write predictions (C, E) of C clips as csv; an existing file is replaced.
+
+    ``status`` says of each clip what it was predicted from, such as ``ok`` or ``no_face``; it is
+    the last column, ``status``, of the plain format. A challenge's has no place for it.
 
     A challenge's format names the clip by the last component of its id and puts the targets in
     the official order; ``brackets`` says whether MuSe's and ERI's ids are written ``[10000]``.
@@ -57,9 +63,10 @@ def write_predictions(
     _check(path, ids, values)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for clip_id, row in zip(ids, values.astype(np.float32)[:, order], strict=True):
-        writer.writerow([clip_id, *map(str, row)])
+    notes = [[text] for text in status] if format == "plain" and status else [[]] * len(ids)
+    writer.writerow([*header, *([_STATUS] if notes and notes[0] else [])])
+    for clip_id, row, note in zip(ids, values.astype(np.float32)[:, order], notes, strict=True):
+        writer.writerow([clip_id, *map(str, row), *note])
     LocalObjects(path.parent).put(path.name, text.getvalue().encode())
 
 
@@ -68,13 +75,15 @@ def read_predictions(
 ) -> Predictions:
     """Read a file of :func:`write_predictions` or alike: the first column is the id.
 
-    With ``names``, any program's file: these columns are found by name, the id column by its
-    name or as ``id_column``, other columns are left alone, and a cell may be empty (NaN). Raises
-    FacerError with file and line when a cell is no number or an id is there twice, and when a
-    column is missing.
+    A column ``status`` is passed over. With ``names``, any program's file: these columns are
+    found by name, the id column by its name or as ``id_column``, other columns are left alone,
+    and a cell may be empty (NaN).
+
+    Raises FacerError with file and line when a cell is no number or an id is there twice, and
+    when a column is missing.
     """
     table = read_table(Path(path))
-    columns = list(range(1, len(table.header)))
+    columns = [i for i in range(1, len(table.header)) if table.header[i] != _STATUS]
     clip = 0
     if names:
         columns = _columns(table, names)
@@ -91,7 +100,8 @@ def read_predictions(
         raise FacerError(f"{path}: found no rows under the header, expected one a clip")
     values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
     array = np.array(values, np.float32).reshape(len(ids), len(columns))
-    return Predictions(tuple(ids), tuple(names) or table.header[1:], array)
+    found = tuple(names) or tuple(table.header[i] for i in columns)
+    return Predictions(tuple(ids), found, array)
 
 
 def _columns(table: Table, names: Sequence[str]) -> list[int]:

@@ -12,7 +12,7 @@ from facer.storage.parts import group_json
 from facer.storage.schema import STORE_VERSION, Provenance
 
 FORMAT = "facer-features"
-_NOT_COMPARED = ("facer_version", "settings")  # settings are compared one by one
+_NOT_COMPARED = ("facer_version", "libav_version", "settings")  # settings are compared one by one
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,15 @@ def parse_attributes(attributes: Mapping[str, Any], where: str) -> Root:
             version,
             tuple(attributes["feature_names"]),
             tuple(attributes["weak_features"]),
-            Provenance(**attributes["provenance"]),
+            Provenance(**{**_decoder_of_old(attributes["provenance"]), **attributes["provenance"]}),
         )
     except (KeyError, TypeError) as error:
         raise FacerError(f"{where}: its attributes are damaged ({error!r})") from error
+
+
+def _decoder_of_old(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """What a store made before there was a choice says of its decoder."""
+    return {"decoder": "" if "imported" in provenance.get("settings", {}) else "opencv"}
 
 
 def differences(store: Root, run: Root) -> list[str]:

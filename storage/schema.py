@@ -80,7 +80,7 @@ class Record:
 class Provenance:
     """What made a store's features; two stores mix only when these agree.
 
-    ``facer_version`` is recorded but not compared.
+    ``facer_version`` and ``libav_version`` are recorded but not compared.
     """
 
     detector: str
@@ -93,3 +93,5 @@ class Provenance:
     # detector input, threshold ...
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     facer_version: str = ""
+    decoder: str = ""  # "opencv" in stores made before libav decoded; "" where none did
+    libav_version: str = ""

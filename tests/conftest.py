@@ -12,7 +12,6 @@ import torch
 
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("MPLBACKEND", "agg")
 

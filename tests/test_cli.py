@@ -1,11 +1,13 @@
 """The command line: one line for a problem, the right exit code, JSON alone on stdout."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from facer.cli import main
+from facer.storage import FeatureStore, Provenance, Record, read_predictions
 
 
 def run(capsys, *arguments):
@@ -14,6 +16,30 @@ def run(capsys, *arguments):
         main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     return exit_.value.code, out, err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_a_console_shows_names_in_characters_that_it_lacks(encoding, tmp_path, monkeypatch):
+    path, name = str(tmp_path / "s.zarr"), "broken_☺_\udcff"
+    store = FeatureStore.create(path, Provenance("det", "d" * 64, "rec", "r" * 64))
+    store.write_part([(Record("broken_☺", "failed", 0, "broken_☺.mp4: empty file"), None)])
+    shown = {}
+    for stream in ("stdout", "stderr"):
+        shown[stream] = io.BytesIO()
+        wrapper = io.TextIOWrapper(shown[stream], encoding, write_through=True)
+        monkeypatch.setattr(f"sys.{stream}", wrapper)
+    codes = []
+    for arguments in (["status", path], ["status", path, "--json"], ["extract", name]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        codes.append(exit_.value.code)
+    assert codes == [0, 0, 1]
+    out, err = (shown[stream].getvalue().decode(encoding) for stream in shown)
+    text, as_json = out.rsplit("\n", 2)[:2]
+    face = "☺" if encoding == "utf-8" else "?"
+    assert f"  broken_{face}: broken_{face}.mp4: empty file" in text
+    assert json.loads(as_json)["failures"] == {"broken_☺": "broken_☺.mp4: empty file"}
+    assert f"broken_{face}_?: no such folder" in err
 
 
 @pytest.fixture
@@ -274,11 +300,21 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     code, out, err = run(capsys, *arguments, "--loss", "mse")
     assert code == 0, err
     assert "labels read as plain" in out
+    make_video("videos/bars.mp4")
     (videos / "text.mp4").write_text("no video")
-    code, out, _ = run(capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json")
+    out_csv = tmp_path / "p.csv"
+    code, out, _ = run(
+        capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json", "-o", out_csv
+    )
     assert code == 3  # one clip failed
     found = json.loads(out)
-    assert set(found["predictions"]) == set("abc")
+    assert set(found["predictions"]) == {*"abc", "bars"}
+    assert found["status"] == {"a": "ok", "b": "ok", "c": "ok", "bars": "no_face"}
+    assert found["without_face"] == ["bars"]
+    rows = [line.split(",") for line in out_csv.read_text().splitlines()]
+    assert rows[0] == ["clip_id", "joy", "status"]
+    assert [row[2] for row in rows[1:]] == ["ok", "ok", "no_face", "ok"]
+    assert read_predictions(out_csv).names == ("joy",)
     assert list(found["failed"]) == ["text"]
 
 

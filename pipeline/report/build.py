@@ -32,6 +32,7 @@ class Report:
     index: Path
     kind: str  # store, run or ablation
     n_pages: int  # of clips
+    notes: tuple[str, ...] = ()  # on what they lack
 
 
 def build_report(config: ReportConfig, on_page: OnPage = lambda _done, _total: None) -> Report:
@@ -44,7 +45,7 @@ def build_report(config: ReportConfig, on_page: OnPage = lambda _done, _total: N
     folder = ReportFolder.claim(config.output, kind, config.source)
     folder.write_assets()
     n_pages = _WRITERS[kind](config, folder, on_page)
-    return Report(config.output / "index.html", kind, n_pages)
+    return Report(config.output / "index.html", kind, n_pages, tuple(folder.notes))
 
 
 def kind_of(source: str) -> str:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from facer.pipeline.annotate_sound import add_sound, picture_start_s
+from facer.pipeline.annotate_sound import add_sound
+from facer.pipeline.guard import GuardedReader, ask
 from facer.pipeline.look import read_crops, source_video
 from facer.pipeline.pictures import (
     AU_MEANINGS,
@@ -25,7 +26,6 @@ from facer.pipeline.pictures import (
 from facer.pipeline.report.config import OnPage
 from facer.pipeline.report.folder import CLIPS, ReportFolder, packed, page_name
 from facer.pipeline.video import write_video
-from facer.stages.features.decode import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import FEATURE_GROUPS, U8, ClipFeatures, Record
@@ -61,13 +61,36 @@ class ClipPages:
     back: str  # title of the page that they belong to
 
     def write_all(self, clips: Mapping[str, Facts], on_page: OnPage) -> dict[str, str]:
-        """Write the pages of clips, each with its facts; returns their URLs from the index."""
+        """Write the pages of clips, each with its facts; returns their URLs from the index.
+
+        Raises FacerError when a folder of videos is given that has none of theirs.
+        """
+        self._check_videos(list(clips))
         urls = {}
         pages = ["", *(f"{page_name(clip_id)}.html" for clip_id in clips), ""]
         for place, (clip_id, facts) in enumerate(clips.items()):
             urls[clip_id] = self.write(clip_id, facts, before=pages[place], after=pages[place + 2])
             on_page(place + 1, len(clips))
         return urls
+
+    def _check_videos(self, clip_ids: Sequence[str]) -> None:
+        reasons = [self._lacks(clip_id) for clip_id in clip_ids if self.videos is not None]
+        lacking = [reason for reason in reasons if reason]
+        if not lacking:
+            return
+        count = f"{len(lacking)} of {len(clip_ids)}"
+        text = f"--videos {self.videos}: {count} clips have no video there"
+        if len(lacking) == len(clip_ids):
+            raise FacerError(f"{text} ({lacking[0]})")
+        self.folder.notes.append(f"{text}, as their pages say ({lacking[0]}, ...)")
+
+    def _lacks(self, clip_id: str) -> str:
+        """Why a clip has no video to show; "" when it has one."""
+        try:
+            self._video(self.store.record(clip_id))
+        except FacerError as error:
+            return str(error)
+        return ""
 
     def write(self, clip_id: str, facts: Facts = (), *, before: str = "", after: str = "") -> str:
         """Write a clip's page and return its URL from the index; ``facts`` stand in its head.
@@ -106,9 +129,10 @@ class ClipPages:
             if self.embed:
                 copy = self.folder.path / f"{name}.mp4"
                 return Footage(copy.name, True, _embed(video, copy), crops)
+            start_s = -ask("clock_start_s", video)
         except FacerError as error:
             return Footage(self._url(video), note=str(error))
-        return Footage(self._url(video), start_s=-picture_start_s(video), crops=crops)
+        return Footage(self._url(video), start_s=start_s, crops=crops)
 
     def _video(self, record: Record) -> Path:
         """The clip's video; FacerError with the reason where there is none to show."""
@@ -219,12 +243,12 @@ def _embed(video: Path, path: Path) -> float:
     """
     start_s: list[float] = []  # of every frame
 
-    def frames(reader: VideoReader) -> Iterator[tuple[float, U8]]:
+    def frames(reader: GuardedReader) -> Iterator[tuple[float, U8]]:
         for frame in reader:
             start_s.append(frame.timestamp_s)
             yield frame.timestamp_s - start_s[0], frame.image
 
-    with VideoReader(video) as reader:
+    with GuardedReader(video) as reader:
         write_video(path, frames(reader), height_px=_EMBED_HEIGHT_PX)
     add_sound(path, video, start_s[0])
     return start_s[0]

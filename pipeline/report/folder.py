@@ -36,6 +36,7 @@ class ReportFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []  # for the user, of what the pages lack
 
     @classmethod
     def claim(cls, path: Path, kind: str, source: str) -> ReportFolder:

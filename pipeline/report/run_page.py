@@ -186,7 +186,8 @@ def _worst(
             "url": urls.get(found.label_ids[row], ""),
             "error": f"{errors[row]:.3f}",
             "emotion": found.names[at],
-            "predicted": f"{found.predictions[row, at]:.2f}",
+            "predicted": f"{found.predictions[row, at]:.2f}"
+            + ("" if found.status[row] == "ok" else f" ({found.status[row]}: the training mean)"),
             "labelled": f"{targets[row, at]:.2f}",
         })  # fmt: skip
     return rows

@@ -15,10 +15,11 @@ import h5py
 import numpy as np
 
 from facer.stages.detection.teacher import AGREEMENT, Labelled, Teacher, nearest_points
+from facer.stages.features.decode import VideoReader
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
+from facer.storage.videos import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif"}
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
 
@@ -118,17 +119,9 @@ def list_videos(folder: Path) -> list[Path]:
 
 def video_frames(path: Path) -> Iterator[U8]:
     """Decoded frames of a video, RGB, upright."""
-    video = cv2.VideoCapture(str(path))
-    try:
-        if not video.isOpened():
-            raise FacerError(f"{path}: found no readable video")
-        while True:
-            ok, frame = video.read()
-            if not ok:
-                return
-            yield np.ascontiguousarray(frame[..., ::-1])
-    finally:
-        video.release()
+    with VideoReader(path) as reader:
+        for frame in reader:
+            yield frame.image
 
 
 def shrink(image: U8, longest_px: int) -> U8:

@@ -15,12 +15,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features import detect, rec, track
 from facer.stages.features.align import align
+from facer.stages.features.container import DECODER, LIBAV
 from facer.stages.features.decode import Frame, VideoReader
 from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
 from facer.storage.errors import FacerError
@@ -133,6 +133,8 @@ class Extractor:
                 **({"points_sha256": points} if points else {}),
                 **({"embedding": self.rec.embedding_width} if config.embedding else {}),
             },
+            decoder=DECODER,
+            libav_version=LIBAV,
         )
 
     def run(
@@ -292,7 +294,7 @@ class _Clip:
                     self._n_read += 1
                     yield frame
                 self._problem = reader.problem
-        except (FacerError, OSError, cv2.error) as error:
+        except (FacerError, OSError) as error:
             self._failed = str(error).strip()
         if self._n_read == 0 and not self._failed:
             self._failed = f"{self.path.name}: no frame could be decoded"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ import pytest
 from facer.pipeline import guard
 
 # Python runs this at its start in every process that imports from the folder. In a decoding
-# process it breaks OpenCV at the sixth frame of a video whose name says so.
+# process it breaks at the sixth frame of a video whose name says so.
 _FAULTS = """
 import sys
 
@@ -24,9 +26,9 @@ if "facer.pipeline.decode_child" in sys.orig_argv:
     import os, signal, time
     from pathlib import Path
 
-    import cv2
+    from facer.stages.features.decode import VideoReader
 
-    Real = cv2.VideoCapture
+    decoded = VideoReader._decoded
 
     def fail(path):
         name, marker = path.name, path.with_suffix(".failed-once")
@@ -44,20 +46,13 @@ if "facer.pipeline.decode_child" in sys.orig_argv:
             os.write(1, b"{ to fd 1")
             os.write(2, b"{ to fd 2")
 
-    class Faulty:
-        def __init__(self, name, *arguments):
-            self.path, self.real, self.n = Path(name), Real(name, *arguments), 0
+    def faulty(self):
+        for number, frame in enumerate(decoded(self)):
+            if number == 6:  # five frames are out: the sixth waits for its successor's time
+                fail(self._path)
+            yield frame
 
-        def grab(self):
-            self.n += 1
-            if self.n == 6:
-                fail(self.path)
-            return self.real.grab()
-
-        def __getattr__(self, name):
-            return getattr(self.real, name)
-
-    cv2.VideoCapture = Faulty
+    VideoReader._decoded = faulty
 """
 
 
@@ -74,6 +69,36 @@ def faulty_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.syspath_prepend(folder)
     yield folder
     guard.close_idle()
+
+
+@pytest.fixture
+def odd_file(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``odd_file(kind)``: something called odd/KIND.mp4 that is no regular file.
+
+    A link to a device, a fifo, a socket, a folder or a link to one.
+    """
+    open_sockets: list[socket.socket] = []
+
+    def make(kind: str) -> Path:
+        path = tmp_path / "odd" / f"{kind}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        if kind == "device":
+            path.symlink_to("/dev/zero")
+        elif kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "socket":
+            open_sockets.append(socket.socket(socket.AF_UNIX))
+            open_sockets[-1].bind(str(path))
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            (tmp_path / "elsewhere").mkdir()
+            path.symlink_to(tmp_path / "elsewhere")
+        return path
+
+    yield make
+    for opened in open_sockets:
+        opened.close()
 
 
 class Cluster:

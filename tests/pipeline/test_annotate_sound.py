@@ -7,7 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from facer.pipeline.annotate_sound import add_sound, picture_start_s
+from facer.pipeline.annotate_sound import add_sound
+from facer.pipeline.guard import ask
 from facer.pipeline.video import write_video
 from facer.stages.features.decode import VideoReader
 
@@ -87,7 +88,7 @@ def test_sound_comes_at_its_time_and_pictures_stay(tmp_path, codec, suffix, late
     before = picture_times(out)
     assert add_sound(out, video) == ""
     assert picture_times(out) == before
-    assert tone_start_s(out) == pytest.approx(TONE_S - late_s, abs=0.01)
+    assert tone_start_s(out) == pytest.approx(TONE_S, abs=0.01)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv", out.name]
 
 
@@ -122,9 +123,10 @@ def test_a_source_that_breaks_off_leaves_the_video_as_it_was(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv", "out.mp4"]
 
 
-def test_when_the_first_picture_is_shown(tmp_path):
-    late = source(tmp_path / "late.mkv", pictures_from_s=0.2)
-    assert picture_start_s(late) == pytest.approx(0.2, abs=1e-3)
-    assert picture_start_s(source(tmp_path / "prompt.mp4")) == 0
+def test_what_a_reader_calls_0(tmp_path):
+    alone = source(tmp_path / "alone.mkv", pictures_from_s=0.2, sound=False)
+    assert ask("clock_start_s", alone) == pytest.approx(0.2, abs=1e-3)
+    assert ask("clock_start_s", source(tmp_path / "late.mkv", pictures_from_s=0.2)) == 0
+    assert ask("clock_start_s", source(tmp_path / "prompt.mp4")) == 0
     (tmp_path / "text.mp4").write_text("text")
-    assert picture_start_s(tmp_path / "text.mp4") == 0
+    assert ask("clock_start_s", tmp_path / "text.mp4") == 0

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from facer.pipeline import executors
@@ -73,23 +74,27 @@ def test_a_worker_that_dies_is_replaced_and_its_item_named(processes):
 
 def test_tls_without_its_settings_is_told_at_once():
     with pytest.raises(FacerError, match=r"tls://127\.0\.0\.1:1: found no TLS settings here"):
-        DaskExecutor(address="tls://127.0.0.1:1")
+        DaskExecutor("tls://127.0.0.1:1")
 
 
 def test_ctrl_c_is_left_to_the_driver(processes):
-    client = processes._client
-    client.wait_for_workers(processes.workers)  # one may just have been replaced
-    workers = set(client.run(os.getpid).values())
+    assert dict(processes.map(abs, [-1, -2])) == {-1: 1, -2: 2}
+    workers = {worker.pid for worker in workers_of_this_process()}
     assert len(workers) == 2
     for pid in workers:
         os.kill(pid, signal.SIGINT)
     assert dict(processes.map(abs, [-1, -2])) == {-1: 1, -2: 2}
-    assert set(client.run(os.getpid).values()) == workers
+    assert {worker.pid for worker in workers_of_this_process()} == workers
+
+
+def workers_of_this_process():
+    children = psutil.Process().children()
+    return [child for child in children if "facer.pipeline.worker" in child.cmdline()]
 
 
 def test_an_item_of_a_worker_that_dies_is_done_by_another(new_cluster):
     with new_cluster(2) as cluster:
-        executor = DaskExecutor(address=cluster.address)
+        executor = DaskExecutor(cluster.address)
         victim = cluster.workers[0]
         found = []
         for item, result in executor.map(time.sleep, [0.2, 0.21, 0.22, 0.23, 0.24, 0.25]):
@@ -102,7 +107,7 @@ def test_an_item_of_a_worker_that_dies_is_done_by_another(new_cluster):
 
 def test_a_scheduler_that_vanishes_ends_the_run_in_one_line(new_cluster):
     with new_cluster(1) as cluster:
-        executor = DaskExecutor(address=cluster.address)
+        executor = DaskExecutor(cluster.address)
         results = executor.map(time.sleep, [0.05] * 200)
         next(results)
         cluster.scheduler.kill()
@@ -120,7 +125,7 @@ def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
         cluster.add_worker()
 
     with new_cluster(1) as cluster:
-        executor = DaskExecutor(address=cluster.address, note=note)
+        executor = DaskExecutor(cluster.address, note=note)
         cluster.stop(cluster.workers[0])
         assert list(executor.map(abs, [-1])) == [(-1, 1)]
         executor.close()
@@ -130,7 +135,7 @@ def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
 def test_an_address_without_scheduler_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(executors, "_CONNECT_S", 0.5)
     with pytest.raises(FacerError, match=r"--scheduler tcp://127\.0\.0\.1:9: no answer"):
-        DaskExecutor(address="tcp://127.0.0.1:9")
+        DaskExecutor("tcp://127.0.0.1:9")
 
 
 def test_a_scheduler_that_hangs_is_refused_in_one_line(new_cluster, monkeypatch):
@@ -138,7 +143,7 @@ def test_a_scheduler_that_hangs_is_refused_in_one_line(new_cluster, monkeypatch)
     with new_cluster(0) as cluster:
         os.kill(cluster.scheduler.pid, signal.SIGSTOP)
         with pytest.raises(FacerError, match=rf"{cluster.address}: no answer \(in 0\.5 s\)"):
-            DaskExecutor(address=cluster.address)
+            DaskExecutor(cluster.address)
 
 
 def test_a_scheduler_without_workers_is_refused(new_cluster):
@@ -146,7 +151,7 @@ def test_a_scheduler_without_workers_is_refused(new_cluster):
         new_cluster(0) as cluster,
         pytest.raises(FacerError, match=f"no workers; start `dask worker {cluster.address}`"),
     ):
-        DaskExecutor(address=cluster.address)
+        DaskExecutor(cluster.address)
 
 
 def test_every_worker_is_asked(remote):

@@ -104,6 +104,10 @@ def test_failed_clips_are_tried_again_when_asked(videos, make_video, face_frames
 class Notes(Silent):
     def __init__(self):
         self.texts = []
+        self.counts = []
+
+    def compared(self, done, total):
+        self.counts.append((done, total))
 
     def note(self, text):
         self.texts.append(text)
@@ -113,6 +117,15 @@ def run_changed(videos, store, changed):
     notes = Notes()
     config = ExtractRunConfig(videos, str(store), workers=1, changed=changed)
     return extract_folder(config, notes), notes.texts
+
+
+def test_videos_with_a_new_time_are_compared_and_counted(videos, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    for video in (videos / "a" / "one.mp4", videos / "no face.mp4"):
+        os.utime(video, (1, 1))
+    notes = Notes()
+    extract_folder(ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=1), notes)
+    assert notes.counts == [(1, 2), (2, 2)]
 
 
 def test_a_video_that_was_only_touched_is_no_other_one(videos, tmp_path):

@@ -152,7 +152,7 @@ def test_a_worker_process_that_is_killed(
 ) -> None:
     def kill_one() -> None:
         children = psutil.Process().children(recursive=True)
-        workers = [c for c in children if "multiprocessing.spawn" in " ".join(c.cmdline())]
+        workers = [c for c in children if "facer.pipeline.worker" in c.cmdline()]
         assert len(workers) == 2
         workers[0].kill()
 

@@ -1,6 +1,7 @@
 """Decoding in a process of its own: the same frames, and no fault that costs more than a clip."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -14,9 +15,8 @@ import pytest
 
 from facer.pipeline import guard
 from facer.pipeline.guard import DecodeChild, GuardedReader
-from facer.pipeline.sources import PlaceError
 from facer.stages.features.decode import VideoReader
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 
 
 def read(reader):
@@ -146,12 +146,66 @@ def test_a_decoder_that_wants_too_much_memory_is_refused_it(make_video, faulty_d
 def test_the_limit_of_memory_holds_for_a_real_clip(make_video, monkeypatch):
     path = make_video("large.avi", 2, codec="MJPG", size=(7680, 4320))
     guard.close_idle()
-    monkeypatch.setattr(guard, "MEMORY_LIMIT_BYTES", 600 << 20)
+    monkeypatch.setattr(guard, "MEMORY_LIMIT_BYTES", 700 << 20)
     with pytest.raises(FacerError, match=r"large\.avi: "):
         read(GuardedReader(path))
     guard.close_idle()
     monkeypatch.undo()
     assert len(read(GuardedReader(path))[0]) == 2
+
+
+def test_a_frame_beyond_8k_is_refused_with_a_way_out(make_video):
+    path = make_video("huge.avi", 1, codec="MJPG", size=(9600, 4320))
+    with pytest.raises(FacerError, match=r"huge\.avi: frames of 9600x4320 px, expected at most 35"):
+        read(GuardedReader(path))
+
+
+@pytest.mark.parametrize("kind", ["device", "fifo", "socket", "folder", "link to a folder"])
+def test_what_is_no_regular_file_is_refused_at_once(odd_file, kind):
+    path = odd_file(kind)
+    what = {"fifo": "a pipe (FIFO)", "link to a folder": "a folder"}.get(kind, f"a {kind}")
+    for ask in (lambda: read(GuardedReader(path)), lambda: guard.ask("header_frames", path)):
+        with pytest.raises(
+            FacerError, match=rf"^{kind}\.mp4: {re.escape(what)}, expected a video$"
+        ):
+            ask()
+
+
+def test_a_question_about_a_video_has_the_limits_of_decoding(make_video, monkeypatch):
+    path = make_video(frames=7)
+    assert guard.ask("header_frames", path) == 7
+    child = guard._idle[-1]
+    assert guard.ask("header_frames", path) == 7
+    assert guard._idle[-1] is child
+    os.kill(child._process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 0.2)
+    with pytest.raises(FacerError, match=r"clip\.mp4: no answer for .* s, given up"):
+        guard.ask("header_frames", path)
+    assert not child.alive
+    monkeypatch.undo()
+    assert guard.ask("header_frames", path) == 7
+
+
+def test_a_decoder_that_dies_while_it_is_asked_is_said(make_video, monkeypatch):
+    path = make_video()
+    assert guard.ask("clock_start_s", path) == 0
+    send = DecodeChild.send
+
+    def kill(child, line):
+        child._process.kill()
+        child._process.wait()
+        send(child, line)
+
+    monkeypatch.setattr(DecodeChild, "send", kill)
+    with pytest.raises(FacerError, match=r"clip\.mp4: the decoder crashed \(killed"):
+        guard.ask("clock_start_s", path)
+
+
+def test_decoding_says_how_long_it_was_busy(make_video):
+    with GuardedReader(make_video(frames=60)) as reader:
+        spent = [reader.cpu_s for _ in reader]
+    assert 0 < spent[0] <= spent[-1] <= reader.cpu_s
+    assert spent == sorted(spent)
 
 
 def test_what_a_decoder_prints_is_no_answer(make_video, faulty_decoder):

@@ -110,7 +110,7 @@ def test_other_versions_are_told_by_host() -> None:
 
 def test_a_cluster_that_can_do_the_work(cluster: Any, place: tuple[str, Source, str]) -> None:
     told: list[str] = []
-    executor = DaskExecutor(address=cluster.address)
+    executor = DaskExecutor(cluster.address)
     check_cluster(executor, *place, told.append)
     executor.close()
     assert told == []
@@ -129,7 +129,7 @@ def test_a_worker_that_cannot_do_the_work_is_named(
             (NO_STORE, r"\S+/s\.zarr: the store is not visible from this host; give a path"),
         ):
             cluster.add_worker(prelude)
-            executor = DaskExecutor(address=cluster.address)
+            executor = DaskExecutor(cluster.address)
             with pytest.raises(FacerError, match=rf"worker \S+ \(tcp://127\S+\): {message}"):
                 check_cluster(executor, *place, lambda _: None)
             executor.close()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import fsspec
 import pytest
 
-from facer.pipeline.sources import PlaceError, Reading, changed, fingerprint, open_videos
-from facer.storage.errors import FacerError
+from facer.pipeline import sources
+from facer.pipeline.sources import Reading, changed, fingerprint, open_videos
+from facer.storage.errors import FacerError, PlaceError
+from facer.storage.regular import open_regular
 from facer.storage.schema import Record
 
+KINDS = {"device": "a device", "fifo": "a pipe (FIFO)", "socket": "a socket", "folder": "a folder"}
 FILES = {"a/one.mp4": b"1", "a/two [x].avi": b"22", "b.mp4": b"3", "b.mov": b"4", "note.txt": b""}
 IDS = {"a/one": "a/one.mp4", "a/two [x]": "a/two [x].avi", "b.mov": "b.mov", "b.mp4": "b.mp4"}
 
@@ -35,6 +41,11 @@ def write(place: str, files: dict[str, bytes]) -> None:
     for name, data in files.items():
         with fsspec.open(f"{place}/{name}", "wb", auto_mkdir=True) as file:
             file.write(data)
+
+
+def is_changed(place: str, path: str, record: Record) -> bool:
+    (source,) = [source for source in open_videos(place).find() if source.path == path]
+    return bool(changed(open_videos(place), [(source, record)], lambda *_: None))
 
 
 def record_of(place: str, path: str) -> Record:
@@ -157,14 +168,12 @@ def test_no_room_for_a_copy_is_no_fault_of_a_clip(
 
 def test_a_new_time_alone_is_no_change(place: str) -> None:
     record = record_of(place, "b.mp4")
-    (source,) = [s for s in open_videos(place).find() if s.path == "b.mp4"]
-    assert not changed(open_videos(place), source, record)
+    assert not is_changed(place, "b.mp4", record)
     write(place, {"b.mp4": FILES["b.mp4"]})
     if not place.startswith("memory"):
         os.utime(f"{place}/b.mp4", ns=(1, 1))
-    (touched,) = [s for s in open_videos(place).find() if s.path == "b.mp4"]
-    assert touched.mtime_ns != record.source_mtime_ns
-    assert not changed(open_videos(place), touched, record)
+    assert record_of(place, "b.mp4").source_mtime_ns != record.source_mtime_ns
+    assert not is_changed(place, "b.mp4", record)
 
 
 @pytest.mark.parametrize("data", [b"x", b"longer"])
@@ -173,7 +182,84 @@ def test_other_content_is_a_change(place: str, data: bytes) -> None:
     write(place, {"b.mp4": data})
     if not place.startswith("memory"):
         os.utime(f"{place}/b.mp4", ns=(1, 1))
-    (source,) = [s for s in open_videos(place).find() if s.path == "b.mp4"]
-    assert changed(open_videos(place), source, record)
+    assert is_changed(place, "b.mp4", record)
     unknown = Record("x", "ok", 1)  # imported: nobody knows what it was made from
-    assert not changed(open_videos(place), source, unknown)
+    assert not is_changed(place, "b.mp4", unknown)
+
+
+def test_many_videos_with_a_new_time_are_compared_at_once_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{n}.mp4": bytes([n]) for n in range(9)}
+    write(str(tmp_path), files)
+    known = [
+        (source, replace(record_of(str(tmp_path), source.path), source_mtime_ns=1))
+        for source in open_videos(tmp_path).find()
+    ]
+    (tmp_path / "7.mp4").write_bytes(b"x")
+    (tmp_path / "8.mp4").unlink()
+    together = Barrier(2, timeout=30)
+    plain, alone = sources._sha256, iter([True])
+
+    def met(file: Any, size: int) -> str:
+        if next(alone, False) or together.n_waiting:  # the first waits for a second one
+            together.wait()
+        return plain(file, size)
+
+    monkeypatch.setattr(sources, "_sha256", met)
+    heard: list[tuple[int, int]] = []
+    other = changed(open_videos(tmp_path), known, lambda *count: heard.append(count))
+    assert other == {"7"}
+    assert heard == [(done, 9) for done in range(1, 10)]
+
+
+def test_only_what_a_video_was_when_it_was_opened_is_hashed(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"12345")
+    found = open_videos(tmp_path)
+    with found.open("x.mp4") as file:
+        assert sources._sha256(file, 3) == hashlib.sha256(b"123").hexdigest()
+
+
+def test_a_file_that_is_too_large_is_the_clips_fault(tmp_path: Path) -> None:
+    with (tmp_path / "x.mp4").open("wb") as file:
+        file.truncate(sources.MAX_BYTES + 1)  # without taking room
+    reading = Reading(open_videos(tmp_path), lambda path, *_: path.open())  # type: ignore[arg-type]
+    message = r"x\.mp4: 1,099,511,627,777 bytes, expected a video of at most"
+    with pytest.raises(FacerError, match=message), reading.open(Path("x.mp4"), 1, 1):
+        pass
+
+
+def test_a_local_url_is_a_folder(tmp_path: Path) -> None:
+    write(str(tmp_path), FILES)
+    found = open_videos(f"file://{tmp_path}")
+    assert isinstance(found, sources.FolderVideos)
+    assert {source.path for source in found.find()} == set(IDS.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_regular_file_is_refused_at_once(
+    odd_file: Callable[[str], Path], kind: str
+) -> None:
+    path = odd_file(kind)
+    opened: list[Path] = []
+    reading = Reading(open_videos(path.parent), lambda path, *_: opened.append(path))  # type: ignore[arg-type,return-value]
+    with (
+        pytest.raises(
+            FacerError, match=rf"^{path.name}: {re.escape(KINDS[kind])}, expected a video$"
+        ),
+        reading.open(Path(path.name), 1, 1),
+    ):
+        pass
+    assert not opened
+    assert fingerprint(open_videos(path.parent), path.name) is None
+
+
+def test_a_file_that_becomes_a_fifo_before_it_is_opened_is_refused_too(
+    odd_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fifo = odd_file("folder").parent / "x.mp4", odd_file("fifo")
+    path.write_bytes(b"1")
+    found = path.stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: found)  # what it was a moment ago
+    with pytest.raises(FacerError, match=r"a pipe \(FIFO\), expected a video"):
+        open_regular(fifo)

@@ -451,8 +451,9 @@ def test_the_store_of_version_1_is_still_read(same_clip: Make) -> None:
     assert store.feature_names == ("valence", "au12", "other")
     assert store.weak_features == ("valence",)
     assert store.provenance == Provenance(
-        "detector", "aa", "rec", "bb", settings={"input_px": 320, "mode": "fast"}, facer_version="0"
-    )
+        "detector", "aa", "rec", "bb", settings={"input_px": 320, "mode": "fast"},
+        facer_version="0", decoder="opencv",
+    )  # fmt: skip
     assert store.clip_ids == ("faceless", "lost", "two/clip 1")
     lost = store.record("lost")
     assert (lost.status, lost.reason, lost.n_frames) == ("failed", "cannot be decoded", 0)
@@ -471,3 +472,16 @@ def test_the_store_of_version_1_is_still_read(same_clip: Make) -> None:
     assert clip.embedding[0].tolist() == [0.5, 0.25]
     assert store.read("faceless").embedding is None
     assert store.load(store.clip_ids).lengths.tolist() == [2, 0, 4]
+
+
+def test_a_store_of_the_old_decoder_is_told_apart_and_versions_of_libav_are_not(tmp_path):
+    golden = FeatureStore.open(GOLDEN)
+    assert golden.provenance.decoder == "opencv"
+    old = Provenance("det", "d" * 64, "rec", "r" * 64, decoder="opencv")
+    FeatureStore.create(tmp_path / "s.zarr", old)
+    new = replace(old, decoder="libav", libav_version="8.1")
+    with pytest.raises(FacerError, match=r"differ in decoder \(store: opencv, run: libav\);"):
+        FeatureStore.open_or_create(tmp_path / "s.zarr", new)
+    FeatureStore.create(tmp_path / "n.zarr", new)
+    other = replace(new, libav_version="9.0")
+    assert FeatureStore.open_or_create(tmp_path / "n.zarr", other).provenance == new

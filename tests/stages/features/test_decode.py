@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facer.stages.features.decode import VideoReader, find_videos
+from facer.stages.features.decode import VideoReader
+from facer.stages.features.videos import find_videos
 from facer.storage.errors import FacerError
 
 # frames that decoding gives, whatever the header says (data/README.md of the shared clips)

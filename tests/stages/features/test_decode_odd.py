@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.features import decode
-from facer.stages.features.decode import VideoReader, find_videos
+from facer.stages.features import container
+from facer.stages.features.decode import VideoReader
+from facer.stages.features.videos import find_videos
 from facer.storage.errors import FacerError
 
 
@@ -94,7 +95,7 @@ def test_8k(write):
 
 
 def test_a_frame_of_absurd_size_is_refused(write, monkeypatch):
-    monkeypatch.setattr(decode, "_MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(FacerError, match=r"huge\.mkv: frames of 64x48 px, expected at most"):
         VideoReader(write("huge.mkv"))
 
@@ -184,21 +185,6 @@ def test_a_playlist_under_its_own_name_is_refused_too(write, tmp_path):
         VideoReader(path)
 
 
-def test_the_users_own_options_of_ffmpeg_are_kept_but_cannot_undo_the_limits(
-    write, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "format_whitelist;concat,mpegts")
-    write("other.ts")
-    path = tmp_path / "list.mp4"
-    path.write_bytes(DISGUISED["list of files"])
-    for _ in range(2):
-        with pytest.raises(FacerError, match="not a video"):
-            VideoReader(path)
-    options = os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
-    assert options.startswith("format_whitelist;concat,mpegts|protocol_whitelist;file|")
-    assert options.count("protocol_whitelist") == 1
-
-
 def names(folder):
     return [clip_id for clip_id, _ in find_videos(folder)]
 
@@ -237,10 +223,18 @@ def test_a_link_to_nothing_is_a_clip_that_fails(tmp_path):
         VideoReader(path)
 
 
-def test_hidden_files_folders_and_pipes_are_no_clips(tmp_path):
+def test_hidden_files_and_folders_of_videos_are_no_clips(tmp_path):
     touch(tmp_path, "a.mp4", ".hidden.mp4", ".trash/b.mp4", "folder.mp4/c.mp4")
-    os.mkfifo(tmp_path / "pipe.mp4")
     assert names(tmp_path) == ["a", "folder.mp4/c"]
+
+
+def test_what_is_called_a_video_and_is_no_file_fails_as_a_clip(tmp_path):
+    touch(tmp_path, "a.mp4", "folder.mp4/notes.txt")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device.mp4").symlink_to("/dev/zero")
+    (tmp_path / "ring.mp4").symlink_to(tmp_path)
+    assert names(tmp_path) == ["a", "device", "folder", "pipe", "ring"]
 
 
 def test_ids_differ_even_where_a_stem_is_anothers_name(tmp_path):

@@ -1,0 +1,132 @@
+"""The videos of a folder, and what lies there that looks like video and is not read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+
+from facer.storage.errors import FacerError
+from facer.storage.videos import PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
+
+_NAMED = 3  # of the files that are left out
+_SERIES = 3  # numbered pictures from which on they are frames of a clip
+
+Note = Callable[[str], None]
+"""Hears, in a line each, what looks like video and is left out."""
+
+
+def unheard(text: str) -> None:
+    """Ignore a note."""
+
+
+def find_videos(folder: Path, note: Note = unheard) -> tuple[tuple[str, Path], ...]:
+    """(clip_id, path) of every video below a folder, sorted by id.
+
+    The id is the path without extension, ``/`` between folders; where two files of one folder
+    share a stem, their ids keep the extension. Symbolic links are followed, wherever they point
+    (a link to a folder that it lies in is not), and give ids of their own. ``FacerError`` when
+    there is no video, a folder cannot be listed or a name is not UTF-8.
+    """
+    if not folder.is_dir():
+        if not folder.exists() and folder.suffix.lower() in VIDEO_SUFFIXES:
+            raise FacerError(f"{folder}: no such file, expected a video or a folder of videos")
+        what = "a file" if folder.exists() else "no such folder"
+        raise FacerError(f"{folder}: {what}, expected a folder of videos")
+    relative = (path.relative_to(folder) for path in _walk(folder, frozenset()))
+    named = name_clips(relative, str(folder), note)
+    return tuple((clip_id, folder / path) for clip_id, path in named)
+
+
+def name_clips(
+    paths: Iterable[PurePath], where: str, note: Note = unheard
+) -> tuple[tuple[str, PurePath], ...]:
+    """(clip_id, path) of the videos among paths relative to ``where``, as :func:`find_videos`."""
+    paths = list(paths)
+    videos = [path for path in paths if _is_video(path)]
+    left = left_out(paths)
+    if not videos:
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise FacerError(
+            f"{where}: no video found; {' '.join(left) or f'expected files ending in {endings}'}"
+        )
+    for line in left:
+        note(f"{where}: {line}")
+    names = {path: path.as_posix() for path in videos}
+    stems = {path: path.with_suffix("").as_posix() for path in videos}
+    uses = Counter([*names.values(), *stems.values()])
+    return tuple(sorted((stems[p] if uses[stems[p]] == 1 else names[p], p) for p in videos))
+
+
+def left_out(paths: Sequence[PurePath]) -> list[str]:
+    """What among the paths looks like video and is not read, with what to do about it."""
+    lines = []
+    unread = [path for path in paths if path.suffix.lower() in UNREAD_SUFFIXES]
+    if unread:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+        lines.append(
+            f"{len(unread)} file(s) ending in {kinds} are not read ({_some(unread)}); convert "
+            "them, as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
+        )
+    series: dict[tuple[PurePath, str, str], list[PurePath]] = defaultdict(list)
+    for path in paths:
+        number = re.fullmatch(r"(.*?)\d+", path.stem)
+        if path.suffix.lower() in PICTURE_SUFFIXES and number:
+            series[path.parent, number[1], path.suffix].append(path)
+    clips = {kind: found for kind, found in series.items() if len(found) >= _SERIES}
+    if clips:
+        (folder, prefix, suffix), first = next(iter(sorted(clips.items())))
+        pattern = (folder / f"{prefix}*{suffix}").as_posix()
+        lines.append(
+            f"{sum(map(len, clips.values()))} numbered pictures in {len(clips)} series are not "
+            f"read ({pattern}: {len(first)}{', ...' if len(clips) > 1 else ''}); make a video of "
+            f"each at its frame rate, as by: ffmpeg -framerate 25 -pattern_type glob "
+            f"-i '{pattern}' -c:v libx264 -crf 12 -pix_fmt yuv420p OUTPUT.mp4"
+        )
+    return lines
+
+
+def _some(paths: Sequence[PurePath]) -> str:
+    names = [path.as_posix() for path in sorted(paths)[:_NAMED]]
+    return ", ".join(names) + (", ..." if len(paths) > _NAMED else "")
+
+
+def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """What is below a folder and no folder, except what is hidden.
+
+    A folder that is called like a video and holds none is there too: it is meant for one.
+    """
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(
+                (e for e in listed if not e.name.startswith(".")), key=lambda e: e.name
+            )
+    except OSError as error:
+        raise FacerError(
+            f"{folder}: cannot be listed ({error.strerror}); change its permissions or move it away"
+        ) from error
+    real = folder.resolve()
+    for entry in entries:
+        path = Path(entry.path)
+        is_folder = path.is_dir() if entry.is_symlink() else entry.is_dir()
+        inside: list[Path] = []
+        if is_folder and path.resolve() not in above | {real}:
+            inside = list(_walk(path, above | {real}))
+            yield from inside
+        if not is_folder or (_is_video(path) and not any(map(_is_video, inside))):
+            check_name(path)
+            yield path  # what is no regular file fails as a clip
+
+
+def _is_video(path: PurePath) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def check_name(path: Path) -> None:
+    """Neither libav nor the readers of a store can handle bytes that are no text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise FacerError(f"{str(path)!a}: the name is not UTF-8; rename it") from None

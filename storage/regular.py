@@ -1,0 +1,53 @@
+"""Opening what a user points at, when it may be anything: only regular files are opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from facer.storage.errors import FacerError
+
+# Opening a FIFO would wait for a writer, opening a terminal could make it ours.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: Path, expected: str = "a video") -> BinaryIO:
+    """Open a regular file, or a link to one, for reading; never waits.
+
+    The path is looked at first, because opening a device may set something off, and then what
+    was opened, because the path may be something else by then. ``FacerError`` says what is there
+    instead of ``expected``.
+    """
+    try:
+        _check(path, path.stat().st_mode, expected)
+        file = os.open(path, _FLAGS)
+    except FileNotFoundError as error:
+        found = "a link to nothing" if path.is_symlink() else "no such file"
+        raise FacerError(f"{path.name}: {found}") from error
+    except PermissionError as error:
+        raise FacerError(f"{path.name}: no permission to read it") from error
+    except OSError as error:
+        raise FacerError(f"{path.name}: cannot be opened ({error.strerror})") from error
+    except ValueError as error:  # a null character
+        raise FacerError(f"{str(path)!a}: no name of a file") from error
+    try:
+        _check(path, os.fstat(file).st_mode, expected)
+    except FacerError:
+        os.close(file)
+        raise
+    return os.fdopen(file, "rb")
+
+
+def _check(path: Path, mode: int, expected: str) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        raise FacerError(f"{path.name}: {kind}, expected {expected}")
