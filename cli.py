@@ -23,6 +23,7 @@ from facer.pipeline.progress import Counter, say, shown
 from facer.storage.errors import FacerError, PlaceError
 
 if TYPE_CHECKING:
+    from facer.pipeline.check import FeatureCheck, LabelCheck
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.stages.intensity.groups import Groups
@@ -281,35 +282,53 @@ def status(store: str, as_json: bool) -> int:
 @facer.command()
 @click.argument("store")
 @click.option("--labels", required=True, help="Label file or folder.")
-@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@_options(_LABEL_OPTIONS)
+@click.option("--features", default="all", show_default=True,
+              help="Of a head: va, expr, au, all, embedding or column names.")  # fmt: skip
 @click.option("--t", type=click.IntRange(1), default=480, show_default=True,
               help="Frames a head sees at most.")  # fmt: skip
 @_json_option
-def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
+def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int:
     """Compare a label file with a store: what joins, what is missing on either side.
+
+    Also says what the file was taken for, and what each target and the features are like.
 
     \b
     Example:
       facer check features.zarr --labels labels.csv
     """
-    from facer.pipeline.status import check_labels
+    from facer.pipeline.check import check_labels
     from facer.storage import FeatureStore
+    from facer.storage.label_options import comma_separated
     from facer.storage.labels import read_labels
 
-    found = check_labels(FeatureStore.open(store), read_labels(labels, kind), t)
+    found = check_labels(
+        FeatureStore.open(store), read_labels(labels, _reading(options)), t,
+        comma_separated(options["features"]),
+    )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found.to_json()))
         return 0
-    click.echo(f"{found.labels}: read as {found.kind}, {found.n_labels} rows, "
-               f"targets {', '.join(found.names)}")  # fmt: skip
+    click.echo("\n  ".join(found.facts))
     click.echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
     hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
     click.echo(f"split      rows  with a clip  usable{hume}")
     for split, n in found.splits.items():
         published = f"  {n.published:20d}" if n.published is not None else ""
         click.echo(f"{split or '(none)':6}  {n.rows:7d}  {n.joined:11d}  {n.usable:6d}{published}")
-    if "" in found.splits and len(found.splits) == 1:
-        click.echo("no splits in the file: train-head makes 70/15/15 by subject or clip id")
+    _print_used_splits(found)
+    _print_targets(found)
+    _print_features(found.features)
+    for note in found.notes:
+        say(f"warning: {note}")
+    _list("ids that look like a clip's and are not",
+          [f"{i!r} and {clip!r}: {how}" for i, clip, how in found.look_alikes],
+          _LISTED)  # fmt: skip
+    _list("subjects in more than one split",
+          [f"{name}: {', '.join(there)}" for name, there in found.shared_subjects.items()],
+          _LISTED)  # fmt: skip
+    _list("clips without a frame in which all chosen features are measured",
+          found.features.empty_clips, _LISTED)  # fmt: skip
     _list("labels without a clip", found.labels_without_clip, _LISTED)
     _list("clips without a label", found.clips_without_label, _LISTED)
     _list("ids that could mean several clips",
@@ -319,6 +338,42 @@ def check(store: str, labels: str, kind: Any, t: int, as_json: bool) -> int:
     _list("clips whose targets are all empty", found.without_targets, _LISTED)
     _list(f"clips of more than {t} frames", found.overlong, _LISTED)
     return 0
+
+
+def _print_used_splits(found: LabelCheck) -> None:
+    if "" in found.splits and len(found.splits) == 1:
+        click.echo(f"no splits in the file: {found.split_rule}")
+    known = [(split, used) for split, used in found.used_splits.items() if used.clips]
+    click.echo("train-head uses " + ", ".join(
+        f"{split} {used.clips} clips" + (f" of {used.subjects} subjects" if used.subjects else "")
+        for split, used in known
+    ))  # fmt: skip
+
+
+def _print_targets(found: LabelCheck) -> None:
+    """A line a target: its labels, and what cannot be learnt or scored of it."""
+    width = max(len(name) for name in ("target", *found.targets))
+    click.echo(f"{'target':{width}}      n      min     mean      max  absent")
+    for name, target in found.targets.items():
+        values = (target.min, target.mean, target.max)
+        cells = "  ".join(f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
+        still = ", ".join(target.does_not_vary_in)
+        odd = [f"does not vary in {still}: Pearson is not defined there"] if still else []
+        if not target.trained:
+            odd.append("no label in train: not trained, no predictions of it")
+        elif "val" in target.no_label_in:
+            odd.append("no label in val")
+        click.echo(f"{name:{width}}  {target.n:5d}  {cells}  {target.absent_share:6.1%}  "
+                   f"{'; '.join(odd)}".rstrip())  # fmt: skip
+
+
+def _print_features(found: FeatureCheck) -> None:
+    if found.filled_share is not None:
+        click.echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
+                   "filled (without a face, or without some chosen feature)")  # fmt: skip
+    if found.empty_columns:
+        say(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
+            "--features")  # fmt: skip
 
 
 _FOLD_OPTIONS = (
@@ -377,7 +432,7 @@ _TRAIN_HEAD_OPTIONS = (
 @click.option("--labels", help="Label file or folder.")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
-@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@_options(_LABEL_OPTIONS)
 @_options(_FOLD_OPTIONS)
 @_options(_INPUT_OPTIONS)
 @_options(_TRAIN_HEAD_OPTIONS)
@@ -406,6 +461,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         return _train_folds(config)
     result = heads.train_head(config, _epoch_line, _warn)
     counts = result.counts
+    _say_notes(result.notes)
     click.echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
         f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
@@ -494,10 +550,11 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
     sequences = SequenceConfig(
         features, options["missing"], options["overlong"], options["max_frames"]
     )
-    rest = ("kind", "seeds", "jobs", "device", "threads", "resume")
+    rest = ("seeds", "jobs", "device", "threads", "resume")
     values = {name: options[name] for name in rest}
     folds = _fold_config(options["folds"], options["by"], options["fold_splits"])
-    return TrainHeadConfig(store, labels, run, sequences=sequences, fit=fit, folds=folds, **values)
+    values |= {"sequences": sequences, "fit": fit, "folds": folds}
+    return TrainHeadConfig(store, labels, run, reading=_reading(options), **values)
 
 
 def _fold_config(folds: str | None, by: Any, splits: str) -> Any:
@@ -535,6 +592,7 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
     help="Scores for each value of a column of the labels too, such as subject.",
 )
 @click.option("--labels", help="Other labels than the run's.")
+@_options(_LABEL_OPTIONS)
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
@@ -545,8 +603,10 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 @_json_option
 def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
              against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
-             as_json: bool) -> int:  # fmt: skip
+             as_json: bool, **options: Any) -> int:  # fmt: skip
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
+
+    Labels are read as the run's were; options on columns change that.
 
     \b
     Examples:
@@ -558,8 +618,9 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
     from facer.pipeline.evaluate import evaluate as evaluate_run
     from facer.storage.predictions import write_predictions
 
-    both = None if against is None else compare_runs(run, against, split, labels, store, by)
-    found = evaluate_run(run, split, labels, store, by) if both is None else both.first
+    more = (_reading(options), by)
+    both = None if against is None else compare_runs(run, against, split, labels, store, *more)
+    found = evaluate_run(run, split, labels, store, *more) if both is None else both.first
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
@@ -792,6 +853,7 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
 @click.option("--embed", is_flag=True, help="Copy videos small (H.264) instead of linking them.")
 @click.option("--split", default="val", show_default=True, help="Of a run: train, val or test.")
 @click.option("--labels", help="Of a run: where its labels are now, or others.")
+@_options(_LABEL_OPTIONS)
 @click.option("--store", help="Of a run: where its store is now, or another one.")
 def report(source: str, output: Path, **options: Any) -> int:
     """Show a store, a run or an ablation as pages that open from the disk, offline.
@@ -806,7 +868,9 @@ def report(source: str, output: Path, **options: Any) -> int:
     from facer.pipeline.report.build import build_report
     from facer.pipeline.report.config import ReportConfig
 
-    found = build_report(ReportConfig(source, output, **options), Counter("clip pages"))
+    found = build_report(
+        ReportConfig(source, output, reading=_reading(options), **options), Counter("clip pages")
+    )
     article = "an" if found.kind == "ablation" else "a"
     click.echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
     for note in found.notes:
@@ -1143,6 +1207,7 @@ def export_rec(rec: str, output: Path) -> int:
 @click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--resume", is_flag=True, help="Go on with an output that was stopped.")
+@_options(_LABEL_OPTIONS)
 def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     """Train REC and a head end to end on the videos of the head's store.
 
@@ -1153,8 +1218,10 @@ def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     from facer.pipeline.finetune import FinetuneConfig
     from facer.pipeline.finetune import finetune as tune
 
-    config = FinetuneConfig(run, video_dir, output, **options)
+    config = FinetuneConfig(run, video_dir, output, reading=_reading(options), **options)
     result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
+    for note in result.notes:
+        say(f"warning: {note}")
     click.echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
@@ -1318,7 +1385,7 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
     metavar="NAME=STORE",
     help="Another store for rows that need one, such as resnet50=other.zarr.",
 )
-@click.option("--kind", default="auto", show_default=True, help="plain, eri, muse, emi or mimic.")
+@_options(_LABEL_OPTIONS)
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each row.")
 @click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
 @click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
@@ -1332,7 +1399,6 @@ def ablate(
     output: Path,
     rows: str,
     also: tuple[str, ...],
-    kind: str,
     seeds: int,
     epochs: int | None,
     jobs: int,
@@ -1361,7 +1427,7 @@ def ablate(
         output,
         tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
-        kind,
+        _reading(options),
         sequences=SequenceConfig(missing=options["missing"], max_frames=options["max_frames"]),
         fit=FitConfig(
             epochs=epochs,
@@ -1375,6 +1441,7 @@ def ablate(
         folds=_fold_config(options["folds"], options["by"], options["fold_splits"]),
     )
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), _warn)
+    _say_notes(table.notes)
     if as_json:
         click.echo(json.dumps(table.to_json()))
     else:
@@ -1396,7 +1463,9 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=float, help="Frame rate of py-feat's frames, which have no times.")
 def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
-    """Bring another tool's features into a store: KIND is muse, openface, pyfeat or hdf5.
+    """Bring another tool's features into a store.
+
+    KIND is muse, openface, pyfeat, libreface or hdf5.
 
     \b
     Example:
@@ -1409,6 +1478,10 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
         f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
         f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
     )
+    notes = [record for record in opened.records if record.reason and record.status != "failed"]
+    if notes:
+        say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
+            f"status {store} lists them")  # fmt: skip
     if changed:
         say(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
             f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "

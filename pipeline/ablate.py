@@ -22,9 +22,10 @@ import numpy as np
 
 from facer.pipeline.ablation_report import AblationTable, TableRow, write_table
 from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
+from facer.pipeline.cohort import label_notes, read_trainable, split_rows
 from facer.pipeline.evaluate import OUT_OF_FOLD, evaluate
 from facer.pipeline.executors import make_executor
-from facer.pipeline.fold_plan import FoldConfig
+from facer.pipeline.fold_plan import FoldConfig, plan_trainable
 from facer.pipeline.folds import PREDICTIONS, train_folds
 from facer.pipeline.heads import (
     OnNote,
@@ -36,14 +37,14 @@ from facer.pipeline.heads import (
     train_head,
 )
 from facer.pipeline.run_folder import absolute_place, check_unchanged, read_run
-from facer.pipeline.status import no_match_message
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.holm import holm
 from facer.stages.intensity.intervals import Comparison, Interval, compare
 from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips, read_labels
 from facer.storage.errors import FacerError
+from facer.storage.matching import no_match_message
 from facer.storage.objects import LocalObjects
 from facer.storage.predictions import Predictions, read_predictions, write_predictions
 
@@ -63,7 +64,7 @@ class AblateConfig:
     output: Path
     rows: tuple[str, ...] = ("table2", "table3", "heads")
     also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
-    kind: Any = "auto"  # of the labels
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
     sequences: SequenceConfig = field(default_factory=SequenceConfig)  # what rows change
     fit: FitConfig = field(default_factory=FitConfig)  # likewise
     seeds: int = 3
@@ -123,10 +124,14 @@ def ablate(
 
 def _check_labels(config: AblateConfig) -> IntensityLabels:
     """Labels that join the store; all rows would fail otherwise, one by one."""
-    labels = read_labels(config.labels, config.kind)
-    clip_ids = FeatureStore.open(config.store).clip_ids
-    if not match_clips(labels, clip_ids).pairs:
-        raise FacerError(no_match_message(labels, clip_ids))
+    store = FeatureStore.open(config.store)
+    labels = (
+        read_trainable(config.labels, config.reading, store)
+        if config.folds is None
+        else plan_trainable(read_labels(config.labels, config.reading), config.folds, store)[0]
+    )
+    if not match_clips(labels, store.clip_ids).pairs:
+        raise FacerError(no_match_message(labels, store.clip_ids))
     for path in config.also.values():
         FeatureStore.open(path)
     return labels
@@ -142,7 +147,7 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
         ),
         labels=absolute_place(config.labels),
         run=(config.output / "rows" / row.id).absolute(),
-        kind=config.kind,
+        reading=config.reading,
         sequences=row.sequences(config.sequences),
         fit=row.fit(config.fit),
         seeds=config.seeds,
@@ -213,6 +218,7 @@ def _table(
         names=labels.names,
         split=OUT_OF_FOLD if config.folds else SPLIT,
         seeds=config.seeds,
+        notes=("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0])),
         rows=tuple(
             row if row.against is None else replace(row, p_holm=next(corrected)) for row in found
         ),

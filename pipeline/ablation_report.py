@@ -63,6 +63,7 @@ class AblationTable:
     split: str
     seeds: int
     rows: tuple[TableRow, ...]
+    notes: tuple[str, ...] = ()  # how the labels were read, and what to know of them
 
     @property
     def failed(self) -> tuple[TableRow, ...]:

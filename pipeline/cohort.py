@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facer.pipeline.status import no_match_message
 from facer.stages.intensity.sequences import (
     FeatureChoice,
     SequenceConfig,
@@ -19,8 +19,15 @@ from facer.stages.intensity.sequences import (
     prepare,
     without_empty,
 )
-from facer.storage import FeatureStore, IntensityLabels, match_clips
+from facer.storage import (
+    FeatureStore,
+    IntensityLabels,
+    LabelOptions,
+    match_clips,
+    read_labels,
+)
 from facer.storage.errors import FacerError
+from facer.storage.matching import no_match_message
 from facer.storage.schema import F32
 
 SPLITS = ("train", "val", "test")
@@ -46,6 +53,7 @@ class Cohort:
     sequences: Sequences
     split_rule: str  # where the splits come from
     counts: dict[str, int]
+    notes: tuple[str, ...] = ()  # what a reader of any figure must know of the labels
 
     def rows(self, split: str) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Rows of a split, with or without features."""
@@ -119,6 +127,7 @@ def load_cohort(
             "overlong": len(sequences.overlong),
             "missing_frames": sequences.missing_frames,
         },
+        notes=label_notes(labels, splits),
     )
     return cohort, choice
 
@@ -165,13 +174,80 @@ def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
     return chosen, rule
 
 
-def labels_sha256(path: str | Path) -> str:
-    """Digest of a label file, or of all csv files of a folder in order of name."""
-    path = Path(path)
-    files = [path] if path.is_file() else sorted(path.glob("*.csv"))
+def label_notes(labels: IntensityLabels, splits: Sequence[str]) -> tuple[str, ...]:
+    """What a reader of any figure must know: the reader's notes, and people in several splits."""
+    if not (shared := shared_subjects(labels, splits)):
+        return labels.notes
+    some = ", ".join(f"{name} in {' and '.join(found)}" for name, found in [*shared.items()][:3])
+    note = (
+        f"{len(shared)} of {len(set(labels.subjects))} subjects are in more than one split ({some}"
+        f"{', ...' if len(shared) > 3 else ''}): scores flatter, because the head has seen them"
+    )
+    return (*labels.notes, note)
+
+
+def shared_subjects(
+    labels: IntensityLabels, splits: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Subjects that are in more than one split, with these."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for subject, split in zip(labels.subjects, splits, strict=True):
+        if subject and split:
+            found[subject].add(split)
+    ordered = {subject: tuple(s for s in SPLITS if s in there) for subject, there in found.items()}
+    return {subject: there for subject, there in ordered.items() if len(there) > 1}
+
+
+def read_trainable(path: str, options: LabelOptions, store: FeatureStore) -> IntensityLabels:
+    """Read labels, without the targets that no usable clip of train has a label of.
+
+    Those are named in the notes; nothing is left out where no target can be trained.
+    """
+    labels = read_labels(path, options)
+    lacking = untrained(labels, store)
+    if not lacking or len(lacking) == len(labels.names):
+        return labels
+    note = f"no clip of train has a label of {', '.join(lacking)}: not trained, and not predicted"
+    left_out = (*labels.left_out, *((name, "no label in train") for name in lacking))
+    kept = labels.only([name for name in labels.names if name not in lacking])
+    return replace(kept, notes=(*labels.notes, note), left_out=left_out)
+
+
+def untrained(labels: IntensityLabels, store: FeatureStore) -> tuple[str, ...]:
+    """Targets of which no clip of train that has features has a label."""
+    splits, _ = split_rows(labels)
+    pairs = match_clips(labels, store.clip_ids).pairs
+    ok = {record.clip_id for record in store.records if record.status == "ok"}
+    rows = [row for row, clip in pairs if splits[row] == "train" and clip in ok]
+    there = np.atleast_1d(np.isfinite(labels.values[rows]).any(axis=0))
+    return tuple(name for name, found in zip(labels.names, there, strict=True) if not found)
+
+
+def labels_of_run(
+    run: Path,
+    record: Mapping[str, Any],
+    labels: str | None = None,
+    options: LabelOptions | None = None,
+) -> IntensityLabels:
+    """The labels that a run is scored on, read as its own were save for what ``options`` say.
+
+    ``labels`` are others than its own. ``FacerError`` when its own have changed since.
+    """
+    own = LabelOptions.of_run(record["labels"])
+    if labels is not None:
+        own = replace(own, kind="auto")
+    path = labels or str(record["labels"]["path"])
+    found = read_labels(path, own if options is None else options.over(own))
+    if labels is None and labels_sha256(found) != record["labels"]["sha256"]:
+        raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
+    return found.only(record["names"])
+
+
+def labels_sha256(labels: IntensityLabels) -> str:
+    """Digest of the files that labels were read from, and of no others, in order of name."""
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
+    for file in sorted(labels.files):
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.stages.intensity.intervals import Comparison, compare
+from facer.storage import LabelOptions
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
 
@@ -40,6 +41,7 @@ def compare_runs(
     split: str | None = None,
     labels: str | None = None,
     store: str | None = None,
+    reading: LabelOptions | None = None,
     by: str | None = None,
 ) -> RunComparison:
     """Score two runs on one split and compare them by paired bootstrap (subjects where known).
@@ -50,7 +52,8 @@ def compare_runs(
 
     Raises FacerError when they predict other clips or intensities, or nothing is labelled.
     """
-    one, two = evaluate(first, split, labels, store, by), evaluate(second, split, labels)
+    one = evaluate(first, split, labels, store, reading, by)
+    two = evaluate(second, split, labels, reading=reading)
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         raise FacerError(
             f"{first} and {second}: score other clips or intensities on {one.split}, expected the "

@@ -14,7 +14,7 @@ from facer.pipeline.cohort import (
     Cohort,
     clips_sha256,
     features_sha256,
-    labels_sha256,
+    labels_of_run,
     load_cohort,
     read_sequences,
 )
@@ -26,7 +26,7 @@ from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
 from facer.stages.intensity.metrics import METRICS, Scores, defined, score
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import I64, FeatureChoice, Sequences
-from facer.storage import FeatureStore, Provenance, read_labels
+from facer.storage import FeatureStore, LabelOptions, Provenance
 from facer.storage.errors import FacerError
 from facer.storage.label_groups import label_column
 from facer.storage.schema import F32
@@ -58,6 +58,7 @@ class Evaluation:
     ensemble_intervals: Intervals | None
     n_seeds_wanted: int = 0  # that the run was to train
     features_changed: bool = False  # the run's own store has other features now
+    notes: tuple[str, ...] = ()  # what to know of the labels
     folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
     fold_rule: str = ""  # how the clips were divided
     by: Groups | None = None  # scores within the values of a column of the labels
@@ -101,7 +102,7 @@ class Evaluation:
             found.append(f"{self.n_seeds} of {self.n_seeds_wanted} seeds have finished")
         if self.features_changed:
             found.append("the store's features are not those that the run was trained on")
-        return tuple(found)
+        return (*found, *self.notes)
 
     @property
     def not_defined(self) -> tuple[str, ...]:
@@ -172,6 +173,7 @@ def evaluate(
     split: str | None = None,
     labels: str | None = None,
     store: str | None = None,
+    reading: LabelOptions | None = None,
     by: str | None = None,
 ) -> Evaluation:
     """Score a run on a split (val) of its own labels and store, or of others.
@@ -179,30 +181,22 @@ def evaluate(
     A run of folds is scored on what the folds hold out, all together and fold by fold. ``by``
     names a column of the labels, within whose values scores are made too. A labelled clip
     without features is predicted by a mean over train, never by anything of the split that is
-    scored. ``FacerError`` when the labels have changed since the training.
+    scored. Labels are read as the run's were, save for what ``reading`` says. ``FacerError`` when
+    the labels have changed since the training.
     """
     record = read_run(run)
-    path = labels or str(record["labels"]["path"])
-    kind: Any = "auto" if labels else record["labels"]["kind"]
-    if labels is None and labels_sha256(path) != record["labels"]["sha256"]:
-        raise FacerError(f"{path}: changed since {run} was made; give the new file as --labels")
+    table = labels_of_run(run, record, labels, reading)
     opened = FeatureStore.open(store or record["store"])
     check_provenance(run, opened.provenance, opened.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
-    table = read_labels(path, kind)
     plan = recorded_plan(table, record) if "folds" in record else None
     if plan is not None and record["fold"] is not None:
         table = labels_in_fold(table, plan, record["fold"])
     cohort, _ = load_cohort(opened, table, sequences_of(record), choice)
-    if cohort.names != tuple(record["names"]):
-        raise FacerError(
-            f"{path}: has intensities {', '.join(cohort.names)}, the run was trained on "
-            f"{', '.join(record['names'])}"
-        )
     if plan is not None and record["fold"] is None:
         found = _out_of_fold(run, split, cohort, plan)
     else:
-        found = _on_split(run, split or "val", cohort, path)
+        found = _on_split(run, split or "val", cohort, table.source)
     if by is not None:
         values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
@@ -210,6 +204,7 @@ def evaluate(
     return replace(
         found,
         n_seeds_wanted=int(record["seeds"]),
+        notes=cohort.notes,
         features_changed=own and _changed(record, cohort.sequences),
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.cohort import Cohort, clips_sha256, labels_sha256, load_cohort
+from facer.pipeline.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
 from facer.pipeline.joint import ClipCrops, JointModel, under
 from facer.pipeline.run_folder import load_models, read_run, save_model, sequences_of
 from facer.stages.features.rec import (
@@ -37,7 +37,7 @@ from facer.stages.intensity.calibration import Calibration, fit_calibration
 from facer.stages.intensity.losses import LEAST_CLIPS
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
-from facer.storage import FeatureStore, read_labels
+from facer.storage import FeatureStore, LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
@@ -63,6 +63,7 @@ class FinetuneConfig:
     seed: int = 0
     device: str = "auto"
     resume: bool = False
+    reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
 
     def __post_init__(self) -> None:
         for name in ("epochs", "learning_rate", "chunk", "memory_mb"):
@@ -84,6 +85,7 @@ class FinetuneResult:
     rec: Path
     curve: tuple[dict[str, Any], ...]  # epoch, loss (None for epoch 0), val_pearson, best
     rec_change: float  # length of the change of REC's weights over the length of the weights
+    notes: tuple[str, ...]  # what to know of the labels
 
     @property
     def best(self) -> dict[str, Any]:
@@ -120,15 +122,12 @@ class _Training:
         self.best = self.initial
 
     def _cohort(self) -> Cohort:
-        labels = self.record["labels"]
-        if labels_sha256(labels["path"]) != labels["sha256"]:
-            raise FacerError(f"{labels['path']}: changed since {self.config.run} was made")
         if self.record["embedding"]:
             raise FacerError(
                 f"{self.config.run}: its head reads the embedding; expected a head on the "
                 "features, such as train-head --features all makes"
             )
-        source = read_labels(labels["path"], labels["kind"])
+        source = labels_of_run(self.config.run, self.record, None, self.config.reading)
         return load_cohort(self.store, source, sequences_of(self.record))[0]
 
     def _clips(self, split: str) -> I64:
@@ -207,6 +206,7 @@ def finetune(config: FinetuneConfig, on_epoch: OnEpoch | None = None) -> Finetun
         rec=config.output / "rec.safetensors",
         curve=tuple(training.curve),
         rec_change=_change(training.initial, training.best),
+        notes=training.cohort.notes,
     )
 
 
@@ -225,6 +225,7 @@ def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
 def _settings(config: FinetuneConfig) -> dict[str, Any]:
     """What decides the result, as it reads back from JSON."""
     values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    values["reading"] = config.reading.to_json()
     free = ("output", "resume", "device", "memory_mb")
     return {k: v for k, v in values.items() if k not in free}
 
@@ -267,7 +268,10 @@ def _write(training: _Training) -> None:
     epoch = max(row["epoch"] for row in training.curve if row["best"])
     save_model(model.head, epoch, config.output / f"seed-{training.head_seed}")
     made = training.record["store_provenance"] | {"rec": rec.stem, "rec_sha256": file_sha256(rec)}
+    labels = training.record["labels"]
+    reading = config.reading.over(LabelOptions.of_run(labels))
     record = training.record | {
+        "labels": {**labels, "options": reading.to_json()},
         "facer_version": __version__,
         "store": str((config.output / "features.zarr").absolute()),
         "store_provenance": made,

@@ -13,7 +13,7 @@ import numpy as np
 
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
-from facer.storage import IntensityLabels
+from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.errors import FacerError
 
 FoldBy = Literal["auto", "subject", "clip"]
@@ -106,6 +106,30 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
         f"the others, whole {unit}s, choose the epoch"
     )
     return FoldPlan(labels.clip_ids, unit, tuple(units), n_folds, fold_of, rule)
+
+
+def plan_trainable(
+    labels: IntensityLabels, config: FoldConfig, store: FeatureStore
+) -> tuple[IntensityLabels, FoldPlan]:
+    """Labels without the targets that some fold has no label to train on, and their folds.
+
+    Those are named in the notes; nothing is left out where no target can be trained.
+    """
+    ok = {record.clip_id for record in store.records if record.status == "ok"}
+    rows = [row for row, clip in match_clips(labels, store.clip_ids).pairs if clip in ok]
+    while True:
+        plan, lacking = plan_folds(labels, config), set[str]()
+        for fold in range(plan.n_folds):
+            splits = plan.splits(fold)
+            train = labels.values[[row for row in rows if splits[row] == "train"]]
+            there = np.atleast_1d(np.isfinite(train).any(axis=0))
+            lacking |= {name for name, any_ in zip(labels.names, there, strict=True) if not any_}
+        kept = [name for name in labels.names if name not in lacking]
+        if not lacking or not kept:
+            return labels, plan
+        names = ", ".join(sorted(lacking))
+        note = f"some fold has no label of {names} to train on: not trained, and not predicted"
+        labels = replace(labels.only(kept), notes=(*labels.notes, note))
 
 
 def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:

@@ -17,9 +17,15 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.cohort import features_sha256, labels_sha256, load_cohort
+from facer.pipeline.cohort import features_sha256, labels_sha256, load_cohort, read_trainable
 from facer.pipeline.executors import make_executor
-from facer.pipeline.fold_plan import FoldConfig, fold_config_of, labels_in_fold, plan_folds
+from facer.pipeline.fold_plan import (
+    FoldConfig,
+    FoldPlan,
+    fold_config_of,
+    labels_in_fold,
+    plan_trainable,
+)
 from facer.pipeline.run_folder import (
     FORMAT,
     absolute_place,
@@ -38,7 +44,7 @@ from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64, SequenceConfig
-from facer.storage import FeatureStore, read_labels
+from facer.storage import FeatureStore, IntensityLabels, LabelOptions, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.objects import LocalObjects
@@ -62,7 +68,7 @@ class TrainHeadConfig:
     store: str
     labels: str
     run: Path
-    kind: Any = "auto"  # of the labels
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     seeds: int = 1  # fit.seed, fit.seed + 1, ...
@@ -102,6 +108,7 @@ class TrainHeadResult:
     n_train: int
     n_val: int
     counts: dict[str, int]
+    notes: tuple[str, ...]  # how the labels were read, and what to know of them
     seeds: tuple[SeedResult, ...]
     not_defined: tuple[str, ...] = ()  # intensities whose labels in val are all one value
 
@@ -159,6 +166,7 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
         n_train=len(training.task.train),
         n_val=len(training.task.val),
         counts=training.cohort.counts,
+        notes=("; ".join(training.labels.facts), *training.cohort.notes),
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
         not_defined=training.not_defined,
     )
@@ -187,14 +195,20 @@ class Training:
         device = resolve_device(config.device)
         self.config = config
         self.store = FeatureStore.open(config.store)
-        self.labels = read_labels(config.labels, config.kind)
-        self.plan = plan_folds(self.labels, config.folds) if config.folds else None
-        if self.plan is not None:
-            self.labels = labels_in_fold(self.labels, self.plan, config.fold or 0)
+        self.labels, self.plan = self._read_labels()
         self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
         self.task = self._task()
         self.data = DeviceSequences(self.cohort.sequences, device)
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
+
+    def _read_labels(self) -> tuple[IntensityLabels, FoldPlan | None]:
+        """The labels with the splits to train on, and the folds that these come from."""
+        config = self.config
+        if config.folds is None:
+            return read_trainable(config.labels, config.reading, self.store), None
+        labels = read_labels(config.labels, config.reading)
+        labels, plan = plan_trainable(labels, config.folds, self.store)
+        return labels_in_fold(labels, plan, config.fold or 0), plan
 
     def _task(self) -> Task:
         splits = (self._labelled("train"), self._labelled("val"))
@@ -278,7 +292,8 @@ class Training:
             "labels": {
                 "path": absolute_place(config.labels),
                 "kind": self.labels.kind,
-                "sha256": labels_sha256(config.labels),
+                "sha256": labels_sha256(self.labels),
+                "options": config.reading.to_json(),
             },
             "names": list(cohort.names),
             "columns": list(self.choice.columns),
@@ -407,7 +422,7 @@ def config_of_run(
         store=store or record["store"],
         labels=labels or record["labels"]["path"],
         run=new_run,
-        kind=record["labels"]["kind"],
+        reading=LabelOptions.of_run(record["labels"]),
         sequences=sequences_of(record),
         fit=FitConfig(**fit),
         seeds=record["seeds"],

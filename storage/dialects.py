@@ -134,7 +134,7 @@ def _separator(lines: Sequence[str]) -> str:
         agree = sum(width - widths[0] in (0, 1) for width in widths) / len(widths)
         return agree, widths[0]
 
-    best = max([",", ";", "\t", "|"], key=score)
+    best = max([";", "\t", "|", ","], key=score)
     if score(best)[1]:
         return best
     return " " if score(" ")[0] == 1 else ","

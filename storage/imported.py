@@ -60,8 +60,9 @@ def imported_clip(
     timestamp_s: F64,
     valid: npt.NDArray[np.bool_],
     extras: Mapping[str, npt.NDArray[Any]],
+    note: str = "",
 ) -> Entry:
-    """Return a clip of T frames: features (T, F), NaN where not valid.
+    """Return a clip of T frames: features (T, F), NaN where not valid; ``note``: what was odd.
 
     ``extras`` may give det_score (T,), bbox_px (T, 4), keypoints_px (T, 5, 2) and n_faces
     (T,); what is not given is NaN, and one face in valid frames.
@@ -90,6 +91,7 @@ def imported_clip(
         n_frames=frames,
         n_valid=int(valid.sum()),
         fps=mean_rate_hz(timestamp_s),
+        reason=note,
     )
     return record, clip
 

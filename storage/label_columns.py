@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -18,6 +16,13 @@ from facer.storage.challenges import canonical_split
 from facer.storage.csvtable import Table, is_absent, parse_number
 from facer.storage.errors import FacerError
 from facer.storage.label_options import LabelOptions
+from facer.storage.label_words import (
+    REASONS_OF_IDS,
+    design_reason,
+    is_nameless,
+    key_of,
+    names_people,
+)
 from facer.storage.videos import VIDEO_SUFFIXES
 
 _ID_NAMES = (  # letters and digits alone, the surest first
@@ -25,46 +30,17 @@ _ID_NAMES = (  # letters and digits alone, the surest first
     "videofile", "videofilename", "videopath", "clipname", "clipfile", "clippath", "filepath",
     "fullpath", "recording", "recordingid", "mediafile", "media", "vid", "id", "name", "path",
 )  # fmt: skip
+_WEAK_ID_NAMES = ("media", "vid", "id", "name")  # also of people, rows and emotions
 _SPLIT_NAMES = (
     "split", "partition", "set", "subset", "phase", "usage", "dataset", "portion", "traintest",
     "trainvaltest", "fold", "group",
 )  # fmt: skip
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
-_SUBJECT_NAME = re.compile(
-    r"(anon|anonymous|anonymised|unique)?(subject|subj|sub|participant|particip|ppt|person|"
-    r"speaker|actor|actress|performer|proband|patient|client|student|respondent|individual|volunteer|user|"
-    r"child|"
-    r"vp|vpn|pid|identity|creator|versuchsperson|testperson)s?"
-    r"(id|ids|uid|no|nr|num|number|code|name|index|idx|key)?"
-)
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
 _EXCLUDE_NAMES = ("exclude", "excluded")
 _TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded"})
 _FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
 
-_DESIGN = {  # why, and the words that say it
-    "an id or a number of the row": "id ids uid uuid guid index idx row nr no num number code key "
-    "unnamed rank",
-    "an age": "age ages alter",
-    "about the person": "gender sex country ethnicity race nationality language handedness "
-    "education height weight bmi birth birthday dob",
-    "a fold or group": "fold folds cv kfold group groups block batch cluster site cohort dyad "
-    "partition split",
-    "a date or time": "year date day month hour time timestamp datetime onset onsets offset start "
-    "end stop begin duration dur length latency rt",
-    "the study's design": "condition session trial trials run visit wave item stimulus stim order "
-    "phase set subset arm treatment",
-    "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
-    "rejected flag flagged missing consent",
-    "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
-    "rater annotator annotators votes seed",
-}  # fmt: skip
-_REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
-_DESIGN_NOUNS = (
-    "video clip file frame subject participant person speaker segment event recording name s ms "
-    "sec secs seconds min minutes hz px cm kg years in of is the test train"
-)
-_BESIDE_DESIGN = frozenset(_DESIGN_NOUNS.split())  # a design column's name may have them as well
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 
 
@@ -147,44 +123,23 @@ def _by_hand_or_none(table: Table, name: str, option: str) -> int | None:
     return None if name == "none" and name not in table.header else by_hand(table, name, option)
 
 
-def key_of(name: str) -> str:
-    """Return a column's name as it is compared: ``File_ID`` and ``file id`` are ``fileid``."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in folded if c.isalnum())
-
-
-def is_nameless(name: str) -> bool:
-    """Tell an index column: one without a name, or with the name that pandas or R makes up."""
-    made_up = r"(unnamed\W*\d+(_level_\d+)?(\.\d+)*|\.\.\.\d+)?"
-    return name == "X" or re.fullmatch(made_up, name.lower()) is not None
-
-
 def id_column(table: Table, options: LabelOptions, taken: set[int]) -> int:
     """Return the column of the clips' ids: by its name, else the only one that could be."""
     if options.id_column:
         return by_hand(table, options.id_column, "--id-column")
     keys = [key_of(name) for name in table.header]
-    known = [
-        keys.index(name) for name in _ID_NAMES if name in keys and keys.index(name) not in taken
-    ]
-    files = [column for column in known if _are_files(table.column(column))]
-    if known:
-        return (files or known)[0]
-    free = [
-        column
-        for column, name in enumerate(table.header)
-        if column not in taken and not is_nameless(name)
-        and design_reason(name) in (None, "an id or a number of the row")
-    ]  # fmt: skip
-    could: list[int] = []
-    tests: tuple[Callable[[Sequence[str]], bool], ...] = (
-        _are_files,
-        _are_names,
-        _are_numbers,
-        _are_text,
-    )
-    for fits in tests:
-        could = could or [column for column in free if fits(table.column(column))]
+    known = [keys.index(name) for name in _ID_NAMES if name in keys]
+    known = [column for column in known if column not in taken]
+    sure = [c for c in known if keys[c] not in _WEAK_ID_NAMES or _are_unique(table.column(c))]
+    could = [c for c in sure if _are_files(table.column(c))][:1] or sure[:1]
+    for fits in (_are_files, _are_names, _are_numbers, _are_text):
+        could = could or [
+            column
+            for column, name in enumerate(table.header)
+            if column not in taken and not is_nameless(name) and fits(table.column(column))
+            if design_reason(name) in REASONS_OF_IDS
+        ]
+    could = could or known[:1]
     if len(could) == 1:
         return could[0]
     found = f"columns {', '.join(name or '(no name)' for name in table.header)}"
@@ -201,6 +156,10 @@ def id_column(table: Table, options: LabelOptions, taken: set[int]) -> int:
     )
 
 
+def _are_unique(cells: Sequence[str]) -> bool:
+    return len(set(cells)) == len(cells)
+
+
 def _are_files(cells: Sequence[str]) -> bool:
     suffixes = [PurePosixPath(cell.strip("[]")).suffix.lower() for cell in cells if cell]
     return bool(suffixes) and sum(s in VIDEO_SUFFIXES for s in suffixes) * 2 > len(suffixes)
@@ -208,7 +167,7 @@ def _are_files(cells: Sequence[str]) -> bool:
 
 def _are_names(cells: Sequence[str]) -> bool:
     """Tell texts of which each is there once."""
-    return _are_text(cells) and len(set(cells)) == len(cells)
+    return _are_text(cells) and _are_unique(cells)
 
 
 def _are_text(cells: Sequence[str]) -> bool:
@@ -218,7 +177,7 @@ def _are_text(cells: Sequence[str]) -> bool:
 
 def _are_numbers(cells: Sequence[str]) -> bool:
     """Tell whole numbers of which each is there once."""
-    return len(set(cells)) == len(cells) > 0 and all(cell.isdecimal() for cell in cells)
+    return bool(cells) and _are_unique(cells) and all(cell.isdecimal() for cell in cells)
 
 
 def split_column(table: Table, options: LabelOptions) -> int | None:
@@ -258,7 +217,7 @@ def subject_column(table: Table, options: LabelOptions) -> int | None:
     if options.subject_column:
         return _by_hand_or_none(table, options.subject_column, "--subject-column")
     keys = [key_of(name) for name in table.header]
-    found = [column for column, key in enumerate(keys) if _SUBJECT_NAME.fullmatch(key)]
+    found = [column for column, name in enumerate(table.header) if names_people(name)]
     sure = [column for column in found if keys[column] in _SURE_SUBJECT_NAMES]
     for columns in (sure, found):
         if len({_grouping(table.column(column)) for column in columns}) > 1:
@@ -298,15 +257,6 @@ def is_excluded(table: Table, row: int, column: int) -> bool:
     return True
 
 
-def design_reason(name: str) -> str | None:
-    """Return why a column is no target by its name, or None: ``onset_s`` is a time."""
-    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    words = [word for word in words if word and not word.isdecimal()]
-    reasons = [_REASONS[word] for word in words if word in _REASONS]
-    others = [word for word in words if word not in _REASONS and word not in _BESIDE_DESIGN]
-    return None if others or not reasons else reasons[-1]
-
-
 def _why_no_target(name: str, cells: Sequence[str]) -> str | None:
     """Return why a column is no target, "" where there is nothing to say, or None: it is one."""
     numbers = [value for cell in cells if (value := parse_number(cell)) is not None]
@@ -315,7 +265,7 @@ def _why_no_target(name: str, cells: Sequence[str]) -> str | None:
         return "an index without a name of its own" if any(cells) else ""
     if why := design_reason(name):
         return why
-    if _SUBJECT_NAME.fullmatch(key_of(name)) or key_of(name) in _ID_NAMES:
+    if names_people(name) or key_of(name) in _ID_NAMES:
         return "an id"
     if not values:
         return "text" if any(not is_absent(cell) for cell in cells) else "empty"

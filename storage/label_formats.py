@@ -15,7 +15,6 @@ from facer.storage.label_columns import (
     by_hand,
     check_word,
     choose_columns,
-    design_reason,
     id_column,
     is_excluded,
     left_out_of,
@@ -24,6 +23,7 @@ from facer.storage.label_columns import (
 )
 from facer.storage.label_options import LabelKind, LabelOptions
 from facer.storage.label_values import notation, read_value
+from facer.storage.label_words import design_reason
 
 _EMI_FILES = {"train_split.csv": "train", "valid_split.csv": "val", "test_split.csv": "test"}
 
@@ -50,6 +50,7 @@ class LabelTable:
     columns: Mapping[str, str]  # id, split, subject: the column's name
     left_out: tuple[tuple[str, str], ...] = ()  # columns that were not read, and why
     excluded: int = 0  # rows that the file itself leaves out
+    notes: tuple[str, ...] = ()
 
 
 def recognise(source: Path) -> LabelKind:
@@ -120,6 +121,8 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
     if table.rows and not rows:
         raise FacerError(f"{table.path}: found exclude set in every row, expected clips to keep")
     check_unique(rows, _many_rows(table, columns.id))
+    beside = table.path.parent / "partition.csv"
+    ignored = f"{beside} is not read beside a plain table; put the splits in a column of the table"
     roles = {"id": columns.id, "split": columns.split, "subject": columns.subject}
     return LabelTable(
         names=options.targets or tuple(table.header[column] for column in columns.targets),
@@ -129,6 +132,7 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
         columns={role: table.header[c] for role, c in roles.items() if c is not None},
         left_out=columns.left_out,
         excluded=len(table.rows) - len(kept),
+        notes=(ignored,) if columns.split is None and beside.is_file() else (),
     )
 
 

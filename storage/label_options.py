@@ -63,9 +63,10 @@ class LabelOptions:
     def from_json(cls, values: Mapping[str, Any]) -> LabelOptions:
         """Return what :meth:`to_json` wrote; names that a later version adds are ignored."""
         known = {field.name for field in fields(cls)}
-        return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-        )
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
+        }
+        return cls(**given)
 
     @classmethod
     def of_run(cls, labels: Mapping[str, Any]) -> LabelOptions:

@@ -123,6 +123,8 @@ def _is_code(value: float, rest: F64, known: F64) -> bool:
     whole = not (rest % 1).any()
     if value < 0 <= low:
         return not (whole and _is_centred(high, known))
+    if value == -1 and low < 0:
+        return False  # the end of a scale from -1 to 1
     gap = low - value if value < low else value - high
     if gap < _GAP * (high - low) or (whole and gap <= 1):
         return False

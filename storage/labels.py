@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from facer.storage.errors import FacerError
 from facer.storage.label_formats import READERS, recognise
 from facer.storage.label_options import LabelKind, LabelOptions
 from facer.storage.label_values import refuse_outliers
+from facer.storage.label_words import key_of
 from facer.storage.schema import F32
 from facer.storage.subjects import one_name_each
 
@@ -34,6 +35,32 @@ class IntensityLabels:
     columns: Mapping[str, str] = field(default_factory=dict)  # id, split, subject: their names
     left_out: tuple[tuple[str, str], ...] = ()  # columns that were not read, and why
     notes: tuple[str, ...] = ()  # what a reader of any figure must know
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What the file was taken for, and what each column is."""
+        roles = [f"{role} {name!r}" for role, name in self.columns.items()]
+        left_out = [f"{name} ({why})" for name, why in self.left_out]
+        dialect = f", {self.dialect}" if self.dialect else ""
+        return (
+            f"{self.source}: read as {self.kind}{dialect}",
+            *[f"columns: {', '.join(roles)}"] * bool(roles),
+            f"targets: {', '.join(self.names)}",
+            *[f"columns not read: {', '.join(left_out)}"] * bool(left_out),
+        )
+
+    def only(self, names: Sequence[str]) -> IntensityLabels:
+        """Return the labels of some targets, in their order and under these names."""
+        keys = {key_of(name): place for place, name in enumerate(self.names)}
+        keys |= {name: place for place, name in enumerate(self.names)}
+        found = [keys.get(name, keys.get(key_of(name))) for name in names]
+        places = [place for place in found if place is not None]
+        if len(places) < len(names):
+            raise FacerError(
+                f"{self.source}: has intensities {', '.join(self.names)}, expected "
+                f"{', '.join(names)}"
+            )
+        return replace(self, names=tuple(names), values=self.values[:, places])
 
 
 def read_labels(
@@ -60,7 +87,7 @@ def read_labels(
     refuse_outliers(table.names, values, [row.at for row in table.rows], options)
     clip_ids = tuple(row.clip_id for row in table.rows)
     subjects, notes = one_name_each([row.subject for row in table.rows], clip_ids)
-    excluded = f"{table.excluded} rows are left out, as their column exclude says"
+    excluded = f"rows left out because their column exclude says so: {table.excluded}"
     return IntensityLabels(
         kind=kind,
         source=str(source),
@@ -73,5 +100,5 @@ def read_labels(
         dialect=table.dialect,
         columns=table.columns,
         left_out=table.left_out,
-        notes=(*notes, *[excluded] * bool(table.excluded)),
+        notes=(*table.notes, *notes, *[excluded] * bool(table.excluded)),
     )

@@ -106,11 +106,13 @@ class _Search:
 def bare_name(clip_id: str) -> str:
     """Return an id as it is compared: ``D:\\videos\\[1].mp4`` is ``videos/[1]``.
 
-    Brackets around the whole id and a video's suffix go, as do a drive, a server's slashes and
-    ``./``; letters are composed (NFC).
+    Brackets around the whole id and a video's suffix go, as do a drive, a URL's scheme, a
+    server's slashes and ``./``; letters are composed (NFC).
     """
     text = unicodedata.normalize("NFC", bare_id(clip_id)).replace("\\", "/")
-    text = re.sub(r"^(file:/+)?([A-Za-z]:)?", "", text)
+    if re.match(r"https?://", text, re.IGNORECASE):
+        text = re.split(r"[?#]", text)[0]
+    text = re.sub(r"^([A-Za-z][\w+.-]*://+)?([A-Za-z]:)?", "", text)
     text = "/".join(part for part in text.split("/") if part not in ("", "."))
     suffix = PurePosixPath(text).suffix
     return text.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else text

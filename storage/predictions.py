@@ -15,8 +15,8 @@ from facer.storage.challenges import CHALLENGES, bare_id, positions
 from facer.storage.csvtable import Table, read_table
 from facer.storage.errors import FacerError
 from facer.storage.label_columns import id_column as find_id_column
-from facer.storage.label_columns import key_of
 from facer.storage.label_options import KINDS, LabelKind, LabelOptions
+from facer.storage.label_words import key_of
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
 

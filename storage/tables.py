@@ -16,12 +16,13 @@ from facer.storage.challenges import bare_id
 from facer.storage.errors import FacerError
 from facer.storage.hdf5 import read_hdf5, write_hdf5
 from facer.storage.import_csv import read_muse, read_openface, read_pyfeat
+from facer.storage.import_libreface import read_libreface
 from facer.storage.imported import Imported
 from facer.storage.objects import LocalObjects
 from facer.storage.parquet import write_parquet
 from facer.storage.store import FeatureStore
 
-ImportKind = Literal["muse", "openface", "pyfeat", "hdf5"]
+ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
 ExportFormat = Literal["muse", "hdf5", "parquet", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -46,7 +47,12 @@ def import_features(
         raise FacerError(f"--fps: found {fps}, expected a positive number")
     if kind == "pyfeat":
         return read_pyfeat(path, fps)
-    readers = {"muse": read_muse, "openface": read_openface, "hdf5": read_hdf5}
+    readers = {
+        "muse": read_muse,
+        "openface": read_openface,
+        "libreface": read_libreface,
+        "hdf5": read_hdf5,
+    }
     if kind not in readers:
         raise FacerError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
     return readers[kind](path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from facer.storage import LabelOptions
 from facer.storage.errors import FacerError
 
 OnPage = Callable[[int, int], None]
@@ -24,6 +25,7 @@ class ReportConfig:
     split: str = "val"  # of a run
     labels: str | None = None  # of a run, where its own have moved
     store: str | None = None  # of a run, where its own has moved
+    reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
 
     def __post_init__(self) -> None:
         if self.videos is not None and not self.videos.is_dir():

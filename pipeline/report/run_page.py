@@ -6,10 +6,10 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from facer.pipeline.cohort import labels_of_run
 from facer.pipeline.evaluate import Evaluation, evaluate
 from facer.pipeline.report.clip_page import ClipPages
 from facer.pipeline.report.config import OnPage, ReportConfig
@@ -17,7 +17,7 @@ from facer.pipeline.report.folder import ReportFolder, number
 from facer.pipeline.report.store_page import flat
 from facer.pipeline.run_folder import read_run
 from facer.stages.intensity.intervals import Interval
-from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.schema import F32
 
 _WORST_SHOWN = 50
@@ -28,9 +28,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     run = Path(config.source)
     record = read_run(run)
     split = None if "folds" in record and record["fold"] is None else config.split
-    found = evaluate(run, split, config.labels, config.store)
-    kind: Any = "auto" if config.labels else record["labels"]["kind"]
-    labels = read_labels(config.labels or record["labels"]["path"], kind)
+    found = evaluate(run, split, config.labels, config.store, config.reading)
+    labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]
     store = FeatureStore.open(config.store or record["store"])

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from facer.pipeline.status import HUME_REACTION_SPLITS, check_labels, store_status
+from facer.pipeline.check import HUME_REACTION_SPLITS, check_labels
+from facer.pipeline.status import store_status
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record, read_labels
 from facer.storage.errors import FacerError
 

@@ -373,3 +373,122 @@ def test_real_files(tmp_path: Path) -> None:
         happiness = clip.features[:, found.feature_names.index("happiness")]
         assert happiness.mean() > 0.5
         stored(tmp_path / file, found, clips)
+
+
+def openface_rows(rows: list[tuple[int, int, int, float]]) -> str:
+    """A csv of (frame, face_id, success, AU12)."""
+    lines = [f"{f},{face},{f / 25},0.9,{ok},{au}" for f, face, ok, au in rows]
+    return "frame,face_id,timestamp,confidence,success,AU12_r\n" + "\n".join(lines) + "\n"
+
+
+def test_a_face_that_is_found_again_goes_on(tmp_path: Path) -> None:
+    rows = [(f, f // 20, 1, f / 10) for f in range(1, 48)]
+    (tmp_path / "v.csv").write_text(openface_rows(rows))
+    _, clips = imported("openface", tmp_path)
+    record, clip = clips["v"]
+    assert (record.n_frames, record.n_valid) == (47, 47)
+    np.testing.assert_allclose(clip.features[:, 0], np.arange(1, 48) / 10, rtol=1e-6)
+    assert record.reason == "3 face_ids never seen together are taken for one face"
+
+
+def test_people_who_are_seen_together_stay_apart_and_the_loss_is_said(tmp_path: Path) -> None:
+    """One person all the time, another in the middle, and a third where the first is lost."""
+    rows = [(f, 0, int(f <= 20), 1.0) for f in range(1, 25)]
+    rows += [(f, 1, 1, 2.0) for f in range(8, 27)]
+    (tmp_path / "v.csv").write_text(openface_rows(sorted(rows)))
+    _, clips = imported("openface", tmp_path)
+    record, clip = clips["v"]
+    assert clip.valid.tolist() == [True] * 20 + [False] * 6
+    assert set(clip.features[:20, 0]) == {1.0}
+    assert clip.n_faces[10] == 2
+    assert record.reason == "in 6 frames other faces alone were measured: left out"
+
+
+def test_values_of_older_builds_of_openface_are_absent(tmp_path: Path) -> None:
+    text = openface_rows([(1, 0, 1, 1.0), (2, 0, 1, 7.0), (3, 0, 1, 8.0)])
+    text = text.replace(",7.0", ",-1.#IND").replace(",8.0", ",1.#QNAN")
+    (tmp_path / "v.csv").write_text(text)
+    _, clips = imported("openface", tmp_path)
+    assert np.isnan(clips["v"][1].features[1:]).all()
+    assert clips["v"][1].features[0, 0] == 1
+
+
+def test_openface_on_pictures_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("face, confidence, gaze_0_x, AU12_r, AU12_c\n0,0.9,0.1,1,1\n")
+    message = refused("openface", tmp_path)
+    assert "FaceLandmarkImg" in message
+    assert "run FeatureExtraction -f VIDEO, or -fdir FOLDER" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "clip_id"),
+    [
+        (["frames/clipB/{}.jpg"], "clipB"),
+        (["C:\\frames\\clipB\\frame_{}.png"], "clipB"),
+        (["frames/clipB_{}.jpg"], "clipB"),
+        (["{}.jpg"], "all"),
+    ],
+)
+def test_pyfeat_pictures_of_one_clip_are_its_frames(
+    tmp_path: Path, names: list[str], clip_id: str
+) -> None:
+    header = f"{BOX},AU12,input,frame\n"
+    rows = [f"0,0,9,9,1,0.{i},{names[0].format(i)},0" for i in (1, 10, 2)]  # as files are sorted
+    (tmp_path / "all.csv").write_text(header + "\n".join(rows))
+    _, clips = imported("pyfeat", tmp_path, fps=10.0)
+    record, clip = clips[clip_id]
+    assert len(clips) == 1
+    np.testing.assert_allclose(clip.features[:, 0], [0.1, 0.2, 0.1])
+    assert clip.timestamp_s.tolist() == [0, 0.1, 0.2]
+    assert record.reason == "3 numbered pictures are taken for the frames of one clip"
+
+
+def test_pyfeat_pictures_of_different_names_stay_clips(tmp_path: Path) -> None:
+    header = f"{BOX},AU12,input,frame\n"
+    rows = [f"0,0,9,9,1,0.1,photos/{name}.jpg,{i}" for i, name in enumerate(("ann", "ben", "x1"))]
+    (tmp_path / "all.csv").write_text(header + "\n".join(rows))
+    assert list(imported("pyfeat", tmp_path)[1]) == ["ann", "ben", "x1"]
+
+
+LIBREFACE = """frame_idx,frame_time_in_ms,pitch,yaw,roll,lm_0_x,au_1,au_12,au_12_intensity,{}
+0,0,1.5,2.0,0.1,7,0,1,3.25,Happiness,0.5,0.6
+2,{:.0f},1.6,2.0,0.1,7,1,0,0.5,Neutral,0.5,0.7
+"""
+COLUMNS = "facial_expression,gaze_yaw,gaze_pitch"
+
+
+def test_libreface(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(LIBREFACE.format(COLUMNS, 80))
+    found, clips = imported("libreface", tmp_path)
+    names = ("pitch", "yaw", "roll", "au_1", "au_12", "au12", "gaze_yaw", "gaze_pitch")
+    assert found.feature_names[:8] == names
+    assert found.provenance.settings["imported"] == "libreface"
+    record, clip = clips["v"]
+    assert (record.status, record.n_frames, record.n_valid) == ("ok", 3, 2)
+    assert clip.valid.tolist() == [True, False, True]  # frames without a face are not in the file
+    np.testing.assert_allclose(clip.timestamp_s, [0, 0.04, 0.08])
+    by_name = dict(zip(found.feature_names, clip.features.T, strict=True))
+    assert by_name["au12"][[0, 2]].tolist() == [3.25, 0.5]
+    assert by_name["happiness"][[0, 2]].tolist() == [1, 0]
+    assert by_name["neutral"][[0, 2]].tolist() == [0, 1]
+    stored(tmp_path / "s", found, clips)
+
+
+def test_libreface_writes_seconds_under_the_name_of_milliseconds(tmp_path: Path) -> None:
+    """Version 0.2 divides the number by the rate and calls it ms."""
+    rows = [f"{i},{i / 25},0,{i}" for i in range(3, 6)]
+    (tmp_path / "v.csv").write_text(
+        "frame_idx,frame_time_in_ms,pitch,au_12_intensity\n" + "\n".join(rows)
+    )
+    _, clips = imported("libreface", tmp_path)
+    np.testing.assert_allclose(clips["v"][1].timestamp_s, np.arange(6) / 25, atol=1e-12)
+
+
+def test_libreface_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("frame_idx,AU12\n0,1\n")
+    assert "found no column such as au_12_intensity" in refused("libreface", tmp_path)
+    text = LIBREFACE.format(COLUMNS, 80)
+    (tmp_path / "v.csv").write_text(text.replace("Neutral", "Glee"))
+    assert "v.csv:3: column 'facial_expression': found 'Glee'" in refused("libreface", tmp_path)
+    (tmp_path / "v.csv").write_text(text.replace("\n2,80", "\n0,80"))
+    assert "found a frame twice" in refused("libreface", tmp_path)

@@ -1,0 +1,79 @@
+"""Words in the names of label tables' columns, and what they say that a column is."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_PEOPLE_WORDS = (
+    "subject subj sub participant particip ppt person speaker actor actress performer proband "
+    "patient client student respondent individual volunteer user child vp vpn pid identity creator "
+    "versuchsperson testperson"
+)
+_PEOPLE = frozenset(_PEOPLE_WORDS.split())
+_NUMBERED_WORDS = "id ids uid no nr num number code name index idx key"
+_NUMBERED = frozenset(_NUMBERED_WORDS.split())
+
+ID_REASON = "an id or a number of the row"
+_DESIGN = {  # why, and the words that say it
+    ID_REASON: "id ids uid uuid guid index idx row nr no num number code key "
+    "unnamed rank",
+    "an age": "age ages alter",
+    "about the person": "gender sex country ethnicity race nationality language handedness "
+    "education height weight bmi birth birthday dob",
+    "a fold or group": "fold folds cv kfold group groups block batch cluster site cohort dyad "
+    "partition split",
+    "a date or time": "year date day month hour time timestamp datetime onset onsets offset start "
+    "end stop begin duration dur length latency rt",
+    "the study's design": "condition session trial trials run visit wave item stimulus stim order "
+    "phase set subset arm treatment",
+    "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
+    "rejected flag flagged missing consent is has",
+    "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
+    "rater annotator annotators votes seed",
+}  # fmt: skip
+_REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
+REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
+_NOUNS = (
+    "video clip file frame segment event recording name s ms sec secs seconds min minutes hz px cm "
+    "kg years in of the test train k"
+)
+_BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
+
+
+def key_of(name: str) -> str:
+    """Return a column's name as it is compared: ``File_ID`` and ``file id`` are ``fileid``."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in folded if c.isalnum())
+
+
+def is_nameless(name: str) -> bool:
+    """Tell an index column: one without a name, or with the name that pandas or R makes up."""
+    made_up = r"(unnamed\W*\d+(_level_\d+)?(\.\d+)*|\.\.\.\d+)?"
+    return name == "X" or re.fullmatch(made_up, name.lower()) is not None
+
+
+def names_people(name: str) -> bool:
+    """Tell a name such as ``subject``, ``Participant Private ID`` or ``speakerid``."""
+    words = [word.removesuffix("s") for word in _words(name)]
+    if words and words[-1] in _NUMBERED:
+        return any(word in _PEOPLE for word in words)
+    joined = key_of(name)
+    endings = [joined.removesuffix(ending) for ending in ("", "s", *_NUMBERED)]
+    return any(word in _PEOPLE for word in endings)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a column's name in lower case, without numbers."""
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return [word for word in words if word and not word.isdecimal()]
+
+
+def design_reason(name: str) -> str | None:
+    """Return why a column is no target by its name, or None: ``onset_s`` is a time."""
+    words = _words(name)
+    if words and words[-1] in ("id", "ids", "uid", "uuid", "guid", "index", "idx"):
+        return ID_REASON
+    reasons = [_REASONS[word] for word in words if word in _REASONS]
+    others = [word for word in words if word not in _REASONS and word not in _BESIDE_DESIGN]
+    return None if others or not reasons else reasons[-1]
