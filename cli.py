@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from facer.pipeline.evaluate import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.pipeline.verify import Verification
+    from facer.stages.intensity.groups import Groups
+    from facer.stages.intensity.intervals import Comparison, Interval
     from facer.storage.label_options import LabelOptions
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _STDOUT = Path("-")  # as the csv to write
+_GROUPS_SHOWN = 30
 _LISTED = 10  # names printed of a longer list
 _NOTE_CHARACTERS = 300  # of a note on what was left out
 
@@ -495,9 +498,9 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
 
 def _print_used_splits(found: LabelCheck) -> None:
     if "" in found.splits and len(found.splits) == 1:
-        click.echo(f"no splits in the file: {found.split_rule}")
+        echo(f"no splits in the file: {found.split_rule}")
     known = [(split, used) for split, used in found.used_splits.items() if used.clips]
-    click.echo("train-head uses " + ", ".join(
+    echo("train-head uses " + ", ".join(
         f"{split} {used.clips} clips" + (f" of {used.subjects} subjects" if used.subjects else "")
         for split, used in known
     ))  # fmt: skip
@@ -506,7 +509,7 @@ def _print_used_splits(found: LabelCheck) -> None:
 def _print_targets(found: LabelCheck) -> None:
     """A line a target: its labels, and what cannot be learnt or scored of it."""
     width = max(len(name) for name in ("target", *found.targets))
-    click.echo(f"{'target':{width}}      n      min     mean      max  absent")
+    echo(f"{'target':{width}}      n      min     mean      max  absent")
     for name, target in found.targets.items():
         values = (target.min, target.mean, target.max)
         cells = "  ".join(f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
@@ -516,52 +519,63 @@ def _print_targets(found: LabelCheck) -> None:
             odd.append("no label in train: not trained, no predictions of it")
         elif "val" in target.no_label_in:
             odd.append("no label in val")
-        click.echo(f"{name:{width}}  {target.n:5d}  {cells}  {target.absent_share:6.1%}  "
+        echo(f"{name:{width}}  {target.n:5d}  {cells}  {target.absent_share:6.1%}  "
                    f"{'; '.join(odd)}".rstrip())  # fmt: skip
 
 
 def _print_features(found: FeatureCheck) -> None:
     if found.filled_share is not None:
-        click.echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
+        echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
                    "filled (without a face, or without some chosen feature)")  # fmt: skip
     if found.empty_columns:
         say(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
             "--features")  # fmt: skip
 
 
+_FOLD_OPTIONS = (
+    click.option("--folds", metavar="K",
+                 help="Cross-validate: K folds, or 'subjects' to leave one out at a time."),
+    click.option("--by", default="auto", show_default=True,
+                 help="Divide by subject or clip; auto: by subject where every clip names one."),
+    click.option("--fold-splits", default="train,val", show_default=True,
+                 help="Splits of the label file that take part; without test, test stays unseen."),
+)  # fmt: skip
+_INPUT_OPTIONS = (  # of train-head and ablate
+    click.option("--learning-rate", type=_POSITIVE, default=1e-4, show_default=True,
+                 help="Of Adam."),
+    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
+    click.option("--missing", default="hold", show_default=True,
+                 help="Frames without a face: hold, zero or drop."),
+    click.option("--standardise", is_flag=True,
+                 help="Bring features to mean 0 and deviation 1 over the training frames."),
+    click.option("--device", type=_Device(), default="cpu", show_default=True,
+                 help="auto, cpu or cuda."),
+)  # fmt: skip
 _TRAIN_HEAD_OPTIONS = (
     click.option("--features", default="all", show_default=True,
                  help="va, expr, au, all, embedding or column names, joined by commas."),
     click.option("--head", default="facernet", show_default=True,
                  help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp."),
     click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc."),
-    click.option("--seeds", default=1, show_default=True, help="Trainings with different seeds."),
+    click.option("--seeds", default=1, show_default=True,
+                 help="Trainings with different seeds; more than a run has are added to it."),
     click.option("--seed", type=_SEED, default=0, show_default=True, help="The first seed."),
     click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
     click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
-    click.option("--learning-rate", type=_POSITIVE, default=1e-4, show_default=True,
-                 help="Of Adam."),
-    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
     click.option("--overlong", default="subsample", show_default=True,
                  help="Clips of more frames: subsample, truncate or error."),
-    click.option("--missing", default="hold", show_default=True,
-                 help="Frames without a face: hold, zero or drop."),
     click.option("--cell", default="gru", show_default=True, help="gru or lstm."),
     click.option("--units", default=128, show_default=True, help="Width of the recurrent layer."),
     click.option("--layers", default=1, show_default=True, help="Recurrent layers."),
     click.option("--dense", default=32, show_default=True, help="Width of the dense layer."),
     click.option("--no-mask", is_flag=True, help="Leave Mask and routing out."),
     click.option("--dropout", default=0.0, show_default=True, help="Within the head."),
-    click.option("--standardise", is_flag=True,
-                 help="Bring features to mean 0 and deviation 1 over the training frames."),
     click.option("--patience", type=int,
                  help="Epochs without a better val score. [default: a third of the epochs]"),
     click.option("--calibrate", default="train", show_default=True,
                  help="Split whose labels set the scale of predictions: train, val or none."),
     click.option("--jobs", default=1, show_default=True,
                  help="Seeds trained at a time, in processes; never changes results."),
-    click.option("--device", type=_Device(), default="cpu", show_default=True,
-                 help="auto, cpu or cuda."),
     click.option("--threads", default=1, show_default=True,
                  help="Of torch, in each process; sums round otherwise with another count."),
     click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
@@ -577,6 +591,8 @@ _TRAIN_HEAD_OPTIONS = (
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
 @_options(_LABEL_OPTIONS)
+@_options(_FOLD_OPTIONS)
+@_options(_INPUT_OPTIONS)
 @_options(_TRAIN_HEAD_OPTIONS)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
@@ -586,9 +602,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     Examples:
       facer train-head features.zarr --labels labels.csv -o runs/first --seeds 3
       facer train-head --from runs/first -o runs/again
+      facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
-    from dataclasses import replace
-
     from facer.pipeline import heads
 
     if source is not None:
@@ -600,7 +615,9 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
         config = _train_head_config(store, labels, run, options)
-    result = heads.train_head(config, _epoch_line)
+    if config.folds is not None and config.fold is None:
+        return _train_folds(config)
+    result = heads.train_head(config, _epoch_line, _warn)
     counts = result.counts
     _say_notes(result.notes)
     echo(
@@ -612,18 +629,47 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
-        f"{counts['no_face']}, over {config.sequences.max_frames} frames {counts['overlong']}"
+        f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
+        f"over {config.sequences.max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
         echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
+    if result.not_defined:
+        say(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
+            "is not defined there, and val Pearson is the mean of the others")  # fmt: skip
+    if result.val_pearson != result.val_pearson:
+        say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
     if len(result.seeds) > 1:
         echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
     echo(f"next: facer evaluate {result.run} --split val")
     return 0
+
+
+def _train_folds(config: Any) -> int:
+    from facer.pipeline.folds import train_folds
+
+    def report(fold: int, seed: int, row: Any, epochs: int) -> None:
+        if row.epoch in (1, epochs):
+            say(f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss "
+                f"{row.train_loss:.4f}, val Pearson {row.val_pearson:.4f}")  # fmt: skip
+
+    result = train_folds(config, report, _warn)
+    echo(f"{result.run}: {result.rule}")
+    if result.crossing:
+        _warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
+              f"scored were trained on: {', '.join(result.crossing[:_LISTED])}")  # fmt: skip
+    _print_evaluation(result.scores)
+    echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
+    echo(f"next: facer evaluate {result.run}")
+    return 0
+
+
+def _warn(text: str) -> None:
+    say(f"warning: {text}")
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:
@@ -666,9 +712,25 @@ def _train_head_config(store: str, labels: str, run: Path, options: dict[str, An
     )
     rest = ("seeds", "jobs", "device", "threads", "resume")
     values = {name: options[name] for name in rest}
-    return TrainHeadConfig(
-        store, labels, run, reading=_reading(options), sequences=sequences, fit=fit, **values
-    )
+    folds = _fold_config(options["folds"], options["by"], options["fold_splits"])
+    values |= {"sequences": sequences, "fit": fit, "folds": folds}
+    return TrainHeadConfig(store, labels, run, reading=_reading(options), **values)
+
+
+def _fold_config(folds: str | None, by: Any, splits: str) -> Any:
+    from facer.pipeline.fold_plan import FoldConfig
+
+    if folds is None:
+        given = click.get_current_context().get_parameter_source
+        for name in ("by", "fold_splits"):
+            if given(name) is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
+        return None
+    return FoldConfig(folds, by, tuple(_words(splits)))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _epoch_line(seed: int, row: Any, epochs: int) -> None:
@@ -683,7 +745,14 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
 
 @facer.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", type=_SPLIT, default="val", show_default=True, help="train, val or test.")
+@click.option(
+    "--split", type=_SPLIT, help="train, val or test; a run of folds has none. [default: val]"
+)
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Scores for each value of a column of the labels too, such as subject.",
+)
 @click.option("--labels", help="Other labels than the run's.")
 @_options(_LABEL_OPTIONS)
 @click.option("--store", help="Where the run's store is now, or another one.")
@@ -698,16 +767,18 @@ def _epoch_line(seed: int, row: Any, epochs: int) -> None:
               help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @_json_option
-def evaluate(run: Path, split: str, labels: str | None, store: str | None,
+def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
              against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
              as_json: bool, **options: Any) -> int:  # fmt: skip
-    """Score a run: Pearson, CCC and MSE per emotion, with n.
+    """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
 
     Labels are read as the run's were; options on columns change that.
 
     \b
-    Example:
+    Examples:
       facer evaluate runs/first --split val --predictions val.csv --format eri
+      facer evaluate runs/first --split test --by Country
+      facer evaluate runs/folds --against runs/other-folds
     """
     from facer.pipeline.compare import compare_runs
     from facer.pipeline.evaluate import evaluate as evaluate_run
@@ -715,13 +786,14 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
 
     if as_json and predictions == _STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    reading = _reading(options)
-    both = None if against is None else compare_runs(run, against, split, labels, store, reading)
-    found = evaluate_run(run, split, labels, store, reading) if both is None else both.first
+    more = (_reading(options), by)
+    both = None if against is None else compare_runs(run, against, split, labels, store, *more)
+    found = evaluate_run(run, split, labels, store, *more) if both is None else both.first
     if predictions is not None:
         write_predictions(
-            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets
-        )
+            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
+            found.status,
+        )  # fmt: skip
     if predictions == _STDOUT:
         return 0
     if as_json:
@@ -729,12 +801,14 @@ def evaluate(run: Path, split: str, labels: str | None, store: str | None,
         return 0
     _print_evaluation(found)
     if both is not None:
-        gain = both.pearson
-        echo(
-            f"mean Pearson less that of {against}: {gain.difference:+.4f}, 95 % interval "
-            f"{gain.interval.low:+.4f} to {gain.interval.high:+.4f} (by {gain.unit}, "
-            f"n = {gain.n_units}, p = {gain.p_value:.3f})"
-        )
+        ours, theirs = (", ".join(map(str, s)) for s in (both.first_seeds, both.second_seeds))
+        _print_comparison(
+            f"mean Pearson of the mean prediction of seed(s) {ours}, less that of {against} "
+            f"(seed(s) {theirs})", both.pearson,
+        )  # fmt: skip
+        if both.first.n_seeds != both.second.n_seeds:
+            say(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+                f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
     return 0
@@ -745,30 +819,127 @@ def _print_evaluation(found: Evaluation) -> None:
         f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
         f"features (predicted by the training mean), {found.n_seeds} seed(s)"
     )
-    if found.ensemble is None or found.intervals is None:
+    _print_figures(found)
+
+
+def _print_figures(found: Evaluation) -> None:
+    from facer.stages.intensity.metrics import METRICS
+
+    if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         echo("no labels in this split: nothing to score")
         return
     width = max(len(name) for name in (*found.names, "mean"))
-    echo(f"{'':{width}}  pearson      ccc      mse     n   95 % of pearson")
-    columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
-    own = found.emotion_intervals
-    for name, n in zip(found.names, found.ensemble.n, strict=True):
-        values = "  ".join(f"{column[name]:7.4f}" if n else f"{'-':>7}" for column in columns)
-        between = f"{own[name].low:7.4f} to {own[name].high:7.4f}" if name in own else ""
-        echo(f"{name:{width}}  {values}  {n:4d}   {between}".rstrip())
-    mean = "  ".join(f"{found.mean(metric):7.4f}" for metric in ("pearson", "ccc", "mse"))
-    echo(f"{'mean':{width}}  {mean}  {found.n_scored:4d}")
+    _print_header(width)
+    columns = [found.per_emotion(metric) for metric in METRICS]
+    own = zip(found.names, found.ensemble.n, found.intervals.per_emotion, strict=True)
+    for name, n, interval in own:
+        _print_scores(f"{name:{width}}", [column[name] for column in columns], n, interval)
+    means = [found.mean(metric) for metric in METRICS]
+    _print_scores(f"{'mean':{width}}", means, found.n_scored, found.intervals.mean)
+    spread = ""
+    of = "scores"
     if len(found.seeds) > 1:
-        echo(f"standard deviation of the mean Pearson over seeds: "
-                   f"{found.deviation('pearson'):.4f}")  # fmt: skip
-    interval = found.intervals.mean
-    echo(
-        f"mean of the seeds' predictions: Pearson {found.ensemble.mean('pearson'):.4f}, 95 % "
-        f"interval {interval.low:.4f} to {interval.high:.4f} (bootstrap by "
-        f"{found.intervals.unit}, n = {found.intervals.n_units})"
-    )
+        of = f"mean of {len(found.seeds)} seeds' scores"
+        spread = f"; standard deviation of the mean Pearson over seeds: " \
+                 f"{found.deviation('pearson'):.4f}"  # fmt: skip
+    echo(f"{of}, with {found.intervals.method} intervals by {found.intervals.unit}, n = "
+               f"{found.intervals.n_units}{spread}")  # fmt: skip
+    if len(found.seeds) > 1:
+        rho, interval = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
+        if interval is not None:
+            echo(f"mean of the seeds' predictions: Pearson {rho:.4f}, 95 % interval "
+                       f"{interval.low:.4f} to {interval.high:.4f}")  # fmt: skip
+    for groups in filter(None, (found.folds, found.by)):
+        _print_groups(groups)
     for warning in found.warnings:
         say(f"warning: {warning}")
+
+
+def _print_header(width: int) -> None:
+    echo(f"{'':{width}}  pearson  spearm.      ccc      mse      mae     n   95 % of pearson")
+
+
+def _print_groups(groups: Groups) -> None:
+    """Mean scores of each group, and their mean and spread over the groups."""
+    from facer.stages.intensity.groups import LEAST_CLIPS
+    from facer.stages.intensity.metrics import METRICS
+
+    shown = groups.scores[:_GROUPS_SHOWN]
+    width = max(len("deviation"), *(len(one.group or "(none)") for one in shown))
+    echo(f"by {groups.column}, the mean over intensities:")
+    _print_header(width)
+    for one in shown:
+        values = [one.mean(metric) for metric in METRICS]
+        _print_scores(f"{one.group or '(none)':{width}}", values, one.n, one.interval)
+    if len(groups.scores) > len(shown):
+        echo(f"  ... and {len(groups.scores) - len(shown)} more (--json lists all)")
+    defined = len(groups.values("pearson"))
+    _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], defined, None)
+    _print_scores(f"{'deviation':{width}}", [groups.deviation(m) for m in METRICS], defined, None)
+    echo(f"mean and standard deviation over {defined} of {len(groups.scores)} groups; a "
+               f"correlation needs {LEAST_CLIPS} clips with labels")  # fmt: skip
+
+
+def _print_scores(title: str, values: Sequence[float], n: int, interval: Interval | None) -> None:
+    """A line of figures and the interval of the first; - where one is not defined."""
+    cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
+    between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
+    echo(f"{title}  {cells}  {n:4d}   {between}".rstrip())
+
+
+@facer.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option("--against", type=click.Path(path_type=Path),
+              help="Another file to compare with on the clips that both predict.")  # fmt: skip
+@click.option("--split", help="train, val or test. [default: each that FILE has a clip of]")
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Scores for each value of a column of the labels too, such as subject.",
+)
+@click.option(
+    "--file-id-column",
+    metavar="NAME",
+    help="FILE's column of the clips' ids. [default: clip_id, filename, video ...]",
+)
+@_options(_LABEL_OPTIONS)
+@_json_option
+def score(file: Path, labels: str, against: Path | None, split: str | None, by: str | None,
+          file_id_column: str | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Score any file of predictions: a row a clip, a column for each intensity of the labels.
+
+    Ids join the labels as labels join a store. Labelled clips without a prediction are counted.
+
+    \b
+    Examples:
+      facer score theirs.csv --labels labels.csv --split test
+      facer score ours.csv --labels labels.csv --against theirs.csv --by subject
+    """
+    from facer.pipeline.score import ScoreConfig, score_files
+
+    config = ScoreConfig(file, labels, against, split, by, _reading(options), file_id_column)
+    found = score_files(config)
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return 0
+    for one in filter(None, (found.file, found.against)):
+        echo(f"{one.path}: {one.scores.n_scored} labelled clips scored, split "
+                   f"{one.scores.split}; {len(one.missing)} without a prediction, "
+                   f"{len(one.without_label)} predictions without a label")  # fmt: skip
+        for warning in one.warnings:
+            say(f"warning: {warning}")
+        _print_figures(one.scores)
+    if found.pearson is not None:
+        _print_comparison(f"mean Pearson of {file}, less that of {against}", found.pearson)
+    return 0
+
+
+def _print_comparison(title: str, gain: Comparison) -> None:
+    echo(
+        f"{title}: {gain.difference:+.4f}, 95 % interval {gain.interval.low:+.4f} to "
+        f"{gain.interval.high:+.4f} (by {gain.unit}, n = {gain.n_units}, p = {gain.p_value:.3f})"
+    )
 
 
 @facer.command()
@@ -792,7 +963,7 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     Example:
       facer predict runs/first new-videos/ -o predictions.csv --pictures look/
     """
-    from facer.pipeline.predict import PredictConfig, predict_videos
+    from facer.pipeline.predict import STAND_IN, PredictConfig, predict_videos
     from facer.storage.predictions import write_predictions
 
     if as_json and output == _STDOUT:
@@ -801,7 +972,9 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     with shown() as progress:
         found, summary = predict_videos(config, progress)
     if output is not None:
-        write_predictions(output, "plain", found.clip_ids, found.names, found.values)
+        write_predictions(
+            output, "plain", found.clip_ids, found.names, found.values, status=found.status
+        )
     table = {
         clip: dict(zip(found.names, (float(v) for v in row), strict=True))
         for clip, row in zip(found.clip_ids, found.values, strict=True)
@@ -810,14 +983,17 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
         return EXIT_SOME_FAILED if summary.failed else 0
     if as_json:
         failed = {r.clip_id: r.reason for r in summary.failed}
-        result = {"predictions": table, "without_face": list(found.filled), "failed": failed}
+        result = {"predictions": table, "without_face": list(found.without_face),
+                  "status": dict(zip(found.clip_ids, found.status, strict=True)),
+                  "failed": failed}  # fmt: skip
         echo(json.dumps(result))
     else:
         width = max(len(clip) for clip in found.clip_ids)
         echo(f"{'':{width}}  {'  '.join(found.names)}")
-        for clip, values in table.items():
+        for (clip, values), status in zip(table.items(), found.status, strict=True):
             cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
-            echo(f"{clip:{width}}  {cells}{'  (no face)' if clip in found.filled else ''}")
+            note = "" if status == "ok" else f"  ({STAND_IN[status]})"
+            echo(f"{clip:{width}}  {cells}{note}")
         _list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
     return EXIT_SOME_FAILED if summary.failed else 0
 
@@ -1428,6 +1604,8 @@ def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -
 @click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
 @click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
 @_options(_SCHEDULER_OPTIONS)
+@_options(_INPUT_OPTIONS)
+@_options(_FOLD_OPTIONS)
 @_json_option
 def ablate(
     store: str,
@@ -1447,28 +1625,37 @@ def ablate(
     The paper's figures (Hume-Reaction, val) stand beside ours, marked as the paper's.
 
     \b
-    Example:
+    Examples:
       facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
+      facer ablate features.zarr --labels labels.csv -o folds --rows table2 --folds 5
     """
     from facer.pipeline.ablate import AblateConfig
     from facer.pipeline.ablate import ablate as run_rows
     from facer.pipeline.ablation_report import as_markdown
     from facer.stages.intensity.fit import FitConfig
+    from facer.stages.intensity.sequences import SequenceConfig
 
     config = AblateConfig(
         store,
         labels,
         output,
-        tuple(rows.split(",")),
+        tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
         _reading(options),
-        fit=FitConfig(epochs=epochs),
+        sequences=SequenceConfig(missing=options["missing"], max_frames=options["max_frames"]),
+        fit=FitConfig(
+            epochs=epochs,
+            learning_rate=options["learning_rate"],
+            standardise=options["standardise"],
+        ),
         seeds=seeds,
         jobs=jobs,
         scheduler=scheduler,
         tls=_tls_files(options),
+        device=options["device"],
+        folds=_fold_config(options["folds"], options["by"], options["fold_splits"]),
     )
-    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"))
+    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), _warn)
     _say_notes(table.notes)
     if as_json:
         echo(json.dumps(table.to_json()))
@@ -1520,27 +1707,29 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
 @facer.command()
 @click.argument("store")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["muse", "hdf5", "parquet"]),
-    default="hdf5",
-    show_default=True,
-    help="muse, hdf5, parquet.",
-)
+@click.option("--format", "form",
+              help="hdf5, parquet, csv or muse (a folder of csv files). [default: by the ending of "
+              "PATH: .h5, .parquet or .csv]")  # fmt: skip
 def export(store: str, path: Path, form: Any) -> int:
-    """Write a store's features for other tools: hdf5 (lossless), muse csv files or parquet.
+    """Write a store's features for other tools: hdf5 (lossless), one table, or MuSe's csv files.
+
+    The ending of PATH chooses the format. Every clip of the store is in it; a failed clip has no
+    frames.
 
     \b
-    Example:
+    Examples:
       facer export features.zarr features.h5
+      facer export features.zarr features.csv
+      facer export features.zarr feats/ --format muse
     """
     from facer.storage import FeatureStore
-    from facer.storage.tables import export_store
+    from facer.storage.tables import export_store, format_of
 
-    opened = FeatureStore.open(store)
+    opened, form = FeatureStore.open(store), format_of(path, form)
     echo(f"{path}: {export_store(opened, path, form)} clips")
-    if form == "muse" and "embedding" in opened.provenance.settings:
+    _list("failed, so without frames",
+          [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
+    if form in ("muse", "csv") and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0
 

@@ -1,9 +1,9 @@
 """Many trainings on one cache, one row each: resumable, on one process or many.
 
 DIR/
-  rows/<id>/            the row's run folder (see facer.pipeline.heads)
+  rows/<id>/            the row's run folder (see facer.pipeline.heads, facer.pipeline.folds)
     row.json            its scores; a row with it is done, and drops its last.safetensors
-    val.csv             predictions of the scored split, mean over seeds
+    val.csv             predictions of the scored split, mean over seeds; or out-of-fold.csv
   table.csv, table.md, table.png
 """
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -22,14 +23,26 @@ import numpy as np
 from facer.pipeline.ablation_report import AblationTable, TableRow, write_table
 from facer.pipeline.ablation_rows import FULL, AblationRow, ablation_rows
 from facer.pipeline.cohort import label_notes, read_trainable, split_rows
-from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluate import OUT_OF_FOLD, evaluate
 from facer.pipeline.executors import TlsFiles, make_executor
-from facer.pipeline.heads import TrainHeadConfig, describe, torch_threads, train_head
-from facer.pipeline.run_folder import absolute_place, check_unchanged
+from facer.pipeline.fold_plan import FoldConfig, plan_trainable
+from facer.pipeline.folds import PREDICTIONS, train_folds
+from facer.pipeline.heads import (
+    OnNote,
+    TrainHeadConfig,
+    Training,
+    describe,
+    tell_scale,
+    torch_threads,
+    train_head,
+)
+from facer.pipeline.run_folder import absolute_place, check_unchanged, read_run
 from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.intervals import Comparison, compare
+from facer.stages.intensity.holm import holm
+from facer.stages.intensity.intervals import Comparison, Interval, compare
+from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips
+from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips, read_labels
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.matching import no_match_message
@@ -59,6 +72,8 @@ class AblateConfig:
     jobs: int = 1
     scheduler: str | None = None
     tls: TlsFiles | None = None  # for a scheduler at tls://
+    device: str = "cpu"
+    folds: FoldConfig | None = None  # rows are scored out of fold, not on val
 
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs"):
@@ -75,7 +90,9 @@ class RowTask:
     config: TrainHeadConfig
 
 
-def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
+def ablate(
+    config: AblateConfig, on_row: OnRow | None = None, on_note: OnNote | None = None
+) -> AblationTable:
     """Train and score all rows that are not done yet, and write the tables.
 
     A row that cannot be trained, because a store lacks its columns, say, has its reason in the
@@ -90,6 +107,9 @@ def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
     todo = [task for task in tasks if not _done(task)]
     done = len(tasks) - len(todo)
     errors: dict[str, str] = {}
+    if todo and on_note is not None:
+        with suppress(FacerError):  # a row that cannot be trained says so in the table
+            tell_scale(Training(todo[0].config), on_note)
     executor = make_executor(config.jobs, config.scheduler, tls=config.tls)
     try:
         for task, outcome in executor.map(run_row, todo):
@@ -108,7 +128,11 @@ def ablate(config: AblateConfig, on_row: OnRow | None = None) -> AblationTable:
 def _check_labels(config: AblateConfig) -> IntensityLabels:
     """Labels that join the store; all rows would fail otherwise, one by one."""
     store = FeatureStore.open(config.store)
-    labels = read_trainable(config.labels, config.reading, store)
+    labels = (
+        read_trainable(config.labels, config.reading, store)
+        if config.folds is None
+        else plan_trainable(read_labels(config.labels, config.reading), config.folds, store)[0]
+    )
     if not match_clips(labels, store.clip_ids).pairs:
         raise FacerError(no_match_message(labels, store.clip_ids))
     for path in config.also.values():
@@ -130,18 +154,23 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
         sequences=row.sequences(config.sequences),
         fit=row.fit(config.fit),
         seeds=config.seeds,
+        device=config.device,
         resume=True,
+        folds=config.folds,
     )
     return RowTask(row, training)
 
 
 def _done(task: RowTask) -> bool:
-    """Whether the row has its scores; FacerError when of other settings, labels or features."""
+    """Whether the row has its scores; FacerError when of other settings, labels or features.
+
+    A row of fewer seeds is not done: the others are added.
+    """
     run = task.config.run
     if not (run / "row.json").is_file():
         return False
     check_unchanged(run, describe(task.config))
-    return True
+    return bool(read_run(run)["seeds"] == task.config.seeds)
 
 
 def run_row(task: RowTask) -> str | None:
@@ -149,20 +178,30 @@ def run_row(task: RowTask) -> str | None:
     started = perf_counter()
     run = task.config.run
     try:
-        train_head(task.config)
-        with torch_threads(task.config.threads):
-            found = evaluate(run, SPLIT)
+        if task.config.folds is not None:
+            found = train_folds(task.config).scores
+        else:
+            train_head(task.config)
+            with torch_threads(task.config.threads):
+                found = evaluate(run, SPLIT)
     except FacerError as error:
         return str(error)
-    write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
+    if np.isnan(found.mean("pearson")) or found.intervals is None:
+        return f"no intensity's labels vary in {found.split}: Pearson is not defined"
+    if task.config.folds is None:
+        write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
+    interval = found.intervals.mean
     result = {
         "n": found.n_scored,
         "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
-        "per_emotion": found.per_emotion("pearson"),
+        "pearson_95": None if interval is None else [interval.low, interval.high],
+        "by": found.intervals.unit,
+        "per_emotion": {k: defined(rho) for k, rho in found.per_emotion("pearson").items()},
+        "folds": None if found.folds is None else found.folds.to_json(),
         "seconds": perf_counter() - started,
     }
     LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
-    for state in run.glob("seed-*/last.safetensors"):
+    for state in run.rglob("last.safetensors"):
         state.unlink()  # a done row does not go on, and these are the largest files of a run
     return None
 
@@ -173,13 +212,25 @@ def _table(
     rows = ablation_rows(config.rows, tuple(config.also))
     folder = config.output / "rows"
     against = partial(_against_full, folder=folder, labels=labels)
+    found = [_table_row(row, folder / row.id, errors, against) for row in rows]
+    full = next((row.by_seed for row in found if row.row.id == FULL), {})
+    found = [replace(row, beyond_full=_beyond(row.by_seed, full)) for row in found]
+    compared = [row.against.p_value for row in found if row.against is not None]
+    corrected = iter(holm(compared))
     return AblationTable(
         names=labels.names,
-        split=SPLIT,
+        split=OUT_OF_FOLD if config.folds else SPLIT,
         seeds=config.seeds,
         notes=("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0])),
-        rows=tuple(_table_row(row, folder / row.id, errors, against) for row in rows),
+        rows=tuple(
+            row if row.against is None else replace(row, p_holm=next(corrected)) for row in found
+        ),
     )
+
+
+def _beyond(ours: Mapping[str, float], full: Mapping[str, float]) -> tuple[float, ...]:
+    """A row's mean Pearson less the full model's, seed by seed."""
+    return tuple(ours[seed] - full[seed] for seed in ours if seed in full)
 
 
 def _table_row(
@@ -193,20 +244,33 @@ def _table_row(
         need = f"needs --also {row.other_store}=STORE"
         return TableRow(row, reason=errors.get(row.id, need if row.other_store else "not run"))
     result = read_json_object(path)
-    pearson = tuple(result["pearson"].values())
-    return TableRow(row, pearson, result["n"], result["per_emotion"], against(row.id))
+    ends = result.get("pearson_95")
+    return TableRow(
+        row,
+        result["pearson"],
+        result["n"],
+        result["per_emotion"],
+        against(row.id),
+        interval=None if ends is None else Interval(*ends),
+    )
 
 
 def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Comparison | None:
     """A row's mean Pearson less the full model's, on the same clips."""
-    paths = [folder / name / "val.csv" for name in (row_id, FULL)]
-    if row_id == FULL or not all(path.is_file() for path in paths):
+    if row_id == FULL or not all((folder / name / "row.json").is_file() for name in (row_id, FULL)):
         return None
+    paths = [_predictions(folder / name) for name in (row_id, FULL)]
     ours, full = (read_predictions(path) for path in paths)
-    rows = [labels.clip_ids.index(clip) for clip in full.clip_ids]
+    row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
+    rows = [row_of[clip] for clip in full.clip_ids]
     subjects = [labels.subjects[i] for i in rows]
     values = [_ordered(table, full) for table in (ours, full)]
     return compare(values[0], values[1], labels.values[rows], subjects)
+
+
+def _predictions(run: Path) -> Path:
+    """Where a done row keeps the predictions that it was scored by."""
+    return run / (PREDICTIONS if "folds" in read_run(run) else "val.csv")
 
 
 def _ordered(table: Predictions, like: Predictions) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from facer.pipeline.ablation_rows import FULL, GROUPS, AblationRow
 from facer.pipeline.canvas import canvas
-from facer.stages.intensity.intervals import Comparison
+from facer.stages.intensity.intervals import Comparison, Interval
 from facer.storage.csvtable import safe_cell
 from facer.storage.objects import LocalObjects
 
@@ -26,11 +26,24 @@ class TableRow:
     """One row's scores over seeds, or the reason why there are none."""
 
     row: AblationRow
-    pearson: tuple[float, ...] = ()  # mean over emotions, one a seed
+    by_seed: Mapping[str, float] = field(default_factory=dict)  # mean Pearson over emotions
     n: int = 0  # clips scored
-    per_emotion: Mapping[str, float] = field(default_factory=dict)  # mean over seeds
+    per_emotion: Mapping[str, float | None] = field(default_factory=dict)  # mean over seeds
     against: Comparison | None = None  # with the full model, of the mean predictions over seeds
     reason: str = ""
+    interval: Interval | None = None  # 95 % of the mean over seeds, over clips or subjects
+    p_holm: float | None = None  # of ``against``, corrected for the number of rows compared
+    beyond_full: tuple[float, ...] = ()  # mean Pearson less the full model's, seed by seed
+
+    @property
+    def pearson(self) -> tuple[float, ...]:
+        """Mean over emotions, one a seed."""
+        return tuple(self.by_seed.values())
+
+    @property
+    def beyond_deviation(self) -> float | None:
+        """Standard deviation over seeds (n - 1) of the difference from the full model."""
+        return float(np.std(self.beyond_full, ddof=1)) if len(self.beyond_full) > 1 else None
 
     @property
     def mean(self) -> float | None:
@@ -77,14 +90,22 @@ class AblationTable:
                     "title": row.row.title,
                     "pearson": row.mean,
                     "std": row.deviation,
+                    "pearson_95": _ends(row.interval),
                     "n": row.n,
-                    "against_full": None if row.against is None else asdict(row.against),
+                    "against_full": None
+                    if row.against is None
+                    else asdict(row.against)
+                    | {"p_holm": row.p_holm, "std_over_seeds": row.beyond_deviation},
                     "paper": row.row.paper,
                     "reason": row.reason or None,
                 }
                 for row in self.rows
             ],
         }
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 def write_table(table: AblationTable, folder: Path) -> None:
@@ -99,22 +120,17 @@ def _as_csv(table: AblationTable) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     header = ["id", "groups", "title", "n", "pearson", "std", "seeds", "difference_from_full"]
-    writer.writerow(
-        [
-            *header,
-            "difference_low",
-            "difference_high",
-            *map(safe_cell, table.names),
-            "paper",
-            "reason",
-        ]
-    )
+    header += ["difference_low", "difference_high", "difference_std", "p", "p_holm"]
+    header += ["pearson_low", "pearson_high"]
+    writer.writerow([*header, *map(safe_cell, table.names), "paper", "reason"])
     for row in table.rows:
         numbers = [row.n, row.mean, row.deviation, len(row.pearson)]
-        difference: list[float | None] = [None] * 3
-        if row.against is not None:
-            interval = row.against.interval
-            difference = [row.against.difference, interval.low, interval.high]
+        difference: list[float | None] = [None] * 6
+        if (found := row.against) is not None:
+            ends = found.interval
+            difference = [found.difference, ends.low, ends.high, row.beyond_deviation]
+            difference += [found.p_value, row.p_holm]
+        difference += _ends(row.interval) or [None, None]
         emotions = [row.per_emotion.get(name) for name in table.names]
         ids = map(safe_cell, (row.row.id, " ".join(row.row.groups), row.row.title))
         writer.writerow(
@@ -130,9 +146,10 @@ def as_markdown(table: AblationTable) -> str:
         lines += [
             f"### {title}",
             "",
-            f"| | Pearson ({table.split}, {table.seeds} seed(s)) "
-            f"| mean prediction of the seeds, against the full model's (95 %) | n | {PAPER} |",
-            "|---|---|---|---|---|",
+            f"| | Pearson ({table.split}), mean ± deviation over {table.seeds} seed(s) "
+            "| its 95 % over clips | mean prediction of the seeds, against the full model's (95 %) "
+            f"± over seeds | p, Holm's | n | {PAPER} |",
+            "|---|---|---|---|---|---|---|",
         ]
         lines += [_markdown_row(row) for row in rows]
         lines.append("")
@@ -142,13 +159,18 @@ def as_markdown(table: AblationTable) -> str:
 def _markdown_row(row: TableRow) -> str:
     paper = "" if row.row.paper is None else f"{row.row.paper:.3f}".lstrip("0")
     if row.mean is None:
-        return f"| {row.row.title} | {row.reason} | | | {paper} |"
+        return f"| {row.row.title} | {row.reason} | | | | | {paper} |"
     deviation = "" if row.deviation is None else f" ± {row.deviation:.4f}"
-    difference = ""
+    ends = "" if row.interval is None else f"{row.interval.low:.4f} to {row.interval.high:.4f}"
+    difference, p = "", ""
     if row.against is not None:
         low, high = row.against.interval.low, row.against.interval.high
         difference = f"{row.against.difference:+.4f} ({low:+.4f} to {high:+.4f})"
-    return f"| {row.row.title} | {row.mean:.4f}{deviation} | {difference} | {row.n} | {paper} |"
+        if row.beyond_deviation is not None:
+            difference += f" ± {row.beyond_deviation:.4f}"
+        p = "" if row.p_holm is None else f"{row.p_holm:.3f}"
+    cells = [row.row.title, f"{row.mean:.4f}{deviation}", ends, difference, p, str(row.n), paper]
+    return f"| {' | '.join(cells)} |"
 
 
 def _draw(table: AblationTable, path: Path) -> None:

@@ -48,7 +48,7 @@ class AblationRow:
 
 
 _ROWS = (
-    AblationRow(FULL, ("table2", "table3", "heads"), "full model, all features", 0.494),
+    AblationRow(FULL, ("table2", "table3", "heads", "also"), "full model, all features", 0.494),
     AblationRow("va", ("table2",), "VA", 0.461, ("va",)),
     AblationRow("expr", ("table2",), "EXPR", 0.476, ("expr",)),
     AblationRow("au", ("table2",), "AU", 0.480, ("au",)),

@@ -17,6 +17,7 @@ from facer.stages.intensity.sequences import (
     Sequences,
     choose_features,
     prepare,
+    without_empty,
 )
 from facer.storage import (
     FeatureStore,
@@ -38,7 +39,8 @@ class Cohort:
     """The R labelled rows, and the sequences of the C of them that have features.
 
     Row i of the labels is sequence ``sequence_of[i]``; -1 where there is nothing to predict
-    from: no such clip, a failed one, or one without any face.
+    from: no such clip, a failed one, one without any face, or one of which no frame has all of
+    the chosen features.
     """
 
     names: tuple[str, ...]  # (E,)
@@ -46,6 +48,7 @@ class Cohort:
     targets: F32  # (R, E), NaN = absent
     splits: tuple[str, ...]  # (R,)
     subjects: tuple[str, ...]  # (R,)
+    status: tuple[str, ...]  # (R,) ok, no_features, no_face, failed or no_clip
     sequence_of: np.ndarray[Any, np.dtype[np.int64]]  # (R,)
     sequences: Sequences
     split_rule: str  # where the splits come from
@@ -91,16 +94,24 @@ def load_cohort(
     if choice is None:
         choice = choose_features(config.features, store.feature_names)
     sequences = read_sequences(store, [clip for _, clip in usable], config, choice)
+    if not sequences.clip_ids:
+        raise FacerError(_nothing_measured(store, [clip for _, clip in usable], choice))
+    place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     sequence_of = np.full(len(labels.clip_ids), -1, np.int64)
-    sequence_of[[row for row, _ in usable]] = np.arange(len(usable))
+    sequence_of[[row for row, _ in usable]] = [place.get(clip, -1) for _, clip in usable]
     splits, rule = split_rows(labels)
-    statuses = [store.record(clip).status for _, clip in match.pairs]
+    statuses = ["no_clip"] * len(labels.clip_ids)
+    for row, clip in match.pairs:
+        statuses[row] = store.record(clip).status
+    for row, clip in usable:
+        statuses[row] = "ok" if clip in place else "no_features"
     cohort = Cohort(
         names=labels.names,
         label_ids=labels.clip_ids,
         targets=labels.values,
         splits=splits,
         subjects=labels.subjects,
+        status=tuple(statuses),
         sequence_of=sequence_of,
         sequences=sequences,
         split_rule=rule,
@@ -111,7 +122,8 @@ def load_cohort(
             "ambiguous_ids": len(match.ambiguous),
             "failed": statuses.count("failed"),
             "no_face": statuses.count("no_face"),
-            "usable": len(usable),
+            "usable": len(sequences.clip_ids),
+            "no_features": len(sequences.empty),
             "overlong": len(sequences.overlong),
             "missing_frames": sequences.missing_frames,
         },
@@ -123,8 +135,24 @@ def load_cohort(
 def read_sequences(
     store: FeatureStore, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
 ) -> Sequences:
-    """The sequences of some clips, embedding after the chosen columns."""
-    return prepare(store.load(clip_ids, choice.columns, embedding=choice.embedding), config)
+    """The sequences of some clips, embedding after the chosen columns.
+
+    Clips of which no frame has all of these are left out, and named in ``empty``.
+    """
+    ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding)
+    return without_empty(prepare(ragged, config))
+
+
+def _nothing_measured(store: FeatureStore, clip_ids: Sequence[str], choice: FeatureChoice) -> str:
+    """Why no clip has a frame with all of the chosen features."""
+    ragged = store.load(clip_ids, choice.columns)
+    seen = np.isfinite(ragged.features[ragged.valid])
+    absent = [name for name, column in zip(choice.columns, seen.T, strict=True) if not column.any()]
+    found = f"no value of {', '.join(absent)}" if absent else "no frame with all chosen features"
+    return (
+        f"{store.path}: found {found} in any of the {len(clip_ids)} labelled clips with a face; "
+        "expected values, or other columns as --features"
+    )
 
 
 def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
@@ -137,7 +165,13 @@ def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
     place = {unit: (rank + 0.5) / len(order) for rank, unit in enumerate(order)}
     chosen = tuple(SPLITS[int(np.searchsorted(_SHARES, place[unit]))] for unit in units)
     unit = "subject" if by_subject else "clip id"
-    return chosen, f"made by facer: 70/15/15 by sha256 of the {unit}"
+    rule = f"made by facer: 70/15/15 by sha256 of the {unit}"
+    if "val" not in chosen:  # of 1, 4 or 5: val comes before test, which no training needs
+        chosen = tuple("val" if split == "test" else split for split in chosen)
+    absent = [split for split in SPLITS if split not in chosen]
+    if absent:
+        rule += f" ({len(order)} of them: too few for {' and '.join(absent)})"
+    return chosen, rule
 
 
 def label_notes(labels: IntensityLabels, splits: Sequence[str]) -> tuple[str, ...]:
@@ -222,7 +256,17 @@ def labels_sha256(labels: IntensityLabels) -> str:
 
 def features_sha256(sequences: Sequences) -> str:
     """Digest of what a head is trained on: clips, lengths and every value."""
+    digest = _clips_digest(sequences)
+    digest.update(np.ascontiguousarray(sequences.features).view(np.uint8).data)
+    return str(digest.hexdigest())
+
+
+def clips_sha256(sequences: Sequences) -> str:
+    """Digest of the clips and their lengths alone, for features that are still to be made."""
+    return str(_clips_digest(sequences).hexdigest())
+
+
+def _clips_digest(sequences: Sequences) -> Any:
     digest = hashlib.sha256("\n".join(sequences.clip_ids).encode(errors="surrogatepass"))
-    for values in (sequences.offsets, sequences.features):
-        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
-    return digest.hexdigest()
+    digest.update(np.ascontiguousarray(sequences.offsets).view(np.uint8).data)
+    return digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,40 +12,56 @@ import torch
 
 from facer.pipeline.cohort import (
     Cohort,
+    clips_sha256,
     features_sha256,
     labels_of_run,
     load_cohort,
     read_sequences,
 )
-from facer.pipeline.run_folder import load_models, read_run, sequences_of
+from facer.pipeline.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.run_folder import fold_folder, load_models, read_run, sequences_of
 from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.groups import Groups, score_groups
 from facer.stages.intensity.intervals import Interval, Intervals, bootstrap
-from facer.stages.intensity.metrics import METRICS, Scores, score
-from facer.stages.intensity.model import predict
-from facer.stages.intensity.sequences import FeatureChoice
+from facer.stages.intensity.metrics import METRICS, Scores, defined, score
+from facer.stages.intensity.model import IntensityModel, predict
+from facer.stages.intensity.sequences import I64, FeatureChoice, Sequences
 from facer.storage import FeatureStore, LabelOptions, Provenance
 from facer.storage.errors import FacerError
+from facer.storage.label_groups import label_column
 from facer.storage.schema import F32
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a run on one split; predictions are the mean over seeds."""
+    """Scores of a run on one split; predictions are the mean over seeds.
+
+    Two figures, each with intervals of its own: the mean of the seeds' scores, and the score of
+    the seeds' mean prediction (``ensemble``). nan where a figure is not defined.
+    """
 
     split: str
     names: tuple[str, ...]
     label_ids: tuple[str, ...]  # (n,)
+    subjects: tuple[str, ...]  # (n,)
+    targets: F32  # (n, E), NaN = absent
     predictions: F32  # (n, E)
+    status: tuple[str, ...]  # (n,) ok, or why there are no features (see Cohort)
     n_scored: int  # of them, clips with a label
-    n_filled: int  # clips without features: the training mean stands in
+    n_filled: int  # clips without features: the mean prediction on train stands in
     n_seeds: int  # whose predictions are averaged
     calibrate: str  # what the calibration was fitted on: train, val or none
+    by_seed: dict[int, F32]  # predictions of each seed alone, (n, E)
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
+    intervals: Intervals | None  # of the mean over seeds
     ensemble: Scores | None  # of the mean prediction
-    intervals: Intervals | None
+    ensemble_intervals: Intervals | None
     n_seeds_wanted: int = 0  # that the run was to train
     features_changed: bool = False  # the run's own store has other features now
     notes: tuple[str, ...] = ()  # what to know of the labels
+    folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
+    fold_rule: str = ""  # how the clips were divided
+    by: Groups | None = None  # scores within the values of a column of the labels
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
@@ -57,7 +73,7 @@ class Evaluation:
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
     def per_emotion(self, metric: str) -> dict[str, float]:
-        """Mean over seeds of one metric of each emotion; nan where nothing is labelled."""
+        """Mean over seeds of one metric of each emotion; nan where it is not defined."""
         values = np.mean([getattr(scores, metric) for scores in self.seeds.values()], axis=0)
         return dict(zip(self.names, values.tolist(), strict=True))
 
@@ -74,6 +90,12 @@ class Evaluation:
         if self.constant:
             names = ", ".join(self.constant)
             found.append(f"one and the same prediction for {names}; scored as 0")
+        if self.not_defined:
+            names = ", ".join(self.not_defined)
+            found.append(
+                f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
+                "defined there, and the means are those of the others"
+            )
         if self.calibrate == self.split == "val":
             found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
         if self.n_seeds < self.n_seeds_wanted:
@@ -83,12 +105,9 @@ class Evaluation:
         return (*found, *self.notes)
 
     @property
-    def emotion_intervals(self) -> dict[str, Interval]:
-        """95 % of each labelled emotion's Pearson."""
-        if self.ensemble is None or self.intervals is None:
-            return {}
-        labelled = [name for name, n in zip(self.names, self.ensemble.n, strict=True) if n]
-        return dict(zip(labelled, self.intervals.per_emotion, strict=True))
+    def not_defined(self) -> tuple[str, ...]:
+        """Emotions whose labels in the split are one value: no correlation, and in no mean."""
+        return self.ensemble.not_defined if self.ensemble is not None else ()
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer evaluate --json`` prints it; null where the split has no labels."""
@@ -102,96 +121,227 @@ class Evaluation:
             "mean": None,
             "per_emotion": None,
         }
-        if self.ensemble is None or self.intervals is None:
+        if self.ensemble is None or self.intervals is None or self.ensemble_intervals is None:
             return result
-        n = dict(zip(self.names, self.ensemble.n.tolist(), strict=True))
+        ensemble, ends = self.ensemble, self.ensemble_intervals
         columns = {metric: self.per_emotion(metric) for metric in METRICS}
-        interval = self.intervals.mean
-        own = {name: [one.low, one.high] for name, one in self.emotion_intervals.items()}
+        own = zip(self.names, self.intervals.per_emotion, ensemble.n.tolist(), strict=True)
+        averaged = zip(self.names, ensemble.pearson, ends.per_emotion, strict=True)
         return {
             **result,
-            "mean": {metric: self.mean(metric) for metric in METRICS},
-            "std_over_seeds": {metric: self.deviation(metric) for metric in METRICS},
+            "mean": {metric: defined(self.mean(metric)) for metric in METRICS}
+            | {"pearson_95": _ends(self.intervals.mean)},
+            "std_over_seeds": {metric: defined(self.deviation(metric)) for metric in METRICS},
             "ensemble": {
-                "pearson": self.ensemble.mean("pearson"),
-                "pearson_95": [interval.low, interval.high],
-                "by": self.intervals.unit,
+                "pearson": defined(ensemble.mean("pearson")),
+                "pearson_95": _ends(ends.mean),
+                "by": ends.unit,
+                "n_units": ends.n_units,
+                "method": ends.method,
+                "per_emotion": {
+                    name: {"pearson": defined(rho), "pearson_95": _ends(interval)}
+                    for name, rho, interval in averaged
+                },
             },
             "per_emotion": {
-                name: {m: columns[m][name] if n[name] else None for m in METRICS}
-                | {"pearson_95": own.get(name), "n": n[name]}
-                for name in self.names
+                name: {m: defined(columns[m][name]) for m in METRICS}
+                | {"pearson_95": _ends(interval), "n": n}
+                for name, interval, n in own
             },
+            **({"folds": self._folds_json()} if self.folds else {}),
+            **({"by": self.by.to_json()} if self.by else {}),
             "constant": list(self.constant),
+            "not_defined": list(self.not_defined),
             "warnings": list(self.warnings),
         }
+
+    def _folds_json(self) -> dict[str, Any]:
+        assert self.folds is not None
+        return {"rule": self.fold_rule, **self.folds.to_json()}
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+OUT_OF_FOLD = "out-of-fold"
+"""Split of a run of folds: every clip, predicted by the fold that holds it out."""
 
 
 def evaluate(
     run: Path,
-    split: str = "val",
+    split: str | None = None,
     labels: str | None = None,
     store: str | None = None,
     reading: LabelOptions | None = None,
+    by: str | None = None,
 ) -> Evaluation:
-    """Score a run on a split of its own labels and store, or of others.
+    """Score a run on a split (val) of its own labels and store, or of others.
 
-    A labelled clip without features is predicted by the training mean, never by anything of
-    the split that is scored. Labels are read as the run's were, save for what ``reading`` says.
-    ``FacerError`` when the labels have changed since the training.
+    A run of folds is scored on what the folds hold out, all together and fold by fold. ``by``
+    names a column of the labels, within whose values scores are made too. A labelled clip
+    without features is predicted by a mean over train, never by anything of the split that is
+    scored. Labels are read as the run's were, save for what ``reading`` says. ``FacerError`` when
+    the labels have changed since the training.
     """
     record = read_run(run)
     table = labels_of_run(run, record, labels, reading)
     opened = FeatureStore.open(store or record["store"])
     check_provenance(run, opened.provenance, opened.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
+    plan = recorded_plan(table, record) if "folds" in record else None
+    if plan is not None and record["fold"] is not None:
+        table = labels_in_fold(table, plan, record["fold"])
     cohort, _ = load_cohort(opened, table, sequences_of(record), choice)
-    rows = cohort.rows(split)
-    if not len(rows):
-        found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
-        raise FacerError(f"--split {split}: {table.source} has no such rows; found {found}")
-    mean = np.array(record["train_mean"], np.float32)
-    by_seed = _predict_rows(run, cohort, rows, mean)
+    if plan is not None and record["fold"] is None:
+        found = _out_of_fold(run, split, cohort, plan)
+    else:
+        found = _on_split(run, split or "val", cohort, table.source)
+    if by is not None:
+        values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
+        found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
     own = labels is None and store is None
     return replace(
-        _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed),
+        found,
         n_seeds_wanted=int(record["seeds"]),
         notes=cohort.notes,
-        features_changed=own and features_sha256(cohort.sequences) != record["data_sha256"],
+        features_changed=own and _changed(record, cohort.sequences),
     )
 
 
-def _predict_rows(run: Path, cohort: Cohort, rows: Any, train_mean: F32) -> dict[int, F32]:
-    places = cohort.sequence_of[rows]
-    there = places >= 0
+def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
+    rows = cohort.rows(split)
+    if not len(rows):
+        found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
+        raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
+    record = read_run(run)
+    by_seed = _predict_rows(run, cohort, rows)
+    return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
+
+
+def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -> Evaluation:
+    """Every clip by the models of the fold that holds it out; seeds that all folds have."""
+    if split not in (None, OUT_OF_FOLD):
+        raise FacerError(
+            f"--split {split}: {run} is a run of folds, scored on what they hold out; leave "
+            "--split out, or score one fold's run, such as "
+            f"{fold_folder(run, 0)} --split test"
+        )
+    rows = np.flatnonzero(plan.fold_of >= 0)
+    by_fold = []
+    for fold in range(plan.n_folds):
+        folder = fold_folder(run, fold)
+        held = rows[plan.fold_of[rows] == fold]
+        by_fold.append((held, _predict_rows(folder, cohort, held)))
+    seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
+    if not seeds:
+        raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
+    by_seed = {}
+    for seed in seeds:
+        values = np.empty((len(plan.fold_of), len(cohort.names)), np.float32)
+        for held, found in by_fold:
+            values[held] = found[seed]
+        by_seed[seed] = values[rows]
+    calibrate = read_run(run)["fit"]["calibrate"]
+    pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
+    folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
+    return replace(pooled, folds=folds, fold_rule=plan.rule)
+
+
+def grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
+    """Score the clips within groups (n,) of them."""
+    predictions = np.stack(list(found.by_seed.values()))
+    return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
+
+
+def _changed(record: dict[str, Any], sequences: Sequences) -> bool:
+    """Whether these are not the sequences of the run; after finetune, not their lengths."""
+    if record["data_sha256"] is None:
+        return clips_sha256(sequences) != str(record["clips_sha256"])
+    return features_sha256(sequences) != str(record["data_sha256"])
+
+
+def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
     data = DeviceSequences(cohort.sequences, torch.device("cpu"))
+    return _predict(run, data, cohort.sequence_of[rows])
+
+
+def _predict(run: Path, data: DeviceSequences, places: I64) -> dict[int, F32]:
+    """Each seed's predictions (n, E) of sequences of the data; -1 is a clip without features."""
+    there = places >= 0
     result = {}
     for seed, model in load_models(run).items():
-        values = np.tile(train_mean, (len(rows), 1))
-        values[there] = predict(model, data, places[there])
+        values = np.empty((len(places), model.shape.intensities), np.float32)
+        if there.any():
+            values[there] = predict(model, data, places[there])
+        if not there.all():
+            values[~there] = _stand_in(run, model)
         result[seed] = values
     return result
 
 
+def _stand_in(run: Path, model: IntensityModel) -> F32:
+    """What is predicted for a clip without features: a mean over train, (E,).
+
+    Of the labels, or of raw predictions where these are not brought to the labels' scale.
+    """
+    if model.stand_in is not None:
+        return model.stand_in
+    record = read_run(run)
+    if record["fit"]["calibrate"] == "none":
+        raise FacerError(
+            f"{run}: made by an earlier facer with --calibrate none, without what stands in for a "
+            "clip without features; train it again (facer train-head --from)"
+        )
+    return np.array(record["train_mean"], np.float32)
+
+
 def _scored(
-    split: str, calibrate: str, cohort: Cohort, rows: Any, by_seed: dict[int, F32]
+    split: str, calibrate: str, cohort: Cohort, rows: I64, by_seed: dict[int, F32]
 ) -> Evaluation:
-    targets = cohort.targets[rows]
+    found = evaluation_of(
+        split=split,
+        names=cohort.names,
+        label_ids=[cohort.label_ids[row] for row in rows],
+        subjects=[cohort.subjects[row] for row in rows],
+        targets=cohort.targets[rows],
+        by_seed=by_seed,
+    )
+    n_filled = int((cohort.sequence_of[rows] < 0).sum())
+    status = tuple(cohort.status[row] for row in rows)
+    return replace(found, n_filled=n_filled, calibrate=calibrate, status=status)
+
+
+def evaluation_of(
+    split: str,
+    names: Sequence[str],
+    label_ids: Sequence[str],
+    subjects: Sequence[str],
+    targets: F32,
+    by_seed: dict[int, F32],
+) -> Evaluation:
+    """Score predictions (n, E) of each seed against targets (n, E), NaN where absent."""
     predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
-    subjects = [cohort.subjects[row] for row in rows]
     labelled = bool(np.isfinite(targets).any())
     return Evaluation(
         split=split,
-        names=cohort.names,
-        label_ids=tuple(cohort.label_ids[row] for row in rows),
+        names=tuple(names),
+        label_ids=tuple(label_ids),
+        subjects=tuple(subjects),
+        targets=targets,
         predictions=predictions,
+        status=("ok",) * len(label_ids),
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
-        n_filled=int((cohort.sequence_of[rows] < 0).sum()),
+        n_filled=0,
         n_seeds=len(by_seed),
-        calibrate=calibrate,
-        seeds={s: score(p, targets, cohort.names) for s, p in by_seed.items()} if labelled else {},
-        ensemble=score(predictions, targets, cohort.names) if labelled else None,
-        intervals=bootstrap(predictions, targets, subjects) if labelled else None,
+        calibrate="none",
+        by_seed=by_seed,
+        seeds={s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
+        intervals=bootstrap(np.stack(list(by_seed.values())), targets, subjects)
+        if labelled
+        else None,
+        ensemble=score(predictions, targets, names) if labelled else None,
+        ensemble_intervals=bootstrap(predictions, targets, subjects) if labelled else None,
     )
 
 
@@ -202,7 +352,21 @@ class Prediction:
     names: tuple[str, ...]
     clip_ids: tuple[str, ...]  # (C,)
     values: F32  # (C, E)
-    filled: tuple[str, ...]  # clips without a face or features: the training mean
+    status: tuple[str, ...]  # (C,) ok, or why the training mean stands in: no_face, no_features
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Clips that nothing was measured of: their values are the training mean."""
+        return self._of({"no_face", "no_features", "failed"})
+
+    @property
+    def without_face(self) -> tuple[str, ...]:
+        """Clips without any face."""
+        return self._of({"no_face"})
+
+    def _of(self, statuses: Set[str]) -> tuple[str, ...]:
+        pairs = zip(self.clip_ids, self.status, strict=True)
+        return tuple(clip for clip, status in pairs if status in statuses)
 
 
 def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
@@ -214,16 +378,16 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
     check_provenance(run, store.provenance, store.path)
     choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
     usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
-    values = np.tile(np.array(record["train_mean"], np.float32), (len(clip_ids), 1))
-    if usable:
-        sequences = read_sequences(store, usable, sequences_of(record), choice)
-        data = DeviceSequences(sequences, torch.device("cpu"))
-        clips = np.arange(len(usable))
-        found = [predict(model, data, clips) for model in load_models(run).values()]
-        places = [index for index, clip in enumerate(clip_ids) if clip in set(usable)]
-        values[places] = np.mean(found, axis=0)
-    filled = tuple(clip for clip in clip_ids if clip not in set(usable))
-    return Prediction(tuple(record["names"]), tuple(clip_ids), values, filled)
+    sequences = read_sequences(store, usable, sequences_of(record), choice)
+    place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
+    places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
+    found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
+    values = np.mean(list(found.values()), axis=0).astype(np.float32)
+    status = [
+        "no_features" if found == "ok" and clip not in place else found
+        for clip, found in ((clip, store.record(clip).status) for clip in clip_ids)
+    ]
+    return Prediction(tuple(record["names"]), tuple(clip_ids), values, tuple(status))
 
 
 def check_provenance(run: Path, provenance: Provenance, where: str) -> None:

@@ -22,16 +22,18 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.cohort import Cohort, labels_of_run, load_cohort
+from facer.pipeline.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
 from facer.pipeline.joint import ClipCrops, JointModel, under
-from facer.pipeline.run_folder import load_models, read_run, sequences_of
+from facer.pipeline.run_folder import load_models, read_run, save_model, sequences_of
 from facer.stages.features.rec import (
     load_network,
     resolve_device,
     save_rec,
     weights_path,
 )
-from facer.stages.intensity.calibration import fit_calibration
+from facer.stages.intensity.batches import split_batches
+from facer.stages.intensity.calibration import Calibration, fit_calibration
+from facer.stages.intensity.losses import LEAST_CLIPS
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
@@ -42,6 +44,8 @@ from facer.storage.objects import LocalObjects
 from facer.storage.weights import weights_sha256
 
 OnEpoch = Callable[[dict[str, Any]], None]
+
+_LEAST_CLIPS = max(LEAST_CLIPS.values())
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,10 @@ class FinetuneConfig:
             if getattr(self, name) <= 0:
                 option = name.replace("_", "-")
                 raise OptionError(f"--{option}: found {getattr(self, name)}, expected > 0")
-        if self.batch_size < 2:
+        if self.batch_size < _LEAST_CLIPS:
             raise OptionError(
-                f"--batch-size: found {self.batch_size}, expected 2 or more for a correlation"
+                f"--batch-size: found {self.batch_size}, expected {_LEAST_CLIPS} or more for a "
+                "correlation, which two clips do not have"
             )
 
 
@@ -139,6 +144,11 @@ class _Training:
         loss = self._train(number) if number else None
         raw = self.model.predict(self.data, self.val, self.config.batch_size)
         found = score(raw, self.targets[self.val], self.cohort.names).mean("pearson")
+        if np.isnan(found):
+            raise FacerError(
+                "split val: no intensity's labels vary, so that no epoch has a Pearson; expected "
+                "some that do"
+            )
         best = not self.curve or found > max(float(row["val_pearson"]) for row in self.curve)
         row = {"epoch": number, "loss": loss, "val_pearson": found, "best": best}
         self.curve.append(row)
@@ -148,7 +158,7 @@ class _Training:
 
     def _train(self, number: int) -> float:
         order = np.random.default_rng((self.config.seed, number)).permutation(self.train)
-        batches = np.array_split(order, -(-len(order) // self.config.batch_size))
+        batches = split_batches(order, self.config.batch_size, _LEAST_CLIPS)
         torch.manual_seed(self.config.seed * 100_003 + number)  # dropout of the head
         self.model.head.train()
         targets = torch.from_numpy(self.targets).to(self.device)
@@ -255,15 +265,9 @@ def _write(training: _Training) -> None:
             "before": training.rec_meta["training"],
         },
     )
-    raw = model.predict(training.data, training.train, config.batch_size)
-    model.head.set_calibration(fit_calibration(raw, training.targets[training.train]))
-    folder = config.output / f"seed-{training.head_seed}"
-    meta = {
-        "head": asdict(model.head.config),
-        "shape": model.head.shape._asdict(),
-        "epoch": max(row["epoch"] for row in training.curve if row["best"]),
-    }
-    save_checkpoint(folder / "best.safetensors", model.head.arrays(), meta)
+    _calibrate(training)
+    epoch = max(row["epoch"] for row in training.curve if row["best"])
+    save_model(model.head, epoch, config.output / f"seed-{training.head_seed}")
     made = training.record["store_provenance"] | {
         "rec": rec.stem,
         "rec_sha256": weights_sha256(rec),
@@ -275,12 +279,27 @@ def _write(training: _Training) -> None:
         "facer_version": __version__,
         "store": str((config.output / "features.zarr").absolute()),
         "store_provenance": made,
+        "data_sha256": None,  # the new REC's features are not extracted yet
+        "clips_sha256": clips_sha256(training.cohort.sequences),
         "seeds": 1,
         "finetune": _settings(config),
     }
     objects = LocalObjects(config.output)
     objects.put("curve.jsonl", "".join(json.dumps(r) + "\n" for r in training.curve).encode())
     objects.put("config.json", (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _calibrate(training: _Training) -> None:
+    """Bring the head's predictions to the labels' scale on the split that the run chose."""
+    head, split = training.model.head, training.record["fit"]["calibrate"]
+    clips = training.val if split == "val" else training.train
+    raw = training.model.predict(training.data, clips, training.config.batch_size)
+    if split == "none":
+        ones, zeros = np.ones(raw.shape[1]), np.zeros(raw.shape[1])
+        head.set_calibration(Calibration(ones, zeros))
+        head.stand_in = raw.mean(axis=0)
+    else:
+        head.set_calibration(fit_calibration(raw, training.targets[clips]))
 
 
 def _change(before: dict[str, Any], after: dict[str, Any]) -> float:

@@ -11,10 +11,16 @@ from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_fol
 from facer.pipeline.look import draw_clip
 from facer.pipeline.part import load_extractor
 from facer.pipeline.progress import Progress
-from facer.pipeline.run_folder import read_run
+from facer.pipeline.run_folder import read_run, refuse_folds
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+
+STAND_IN = {
+    "no_face": "no face: the training mean",
+    "no_features": "no frame has all columns of the run: the training mean",
+}
+"""What the prediction of a clip is that nothing was measured of, by its status."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ def predict_videos(
     config: PredictConfig, progress: Progress | None = None
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
+    refuse_folds(config.run)
     embedding = config.extract.embedding or bool(read_run(config.run)["embedding"])
     extract = replace(config.extract, embedding=embedding)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
@@ -49,9 +56,11 @@ def predict_videos(
         prediction = predict_store(config.run, store, clips)
         if config.pictures is not None:
             video_dir = config.videos if config.videos.is_dir() else config.videos.parent
-            for clip, values in zip(clips, prediction.values, strict=True):
+            table = zip(clips, prediction.values, prediction.status, strict=True)
+            for clip, values, status in table:
                 named = zip(prediction.names, values, strict=True)
-                note = "predicted " + ", ".join(f"{name} {value:.2f}" for name, value in named)
+                figures = ", ".join(f"{name} {value:.2f}" for name, value in named)
+                note = f"predicted {figures}" if status == "ok" else f"{STAND_IN[status]} {figures}"
                 draw_clip(store, clip, video_dir, config.pictures / f"{clip}.png", note)
     return prediction, summary
 

@@ -26,7 +26,7 @@ from facer.pipeline.canvas import canvas
 from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
 from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTrainer, StepReport
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
-from facer.stages.affect.specs import DataSpec, parse_spec, read_spec
+from facer.stages.affect.specs import DataSpec, held_out_videos, parse_spec, read_spec
 from facer.stages.features.rec import resolve_device, weights_path
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
@@ -98,7 +98,10 @@ def train_rec(
         (spec, data if names[data.name] == 1 else replace(data, name=spec))
         for spec, data in validation
     ]
-    train = [(spec, _read(spec, "train", aligner)) for spec in config.data]
+    held_out = held_out_videos(map(parse_spec, (*config.data, *config.validation)))
+    train = [
+        (spec, read_spec(parse_spec(spec), "train", aligner, held_out)) for spec in config.data
+    ]
     sets = [_summary(spec, "train", data) for spec, data in train]
     sets += [_summary(spec, "val", data) for spec, data in validation]
     record = _record(config, fit, sets, aligner)
@@ -125,13 +128,9 @@ def read_curve(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
 
 
-def _read(spec: str, split: str, aligner: Aligner) -> AffectSet:
-    return read_spec(parse_spec(spec), split, aligner)
-
-
 def _read_val(spec: str, aligner: Aligner) -> AffectSet:
     try:
-        return _read(spec, "val", aligner)
+        return read_spec(parse_spec(spec), "val", aligner)
     except NoSplitError as error:
         raise FacerError(f"{error}; name another set to score with --val KIND:PATH") from error
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from facer.pipeline.canvas import canvas
 from facer.stages.features.backbones import build_fitting
@@ -23,36 +26,49 @@ from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads import HeadConfig, HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage.checkpoints import load_checkpoint
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError
 from facer.storage.objects import write_atomic
 
 FORMAT = 1
-_FREE = ("facer_version",)  # what a resumed training may change
+_FREE = ("facer_version", "counts")  # what a resumed training may change
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def open_run(run: Path, record: Mapping[str, Any], resume: bool) -> None:
     """Write the config of a new run, or compare it with that of the run to go on with.
 
-    ``FacerError`` for a folder that holds a run already, and for other settings or data.
+    More seeds than the run has are added to it, with ``resume`` or without. ``FacerError`` for
+    a folder that holds a run already, and for other settings or data.
     """
-    path = run / "config.json"
-    if not path.exists():
-        write_atomic(path, json.dumps(record, indent=1) + "\n")
+    if not (run / "config.json").exists():
+        _write_config(run, record)
         return
-    if not resume:
+    more = record["seeds"] > read_run(run)["seeds"]
+    if not resume and not more:
         raise FacerError(
-            f"{run}: holds a run already; use another -o, or --resume to go on with it"
+            f"{run}: holds a run already; use another -o, --resume to go on with it, or more "
+            "--seeds to add to it"
         )
     check_unchanged(run, record)
+    if more:
+        _write_config(run, record)
+
+
+def _write_config(run: Path, record: Mapping[str, Any]) -> None:
+    write_atomic(run / "config.json", json.dumps(record, indent=1) + "\n")
 
 
 def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
-    """``FacerError`` unless a run was made with the settings and data of this config."""
+    """``FacerError`` unless a run was made with the settings and data of this config.
+
+    The config may have more seeds than the run.
+    """
     before, plain = read_run(run), json.loads(json.dumps(record))
-    changed = [key for key in plain if key not in _FREE and before.get(key) != plain[key]]
+    free = (*_FREE, *(("seeds",) if plain["seeds"] > before["seeds"] else ()))
+    keys = dict.fromkeys([*plain, *before])
+    changed = [key for key in keys if key not in free and before.get(key) != plain.get(key)]
     if changed:
         raise FacerError(
             f"{run}: was made with other {', '.join(changed)}; "
@@ -84,6 +100,11 @@ def check_same_data(run: Path, record: Mapping[str, Any]) -> None:
             f"{record['store']}: clips or features are not those that {run} was made of (found "
             f"{counts[0]}, expected {counts[1]} as they were); give the store as it was then"
         )
+
+
+def fold_folder(run: Path, fold: int) -> Path:
+    """Where a run of folds keeps the training that holds one fold out."""
+    return run / f"fold-{fold}"
 
 
 def absolute_place(path: str) -> str:
@@ -134,8 +155,27 @@ def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
     return SequenceConfig(**{**values, "features": tuple(values["features"])})
 
 
+def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
+    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
+    meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
+    if model.stand_in is not None:
+        meta["stand_in"] = model.stand_in.tolist()
+    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
+
+
+def refuse_folds(run: Path) -> None:
+    """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
+    record = read_run(run)
+    if "folds" in record and record["fold"] is None:
+        raise FacerError(
+            f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
+            "clips; train a model for other clips without --folds"
+        )
+
+
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
+    refuse_folds(run)
     models = {}
     numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
     for seed in sorted(int(number) for number in numbers if number.isdecimal()):
@@ -156,6 +196,8 @@ def _load_model(path: Path) -> IntensityModel:
         make = partial(IntensityModel, config, shape)
         model = build_fitting(make, config.layers, arrays)
         model.load_arrays(arrays)
+        if "stand_in" in meta:
+            model.stand_in = np.array(meta["stand_in"], np.float32)
     except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
         reason = " ".join(str(error).split())[:300]
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
@@ -172,7 +214,7 @@ def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
             colour = _COLOURS[place % len(_COLOURS)]
             epochs = [row.epoch for row in rows]
             left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
-            best = max(rows, key=lambda row: row.val_pearson)
+            best = [row for row in rows if row.best][-1]
             left.plot([best.epoch], [best.val_pearson], "o", color=colour)
             right.plot(epochs, [row.train_loss for row in rows], color=colour)
         left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")

@@ -121,6 +121,7 @@ def verify(config: VerifyConfig) -> Verification:
 
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     from facer.pipeline.part import clip_of
+    from facer.pipeline.progress import Counter
     from facer.pipeline.sources import changed, open_videos
 
     videos = open_videos(place)
@@ -131,7 +132,7 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]
-    other = changed(videos, pairs, lambda done, total: None)
+    other = changed(videos, pairs, Counter("videos compared"))
     return VideoReport(
         tuple(clip for clip in both if clip in other),
         tuple(sorted(records.keys() - sources.keys())),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.parts import LAYOUT
+from facer.storage.parts import ARRAYS, LAYOUT
 from facer.storage.root import root_attributes
 from facer.storage.schema import ClipFeatures
 from facer.storage.store import FeatureStore
@@ -19,10 +19,11 @@ _ROW_GROUP = 100_000  # frames
 
 
 def write_parquet(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
-    """Write clips: ``clip_id``, ``frame_index``, a column a feature, and the other arrays.
+    """Write clips: ``clip_id``, ``status``, ``frame_index``, a column a feature, other arrays.
 
-    Arrays of several numbers a frame (boxes, points, embeddings) are fixed-size lists. The
-    provenance is in the file's metadata under ``facer``. Raises FacerError without pyarrow.
+    A clip without frames (a failed one) has one row, with nothing but its id and status. Arrays of
+    several numbers a frame (boxes, points, embeddings) are fixed-size lists. The provenance is in
+    the file's metadata under ``facer``. Raises FacerError without pyarrow.
     """
     try:
         import pyarrow as pa
@@ -31,34 +32,58 @@ def write_parquet(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> N
         raise FacerError(
             "parquet: found no pyarrow, expected it for this format; pip install 'facer[parquet]'"
         ) from error
-    taken = {"clip_id", "frame_index", *LAYOUT} & set(store.feature_names)
+    taken = {"clip_id", "status", "frame_index", *LAYOUT} & set(store.feature_names)
     if taken:
         raise FacerError(
             f"{store.path}: found features named {sorted(taken)}, a name parquet needs"
         )
-    writer = None
-    waiting: list[Any] = []
-    for clip_id in clip_ids:
-        waiting.append(_table(pa, store, clip_id, store.read(clip_id)))
-        writer = writer or parquet.ParquetWriter(path, waiting[0].schema, compression="zstd")
-        if waiting[-1].schema != writer.schema:
-            raise FacerError(
-                f"{store.path}: found clips with and without embedding, expected one kind"
-            )
-        if sum(table.num_rows for table in waiting) >= _ROW_GROUP:
-            writer.write_table(pa.concat_tables(waiting))
-            waiting = []
-    if writer is None:
+    if not clip_ids:
         raise FacerError(f"{store.path}: found no clip to export, expected at least one")
-    if waiting:
-        writer.write_table(pa.concat_tables(waiting))
-    writer.close()
+    some = next((clip for clip in clip_ids if store.record(clip).n_frames), None)
+    schema = _table(pa, store, "", _no_frames(store) if some is None else store.read(some)).schema
+    waiting: list[Any] = []
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for clip_id in clip_ids:
+            if store.record(clip_id).n_frames:
+                waiting.append(_table(pa, store, clip_id, store.read(clip_id)))
+            else:
+                waiting.append(_row_without_frame(pa, schema, store, clip_id))
+            if waiting[-1].schema != schema:
+                raise FacerError(
+                    f"{store.path}: found clips with and without embedding, expected one kind"
+                )
+            if sum(table.num_rows for table in waiting) >= _ROW_GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+
+
+def _no_frames(store: FeatureStore) -> ClipFeatures:
+    columns = len(store.feature_names)
+    arrays: dict[str, Any] = {
+        name: np.zeros((0, *(size or columns for size in LAYOUT[name][2])), LAYOUT[name][0])
+        for name in ARRAYS
+    }
+    return ClipFeatures(**arrays)
+
+
+def _row_without_frame(pa: Any, schema: Any, store: FeatureStore, clip_id: str) -> Any:
+    columns = {field.name: pa.nulls(1, field.type) for field in schema}
+    columns |= _clip_columns(pa, store, clip_id, 1)
+    return pa.table(columns, schema=schema)
+
+
+def _clip_columns(pa: Any, store: FeatureStore, clip_id: str, rows: int) -> dict[str, Any]:
+    status = store.record(clip_id).status if clip_id else ""
+    texts = {"clip_id": clip_id, "status": status}
+    return {k: pa.array([v] * rows, pa.string()).dictionary_encode() for k, v in texts.items()}
 
 
 def _table(pa: Any, store: FeatureStore, clip_id: str, clip: ClipFeatures) -> Any:
     frames = clip.n_frames
     columns: dict[str, Any] = {
-        "clip_id": pa.array([clip_id] * frames, pa.string()).dictionary_encode(),
+        **_clip_columns(pa, store, clip_id, frames),
         "frame_index": pa.array(np.arange(frames, dtype=np.int32)),
     }
     for name in LAYOUT:

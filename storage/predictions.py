@@ -13,11 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.challenges import CHALLENGES, bare_id, positions
-from facer.storage.csvtable import read_table, safe_cell
+from facer.storage.csvtable import Table, read_table, safe_cell
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.label_options import KINDS, LabelKind
+from facer.storage.label_columns import id_column as find_id_column
+from facer.storage.label_options import KINDS, LabelKind, LabelOptions
+from facer.storage.label_words import key_of
 from facer.storage.objects import LocalObjects
 from facer.storage.schema import F32
+
+_STATUS = "status"
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,12 @@ def write_predictions(
     names: Sequence[str],
     values: F32,
     brackets: bool = True,
+    status: Sequence[str] = (),
 ) -> None:
     """Write predictions (C, E) of C clips as csv; an existing file is replaced, ``-`` is stdout.
+
+    ``status`` says of each clip what it was predicted from, such as ``ok`` or ``no_face``; it is
+    the last column, ``status``, of the plain format. A challenge's has no place for it.
 
     A challenge's format names the clip by the last component of its id and puts the targets in
     the official order; ``brackets`` says whether MuSe's and ERI's ids are written ``[10000]``.
@@ -58,22 +66,35 @@ def write_predictions(
     _check(path, ids, values)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(safe_cell, header))
-    for clip_id, row in zip(ids, values.astype(np.float32)[:, order], strict=True):
-        writer.writerow([safe_cell(clip_id), *map(str, row)])
+    notes = [[text] for text in status] if format == "plain" and status else [[]] * len(ids)
+    writer.writerow(map(safe_cell, [*header, *([_STATUS] if notes and notes[0] else [])]))
+    for clip_id, row, note in zip(ids, values.astype(np.float32)[:, order], notes, strict=True):
+        writer.writerow([safe_cell(clip_id), *map(str, row), *note])
     if str(path) == "-":
         sys.stdout.write(text.getvalue())
     else:
         LocalObjects(path.parent).put(path.name, text.getvalue().encode())
 
 
-def read_predictions(path: str | os.PathLike[str]) -> Predictions:
+def read_predictions(
+    path: str | os.PathLike[str], names: Sequence[str] = (), id_column: str | None = None
+) -> Predictions:
     """Read a file of :func:`write_predictions` or alike: the first column is the id.
 
-    Raises FacerError with file and line when a cell is no number or an id is there twice.
+    A column ``status`` is passed over. With ``names``, any program's file: these columns are
+    found by name, the id column by its name or as ``id_column``, other columns are left alone,
+    and a cell may be empty (NaN).
+
+    Raises FacerError with file and line when a cell is no number or an id is there twice, and
+    when a column is missing.
     """
     table = read_table(Path(path))
-    ids = table.column(0)
+    columns = [i for i in range(1, len(table.header)) if table.header[i] != _STATUS]
+    clip = 0
+    if names:
+        columns = _columns(table, names)
+        clip = find_id_column(table, LabelOptions(id_column=id_column), set(columns))
+    ids = table.column(clip)
     first: dict[str, int] = {}
     for row, clip_id in enumerate(ids):
         if first.setdefault(clip_id, row) != row:
@@ -81,10 +102,25 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
                 f"{table.at(row)}: found id {clip_id!r} again, expected it once "
                 f"(first in {table.at(first[clip_id])})"
             )
-    columns = range(1, len(table.header))
+    if not ids:
+        raise FacerError(f"{path}: found no rows under the header, expected one a clip")
     values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
     array = np.array(values, np.float32).reshape(len(ids), len(columns))
-    return Predictions(tuple(ids), table.header[1:], array)
+    found = tuple(names) or tuple(table.header[i] for i in columns)
+    return Predictions(tuple(ids), found, array)
+
+
+def _columns(table: Table, names: Sequence[str]) -> list[int]:
+    """The columns of some intensities, by name; FacerError with both sides' names."""
+    by_key = {key_of(name): column for column, name in enumerate(table.header)}
+    missing = [name for name in names if key_of(name) not in by_key]
+    if missing:
+        raise FacerError(
+            f"{table.path}: found no column {', '.join(missing)}, expected one for each intensity "
+            f"of the labels; its columns: {', '.join(table.header)}; --targets names the "
+            "intensities to score"
+        )
+    return [by_key[key_of(name)] for name in names]
 
 
 def _layout(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,9 +24,13 @@ from facer.storage.parquet import write_parquet
 from facer.storage.store import FeatureStore
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
-ExportFormat = Literal["muse", "hdf5", "parquet"]
+ExportFormat = Literal["muse", "hdf5", "parquet", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+_ENDINGS: Mapping[str, ExportFormat] = {
+    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".csv": "csv"
+}  # fmt: skip
+_BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
 
 
 def import_features(
@@ -58,34 +62,51 @@ def import_features(
 def export_store(
     store: FeatureStore,
     path: str | os.PathLike[str],
-    format: ExportFormat,
+    format: ExportFormat | None = None,
     clip_ids: Sequence[str] | None = None,
 ) -> int:
     """Write a store's clips (default: all) to a new place and return how many were written.
 
-    ``muse``: a folder with one csv a clip: ``File_ID``, ``timestamp`` in milliseconds, the
-    features; empty cells where no face was measured. ``hdf5``: one file, lossless.
-    ``parquet``: one table, a row a frame; needs pyarrow. Failed clips are written to HDF5 only.
-    Raises FacerError when ``path`` exists already.
+    ``format`` is chosen by the path's ending where it is None. ``hdf5`` (.h5): one file,
+    lossless. ``parquet`` and ``csv``: one table, a row a frame with its clip's id and status; a
+    failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
+    ``File_ID``, ``timestamp`` in milliseconds, the features; empty cells where no face was
+    measured; the header alone for a failed clip. Raises FacerError when ``path`` exists already
+    or its ending is another format's, and without pyarrow for ``parquet``.
     """
     path = Path(path)
+    format = format_of(path, format)
     if path.exists():
         raise FacerError(f"{path}: found something there, expected a new path to export to")
     ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
-    if format != "hdf5":
-        ids = tuple(clip_id for clip_id in ids if store.record(clip_id).status != "failed")
     writers: dict[str, Callable[[FeatureStore, Path, Sequence[str]], None]] = {
         "muse": _write_muse,
         "hdf5": write_hdf5,
         "parquet": write_parquet,
+        "csv": _write_csv,
     }
-    if format not in writers:
-        raise OptionError(
-            f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
-        )
     with _aside(path) as temporary:
         writers[format](store, temporary, ids)
     return len(ids)
+
+
+def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
+    """The format of a path by its ending; FacerError when that is another one than ``format``."""
+    if format is not None and format not in EXPORT_FORMATS:
+        raise OptionError(
+            f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
+        )
+    named = _ENDINGS.get(path.suffix.lower())
+    if format is None and named is None:
+        raise FacerError(
+            f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or --format "
+            "muse for a folder of csv files"
+        )
+    if format is not None and named not in (None, format):
+        raise FacerError(
+            f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
+        )
+    return format or named or "hdf5"
 
 
 @contextmanager
@@ -111,12 +132,35 @@ def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> Non
     _check_file_names(path, clip_ids, names)
     path.mkdir()
     for clip_id, name in zip(clip_ids, names, strict=True):
-        clip = store.read(clip_id)
         with (path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["File_ID", "timestamp", *map(safe_cell, store.feature_names)])
+            if not store.record(clip_id).n_frames:
+                continue
+            clip = store.read(clip_id)
             for timestamp_s, row in zip(clip.timestamp_s, clip.features, strict=True):
                 writer.writerow([safe_cell(name), *map(_cell, (timestamp_s * 1000, *row))])
+
+
+def _write_csv(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
+    own = ("clip_id", "status", "frame_index", "timestamp_s", "valid")
+    rest = ("det_score", "n_faces", *_BOX)
+    if taken := {*own, *rest} & set(store.feature_names):
+        raise FacerError(f"{store.path}: found features named {sorted(taken)}, a name csv needs")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*own, *store.feature_names, *rest])
+        for clip_id in clip_ids:
+            record = store.record(clip_id)
+            if not record.n_frames:
+                width = len(own) - 2 + len(store.feature_names) + len(rest)
+                writer.writerow([clip_id, record.status, *[""] * width])
+                continue
+            clip = store.read(clip_id)
+            for i, row in enumerate(clip.features):
+                measured = [clip.det_score[i], clip.n_faces[i], *clip.bbox_px[i]]
+                start = [clip_id, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
+                writer.writerow([*start, *map(_cell, row), *map(_cell, measured)])
 
 
 def _cell(value: np.floating[Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facer.cli import main
-from facer.storage import FeatureStore, Provenance, Record
+from facer.storage import FeatureStore, Provenance, Record, read_predictions
 
 
 def run(capsys, *arguments):
@@ -286,6 +286,17 @@ def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
     assert (tmp_path / "rows" / "table.md").is_file()
 
 
+@pytest.mark.parametrize("rows", ["", " , "])
+def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
+    store, labels = planted()
+    arguments = (store, "--labels", labels, "-o", tmp_path / "rows", "--rows", rows)
+    settings = ("--also", f"copy={store}", "--seeds", 1, "--epochs", 1)
+    code, out, err = run(capsys, "ablate", *arguments, *settings)
+    assert code == 0, err
+    assert "| full model, all features |" in out
+    assert "| copy features |" in out
+
+
 def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     for name in "abc":
         make_video(f"videos/{name}.mp4", face_frames(3, scale=0.7 + ord(name) / 1000))
@@ -297,11 +308,21 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     code, out, err = run(capsys, *arguments, "--loss", "mse")
     assert code == 0, err
     assert "labels read as plain" in out
+    make_video("videos/bars.mp4")
     (videos / "text.mp4").write_text("no video")
-    code, out, _ = run(capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json")
+    out_csv = tmp_path / "p.csv"
+    code, out, _ = run(
+        capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json", "-o", out_csv
+    )
     assert code == 3  # one clip failed
     found = json.loads(out)
-    assert set(found["predictions"]) == set("abc")
+    assert set(found["predictions"]) == {*"abc", "bars"}
+    assert found["status"] == {"a": "ok", "b": "ok", "c": "ok", "bars": "no_face"}
+    assert found["without_face"] == ["bars"]
+    rows = [line.split(",") for line in out_csv.read_text().splitlines()]
+    assert rows[0] == ["clip_id", "joy", "status"]
+    assert [row[2] for row in rows[1:]] == ["ok", "ok", "no_face", "ok"]
+    assert read_predictions(out_csv).names == ("joy",)
     assert list(found["failed"]) == ["text"]
     once_more = ("predict", tmp_path / "run", videos / "a.mp4", "--workers", 1, "-o", "-")
     code, out, _ = run(capsys, *once_more)

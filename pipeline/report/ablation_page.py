@@ -9,6 +9,7 @@ from typing import Any
 from facer.pipeline.ablate import SPLIT
 from facer.pipeline.ablation_report import PAPER
 from facer.pipeline.ablation_rows import FULL, GROUPS
+from facer.pipeline.evaluate import OUT_OF_FOLD
 from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder
 from facer.pipeline.report.store_page import flat
@@ -28,14 +29,15 @@ def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage)
         for group, found in groups.items()
         if any(row["id"] != FULL for row in found)
     ]
+    split = OUT_OF_FOLD if _is_of_folds(Path(config.source)) else SPLIT
     folder.page(
         "index",
         "ablation.html",
-        {"tables": tables, "paper": PAPER, "split": SPLIT},
+        {"tables": tables, "paper": PAPER, "split": split},
         title=config.source,
         tables=tables,
         paper=PAPER,
-        split=SPLIT,
+        split=split,
         provenance=_provenance(Path(config.source)),
         seeds=max((row["seeds"] for row in rows), default=0),
     )
@@ -56,6 +58,11 @@ def read_rows(source: Path) -> list[Row]:
             return [_row(row, source) for row in rows]
         except (KeyError, ValueError, TypeError) as error:
             raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
+
+
+def _is_of_folds(source: Path) -> bool:
+    path = source / "rows" / FULL / "config.json"
+    return path.is_file() and "folds" in read_json_object(path)
 
 
 def _provenance(source: Path) -> list[tuple[str, str]]:

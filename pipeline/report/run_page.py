@@ -16,6 +16,7 @@ from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder, number
 from facer.pipeline.report.store_page import flat
 from facer.pipeline.run_folder import read_run
+from facer.stages.intensity.intervals import Interval
 from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.schema import F32
 
@@ -26,7 +27,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     """Write a run's page and the pages of its worst-predicted clips; returns their number."""
     run = Path(config.source)
     record = read_run(run)
-    found = evaluate(run, config.split, config.labels, config.store, config.reading)
+    split = None if "folds" in record and record["fold"] is None else config.split
+    found = evaluate(run, split, config.labels, config.store, config.reading)
     labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]
@@ -83,14 +85,16 @@ def clip_errors(predictions: F32, targets: F32) -> F32:
     return np.asarray(np.sqrt(means), np.float32)
 
 
-def read_curves(run: Path) -> dict[str, dict[str, list[float]]]:
+def read_curves(run: Path) -> dict[str, dict[str, list[float | None]]]:
     """Epoch, training loss and val Pearson of every seed that has a curve, by seed."""
     curves = {}
     for path in sorted(run.glob("seed-*/curve.csv"), key=lambda p: int(p.parent.name[5:])):
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         columns = ("epoch", "train_loss", "val_pearson")
-        curves[path.parent.name[5:]] = {c: [float(row[c]) for row in rows] for c in columns}
+        curves[path.parent.name[5:]] = {
+            c: [number(float(row[c]), 12) for row in rows] for c in columns
+        }
     joint = run / "curve.jsonl"
     if not curves and joint.is_file():  # of facer finetune, which starts at an untrained epoch 0
         steps = [json.loads(line) for line in joint.read_text().splitlines()][1:]
@@ -123,38 +127,49 @@ def _facts(names: Sequence[str], predicted: F32, labelled: F32) -> list[tuple[st
 def _tiles(found: Evaluation) -> list[tuple[str, str]]:
     tiles = [("split", found.split), ("clips scored", f"{found.n_scored:,}"),
              ("seeds", str(found.n_seeds))]  # fmt: skip
-    if found.ensemble is None or found.intervals is None:
+    if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         return tiles
-    low, high = found.intervals.mean.low, found.intervals.mean.high
     spread = f" ± {found.deviation('pearson'):.3f}" if found.n_seeds > 1 else ""
-    return [
-        *tiles,
-        ("mean Pearson, mean over seeds", f"{found.mean('pearson'):.3f}{spread}"),
-        ("mean Pearson of the seeds' mean prediction", f"{found.ensemble.mean('pearson'):.3f}"),
-        ("its 95 % interval", f"{low:.3f} to {high:.3f}"),
+    tiles += [
+        ("mean Pearson, mean over seeds", f"{_figure(found.mean('pearson'))}{spread}"),
+        ("its 95 % interval", _between(found.intervals.mean)),
     ]
+    if found.n_seeds > 1:
+        rho, ends = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
+        tiles += [
+            ("mean Pearson of the seeds' mean prediction", _figure(rho)),
+            ("95 % interval of that", _between(ends)),
+        ]
+    return tiles
+
+
+def _figure(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def _between(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def _scores(found: Evaluation) -> list[tuple[str, ...]]:
-    """Name, Pearson, CCC, MSE, Pearson of the mean prediction, its interval, n; as text."""
-    if found.ensemble is None or found.intervals is None:
+    """Name, Pearson and its interval, CCC, MSE, the mean prediction's Pearson and interval, n."""
+    if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         return []
+    own, averaged = found.intervals, found.ensemble_intervals
     columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
-    intervals = iter(found.intervals.per_emotion)  # of emotions with labels only
-    rows: list[tuple[str, ...]] = []
-    for place, name in enumerate(found.names):
-        n = int(found.ensemble.n[place])
-        if not n:
-            rows.append((name, *["-"] * 5, "0"))
-            continue
-        interval = next(intervals)
-        means = [f"{column[name]:.3f}" for column in columns]
-        rho, ends = found.ensemble.pearson[place], f"{interval.low:.3f} to {interval.high:.3f}"
-        rows.append((name, *means, f"{rho:.3f}", ends, f"{n:,}"))
-    total = found.intervals.mean
-    means = [f"{found.mean(metric):.3f}" for metric in ("pearson", "ccc", "mse")]
-    rho, ends = found.ensemble.mean("pearson"), f"{total.low:.3f} to {total.high:.3f}"
-    return [*rows, ("mean", *means, f"{rho:.3f}", ends, f"{found.n_scored:,}")]
+    table = [
+        (name, [c[name] for c in columns], own.per_emotion[i], found.ensemble.pearson[i],
+         averaged.per_emotion[i], int(found.ensemble.n[i]))
+        for i, name in enumerate(found.names)
+    ]  # fmt: skip
+    means = [found.mean(metric) for metric in ("pearson", "ccc", "mse")]
+    rho = found.ensemble.mean("pearson")
+    table.append(("mean", means, own.mean, rho, averaged.mean, found.n_scored))
+    return [
+        (name, _figure(p), _between(ends), _figure(ccc), _figure(mse), _figure(rho), _between(its),
+         f"{n:,}")
+        for name, (p, ccc, mse), ends, rho, its, n in table
+    ]  # fmt: skip
 
 
 def _worst(
@@ -170,7 +185,8 @@ def _worst(
             "url": urls.get(found.label_ids[row], ""),
             "error": f"{errors[row]:.3f}",
             "emotion": found.names[at],
-            "predicted": f"{found.predictions[row, at]:.2f}",
+            "predicted": f"{found.predictions[row, at]:.2f}"
+            + ("" if found.status[row] == "ok" else f" ({found.status[row]}: the training mean)"),
             "labelled": f"{targets[row, at]:.2f}",
         })  # fmt: skip
     return rows

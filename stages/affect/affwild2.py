@@ -65,25 +65,61 @@ class _Rows:
         return _Rows(self.names[rows], self.expression[rows], self.va[rows], self.au[rows])
 
 
-def read_affwild2(root: str | Path, split: str) -> AffectSet:
+def read_affwild2(
+    root: str | Path, split: str, held_out: frozenset[str] = frozenset()
+) -> AffectSet:
     """One split (``train`` or ``val``) of all annotations below a folder.
 
-    Frames without an image, normal where no face was found, are counted. Classes but the
-    seven, -5 and -1 are "not labelled". ``FacerError`` with file and line for a bad line.
+    The tasks split the videos differently, so train leaves out every video that is in the
+    validation set of any task, both persons of it, and the videos of ``held_out`` (see
+    :func:`validation_videos`). Frames without an image, normal where no face was found, are
+    counted. Classes but the seven, -5 and -1 are "not labelled". ``FacerError`` with file and
+    line for a bad line.
     """
     root, wanted = Path(root), check_split(split)
-    files = _label_files(root)
     by_folder: dict[str, list[_Rows]] = {}
-    for path, its_split in files:
+    for path, its_split in _label_files(root):
         if its_split == wanted:
             for folder, rows in _read_file(path):
                 by_folder.setdefault(folder, []).append(rows)
+    notes: tuple[str, ...] = ()
+    if wanted == "train":
+        by_folder, notes = _without(by_folder, held_out | validation_videos(root))
     if not by_folder:
         raise NoSplitError(
             f"{root}: found no Aff-Wild2 annotation of the {wanted} split; expected files such "
             "as <task>/Train_Set/<video>.txt, or a file with image,valence,arousal,expression,..."
+            + (f"; left out: {notes[0]}" if notes else "")
         )
-    return _join(root, by_folder, _shared_videos(files))
+    return _join(root, by_folder, notes)
+
+
+def validation_videos(root: str | Path) -> frozenset[str]:
+    """Videos, without the person's ``_left`` or ``_right``, in the val split of any task."""
+    paths = [path for path, split in _label_files(Path(root)) if split == "val"]
+    return frozenset(_video(folder) for path in paths for folder in _folders(path))
+
+
+def _video(folder: str) -> str:
+    return folder.removesuffix("_left").removesuffix("_right")
+
+
+def _folders(path: Path) -> set[str]:
+    """Folders of images that an annotation file is about."""
+    if not _multi_task_split(path):
+        return {path.stem}
+    file = read_label_file(path)
+    images = file.cells([name.lower() for name in file.header].index("image"))
+    return {inside(cell, file.at(row)).rpartition("/")[0] for row, cell in enumerate(images)}
+
+
+def _without(
+    by_folder: dict[str, list[_Rows]], videos: frozenset[str]
+) -> tuple[dict[str, list[_Rows]], tuple[str, ...]]:
+    """Folders of other videos, and a note on those that were left out."""
+    kept = {folder: rows for folder, rows in by_folder.items() if _video(folder) not in videos}
+    what = "training videos are left out: they are in the validation set of another task"
+    return kept, note("affwild2", what, sorted(by_folder.keys() - kept), len(by_folder))
 
 
 def _label_files(root: Path) -> list[tuple[Path, str]]:
@@ -106,14 +142,6 @@ def _multi_task_split(path: Path) -> str:
         first = file.readline(1000).decode("utf-8-sig", "replace").lower()
     header = {cell.strip() for cell in first.split(",")}
     return split_in(path.stem) if header >= set(_MULTI_TASK) else ""
-
-
-def _shared_videos(files: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
-    """A note on videos that are in both splits, since the tasks split them differently."""
-    names = {s: {p.stem for p, split in files if split == s} for s in ("train", "val")}
-    both = sorted(names["train"] & names["val"])
-    what = "videos are in the training set of one task and the validation set of another"
-    return note("affwild2", what, both, len(names["train"] | names["val"]))
 
 
 def _read_file(path: Path) -> list[tuple[str, _Rows]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 from facer.stages.affect.affectnet import read_affectnet
-from facer.stages.affect.affwild2 import read_affwild2
+from facer.stages.affect.affwild2 import read_affwild2, validation_videos
 from facer.stages.affect.aligned import Aligner
 from facer.stages.affect.emotionet import read_emotionet
 from facer.stages.affect.packs import read_pack
@@ -43,10 +44,21 @@ def parse_spec(text: str) -> DataSpec:
     return DataSpec(cast(Kind, kind), Path(path).expanduser())
 
 
-def read_spec(spec: DataSpec, split: str, aligner: Aligner) -> AffectSet:
-    """One split (``train`` or ``val``) of a database; photographs are aligned by ``aligner``."""
+def held_out_videos(specs: Iterable[DataSpec]) -> frozenset[str]:
+    """Videos of Aff-Wild2 that no training set may hold: in the val split of any of ``specs``."""
+    roots = [spec.path for spec in specs if spec.kind == "affwild2"]
+    return frozenset().union(*map(validation_videos, roots))
+
+
+def read_spec(
+    spec: DataSpec, split: str, aligner: Aligner, held_out: frozenset[str] = frozenset()
+) -> AffectSet:
+    """One split (``train`` or ``val``) of a database; photographs are aligned by ``aligner``.
+
+    ``held_out`` are videos of Aff-Wild2 that train leaves out (:func:`held_out_videos`).
+    """
     if spec.kind == "affwild2":
-        return read_affwild2(spec.path, split)
+        return read_affwild2(spec.path, split, held_out)
     if spec.kind == "affectnet":
         return read_affectnet(spec.path, split, aligner)
     if spec.kind == "emotionet":

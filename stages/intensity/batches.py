@@ -25,6 +25,7 @@ class Batch:
     sizes: tuple[int, ...]  # (L,), L = the longest length
     clips: I64  # (B,)
     lengths: I64  # (B,)
+    filled: Tensor | None = None  # (N,) bool; see Sequences
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Features (B, L, F), zeros after a clip's end, and where they are true, (B, L) bool."""
@@ -47,7 +48,17 @@ class Batch:
             features=out.flatten(0, 1),
             sizes=(clips,) * steps,
             lengths=np.full(clips, steps, np.int64),
+            filled=None,
         )
+
+
+def split_batches(clips: I64, batch_size: int, least: int) -> list[I64]:
+    """The clips, in their order, in batches of equal size, or one less; none below ``least``.
+
+    A batch may be larger than ``batch_size`` where one would be below ``least`` otherwise.
+    """
+    count = min(-(-len(clips) // batch_size), max(1, len(clips) // least))
+    return np.array_split(clips, count)
 
 
 class DeviceSequences:
@@ -57,6 +68,8 @@ class DeviceSequences:
         self.features = torch.from_numpy(sequences.features).to(device)  # (N, F)
         self.offsets = sequences.offsets
         self.lengths = sequences.lengths
+        filled = sequences.filled
+        self.filled = None if filled is None else torch.from_numpy(filled).to(device)
 
     def batch(self, clips: I64) -> Batch:
         """The clips with these indices, longest first (of equal ones, in the given order)."""
@@ -65,10 +78,10 @@ class DeviceSequences:
         steps = np.arange(lengths[0])
         there = steps[:, None] < lengths
         rows = (self.offsets[clips] + steps[:, None])[there]
-        features = self.features.index_select(
-            0, torch.from_numpy(rows).to(self.features.device, non_blocking=True)
-        )
-        return Batch(features, tuple(there.sum(1).tolist()), clips, lengths)
+        places = torch.from_numpy(rows).to(self.features.device, non_blocking=True)
+        features = self.features.index_select(0, places)
+        filled = None if self.filled is None else self.filled.index_select(0, places)
+        return Batch(features, tuple(there.sum(1).tolist()), clips, lengths, filled)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
         """All ``clips`` in batches of similar length, for prediction."""

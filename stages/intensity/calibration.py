@@ -40,7 +40,7 @@ def fit_calibration(predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) ->
     rho = pearson(weighted_sums(np.ones((1, len(p))), p.data, t.data, labelled))[0]
     sd_p, sd_t = p.std(0).filled(0), t.std(0).filled(0)
     flat = [is_constant(column.compressed()) for column in p.T]
-    usable = ~np.array(flat) & (sd_t > 0)
+    usable = ~np.array(flat) & np.isfinite(rho)
     slope = np.ones_like(sd_p)
     slope[usable] = np.maximum(rho[usable], _LEAST_RHO) * sd_t[usable] / sd_p[usable]
     intercept = (t.mean(0) - slope * p.mean(0)).filled(0)

@@ -44,7 +44,8 @@ def head_to_onnx(
     """Export to ONNX: ``features`` (T, F) float32 -> ``intensities`` (E,) float32.
 
     T is free, from 1 to ``max_frames``. Features are ``columns`` in this order, with invalid
-    frames filled as in training; both lists and ``max_frames`` are in the file's metadata.
+    frames filled as in training; both lists and ``max_frames`` are in the file's metadata, and
+    ``zero_row``, which stands for a frame under ``--missing zero``: zeros after the input scale.
     Input scale and calibration are part of the graph. Raises FacerError when the lists do not
     fit the model.
     """
@@ -60,6 +61,7 @@ def head_to_onnx(
             "columns": json.dumps(list(columns)),
             "names": json.dumps(list(names)),
             "max_frames": str(model.shape.max_frames),
+            "zero_row": json.dumps(model.get_buffer("input_mean").tolist()),
             "head": json.dumps(asdict(model.config)),
         },
     )

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facer.stages.intensity.batches import DeviceSequences
+from facer.stages.intensity.batches import DeviceSequences, split_batches
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.heads import HeadConfig, HeadShape
-from facer.stages.intensity.losses import LOSSES, LossName
+from facer.stages.intensity.losses import LEAST_CLIPS, LOSSES, LossName
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
 from facer.stages.intensity.routing import RoutedAdam
@@ -59,10 +59,11 @@ class FitConfig:
         if self.calibrate not in get_args(CalibrateOn):
             expected = ", ".join(get_args(CalibrateOn))
             raise OptionError(f"--calibrate: found {self.calibrate!r}, expected {expected}")
-        if self.loss != "mse" and self.batch_size < 2:
+        if self.batch_size < (least := LEAST_CLIPS[self.loss]):
             raise OptionError(
-                f"--batch-size {self.batch_size}: a correlation needs 2 clips or more; use "
-                "--loss mse or a larger batch"
+                f"--batch-size: found {self.batch_size}, expected {least} or more for a "
+                f"correlation (--loss {self.loss}), which two clips do not have; use a larger "
+                "batch or --loss mse"
             )
 
 
@@ -92,10 +93,10 @@ class EpochRow:
     epoch: int  # from 1
     steps: int  # optimiser steps so far
     train_loss: float
-    val_pearson: float
+    val_pearson: float  # nan where no intensity varies in val
     val_ccc: float
     val_mse: float
-    best: bool  # the best val_pearson so far
+    best: bool  # the best val_pearson so far; where it is nan, the lowest val_mse
     seconds: float
     clips_per_s: float  # of training
 
@@ -113,11 +114,18 @@ class HeadTrainer:
     ) -> None:
         self.config, self.data, self.task = config, data, task
         self.device = data.features.device
+        if len(task.train) < (least := LEAST_CLIPS[config.loss]):
+            raise FacerError(
+                f"split train: found {len(task.train)} labelled clips with features, expected "
+                f"{least} or more for a correlation (--loss {config.loss}); use --loss mse"
+            )
         shape = HeadShape(data.features.shape[1], len(task.names), max_frames)
         with self._random(0):
             self.model = IntensityModel(config.head, shape).to(self.device)
         if config.standardise:
-            self.model.set_scale(measure_scale(data.features, data.offsets, task.train))
+            self.model.set_scale(
+                measure_scale(data.features, data.offsets, task.train, data.filled)
+            )
         self.optimiser = RoutedAdam(
             self.model.parameters(), self.model.head.routed_weight, config.learning_rate
         )
@@ -130,7 +138,7 @@ class HeadTrainer:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of one epoch."""
-        return math.ceil(len(self.task.train) / self.config.batch_size)
+        return len(self._split(self.task.train))
 
     @property
     def best_epoch(self) -> int:
@@ -156,15 +164,18 @@ class HeadTrainer:
                 "use a smaller --learning-rate, or --standardise"
             )
         scores = score(raw, self.task.targets[self.task.val], self.task.names)
-        pearson = scores.mean("pearson")
-        best = not self.curve or pearson > max(row.val_pearson for row in self.curve)
+        pearson, mse = scores.mean("pearson"), scores.mean("mse")
+        if np.isnan(pearson):
+            best = not self.curve or mse < min(row.val_mse for row in self.curve)
+        else:
+            best = not self.curve or pearson > max(row.val_pearson for row in self.curve)
         row = EpochRow(
             epoch=epoch,
             steps=epoch * self.steps_per_epoch,
             train_loss=loss,
             val_pearson=pearson,
             val_ccc=scores.mean("ccc"),
-            val_mse=scores.mean("mse"),
+            val_mse=mse,
             best=best,
             seconds=perf_counter() - started,
             clips_per_s=len(self.task.train) / (trained - started),
@@ -175,13 +186,12 @@ class HeadTrainer:
         return row
 
     def batches_of(self, epoch: int) -> list[I64]:
-        """The training clips in random batches of equal size, or one less.
-
-        No batch is much smaller than the others: a last batch of one clip would have no
-        correlation.
-        """
+        """The training clips in random batches of equal size, or one less."""
         order = np.random.default_rng((self.config.seed, epoch)).permutation(self.task.train)
-        return np.array_split(order, self.steps_per_epoch)
+        return self._split(order)
+
+    def _split(self, clips: I64) -> list[I64]:
+        return split_batches(clips, self.config.batch_size, LEAST_CLIPS[self.config.loss])
 
     def _train(self, epoch: int) -> float:
         loss_of = LOSSES[self.config.loss]
@@ -212,6 +222,8 @@ class HeadTrainer:
             clips = self.task.train if self.config.calibrate == "train" else self.task.val
             raw = predict_raw(model, self.data, clips)
             model.set_calibration(fit_calibration(raw, self.task.targets[clips]))
+        else:
+            model.stand_in = predict_raw(model, self.data, self.task.train).mean(axis=0)
         return model
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:

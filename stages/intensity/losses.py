@@ -69,6 +69,9 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
     return squares.sum() / labelled.sum().clamp_min(1)
 
 
+LEAST_CLIPS: Mapping[LossName, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
+"""Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
+
 LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"pearson": pearson_loss, "mse": mse_loss, "ccc": ccc_loss}
 )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from facer.storage.errors import FacerError
 
 F64 = npt.NDArray[np.float64]
-METRICS = ("pearson", "ccc", "mse")
+METRICS = ("pearson", "spearman", "ccc", "mse", "mae")
 
 _CONSTANT = 1e-6  # spread relative to size under which float32 values count as constant
 
@@ -39,31 +39,48 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of each emotion, (E,) each, and over how many clips."""
+    """Metrics of each emotion, (E,) each, and over how many clips; nan where not defined.
+
+    Without labels nothing is defined, and no correlation of labels that are all one value.
+    """
 
     names: tuple[str, ...]
     pearson: F64
+    spearman: F64
     ccc: F64
-    mse: F64  # nan for an emotion without labels
+    mse: F64
+    mae: F64
     n: npt.NDArray[np.int64]  # clips scored
-    constant: tuple[str, ...]  # emotions with one and the same prediction: pearson and ccc are 0
+    constant: tuple[str, ...]  # emotions with one and the same prediction: correlations are 0
 
     def mean(self, metric: str) -> float:
-        """Mean of a metric over the emotions that have labels."""
-        values: F64 = getattr(self, metric)[self.n > 0]
-        return float(values.mean())
+        """Mean of a metric over the emotions in which it is defined; nan where in none."""
+        return mean_defined(getattr(self, metric))
+
+    @property
+    def not_defined(self) -> tuple[str, ...]:
+        """Emotions with labels that are all one value: no correlation."""
+        flat = np.isnan(self.pearson) & (self.n > 0)
+        return tuple(name for name, one in zip(self.names, flat, strict=True) if one)
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{"mean": {metric: ...}, "per_emotion": {name: {metric: ..., "n": ...}}}``."""
         per_emotion = {
-            name: {m: _json(getattr(self, m)[i]) for m in METRICS} | {"n": int(self.n[i])}
+            name: {m: defined(getattr(self, m)[i]) for m in METRICS} | {"n": int(self.n[i])}
             for i, name in enumerate(self.names)
         }
-        return {"mean": {m: self.mean(m) for m in METRICS}, "per_emotion": per_emotion}
+        return {"mean": {m: defined(self.mean(m)) for m in METRICS}, "per_emotion": per_emotion}
 
 
-def _json(value: float) -> float | None:
+def defined(value: float) -> float | None:
+    """The value for JSON, None (null) for nan."""
     return float(value) if np.isfinite(value) else None
+
+
+def mean_defined(values: npt.NDArray[Any]) -> float:
+    """Mean of the values that are not nan; nan where there is none."""
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if len(kept) else float("nan")
 
 
 def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]) -> Scores:
@@ -72,13 +89,17 @@ def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Seque
     Raises FacerError when shapes differ, a prediction is not finite or nothing is labelled.
     """
     p, t, labelled = _checked(predictions, targets, names)
-    sums = weighted_sums(np.ones((1, len(p))), p, t, labelled)
+    whole = np.ones((1, len(p)))
+    sums = weighted_sums(whole, p, t, labelled)
+    ranks = weighted_sums(whole, _ranks(p, labelled), _ranks(t, labelled), labelled)
     flat = [is_constant(p[labelled[:, i], i]) for i in range(len(names))]
     return Scores(
         names=tuple(names),
         pearson=pearson(sums)[0],
+        spearman=pearson(ranks)[0],
         ccc=concordance(sums)[0],
         mse=squared_error(sums)[0],
+        mae=_absolute_error(p, t, labelled),
         n=labelled.sum(0),
         constant=tuple(name for i, name in enumerate(names) if flat[i] and labelled[:, i].any()),
     )
@@ -105,6 +126,24 @@ def is_constant(p: F64) -> bool:
     return len(p) == 0 or float(np.ptp(p)) <= _CONSTANT * float(np.abs(p).max())
 
 
+def _ranks(x: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+    """Ranks (C, E) among the labelled clips of a column, ties their mean rank; Spearman's rho is
+    Pearson's of these. A column that is one value but for rounding stays one value."""
+    ranks = np.zeros_like(x)
+    for column, there in enumerate(labelled.T):
+        if not is_constant(x[there, column]):
+            _, place, ties = np.unique(x[there, column], return_inverse=True, return_counts=True)
+            ranks[there, column] = (np.cumsum(ties) - (ties - 1) / 2)[place]
+    return ranks
+
+
+def _absolute_error(p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+    """Mean of |p - t| over labelled clips, (E,); nan where nothing is labelled."""
+    total, n = np.abs(np.where(labelled, p - t, 0)).sum(0), labelled.sum(0)
+    error: F64 = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
+    return error
+
+
 def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:
     """Sums under R weightings of C clips: weights (R, C); p, t, labelled (C, E)."""
     (p, mean_p), (t, mean_t) = _centred(p, labelled), _centred(t, labelled)
@@ -129,24 +168,36 @@ def _centred(x: F64, labelled: npt.NDArray[np.bool_]) -> tuple[F64, F64]:
 def _central(s: Sums) -> tuple[F64, F64, F64, F64]:
     n = np.maximum(s.n, 1)
     mean_p, mean_t = s.p / n, s.t / n
-    variance_p = np.maximum(s.pp / n - mean_p**2, 0)
-    variance_t = np.maximum(s.tt / n - mean_t**2, 0)
+    variance_p, variance_t = _variance(s.pp / n, mean_p), _variance(s.tt / n, mean_t)
     return variance_p, variance_t, s.pt / n - mean_p * mean_t, mean_p - mean_t + s.shift
 
 
+def _variance(square: F64, mean: F64) -> F64:
+    """Variance from the means of squares and of values; 0 where it is rounding alone."""
+    variance: F64 = square - mean**2
+    return np.where(variance > _CONSTANT**2 * square, variance, 0)
+
+
 def pearson(s: Sums) -> F64:
-    """Pearson's rho = cov(p, t) / sqrt(var p var t), (R, E) in [-1, 1]; 0 without variance."""
+    """Pearson's rho = cov(p, t) / sqrt(var p var t), (R, E) in [-1, 1].
+
+    0 where predictions are one value, nan where labels are, or are absent.
+    """
     variance_p, variance_t, covariance, _ = _central(s)
     spread = np.sqrt(variance_p * variance_t)
     rho: F64 = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0)
-    return rho.clip(-1, 1)
+    return np.where(variance_t > 0, rho.clip(-1, 1), np.nan)
 
 
 def concordance(s: Sums) -> F64:
-    """Lin's rho_c = 2 cov(p, t) / (var p + var t + (mean p - mean t)^2), (R, E); 0 if 0 / 0."""
+    """Lin's rho_c = 2 cov(p, t) / (var p + var t + (mean p - mean t)^2), (R, E).
+
+    nan where labels are one value, or absent: rho_c would be 0 whatever is predicted.
+    """
     variance_p, variance_t, covariance, shift = _central(s)
     spread = variance_p + variance_t + shift**2
-    rho: F64 = np.divide(2 * covariance, spread, out=np.zeros_like(spread), where=spread > 0)
+    nan = np.full_like(spread, np.nan)
+    rho: F64 = np.divide(2 * covariance, spread, out=nan, where=variance_t > 0)
     return rho
 
 

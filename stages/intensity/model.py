@@ -30,12 +30,17 @@ class InputScale:
     deviation: F32  # 1 where a feature does not vary
 
 
-def measure_scale(features: Tensor, offsets: I64, clips: I64) -> InputScale:
-    """Mean and deviation of features (N, F) over the frames of some clips."""
+def measure_scale(
+    features: Tensor, offsets: I64, clips: I64, filled: Tensor | None = None
+) -> InputScale:
+    """Mean and deviation of features (N, F) over the frames of some clips, filled ones left out."""
     total = torch.zeros(2, features.shape[1], dtype=torch.float64, device=features.device)
     count = 0
     for clip in clips:
-        rows = features[offsets[clip] : offsets[clip + 1]].double()
+        frames = slice(offsets[clip], offsets[clip + 1])
+        rows = features[frames].double()
+        if filled is not None:
+            rows = rows[~filled[frames]]
         total += torch.stack([rows.sum(0), rows.square().sum(0)])
         count += len(rows)
     mean, square = total / count
@@ -59,6 +64,7 @@ class IntensityModel(nn.Module):
         self.register_buffer("slope", torch.ones(shape.intensities, dtype=torch.float64))
         self.register_buffer("intercept", torch.zeros(shape.intensities, dtype=torch.float64))
         self.standardised = False
+        self.stand_in: F32 | None = None  # (E,) for clips without features; None: labels' mean
 
     def set_scale(self, scale: InputScale) -> None:
         """Standardise inputs from now on."""
@@ -84,7 +90,10 @@ class IntensityModel(nn.Module):
         """See the class."""
         if self.standardised:
             mean, deviation = self.get_buffer("input_mean"), self.get_buffer("input_deviation")
-            batch = replace(batch, features=(batch.features - mean) / deviation)
+            features = (batch.features - mean) / deviation
+            if batch.filled is not None:
+                features = features.masked_fill(batch.filled.to(features.device)[:, None], 0)
+            batch = replace(batch, features=features)
         intensities: Tensor = self.head(batch)
         return intensities
 

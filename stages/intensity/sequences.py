@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -61,6 +61,11 @@ class Sequences:
     missing_frames: int = 0  # frames without a face, or with a value that is not finite
     overlong: tuple[str, ...] = ()  # clips that were longer than t
     empty: tuple[str, ...] = field(default=())  # clips without any measured frame: zeros
+    filled: npt.NDArray[np.bool_] | None = None
+    """(N,) Rows of zeros that stand for a frame, and stay zeros when features are standardised.
+
+    None where there are none by the rule for missing frames.
+    """
 
     @property
     def lengths(self) -> I64:
@@ -113,8 +118,29 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
         features[~valid] = 0
     else:
         features, offsets = _drop(features, valid, offsets, counted)
-    features, offsets, overlong = _shorten(features, offsets, ragged.clip_ids, config)
-    return Sequences(features, offsets, ragged.clip_ids, int((~valid).sum()), overlong, empty)
+    filled = ~valid if config.missing == "zero" else None
+    kept, offsets, overlong = _shorten(offsets, ragged.clip_ids, config)
+    if overlong:
+        features = _compact(features, kept)
+        filled = None if filled is None else filled[kept]
+    missing = int((~valid).sum())
+    return Sequences(features, offsets, ragged.clip_ids, missing, overlong, empty, filled)
+
+
+def without_empty(sequences: Sequences) -> Sequences:
+    """Only the clips with a measured frame, in the same memory; ``empty`` names the others."""
+    if not sequences.empty:
+        return sequences
+    empty = set(sequences.empty)
+    there = np.array([clip_id not in empty for clip_id in sequences.clip_ids])
+    rows = np.flatnonzero(np.repeat(there, sequences.lengths))
+    return replace(
+        sequences,
+        features=_compact(sequences.features, rows),
+        offsets=_offsets(sequences.lengths[there]),
+        clip_ids=tuple(clip_id for clip_id in sequences.clip_ids if clip_id not in empty),
+        filled=None if sequences.filled is None else sequences.filled[rows],
+    )
 
 
 def _measured(ragged: Ragged) -> npt.NDArray[np.bool_]:
@@ -163,27 +189,26 @@ def _drop(
 
 
 def _shorten(
-    features: F32, offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
-) -> tuple[F32, I64, tuple[str, ...]]:
+    offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
+) -> tuple[I64, I64, tuple[str, ...]]:
+    """Rows that are kept, the offsets of clips in these, and the clips that were too long."""
     t = config.max_frames
     lengths = np.diff(offsets)
     over = np.flatnonzero(lengths > t).tolist()
     ids = tuple(clip_ids[i] for i in over)
-    if not ids:
-        return features, offsets, ids
-    if config.overlong == "error":
+    if ids and config.overlong == "error":
         raise FacerError(
             f"clip {ids[0]!r}: found {lengths[over[0]]} frames, expected at most {t} "
             f"({len(ids)} clips are longer); use --overlong subsample or a larger --t"
         )
-    keep = np.ones(len(features), np.bool_)
+    keep = np.ones(offsets[-1], np.bool_)
     for i in over:
         keep[offsets[i] : offsets[i + 1]] = False
         if config.overlong == "truncate":
             keep[offsets[i] : offsets[i] + t] = True
         else:
             keep[offsets[i] + evenly(int(lengths[i]), t)] = True
-    return _compact(features, np.flatnonzero(keep)), _offsets(np.minimum(lengths, t)), ids
+    return np.flatnonzero(keep), _offsets(np.minimum(lengths, t)), ids
 
 
 def evenly(length: int, count: int) -> I64:

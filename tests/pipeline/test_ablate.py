@@ -12,8 +12,10 @@ from facer.pipeline import ablate as module
 from facer.pipeline.ablate import AblateConfig, ablate
 from facer.pipeline.ablation_report import PAPER, as_markdown
 from facer.pipeline.ablation_rows import ablation_rows
+from facer.pipeline.fold_plan import FoldConfig
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.holm import holm
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -49,6 +51,20 @@ def test_table_2_is_trained_written_and_marked(config):
     assert rows["au"]["joy"]
     assert (config.output / "table.png").read_bytes()[:4] == b"\x89PNG"
     assert not list(config.output.rglob("last.safetensors"))
+
+
+def test_labels_that_do_not_vary_in_val_fail_the_rows_with_the_reason(config):
+    labels = Path(config.labels)
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text(
+        "".join(f"{a},{b},{0.5 if b == 'val' else c},{0.5 if b == 'val' else d}\n"
+                for a, b, c, d in rows)
+    )  # fmt: skip
+    table = ablate(replace(config, rows=(), also={"copy": config.store}, seeds=1))
+    assert {row.reason for row in table.rows} == {
+        "no intensity's labels vary in val: Pearson is not defined"
+    }
+    assert all(row["pearson"] is None for row in table.to_json()["rows"])
 
 
 def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
@@ -153,3 +169,66 @@ def test_two_jobs_give_what_one_gives(config):
     serial = ablate(config)
     parallel = ablate(replace(config, output=config.output.with_name("parallel"), jobs=2))
     assert parallel.to_json() == serial.to_json()
+
+
+def test_seeds_are_added_to_done_rows(config):
+    """``--seeds 2`` on rows of 1 trains one each, and comes out as 2 from the start."""
+    config = replace(config, rows=(), also={"copy": config.store}, seeds=1)
+    ablate(config)
+    kept = config.output / "rows" / "full" / "seed-0" / "best.safetensors"
+    before = kept.stat().st_mtime_ns
+    table = ablate(replace(config, seeds=2))
+    assert kept.stat().st_mtime_ns == before
+    whole = ablate(replace(config, seeds=2, output=config.output.with_name("whole")))
+    assert table.to_json() == whole.to_json()
+
+
+def test_rows_have_intervals_spread_over_seeds_and_corrected_p_values(config):
+    table = ablate(config)
+    p_values = [row.against.p_value for row in table.rows[1:]]
+    assert [row.p_holm for row in table.rows[1:]] == holm(p_values)
+    full = table.rows[0]
+    assert full.p_holm is None
+    for row in table.rows:
+        assert row.interval.low <= row.mean <= row.interval.high
+    for row in table.rows[1:]:
+        beyond = np.subtract(row.pearson, full.pearson)
+        assert row.beyond_deviation == pytest.approx(np.std(beyond, ddof=1))
+    found = {row["id"]: row for row in table.to_json()["rows"]}["au"]
+    assert found["against_full"]["p_holm"] == table.rows[3].p_holm
+    assert found["pearson_95"] == [table.rows[3].interval.low, table.rows[3].interval.high]
+    with (config.output / "table.csv").open() as file:
+        cells = {row["id"]: row for row in csv.DictReader(file)}["au"]
+    assert float(cells["p_holm"]) == table.rows[3].p_holm
+    assert float(cells["difference_std"]) == pytest.approx(table.rows[3].beyond_deviation)
+
+
+def test_rows_are_scored_out_of_fold(config):
+    config = replace(
+        config, rows=(), also={"copy": config.store}, seeds=1, folds=FoldConfig("3", "clip")
+    )
+    table = ablate(config)
+    assert table.split == "out-of-fold"
+    assert [row.n for row in table.rows] == [18, 18]
+    assert table.rows[1].against.difference == 0
+    assert (config.output / "rows" / "full" / "out-of-fold.csv").is_file()
+    assert not list(config.output.rglob("last.safetensors"))
+    again = ablate(config, lambda *_: pytest.fail("nothing is left to do"))
+    assert again.to_json() == table.to_json()
+    with pytest.raises(FacerError, match=r"made with other .*folds"):
+        ablate(replace(config, folds=None))
+
+
+def test_large_inputs_are_told_unless_they_are_standardised(config, tmp_path, copy_store):
+    def pose(clip):
+        return replace(clip, features=clip.features * np.float32(400))
+
+    store = copy_store(config.store, tmp_path / "large.zarr", pose)
+    said = []
+    config = replace(config, rows=(), also={"copy": store}, store=store, seeds=1)
+    ablate(config, None, said.append)
+    (note,) = said
+    assert "input column(s) are large, such as au" in note
+    assert "--standardise" in note
+    fit = replace(FAST, standardise=True)
+    ablate(replace(config, fit=fit, output=tmp_path / "scaled"), None, pytest.fail)

@@ -1,6 +1,8 @@
 """Labels and features joined, the embedding included."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -56,6 +58,83 @@ def test_a_store_without_embedding_says_what_to_do(config):
     store = config.store.replace("embedded", "planted")
     with pytest.raises(FacerError, match="embedding"):
         train_head(replace(config, store=store))
+
+
+def without(column, clips=None):
+    """Changes a clip's column to NaN; with ``clips`` only of so many clips, one after another."""
+    count = iter(range(1000))
+
+    def change(clip):
+        features = clip.features.copy()
+        if clips is None or next(count) < clips:
+            features[:, FEATURE_NAMES.index(column)] = np.nan
+        return replace(clip, features=features)
+
+    return change
+
+
+@pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
+def test_a_column_without_any_value_is_refused_by_name(planted, copy_store, tmp_path, missing):
+    """Seen: one such column made zeros of every clip, without a word."""
+    plain, labels = planted()
+    store = FeatureStore.open(copy_store(plain, tmp_path / "nan.zarr", without("au20")))
+    sequences = SequenceConfig(("au12", "au20"), missing=missing)
+    with pytest.raises(FacerError, match=r"no value of au20 in any of the 24 labelled clips"):
+        load_cohort(store, read_labels(labels), sequences)
+    assert load_cohort(store, read_labels(labels), SequenceConfig(("au12",)))[0].counts["usable"]
+
+
+@pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
+def test_a_clip_without_the_chosen_columns_counts_as_without_features(
+    planted, copy_store, tmp_path, missing
+):
+    plain, labels = planted()
+    path = copy_store(plain, tmp_path / "nan.zarr", without("au20", 3))
+    sequences = SequenceConfig(("au12", "au20"), missing=missing)
+    fit = FitConfig(HeadConfig(units=4, dense=4), learning_rate=3e-3, epochs=2)
+    train_head(TrainHeadConfig(path, labels, tmp_path / "run", sequences=sequences, fit=fit))
+    record = read_run(tmp_path / "run")
+    assert (record["counts"]["usable"], record["counts"]["no_features"]) == (21, 3)
+    found = evaluate(tmp_path / "run", "val")
+    assert found.n_filled == 1
+    assert found.label_ids[0] == "clip-02"
+    np.testing.assert_allclose(found.predictions[0], record["train_mean"], rtol=1e-5)
+    again = predict_store(tmp_path / "run", FeatureStore.open(path), found.label_ids)
+    assert again.filled == ("clip-02",)
+    np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "train", "val", "test", "told"),
+    [
+        (1, 1, 0, 0, r"\(1 of them: too few for val and test\)"),
+        (2, 1, 1, 0, r"\(2 of them: too few for test\)"),
+        (3, 2, 1, 0, r"\(3 of them: too few for test\)"),
+        (4, 3, 1, 0, r"\(4 of them: too few for test\)"),
+        (5, 4, 1, 0, r"\(5 of them: too few for test\)"),
+        (6, 4, 1, 1, "subject$"),
+        (20, 14, 3, 3, "subject$"),
+    ],
+)
+def test_few_subjects_are_split_into_train_and_val(
+    planted, tmp_path, subjects, train, val, test, told
+):
+    """Seen: of 4 or 5 subjects one was in test and none in val."""
+    store, labels = planted()
+    rows = [line.split(",") for line in Path(labels).read_text().splitlines()]
+    lines = ["clip_id,subject,joy,awe"]
+    lines += [f"{r[0]},p{i % subjects},{r[2]},{r[3]}" for i, r in enumerate(rows[1:])]
+    other = tmp_path / "subjects.csv"
+    other.write_text("\n".join(lines) + "\n")
+    cohort, _ = load_cohort(FeatureStore.open(store), read_labels(other), SequenceConfig())
+    pairs = set(zip(cohort.subjects, cohort.splits, strict=True))
+    counts = [sum(split == name for _, split in pairs) for name in ("train", "val", "test")]
+    assert counts == [train, val, test]
+    assert re.search(told, cohort.split_rule)
+    config = TrainHeadConfig(store, str(other), tmp_path / "run")
+    if not val:
+        with pytest.raises(FacerError, match=r"split val: found no clip .*1 of them: too few"):
+            train_head(config)
 
 
 def test_the_digest_is_of_what_a_head_reads(config):

@@ -12,8 +12,10 @@ from facer.pipeline.evaluate import evaluate, predict_store
 from facer.pipeline.heads import TrainHeadConfig, train_head
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.intervals import bootstrap
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore
+from facer.storage import FeatureStore, read_labels
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
@@ -93,6 +95,49 @@ def test_every_emotion_has_its_interval(run):
         assert -1 <= low <= high <= 1
 
 
+def test_every_figure_stands_beside_its_own_interval(planted, tmp_path):
+    """Seen: the mean over seeds beside the interval of the seeds' mean prediction."""
+    store, labels = planted(48)
+    train_head(TrainHeadConfig(store, labels, tmp_path / "seeds", fit=FAST, seeds=3))
+    found = evaluate(tmp_path / "seeds", "test")
+    values, result = np.stack([found.by_seed[s] for s in (0, 1, 2)]), found.to_json()
+    np.testing.assert_allclose(values.mean(0), found.predictions, atol=1e-6)
+    targets = read_labels(labels)
+    rows = [targets.clip_ids.index(clip) for clip in found.label_ids]
+    own = bootstrap(values, targets.values[rows])
+    averaged = bootstrap(found.predictions, targets.values[rows])
+    assert own != averaged
+    assert result["mean"]["pearson_95"] == [own.mean.low, own.mean.high]
+    ends = [averaged.mean.low, averaged.mean.high]
+    assert result["ensemble"]["pearson_95"] == ends
+    for place, name in enumerate(found.names):
+        for part, intervals in ((result, own), (result["ensemble"], averaged)):
+            one = intervals.per_emotion[place]
+            figures = part["per_emotion"][name]
+            assert figures["pearson_95"] == [one.low, one.high]
+            assert one.low <= figures["pearson"] <= one.high
+
+
+def test_labels_that_do_not_vary_are_not_defined_and_said(run, tmp_path):
+    labels = json.loads((run / "config.json").read_text())["labels"]["path"]
+    rows = [line.split(",") for line in Path(labels).read_text().splitlines()]
+    other = tmp_path / "flat.csv"
+    other.write_text("".join(f"{a},{b},{c if c == 'joy' else 0.25},{d}\n" for a, b, c, d in rows))
+    found = evaluate(run, "test", labels=str(other))
+    result = found.to_json()
+    assert result["not_defined"] == ["joy"]
+    assert result["per_emotion"]["joy"]["pearson"] is None
+    assert result["per_emotion"]["joy"]["pearson_95"] is None
+    assert result["mean"]["pearson"] == result["per_emotion"]["awe"]["pearson"]
+    assert any("all labels of joy in test are one value" in text for text in found.warnings)
+    assert "NaN" not in json.dumps(result)
+    other.write_text("".join(f"{a},{b},{c if c == 'joy' else 1},{d if d == 'awe' else 1}\n"
+                             for a, b, c, d in rows))  # fmt: skip
+    result = evaluate(run, "test", labels=str(other)).to_json()
+    assert result["mean"]["pearson"] is result["ensemble"]["pearson_95"] is None
+    assert "NaN" not in json.dumps(result)
+
+
 def test_an_emotion_without_labels_has_no_interval(run, tmp_path):
     record = json.loads((run / "config.json").read_text())
     rows = Path(record["labels"]["path"]).read_text().splitlines()
@@ -155,6 +200,30 @@ def test_a_calibration_on_val_is_told_beside_scores_of_val(planted, tmp_path):
     (warning,) = evaluate(tmp_path / "val", "val").to_json()["warnings"]
     assert "calibration was fitted on val" in warning
     assert evaluate(tmp_path / "val", "test").warnings == ()
+
+
+def test_uncalibrated_predictions_are_filled_with_their_mean_on_train(planted, tmp_path):
+    """Seen: clips without features on the labels' scale, among raw predictions."""
+    store, labels = planted()
+    path = Path(labels)
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    scaled = [[*r[:2], *(str(100 * float(v)) for v in r[2:])] for r in rows[1:]]
+    path.write_text("\n".join(map(",".join, [rows[0], *scaled])) + "\ngone,val,50,50\n")
+    fit = replace(FAST, calibrate="none")
+    config = TrainHeadConfig(store, labels, tmp_path / "raw", fit=fit, seeds=2)
+    train_head(config)
+    found = evaluate(config.run, "val")
+    (row,) = (i for i, clip in enumerate(found.label_ids) if clip == "gone")
+    expected = evaluate(config.run, "train").predictions.mean(axis=0)
+    np.testing.assert_allclose(found.predictions[row], expected, rtol=1e-4)
+    assert found.predictions.max() < 10
+    for seed in (0, 1):
+        weights = config.run / f"seed-{seed}" / "best.safetensors"
+        arrays, meta = load_checkpoint(weights)
+        save_checkpoint(weights, arrays, {k: v for k, v in meta.items() if k != "stand_in"})
+    with pytest.raises(FacerError, match="made by an earlier facer with --calibrate none"):
+        evaluate(config.run, "val")
+    assert evaluate(config.run, "test").n_scored
 
 
 def test_constant_predictions_are_scored_as_zero_with_a_warning(planted, copy_store, tmp_path):

@@ -1,17 +1,19 @@
 """REC and head end to end: the loss falls, both move, it resumes, and the result is a run."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluate import evaluate, predict_store
 from facer.pipeline.finetune import FinetuneConfig, finetune
-from facer.pipeline.heads import TrainHeadConfig, train_head
+from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
 from facer.pipeline.joint import ClipCrops
 from facer.pipeline.look import read_crops
+from facer.pipeline.run_folder import load_models
 from facer.stages.features import rec
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.backbones import Architecture, RecNet
@@ -103,8 +105,37 @@ def test_loss_falls_rec_moves_and_the_output_is_a_run(config, weights):
     assert meta["weak_features"] == ["au11"]
     assert meta["training"]["before"] == {"data": "x"}
     make_store(str(config.output / "features.zarr"), config.videos, result.rec)
-    found = evaluate(config.output, "val").mean("pearson")
-    assert found == pytest.approx(result.best["val_pearson"], abs=0.01)
+    found = evaluate(config.output, "val")
+    assert found.mean("pearson") == pytest.approx(result.best["val_pearson"], abs=0.01)
+    assert found.warnings == ()  # seen: the old store's digest, so that every figure had a warning
+    shutil.rmtree(config.output / "features.zarr")
+    store = make_store(str(config.output / "features.zarr"), config.videos, result.rec)
+    store.write_part([(Record("clip-00", "failed", 0, "gone"), None)])
+    assert evaluate(config.output, "val").warnings == (
+        "the store's features are not those that the run was trained on",
+    )
+
+
+@pytest.mark.parametrize("split", ["val", "none"])
+def test_the_calibration_is_the_runs(config, split):
+    """Seen: on train whatever the run said, and reported as the run said."""
+    record = config_of_run(config.run, config.run.with_name("other"))
+    fit = replace(record.fit, calibrate=split)
+    train_head(replace(record, fit=fit, repeats=None))
+    result = finetune(replace(config, run=record.run, epochs=1))
+    store = make_store(str(config.output / "features.zarr"), config.videos, result.rec)
+    found = evaluate(config.output, "val")
+    assert found.calibrate == split
+    targets = found.targets.mean(axis=0)
+    if split == "val":
+        np.testing.assert_allclose(found.predictions.mean(axis=0), targets, atol=1e-3)
+        return
+    (model,) = load_models(config.output).values()
+    assert (model.calibration.slope == 1).all()
+    expected = predict_store(
+        config.output, store, [c for c in store.clip_ids if int(c[-2:]) % 3 != 2]
+    )
+    np.testing.assert_allclose(model.stand_in, expected.values.mean(axis=0), atol=1e-3)
 
 
 def test_the_first_row_is_what_was_started_from(config):
@@ -160,6 +191,6 @@ def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
         finetune(config)
     with pytest.raises(FacerError, match="was made with other learning_rate"):
         finetune(replace(config, videos=tmp_path, learning_rate=1e-4, resume=True))
-    for name, value in (("epochs", 0), ("batch_size", 1), ("chunk", 0)):
+    for name, value in (("epochs", 0), ("batch_size", 2), ("chunk", 0)):
         with pytest.raises(FacerError, match=f"--{name.replace('_', '-')}: found {value}"):
             replace(config, **{name: value})

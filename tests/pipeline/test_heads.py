@@ -44,6 +44,17 @@ def test_a_planted_signal_is_learnt_and_the_run_is_complete(config):
         assert len(list(csv.DictReader(file))) == result.seeds[0].epochs
 
 
+def test_labels_that_do_not_vary_in_val_are_told(config):
+    labels = Path(config.labels)
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text("".join(f"{a},{b},{0.5 if b == 'val' else c},{d}\n" for a, b, c, d in rows))
+    result = train_head(config)
+    assert result.not_defined == ("joy",)
+    assert result.val_pearson == pytest.approx(
+        evaluate(config.run, "val").to_json()["per_emotion"]["awe"]["pearson"], abs=1e-6
+    )
+
+
 def test_a_run_is_made_again_from_its_folder_alone(config, tmp_path):
     first = train_head(config)
     again = train_head(config_of_run(config.run, tmp_path / "again"))
@@ -125,6 +136,8 @@ def test_a_missing_clip_is_predicted_by_the_training_mean(config):
         ]
     ghost = found.predictions[found.label_ids.index("ghost")]
     np.testing.assert_allclose(ghost, np.mean(train, axis=0), atol=1e-6)
+    assert found.status[found.label_ids.index("ghost")] == "no_clip"
+    assert found.status.count("ok") == len(found.status) - 1
 
 
 def test_labels_that_changed_are_noticed(config):

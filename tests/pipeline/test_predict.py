@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facer.pipeline import predict as module
-from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluate import evaluate, predict_store
 from facer.pipeline.extract import ExtractRunConfig, extract_folder
 from facer.pipeline.heads import TrainHeadConfig, train_head
 from facer.pipeline.predict import PredictConfig, predict_videos
@@ -14,6 +14,7 @@ from facer.stages.features.extract import ExtractConfig
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
 EXTRACT = ExtractConfig(device="cpu")
@@ -60,11 +61,39 @@ def test_a_head_on_the_embedding_gets_one(trained, tmp_path):
     np.testing.assert_allclose(found.values[2], evaluate(run, "val").predictions[0], atol=1e-5)
 
 
-def test_a_video_without_a_face_gets_the_training_mean(trained, make_video, tmp_path):
+def test_a_video_without_a_face_is_marked(trained, make_video, tmp_path, monkeypatch):
+    """Seen: unmarked in the csv and the picture."""
     make_video("other/bars.mp4")
-    found, _ = predict_videos(PredictConfig(trained[0], tmp_path / "other", None, EXTRACT, 1))
-    assert found.filled == ("bars",)
+    notes = []
+    monkeypatch.setattr(module, "draw_clip", lambda *arguments: notes.append(arguments[-1]))
+    config = PredictConfig(trained[0], tmp_path / "other", None, EXTRACT, 1, tmp_path / "look")
+    found, _ = predict_videos(config)
+    assert found.filled == found.without_face == ("bars",)
+    assert found.status == ("no_face",)
     np.testing.assert_allclose(found.values, [[0.15]], atol=1e-6)
+    assert notes == ["no face: the training mean joy 0.15"]
+
+
+class Counted(str):
+    """An id that counts how often it is looked up."""
+
+    looked_up = 0
+
+    def __hash__(self):
+        Counted.looked_up += 1
+        return super().__hash__()
+
+
+def test_many_clips_are_looked_up_a_few_times_each(planted, tmp_path):
+    """Seen: a set of all clips made for every clip."""
+    store, labels = planted(120)
+    fit = FitConfig(HeadConfig("stats-mlp", units=4), epochs=1)
+    train_head(TrainHeadConfig(store, labels, tmp_path / "fast", fit=fit))
+    opened = FeatureStore.open(store)
+    ids = [Counted(clip) for clip in opened.clip_ids]
+    Counted.looked_up = 0
+    assert len(predict_store(tmp_path / "fast", opened, ids).values) == 120
+    assert Counted.looked_up < 20 * len(ids)
 
 
 def test_other_options_than_the_runs_are_told_before_the_slow_part(trained, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from facer.pipeline.evaluate import evaluate
 from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
 from facer.pipeline.run_folder import load_models, read_run
 from facer.stages.intensity.fit import FitConfig
@@ -124,3 +125,31 @@ def test_a_head_larger_than_its_tensors_allocates_nothing(config, changes):
     with pytest.raises(FacerError, match="found no head that facer wrote") as refused:
         load_models(config.run)
     assert "\n" not in str(refused.value)
+
+
+def test_seeds_added_to_a_finished_run_are_those_of_a_longer_one(config, tmp_path):
+    """``--seeds 3`` on a run of 1 trains two, and comes out as 3 from the start."""
+    kept = config.run / "seed-0" / "best.safetensors"
+    before = kept.stat().st_mtime_ns
+    (config.run / "seed-0" / "last.safetensors").unlink()  # ablate keeps none
+    trained = []
+    found = train_head(replace(config, seeds=3), lambda seed, *_: trained.append(seed))
+    assert set(trained) == {1, 2}
+    assert kept.stat().st_mtime_ns == before
+    whole = replace(config, run=tmp_path / "whole", seeds=3)
+    assert found.seeds == train_head(whole).seeds
+    for seed in range(3):
+        name = f"seed-{seed}/best.safetensors"
+        assert (config.run / name).read_bytes() == (whole.run / name).read_bytes()
+    assert read_run(config.run) == read_run(whole.run)
+    assert evaluate(config.run).to_json() == evaluate(whole.run).to_json()
+
+
+def test_fewer_seeds_or_more_with_other_settings_are_refused(config):
+    with pytest.raises(FacerError, match="was made with other fit"):
+        train_head(replace(config, seeds=2, fit=replace(FAST, epochs=3)))
+    train_head(replace(config, seeds=2))
+    with pytest.raises(FacerError, match="was made with other seeds"):
+        train_head(replace(config, resume=True))
+    with pytest.raises(FacerError, match="holds a run already"):
+        train_head(replace(config, seeds=2))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from facer.storage import FacerError, FeatureStore
+from facer.storage import FacerError, FeatureStore, Record
 from facer.storage.imported import Imported
 from facer.storage.tables import ImportKind, export_store, import_features
 
@@ -155,8 +156,9 @@ def test_ids_in_files_never_leave_the_folder(tmp_path: Path) -> None:
 
 
 def test_muse_round_trip(store: FeatureStore, tmp_path: Path) -> None:
-    assert export_store(store, tmp_path / "feats", "muse") == 3
-    assert sorted(f.name for f in (tmp_path / "feats").iterdir()) == ["1.csv", "a.csv", "c.csv"]
+    assert export_store(store, tmp_path / "feats", "muse") == 4
+    names = sorted(f.name for f in (tmp_path / "feats").iterdir())
+    assert names == ["1.csv", "a.csv", "broken.csv", "c.csv"]
     found, clips = imported("muse", tmp_path / "feats")
     assert found.feature_names == store.feature_names
     for ours, theirs in (("a", "a"), ("b/1", "1"), ("c", "c")):
@@ -165,6 +167,7 @@ def test_muse_round_trip(store: FeatureStore, tmp_path: Path) -> None:
         np.testing.assert_array_equal(clip.valid, expected.valid)
         np.testing.assert_allclose(clip.timestamp_s, expected.timestamp_s)
         assert record.status == store.record(ours).status
+    assert clips["broken"][0].status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -258,16 +261,66 @@ def test_a_damaged_clip_of_our_hdf5(store: FeatureStore, tmp_path: Path) -> None
 
 def test_parquet(store: FeatureStore, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    assert export_store(store, tmp_path / "f.parquet", "parquet") == 3
+    assert export_store(store, tmp_path / "f.parquet") == 4
     table = parquet.read_table(tmp_path / "f.parquet")
     ids = np.array(table["clip_id"].to_pylist())
-    assert ids.tolist() == ["a"] * 7 + ["b/1"] * 3 + ["c"] * 4
+    assert ids.tolist() == ["a"] * 7 + ["b/1"] * 3 + ["broken"] + ["c"] * 4
+    status = ["ok"] * 10 + ["failed"] + ["no_face"] * 4
+    assert table["status"].to_pylist() == status
+    broken = table.slice(10, 1).to_pylist()[0]
+    assert {name for name, value in broken.items() if value is not None} == {"clip_id", "status"}
     clip = store.read("b/1")
     rows = np.flatnonzero(ids == "b/1")
     features = np.stack([table[name].to_numpy()[rows] for name in store.feature_names], axis=1)
     np.testing.assert_array_equal(features, clip.features)
     np.testing.assert_array_equal(table["valid"].to_numpy()[rows], clip.valid)
-    np.testing.assert_array_equal(np.array(table["bbox_px"].to_pylist())[rows], clip.bbox_px)
+    np.testing.assert_array_equal([table["bbox_px"][i].as_py() for i in rows], clip.bbox_px)
+
+
+def test_parquet_of_failed_clips_alone(tmp_path: Path, provenance: Any) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store = FeatureStore.create(tmp_path / "f.zarr", provenance)
+    store.write_part([(Record("x", "failed", 0, "broken"), None)])
+    assert export_store(store, tmp_path / "f.parquet") == 1
+    assert parquet.read_table(tmp_path / "f.parquet")["status"].to_pylist() == ["failed"]
+
+
+def test_csv_has_every_clip_with_its_status(store: FeatureStore, tmp_path: Path) -> None:
+    """Seen: HDF5 under the name of a csv; failed clips left out without a word."""
+    assert export_store(store, tmp_path / "f.csv") == 4
+    with (tmp_path / "f.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip_id"] for row in rows] == ["a"] * 7 + ["b/1"] * 3 + ["broken"] + ["c"] * 4
+    assert {row["clip_id"]: row["status"] for row in rows} == {
+        "a": "ok", "b/1": "ok", "broken": "failed", "c": "no_face"
+    }  # fmt: skip
+    clip, own = store.read("b/1"), rows[7:10]
+    values = [[float(row[n] or "nan") for n in store.feature_names] for row in own]
+    np.testing.assert_array_equal(np.array(values, np.float32), clip.features)
+    np.testing.assert_allclose([float(row["timestamp_s"]) for row in own], clip.timestamp_s)
+    assert [row["valid"] for row in own] == [str(valid) for valid in clip.valid]
+    assert [float(row["bbox_x2_px"] or "nan") for row in own] == pytest.approx(
+        clip.bbox_px[:, 2], nan_ok=True
+    )
+    assert set(rows[10].values()) == {"broken", "failed", ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "message"),
+    [
+        ("f.csv", "hdf5", "ending is that of csv, and --format is hdf5"),
+        ("f.CSV", "muse", "ending is that of csv, and --format is muse"),
+        ("f.h5", "parquet", "ending is that of hdf5, and --format is parquet"),
+        ("f.xlsx", None, "its ending names no format; expected .h5"),
+        ("feats", None, "or --format muse for a folder"),
+    ],
+)
+def test_the_ending_and_the_format_agree(
+    store: FeatureStore, tmp_path: Path, name: str, form: Any, message: str
+) -> None:
+    with pytest.raises(FacerError, match=message):
+        export_store(store, tmp_path / name, form)
+    assert not (tmp_path / name).exists()
 
 
 def test_parquet_without_pyarrow(
@@ -283,8 +336,8 @@ def test_what_cannot_be_exported(store: FeatureStore, tmp_path: Path, make_entry
     (tmp_path / "there").touch()
     with pytest.raises(FacerError, match="there: found something there, expected a new path"):
         export_store(store, tmp_path / "there", "hdf5")
-    with pytest.raises(FacerError, match="export format: found 'csv', expected one of muse"):
-        export_store(store, tmp_path / "x", "csv")  # type: ignore[arg-type]
+    with pytest.raises(FacerError, match="export format: found 'xls', expected one of muse"):
+        export_store(store, tmp_path / "x", "xls")  # type: ignore[arg-type]
     store.write_part([make_entry("z/a"), make_entry("z/..")])
     with pytest.raises(FacerError, match="found clips 'a' and 'z/a', expected different names"):
         export_store(store, tmp_path / "x", "muse", ["a", "z/a"])

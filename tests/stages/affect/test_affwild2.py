@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from facer.stages.affect.affwild2 import read_affwild2
+from facer.stages.affect.affwild2 import read_affwild2, validation_videos
+from facer.stages.affect.samples import NoSplitError
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
 
@@ -106,13 +107,41 @@ def test_multi_task_columns_are_found_by_name(root, put_text):
     assert unit(data, 12).tolist() == [1]
 
 
-def test_splits_are_kept_apart_and_shared_videos_are_told(root, put_text):
+def test_no_video_of_another_task_s_validation_set_is_trained_on(root, put_text, put_image):
+    """Seen: a video in train of one task and in val of another, trained on and scored."""
+    annotate(root, put_text, VA, "1-30-1280x720", "valence,arousal\n0.1,0.1\n")
     annotate(root, put_text, VA, "7_left", "valence,arousal\n0.1,0.1\n")
     annotate(root, put_text, EXPR, "7_left", f"{EXPR8}\n0\n0\n", "Validation_Set")
     train, val = read_affwild2(root, "train"), read_affwild2(root, "val")
+    assert _videos(train) == {"1-30-1280x720"}
     assert (len(train), len(val)) == (1, 2)
     assert not np.isfinite(val.va).any()
-    assert any("validation set of another: 7_left" in line for line in train.notes)
+    assert "1 of 2 training videos are left out: they are in the validation" in train.notes[0]
+    assert train.notes[0].endswith(": 7_left")
+
+
+def test_the_other_person_of_a_validation_video_is_not_trained_on(root, put_text, put_image):
+    put_image(root / "cropped_aligned" / "7_right" / "00001.jpg")
+    put_image(root / "cropped_aligned" / "7" / "00001.jpg")
+    for video in ("7_right", "7", "1-30-1280x720"):
+        annotate(root, put_text, AU, video, AU12 + "\n" + "1," * 11 + "1\n")
+    annotate(root, put_text, EXPR, "7_left", f"{EXPR8}\n0\n", "Validation_Set")
+    assert _videos(read_affwild2(root, "train")) == {"1-30-1280x720"}
+
+
+def test_videos_of_a_multi_task_validation_file_are_not_trained_on(root, put_text):
+    for video in ("1-30-1280x720", "7_left"):
+        annotate(root, put_text, VA, video, "valence,arousal\n0.1,0.1\n")
+    put_text(root / "validation_set.txt", f"{MULTI},AU1\n7_left/00001.jpg,0,0,0,1\n")
+    assert validation_videos(root) == {"7"}
+    assert _videos(read_affwild2(root, "train")) == {"1-30-1280x720"}
+    assert _videos(read_affwild2(root, "train", frozenset({"x"}))) == {"1-30-1280x720"}
+    with pytest.raises(NoSplitError, match=r"train split.*2 of 2 training videos are left out"):
+        read_affwild2(root, "train", frozenset({"1-30-1280x720"}))
+
+
+def _videos(data):
+    return {data.images.path(i).parent.name for i in data.indices}
 
 
 def test_missing_images_are_counted_and_named(root, put_text):

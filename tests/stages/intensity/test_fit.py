@@ -125,6 +125,72 @@ def test_batches_are_of_equal_size_or_one_less():
     assert not np.array_equal(np.concatenate(batches), np.concatenate(t.batches_of(2)))
 
 
+@pytest.mark.parametrize("loss", ["pearson", "ccc"])
+@pytest.mark.parametrize("clips", range(3, 18))
+@pytest.mark.parametrize("batch_size", [3, 4, 5])
+def test_no_batch_of_a_correlation_has_fewer_than_three_clips(loss, clips, batch_size):
+    """Seen: batches of two, whose rho is 1 or -1 and has no gradient."""
+    data, targets = world()
+    task = Task(NAMES, targets, np.arange(clips), np.arange(18, 24))
+    config = FitConfig(SMALL, loss=loss, batch_size=batch_size)
+    batches = HeadTrainer(config, data, task, T).batches_of(1)
+    assert min(map(len, batches)) >= 3
+    assert max(map(len, batches)) <= 5
+    assert sorted(np.concatenate(batches)) == list(range(clips))
+
+
+def test_two_clips_have_no_correlation():
+    data, targets = world()
+    task = Task(NAMES, targets, np.arange(2), np.arange(18, 24))
+    for loss in ("pearson", "ccc"):
+        with pytest.raises(FacerError, match=f"--batch-size: found 2, expected 3 .*--loss {loss}"):
+            FitConfig(loss=loss, batch_size=2)
+        with pytest.raises(FacerError, match=r"split train: found 2 labelled clips .* expected 3"):
+            HeadTrainer(FitConfig(SMALL, loss=loss), data, task, T)
+    config = FitConfig(SMALL, loss="mse", batch_size=1, epochs=1)
+    assert run(HeadTrainer(config, data, task, T)).curve[0].steps == 2
+
+
+def test_labels_that_do_not_vary_in_val_leave_the_choice_to_mse():
+    _, targets = world()
+    targets[18:24] = 0.5
+    t = run(trainer(targets=targets, loss="mse", epochs=6, patience=6))
+    assert np.isnan([row.val_pearson for row in t.curve]).all()
+    assert t.best_epoch == 1 + int(np.argmin([row.val_mse for row in t.curve]))
+
+
+def test_zeros_for_missing_frames_are_no_part_of_the_scale():
+    """Seen: --missing zero with --standardise measured the zeros too."""
+    data, targets = world()
+    task = Task(NAMES, targets, np.arange(18), np.arange(18, 24))
+    filled = np.zeros(len(data.features), bool)
+    filled[data.offsets[:-1]] = True  # the first frame of every clip
+    data.features += 7
+    measured = data.features[: data.offsets[18]].numpy()[~filled[: data.offsets[18]]]
+    data.features[filled] = 0
+    sequences = Sequences(data.features.numpy(), data.offsets, ("",) * 30, filled=filled)
+    data = DeviceSequences(sequences, torch.device("cpu"))
+    t = HeadTrainer(FitConfig(SMALL, standardise=True, epochs=1), data, task, T)
+    mean, deviation = (t.model.get_buffer(f"input_{n}").numpy() for n in ("mean", "deviation"))
+    np.testing.assert_allclose(mean, measured.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, measured.std(0), rtol=1e-5)
+    seen = []
+    t.model.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].features))
+    predict_raw(t.model, data, np.array([0]))
+    assert np.array_equal(seen[0][0].numpy(), np.zeros(F))  # filled after scaling
+    np.testing.assert_allclose(
+        seen[0][1:].numpy() * deviation + mean, data.features[1 : data.offsets[1]], rtol=1e-4
+    )
+
+
+def test_uncalibrated_predictions_are_filled_by_their_mean_on_train():
+    t = run(trainer(calibrate="none"))
+    model = t.best_model()
+    raw = predict_raw(model, t.data, t.task.train)
+    np.testing.assert_allclose(model.stand_in, raw.mean(0), rtol=1e-5)
+    assert run(trainer()).best_model().stand_in is None
+
+
 def test_scale_is_measured_on_training_frames():
     data, _ = world()
     scale = measure_scale(data.features, data.offsets, np.arange(18))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.intervals import BootstrapConfig, bootstrap, compare
-from facer.stages.intensity.metrics import score
+from facer.stages.intensity.metrics import METRICS, score
 from facer.storage import FacerError
 
 NAMES = ("joy", "fear", "surprise")
@@ -69,12 +69,28 @@ def test_constant_prediction_is_zero_with_a_warning_and_never_nan():
     assert scores.mean("pearson") == pytest.approx((scores.pearson[0] + scores.pearson[2]) / 3)
 
 
-def test_constant_target_is_zero():
+def test_a_constant_target_is_not_defined_and_no_part_of_the_mean():
     p, t = data()
     t[:, 0] = 0.3
     scores = score(p, t, NAMES)
-    assert scores.pearson[0] == 0
-    assert scores.constant == ()
+    assert np.isnan([scores.pearson[0], scores.ccc[0]]).all()
+    assert (scores.constant, scores.not_defined) == ((), ("joy",))
+    for metric in ("pearson", "ccc"):
+        assert scores.mean(metric) == pytest.approx(getattr(scores, metric)[1:].mean())
+    assert scores.mean("mse") == pytest.approx(scores.mse.mean())
+    assert scores.as_json()["per_emotion"]["joy"]["pearson"] is None
+
+
+def test_one_label_and_no_labels_are_not_defined():
+    p, t = data()
+    t[1:, 0], t[:, 1] = np.nan, np.nan
+    scores = score(p, t, NAMES)
+    assert scores.not_defined == ("joy",)
+    assert scores.mean("pearson") == pytest.approx(scores.pearson[2])
+    t[:, 2] = 1
+    result = score(p, t, NAMES).as_json()
+    assert result["mean"]["pearson"] is None
+    assert result["mean"]["mse"] is not None
 
 
 def test_absent_labels_are_left_out_and_counted():
@@ -89,7 +105,7 @@ def test_an_emotion_without_any_label_is_no_part_of_the_mean():
     p, t = data()
     t[:, 2] = np.nan
     result = score(p, t, NAMES).as_json()
-    assert result["per_emotion"]["surprise"] == {"pearson": 0.0, "ccc": 0.0, "mse": None, "n": 0}
+    assert result["per_emotion"]["surprise"] == dict.fromkeys(METRICS) | {"n": 0}
     kept = [result["per_emotion"][name]["pearson"] for name in NAMES[:2]]
     assert result["mean"]["pearson"] == pytest.approx(np.mean(kept))
 
@@ -98,7 +114,7 @@ def test_json_contract():
     p, t = data()
     result = score(p, t, NAMES).as_json()
     assert set(result) == {"mean", "per_emotion"}
-    assert set(result["mean"]) == {"pearson", "ccc", "mse"}
+    assert set(result["mean"]) == {"pearson", "spearman", "ccc", "mse", "mae"}
     assert set(result["per_emotion"]) == set(NAMES)
 
 
@@ -153,6 +169,31 @@ class TestBootstrap:
         for interval, rho in zip(a.per_emotion, scores.pearson, strict=True):
             assert interval.low < rho < interval.high
 
+    def test_seeds_have_the_interval_of_their_mean_score(self):
+        """Seen: the mean over seeds beside the interval of the seeds' mean prediction."""
+        p, t = data(100)
+        random = np.random.default_rng(3)
+        seeds = np.stack([p + random.standard_normal(p.shape) for _ in range(5)])
+        each = float(np.mean([score(one, t, NAMES).mean("pearson") for one in seeds]))
+        own, averaged = bootstrap(seeds, t).mean, bootstrap(seeds.mean(0), t).mean
+        assert own.low < each < own.high
+        assert not averaged.low < each < averaged.high
+        assert bootstrap(p[None], t) == bootstrap(p, t)
+
+    def test_constant_targets_are_in_no_interval(self):
+        p, t = data()
+        t[:, 0] = 0.1
+        found = bootstrap(p, t)
+        assert found.per_emotion[0] is None
+        assert found.mean == bootstrap(p[:, 1:], t[:, 1:]).mean
+        assert bootstrap(p, np.full_like(t, 0.3)).mean is None
+
+    def test_draws_in_which_labels_do_not_vary_have_no_rho(self):
+        t = np.zeros((30, 1))
+        t[0] = 1  # in a third of the draws it is not there
+        p = t + 0.01 * np.arange(30)[:, None]
+        assert bootstrap(p, t).mean.low > 0.8
+
     def test_constant_predictions_give_zero_not_nan(self):
         _, t = data()
         interval = bootstrap(np.full_like(t, 0.2), t).mean
@@ -175,6 +216,15 @@ class TestCompare:
         result = compare(p, p, t)
         assert (result.difference, result.interval.low, result.interval.high) == (0, 0, 0)
         assert result.p_value == 1
+
+    def test_labels_that_do_not_vary_are_left_out_or_refused(self):
+        good, t = data(300, noise=0.2)
+        bad, _ = data(300, noise=0.6)
+        t[:, 0] = 1
+        expected = compare(good[:, 1:], bad[:, 1:], t[:, 1:])
+        assert compare(good, bad, t) == expected
+        with pytest.raises(FacerError, match="not defined, because no intensity's labels vary"):
+            compare(good, bad, np.ones_like(t))
 
 
 class TestCalibration:
@@ -204,3 +254,27 @@ class TestCalibration:
         assert line.slope[:2].tolist() == [1, 1]
         assert line.apply(p)[0, 0] == pytest.approx(t[:, 0].mean(), abs=1e-5)
         assert line.intercept[1] == 0
+
+
+@given(st.integers(0, 10_000), st.integers(4, 40))
+def test_spearman_and_mae_are_scipy_s_and_numpy_s(seed, clips):
+    rng = np.random.default_rng(seed)
+    predictions = rng.normal(size=(clips, 2)).astype(np.float32)
+    targets = np.round(rng.random((clips, 2)) * 8).astype(np.float32) / 8  # ties
+    targets[0, 1] = np.nan
+    targets[1:3] = [[0, 0], [1, 1]]
+    found = score(predictions, targets, ("a", "b"))
+    for i, there in enumerate(np.isfinite(targets).T):
+        p, t = predictions[there, i].astype(np.float64), targets[there, i].astype(np.float64)
+        assert found.spearman[i] == pytest.approx(spearmanr(p, t).statistic)
+        assert found.mae[i] == pytest.approx(np.abs(p - t).mean())
+    assert found.mean("spearman") == pytest.approx(found.spearman.mean())
+
+
+def test_spearman_follows_pearson_where_it_is_not_defined():
+    targets = np.array([[0.1, 0.5, np.nan], [0.9, 0.5, np.nan], [0.4, 0.5, np.nan]], np.float32)
+    still = np.tile(np.float32([0.3, 0.3, 0.3]), (3, 1))
+    found = score(still, targets, ("joy", "flat", "absent"))
+    np.testing.assert_array_equal(found.spearman, [0, np.nan, np.nan])
+    np.testing.assert_allclose(found.mae[:2], [0.3, 0.2], atol=1e-6)
+    assert np.isnan(found.mae[2])

@@ -10,6 +10,7 @@ from facer.stages.intensity.sequences import (
     choose_features,
     evenly,
     prepare,
+    without_empty,
 )
 from facer.storage import FEATURE_NAMES, FacerError, Ragged
 
@@ -48,6 +49,24 @@ def test_invalid_frames(missing, expected):
     assert np.array_equal(sequences.features[:, 1], -sequences.features[:, 0])
     assert sequences.missing_frames == 7
     assert sequences.empty == ("clip2",)
+
+
+@pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
+@pytest.mark.parametrize("overlong", ["subsample", "truncate"])
+def test_rows_of_zeros_are_known_and_empty_clips_can_be_left_out(missing, overlong):
+    config = SequenceConfig(missing=missing, overlong=overlong, max_frames=3)
+    sequences = prepare(ragged(*CLIPS), config)
+    if missing == "zero":
+        assert np.array_equal(sequences.filled, sequences.features[:, 0] == 0)
+    else:
+        assert sequences.filled is None
+    expected = [values for i, values in enumerate(columns(sequences)) if i != 2]
+    found = without_empty(sequences)
+    assert columns(found) == expected
+    assert (found.clip_ids, found.empty) == (("clip0", "clip1", "clip3"), ("clip2",))
+    assert np.array_equal(found.features[:, 1], -found.features[:, 0])
+    if missing == "zero":
+        assert np.array_equal(found.filled, found.features[:, 0] == 0)
 
 
 def test_validity_is_taken_from_the_flag_and_never_from_zeros():

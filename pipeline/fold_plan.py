@@ -1,0 +1,170 @@
+"""Which labelled clips a cross-validation holds out in which fold: settings and plan."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from facer.stages.intensity.folds import assign_folds, fold_splits
+from facer.stages.intensity.sequences import I64
+from facer.storage import FeatureStore, IntensityLabels, match_clips
+from facer.storage.errors import FacerError
+
+FoldBy = Literal["auto", "subject", "clip"]
+SUBJECTS = "subjects"
+"""Value of ``--folds`` that leaves one subject out at a time."""
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """How clips are divided. The test split takes no part, so that it stays unseen."""
+
+    folds: str  # a number, or SUBJECTS
+    by: FoldBy = "auto"  # subject where every clip names one, else clip
+    splits: tuple[str, ...] = ("train", "val")  # of the label file; all rows where it has none
+
+    def __post_init__(self) -> None:
+        if self.folds != SUBJECTS and not self.folds.isdecimal():
+            raise FacerError(f"--folds: found {self.folds!r}, expected a number or {SUBJECTS}")
+        if self.by not in get_args(FoldBy):
+            raise FacerError(f"--by: found {self.by!r}, expected {', '.join(get_args(FoldBy))}")
+        if self.folds == SUBJECTS and self.by == "clip":
+            raise FacerError(f"--folds {SUBJECTS}: found --by clip, expected --by subject")
+        unknown = [split for split in self.splits if split not in ("train", "val", "test")]
+        if unknown or not self.splits:
+            raise FacerError(
+                f"--fold-splits: found {', '.join(unknown) or 'none'}, expected some of train, "
+                "val, test"
+            )
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """The fold that holds each of R rows of the labels out."""
+
+    label_ids: tuple[str, ...]  # (R,)
+    unit: str  # subject or clip
+    units: tuple[str, ...]  # (R,) the row's subject or clip
+    n_folds: int
+    fold_of: I64  # (R,) -1 for a row that takes no part
+    rule: str  # in words
+
+    def splits(self, fold: int) -> tuple[str, ...]:
+        """What each row is in one fold: test (held out), val, train, or "", (R,)."""
+        rows = np.flatnonzero(self.fold_of >= 0)
+        splits = [""] * len(self.fold_of)
+        inner = fold_splits([self.units[row] for row in rows], self.fold_of[rows], fold)
+        for row, split in zip(rows, inner, strict=True):
+            splits[row] = split
+        return tuple(splits)
+
+    def as_csv(self) -> str:
+        """One line a clip: its id, its subject or clip, and the fold that holds it out."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["clip_id", self.unit if self.unit == "subject" else "unit", "fold"])
+        rows = zip(self.label_ids, self.units, self.fold_of.tolist(), strict=True)
+        writer.writerows(row for row in rows if row[2] >= 0)
+        return text.getvalue()
+
+    def record(self, config: FoldConfig) -> dict[str, Any]:
+        """As a run's ``config.json`` keeps it."""
+        digest = hashlib.sha256(self.as_csv().encode()).hexdigest()
+        found = {"unit": self.unit, "n_folds": self.n_folds, "rule": self.rule, "sha256": digest}
+        return {**asdict(config), **found}
+
+
+def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
+    """Divide the labelled rows; the same for every store, feature set and seed.
+
+    Raises FacerError without labelled rows, for subjects that the file does not name, and for
+    too few of them.
+    """
+    labelled = np.isfinite(labels.values).any(axis=1)
+    has_splits = any(labels.splits)
+    part = labelled & (np.isin(labels.splits, config.splits) | (not has_splits))
+    rows = np.flatnonzero(part)
+    if not len(rows):
+        raise FacerError(
+            f"--folds: {labels.source} has no labelled row in {', '.join(config.splits)}"
+        )
+    unit = _unit(labels, rows, config)
+    units = labels.subjects if unit == "subject" else labels.clip_ids
+    chosen = [units[row] for row in rows]
+    n_folds = len(set(chosen)) if config.folds == SUBJECTS else int(config.folds)
+    fold_of = np.full(len(part), -1, np.int64)
+    fold_of[rows] = assign_folds(chosen, n_folds)
+    among = f" of the splits {', '.join(config.splits)}" if has_splits else ""
+    rule = (
+        f"{n_folds} folds by {unit} over {len(rows)} labelled clips{among}; in each, about 15 % of "
+        f"the others, whole {unit}s, choose the epoch"
+    )
+    return FoldPlan(labels.clip_ids, unit, tuple(units), n_folds, fold_of, rule)
+
+
+def plan_trainable(
+    labels: IntensityLabels, config: FoldConfig, store: FeatureStore
+) -> tuple[IntensityLabels, FoldPlan]:
+    """Labels without the targets that some fold has no label to train on, and their folds.
+
+    Those are named in the notes; nothing is left out where no target can be trained.
+    """
+    ok = {record.clip_id for record in store.records if record.status == "ok"}
+    rows = [row for row, clip in match_clips(labels, store.clip_ids).pairs if clip in ok]
+    while True:
+        plan, lacking = plan_folds(labels, config), set[str]()
+        for fold in range(plan.n_folds):
+            splits = plan.splits(fold)
+            train = labels.values[[row for row in rows if splits[row] == "train"]]
+            there = np.atleast_1d(np.isfinite(train).any(axis=0))
+            lacking |= {name for name, any_ in zip(labels.names, there, strict=True) if not any_}
+        kept = [name for name in labels.names if name not in lacking]
+        if not lacking or not kept:
+            return labels, plan
+        names = ", ".join(sorted(lacking))
+        note = f"some fold has no label of {names} to train on: not trained, and not predicted"
+        labels = replace(labels.only(kept), notes=(*labels.notes, note))
+
+
+def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
+    named = all(labels.subjects[row] for row in rows)
+    wanted = "subject" if config.folds == SUBJECTS else config.by
+    if wanted == "subject" and not named:
+        raise FacerError(
+            f"--by subject: {labels.source} names no subject; add a column subject, name it by "
+            "--subject-column, or use --by clip"
+        )
+    return "clip" if wanted == "clip" or not named else "subject"
+
+
+def fold_config_of(record: Mapping[str, Any]) -> FoldConfig | None:
+    """The folds of a run by its config; None for a run without."""
+    if "folds" not in record:
+        return None
+    values = record["folds"]
+    return FoldConfig(values["folds"], values["by"], tuple(values["splits"]))
+
+
+def recorded_plan(labels: IntensityLabels, record: Mapping[str, Any]) -> FoldPlan:
+    """The plan of a run of folds; FacerError when these labels would give another one."""
+    config = fold_config_of(record)
+    if config is None:
+        raise FacerError("found a run without folds, expected one of train-head --folds")
+    plan = plan_folds(labels, config)
+    if plan.record(config)["sha256"] != record["folds"]["sha256"]:
+        raise FacerError(
+            f"{labels.source}: divides into other folds than the run's, so that held-out clips "
+            "could be ones that were trained on; give the labels that the run was trained on"
+        )
+    return plan
+
+
+def labels_in_fold(labels: IntensityLabels, plan: FoldPlan, fold: int) -> IntensityLabels:
+    """Labels with the splits that one fold gives them; the held-out clips are its test split."""
+    return replace(labels, splits=plan.splits(fold))
