@@ -145,14 +145,27 @@ def _extract_config(options: dict[str, Any]) -> Any:
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
 @click.option("--changed", default="keep", show_default=True,
               help="Videos whose content is not what was extracted: keep their features and say "
-              "how many there are, re-extract, or error.")  # fmt: skip
+              "how many there are, re-extract, or error. Failed ones are tried again.")  # fmt: skip
+@click.option(
+    "--settle",
+    "settle_s",
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave videos for the next run that were written to less than this ago.",
+)
+@click.option("--gone", default="keep", show_default=True,
+              help="Clips of the store whose video is no longer in VIDEO_DIR: keep or drop them; "
+              "it is told how many there are.")  # fmt: skip
 @_options(_EXTRACT_OPTIONS)
 def extract(video_dir: str, store: str, workers: int | None, scheduler: str | None, part_size: int,
-            retry_failed: bool, changed: Any, **options: Any) -> int:  # fmt: skip
+            retry_failed: bool, changed: Any, settle_s: float, gone: Any,
+            **options: Any) -> int:  # fmt: skip
     """Turn a folder of videos into a store of per-frame features.
 
     VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
-    only what is missing. Exit code 3 when some clips failed.
+    only what is missing, and tries failed videos again whose file has changed. Exit code 3 when
+    some clips failed.
 
     \b
     Examples:
@@ -163,7 +176,7 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
 
     config = ExtractRunConfig(
         video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
-        changed,
+        changed, settle_s, gone,
     )  # fmt: skip
     with shown() as progress:
         summary = extract_folder(config, progress)

@@ -127,7 +127,11 @@ class LocalObjects:
 
     def delete(self, prefix: str) -> None:
         """Remove everything under ``prefix``, as far as the file system allows."""
-        shutil.rmtree(self._root / prefix, ignore_errors=True)
+        path = self._root / prefix
+        if path.is_file():
+            with suppress(OSError):
+                path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class UrlObjects:

@@ -6,7 +6,7 @@ Format: docs/store-format.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from facer.storage.arrays import StoredArray, encode_arrays
@@ -267,3 +267,25 @@ class FeatureStore:
             self._parts[part] = parse_records(commit, part, self.path) or ()
             self._latest = None
         return part
+
+    def drop_part(self, part_id: str) -> None:
+        """Delete a part as a whole; its clips are then no longer in it."""
+        self._objects.delete(f"{PARTS}/{part_id}/{_ROOT}")
+        self._objects.delete(f"{PARTS}/{part_id}")
+        if part_id in self._objects.children(PARTS):
+            raise FacerError(
+                f"{self.path}/{PARTS}/{part_id}: cannot be deleted; change its permissions"
+            )
+        self.refresh()
+
+    def drop_clips(self, clip_ids: Collection[str]) -> None:
+        """Delete clips, their earlier records too; others of their parts are written anew first."""
+        gone = set(clip_ids)
+        while parts := {record.part for record in self.records if record.clip_id in gone}:
+            part = min(parts)
+            kept = [r for r in self.records if r.part == part and r.clip_id not in gone]
+            if kept:
+                self.write_part([
+                    (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
+                ])  # fmt: skip
+            self.drop_part(part)
