@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,19 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _print_anything()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    problem = ""
     try:
         code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted; run it again to go on (trainings with --resume)")
+        problem = "interrupted; run it again to go on (trainings with --resume)"
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
+        problem = f"{error.format_message().rstrip('.')}; see {_help_of(error)}"
         code = EXIT_USAGE
     except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
-        say(str(error))
+        problem = str(error)
         code = EXIT_PROBLEM
+    if problem:
+        say(problem)
+        if "--json" in arguments:
+            with suppress(BrokenPipeError):
+                click.echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
 
 

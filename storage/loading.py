@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ class Ragged:
     valid: npt.NDArray[np.bool_]  # (N,)
     offsets: npt.NDArray[np.int64]  # (C + 1,)
     clip_ids: tuple[str, ...]  # (C,)
+    timestamp_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """(N,) As the store has them; empty for sequences that were not read from one."""
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -70,6 +72,7 @@ def gather(objects: Objects, sources: Sequence[Source], records: Sequence[Record
     np.cumsum([record.n_frames for record in records], out=offsets[1:])
     values = np.empty((offsets[-1], sum(source.wanted for source in sources)), np.float32)
     valid = np.empty(len(values), np.bool_)
+    times_s = np.empty(len(values), np.float64)
     rows: dict[str, list[Rows]] = defaultdict(list)
     for record, target in zip(records, offsets.tolist(), strict=False):
         if record.n_frames:
@@ -87,12 +90,13 @@ def gather(objects: Objects, sources: Sequence[Source], records: Sequence[Record
             block = values[:, first : first + source.wanted]
             stored.scatter(rows[part], block, source.columns)
             first += source.wanted
+        part_array(objects, part, "timestamp_s").scatter(rows[part], times_s)
         part_array(objects, part, "valid").scatter(rows[part], valid)
 
     with ThreadPoolExecutor(objects.parallel) as pool:
         for _ in pool.map(read_part, sorted(rows)):
             pass
-    return Ragged(values, valid, offsets, tuple(record.clip_id for record in records))
+    return Ragged(values, valid, offsets, tuple(record.clip_id for record in records), times_s)
 
 
 def embedding_width(objects: Objects, parts: Sequence[str]) -> int:

@@ -215,6 +215,8 @@ class FeatureStore:
     ) -> Ragged:
         """Read the features of many clips into one matrix, in the order of ``clip_ids``.
 
+        Beside them are the frames' times and which are valid.
+
         ``columns`` chooses features by name (default: all); ``embedding`` puts the embedding's
         columns after them. Each part is read once; memory is the matrix and a few chunks. A
         failed clip has no rows. Raises FacerError when an embedding is asked for and absent.

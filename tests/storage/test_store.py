@@ -90,6 +90,7 @@ def test_load_is_ragged_in_the_order_asked(store: FeatureStore) -> None:
             clip = store.read(clip_id)
             np.testing.assert_array_equal(loaded.features[start:stop], clip.features)
             np.testing.assert_array_equal(loaded.valid[start:stop], clip.valid)
+            np.testing.assert_array_equal(loaded.timestamp_s[start:stop], clip.timestamp_s)
 
 
 def test_load_takes_columns_by_name(store: FeatureStore) -> None:
