@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,26 +88,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     logging.getLogger("facer").handlers = [_Say()]  # warnings of storage
+    problem = ""
     try:
         with _terminated_as_interrupted():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted; run it again to go on (trainings with --resume)")
+        problem = "interrupted; run it again to go on (trainings with --resume)"
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        say(f"{error.format_message().rstrip('.')}; see {_help_of(error)}")
+        problem = f"{error.format_message().rstrip('.')}; see {_help_of(error)}"
         code = EXIT_USAGE
     except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
-        say(str(error))
+        problem = str(error)
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
     except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
         if debug:
             raise
         text = " ".join(str(error).split())[:300]
-        say(f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it")
+        problem = (
+            f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it"
+        )
         code = EXIT_PROBLEM
+    if problem:
+        say(problem)
+        if "--json" in arguments:
+            with suppress(BrokenPipeError):
+                echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -280,14 +288,27 @@ def _extract_config(options: dict[str, Any]) -> Any:
 @click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
 @click.option("--changed", default="keep", show_default=True,
               help="Videos whose content is not what was extracted: keep their features and say "
-              "how many there are, re-extract, or error.")  # fmt: skip
+              "how many there are, re-extract, or error. Failed ones are tried again.")  # fmt: skip
+@click.option(
+    "--settle",
+    "settle_s",
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave videos for the next run that were written to less than this ago.",
+)
+@click.option("--gone", default="keep", show_default=True,
+              help="Clips of the store whose video is no longer in VIDEO_DIR: keep or drop them; "
+              "it is told how many there are.")  # fmt: skip
 @_options(_EXTRACT_OPTIONS)
 def extract(video_dir: str, store: str, workers: int | None, scheduler: str | None, part_size: int,
-            retry_failed: bool, changed: Any, **options: Any) -> int:  # fmt: skip
+            retry_failed: bool, changed: Any, settle_s: float, gone: Any,
+            **options: Any) -> int:  # fmt: skip
     """Turn a folder of videos into a store of per-frame features.
 
     VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
-    only what is missing. Exit code 3 when some clips failed.
+    only what is missing, and tries failed videos again whose file has changed. Exit code 3 when
+    some clips failed.
 
     \b
     Examples:
@@ -298,7 +319,7 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
 
     config = ExtractRunConfig(
         video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
-        changed, _tls_files(options),
+        changed, _tls_files(options), settle_s, gone,
     )  # fmt: skip
     with shown() as progress:
         summary = extract_folder(config, progress)

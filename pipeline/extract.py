@@ -7,8 +7,10 @@ lost, nothing counts twice, and at most the parts in flight are worked on twice.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,7 @@ from facer.pipeline.part import (
 )
 from facer.pipeline.preflight import check_cluster
 from facer.pipeline.progress import Progress, Silent
-from facer.pipeline.sources import Source, Videos, changed, open_videos
+from facer.pipeline.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.stages.features.extract import ExtractConfig
 from facer.stages.features.rec import resolve_device
 from facer.storage import FeatureStore
@@ -38,9 +40,11 @@ from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import Record
 
 OnChanged = Literal["keep", "re-extract", "error"]
+OnGone = Literal["keep", "drop"]
 
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
+_BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class ExtractRunConfig:
     retry_failed: bool = False
     changed: OnChanged = "keep"  # what to do with a video that is not what was extracted
     tls: TlsFiles | None = None  # for a scheduler at tls://
+    settle_s: float = 0.0  # videos written to since then are left for the next run
+    gone: OnGone = "keep"  # what to do with clips of the store whose video is no longer there
 
     def __post_init__(self) -> None:
         if self.part_size < 1:
@@ -65,6 +71,10 @@ class ExtractRunConfig:
         if self.changed not in get_args(OnChanged):
             expected = ", ".join(get_args(OnChanged))
             raise OptionError(f"--changed: found {self.changed!r}, expected one of {expected}")
+        if not 0 <= self.settle_s < math.inf:
+            raise OptionError(f"--settle: found {self.settle_s}, expected 0 or more seconds")
+        if self.gone not in get_args(OnGone):
+            raise OptionError(f"--gone: found {self.gone!r}, expected keep or drop")
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,8 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     progress = progress or Silent()
     started = perf_counter()
     videos = open_videos(config.video_dir)
-    sources = videos.find(progress.note)
+    everything = videos.find(progress.note)
+    sources = _settled(config, everything, progress)
     models = _models(config)
     n_workers = config.workers or min(_usual_workers(config), len(sources))
     elsewhere = config.scheduler is not None or n_workers > 1  # here they only give their names
@@ -103,6 +114,8 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     provenance = replace(extractor.provenance, facer_version=__version__)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
     store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
+    if not videos.single:
+        _tell_gone(config, everything, store, progress)
     todo = _todo(config, videos, sources, store, progress)
     new_frames = 0
     if todo:
@@ -167,9 +180,17 @@ def _todo(
     records = {clip_of(record, config.extract.face): record for record in store.records}
     known = [(source, records[source.clip_id]) for source in sources if source.clip_id in records]
     other = changed(videos, known, progress.compared)
+    again = {s.clip_id for s, record in known if _unfinished(videos, s, record, other)}
+    other -= again
+    if again:
+        progress.note(
+            f"{config.video_dir}: {len(again)} video(s) that failed or broke off have changed "
+            f"({_names(sorted(again))}); trying them again"
+        )
     if other:
         _tell_changed(config, sorted(other), progress)
-    again = other if config.changed == "re-extract" else set()
+    if config.changed == "re-extract":
+        again |= other
     if config.retry_failed:
         again |= {source.clip_id for source, record in known if record.status == "failed"}
     return [
@@ -179,8 +200,54 @@ def _todo(
     ]
 
 
+def _unfinished(videos: Videos, source: Source, record: Record, other: Collection[str]) -> bool:
+    """Whether a video failed or broke off, and is another one now or can be read by now."""
+    if record.status == "failed" and not record.source_sha256:  # it could not be read
+        return fingerprint(videos, source.path) is not None
+    broke_off = record.status == "failed" or any(note in record.reason for note in _BROKE_OFF)
+    return broke_off and source.clip_id in other
+
+
+def _settled(
+    config: ExtractRunConfig, sources: tuple[Source, ...], progress: Progress
+) -> tuple[Source, ...]:
+    """The videos that nobody has written to for ``settle_s``, by their time of change."""
+    if not config.settle_s:
+        return sources
+    latest_ns = time.time_ns() - int(config.settle_s * 1e9)
+    fresh = [source.clip_id for source in sources if source.mtime_ns > latest_ns]
+    if fresh:
+        progress.note(
+            f"{config.video_dir}: {len(fresh)} video(s) were written to less than "
+            f"{config.settle_s:g} s ago ({_names(fresh)}); they are left for the next run"
+        )
+    return tuple(source for source in sources if source.mtime_ns <= latest_ns)
+
+
+def _tell_gone(
+    config: ExtractRunConfig, sources: Sequence[Source], store: FeatureStore, progress: Progress
+) -> None:
+    """Name the clips of the store whose video is not in the folder, and drop them if asked to."""
+    there = {source.clip_id for source in sources}
+    gone = [r.clip_id for r in store.records if clip_of(r, config.extract.face) not in there]
+    if not gone:
+        return
+    what = "are kept; --gone drop takes them out"
+    if config.gone == "drop":
+        store.drop_clips(gone)
+        what = "were taken out"
+    progress.note(
+        f"{store.path}: {len(gone)} clip(s) have no video in {config.video_dir} "
+        f"({_names(gone)}); they {what}"
+    )
+
+
+def _names(clip_ids: Sequence[str]) -> str:
+    return ", ".join(clip_ids[:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
+
+
 def _tell_changed(config: ExtractRunConfig, clip_ids: Sequence[str], progress: Progress) -> None:
-    names = ", ".join(clip_ids[:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
+    names = _names(clip_ids)
     text = (
         f"{config.video_dir}: {len(clip_ids)} video(s) changed since they were extracted ({names})"
     )

@@ -14,6 +14,7 @@ import numpy as np
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.imported import Imported
+from facer.storage.objects import open_objects
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures
 from facer.storage.tables import import_features
@@ -27,11 +28,14 @@ def import_into_store(
     """Import features into a new or existing store.
 
     Returns it, how many clips were added, and which of those that it has already are other
-    ones now: all these are left as they are, so the same call again goes on.
+    ones now: all these are left as they are, so the same call again goes on. An import that fails
+    leaves nothing behind.
     """
     imported = _read_first(import_features(kind, path, fps=fps))
+    new_place = True
     with suppress(FacerError):  # no store yet, or one that is refused below
         imported = _in_order_of(FeatureStore.open(store), imported)
+        new_place = False
     opened = FeatureStore.open_or_create(
         store,
         imported.provenance,
@@ -48,10 +52,17 @@ def import_into_store(
             elif not _is_stored(opened, record.clip_id, clip):
                 changed.append(record.clip_id)
 
-    added = 0
-    for part in _in_parts(new()):
-        opened.write_part(part)
-        added += len(part)
+    added, parts = 0, []
+    try:
+        for part in _in_parts(new()):
+            parts.append(opened.write_part(part))
+            added += len(part)
+    except Exception:  # a file that cannot be read, or a full disk
+        for name in parts:
+            opened.drop_part(name)
+        if new_place:
+            open_objects(opened.path).delete("")
+        raise
     return opened, added, tuple(changed)
 
 

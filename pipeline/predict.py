@@ -15,6 +15,7 @@ from facer.pipeline.run_folder import read_run, refuse_folds
 from facer.stages.features.extract import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.schema import FEATURE_NAMES
 
 STAND_IN = {
     "no_face": "no face: the training mean",
@@ -40,10 +41,17 @@ def predict_videos(
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
     refuse_folds(config.run)
-    embedding = config.extract.embedding or bool(read_run(config.run)["embedding"])
+    record = read_run(config.run)
+    embedding = config.extract.embedding or bool(record["embedding"])
     extract = replace(config.extract, embedding=embedding)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
+    absent = [name for name in record["columns"] if name not in FEATURE_NAMES]
+    if absent:
+        raise FacerError(
+            f"{config.run}: its head reads {', '.join(absent)}, which no REC makes of a video; "
+            "expected a run on columns of facer extract (train-head --features)"
+        )
     with tempfile.TemporaryDirectory(prefix="facer-") as folder:
         path = config.store or str(Path(folder) / "features.zarr")
         summary = extract_folder(

@@ -54,6 +54,7 @@ class Videos(Protocol):
     """The videos of one place. Errors that name a clip are ``FacerError`` or ``OSError``."""
 
     location: str
+    single: bool  # one video, which says nothing of others
 
     def find(self, note: Note = ...) -> tuple[Source, ...]:
         """Every video below the place, sorted by clip_id; ``FacerError`` for none.
@@ -92,6 +93,7 @@ class FolderVideos:
         self.location = str(path)
         self._single = path if path.exists() and not path.is_dir() else None
         self._folder = path.parent if self._single else path
+        self.single = self._single is not None
 
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
@@ -148,8 +150,8 @@ class UrlVideos:
         with self._answering("be opened"):
             fs, root = url_to_fs(self.location)
             self._fs: Any = fs
-            self._single = bool(fs.isfile(root))
-        self._root = root.rpartition("/")[0] if self._single else root
+            self.single = bool(fs.isfile(root))
+        self._root = root.rpartition("/")[0] if self.single else root
 
     @contextmanager
     def _answering(self, what: str) -> Iterator[None]:
@@ -161,7 +163,7 @@ class UrlVideos:
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
         with self._answering("be listed"):
-            top = self.location.rpartition("/")[2] if self._single else ""
+            top = self.location.rpartition("/")[2] if self.single else ""
             found = self._fs.find(f"{self._root}/{top}".rstrip("/"), detail=True)
             self._fs.invalidate_cache()
         infos: dict[PurePath, Any] = {

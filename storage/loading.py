@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ class Ragged:
     valid: npt.NDArray[np.bool_]  # (N,)
     offsets: npt.NDArray[np.int64]  # (C + 1,)
     clip_ids: tuple[str, ...]  # (C,)
+    timestamp_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """(N,) As the store has them; empty for sequences that were not read from one."""
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -82,9 +84,10 @@ def gather(
     offsets = np.zeros(len(records) + 1, np.int64)
     np.cumsum([record.n_frames for record in records], out=offsets[1:])
     width = sum(source.wanted for source in sources)
-    affordable(objects.location, 4 * width * int(offsets[-1]))
+    affordable(objects.location, (4 * width + 9) * int(offsets[-1]))
     values = np.empty((offsets[-1], width), np.float32)
     valid = np.empty(len(values), np.bool_)
+    times_s = np.empty(len(values), np.float64)
     rows: dict[str, list[Rows]] = defaultdict(list)
     for record, target in zip(records, offsets.tolist(), strict=False):
         if record.n_frames:
@@ -102,6 +105,7 @@ def gather(
             block = values[:, first : first + source.wanted]
             stored.scatter(rows[part], block, source.columns)
             first += source.wanted
+        part_array(objects, parts[part], "timestamp_s", 0).scatter(rows[part], times_s)
         part_array(objects, parts[part], "valid", 0).scatter(rows[part], valid)
 
     with ThreadPoolExecutor(objects.parallel) as pool:
@@ -109,7 +113,7 @@ def gather(
             pass
     for record, start in zip(records, offsets.tolist(), strict=False):
         check_valid(objects, record, valid[start : start + record.n_frames])
-    return Ragged(values, valid, offsets, tuple(record.clip_id for record in records))
+    return Ragged(values, valid, offsets, tuple(record.clip_id for record in records), times_s)
 
 
 def check_valid(objects: Objects, record: Record, valid: npt.NDArray[np.bool_]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -259,6 +259,8 @@ class FeatureStore:
     ) -> Ragged:
         """Read the features of many clips into one matrix, in the order of ``clip_ids``.
 
+        Beside them are the frames' times and which are valid.
+
         ``columns`` chooses features by name (default: all); ``embedding`` puts the embedding's
         columns after them. Each part is read once; memory is the matrix and a few chunks. A
         failed clip has no rows. Raises FacerError when an embedding is asked for and absent.
@@ -326,3 +328,15 @@ class FeatureStore:
                 f"{self.path}/{PARTS}/{part_id}: cannot be deleted; change its permissions"
             )
         self.refresh()
+
+    def drop_clips(self, clip_ids: Collection[str]) -> None:
+        """Delete clips, their earlier records too; others of their parts are written anew first."""
+        gone = set(clip_ids)
+        while parts := {record.part for record in self.records if record.clip_id in gone}:
+            part = min(parts)
+            kept = [r for r in self.records if r.part == part and r.clip_id not in gone]
+            if kept:
+                self.write_part([
+                    (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
+                ])  # fmt: skip
+            self.drop_part(part)

@@ -286,6 +286,31 @@ def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
     assert (tmp_path / "rows" / "table.md").is_file()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("status", "nowhere.zarr"), 1, "nowhere.zarr"),
+        (("check", "nowhere.zarr", "--labels", "l.csv"), 1, "nowhere.zarr"),
+        (("evaluate", "nowhere"), 1, "expected a folder of facer train-head"),
+        (("evaluate", "nowhere", "--nope"), 2, "--nope"),
+        (("predict", "nowhere", "videos"), 1, "expected a folder of facer train-head"),
+        (("ablate", "nowhere.zarr", "--labels", "l.csv", "-o", "x"), 1, "l.csv"),
+        (("evaluate-rec", "rec-small", "--data", "pack:no.h5"), 1, "no.h5"),
+        (("bench", "nowhere.mp4"), 1, "nowhere.mp4"),
+        (("bench", "--clips", "1", "--folder", "x"), 2, "expected --folder, or --clips"),
+    ],
+)
+def test_a_problem_under_json_is_an_object(capsys, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = run(capsys, *arguments, "--json")
+    assert found == code
+    result = json.loads(out)
+    assert set(result) == {"error", "exit_code"}
+    assert message in result["error"]
+    assert result["exit_code"] == code
+    assert message in err
+
+
 @pytest.mark.parametrize("rows", ["", " , "])
 def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
     store, labels = planted()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,11 +95,14 @@ def test_only_what_is_missing_is_done(videos, make_video, face_frames, tmp_path)
     assert (summary.n_done_before, summary.new_frames) == (5, 3)
 
 
-def test_failed_clips_are_tried_again_when_asked(videos, make_video, face_frames, tmp_path):
-    run(videos, tmp_path / "s.zarr")
-    make_video("videos/text.mp4", face_frames(4))
-    assert len(run(videos, tmp_path / "s.zarr").failed) == 1
-    assert run(videos, tmp_path / "s.zarr", retry_failed=True).failed == ()
+def test_failed_clips_are_tried_again_when_asked(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "text.mp4").write_text("no video")
+    (first,) = run(tmp_path / "videos", tmp_path / "s.zarr").failed
+    (same,) = run(tmp_path / "videos", tmp_path / "s.zarr").failed
+    assert same.part == first.part
+    (again,) = run(tmp_path / "videos", tmp_path / "s.zarr", retry_failed=True).failed
+    assert again.part > first.part
 
 
 class Notes(Silent):
@@ -141,13 +145,13 @@ def test_a_video_that_changed_is_noticed(videos, make_video, face_frames, tmp_pa
     store = FeatureStore.open(run(videos, tmp_path / "s.zarr").store)
     before = store.records
     make_video("videos/a/one.mp4", face_frames(7))
-    make_video("videos/text.mp4", face_frames(4))
+    make_video("videos/no face.mp4", face_frames(4))
 
     _, notes = run_changed(videos, store.path, "keep")
     store.refresh()
     assert store.records == before
     (note,) = notes
-    assert "2 video(s) changed since they were extracted (a/one, text); their features" in note
+    assert "2 video(s) changed since they were extracted (a/one, no face); their features" in note
     assert "--changed re-extract" in note
 
     with pytest.raises(FacerError, match=r"2 video\(s\) changed .*; use --changed re-extract, or"):
@@ -156,12 +160,73 @@ def test_a_video_that_changed_is_noticed(videos, make_video, face_frames, tmp_pa
     assert store.records == before
 
     summary, (note,) = run_changed(videos, store.path, "re-extract")
-    assert note.endswith("(a/one, text); extracting them again")
-    assert (summary.n_done_before, summary.new_frames, summary.failed) == (3, 11, ())
+    assert note.endswith("(a/one, no face); extracting them again")
+    assert (summary.n_done_before, summary.new_frames) == (3, 11)
     store.refresh()
     assert store.record("a/one").n_frames == store.read("a/one").n_frames == 7
     assert len(store.records) == 5
     assert run_changed(videos, store.path, "error")[1] == []  # nothing is different now
+
+
+def test_a_video_that_broke_off_and_changed_is_tried_again(make_video, tmp_path):
+    whole = make_video("videos/half.avi", 40, codec="MJPG")
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) // 2])
+    (record,) = run(tmp_path / "videos", tmp_path / "s.zarr").records
+    assert "of the 40 frames" in record.reason
+    assert run_changed(tmp_path / "videos", tmp_path / "s.zarr", "keep")[1] == []
+    whole.write_bytes(data)
+    summary, (note,) = run_changed(tmp_path / "videos", tmp_path / "s.zarr", "keep")
+    assert "(half); trying them again" in note
+    assert (summary.records[0].n_frames, summary.records[0].reason) == (40, "")
+
+
+def test_a_failed_video_that_changed_or_can_be_read_is_tried_again(
+    make_video, face_frames, tmp_path
+):
+    """Seen: its features are kept, of which there are none, and exit code 3 every night."""
+    (videos := tmp_path / "videos").mkdir()
+    (videos / "text.mp4").write_text("no video")
+    (videos / "later.mp4").symlink_to(tmp_path / "not-yet.mp4")
+    assert len(run(videos, tmp_path / "s.zarr").failed) == 2
+    summary, notes = run_changed(videos, tmp_path / "s.zarr", "error")
+    assert (len(summary.failed), summary.n_done_before, notes) == (2, 2, [])
+    make_video("videos/text.mp4", face_frames(4))
+    make_video("not-yet.mp4", face_frames(4))
+    summary, (note,) = run_changed(videos, tmp_path / "s.zarr", "error")
+    assert "2 video(s) that failed or broke off have changed (later, text); trying them" in note
+    assert (summary.failed, summary.new_frames) == ((), 8)
+
+
+def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
+    make_video, face_frames, tmp_path
+):
+    for name in ("old", "new"):
+        make_video(f"videos/{name}.mp4", face_frames(4))
+    os.utime(tmp_path / "videos" / "old.mp4", (1, 1))
+    notes = Notes()
+    store = FeatureStore.open(run(tmp_path / "videos", tmp_path / "s.zarr", settle_s=600).store)
+    config = ExtractRunConfig(tmp_path / "videos", store.path, workers=1, settle_s=600)
+    summary = extract_folder(replace(config, gone="drop"), notes)
+    assert store.clip_ids == ("old",)
+    assert (summary.n_clips, summary.missing) == (1, ())
+    (note,) = notes.texts  # and it is not gone
+    assert "1 video(s) were written to less than 600 s ago (new); they are left" in note
+    (tmp_path / "videos" / "old.mp4").unlink()
+    extract_folder(config, notes)
+    assert "1 clip(s) have no video in" in notes.texts[2]
+    assert "(old); they are kept; --gone drop" in notes.texts[2]
+    single = replace(config, video_dir=tmp_path / "videos" / "new.mp4", gone="drop")
+    assert extract_folder(single).n_clips == 0  # one video says nothing of the others
+    store.refresh()
+    assert store.clip_ids == ("old",)
+    extract_folder(replace(config, gone="drop"), notes)
+    store.refresh()
+    assert store.clip_ids == ()
+    assert "(old); they were taken out" in notes.texts[-1]
+    for wrong in ({"settle_s": -1}, {"gone": "forget"}):
+        with pytest.raises(FacerError, match=r"--(settle: found -1|gone: found 'forget'), exp"):
+            replace(config, **wrong)
 
 
 def test_what_to_do_with_changed_videos_is_one_of_three():

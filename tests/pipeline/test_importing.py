@@ -59,6 +59,24 @@ def test_the_same_call_again_adds_what_is_new(folder):
     assert import_into_store("openface", folder / "csv", path)[1] == 1
 
 
+def test_an_import_that_fails_leaves_nothing_behind(folder, monkeypatch):
+    """Seen: a store of the clips before the file that cannot be read."""
+    monkeypatch.setattr("facer.pipeline.importing._PART_CLIPS", 2)
+    path = folder / "s.zarr"
+    (folder / "csv" / "v7.csv").write_text(openface(0.5, 4).replace("0.98", "high"))
+    with pytest.raises(FacerError, match=r"v7.csv:2: column 'confidence': found 'high'"):
+        import_into_store("openface", folder / "csv", str(path))
+    assert not path.exists()
+    (folder / "first").mkdir()
+    (folder / "csv" / "v0.csv").rename(folder / "first" / "v0.csv")
+    store, *_ = import_into_store("openface", folder / "first", str(path))
+    with pytest.raises(FacerError, match="found 'high'"):
+        import_into_store("openface", folder / "csv", str(path))
+    store.refresh()
+    assert store.clip_ids == ("v0",)
+    assert len([p for p in (path / "parts").iterdir() if p.is_dir()]) == 1
+
+
 def test_a_clip_that_is_another_one_now_is_kept_and_named(folder):
     path = str(folder / "s.zarr")
     import_into_store("openface", folder / "csv", path)

@@ -1,5 +1,6 @@
 """From new videos to intensities."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -94,6 +95,16 @@ def test_many_clips_are_looked_up_a_few_times_each(planted, tmp_path):
     Counted.looked_up = 0
     assert len(predict_store(tmp_path / "fast", opened, ids).values) == 120
     assert Counted.looked_up < 20 * len(ids)
+
+
+def test_columns_that_no_rec_makes_are_told_before_the_slow_part(trained, monkeypatch):
+    monkeypatch.setattr(module, "extract_folder", lambda *_: pytest.fail("extracted"))
+    run, videos = trained
+    record = json.loads((run / "config.json").read_text())
+    columns = [*record["columns"], "pose_Rx"]
+    (run / "config.json").write_text(json.dumps(record | {"columns": columns}))
+    with pytest.raises(FacerError, match="its head reads pose_Rx, which no REC makes"):
+        predict_videos(PredictConfig(run, videos, extract=EXTRACT))
 
 
 def test_other_options_than_the_runs_are_told_before_the_slow_part(trained, monkeypatch):

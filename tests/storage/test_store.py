@@ -92,6 +92,7 @@ def test_load_is_ragged_in_the_order_asked(store: FeatureStore) -> None:
             clip = store.read(clip_id)
             np.testing.assert_array_equal(loaded.features[start:stop], clip.features)
             np.testing.assert_array_equal(loaded.valid[start:stop], clip.valid)
+            np.testing.assert_array_equal(loaded.timestamp_s[start:stop], clip.timestamp_s)
 
 
 def test_load_takes_columns_by_name(store: FeatureStore) -> None:
@@ -547,3 +548,16 @@ def test_a_store_of_the_old_decoder_is_told_apart_and_versions_of_libav_are_not(
     FeatureStore.create(tmp_path / "n.zarr", new)
     other = replace(new, libav_version="9.0")
     assert FeatureStore.open_or_create(tmp_path / "n.zarr", other).provenance == new
+
+
+def test_dropped_clips_are_gone_with_their_earlier_records(
+    store: FeatureStore, make_entry: Callable[..., Any], same_clip: Callable[..., None]
+) -> None:
+    store.write_part([make_entry("a", 5, seed=9), make_entry("d", 2, seed=8)])
+    kept = {clip: store.read(clip) for clip in ("b/1", "c", "d")}
+    store.drop_clips(["a", "c", "unknown"])
+    for opened in (store, FeatureStore.open(store.path)):
+        assert opened.clip_ids == ("b/1", "broken", "d")
+        assert opened.record("broken").reason == "moov atom not found"
+        for clip in ("b/1", "d"):
+            same_clip(opened.read(clip), kept[clip])
