@@ -848,7 +848,8 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
 
     found = evaluate_weights(
         rec, data, split, device, align=_align_config(options), pictures=pictures,
-        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"), on_align=Counter("images aligned"),
+        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"),
+        on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found))

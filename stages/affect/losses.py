@@ -130,8 +130,8 @@ def unit_pair_loss(
     With d_v = z_v(moved) - z_v(base), the model of Bradley & Terry 1952 says that of two crops the
     moved one shows more of u with the odds exp(d_u - m s): beyond chance by a margin m that grows
     with the strength. Its negative log likelihood is *rank* = E softplus(m s - d_u). The other
-    units should stay: *specific* = E smooth-L1(max(0, |d_v| - max(0, o_uv) |d_u|)), where o_uv is the
-    overlap in the direction of d_v, so that a unit may follow as far as its geometry is the same.
+    units should stay: *specific* = E smooth-L1(max(0, |d_v| - max(0, o_uv) |d_u|)), where o_uv is
+    the overlap in the direction of d_v, so that a unit may follow as far as it shares geometry.
     Differences leave the level of an output free, which sets the threshold: *level* is the binary
     cross entropy of p_u(moved) against 1 - (1 - p_u(base)) (1 - s), the base held fixed.
     """

@@ -27,6 +27,7 @@ _FIVE_POINTS = ((33, 133, 159, 145), (362, 263, 386, 374), (1, 4), (61,), (291,)
 _FADE = 0.18  # of the distance between the outer eye corners: how far a shift reaches outside
 _SMOOTH = 0.012  # of the same: blur of the field
 _INVERSIONS = 3
+_NO_MAP = np.empty(0, np.float32)  # the map of remap holds x and y together
 
 I32 = npt.NDArray[np.int32]
 
@@ -54,7 +55,7 @@ class UnitGeometry:
         """(17, 17) cosine of the displacements of two units, in [-1, 1]."""
         flat = (self.left + self.right)[..., :2].reshape(len(ACTION_UNITS), -1)
         unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
-        return (unit @ unit.T).astype(np.float32)
+        return np.asarray(unit @ unit.T, np.float32)
 
 
 def read_geometry(path: Path) -> UnitGeometry:
@@ -140,16 +141,16 @@ class FaceField:
         for _ in range(_INVERSIONS):  # x = y - forward(x)
             x = np.ascontiguousarray(source)
             source = places - cv2.remap(
-                forward, x, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                forward, x, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         warped = cv2.remap(
             crop,
             np.ascontiguousarray(source),
-            None,
+            _NO_MAP,
             cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return warped.astype(np.uint8, copy=False)
+        return np.asarray(warped, np.uint8)
 
 
 def _rasterise(

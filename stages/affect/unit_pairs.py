@@ -84,7 +84,7 @@ def usable_rows(data: AffectSet, geometry: UnitGeometry) -> npt.NDArray[np.int64
     rows = np.flatnonzero(np.isfinite(data.mesh).all(axis=(1, 2)))
     poses = [fit_pose(geometry, data.mesh[row]) for row in rows]
     good = [abs(p.yaw_deg) < MAX_YAW_DEG and p.residual < _MAX_RESIDUAL for p in poses]
-    return rows[np.array(good, bool)]
+    return np.asarray(rows[np.array(good, bool)])
 
 
 def largest_strength(unit: int, mesh: F32) -> float:
@@ -146,8 +146,10 @@ class UnitPairs(Dataset[UnitPair]):
             for one, seed in zip((base, moved), seeds, strict=True)
         ]
         neutral = not nuisance.any() and data.expression[row, _NEUTRAL] >= NEUTRAL_SHARE
+        first, second = (torch.from_numpy(np.ascontiguousarray(one)) for one in crops)
         return UnitPair(
-            *(torch.from_numpy(np.ascontiguousarray(one)) for one in crops),
+            first,
+            second,
             torch.tensor(unit),
             torch.tensor(strength, dtype=torch.float32),
             torch.tensor(bool(neutral)),
@@ -163,8 +165,3 @@ def varied(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
     factor = 1 + _JITTER * (rng.normal() + x * rng.normal() + y * rng.normal())
     both = geometry.left[unit] + geometry.right[unit]
     return np.asarray(both * np.clip(factor, 0.4, 1.8)[:, None], np.float32)
-
-
-def both_sides(geometry: UnitGeometry, unit: int) -> F32:
-    """A unit's displacement (478, 3) as it is given."""
-    return np.asarray(geometry.left[unit] + geometry.right[unit], np.float32)
