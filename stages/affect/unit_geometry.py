@@ -54,7 +54,7 @@ class UnitGeometry:
     def overlap(self) -> F32:
         """(17, 17) cosine of the displacements of two units, in [-1, 1]."""
         flat = (self.left + self.right)[..., :2].reshape(len(ACTION_UNITS), -1)
-        unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+        unit = flat / np.linalg.norm(flat, axis=1, keepdims=True).clip(1e-9)
         return np.asarray(unit @ unit.T, np.float32)
 
 

@@ -8,7 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from scipy.spatial import Delaunay
 
 from facer.stages.affect import unit_pairs
 from facer.stages.affect.augment import AugmentConfig
@@ -26,40 +25,11 @@ from facer.stages.affect.unit_pairs import (
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
 
-PLACES = {33: (-0.5, 0), 133: (-0.2, 0), 362: (0.2, 0), 263: (0.5, 0), 61: (-0.25, 0.85),
-          291: (0.25, 0.85), 1: (0, 0.5), 4: (0, 0.48), 13: (0, 0.85), 14: (0, 0.9)}  # fmt: skip
-PLACES |= {159: (-0.35, -0.05), 145: (-0.35, 0.05), 386: (0.35, -0.05), 374: (0.35, 0.05)}
 EYE_PX = 44.0
 CENTRE = np.array([56.0, 51.6])
 STILL = AugmentConfig(
     **{f.name: 0.0 for f in dataclasses.fields(AugmentConfig) if f.name != "smallest_px"}
 )
-
-
-@pytest.fixture(scope="module")
-def geometry_file(tmp_path_factory):
-    """A face of 478 points whose unit 12 raises the corners of the mouth, and 1 the forehead."""
-    rng = np.random.default_rng(0)
-    xy = rng.uniform([-0.8, -0.6], [0.8, 1.3], (478, 2))
-    for point, place in PLACES.items():
-        xy[point] = place
-    neutral = np.column_stack([xy, 0.5 - 0.5 * (xy**2).sum(1)]).astype(np.float32)
-    left = np.zeros((17, 478, 3), np.float32)
-    for unit, (x, y) in {12: (0.25, 0.85), 1: (0.15, -0.3)}.items():
-        near = np.exp(-((neutral[:, 0] - x) ** 2 + (neutral[:, 1] - y) ** 2) / 0.02)
-        left[ACTION_UNITS.index(unit), :, 1] = -0.12 * near
-    right = left.copy()
-    for unit, (x, y) in {12: (-0.25, 0.85), 1: (-0.15, -0.3)}.items():
-        near = np.exp(-((neutral[:, 0] - x) ** 2 + (neutral[:, 1] - y) ** 2) / 0.02)
-        right[ACTION_UNITS.index(unit), :, 1] = -0.12 * near
-    order = np.array(ACTION_UNITS)[::-1]  # another order than facer's
-    path = tmp_path_factory.mktemp("units") / "displacements.npz"
-    np.savez(
-        path, au=order, use=np.array(["good" if unit in (1, 12) else "no-warp" for unit in order]),
-        left=left[::-1], right=right[::-1], neutral=neutral,
-        triangles=Delaunay(xy).simplices.astype(np.int32),
-    )  # fmt: skip
-    return path
 
 
 @pytest.fixture
