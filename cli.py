@@ -1190,6 +1190,11 @@ _TRAIN_REC_OPTIONS = (
                  help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
     click.option("--augment", multiple=True, metavar="NAME=X",
                  help="Range or chance of an augmentation, such as tint=0.5; see the docs."),
+    click.option("--unit-geometry", default="", metavar="FILE",
+                 help="Displacements of action units (npz): teach units by warped pairs."),
+    click.option("--meshes", multiple=True, metavar="FILE",
+                 help="Face meshes of a pack's crops (HDF5), for --unit-geometry; repeatable."),
+    click.option("--unit-pairs", default=32, show_default=True, help="Warped pairs per step."),
     click.option("--mixup", type=_Finite(min=0), default=0.0, show_default=True, metavar="A",
                  help="Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no."),
     click.option("--epochs", default=20, show_default=True, help="Epochs."),
@@ -1244,6 +1249,7 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     from facer.stages.affect.losses import LossWeights
 
     names = ("backbone", "start", "teachers", "teacher_share", "coupling", "mixup", "epochs",
+             "unit_geometry", "meshes", "unit_pairs",
              "batch_size", "learning_rate", "small_epochs", "class_balance", "database_balance",
              "seed", "device", "bf16", "workers")  # fmt: skip
     fit = RecFitConfig(
@@ -1327,12 +1333,18 @@ def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
 )
 @click.option("--pictures", type=click.Path(path_type=Path),
               help="Folder for confusion.png and action-units.png.")  # fmt: skip
+@click.option("--unit-geometry", metavar="FILE",
+              help="Displacements of action units (npz): does each output rise on faces moved by "
+              "its unit?")  # fmt: skip
+@click.option("--meshes", multiple=True, metavar="FILE",
+              help="Face meshes of the pack's crops (HDF5), for --unit-geometry.")  # fmt: skip
 @click.option(
     "--device", type=_Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
 @_options(_ALIGN_OPTIONS)
 @_json_option
-def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device: str,
+def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
+                 unit_geometry: str | None, meshes: tuple[str, ...], device: str,
                  as_json: bool, **options: Any) -> int:  # fmt: skip
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
@@ -1346,7 +1358,8 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None, device:
 
     found = evaluate_weights(
         rec, data, split, device, align=_align_config(options), pictures=pictures,
-        report=Counter("crops scored"), on_align=Counter("images aligned"),
+        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"),
+        on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
         echo(json.dumps(found))
@@ -1383,6 +1396,13 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     for name, unit in units.items():
         echo(f"{name}  {number(unit['auc'])} {number(unit['f1'])} {unit['n']:6d}   "
                    f"{unit['positive']:6d}")  # fmt: skip
+    moved = {name: unit for name, unit in (found["unit_response"] or {}).items() if unit}
+    if moved:
+        click.echo("faces moved by a unit: AUC against unmoved, share risen, among three that "
+                   "rise most, mean rise")  # fmt: skip
+    for name, unit in moved.items():
+        click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
+                   f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:

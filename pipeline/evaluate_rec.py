@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from facer.stages.affect.aligned import AlignConfig, Aligner, AlignReport
 from facer.stages.affect.metrics import evaluate
 from facer.stages.affect.samples import AffectSet
 from facer.stages.affect.specs import parse_spec, read_spec
+from facer.stages.affect.unit_geometry import read_geometry
+from facer.stages.affect.unit_metrics import unit_response
+from facer.stages.affect.unit_pairs import with_meshes
 from facer.stages.features import rec as recs
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
 
@@ -30,6 +33,8 @@ def evaluate_rec(
     *,
     align: AlignConfig | None = None,
     pictures: Path | None = None,
+    unit_geometry: str | None = None,
+    meshes: Sequence[str] = (),
     report: Report | None = None,
     on_align: AlignReport | None = None,
 ) -> dict[str, Any]:
@@ -40,7 +45,9 @@ def evaluate_rec(
     arousal; None wherever nothing is labelled. Valence and arousal that were derived from the
     expressions are no labels: they are scored apart, under ``va_derived``. With ``pictures``,
     a folder, confusion.png and action-units.png are written where there is something to draw;
-    ``pictures`` of the result names those that were.
+    ``pictures`` of the result names those that were. With ``unit_geometry`` (displacements of
+    units) and ``meshes`` (of the pack's crops), ``unit_response`` says whether each unit's output
+    rises on faces that were moved by it; else it is None.
     """
     parsed = parse_spec(spec)
     model = recs.load(rec, device)
@@ -59,11 +66,22 @@ def evaluate_rec(
         "au": scores["au"],
         "va": dict.fromkeys(VALENCE_AROUSAL) if data.va_is_weak else scores["va"],
         "va_derived": derived,
+        "unit_response": _unit_response(model, data, unit_geometry, meshes),
         "notes": list(data.notes),
     }
     if pictures is not None:
         result["pictures"] = _draw(pictures, result)
     return result
+
+
+def _unit_response(
+    model: recs.Rec, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
+) -> dict[str, Any] | None:
+    if unit_geometry is None:
+        return None
+    geometry = read_geometry(Path(unit_geometry))
+    data = with_meshes(data, [Path(path) for path in meshes])
+    return dict(unit_response(model.predict, data, geometry))
 
 
 def _features(model: recs.Rec, data: AffectSet, report: Report | None) -> F32:

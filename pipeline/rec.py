@@ -31,7 +31,7 @@ from facer.stages.features.rec import resolve_device, weights_path
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
-from facer.storage.weights import weights_sha256
+from facer.storage.weights import file_sha256, weights_sha256
 
 _FORMAT = 1
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -179,6 +179,9 @@ def _record(
         "fit": asdict(fit),
         "start_sha256": weights_sha256(weights_path(fit.start)) if fit.start else "",
         "teachers_sha256": [weights_sha256(weights_path(teacher)) for teacher in fit.teachers],
+        "unit_files_sha256": [
+            file_sha256(Path(path)) for path in (fit.unit_geometry, *fit.meshes) if path
+        ],
         "detector": asdict(config.align.detector),
         "aligned_by": aligner.digest,
         "torch": torch.__version__,
@@ -201,7 +204,10 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any]:
     fit = {k: v for k, v in record["fit"].items() if k not in _FREE}
     fit["start"] = Path(fit["start"]).name
     fit["teachers"] = [Path(teacher).name for teacher in fit["teachers"]]
-    known = {key: record[key] for key in ("facer_version", "start_sha256", "teachers_sha256")}
+    fit["unit_geometry"] = Path(fit["unit_geometry"]).name
+    fit["meshes"] = [Path(path).name for path in fit["meshes"]]
+    keys = ("facer_version", "start_sha256", "teachers_sha256", "unit_files_sha256")
+    known = {key: record[key] for key in keys}
     return {**known, "sets": sets, "fit": fit}
 
 
@@ -235,7 +241,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     changed = [
         key
         for key in (
-            *("sets", "start_sha256", "teachers_sha256"),
+            *("sets", "start_sha256", "teachers_sha256", "unit_files_sha256"),
             *("detector", "aligned_by", "val_limit"),
         )
         if before.get(key) != now[key]

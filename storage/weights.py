@@ -20,11 +20,11 @@ def weights_sha256(path: Path) -> str:
     file and of every file that its tensors lie in, by their names. ``FacerError`` where these are
     not there, or where a name leads out of the model's folder.
     """
-    own = _file_sha256(path)
+    own = file_sha256(path)
     names = external_files(path) if path.suffix != ".safetensors" else ()
     if not names:
         return own
-    lines = [own, *(f"{name} {_file_sha256(path.parent / name)}" for name in names)]
+    lines = [own, *(f"{name} {file_sha256(path.parent / name)}" for name in names)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -87,6 +87,7 @@ def _check(path: Path, name: str) -> None:
         )
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+from facer.storage import (
+    ACTION_UNITS,
+    FEATURE_NAMES,
+    ClipFeatures,
+    FeatureStore,
+    Provenance,
+    Record,
+)
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -145,3 +152,37 @@ def copy_store() -> Callable[..., str]:
         return str(new)
 
     return make
+
+
+MESH_PLACES = {33: (-0.5, 0), 133: (-0.2, 0), 362: (0.2, 0), 263: (0.5, 0), 61: (-0.25, 0.85),
+          291: (0.25, 0.85), 1: (0, 0.5), 4: (0, 0.48), 13: (0, 0.85), 14: (0, 0.9)}  # fmt: skip
+MESH_PLACES |= {159: (-0.35, -0.05), 145: (-0.35, 0.05), 386: (0.35, -0.05), 374: (0.35, 0.05)}
+"""Where some points of the face mesh lie, in distances between the outer eye corners."""
+
+
+@pytest.fixture(scope="session")
+def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A face of 478 points whose unit 12 raises the corners of the mouth, and 1 the forehead."""
+    from scipy.spatial import Delaunay
+
+    rng = np.random.default_rng(0)
+    xy = rng.uniform([-0.8, -0.6], [0.8, 1.3], (478, 2))
+    for point, place in MESH_PLACES.items():
+        xy[point] = place
+    neutral = np.column_stack([xy, 0.5 - 0.5 * (xy**2).sum(1)]).astype(np.float32)
+    left = np.zeros((17, 478, 3), np.float32)
+    for unit, (x, y) in {12: (0.25, 0.85), 1: (0.15, -0.3)}.items():
+        near = np.exp(-((neutral[:, 0] - x) ** 2 + (neutral[:, 1] - y) ** 2) / 0.02)
+        left[ACTION_UNITS.index(unit), :, 1] = -0.12 * near
+    right = left.copy()
+    for unit, (x, y) in {12: (-0.25, 0.85), 1: (-0.15, -0.3)}.items():
+        near = np.exp(-((neutral[:, 0] - x) ** 2 + (neutral[:, 1] - y) ** 2) / 0.02)
+        right[ACTION_UNITS.index(unit), :, 1] = -0.12 * near
+    order = np.array(ACTION_UNITS)[::-1]  # another order than facer's
+    path = tmp_path_factory.mktemp("units") / "displacements.npz"
+    np.savez(
+        path, au=order, use=np.array(["good" if unit in (1, 12) else "no-warp" for unit in order]),
+        left=left[::-1], right=right[::-1], neutral=neutral,
+        triangles=Delaunay(xy).simplices.astype(np.int32),
+    )  # fmt: skip
+    return path

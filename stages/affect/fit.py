@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,33 @@ from torch.utils.data import DataLoader
 
 from facer.stages.affect.augment import AugmentConfig
 from facer.stages.affect.coupling import Coupling, coupling_matrix
-from facer.stages.affect.losses import LossWeights, Targets, rec_loss
+from facer.stages.affect.losses import (
+    LossWeights,
+    Targets,
+    rec_loss,
+    rest_level_loss,
+    unit_pair_loss,
+)
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.samples import AffectSet, weak_features
-from facer.stages.affect.sampling import EpochCrops, collate_arrays, draw_epoch, sampling_weights
+from facer.stages.affect.sampling import (
+    EpochCrops,
+    collate_arrays,
+    draw_epoch,
+    sampling_weights,
+)
+from facer.stages.affect.unit_geometry import read_geometry
+from facer.stages.affect.unit_pairs import (
+    UnitPair,
+    UnitPairs,
+    pair_arrays,
+    usable_rows,
+    with_meshes,
+)
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.backbones import (
     RecNet,
+    RecOutput,
     architecture_of,
     build,
     deepened,
@@ -32,9 +52,10 @@ from facer.stages.features.rec import Rec, load, load_network, save_rec, weights
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import write_atomic
-from facer.storage.schema import F32
+from facer.storage.schema import AU_NAMES, F32
 
 _TAUGHT_CROPS = 64  # at once
+_LEVEL = 0.3  # weight of the levels of paired units beside their order
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
 
 
@@ -55,6 +76,9 @@ class RecFitConfig:
     database_balance: float = 0.5
     teachers: tuple[str, ...] = ()  # RECs whose mean answer is a part of the expressions' target
     teacher_share: float = 0.7  # that part
+    unit_geometry: str = ""  # displacements of units (npz), to teach units by warped pairs; "": no
+    meshes: tuple[str, ...] = ()  # files with the mesh of each crop of a pack
+    unit_pairs: int = 32  # pairs a step, where a geometry is given
     mixup: float = 0.0  # a of Beta(a, a), by which pairs of crops and labels are blended; 0: none
     small_epochs: float = 0.5  # share of the epochs trained at small_px instead of 112
     small_px: int = 80
@@ -65,7 +89,7 @@ class RecFitConfig:
     workers: int = 0  # loader processes
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "small_px")
+        positive = ("epochs", "batch_size", "learning_rate", "small_px", "unit_pairs")
         for name in positive:
             if getattr(self, name) <= 0:
                 raise OptionError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
@@ -77,6 +101,10 @@ class RecFitConfig:
             raise OptionError(f"train-rec average: found {self.average}, expected 0 <= average < 1")
         if self.mixup < 0:
             raise OptionError(f"--mixup: found {self.mixup}, expected 0 or more")
+        if bool(self.unit_geometry) != bool(self.meshes):
+            raise OptionError(
+                "--unit-geometry and --meshes: found one of the two, expected both or none"
+            )
         if self.workers < 0:
             raise OptionError(f"--workers: found {self.workers}, expected 0 or more")
         coupling_matrix(self.coupling)  # refuses an unknown one, as does the next line
@@ -105,6 +133,7 @@ class RecTrainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.train = tuple(train)
+        self._read_units()
         self.teachers = [load(teacher, config.device) for teacher in config.teachers]
         self.run = run
         self.provenance = provenance
@@ -125,6 +154,35 @@ class RecTrainer:
             )
         self.epoch = 0
         self.step = 0
+
+    def _read_units(self) -> None:
+        """Meshes and displacements, where pairs of one face are to teach units."""
+        config = self.config
+        self.geometry = read_geometry(Path(config.unit_geometry)) if config.unit_geometry else None
+        if self.geometry is None:
+            return
+        files = [Path(path) for path in config.meshes]
+        self.train = tuple(with_meshes(data, files) for data in self.train)
+        self.pair_rows = [usable_rows(data, self.geometry) for data in self.train]
+        self.overlap = torch.from_numpy(self.geometry.overlap).to(config.device)
+        names = weak_features(self.train)
+        self.unlabelled = torch.tensor([name in names for name in AU_NAMES], device=config.device)
+
+    def _pairs(self) -> Iterator[UnitPair | None]:
+        """The pairs of each step of this epoch."""
+        config = self.config
+        if self.geometry is None:
+            yield from [None] * self.steps_per_epoch
+            return
+        size = self.steps_per_epoch * config.unit_pairs
+        pairs = UnitPairs(
+            self.train, self.geometry, size, config.augment, config.seed, self.epoch, self.pair_rows
+        )
+        loader = DataLoader(
+            pairs, config.unit_pairs, num_workers=config.workers, collate_fn=pair_arrays
+        )
+        for columns in loader:
+            yield UnitPair(*(torch.from_numpy(column).to(self.device) for column in columns))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -161,13 +219,14 @@ class RecTrainer:
         )
         self.network.train()
         sums: dict[str, float] = {}
-        for done, arrays in enumerate(loader, start=1):
+        steps = zip(loader, self._pairs(), strict=True)
+        for done, (arrays, pair) in enumerate(steps, start=1):
             images, *labels = map(torch.from_numpy, arrays)
             targets = Targets(*labels)
             if config.mixup:
                 images, targets = mixed(images, targets, config.mixup, [config.seed, self.step])
             terms = self._one_step(
-                images.to(self.device), Targets(*(t.to(self.device) for t in targets))
+                images.to(self.device), Targets(*(t.to(self.device) for t in targets)), pair
             )
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach())
@@ -175,21 +234,36 @@ class RecTrainer:
                 on_step(self.epoch + 1, done, self.steps_per_epoch)
         return {name: total / self.steps_per_epoch for name, total in sums.items()}
 
-    def _one_step(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def _one_step(
+        self, images: Tensor, targets: Targets, pair: UnitPair | None
+    ) -> dict[str, Tensor]:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
-        x = scale_crops(images)
+        seen = images if pair is None else torch.cat([images, pair.base, pair.moved])
+        x = scale_crops(seen)
         x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             output = self.network(x)
-        output = type(output)(*(part.float() for part in output))
-        terms = rec_loss(output, targets, self.coupling, self.config.loss)
+        labelled = RecOutput(*(part[: len(images)].float() for part in output))
+        terms = rec_loss(labelled, targets, self.coupling, self.config.loss)
+        if pair is not None:
+            terms |= self._pair_terms(output.au[len(images) :].float(), pair)
+            terms["total"] = terms["total"] + self.config.loss.pair * terms["pair"]
         self.optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
         self._average()
+        return terms
+
+    def _pair_terms(self, logits: Tensor, pair: UnitPair) -> dict[str, Tensor]:
+        base, moved = logits.chunk(2)
+        terms = unit_pair_loss(base, moved, pair.unit, pair.strength, self.overlap)
+        terms["rest"] = rest_level_loss(base, pair.neutral, self.unlabelled)
+        terms["pair"] = (
+            terms["rank"] + terms["specific"] + _LEVEL * (terms["level"] + terms["rest"])
+        )
         return terms
 
     @property

@@ -17,6 +17,7 @@ from facer.stages.features.backbones import RecOutput
 from facer.storage.errors import OptionError
 
 _EPSILON = 1e-8
+PAIR_MARGIN = 4.0  # logits that a unit should rise by at full strength
 
 
 class Targets(NamedTuple):
@@ -41,6 +42,7 @@ class LossWeights:
     bce: float = 1.0
     dm: float = 1.0
     dm_labelled: float = 1.0  # of L_DM on units that carry a label themselves, relative to dm
+    pair: float = 1.0  # of L_pair, where pairs of one face are given
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -115,6 +117,42 @@ def distribution_matching_loss(
     if weight is None:
         return losses.mean()
     return (losses * weight).sum() / weight.sum().clamp_min(_EPSILON)
+
+
+def unit_pair_loss(
+    base: Tensor, moved: Tensor, unit: Tensor, strength: Tensor, overlap: Tensor
+) -> dict[str, Tensor]:
+    """L_pair of P pairs of one face, of which ``moved`` shows one unit more: ranks and levels.
+
+    Logits base, moved (P, 17), column unit (P,), strength s (P,) in (0, 1], overlap (17, 17) cosine
+    of two units' displacements in [-1, 1]; returns scalars rank, specific and level.
+
+    With d_v = z_v(moved) - z_v(base), the model of Bradley & Terry 1952 says that of two crops the
+    moved one shows more of u with the odds exp(d_u - m s): beyond chance by a margin m that grows
+    with the strength. Its negative log likelihood is *rank* = E softplus(m s - d_u). The other
+    units should stay: *specific* = E smooth-L1(max(0, |d_v| - max(0, o_uv) |d_u|)), where o_uv is
+    the overlap in the direction of d_v, so that a unit may follow as far as it shares geometry.
+    Differences leave the level of an output free, which sets the threshold: *level* is the binary
+    cross entropy of p_u(moved) against 1 - (1 - p_u(base)) (1 - s), the base held fixed.
+    """
+    change = moved - base
+    own = F.one_hot(unit, base.shape[1]).bool()
+    rise = change[own]
+    rank = F.softplus(PAIR_MARGIN * strength - rise).mean()
+    shared = (overlap[unit] * change.detach().sign()).clamp_min(0) * rise.detach().abs()[:, None]
+    excess = (change.abs() - shared).clamp_min(0)
+    specific = F.smooth_l1_loss(excess, torch.zeros_like(excess), reduction="none")[~own].mean()
+    target = 1 - (1 - base.detach()[own].sigmoid()) * (1 - strength)
+    return {"rank": rank, "specific": specific, "level": _bce(moved[own], target).mean()}
+
+
+def rest_level_loss(base: Tensor, neutral: Tensor, unlabelled: Tensor) -> Tensor:
+    """Binary cross entropy against 0 of units that no data set labels, on neutral faces.
+
+    Logits (P, 17), neutral (P,) bool, unlabelled (17,) bool -> (); zero without a neutral face.
+    """
+    logits = base[neutral][:, unlabelled]
+    return F.softplus(logits).mean() if logits.numel() else base.sum() * 0.0
 
 
 def rec_loss(

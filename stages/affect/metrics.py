@@ -19,7 +19,8 @@ _VA = slice(0, 2)
 EXPRESSION_COLUMNS = slice(2, 9)
 """Where the expressions' probabilities lie in REC features."""
 
-_AU = slice(9, 26)
+AU_COLUMNS = slice(9, 26)
+"""Where the units' probabilities lie in REC features."""
 
 
 def confusion_matrix(
@@ -161,6 +162,6 @@ def evaluate(features: F32, data: AffectSet) -> dict[str, Any]:
         "data": data.name,
         "n": len(data),
         "expression": expression_metrics(features[:, EXPRESSION_COLUMNS], data),
-        "au": au_metrics(features[:, _AU], data),
+        "au": au_metrics(features[:, AU_COLUMNS], data),
         "va": va_metrics(features[:, _VA], data),
     }

@@ -52,6 +52,7 @@ class AffectSet:
     au (N, 17) in [0, 1]; au_trust (17,) weight of each unit's labels in [0, 1];
     frame_px (N, 4, 2) corners of the source image in crop pixels, where known: outside them
     the crop holds no picture. ``indices`` (N,) are the crops' positions in ``images``.
+    mesh (N, 478, 3) MediaPipe's face mesh in crop pixels, z towards the camera, NaN without one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class AffectSet:
     au_trust: F32
     va_is_weak: bool = False  # derived from expressions, not rated by people
     frame_px: F32 | None = None
+    mesh: F32 | None = None
     notes: tuple[str, ...] = ()  # what was left out and why, one line each
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class AffectSet:
 
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> AffectSet:
         """The given rows as a set of their own."""
-        per_row = ("indices", "expression", "va", "au", "frame_px")
+        per_row = ("indices", "expression", "va", "au", "frame_px", "mesh")
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in per_row}
         return replace(self, **{k: v[rows] for k, v in values.items() if v is not None})
 

@@ -352,3 +352,45 @@ def test_only_labelled_kinds_are_scored_and_drawn(trained, tmp_path):
     assert result["va_derived"] is None
     assert not list(tmp_path.glob("*.png"))
     assert result["pictures"] == []
+
+
+@pytest.fixture
+def meshes(pack, geometry_file, tmp_path):
+    """The same frontal face on every crop of the pack."""
+    neutral = np.load(geometry_file)["neutral"]
+    path = tmp_path / "meshes.h5"
+    with h5py.File(path, "w") as file:
+        file["mesh"] = np.repeat((neutral * 44 + [56, 51.6, 0])[None], 48, 0).astype(np.float16)
+        file.attrs["source"] = pack.name
+    return path
+
+
+def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
+    config, meshes, geometry_file, tmp_path
+):
+    fit = replace(FIT, unit_geometry=str(geometry_file), meshes=(str(meshes),), unit_pairs=4)
+    whole = train_rec(replace(config, fit=fit))
+    assert {"rank", "specific", "level", "rest", "pair"} <= set(whole.last["loss"])
+    config = replace(config, run=tmp_path / "stopped", fit=fit)
+
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    resumed = train_rec(replace(config, resume=True))
+    assert resumed.rec.read_bytes() == whole.rec.read_bytes()
+    header = load_checkpoint(whole.rec)[1]["training"]["fit"]
+    assert header["unit_geometry"] == geometry_file.name
+    found = evaluate_rec(
+        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)]
+    )
+    assert found["unit_response"]["au12"]["n"] > 0
+    assert found["unit_response"]["au25"] is None
+
+
+def test_pairs_need_geometry_and_meshes(meshes, geometry_file):
+    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+        replace(FIT, meshes=(str(meshes),))
+    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+        replace(FIT, unit_geometry=str(geometry_file))
