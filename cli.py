@@ -475,14 +475,14 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
       facer check features.zarr --labels labels.csv
     """
     from facer.pipeline.check import check_labels
+    from facer.stages.intensity.sequences import SequenceConfig
     from facer.storage import FeatureStore
     from facer.storage.label_options import comma_separated
     from facer.storage.labels import read_labels
 
-    found = check_labels(
-        FeatureStore.open(store), read_labels(labels, _reading(options)), t,
-        comma_separated(options["features"]),
-    )  # fmt: skip
+    reading = _reading(options)
+    features = SequenceConfig(features=comma_separated(options["features"])).features
+    found = check_labels(FeatureStore.open(store), read_labels(labels, reading), t, features)
     if as_json:
         echo(json.dumps(found.to_json()))
         return 0
@@ -1766,7 +1766,8 @@ def export(store: str, path: Path, form: Any) -> int:
     from facer.storage import FeatureStore
     from facer.storage.tables import export_store, format_of
 
-    opened, form = FeatureStore.open(store), format_of(path, form)
+    form = format_of(path, form)
+    opened = FeatureStore.open(store)
     echo(f"{path}: {export_store(opened, path, form)} clips")
     _list("failed, so without frames",
           [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, IntensityLabels, match_clips
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 FoldBy = Literal["auto", "subject", "clip"]
 SUBJECTS = "subjects"
@@ -30,15 +30,17 @@ class FoldConfig:
     splits: tuple[str, ...] = ("train", "val")  # of the label file; all rows where it has none
 
     def __post_init__(self) -> None:
-        if self.folds != SUBJECTS and not self.folds.isdecimal():
-            raise FacerError(f"--folds: found {self.folds!r}, expected a number or {SUBJECTS}")
+        if self.folds != SUBJECTS and not (self.folds.isdecimal() and int(self.folds) > 1):
+            raise OptionError(
+                f"--folds: found {self.folds!r}, expected a number from 2 on, or {SUBJECTS}"
+            )
         if self.by not in get_args(FoldBy):
-            raise FacerError(f"--by: found {self.by!r}, expected {', '.join(get_args(FoldBy))}")
+            raise OptionError(f"--by: found {self.by!r}, expected {', '.join(get_args(FoldBy))}")
         if self.folds == SUBJECTS and self.by == "clip":
-            raise FacerError(f"--folds {SUBJECTS}: found --by clip, expected --by subject")
+            raise OptionError(f"--folds {SUBJECTS}: found --by clip, expected --by subject")
         unknown = [split for split in self.splits if split not in ("train", "val", "test")]
         if unknown or not self.splits:
-            raise FacerError(
+            raise OptionError(
                 f"--fold-splits: found {', '.join(unknown) or 'none'}, expected some of train, "
                 "val, test"
             )

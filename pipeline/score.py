@@ -15,7 +15,7 @@ from facer.pipeline.evaluate import Evaluation, evaluation_of, grouped
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.stages.intensity.sequences import I64
 from facer.storage import IntensityLabels, LabelOptions, match_clips, read_labels
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.label_groups import label_column
 from facer.storage.predictions import read_predictions
 from facer.storage.schema import F32
@@ -39,7 +39,7 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in SPLITS:
-            raise FacerError(f"--split: found {self.split!r}, expected {', '.join(SPLITS)}")
+            raise OptionError(f"--split: found {self.split!r}, expected {', '.join(SPLITS)}")
 
 
 @dataclass(frozen=True)

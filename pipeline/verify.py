@@ -13,7 +13,7 @@ from typing import Any
 
 from facer.storage import FeatureStore
 from facer.storage.documents import group_json
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 from facer.storage.parts import PARTS
 from facer.storage.schema import Record
 from facer.storage.verify import StoreReport, verify_store
@@ -30,7 +30,7 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
-            raise FacerError(f"--jobs: found {self.jobs}, expected 1 or more")
+            raise OptionError(f"--jobs: found {self.jobs}, expected 1 or more")
 
 
 @dataclass(frozen=True)

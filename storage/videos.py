@@ -6,7 +6,7 @@ VIDEO_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".264"}
     | {".hevc", ".h265", ".265", ".insv", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v"}
     | {".mj2", ".mjpeg", ".mjpg", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts"}
-    | {".mxf", ".nut", ".obu", ".ogg", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp"}
+    | {".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp"}
     | {".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
 )
 """Endings, in lower case, of the files that facer takes for videos."""

@@ -17,13 +17,16 @@ WRONG: dict[str, list[str]] = {
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
     "data": ["AffectNet", "kind:path"], "rows": ["table9", ""], "also": ["x", "=s"],
-    "form": ["xls"], "split": ["dev"],
+    "form": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
+    "fold_splits": ["dev"], "targets": ["joy,joy"], "train-head by": ["person"],
+    "ablate by": ["person"],
 }  # fmt: skip
 ANY = {  # names of files, folders and models, and what needs no more than being a word
     "store", "labels", "run", "video_dir", "scheduler", "detector", "rec", "source", "output",
     "predictions", "against", "pictures", "videos", "video", "clips", "cache", "start", "teachers",
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
-    "tls_ca_file", "tls_cert", "tls_key",
+    "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
+    "missing_values", "file_id_column", "by", "unit_geometry", "meshes",
 }  # fmt: skip
 NAMES = {"export-head": "a.onnx", "export-rec": "a.onnx", "picture": "a.png", "annotate": "a.mp4"}
 
@@ -38,8 +41,8 @@ def cases() -> list[tuple[str, str, str]]:
                 wrong = ["x", "-1"]
                 if isinstance(option.type, click.types.FloatParamType):
                     wrong += ["nan"]
-            elif option.name in WRONG:
-                wrong = WRONG[option.name]
+            elif found_wrong := WRONG.get(f"{name} {option.name}", WRONG.get(option.name, [])):
+                wrong = found_wrong
             else:
                 assert option.name in ANY, f"{name} {option.opts[-1]}: say what is wrong for it"
                 continue

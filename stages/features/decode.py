@@ -39,7 +39,7 @@ from facer.stages.features.container import (
     undecodable,
 )
 from facer.stages.features.display import Display, Turn, fit, turn_of
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import U8
 
 _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called broken
@@ -73,7 +73,7 @@ class VideoReader:
 
     def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
         if stride < 1:
-            raise FacerError(f"--stride: found {stride}, expected 1 or more")
+            raise OptionError(f"--stride: found {stride}, expected 1 or more")
         self.problem = ""
         self.n_decoded = 0
         self._path, self._stride = path, stride
