@@ -35,9 +35,9 @@ for who in SCHEDULER WORKER CLIENT; do
 done
 
 # Nodes with several networks: add --interface ib0, or whichever they share, to both.
-dask scheduler --protocol tls --port 0 --no-dashboard --scheduler-file "$file" &
+dask scheduler --protocol tls --port 0 --dashboard-address 127.0.0.1:0 --scheduler-file "$file" &
 scheduler=$!
-srun dask worker --scheduler-file "$file" --nthreads 1 --memory-limit 0 --no-dashboard &
+srun dask worker --scheduler-file "$file" --nthreads 1 --memory-limit 0 --dashboard-address 127.0.0.1:0 &
 workers=$!
 
 for _ in $(seq 120); do [ -s "$file" ] && break; sleep 1; done
