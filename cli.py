@@ -141,7 +141,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is interrupt:  # else it was, and the process ends
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Say(logging.Handler):
