@@ -112,8 +112,8 @@ class FaceFinder:
         """Correct guesses on their own pixels; those in doubt are left out of ``found``."""
         if self._points is None or not guesses:
             return
-        images = [clips[at.clip].frames[at.place].image for at in guesses]
-        points, faces = self._points.refine(images, [g.keypoints_px for g in guesses.values()])
+        pictures = [clips[at.clip].frames[at.place].picture for at in guesses]
+        points, faces = self._points.refine(pictures, [g.keypoints_px for g in guesses.values()])
         for (at, guess), better, face in zip(guesses.items(), points, faces, strict=True):
             if (face >= MIN_FACE).all():
                 moved = (better - guess.keypoints_px).mean(axis=1)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
+from facer.stages.features.picture import Picture, shown
 from facer.storage.schema import F32, U8
 from facer.storage.weights import weights_sha256
 
@@ -42,8 +43,13 @@ def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
     return matrices
 
 
-def read_crop(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
+def read_crop(picture: Picture, matrix: npt.NDArray[np.float64]) -> U8:
     """The crop (64, 64, 3) of one transform; large faces are shrunk first, against aliasing."""
+    with shown(picture, matrix, POINTS_PX) as image:
+        return _warp(image, matrix)
+
+
+def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     factor = int(0.7 / scale) if scale > 0 else 1
     if factor < 2:
@@ -76,15 +82,15 @@ class PointsModel:
         self._at_once = _CPU_CROPS if device == "cpu" else 1024
 
     def refine(
-        self, images: Sequence[U8], guesses_px: Sequence[F32]
+        self, pictures: Sequence[Picture], guesses_px: Sequence[F32]
     ) -> tuple[list[F32], list[F32]]:
         """Better points (n, 5, 2) for the guesses (n, 5, 2) of every frame, and how probable it is
         that each is on a face, (n,) in [0, 1].
         """
         matrices = [crop_transforms(guess) for guess in guesses_px]
         crops = [
-            read_crop(image, matrix)
-            for image, per_face in zip(images, matrices, strict=True)
+            read_crop(picture, matrix)
+            for picture, per_face in zip(pictures, matrices, strict=True)
             for matrix in per_face
         ]
         offsets, face = self._run(crops)
