@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import facer
+from facer.cli import main
 from facer.pipeline.evaluation import Prediction
 from facer.storage import FEATURE_NAMES
 
@@ -23,11 +24,12 @@ def trained(planted, tmp_path):
     return run, store, labels
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "facer", *map(str, arguments)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+def command(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    return out
 
 
 def test_extract_train_and_predict_a_folder(make_video, face_frames, tmp_path, capfd, caplog):
@@ -64,14 +66,15 @@ def test_extract_train_and_predict_a_folder(make_video, face_frames, tmp_path, c
     assert "broken.mp4" in found._repr_html_()
 
 
-def test_a_run_is_that_of_the_command(trained, tmp_path):
+def test_a_run_is_that_of_the_command(trained, tmp_path, capsys):
     run, store, labels = trained
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
-    command("train-head", store, "--labels", labels, "-o", tmp_path / "cli", "--seeds=2", *options)
+    options += ["--labels", labels, "-o", tmp_path / "cli", "--seeds=2"]
+    command(capsys, "train-head", store, *options)
     theirs = facer.open_run(tmp_path / "cli")
     assert theirs.config == run.config
     assert [s.val_pearson for s in theirs.seeds] == [s.val_pearson for s in run.seeds]
-    scores = json.loads(command("evaluate", run.path, "--split", "test", "--json"))
+    scores = json.loads(command(capsys, "evaluate", run.path, "--split", "test", "--json"))
     assert run.evaluate("test").to_json() == scores
 
 
@@ -162,7 +165,7 @@ def test_a_script_needs_no_main_guard(make_video, face_frames, planted, tmp_path
     script.write_text(
         "import facer\n"
         "store = facer.extract('videos', 'f.zarr', workers=2, device='cpu')\n"
-        f"run = facer.train_head({store!r}, {labels!r}, 'run', seeds=2, jobs=2, units=4, epochs=1)\n"
+        f"run = facer.train_head({store!r}, {labels!r}, 'run', seeds=2, jobs=2, epochs=1)\n"
         "print(len(store), len(run.seeds))\n"
     )
     done = subprocess.run(

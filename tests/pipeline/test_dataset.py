@@ -87,7 +87,7 @@ def test_labels_that_join_nothing_and_splits_without_clips_are_told(planted, tmp
     store, _ = planted()
     other = tmp_path / "other.csv"
     other.write_text("clip_id,joy\nx,1\ny,0\n")
-    with pytest.raises(facer.FacerError, match="other.csv"):
+    with pytest.raises(facer.FacerError, match=r"other\.csv"):
         facer.ClipDataset(store, other)
     other.write_text("clip_id,split,joy\nclip-01,train,1\nclip-02,train,0\n")
     with pytest.raises(facer.FacerError, match="split val: found no clip with labels"):
