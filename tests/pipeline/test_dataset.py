@@ -92,3 +92,22 @@ def test_labels_that_join_nothing_and_splits_without_clips_are_told(planted, tmp
     other.write_text("clip_id,split,joy\nclip-01,train,1\nclip-02,train,0\n")
     with pytest.raises(facer.FacerError, match="split val: found no clip with labels"):
         facer.ClipDataset(FeatureStore.open(store), other, "val")
+
+
+def test_a_plain_model_learns_from_it(planted):
+    torch.manual_seed(0)
+    data = {s: facer.ClipDataset(*planted(), s, features="au12,au26") for s in ("train", "val")}
+    model = torch.nn.Linear(2, 2)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    loader = DataLoader(data["train"], 4, shuffle=True, collate_fn=facer.ClipDataset.collate)
+
+    def loss_of(batch):
+        means = batch.features.sum(1) / batch.lengths[:, None]
+        return (model(means) - batch.target).square().mean()
+
+    for _ in range(60):
+        for batch in loader:
+            optimiser.zero_grad()
+            loss_of(batch).backward()
+            optimiser.step()
+    assert loss_of(facer.ClipDataset.collate(list(data["val"]))) < 0.01
