@@ -24,19 +24,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer import __version__
-from facer.pipeline.progress import Counter, echo, say, shown
+from facer.pipeline.installation import check_installation
+from facer.pipeline.progress import Counter, echo, fold_epoch, head_epoch, say, shown
 from facer.storage.errors import FacerError, OptionError, PlaceError, printable
 
 if TYPE_CHECKING:
     from facer.pipeline.check import FeatureCheck, LabelCheck
-    from facer.pipeline.evaluate import Evaluation
+    from facer.pipeline.evaluation import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.pipeline.verify import Verification
     from facer.stages.intensity.groups import Groups
     from facer.stages.intensity.intervals import Comparison, Interval
     from facer.storage.label_options import LabelOptions
 
+# the module facer may be another distribution's, see facer.pipeline.installation
+__version__ = getattr(sys.modules["facer"], "__version__", "unknown")
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _STDOUT = Path("-")  # as the csv to write
 _GROUPS_SHOWN = 30
@@ -90,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("facer").handlers = [_Say()]  # warnings of storage
     problem = ""
     try:
+        _refuse_another_facer()
         with _terminated_as_interrupted():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
@@ -117,6 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with suppress(BrokenPipeError):
                 echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_another_facer() -> None:
+    """Tell of another distribution with a module ``facer``; FacerError where it is in use."""
+    found, fatal = check_installation()
+    if fatal:
+        raise FacerError(found)
+    if found:
+        _warn(found)
 
 
 def _print_anything() -> None:
@@ -269,13 +281,9 @@ def _tls_files(options: dict[str, Any]) -> Any:
 
 
 def _extract_config(options: dict[str, Any]) -> Any:
-    from facer.stages.features.detect import detector_config
-    from facer.stages.features.extract import ExtractConfig
+    from facer.pipeline.settings import extract_config
 
-    detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
-    names = ("rec", "device", "face", "stride", "detect_every", "decoders", "embedding",
-             "batch_size")  # fmt: skip
-    return ExtractConfig(detector, **{name: options[name] for name in names})
+    return extract_config(options)
 
 
 @facer.command()
@@ -292,7 +300,6 @@ def _extract_config(options: dict[str, Any]) -> Any:
               "how many there are, re-extract, or error. Failed ones are tried again.")  # fmt: skip
 @click.option(
     "--settle",
-    "settle_s",
     default=0.0,
     show_default=True,
     metavar="SECONDS",
@@ -302,9 +309,7 @@ def _extract_config(options: dict[str, Any]) -> Any:
               help="Clips of the store whose video is no longer in VIDEO_DIR: keep or drop them; "
               "it is told how many there are.")  # fmt: skip
 @_options(_EXTRACT_OPTIONS)
-def extract(video_dir: str, store: str, workers: int | None, scheduler: str | None, part_size: int,
-            retry_failed: bool, changed: Any, settle_s: float, gone: Any,
-            **options: Any) -> int:  # fmt: skip
+def extract(video_dir: str, store: str, **options: Any) -> int:
     """Turn a folder of videos into a store of per-frame features.
 
     VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
@@ -316,12 +321,10 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
       facer extract videos/ -o features.zarr --workers 8
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
-    from facer.pipeline.extract import ExtractRunConfig, extract_folder
+    from facer.pipeline.extract import extract_folder
+    from facer.pipeline.settings import extract_run_config
 
-    config = ExtractRunConfig(
-        video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
-        changed, _tls_files(options), settle_s, gone,
-    )  # fmt: skip
+    config = extract_run_config(video_dir, store, options)
     with shown() as progress:
         summary = extract_folder(config, progress)
     _print_summary(summary)
@@ -565,7 +568,7 @@ _FOLD_OPTIONS = (
 _INPUT_OPTIONS = (  # of train-head and ablate
     click.option("--learning-rate", type=_POSITIVE, default=1e-4, show_default=True,
                  help="Of Adam."),
-    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
+    click.option("--t", default=480, show_default=True, help="Frames a head sees."),
     click.option("--missing", default="hold", show_default=True,
                  help="Frames without a face: hold, zero or drop."),
     click.option("--standardise", is_flag=True,
@@ -627,6 +630,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
     from facer.pipeline import heads
+    from facer.pipeline.settings import train_head_config
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
@@ -636,10 +640,11 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
-        config = _train_head_config(store, labels, run, options)
+        _refuse_without_folds(options)
+        config = train_head_config(store, labels, run, options)
     if config.folds is not None and config.fold is None:
         return _train_folds(config)
-    result = heads.train_head(config, _epoch_line, _warn)
+    result = heads.train_head(config, head_epoch, _warn)
     counts = result.counts
     _say_notes(result.notes)
     echo(
@@ -674,12 +679,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 def _train_folds(config: Any) -> int:
     from facer.pipeline.folds import train_folds
 
-    def report(fold: int, seed: int, row: Any, epochs: int) -> None:
-        if row.epoch in (1, epochs):
-            say(f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss "
-                f"{row.train_loss:.4f}, val Pearson {row.val_pearson:.4f}")  # fmt: skip
-
-    result = train_folds(config, report, _warn)
+    result = train_folds(config, fold_epoch, _warn)
     echo(f"{result.run}: {result.rule}")
     if result.crossing:
         _warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
@@ -709,60 +709,11 @@ def _refuse_options_beside_from(context: click.Context) -> None:
         )
 
 
-def _train_head_config(store: str, labels: str, run: Path, options: dict[str, Any]) -> Any:
-    from facer.pipeline.heads import TrainHeadConfig
-    from facer.stages.intensity.fit import FitConfig
-    from facer.stages.intensity.heads import HEADS, HeadConfig
-    from facer.stages.intensity.sequences import SequenceConfig
-
-    head = HeadConfig(
-        options["head"], options["cell"], options["units"], options["layers"], options["dense"],
-        not options["no_mask"], options["dropout"],
-    )  # fmt: skip
-    if head.name not in HEADS:
-        raise click.UsageError(f"--head: found {head.name!r}, expected one of {', '.join(HEADS)}")
-    if head.unused:
-        unknown = ", ".join("--no-mask" if name == "routed" else f"--{name}"
-                            for name in head.unused)  # fmt: skip
-        raise click.UsageError(f"--head {head.name} takes no {unknown}")
-    names = ("loss", "batch_size", "learning_rate", "epochs", "patience", "standardise",
-             "calibrate", "seed")  # fmt: skip
-    fit = FitConfig(head, **{name: options[name] for name in names})
-    features = tuple(name.strip() for name in options["features"].split(",") if name.strip())
-    sequences = SequenceConfig(
-        features, options["missing"], options["overlong"], options["max_frames"]
-    )
-    rest = ("seeds", "jobs", "device", "threads", "resume")
-    values = {name: options[name] for name in rest}
-    folds = _fold_config(options["folds"], options["by"], options["fold_splits"])
-    values |= {"sequences": sequences, "fit": fit, "folds": folds}
-    return TrainHeadConfig(store, labels, run, reading=_reading(options), **values)
-
-
-def _fold_config(folds: str | None, by: Any, splits: str) -> Any:
-    from facer.pipeline.fold_plan import FoldConfig
-
-    if folds is None:
-        given = click.get_current_context().get_parameter_source
-        for name in ("by", "fold_splits"):
-            if given(name) is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
-        return None
-    return FoldConfig(folds, by, tuple(_words(splits)))
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _epoch_line(seed: int, row: Any, epochs: int) -> None:
-    """One line an epoch on a terminal, one in ten elsewhere."""
-    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
-        say(
-            f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
-            f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
-            f"{row.clips_per_s:.0f} clips/s"
-        )
+def _refuse_without_folds(options: dict[str, Any]) -> None:
+    given = click.get_current_context().get_parameter_source
+    for name in ("by", "fold_splits"):
+        if options["folds"] is None and given(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
 
 
 @facer.command()
@@ -1149,7 +1100,7 @@ def demo(folder: Path) -> int:
     started = time.monotonic()
     say("making clips from photographs that scikit-image and insightface carry")
     with shown() as progress:
-        result = run_demo(folder, progress, on_epoch=_epoch_line)
+        result = run_demo(folder, progress, on_epoch=head_epoch)
     echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
     echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
     echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
@@ -1674,9 +1625,11 @@ def ablate(
     from facer.pipeline.ablate import AblateConfig
     from facer.pipeline.ablate import ablate as run_rows
     from facer.pipeline.ablation_report import as_markdown
+    from facer.pipeline.settings import fold_config
     from facer.stages.intensity.fit import FitConfig
     from facer.stages.intensity.sequences import SequenceConfig
 
+    _refuse_without_folds(options)
     config = AblateConfig(
         store,
         labels,
@@ -1684,7 +1637,7 @@ def ablate(
         tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
         _reading(options),
-        sequences=SequenceConfig(missing=options["missing"], max_frames=options["max_frames"]),
+        sequences=SequenceConfig(missing=options["missing"], max_frames=options["t"]),
         fit=FitConfig(
             epochs=epochs,
             learning_rate=options["learning_rate"],
@@ -1695,7 +1648,7 @@ def ablate(
         scheduler=scheduler,
         tls=_tls_files(options),
         device=options["device"],
-        folds=_fold_config(options["folds"], options["by"], options["fold_splits"]),
+        folds=fold_config(options),
     )
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), _warn)
     _say_notes(table.notes)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from facer.pipeline.cohort import labels_of_run
-from facer.pipeline.evaluate import Evaluation, evaluate
+from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluation import Evaluation
 from facer.pipeline.report.clip_page import ClipPages
 from facer.pipeline.report.config import OnPage, ReportConfig
 from facer.pipeline.report.folder import ReportFolder, number
