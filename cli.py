@@ -943,6 +943,14 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
 
 
+_PEOPLE_OPTIONS = (
+    click.option("--people", type=click.Path(path_type=Path),
+                 help="Folder of photographs of people with faces.csv; some sources are left out."),
+    click.option("--people-clips", type=click.Path(path_type=Path),
+                 help="Folder of clips of people with faces.csv and frames.csv."),
+)  # fmt: skip
+
+
 @facer.command("train-detector")
 @click.option(
     "--faces",
@@ -976,7 +984,15 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     type=click.Path(path_type=Path),
     help="Run folder to write; the same command again goes on with it.",
 )
+@_options(_PEOPLE_OPTIONS)
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    help="Weights to begin with: a checkpoint, or a detector.onnx that facer wrote.",
+)
 @click.option("--steps", default=7000, show_default=True, help="Optimiser steps.")
+@click.option("--learning-rate", default=2.5e-3, show_default=True, help="The largest.")
+@click.option("--bf16", is_flag=True, help="Compute products in bfloat16.")
 @click.option("--seed", default=0, show_default=True, help="Of everything random.")
 def train_detector(run: Path, **options: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.

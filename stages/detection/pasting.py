@@ -94,7 +94,7 @@ def paste_photo(
     matrix = matrix - np.array([[0, 0, x1], [0, 0, y1]], np.float32)
     _blend(image[y1:y2, x1:x2], warp(picture, matrix, y2 - y1, x2 - x1), shown[y1:y2, x1:x2])
     if rng.random() < 0.12:
-        _cover(rng, image, box)
+        cover(rng, image, box)
 
 
 def _coloured(rng: np.random.Generator, picture: U8) -> U8:
@@ -128,7 +128,7 @@ def draw_body(rng: np.random.Generator, image: U8, box: F32) -> None:
     cv2.ellipse(image, centre, axes, 0, 0, 360, cloth, -1)
 
 
-def _cover(rng: np.random.Generator, image: U8, box: F32) -> None:
+def cover(rng: np.random.Generator, image: U8, box: F32) -> None:
     """A bar or disc in one colour over a third of the face at most: a hand, a cup, hair."""
     (x, y), (w, h) = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
     colour = tuple(int(v) for v in rng.integers(0, 256, 3))

@@ -30,10 +30,11 @@ class Sources:
     photos: tuple[Labelled, ...]  # one face each
     scenes: tuple[U8, ...]
     frames: tuple[Labelled, ...]
+    people: tuple[Labelled, ...] = ()  # photographs and frames, any number of faces
 
     def counts(self) -> dict[str, int]:
         """How many of each, for config files and model cards."""
-        return {name: len(getattr(self, name)) for name in ("photos", "scenes", "frames")}
+        return {name: len(getattr(self, name)) for name in ("photos", "scenes", "frames", "people")}
 
 
 def box_of_points(points_px: F32) -> F32:
