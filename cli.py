@@ -1031,13 +1031,18 @@ _POINTS_OPTIONS = (
                  help="A detector in insightface's RetinaFace layout (ONNX)."),
     click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
                  help="Run folder to write; the same command again goes on with it."),
+    click.option("--start", type=click.Path(path_type=Path),
+                 help="Weights to begin with: a points.onnx that facer wrote."),
     click.option("--steps", default=9000, show_default=True, help="Optimiser steps."),
+    click.option("--learning-rate", default=2e-3, show_default=True, help="The largest."),
+    click.option("--bf16", is_flag=True, help="Compute products in bfloat16."),
     click.option("--seed", default=0, show_default=True, help="Of everything random."),
 )  # fmt: skip
 
 
 @facer.command("train-points")
 @_options(_POINTS_OPTIONS)
+@_options(_PEOPLE_OPTIONS)
 def train_points(run: Path, **options: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.export import export_onnx
-from facer.stages.detection.people import Picture, Split, read_people, read_people_clips
+from facer.stages.detection.people import read_all_people
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import (
     Sources,
@@ -78,17 +78,15 @@ def read_sources(config: DetectorConfig, validation: bool = False) -> Sources:
         photos=read_photos(config.faces, "val" if validation else "train", teacher),
         scenes=read_scenes(config.scenes, config.held_out_scenes, validation),
         frames=tuple(read_frames(videos, teacher, config.frame_every)),
-        people=tuple(p.labelled for p in _people(config, "tune" if validation else "train")),
+        people=tuple(
+            picture.labelled
+            for picture in read_all_people(
+                config.people, config.people_clips, "tune" if validation else "train"
+            )
+        ),
     )
     teacher.remember()
     return sources
-
-
-def _people(config: DetectorConfig, split: Split) -> Iterator[Picture]:
-    if config.people is not None:
-        yield from read_people(config.people, split)
-    if config.people_clips is not None:
-        yield from read_people_clips(config.people_clips, split)
 
 
 def summary(config: DetectorConfig, sources: Sources) -> dict[str, object]:

@@ -101,6 +101,16 @@ def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
                 yield _picture(f"{name} {number}", frame, rows[name, number])
 
 
+def read_all_people(
+    photographs: Path | None, clips: Path | None, split: Split
+) -> Iterator[Picture]:
+    """The photographs of one folder and the frames of another; None for no such folder."""
+    if photographs is not None:
+        yield from read_people(photographs, split)
+    if clips is not None:
+        yield from read_people_clips(clips, split)
+
+
 def _check(split: str) -> None:
     if split not in get_args(Split):
         raise FacerError(f"people split: found {split!r}, expected {', '.join(get_args(Split))}")

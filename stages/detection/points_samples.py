@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.affect.imagefiles import decode_crop
+from facer.stages.detection.people import Picture
 from facer.stages.detection.photometry import distort, flesh
 from facer.stages.detection.teacher import MIRRORED, Labelled
 from facer.stages.features.points import (
@@ -28,6 +29,8 @@ from facer.storage.schema import F32, U8
 FAR, NEAR = 0.7, 0.35  # of the distance between the eyes: no face from here, a face up to here
 
 TRIM_PX = 16
+TRIES = 6
+NO_BOXES: F32 = np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class PointsSources:
     photos: tuple[Labelled, ...]  # photographs and video frames with faces
     crops: Crops
     scenes: tuple[U8, ...]
+    people: tuple[Labelled, ...] = ()  # the same, of people at every pose
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -71,6 +75,7 @@ class PointsSources:
             "photographs and frames": len(self.photos),
             "crops": len(self.crops.jpegs),
             "scenes": len(self.scenes),
+            "people": len(self.people),
         }
 
 
@@ -88,18 +93,29 @@ def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     draw = rng.random()
     if draw < 0.1 and sources.scenes:
         return _nothing(rng, sources.scenes[rng.integers(len(sources.scenes))])
-    if (draw < 0.55 and sources.photos) or not sources.crops.jpegs:
-        shot = sources.photos[rng.integers(len(sources.photos))]
-        sure = np.flatnonzero(~shot.ignore)
-        if len(sure) == 0:
-            return _nothing(rng, _colour(rng, shot.image))
-        points = shot.kps_px[rng.choice(sure)]
-        return _face(rng, _colour(rng, shot.image), points)
+    if draw < 0.6 and sources.people:
+        return _of_shot(rng, sources.people[rng.integers(len(sources.people))])
+    if (draw < 0.75 and sources.photos) or not sources.crops.jpegs:
+        return _of_shot(rng, sources.photos[rng.integers(len(sources.photos))])
     row = int(rng.integers(len(sources.crops.jpegs)))
     image = decode_crop(sources.crops.jpegs[row], "crop pack")
     grey = bool((image[..., 0] == image[..., 2]).all())
     trimmed, points = _trim(rng, image[..., 0] if grey else image, sources.crops.points_px[row])
     return _face(rng, _colour(rng, trimmed), points)
+
+
+def agreed_faces(picture: Picture) -> Labelled:
+    """A picture whose faces count as doubtful where detectors put the points elsewhere."""
+    return replace(picture.labelled, ignore=picture.labelled.ignore | ~picture.agreed)
+
+
+def _of_shot(rng: np.random.Generator, shot: Labelled) -> Sample:
+    """One of the faces of a photograph or frame, or a place where there is none."""
+    sure = np.flatnonzero(~shot.ignore)
+    image = _colour(rng, shot.image)
+    if len(sure) == 0 or rng.random() < 0.1:
+        return _nothing(rng, image, shot.bbox_px)
+    return _face(rng, image, shot.kps_px[rng.choice(sure)])
 
 
 def _trim(rng: np.random.Generator, image: U8, points_px: F32) -> tuple[U8, F32]:
@@ -150,15 +166,22 @@ def wrong_guess(rng: np.random.Generator, points_px: F32, far: bool = False) -> 
     return np.asarray(moved, np.float32)
 
 
-def _nothing(rng: np.random.Generator, image: U8) -> Sample:
-    """A guess where there is no face."""
+def _nothing(rng: np.random.Generator, image: U8, faces: F32 = NO_BOXES) -> Sample:
+    """A guess where there is no face, away from the boxes (n, 4) of ``faces``; where none is
+    found beside them the answer is left open.
+    """
     height, width = image.shape[:2]
-    size = float(np.exp(rng.uniform(np.log(20), np.log(max(height, width)))))
-    corner = rng.uniform(-0.3, 1.0, 2) * (width, height)
-    guess = (POINTS_TEMPLATE_PX / POINTS_PX * size + corner).astype(np.float32)
-    matrix = crop_transforms(wrong_guess(rng, guess)[None])[0]
-    crop = _degrade(rng, _read(rng, image, matrix))
-    return Sample(crop, np.full((5, 2), np.nan, np.float32), 0.0)
+    for _ in range(TRIES):
+        size = float(np.exp(rng.uniform(np.log(20), np.log(max(height, width)))))
+        corner = rng.uniform(-0.3, 1.0, 2) * (width, height)
+        guess = (POINTS_TEMPLATE_PX / POINTS_PX * size + corner).astype(np.float32)
+        guess = wrong_guess(rng, guess)
+        low, high = guess.min(axis=0), guess.max(axis=0)
+        free = not ((low < faces[:, 2:]) & (high > faces[:, :2])).all(axis=1).any()
+        if free:
+            break
+    crop = _degrade(rng, _read(rng, image, crop_transforms(guess[None])[0]))
+    return Sample(crop, np.full((5, 2), np.nan, np.float32), 0.0 if free else np.nan)
 
 
 def _read(rng: np.random.Generator, image: U8, matrix: npt.NDArray[np.float64]) -> U8:

@@ -1,7 +1,8 @@
-"""Training goes on from an exported detector: its folded weights become a trainable network."""
+"""Training goes on from an exported model: its folded weights become a trainable network."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +10,73 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facer.stages.detection.network import ConvNormAct, DetectorNet, Head, Residual
+from facer.stages.detection.network import DetectorNet, Head, Residual
 from facer.storage.errors import FacerError
 
 
-@torch.no_grad()
-def start_from_file(net: DetectorNet, path: Path, images: Tensor) -> None:
-    """Give ``net`` the weights of a detector.onnx that facer exported.
+def start_detector(net: DetectorNet, path: Path, images: Tensor) -> None:
+    """Give ``net`` the weights of a detector.onnx that facer exported; see ``start_network``.
 
-    A folded convolution y = w x + b is restored as w x, normalised by its mean and variance over
-    ``images`` (N, 3, H, W), with the weight and bias of the normalisation that make it w x + b
-    again. Residual units that the file lacks start as identities. ``FacerError`` for a file of
-    another network.
+    Residual units that the file lacks start as identities.
     """
-    weights = _weights(path)
+    weights = read_weights(path)
     for name, module in net.named_modules():
         if isinstance(module, Residual) and f"{name}.first.0.weight" not in weights:
             nn.init.zeros_(module.second[1].weight)
         elif isinstance(module, Head):
             _fill_predictions(module, name, weights)
-    left = {name: weights.pop(name) for name in list(weights) if name.endswith(".0.bias")}
+    start_network(net, weights, images, path)
+
+
+@torch.no_grad()
+def start_network(net: nn.Module, weights: dict[str, Tensor], images: Tensor, path: Path) -> None:
+    """Give ``net`` the folded weights of ``path``, a file of the same network.
+
+    A folded convolution y = w x + b is restored as w x, normalised by its mean and variance over
+    ``images`` (N, 3, H, W), with the weight and bias of the normalisation that make it w x + b
+    again. ``FacerError`` for a file of another network.
+    """
+    weights = dict(weights)
+    hooks = [
+        norm.register_forward_pre_hook(_Restore(weights.pop(f"{conv}.bias")))
+        for conv, norm in _folded(net)
+        if f"{conv}.bias" in weights
+    ]
     state = net.state_dict()
     for name, value in weights.items():
         if name not in state or state[name].shape != value.shape:
             raise FacerError(f"{path}: found {name} {tuple(value.shape)}, not of this network")
         state[name].copy_(value)
-    hooks = [
-        module[1].register_forward_pre_hook(_Restore(left[f"{name}.0.bias"]))
-        for name, module in net.named_modules()
-        if isinstance(module, ConvNormAct) and f"{name}.0.bias" in left
-    ]
     net.eval()(images)
     for hook in hooks:
         hook.remove()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The trained numbers of an ONNX file that facer exported, by their names in the network."""
+    import onnx
+
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:
+        raise FacerError(f"{path}: found no readable ONNX file ({error})") from error
+    return {
+        one.name.removeprefix("net."): torch.from_numpy(
+            np.array(onnx.numpy_helper.to_array(one), np.float32)
+        )
+        for one in graph.initializer
+        if one.name.startswith("net.")
+    }
+
+
+def _folded(net: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
+    """Names of the convolutions that are folded with the normalisation after them, and it."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Sequential):
+            for place in range(len(module) - 1):
+                norm = module[place + 1]
+                if isinstance(module[place], nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    yield f"{name}.{place}", norm
 
 
 class _Restore:
@@ -61,21 +96,6 @@ class _Restore:
         ):
             assert mine is not None
             mine.copy_(value)
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    import onnx
-
-    try:
-        graph = onnx.load(str(path)).graph
-    except Exception as error:
-        raise FacerError(f"{path}: found no readable ONNX file ({error})") from error
-    named = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
-    return {
-        name.removeprefix("net."): torch.from_numpy(np.array(value, np.float32))
-        for name, value in named.items()
-        if name.startswith("net.")
-    }
 
 
 def _fill_predictions(head: Head, name: str, weights: dict[str, Any]) -> None:

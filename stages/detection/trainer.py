@@ -10,7 +10,7 @@ from torch import Tensor
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.losses import detection_loss
 from facer.stages.detection.network import DetectorNet
-from facer.stages.detection.start import start_from_file
+from facer.stages.detection.start import start_detector
 from facer.stages.detection.state import Schedule, TrainingState, weights_under
 from facer.stages.detection.targets import Faces, anchor_grid, assign
 from facer.storage.checkpoints import load_checkpoint
@@ -29,7 +29,7 @@ class Trainer:
         self.config = config
         self.net = DetectorNet(config.network)
         if config.start is not None and config.start.suffix == ".onnx":
-            start_from_file(self.net, config.start, images)
+            start_detector(self.net, config.start, images)
         elif config.start is not None:
             tensors, _ = load_checkpoint(config.start)
             self.net.load_state_dict(weights_under(tensors, "ema"))
