@@ -21,6 +21,7 @@ from facer.stages.features.points import (
     POINTS_PX,
     POINTS_TEMPLATE_PX,
     crop_transforms,
+    face_unit,
     read_crop,
 )
 from facer.storage.errors import FacerError
@@ -152,8 +153,7 @@ def _face(rng: np.random.Generator, image: U8, points_px: F32) -> Sample:
 def wrong_guess(rng: np.random.Generator, points_px: F32, far: bool = False) -> F32:
     """Five points (5, 2) as a detector or a moving head may have misplaced them."""
     centre = points_px.mean(axis=0)
-    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
-    unit = max(eyes, 0.8 * float(np.linalg.norm(points_px[3:].mean(0) - points_px[:2].mean(0))))
+    unit = face_unit(points_px)
     wide = rng.random() < 0.25
     angle = np.deg2rad(rng.normal(0, 12 if wide else 5))
     scale = np.exp(rng.normal(0, 0.2 if wide else 0.08))
