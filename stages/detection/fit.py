@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.export import export_onnx
-from facer.stages.detection.people import read_all_people
+from facer.stages.detection.people import read_all_people, sampling_shares
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import (
     Sources,
@@ -74,16 +74,15 @@ def read_sources(config: DetectorConfig, validation: bool = False) -> Sources:
     memory = config.run / "teacher.safetensors"
     teacher = Teacher(config.teacher, config.teacher_threshold, memory)
     videos = [] if validation else list_videos(config.clips)
+    pictures = list(
+        read_all_people(config.people, config.people_clips, "tune" if validation else "train")
+    )
     sources = Sources(
         photos=read_photos(config.faces, "val" if validation else "train", teacher),
         scenes=read_scenes(config.scenes, config.held_out_scenes, validation),
         frames=tuple(read_frames(videos, teacher, config.frame_every)),
-        people=tuple(
-            picture.labelled
-            for picture in read_all_people(
-                config.people, config.people_clips, "tune" if validation else "train"
-            )
-        ),
+        people=tuple(picture.labelled for picture in pictures),
+        shares=sampling_shares([picture.source for picture in pictures]),
     )
     teacher.remember()
     return sources

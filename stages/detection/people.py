@@ -13,8 +13,8 @@ one split.
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -62,6 +62,7 @@ class Picture:
     """
 
     name: str
+    source: str  # of a photograph; the file of a clip
     labelled: Labelled
     agreed: npt.NDArray[np.bool_]  # (n,) two detectors put the points in the same places
     yaw_class: tuple[str, ...]
@@ -82,7 +83,8 @@ def read_people(folder: Path, split: Split) -> Iterator[Picture]:
         if split_of(row["source"]) == split:
             by_file[row["file"]].append(row)
     for name in sorted(by_file):
-        yield _picture(name, _read_rgb(folder, name), by_file[name])
+        some = by_file[name]
+        yield _picture(name, some[0]["source"], _read_rgb(folder, name), some)
 
 
 def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
@@ -98,7 +100,7 @@ def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
     for name in sorted(wanted):
         for number, frame in enumerate(video_frames(_inside(folder, name))):
             if number in wanted[name]:
-                yield _picture(f"{name} {number}", frame, rows[name, number])
+                yield _picture(f"{name} {number}", name, frame, rows[name, number])
 
 
 def read_all_people(
@@ -109,6 +111,15 @@ def read_all_people(
         yield from read_people(photographs, split)
     if clips is not None:
         yield from read_people_clips(clips, split)
+
+
+def sampling_shares(sources: Sequence[str]) -> npt.NDArray[np.float64]:
+    """How often each picture is drawn, given its source: a source of n pictures sqrt(n) times as
+    often as one of a single picture, so that no large one decides what faces look like.
+    """
+    counts = Counter(sources)
+    weights = np.array([counts[source] ** -0.5 for source in sources], np.float64)
+    return weights / max(weights.sum(), 1e-12)
 
 
 def _check(split: str) -> None:
@@ -142,7 +153,7 @@ def _read_rgb(folder: Path, name: str) -> U8:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def _picture(name: str, image: U8, rows: list[Row]) -> Picture:
+def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:
     def numbers(columns: list[str]) -> F32:
         values = [[float(row[column] or "nan") for column in columns] for row in rows]
         return np.array(values, np.float32).reshape(len(rows), len(columns))
@@ -151,6 +162,7 @@ def _picture(name: str, image: U8, rows: list[Row]) -> Picture:
     points = numbers(_POINTS).reshape(-1, 5, 2)
     return Picture(
         name,
+        source,
         Labelled(image, numbers(["x1", "y1", "x2", "y2"]), points, ~sure),
         np.array([row["points_agree"] == "1" for row in rows], np.bool_),
         tuple(row["yaw_class"] for row in rows),

@@ -38,7 +38,8 @@ def compose(
     if sources.people and draw < config.p_people:
         found = _people(rng, sources, config, height, width)
     elif sources.frames and draw < config.p_people + config.p_frame:
-        found = _seen(rng, sources.frames, sources.scenes, config, height, width)
+        frame = sources.frames[rng.integers(len(sources.frames))]
+        found = _seen(rng, frame, sources.scenes, config, height, width)
     elif draw > 1 - config.p_scene or not sources.photos:
         found = _no_faces(backdrop(rng, sources.scenes, height, width))
     else:
@@ -78,12 +79,12 @@ def _people(
 ) -> Labelled:
     """A photograph of people, or four of them: small faces teach as much as large ones."""
     if min(height, width) < 160 or rng.random() > config.p_four:
-        return _seen(rng, sources.people, sources.scenes, config, height, width)
+        return _seen(rng, _person(rng, sources), sources.scenes, config, height, width)
     rows, columns = height // 2, width // 2
     image = np.zeros((height, width, 3), np.uint8)
     parts = []
     for top, left in ((0, 0), (0, columns), (rows, 0), (rows, columns)):
-        part = _in_view(_seen(rng, sources.people, sources.scenes, config, rows, columns))
+        part = _in_view(_seen(rng, _person(rng, sources), sources.scenes, config, rows, columns))
         image[top : top + rows, left : left + columns] = part.image
         parts.append((part, np.array([left, top], np.float32)))
     return Labelled(
@@ -94,16 +95,19 @@ def _people(
     )
 
 
+def _person(rng: np.random.Generator, sources: Sources) -> Labelled:
+    return sources.people[int(rng.choice(len(sources.people), p=sources.shares))]
+
+
 def _seen(
     rng: np.random.Generator,
-    shots: Sequence[Labelled],
+    shot: Labelled,
     scenes: Sequence[U8],
     config: SceneConfig,
     height: int,
     width: int,
 ) -> Labelled:
     """A photograph or frame, seen whole or with one of its faces at some size."""
-    shot = shots[rng.integers(len(shots))]
     sure = np.flatnonzero(~shot.ignore)
     if len(sure) and rng.random() < 0.9:
         box = shot.bbox_px[rng.choice(sure)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from facer.stages.detection.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.storage.errors import FacerError
@@ -31,6 +32,7 @@ class Sources:
     scenes: tuple[U8, ...]
     frames: tuple[Labelled, ...]
     people: tuple[Labelled, ...] = ()  # photographs and frames, any number of faces
+    shares: npt.NDArray[np.float64] | None = None  # (len(people),) how often each is drawn
 
     def counts(self) -> dict[str, int]:
         """How many of each, for config files and model cards."""
