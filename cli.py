@@ -1033,6 +1033,8 @@ _POINTS_OPTIONS = (
                  help="Run folder to write; the same command again goes on with it."),
     click.option("--start", type=click.Path(path_type=Path),
                  help="Weights to begin with: a points.onnx that facer wrote."),
+    click.option("--detector", type=click.Path(path_type=Path),
+                 help="The detector.onnx whose right and wrong guesses are learnt from as well."),
     click.option("--steps", default=9000, show_default=True, help="Optimiser steps."),
     click.option("--learning-rate", default=2e-3, show_default=True, help="The largest."),
     click.option("--bf16", is_flag=True, help="Compute products in bfloat16."),
@@ -1062,33 +1064,40 @@ def train_points(run: Path, **options: Any) -> int:
     return 0
 
 
+_EVALUATE_DETECTOR_OPTIONS = (
+    click.option("--people", type=click.Path(path_type=Path),
+                 help="Folder of photographs of people with faces.csv: what is found, by pose, "
+                      "size and light."),
+    click.option("--people-clips", type=click.Path(path_type=Path),
+                 help="Folder of clips of people with faces.csv and frames.csv: the same."),
+    click.option("--split", default="val", show_default=True,
+                 type=click.Choice(["train", "tune", "val"]), help="Which of their sources."),
+    click.option("--scenes", type=click.Path(path_type=Path),
+                 help="Folder of photographs without faces; those kept from training are used."),
+    click.option("--clips", type=click.Path(path_type=Path),
+                 help="Folder of videos whose frames the teacher labels."),
+    click.option("--teacher", type=click.Path(path_type=Path),
+                 help="The detector whose faces are to be found (RetinaFace layout, ONNX)."),
+    click.option("--threshold", type=float, help="Score from which on it is a face. [default: the "
+                 "detector's own]"),
+)  # fmt: skip
+
+
 @facer.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
-@click.option(
-    "--teacher",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The detector whose faces are to be found (RetinaFace layout, ONNX).",
-)
-@click.option("--clips", required=True, type=click.Path(path_type=Path), help="Folder of videos.")
-@click.option(
-    "--scenes",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of photographs without faces; those kept from training are used.",
-)
-def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -> int:
-    """Compare a detector with a teacher on videos, and count false faces on scenes.
+@_options(_EVALUATE_DETECTOR_OPTIONS)
+def evaluate_detector(detector: str, **options: Any) -> int:
+    """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
     \b
     Example:
-      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/ \\
-        --scenes scenes/
+      facer evaluate-detector facer-det --people photographs/ --scenes scenes/
+      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/
     """
-    from facer.stages.detection.evaluate import as_table
-    from facer.stages.detection.evaluate import evaluate_detector as evaluate_model
+    from facer.stages.detection.evaluate import EvaluationConfig, evaluate
 
-    click.echo(as_table(evaluate_model(detector, teacher, clips, scenes)))
+    for table in evaluate(EvaluationConfig(detector, **options)):
+        click.echo(table + "\n")
     return 0
 
 

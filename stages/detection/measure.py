@@ -26,6 +26,7 @@ HEIGHTS = 2.0  # factor by which heights differ at most
 CONFIDENCE = 0.95
 GROUPS = ("all", "frontal", "three-quarter", "profile", "tilted", "small", "large", "dark")
 Detect = Callable[[U8], tuple[F32, F32]]
+"""RGB image -> boxes with score (n, 5) and points (n, 5, 2), in its pixels."""
 Interval = tuple[float, float]
 
 
@@ -97,7 +98,9 @@ def _kinds(picture: Picture) -> list[list[str]]:
             "large": share > LARGE,
             "dark": _brightness(image, box) < DARK,
         }
-        kinds.append(["all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it)])
+        kinds.append(
+            ["all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it)]
+        )
     return kinds
 
 
@@ -143,14 +146,18 @@ def people_table(measured: Measured) -> str:
         share = f"{hits / count:.3f}" if count else "-"
         error = f"{np.mean(group.errors):.3f}" if group.errors else "-"
         found = f"{share} | {_span(share_interval(hits, count))}"
-        rows.append(f"| {name} | {count} | {found} | {error} | {_span(mean_interval(group.errors))} |")
+        rows.append(
+            f"| {name} | {count} | {found} | {error} | {_span(mean_interval(group.errors))} |"
+        )
     return "\n".join([*rows, "", false_line(measured.name, measured.false, measured.pictures)])
 
 
 def false_line(name: str, false: int, pictures: int) -> str:
     """How many false faces there are in a picture."""
     span = _span(rate_interval(false, pictures))
-    return f"{name}: {false} false faces in {pictures}: {false / max(pictures, 1):.3f} each ({span})"
+    return (
+        f"{name}: {false} false faces in {pictures}: {false / max(pictures, 1):.3f} each ({span})"
+    )
 
 
 def _span(interval: Interval) -> str:

@@ -31,17 +31,46 @@ from facer.storage.schema import F32, U8
 Split = Literal["train", "tune", "val"]
 
 TUNE = frozenset(
-    "human-seg-vikram pointing04 prnet rmfd-turned u2net vladmandic-human"
-    " bright-turn-smile.mp4 shakes-head.mp4 warm-light-moods.mp4".split()
+    [
+        "human-seg-vikram",
+        "pointing04",
+        "prnet",
+        "rmfd-turned",
+        "u2net",
+        "vladmandic-human",
+        "bright-turn-smile.mp4",
+        "shakes-head.mp4",
+        "warm-light-moods.mp4",
+    ]
 )
 """Sources of photographs, and clips, whose faces choose the threshold."""
 
 VAL = frozenset(
-    "clothing-selfies-mmdet coco128 codebasics-celebs deepface fmd-with-mask"
-    " guozhongluo-headpose hpc203-headpose indian-celebs insightface lsp-extended mpiigaze-demo"
-    " mtcnn-pytorch smartcrop xungeer29-headpose yoga-correction yolov7-face"
-    " fast-head.mp4 mask-off-on.mp4 mock-interview.avi phone-near-profile.mp4 phone-up-down.mp4"
-    " room-camera.mp4 walks-up-leaves.mp4".split()
+    [
+        "clothing-selfies-mmdet",
+        "coco128",
+        "codebasics-celebs",
+        "deepface",
+        "fmd-with-mask",
+        "guozhongluo-headpose",
+        "hpc203-headpose",
+        "indian-celebs",
+        "insightface",
+        "lsp-extended",
+        "mpiigaze-demo",
+        "mtcnn-pytorch",
+        "smartcrop",
+        "xungeer29-headpose",
+        "yoga-correction",
+        "yolov7-face",
+        "fast-head.mp4",
+        "mask-off-on.mp4",
+        "mock-interview.avi",
+        "phone-near-profile.mp4",
+        "phone-up-down.mp4",
+        "room-camera.mp4",
+        "walks-up-leaves.mp4",
+    ]
 )
 """Sources of photographs, and clips, that are scored once."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facer.stages.detection.guesses import LOOKS, guessed
 from facer.stages.detection.people import read_all_people
 from facer.stages.detection.points_net import PointsNet, export_points
 from facer.stages.detection.points_samples import (
@@ -24,11 +25,20 @@ from facer.stages.detection.points_samples import (
 from facer.stages.detection.sources import list_videos, read_frames, read_photos, read_scenes
 from facer.stages.detection.start import read_weights, start_network
 from facer.stages.detection.state import Schedule, TrainingState
-from facer.stages.detection.teacher import Teacher
+from facer.stages.detection.teacher import Teacher, without_faces
+from facer.stages.features.detect import (
+    NO_FACES,
+    STARTER_SIZE_PX,
+    Detector,
+    DetectorConfig,
+    Faces,
+    load,
+)
 from facer.storage.errors import FacerError
+from facer.storage.schema import U8
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
-_FACE_WEIGHT = 0.1
+_FACE_WEIGHT = 0.2
 _CHECKPOINT = "last.safetensors"
 
 
@@ -45,6 +55,7 @@ class PointsConfig:
         teacher: RetinaFace ONNX model that insightface reads.
         people: folder of photographs of people at every pose with their faces, or None.
         people_clips: folder of clips of people with the faces of some frames, or None.
+        detector: the detector.onnx whose guesses on people and scenes are learnt from.
         start: points.onnx of another training to begin with, or None.
         bf16: compute products in bfloat16, faster on a CPU with AVX512-BF16.
     """
@@ -57,6 +68,7 @@ class PointsConfig:
     teacher: Path
     people: Path | None = None
     people_clips: Path | None = None
+    detector: Path | None = None
     start: Path | None = None
     bf16: bool = False
     steps: int = 9000
@@ -99,8 +111,28 @@ def read_points_sources(config: PointsConfig, split: str = "train") -> PointsSou
     found = read_all_people(
         config.people, config.people_clips, "tune" if split == "val" else "train"
     )
-    people = tuple(agreed_faces(picture) for picture in found)
-    return PointsSources(photos, read_crops(config.crops, split), scenes, people)
+    detector = _eager(config.detector)
+    return PointsSources(
+        photos,
+        read_crops(config.crops, split),
+        tuple(guessed((without_faces(scene) for scene in scenes), detector)),
+        tuple(guessed((agreed_faces(picture) for picture in found), detector)),
+    )
+
+
+def _eager(path: Path | None) -> Detector:
+    """The detector with a low threshold; without a path one that guesses nothing."""
+    if path is None:
+        return _NoDetector()
+    return load(DetectorConfig(str(path), STARTER_SIZE_PX, LOOKS))
+
+
+class _NoDetector:
+    name = sha256 = ""
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """No face in any image."""
+        return [NO_FACES] * len(images)
 
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -183,6 +215,7 @@ def _about(config: PointsConfig, sources: PointsSources) -> dict[str, str]:
         "clips": config.clips.name,
         "teacher": config.teacher.name,
         "people": [p.name for p in (config.people, config.people_clips) if p is not None],
+        "detector": config.detector.name if config.detector is not None else "",
         "start": config.start.name if config.start is not None else "",
         "used": sources.counts(),
         "steps": config.steps,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.affect.imagefiles import decode_crop
+from facer.stages.detection.guesses import Guessed
 from facer.stages.detection.people import Picture
 from facer.stages.detection.photometry import distort, flesh
 from facer.stages.detection.teacher import MIRRORED, Labelled
@@ -67,8 +68,8 @@ class PointsSources:
 
     photos: tuple[Labelled, ...]  # photographs and video frames with faces
     crops: Crops
-    scenes: tuple[U8, ...]
-    people: tuple[Labelled, ...] = ()  # the same, of people at every pose
+    scenes: tuple[Guessed, ...]
+    people: tuple[Guessed, ...] = ()  # photographs and frames of people at every pose
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -92,11 +93,11 @@ class Sample:
 def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     """A random sample; the same for the same ``rng``."""
     draw = rng.random()
-    if draw < 0.1 and sources.scenes:
-        return _nothing(rng, sources.scenes[rng.integers(len(sources.scenes))])
-    if draw < 0.6 and sources.people:
-        return _of_shot(rng, sources.people[rng.integers(len(sources.people))])
-    if (draw < 0.75 and sources.photos) or not sources.crops.jpegs:
+    if draw < 0.12 and sources.scenes:
+        return _of_guesses(rng, sources.scenes[rng.integers(len(sources.scenes))])
+    if draw < 0.65 and sources.people:
+        return _of_guesses(rng, sources.people[rng.integers(len(sources.people))])
+    if (draw < 0.78 and sources.photos) or not sources.crops.jpegs:
         return _of_shot(rng, sources.photos[rng.integers(len(sources.photos))])
     row = int(rng.integers(len(sources.crops.jpegs)))
     image = decode_crop(sources.crops.jpegs[row], "crop pack")
@@ -108,6 +109,25 @@ def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
 def agreed_faces(picture: Picture) -> Labelled:
     """A picture whose faces count as doubtful where detectors put the points elsewhere."""
     return replace(picture.labelled, ignore=picture.labelled.ignore | ~picture.agreed)
+
+
+def _of_guesses(rng: np.random.Generator, seen: Guessed) -> Sample:
+    """A picture through one of a detector's guesses, or through one that was made up."""
+    right, wrong = len(seen.right_px), len(seen.wrong_px)
+    if right + wrong == 0 or rng.random() < 0.4:
+        return _of_shot(rng, seen.shot)
+    image = _colour(rng, seen.shot.image)
+    if wrong and (right == 0 or rng.random() < 0.3):
+        return _no_face(rng, image, _shaken(rng, seen.wrong_px[rng.integers(wrong)]))
+    row = int(rng.integers(right))
+    guess = _shaken(rng, seen.right_px[row])
+    return _face(rng, image, seen.shot.kps_px[seen.face[row]], guess)
+
+
+def _shaken(rng: np.random.Generator, points_px: F32) -> F32:
+    """A detector's guess on another frame of the same."""
+    noise = rng.normal(0, 0.03 * face_unit(points_px), (6, 2))
+    return np.asarray(points_px + noise[:5] + noise[5], np.float32)
 
 
 def _of_shot(rng: np.random.Generator, shot: Labelled) -> Sample:
@@ -134,12 +154,13 @@ def _colour(rng: np.random.Generator, image: U8) -> U8:
     return np.repeat(image[..., None], 3, axis=2)
 
 
-def _face(rng: np.random.Generator, image: U8, points_px: F32) -> Sample:
-    """A face through a wrong guess, perhaps mirrored, perhaps far off."""
+def _face(rng: np.random.Generator, image: U8, points_px: F32, guess: F32 | None = None) -> Sample:
+    """A face through a guess, by default a wrong one, perhaps far off; perhaps mirrored."""
+    if guess is None:
+        guess = wrong_guess(rng, points_px, far=rng.random() < 0.12)
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
-        points_px = points_px[MIRRORED] * (-1, 1) + (image.shape[1] - 1, 0)
-    guess = wrong_guess(rng, points_px, far=rng.random() < 0.12)
+        points_px, guess = _mirrored(points_px, image), _mirrored(guess, image)
     matrix = crop_transforms(guess[None].astype(np.float32))[0]
     right = points_px @ matrix[:, :2].T + matrix[:, 2]
     offsets = (right - POINTS_TEMPLATE_PX) / EYES_PX
@@ -148,6 +169,10 @@ def _face(rng: np.random.Generator, image: U8, points_px: F32) -> Sample:
     crop = _degrade(rng, _read(rng, image, matrix))
     taught = offsets if error < FAR else np.full_like(offsets, np.nan)
     return Sample(crop, taught.astype(np.float32), face)
+
+
+def _mirrored(points_px: F32, image: U8) -> F32:
+    return np.asarray(points_px[MIRRORED] * (-1, 1) + (image.shape[1] - 1, 0), np.float32)
 
 
 def wrong_guess(rng: np.random.Generator, points_px: F32, far: bool = False) -> F32:
@@ -180,8 +205,12 @@ def _nothing(rng: np.random.Generator, image: U8, faces: F32 = NO_BOXES) -> Samp
         free = not ((low < faces[:, 2:]) & (high > faces[:, :2])).all(axis=1).any()
         if free:
             break
+    return _no_face(rng, image, guess, 0.0 if free else np.nan)
+
+
+def _no_face(rng: np.random.Generator, image: U8, guess: F32, face: float = 0.0) -> Sample:
     crop = _degrade(rng, _read(rng, image, crop_transforms(guess[None])[0]))
-    return Sample(crop, np.full((5, 2), np.nan, np.float32), 0.0 if free else np.nan)
+    return Sample(crop, np.full((5, 2), np.nan, np.float32), face)
 
 
 def _read(rng: np.random.Generator, image: U8, matrix: npt.NDArray[np.float64]) -> U8:

@@ -21,7 +21,7 @@ from facer.stages.detection.camera import (
 from facer.stages.detection.pasting import backdrop, cover, draw_body, paste_photo
 from facer.stages.detection.photometry import distort
 from facer.stages.detection.sources import Sources
-from facer.stages.detection.teacher import Labelled
+from facer.stages.detection.teacher import Labelled, without_faces
 from facer.storage.schema import F32, U8
 
 CROWDS = (0.35, 0.15, 0.2, 0.15, 0.15)  # how often 1, 2 ... photographs are pasted
@@ -41,7 +41,7 @@ def compose(
         frame = sources.frames[rng.integers(len(sources.frames))]
         found = _seen(rng, frame, sources.scenes, config, height, width)
     elif draw > 1 - config.p_scene or not sources.photos:
-        found = _no_faces(backdrop(rng, sources.scenes, height, width))
+        found = without_faces(backdrop(rng, sources.scenes, height, width))
     else:
         found = _pasted(rng, sources, config, height, width)
     return replace(_in_view(found), image=distort(rng, found.image))
@@ -59,11 +59,6 @@ def _in_view(found: Labelled) -> Labelled:
     ignore = found.ignore | lost | tiny | (inside < VISIBLE) | (seen < SEEN_POINTS)
     keep = inside > 0.05
     return Labelled(found.image, found.bbox_px[keep], found.kps_px[keep], ignore[keep])
-
-
-def _no_faces(image: U8) -> Labelled:
-    none = np.zeros(0, np.float32)
-    return Labelled(image, none.reshape(0, 4), none.reshape(0, 5, 2), np.zeros(0, np.bool_))
 
 
 def _visible_share(boxes: F32, height: int, width: int) -> F32:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from facer.stages.features.points import PointsModel
+from facer.stages.features.points import MIN_FACE, PointsModel
 from facer.stages.features.rec import file_sha256
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
@@ -270,7 +270,9 @@ class BatchDetector:
 
 
 class RefinedDetector:
-    """A detector whose five points a points model sets right."""
+    """A detector whose five points a points model sets right, and whose faces it must see too:
+    it looks at them in the frame's own pixels, the detector at a few hundred.
+    """
 
     def __init__(self, detector: BatchDetector, points: PointsModel) -> None:
         self.name = detector.name
@@ -281,8 +283,11 @@ class RefinedDetector:
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image."""
         faces = self._detector.detect(images)
-        points, _ = self.points.refine(images, [found.keypoints_px for found in faces])
-        return [f._replace(keypoints_px=p) for f, p in zip(faces, points, strict=True)]
+        points, sure = self.points.refine(images, [found.keypoints_px for found in faces])
+        return [
+            Faces(f.bbox_px[s >= MIN_FACE], p[s >= MIN_FACE], f.score[s >= MIN_FACE])
+            for f, p, s in zip(faces, points, sure, strict=True)
+        ]
 
 
 def points_sha256(detector: Detector) -> str:

@@ -22,6 +22,9 @@ from facer.storage.schema import F32, U8
 POINTS_PX = 64
 """Side of the crop that the network sees."""
 
+MIN_FACE = 0.5
+"""Probability from which on a guess counts as a face."""
+
 _FACE_SHARE = 0.72  # of the crop's side that the ArcFace crop takes: room for wrong guesses
 POINTS_TEMPLATE_PX: F32 = np.asarray(
     (ARCFACE_TEMPLATE_PX / CROP_PX - 0.5) * _FACE_SHARE * POINTS_PX + POINTS_PX / 2, np.float32
