@@ -148,7 +148,7 @@ def sampling_shares(sources: Sequence[str]) -> npt.NDArray[np.float64]:
     """
     counts = Counter(sources)
     weights = np.array([counts[source] ** -0.5 for source in sources], np.float64)
-    return weights / max(weights.sum(), 1e-12)
+    return np.asarray(weights / max(weights.sum(), 1e-12), np.float64)
 
 
 def _check(split: str) -> None:

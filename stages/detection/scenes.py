@@ -128,7 +128,7 @@ def _whole(
     size = np.array(image.shape[1::-1], np.float32)
     scale = float((np.array([width, height]) / size).min() * rng.uniform(0.7, 1.1))
     place = (np.array([width, height]) * rng.uniform(0.45, 0.55, 2)).astype(np.float32)
-    return camera._replace(scale=scale, place_px=place), size / 2
+    return camera._replace(scale=scale, place_px=place), np.asarray(size / 2, np.float32)
 
 
 def _surrounded(

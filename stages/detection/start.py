@@ -22,7 +22,7 @@ def start_detector(net: DetectorNet, path: Path, images: Tensor) -> None:
     weights = read_weights(path)
     for name, module in net.named_modules():
         if isinstance(module, Residual) and f"{name}.first.0.weight" not in weights:
-            nn.init.zeros_(module.second[1].weight)
+            module.second[1].weight.data.zero_()  # type: ignore[operator]
         elif isinstance(module, Head):
             _fill_predictions(module, name, weights)
     start_network(net, weights, images, path)
