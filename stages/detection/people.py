@@ -35,7 +35,6 @@ TUNE = frozenset(
         "human-seg-vikram",
         "pointing04",
         "prnet",
-        "rmfd-turned",
         "u2net",
         "vladmandic-human",
         "bright-turn-smile.mp4",

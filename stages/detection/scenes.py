@@ -18,7 +18,14 @@ from facer.stages.detection.camera import (
     size_of,
     warp,
 )
-from facer.stages.detection.pasting import backdrop, cover, draw_body, paste_photo
+from facer.stages.detection.pasting import (
+    backdrop,
+    cover,
+    draw_body,
+    paste_photo,
+    wear_glasses,
+    wear_mask,
+)
 from facer.stages.detection.photometry import distort
 from facer.stages.detection.sources import Sources
 from facer.stages.detection.teacher import Labelled, without_faces
@@ -116,9 +123,20 @@ def _seen(
     matrix = similarity(camera, source)
     image = _surrounded(rng, shot.image, matrix, scenes, height, width)
     boxes, points = move_faces(shot.bbox_px, shot.kps_px, matrix)
-    if len(sure) and rng.random() < 0.15:
-        cover(rng, image, boxes[rng.choice(sure)])
+    for row in sure:
+        _hide(rng, image, boxes[row], points[row])
     return Labelled(image, boxes, points, shot.ignore)
+
+
+def _hide(rng: np.random.Generator, image: U8, box: F32, points: F32) -> None:
+    """Most faces stay as they are; some get a hand, a mask or sunglasses."""
+    draw = rng.random()
+    if draw < 0.08:
+        cover(rng, image, box)
+    elif draw < 0.18:
+        wear_mask(rng, image, points)
+    elif draw < 0.24:
+        wear_glasses(rng, image, points)
 
 
 def _whole(
