@@ -31,6 +31,7 @@ STARTER_THRESHOLD = 0.7
 """Longer side that it is meant to see, and score from which on it is a face: chosen on made-up
 images from photographs and scenes kept from training (docs/starter-models.md)."""
 
+_LIKELY_FACE = 0.3  # the points model's probability from which on a detection counts
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _NMS_IOU = 0.4
@@ -283,11 +284,24 @@ class RefinedDetector:
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image."""
         faces = self._detector.detect(images)
-        points, sure = self.points.refine(images, [found.keypoints_px for found in faces])
+        points, sure = self._look(images, [found.keypoints_px for found in faces])
         return [
-            Faces(f.bbox_px[s >= MIN_FACE], p[s >= MIN_FACE], f.score[s >= MIN_FACE])
+            Faces(f.bbox_px[s >= _LIKELY_FACE], p[s >= _LIKELY_FACE], f.score[s >= _LIKELY_FACE])
             for f, p, s in zip(faces, points, sure, strict=True)
         ]
+
+    def _look(self, images: Sequence[U8], guesses_px: Sequence[F32]) -> tuple[list[F32], list[F32]]:
+        """As the points model's ``refine``; where it doubts a face it looks once more, from the
+        points that it put right itself.
+        """
+        points, sure = self.points.refine(images, guesses_px)
+        doubt = [s < MIN_FACE for s in sure]
+        again, surer = self.points.refine(
+            images, [p[d] for p, d in zip(points, doubt, strict=True)]
+        )
+        for row, d in enumerate(doubt):
+            points[row][d], sure[row][d] = again[row], surer[row]
+        return points, sure
 
 
 def points_sha256(detector: Detector) -> str:
