@@ -20,6 +20,7 @@ import numpy as np
 
 from facer.stages.features.decode import Frame
 from facer.stages.features.detect import NO_FACES, Detector, Faces, RefinedDetector
+from facer.stages.features.points import MIN_FACE
 from facer.stages.features.track import point_distance
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
@@ -30,9 +31,6 @@ STARTER_EVERY = 4
 MAX_MOVE = 0.5
 """Mean distance of the five points between two key frames, in distances between the eyes, up to
 which a face is the same one on its way."""
-
-MIN_FACE = 0.5
-"""Probability from which on the points model's guess counts as a face."""
 
 
 @dataclass

@@ -23,6 +23,9 @@ from facer.storage.weights import weights_sha256
 POINTS_PX = 64
 """Side of the crop that the network sees."""
 
+MIN_FACE = 0.5
+"""Probability from which on a guess counts as a face."""
+
 _FACE_SHARE = 0.72  # of the crop's side that the ArcFace crop takes: room for wrong guesses
 POINTS_TEMPLATE_PX: F32 = np.asarray(
     (ARCFACE_TEMPLATE_PX / CROP_PX - 0.5) * _FACE_SHARE * POINTS_PX + POINTS_PX / 2, np.float32
@@ -34,6 +37,15 @@ EYES_PX = float(np.linalg.norm(POINTS_TEMPLATE_PX[1] - POINTS_TEMPLATE_PX[0]))
 
 _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
+
+
+def face_unit(points_px: F32) -> float:
+    """The length that distances between points (5, 2) are told in, in pixels: between the eyes, or
+    0.8 of the way from them to the mouth where that is more: in profile the eyes nearly coincide.
+    """
+    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
+    down = float(np.linalg.norm(points_px[3:].mean(axis=0) - points_px[:2].mean(axis=0)))
+    return max(eyes, 0.8 * down, 1e-6)
 
 
 def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
