@@ -22,7 +22,7 @@ from facer.stages.features.detect import (
     detector_config,
     load,
 )
-from facer.storage.errors import FacerError
+from facer.storage.errors import OptionError
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -168,11 +168,11 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if (self.clips is None) != (self.teacher is None):
-            raise FacerError(
+            raise OptionError(
                 "evaluate-detector: found one of --clips and --teacher, expected both or none"
             )
         if not any((self.people, self.people_clips, self.scenes, self.clips)):
-            raise FacerError(
+            raise OptionError(
                 "evaluate-detector: found nothing to measure on, expected --people, "
                 "--people-clips, --scenes, or --clips with --teacher"
             )
