@@ -1580,8 +1580,8 @@ _EVALUATE_DETECTOR_OPTIONS = (
                  help="Folder of videos whose frames the teacher labels."),
     click.option("--teacher", type=click.Path(path_type=Path),
                  help="The detector whose faces are to be found (RetinaFace layout, ONNX)."),
-    click.option("--threshold", type=_Finite(0, 1), help="Score from which on it is a face. [default: the "
-                 "detector's own]"),
+    click.option("--threshold", type=_Finite(0, 1),
+                 help="Score from which on it is a face. [default: the detector's own]"),
 )  # fmt: skip
 
 

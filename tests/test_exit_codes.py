@@ -62,6 +62,8 @@ def arguments(name: str, option: str) -> list[str]:
         elif parameter.required and option not in parameter.opts:
             word = "pack:absent.h5" if parameter.name == "data" else NAMES.get(name, ABSENT)
             given += [parameter.opts[-1], word]
+    if name == "evaluate-detector" and option != "--scenes":
+        given += ["--scenes", ABSENT]
     if name == "train-head" and option != "--labels":
         given += ["--labels", ABSENT]
     return given
