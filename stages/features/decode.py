@@ -91,6 +91,8 @@ class VideoReader:
         self._path, self._stride = path, stride
         self._n_damaged = self._n_refused = self._n_blank = 0
         self._skewed = False
+        self._turn = Turn()
+        self._rotation: int | None = None  # of the frame before
         self._ended = self._error = ""
         self._reached_s = 0.0  # the latest time of any stream
         self._size: tuple[int, int] | None = None  # height and width of the first frame
@@ -185,9 +187,11 @@ class VideoReader:
 
     def _tag(self, frame: av.VideoFrame, time_s: float) -> _Tag:
         self._n_damaged += frame.is_corrupt
-        turn, quarter = turn_of(frame)
-        self._skewed |= not quarter
-        return _Tag(self.n_decoded, time_s, turn, (frame.height, frame.width))
+        if frame.key_frame or frame.rotation != self._rotation:  # side data is slow to read
+            self._turn, quarter = turn_of(frame)
+            self._skewed |= not quarter
+            self._rotation = frame.rotation
+        return _Tag(self.n_decoded, time_s, self._turn, (frame.height, frame.width))
 
     def _frames(self, shown: Iterable[tuple[_Tag, Picture | None]]) -> Iterator[Frame]:
         for tag, picture in shown:
