@@ -28,7 +28,7 @@ STARTER = "facer-det"
 """Name of the detector that the package carries."""
 
 STARTER_SIZE_PX = 320
-STARTER_THRESHOLD = 0.45
+STARTER_THRESHOLD = 0.5
 """Longer side that it is meant to see, and score from which on it is a face: chosen on
 photographs of people and scenes kept from training (docs/starter-models.md)."""
 
@@ -74,7 +74,7 @@ class DetectorConfig:
 def detector_config(
     model: str = STARTER, size_px: int | None = None, threshold: float | None = None
 ) -> DetectorConfig:
-    """The settings of a model; what is None is the model's own: 320 px and 0.45 for facer-det,
+    """The settings of a model; what is None is the model's own: 320 px and 0.5 for facer-det,
     640 px and 0.5 for every other one, as insightface has it.
     """
     own = model == STARTER
