@@ -30,7 +30,16 @@ _STEP_X, _STEP_Y = 16, 4  # parts begin and end at multiples: whole vectors of s
 _SPARE = 64  # bytes after the last row, as swscale reads in vectors
 _MARGIN = 2.0  # px around what a transform reads, for bilinear neighbours
 
-_kept = threading.local()
+
+class _Kept(threading.local):
+    """What a thread keeps: to make it anew costs more than the pixels of a face."""
+
+    def __init__(self) -> None:
+        self.converter = VideoReformatter()
+        self.canvas: U8 = np.zeros((0, 0, 3), np.uint8)  # black
+
+
+_kept = _Kept()
 
 
 class Yuv(NamedTuple):
@@ -59,8 +68,7 @@ def rgb(picture: Picture) -> U8:
     """All of a picture, RGB uint8 (H, W, 3); :class:`av.FFmpegError` when libav cannot do it."""
     if not isinstance(picture, av.VideoFrame):
         return picture
-    # a converter of its own each time: it keeps nothing, and is shared by no two threads
-    converted = VideoReformatter().reformat(picture, format="rgb24", threads=1)
+    converted = _kept.converter.reformat(picture, format="rgb24", threads=1)
     pixels = rgb_view(converted)
     return pixels.copy() if converted is picture else np.ascontiguousarray(pixels)
 
@@ -115,11 +123,10 @@ def shown(picture: Picture, transform: Transform, side_px: int) -> Iterator[U8]:
 
 
 def _canvas(height: int, width: int) -> U8:
-    """This thread's black image; new memory for each frame would cost more than its pixels."""
-    canvas: U8 | None = getattr(_kept, "canvas", None)
-    if canvas is None or canvas.shape[:2] != (height, width):
-        canvas = _kept.canvas = np.zeros((height, width, 3), np.uint8)
-    return canvas
+    """This thread's black image."""
+    if _kept.canvas.shape[:2] != (height, width):
+        _kept.canvas = np.zeros((height, width, 3), np.uint8)
+    return _kept.canvas
 
 
 def _reach(frame: av.VideoFrame, transform: Transform, side_px: int) -> tuple[int, int, int, int]:
