@@ -135,17 +135,18 @@ def _reach(frame: av.VideoFrame, transform: Transform, side_px: int) -> tuple[in
     scale = a * d - b * c
     if not 1e-9 < abs(scale) < 1e9 or not isfinite(x + y):
         return 0, 0, frame.width, frame.height
-    corners = [(u - x, v - y) for u in (-1, side_px) for v in (-1, side_px)]
-    left, right = _span([(d * u - b * v) / scale for u, v in corners], _STEP_X, frame.width)
-    top, bottom = _span([(a * v - c * u) / scale for u, v in corners], _STEP_Y, frame.height)
+    middle, half = (side_px - 1) / 2, (side_px + 1) / 2
+    u, v = middle - x, middle - y
+    wide, high = (abs(b) + abs(d)) / abs(scale), (abs(a) + abs(c)) / abs(scale)
+    left, right = _span((d * u - b * v) / scale, half * wide, _STEP_X, frame.width)
+    top, bottom = _span((a * v - c * u) / scale, half * high, _STEP_Y, frame.height)
     return left, top, right, bottom
 
 
-def _span(places: list[float], step: int, size: int) -> tuple[int, int]:
-    """First and last multiple of ``step`` around places, within 0 and ``size``."""
-    low, high = (
-        min(max(0, place), size) for place in (min(places) - _MARGIN, max(places) + _MARGIN)
-    )
+def _span(centre: float, half: float, step: int, size: int) -> tuple[int, int]:
+    """First and last multiple of ``step`` around a stretch, within 0 and ``size``."""
+    low = min(max(0.0, centre - half - _MARGIN), size)
+    high = min(max(0.0, centre + half + _MARGIN), size)
     return int(low) // step * step, min(size, -(-int(high) // step) * step)
 
 
