@@ -57,11 +57,13 @@ def look(frames: Iterable[Frame], points: F32, every: int) -> int:
     """What is made of frames: the detector's input, and a crop; returns how many there were."""
     number = 0
     for number, frame in enumerate(frames, start=1):
+        picture = frame.picture
         if (number - 1) % every == 0:
             height, width = frame.size
+            picture = frame.image
             size = (INPUT_PX, round(INPUT_PX * height / width))
-            cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-        align(frame.picture, points)
+            cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        align(picture, points)
     return number
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -66,11 +66,10 @@ class Frame:
         return size_of(self.picture)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tag:
+class _Tag(NamedTuple):
     """What is known of a frame before it is converted."""
 
-    index: int
+    number: int
     time_s: float
     turn: Turn
     shape: tuple[int, int]  # height and width as they are stored
@@ -126,7 +125,7 @@ class VideoReader:
             time_s = clock.time(own_s, next_s)
             tag = self._tag(frame, time_s)
             self.n_decoded += 1
-            skipped = tag.index % self._stride != 0
+            skipped = tag.number % self._stride != 0
             if not skipped or display.looks_ahead:
                 yield from self._frames(display.push(frame, self._aspect, tag))
             if skipped:
@@ -195,12 +194,12 @@ class VideoReader:
 
     def _frames(self, shown: Iterable[tuple[_Tag, Picture | None]]) -> Iterator[Frame]:
         for tag, picture in shown:
-            if tag.index % self._stride:
+            if tag.number % self._stride:
                 continue  # it was needed for its neighbours alone
             if picture is None:
                 self._n_blank += 1
                 picture = np.zeros((*tag.shape, 3), np.uint8)
-            yield Frame(tag.index, tag.time_s, self._shaped(picture, tag.turn))
+            yield Frame(tag.number, tag.time_s, self._shaped(picture, tag.turn))
 
     def _shaped(self, picture: Picture, turn: Turn) -> Picture:
         """Upright, and of the first frame's size."""

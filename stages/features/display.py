@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -68,8 +67,7 @@ def turn_of(frame: av.VideoFrame) -> tuple[Turn, bool]:
     return turn, quarter
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(NamedTuple):
     """What a graph is made for; frames of another kind need another one."""
 
     width: int
@@ -115,9 +113,12 @@ class Display(Generic[Tag]):
         convert. What needs no filter and is YUV of 8 bits stays so.
         """
         kind = self._kind_of(frame, aspect)
+        frame.colorspace = kind.matrix
         if kind != self._kind:
             yield from self.flush()
-        frame.colorspace = kind.matrix
+        elif self._stay_yuv:
+            yield tag, frame
+            return
         if not kind.hdr:  # nothing to convert, and a number that nobody knows is an error
             frame.color_trc = frame.color_primaries = _UNKNOWN
         elif frame.color_primaries == _UNKNOWN:
@@ -139,9 +140,7 @@ class Display(Generic[Tag]):
             yield from self._give_up()
 
     def _plain(self, frame: av.VideoFrame, kind: _Kind) -> Picture | None:
-        """A frame that needs no filter: YUV as it is, once one of its kind has been converted."""
-        if kind == self._kind and self._stay_yuv:
-            return frame
+        """A frame that needs no filter. One of a kind tells whether the others can be converted."""
         self._kind, self._stay_yuv = kind, False
         try:
             image = rgb(frame)
@@ -163,6 +162,7 @@ class Display(Generic[Tag]):
     def _give_up(self) -> Iterator[tuple[Tag, None]]:
         """What went in and did not come out."""
         self._graph = self._kind = None
+        self._stay_yuv = False
         while self._waiting:
             yield self._waiting.pop(min(self._waiting)), None
 

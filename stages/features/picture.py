@@ -30,7 +30,16 @@ _STEP_X, _STEP_Y = 16, 4  # parts begin and end at multiples: whole vectors of s
 _SPARE = 64  # bytes after the last row, as swscale reads in vectors
 _MARGIN = 2.0  # px around what a transform reads, for bilinear neighbours
 
-_kept = threading.local()
+
+class _Kept(threading.local):
+    """What a thread keeps: to make it anew costs more than the pixels of a face."""
+
+    def __init__(self) -> None:
+        self.converter = VideoReformatter()
+        self.canvas: U8 = np.zeros((0, 0, 3), np.uint8)  # black
+
+
+_kept = _Kept()
 
 
 class Yuv(NamedTuple):
@@ -59,8 +68,7 @@ def rgb(picture: Picture) -> U8:
     """All of a picture, RGB uint8 (H, W, 3); :class:`av.FFmpegError` when libav cannot do it."""
     if not isinstance(picture, av.VideoFrame):
         return picture
-    # a converter of its own each time: it keeps nothing, and is shared by no two threads
-    converted = VideoReformatter().reformat(picture, format="rgb24", threads=1)
+    converted = _kept.converter.reformat(picture, format="rgb24", threads=1)
     pixels = rgb_view(converted)
     return pixels.copy() if converted is picture else np.ascontiguousarray(pixels)
 
@@ -115,11 +123,10 @@ def shown(picture: Picture, transform: Transform, side_px: int) -> Iterator[U8]:
 
 
 def _canvas(height: int, width: int) -> U8:
-    """This thread's black image; new memory for each frame would cost more than its pixels."""
-    canvas: U8 | None = getattr(_kept, "canvas", None)
-    if canvas is None or canvas.shape[:2] != (height, width):
-        canvas = _kept.canvas = np.zeros((height, width, 3), np.uint8)
-    return canvas
+    """This thread's black image."""
+    if _kept.canvas.shape[:2] != (height, width):
+        _kept.canvas = np.zeros((height, width, 3), np.uint8)
+    return _kept.canvas
 
 
 def _reach(frame: av.VideoFrame, transform: Transform, side_px: int) -> tuple[int, int, int, int]:
@@ -128,17 +135,18 @@ def _reach(frame: av.VideoFrame, transform: Transform, side_px: int) -> tuple[in
     scale = a * d - b * c
     if not 1e-9 < abs(scale) < 1e9 or not isfinite(x + y):
         return 0, 0, frame.width, frame.height
-    corners = [(u - x, v - y) for u in (-1, side_px) for v in (-1, side_px)]
-    left, right = _span([(d * u - b * v) / scale for u, v in corners], _STEP_X, frame.width)
-    top, bottom = _span([(a * v - c * u) / scale for u, v in corners], _STEP_Y, frame.height)
+    middle, half = (side_px - 1) / 2, (side_px + 1) / 2
+    u, v = middle - x, middle - y
+    wide, high = (abs(b) + abs(d)) / abs(scale), (abs(a) + abs(c)) / abs(scale)
+    left, right = _span((d * u - b * v) / scale, half * wide, _STEP_X, frame.width)
+    top, bottom = _span((a * v - c * u) / scale, half * high, _STEP_Y, frame.height)
     return left, top, right, bottom
 
 
-def _span(places: list[float], step: int, size: int) -> tuple[int, int]:
-    """First and last multiple of ``step`` around places, within 0 and ``size``."""
-    low, high = (
-        min(max(0, place), size) for place in (min(places) - _MARGIN, max(places) + _MARGIN)
-    )
+def _span(centre: float, half: float, step: int, size: int) -> tuple[int, int]:
+    """First and last multiple of ``step`` around a stretch, within 0 and ``size``."""
+    low = min(max(0.0, centre - half - _MARGIN), size)
+    high = min(max(0.0, centre + half + _MARGIN), size)
     return int(low) // step * step, min(size, -(-int(high) // step) * step)
 
 
