@@ -153,7 +153,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is interrupt:  # else it was, and the process ends
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Say(logging.Handler):
@@ -189,7 +190,7 @@ _EXTRACT_OPTIONS = (
     click.option("--det-size", default=None, type=int, metavar="PX",
                  help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
     click.option("--det-threshold", default=None, type=_Finite(0, 1),
-                 help="Score from which on it is a face. [default: 0.7 for facer-det, else 0.5]"),
+                 help="Score from which on it is a face. [default: 0.5]"),
     click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
                  help="rec-small, or the path of .safetensors or .onnx weights."),
     click.option("--device", type=_Device(), default="auto", show_default=True,
@@ -1437,6 +1438,14 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
 
 
+_PEOPLE_OPTIONS = (
+    click.option("--people", type=click.Path(path_type=Path),
+                 help="Folder of photographs of people with faces.csv; some sources are left out."),
+    click.option("--people-clips", type=click.Path(path_type=Path),
+                 help="Folder of clips of people with faces.csv and frames.csv."),
+)  # fmt: skip
+
+
 @facer.command("train-detector")
 @click.option(
     "--faces",
@@ -1470,9 +1479,19 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     type=click.Path(path_type=Path),
     help="Run folder to write; the same command again goes on with it.",
 )
+@_options(_PEOPLE_OPTIONS)
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    help="Weights to begin with: a checkpoint, or a detector.onnx that facer wrote.",
+)
 @click.option(
     "--steps", type=click.IntRange(1), default=7000, show_default=True, help="Optimiser steps."
 )
+@click.option(
+    "--learning-rate", type=_POSITIVE, default=2.5e-3, show_default=True, help="The largest."
+)
+@click.option("--bf16", is_flag=True, help="Compute products in bfloat16.")
 @click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random.")
 def train_detector(run: Path, **options: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
@@ -1512,14 +1531,22 @@ _POINTS_OPTIONS = (
                  help="A detector in insightface's RetinaFace layout (ONNX)."),
     click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
                  help="Run folder to write; the same command again goes on with it."),
+    click.option("--start", type=click.Path(path_type=Path),
+                 help="Weights to begin with: a points.onnx that facer wrote."),
+    click.option("--detector", type=click.Path(path_type=Path),
+                 help="The detector.onnx whose right and wrong guesses are learnt from as well."),
     click.option("--steps", type=click.IntRange(1), default=9000, show_default=True,
                  help="Optimiser steps."),
+    click.option("--learning-rate", type=_POSITIVE, default=2e-3, show_default=True,
+                 help="The largest."),
+    click.option("--bf16", is_flag=True, help="Compute products in bfloat16."),
     click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random."),
 )  # fmt: skip
 
 
 @facer.command("train-points")
 @_options(_POINTS_OPTIONS)
+@_options(_PEOPLE_OPTIONS)
 def train_points(run: Path, **options: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
@@ -1539,33 +1566,40 @@ def train_points(run: Path, **options: Any) -> int:
     return 0
 
 
+_EVALUATE_DETECTOR_OPTIONS = (
+    click.option("--people", type=click.Path(path_type=Path),
+                 help="Folder of photographs of people with faces.csv: what is found, by pose, "
+                      "size and light."),
+    click.option("--people-clips", type=click.Path(path_type=Path),
+                 help="Folder of clips of people with faces.csv and frames.csv: the same."),
+    click.option("--split", default="val", show_default=True,
+                 type=click.Choice(["train", "tune", "val"]), help="Which of their sources."),
+    click.option("--scenes", type=click.Path(path_type=Path),
+                 help="Folder of photographs without faces; those kept from training are used."),
+    click.option("--clips", type=click.Path(path_type=Path),
+                 help="Folder of videos whose frames the teacher labels."),
+    click.option("--teacher", type=click.Path(path_type=Path),
+                 help="The detector whose faces are to be found (RetinaFace layout, ONNX)."),
+    click.option("--threshold", type=_Finite(0, 1),
+                 help="Score from which on it is a face. [default: the detector's own]"),
+)  # fmt: skip
+
+
 @facer.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
-@click.option(
-    "--teacher",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The detector whose faces are to be found (RetinaFace layout, ONNX).",
-)
-@click.option("--clips", required=True, type=click.Path(path_type=Path), help="Folder of videos.")
-@click.option(
-    "--scenes",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of photographs without faces; those kept from training are used.",
-)
-def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -> int:
-    """Compare a detector with a teacher on videos, and count false faces on scenes.
+@_options(_EVALUATE_DETECTOR_OPTIONS)
+def evaluate_detector(detector: str, **options: Any) -> int:
+    """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
     \b
     Example:
-      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/ \\
-        --scenes scenes/
+      facer evaluate-detector facer-det --people photographs/ --scenes scenes/
+      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/
     """
-    from facer.stages.detection.evaluate import as_table
-    from facer.stages.detection.evaluate import evaluate_detector as evaluate_model
+    from facer.stages.detection.evaluate import EvaluationConfig, evaluate
 
-    echo(as_table(evaluate_model(detector, teacher, clips, scenes)))
+    for table in evaluate(EvaluationConfig(detector, **options)):
+        echo(table + "\n")
     return 0
 
 

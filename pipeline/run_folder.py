@@ -27,12 +27,17 @@ from facer.stages.intensity.heads import HeadConfig, HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.differing import differing
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError
 from facer.storage.objects import write_atomic
 
 FORMAT = 1
 _FREE = ("facer_version", "counts")  # what a resumed training may change
+_OPTIONS = (
+    *("fit", "sequences", "seeds", "threads", "labels options"),
+    *("folds folds", "folds by", "folds splits"),
+)
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -67,12 +72,10 @@ def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
     """
     before, plain = read_run(run), json.loads(json.dumps(record))
     free = (*_FREE, *(("seeds",) if plain["seeds"] > before["seeds"] else ()))
-    keys = dict.fromkeys([*plain, *before])
-    changed = [key for key in keys if key not in free and before.get(key) != plain.get(key)]
-    if changed:
+    then, now = ({k: v for k, v in one.items() if k not in free} for one in (before, plain))
+    if changed := differing(then, now, _OPTIONS):
         raise FacerError(
-            f"{run}: was made with other {', '.join(changed)}; "
-            "use the same settings and data, or another -o"
+            f"{run}: was made with other {changed}; use the same settings and data, or another -o"
         )
 
 
