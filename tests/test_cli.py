@@ -368,7 +368,7 @@ def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
     [
         (["extrct", "."], "'extract'"),
         (["extract", ".", "--worker", "2"], "'--workers'"),
-        (["picture", "STORE", "clip-7", "-o", "x.png"], "'clip-07'"),
+        (["picture", "STORE", "Clip07", "-o", "x.png"], "'clip-07'"),
         (["annotate", "STORE", "CLIP-07 ", "-o", "x.mp4", "--videos", "."], "'clip-07'"),
     ],
 )

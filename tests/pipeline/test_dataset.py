@@ -96,10 +96,13 @@ def test_labels_that_join_nothing_and_splits_without_clips_are_told(planted, tmp
 
 def test_a_plain_model_learns_from_it(planted):
     torch.manual_seed(0)
-    data = {s: facer.ClipDataset(*planted(), s, features="au12,au26") for s in ("train", "val")}
+    store, labels = planted()
+    train, val = (
+        facer.ClipDataset(store, labels, s, features="au12,au26") for s in ("train", "val")
+    )
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
-    loader = DataLoader(data["train"], 4, shuffle=True, collate_fn=facer.ClipDataset.collate)
+    loader = DataLoader(train, 4, shuffle=True, collate_fn=train.collate)
 
     def loss_of(batch):
         means = batch.features.sum(1) / batch.lengths[:, None]
@@ -110,4 +113,4 @@ def test_a_plain_model_learns_from_it(planted):
             optimiser.zero_grad()
             loss_of(batch).backward()
             optimiser.step()
-    assert loss_of(facer.ClipDataset.collate(list(data["val"]))) < 0.01
+    assert loss_of(val.collate(list(val))) < 0.01
