@@ -128,6 +128,8 @@ def read_run(run: Path) -> dict[str, Any]:
         raise FacerError(f"{run}: made by a newer facer ({made}); update facer")
     for key, kind in _KINDS.items():
         value = record.get(key)
+        if value is None and _ABSENT.get(key) in record:
+            continue
         if type(value) is not kind:
             raise FacerError(
                 f"{path}: {key}: found {str(value)[:80]!r}, expected {_JSON_NAMES[kind]}; "
@@ -150,6 +152,9 @@ _KINDS: Mapping[str, type] = {
     "embedding": bool,
     "seeds": int,
 }
+
+_ABSENT: Mapping[str, str] = {"train_mean": "folds", "data_sha256": "finetune"}
+"""Keys that a run with another key has not: every fold has its own mean, crops no features."""
 
 
 def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
