@@ -38,6 +38,7 @@ _FORMAT = 1
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
 _CCC = "mean CCC"
+_SPLITS = ("train", "val")
 _FREE = ("device", "workers")  # settings that a resumed training may change
 
 
@@ -238,11 +239,13 @@ def _open_run(config: TrainRecConfig, record: dict[str, Any]) -> None:
 
 
 def _decisive(record: dict[str, Any]) -> dict[str, Any]:
-    """What of a record decides the result; each set of crops under its spec and split."""
+    """What of a record decides the result."""
+    sets = record.get("sets", [])
     keys = ("start_sha256", "teachers_sha256", "unit_files_sha256", "detector", "aligned_by")
     return {
         "fit": {key: value for key, value in record.get("fit", {}).items() if key not in _FREE},
-        "sets": {f"{one['spec']} {one['split']}": one for one in record.get("sets", [])},
+        "sets": {split: [s["spec"] for s in sets if s["split"] == split] for split in _SPLITS},
+        "set": {f"{one['spec']} {one['split']}": one for one in sets},
         **{key: record.get(key) for key in (*keys, "val_limit")},
     }
 
