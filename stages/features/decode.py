@@ -235,6 +235,8 @@ class VideoReader:
             whole = self._container.duration or 0
             start = max(0, self._container.start_time or 0)
             duration_s, reached_s = (whole - start) / av.time_base, max(last_s, self._reached_s)
+        if self._format == "avi":  # its duration is cut to what the size allows
+            duration_s = max(duration_s, stream.frames / fps)
         promised = stream.frames or round(duration_s * fps)
         missing, share = promised - self.n_decoded, _MISSING_SHARE * promised
         if missing <= max(5, share) or duration_s - reached_s <= share / fps:
