@@ -15,7 +15,7 @@ from facer.stages.features.extract import ExtractConfig
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore
+from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError
 
 EXTRACT = ExtractConfig(device="cpu")
@@ -56,7 +56,9 @@ def test_a_head_on_the_embedding_gets_one(trained, tmp_path):
     run = tmp_path / "on-embedding"
     sequences = SequenceConfig(features=("embedding",))
     train_head(
-        TrainHeadConfig(str(store), str(tmp_path / "labels.csv"), run, "auto", sequences, FAST)
+        TrainHeadConfig(
+            str(store), str(tmp_path / "labels.csv"), run, LabelOptions(), sequences, FAST
+        )
     )
     found, _ = predict_videos(PredictConfig(run, videos, extract=EXTRACT, workers=1))
     np.testing.assert_allclose(found.values[2], evaluate(run, "val").predictions[0], atol=1e-5)
