@@ -46,6 +46,7 @@ from facer.storage.schema import (
 )
 
 _ROOT = "zarr.json"
+_NAMED = 100  # features in a message
 _log = logging.getLogger("facer")
 
 StorePath = str | os.PathLike[str]
@@ -275,13 +276,15 @@ class FeatureStore:
         return gather(self._objects, sources, records, self.parts)
 
     def _column_indices(self, columns: Sequence[str]) -> list[int]:
-        unknown = [name for name in columns if name not in self.feature_names]
+        places = {name: place for place, name in enumerate(self.feature_names)}
+        unknown = [name for name in columns if name not in places]
         if unknown:
+            some = ", ".join(self.feature_names[:_NAMED])
             raise FacerError(
                 f"{self.path}: found no feature {unknown[0]!r}; "
-                f"it has {', '.join(self.feature_names)}"
+                f"it has {some}{', ...' if len(places) > _NAMED else ''}"
             )
-        return [self.feature_names.index(name) for name in columns]
+        return [places[name] for name in columns]
 
     def write_part(self, entries: Sequence[Entry]) -> str:
         """Write clips as one new part and return its id; all of them are there, or none.
