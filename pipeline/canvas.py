@@ -6,12 +6,14 @@ state is left.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import OptionError
+from facer.storage.objects import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,11 +58,9 @@ def canvas(
             color="#555555",
         )
         yield figure
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, format="png")
-        except OSError as error:
-            raise FacerError(f"{path}: the picture cannot be written ({error.strerror})") from error
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        write_atomic(path, png.getvalue())
 
 
 def shorten(text: str, limit: int) -> str:

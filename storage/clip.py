@@ -23,6 +23,7 @@ FRAME_COLUMNS = ("clip_id", "frame_index", "timestamp_s", "valid")
 """What stands beside the features in every table of frames."""
 
 _SHOWN = 4  # curves in a notebook
+_NAMED = 100  # features in a message
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -39,7 +40,7 @@ class Clip(ClipFeatures):
 
     def __getitem__(self, column: str) -> F32:
         """Return one column over the frames, (T,), NaN without a face; FacerError for none."""
-        return self.features[:, column_index(self.feature_names, column, self.clip_id)]
+        return self.features[:, column_indices(self.feature_names, [column], self.clip_id)[0]]
 
     def to_dataframe(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
         """Return a table with a row a frame: clip_id, frame_index, timestamp_s, valid, columns.
@@ -47,7 +48,7 @@ class Clip(ClipFeatures):
         ``columns`` chooses features by name (default: all). Raises FacerError without pandas.
         """
         names = self.feature_names if columns is None else as_columns(columns)
-        picks = [column_index(self.feature_names, name, self.clip_id) for name in names]
+        picks = column_indices(self.feature_names, names, self.clip_id)
         offsets = np.array([0, self.n_frames])
         features = self.features[:, picks]
         ragged = Ragged(features, self.valid, offsets, (self.clip_id,), self.timestamp_s)
@@ -92,14 +93,17 @@ def as_columns(columns: Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
-def column_index(feature_names: Sequence[str], column: str, where: str) -> int:
-    """Return the place of a column by name; FacerError, with the nearest name, for none."""
-    if column not in feature_names:
-        raise FacerError(
-            f"{where}: found no feature {column!r}{did_you_mean(column, feature_names)}; it has "
-            f"{', '.join(feature_names)}"
-        )
-    return feature_names.index(column)
+def column_indices(feature_names: Sequence[str], columns: Sequence[str], where: str) -> list[int]:
+    """Return the places of columns by name; FacerError, with the nearest name, for none."""
+    places = {name: place for place, name in enumerate(feature_names)}
+    for column in columns:
+        if column not in places:
+            some = ", ".join([*places][:_NAMED]) + (", ..." if len(places) > _NAMED else "")
+            raise FacerError(
+                f"{where}: found no feature {column!r}{did_you_mean(column, [*places][:_NAMED])}; "
+                f"it has {some}"
+            )
+    return [places[column] for column in columns]
 
 
 def check_free(names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from facer.storage import notebook
 from facer.storage.arrays import StoredArray, encode_arrays, seal
-from facer.storage.clip import Clip, as_columns, column_index, frames_table
+from facer.storage.clip import Clip, as_columns, column_indices, frames_table
 from facer.storage.documents import group_json
 from facer.storage.errors import DamagedError, FacerError
 from facer.storage.likeness import did_you_mean
@@ -315,7 +315,7 @@ class FeatureStore:
         failed clip has no rows. Raises FacerError when an embedding is asked for and absent.
         """
         names, where = self.feature_names, self.path
-        picks = None if columns is None else [column_index(names, c, where) for c in columns]
+        picks = None if columns is None else column_indices(names, columns, where)
         records = [self.record(clip_id) for clip_id in clip_ids]
         sources = [Source("features", len(self.feature_names), picks)]
         if embedding:

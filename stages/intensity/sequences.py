@@ -79,16 +79,18 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
     ``all`` is every column in the store's order; a group is those of its columns that the store
     has (other tools measure fewer AUs). Raises FacerError for a name of which it has nothing.
     """
+    known = frozenset(feature_names)  # a store may have very many
     columns: dict[str, None] = {}
     for name in wanted:
         if name == EMBEDDING:
             continue
         members = feature_names if name == "all" else FEATURE_GROUPS.get(name, (name,))
-        found = [member for member in members if member in feature_names]
+        found = [member for member in members if member in known]
         if not found:
             raise FacerError(
                 f"--features {name}: the store has no such column; expected all, "
-                f"{', '.join(FEATURE_GROUPS)}, {EMBEDDING} or some of {', '.join(feature_names)}"
+                f"{', '.join(FEATURE_GROUPS)}, {EMBEDDING} or some of "
+                f"{', '.join(feature_names[:100])}{', ...' if len(known) > 100 else ''}"
             )
         columns.update(dict.fromkeys(found))
     return FeatureChoice(tuple(columns), EMBEDDING in wanted)

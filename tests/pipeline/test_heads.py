@@ -1,6 +1,7 @@
 """Run folders: what is in them, that they come out the same again, and honest scores."""
 
 import csv
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from facer.pipeline.evaluate import evaluate, predict_store
 from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
-from facer.storage import FeatureStore, Record
+from facer.storage import FeatureStore, Record, objects
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(units=16, dense=8), learning_rate=3e-3, epochs=12)
@@ -200,3 +201,30 @@ def test_predictions_of_a_store_equal_those_of_evaluate(config):
     again = predict_store(config.run, FeatureStore.open(config.store), found.label_ids)
     np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)
     assert again.filled == ()
+
+
+NAMES = ["config.json", "last.safetensors", "best.safetensors", "curve.csv", "curve.png"]
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_a_disk_that_is_full_at_a_write(config, tmp_path, monkeypatch, nth):
+    """Of config, checkpoint, best model, curve and picture: told, nothing lost, and it goes on."""
+    config = replace(config, fit=replace(FAST, epochs=2))
+    train_head(replace(config, run=tmp_path / "whole"))
+    write, written = objects._replace, []
+
+    def full(target: Path, data: bytes) -> None:
+        written.append(target.name)
+        if len(written) == nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(target, data)
+
+    monkeypatch.setattr(objects, "_replace", full)
+    with pytest.raises(FacerError, match="No space left on device; free some space") as told:
+        train_head(config)
+    assert "\n" not in str(told.value)
+    assert written == NAMES[:nth]
+    assert {path.name for path in config.run.rglob("*") if path.is_file()} == set(written[:-1])
+    train_head(replace(config, resume=True))
+    assert _bytes(config.run) == _bytes(tmp_path / "whole")
+    assert {path.name for path in config.run.rglob("*") if path.is_file()} == set(NAMES)

@@ -126,7 +126,7 @@ def test_wrong_input_is_refused(tmp_path):
     with pytest.raises(FacerError, match="matrix"):
         confusion_picture(path, np.eye(3, dtype=int), ("a", "b"), "t")
     (tmp_path / "file").write_text("")
-    with pytest.raises(FacerError, match="cannot be written"):
+    with pytest.raises(FacerError, match="cannot write"):
         draw(tmp_path / "file" / "clip.png", clip)
     with pytest.raises(FacerError, match=r"found the ending '\.jpg', expected \.png"):
         draw(tmp_path / "clip.jpg", clip)
