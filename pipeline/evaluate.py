@@ -87,14 +87,18 @@ class Evaluation:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
         found = []
-        if self.constant:
-            names = ", ".join(self.constant)
+        if names := ", ".join(name for name in self.constant if name not in self.not_defined):
             found.append(f"one and the same prediction for {names}; scored as 0")
         if self.not_defined:
             names = ", ".join(self.not_defined)
             found.append(
                 f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
                 "defined there, and the means are those of the others"
+            )
+        if all(self.subjects) and len(set(self.subjects)) == 1 < self.n_scored:
+            found.append(
+                f"all clips of {self.split} are of one subject: the intervals are over that "
+                "person's clips and say nothing of other people"
             )
         if self.calibrate == self.split == "val":
             found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
@@ -257,7 +261,7 @@ def grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
 def _changed(record: dict[str, Any], sequences: Sequences) -> bool:
     """Whether these are not the sequences of the run; after finetune, not their lengths."""
     if record["data_sha256"] is None:
-        return clips_sha256(sequences) != str(record["clips_sha256"])
+        return clips_sha256(sequences) != record.get("clips_sha256")
     return features_sha256(sequences) != str(record["data_sha256"])
 
 

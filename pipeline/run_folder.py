@@ -125,12 +125,22 @@ def read_run(run: Path) -> dict[str, Any]:
         raise FacerError(f"{run}: made by a newer facer ({made}); update facer")
     for key, kind in _KINDS.items():
         value = record.get(key)
-        if type(value) is not kind:
+        if type(value) is not kind and not (value is None and key in _without(record)):
             raise FacerError(
                 f"{path}: {key}: found {str(value)[:80]!r}, expected {_JSON_NAMES[kind]}; "
                 "this is not a config that facer train-head wrote"
             )
     return record
+
+
+def _without(record: Mapping[str, Any]) -> set[str]:
+    """What this kind of run lacks.
+
+    Folds have means of their own, each in its folder; the features that a finetuned head reads
+    are still to be extracted.
+    """
+    of_folds = {"train_mean"} if "folds" in record and record.get("fold") is None else set()
+    return of_folds | ({"data_sha256"} if "finetune" in record else set())
 
 
 _JSON_NAMES = {
@@ -166,7 +176,7 @@ def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
 def refuse_folds(run: Path) -> None:
     """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
     record = read_run(run)
-    if "folds" in record and record["fold"] is None:
+    if "folds" in record and record.get("fold") is None:
         raise FacerError(
             f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
             "clips; train a model for other clips without --folds"
