@@ -1,5 +1,12 @@
 """facer: cached facial affect features, and light heads trained on them.
 
+What a command does, Python does with the same words; names are loaded when they are first used:
+
+- :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it.
+- :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
+- :class:`ClipDataset`: a store and labels for a PyTorch model of one's own.
+- :func:`load_rec`: REC on crops. :class:`FacerError`: every problem that facer explains.
+
 The map, top to bottom; imports run in this direction only:
 
 - ``facer.cli``: click commands; each turns options into a config and makes one call.
@@ -13,9 +20,47 @@ The map, top to bottom; imports run in this direction only:
 - ``facer.storage``: the contract between the stages: schema, store, label files, checkpoints.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facer.pipeline.api import extract as extract
+    from facer.pipeline.api import load_rec as load_rec
+    from facer.pipeline.api import open_run as open_run
+    from facer.pipeline.api import train_head as train_head
+    from facer.pipeline.dataset import ClipDataset as ClipDataset
+    from facer.pipeline.run import Run as Run
+    from facer.storage.errors import FacerError as FacerError
+    from facer.storage.store import FeatureStore as FeatureStore
+    from facer.storage.store import open_store as open_store
 
 try:
     __version__ = version("facer")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
+
+_LAZY = {
+    **dict.fromkeys(("extract", "load_rec", "open_run", "train_head"), "facer.pipeline.api"),
+    "ClipDataset": "facer.pipeline.dataset",
+    "Run": "facer.pipeline.run",
+    "FacerError": "facer.storage.errors",
+    "FeatureStore": "facer.storage.store",
+    "open_store": "facer.storage.store",
+}
+__all__ = ["__version__", *_LAZY]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name at its first use (PEP 562)."""
+    if name not in _LAZY:
+        from facer.storage.likeness import did_you_mean
+
+        raise AttributeError(f"module 'facer' has no attribute {name!r}{did_you_mean(name, _LAZY)}")
+    found = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

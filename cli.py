@@ -24,19 +24,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer import __version__
-from facer.pipeline.progress import Counter, echo, say, shown
+from facer.pipeline.installation import check_installation
+from facer.pipeline.progress import Counter, echo, fold_epoch, head_epoch, say, shown
 from facer.storage.errors import FacerError, OptionError, PlaceError, printable
 
 if TYPE_CHECKING:
     from facer.pipeline.check import FeatureCheck, LabelCheck
-    from facer.pipeline.evaluate import Evaluation
+    from facer.pipeline.evaluation import Evaluation
     from facer.pipeline.extract import ExtractSummary
     from facer.pipeline.verify import Verification
     from facer.stages.intensity.groups import Groups
     from facer.stages.intensity.intervals import Comparison, Interval
     from facer.storage.label_options import LabelOptions
 
+# the module facer may be another distribution's, see facer.pipeline.installation
+__version__ = getattr(sys.modules["facer"], "__version__", "unknown")
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _STDOUT = Path("-")  # as the csv to write
 _GROUPS_SHOWN = 30
@@ -90,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("facer").handlers = [_Say()]  # warnings of storage
     problem = ""
     try:
+        _refuse_another_facer()
         with _terminated_as_interrupted():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
@@ -119,6 +122,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _refuse_another_facer() -> None:
+    """Tell of another distribution with a module ``facer``; FacerError where it is in use."""
+    found, fatal = check_installation()
+    if fatal:
+        raise FacerError(found)
+    if found:
+        _warn(found)
+
+
 def _print_anything() -> None:
     """Let the console show names in characters that it lacks: each becomes a question mark."""
     for stream in (sys.stdout, sys.stderr):
@@ -141,7 +153,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is interrupt:  # else it was, and the process ends
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Say(logging.Handler):
@@ -177,7 +190,7 @@ _EXTRACT_OPTIONS = (
     click.option("--det-size", default=None, type=int, metavar="PX",
                  help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
     click.option("--det-threshold", default=None, type=_Finite(0, 1),
-                 help="Score from which on it is a face. [default: 0.7 for facer-det, else 0.5]"),
+                 help="Score from which on it is a face. [default: 0.5]"),
     click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
                  help="rec-small, or the path of .safetensors or .onnx weights."),
     click.option("--device", type=_Device(), default="auto", show_default=True,
@@ -268,13 +281,9 @@ def _tls_files(options: dict[str, Any]) -> Any:
 
 
 def _extract_config(options: dict[str, Any]) -> Any:
-    from facer.stages.features.detect import detector_config
-    from facer.stages.features.extract import ExtractConfig
+    from facer.pipeline.settings import extract_config
 
-    detector = detector_config(options["detector"], options["det_size"], options["det_threshold"])
-    names = ("rec", "device", "face", "stride", "detect_every", "decoders", "embedding",
-             "batch_size")  # fmt: skip
-    return ExtractConfig(detector, **{name: options[name] for name in names})
+    return extract_config(options)
 
 
 @facer.command()
@@ -291,7 +300,6 @@ def _extract_config(options: dict[str, Any]) -> Any:
               "how many there are, re-extract, or error. Failed ones are tried again.")  # fmt: skip
 @click.option(
     "--settle",
-    "settle_s",
     default=0.0,
     show_default=True,
     metavar="SECONDS",
@@ -301,9 +309,7 @@ def _extract_config(options: dict[str, Any]) -> Any:
               help="Clips of the store whose video is no longer in VIDEO_DIR: keep or drop them; "
               "it is told how many there are.")  # fmt: skip
 @_options(_EXTRACT_OPTIONS)
-def extract(video_dir: str, store: str, workers: int | None, scheduler: str | None, part_size: int,
-            retry_failed: bool, changed: Any, settle_s: float, gone: Any,
-            **options: Any) -> int:  # fmt: skip
+def extract(video_dir: str, store: str, **options: Any) -> int:
     """Turn a folder of videos into a store of per-frame features.
 
     VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
@@ -315,12 +321,10 @@ def extract(video_dir: str, store: str, workers: int | None, scheduler: str | No
       facer extract videos/ -o features.zarr --workers 8
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
-    from facer.pipeline.extract import ExtractRunConfig, extract_folder
+    from facer.pipeline.extract import extract_folder
+    from facer.pipeline.settings import extract_run_config
 
-    config = ExtractRunConfig(
-        video_dir, store, _extract_config(options), workers, scheduler, part_size, retry_failed,
-        changed, _tls_files(options), settle_s, gone,
-    )  # fmt: skip
+    config = extract_run_config(video_dir, store, options)
     with shown() as progress:
         summary = extract_folder(config, progress)
     _print_summary(summary)
@@ -564,7 +568,7 @@ _FOLD_OPTIONS = (
 _INPUT_OPTIONS = (  # of train-head and ablate
     click.option("--learning-rate", type=_POSITIVE, default=1e-4, show_default=True,
                  help="Of Adam."),
-    click.option("--t", "max_frames", default=480, show_default=True, help="Frames a head sees."),
+    click.option("--t", default=480, show_default=True, help="Frames a head sees."),
     click.option("--missing", default="hold", show_default=True,
                  help="Frames without a face: hold, zero or drop."),
     click.option("--standardise", is_flag=True,
@@ -626,6 +630,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
     from facer.pipeline import heads
+    from facer.pipeline.settings import train_head_config
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
@@ -635,10 +640,11 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
-        config = _train_head_config(store, labels, run, options)
+        _refuse_without_folds(options)
+        config = train_head_config(store, labels, run, options)
     if config.folds is not None and config.fold is None:
         return _train_folds(config)
-    result = heads.train_head(config, _epoch_line, say)
+    result = heads.train_head(config, head_epoch, say)
     counts = result.counts
     echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
@@ -672,12 +678,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 def _train_folds(config: Any) -> int:
     from facer.pipeline.folds import train_folds
 
-    def report(fold: int, seed: int, row: Any, epochs: int) -> None:
-        if row.epoch in (1, epochs):
-            say(f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss "
-                f"{row.train_loss:.4f}, val Pearson {row.val_pearson:.4f}")  # fmt: skip
-
-    result = train_folds(config, report, say)
+    result = train_folds(config, fold_epoch, say)
     echo(f"{result.run}: {result.rule}")
     if result.crossing:
         _warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
@@ -707,60 +708,11 @@ def _refuse_options_beside_from(context: click.Context) -> None:
         )
 
 
-def _train_head_config(store: str, labels: str, run: Path, options: dict[str, Any]) -> Any:
-    from facer.pipeline.heads import TrainHeadConfig
-    from facer.stages.intensity.fit import FitConfig
-    from facer.stages.intensity.heads import HEADS, HeadConfig
-    from facer.stages.intensity.sequences import SequenceConfig
-
-    head = HeadConfig(
-        options["head"], options["cell"], options["units"], options["layers"], options["dense"],
-        not options["no_mask"], options["dropout"],
-    )  # fmt: skip
-    if head.name not in HEADS:
-        raise click.UsageError(f"--head: found {head.name!r}, expected one of {', '.join(HEADS)}")
-    if head.unused:
-        unknown = ", ".join("--no-mask" if name == "routed" else f"--{name}"
-                            for name in head.unused)  # fmt: skip
-        raise click.UsageError(f"--head {head.name} takes no {unknown}")
-    names = ("loss", "batch_size", "learning_rate", "epochs", "patience", "standardise",
-             "calibrate", "seed")  # fmt: skip
-    fit = FitConfig(head, **{name: options[name] for name in names})
-    features = tuple(name.strip() for name in options["features"].split(",") if name.strip())
-    sequences = SequenceConfig(
-        features, options["missing"], options["overlong"], options["max_frames"]
-    )
-    rest = ("seeds", "jobs", "device", "threads", "resume")
-    values = {name: options[name] for name in rest}
-    folds = _fold_config(options["folds"], options["by"], options["fold_splits"])
-    values |= {"sequences": sequences, "fit": fit, "folds": folds}
-    return TrainHeadConfig(store, labels, run, reading=_reading(options), **values)
-
-
-def _fold_config(folds: str | None, by: Any, splits: str) -> Any:
-    from facer.pipeline.fold_plan import FoldConfig
-
-    if folds is None:
-        given = click.get_current_context().get_parameter_source
-        for name in ("by", "fold_splits"):
-            if given(name) is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
-        return None
-    return FoldConfig(folds, by, tuple(_words(splits)))
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _epoch_line(seed: int, row: Any, epochs: int) -> None:
-    """One line an epoch on a terminal, one in ten elsewhere."""
-    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
-        say(
-            f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
-            f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
-            f"{row.clips_per_s:.0f} clips/s"
-        )
+def _refuse_without_folds(options: dict[str, Any]) -> None:
+    given = click.get_current_context().get_parameter_source
+    for name in ("by", "fold_splits"):
+        if options["folds"] is None and given(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
 
 
 @facer.command()
@@ -1147,7 +1099,7 @@ def demo(folder: Path) -> int:
     started = time.monotonic()
     say("making clips from photographs that scikit-image and insightface carry")
     with shown() as progress:
-        result = run_demo(folder, progress, on_epoch=_epoch_line)
+        result = run_demo(folder, progress, on_epoch=head_epoch)
     echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
     echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
     echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
@@ -1485,6 +1437,14 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
 
 
+_PEOPLE_OPTIONS = (
+    click.option("--people", type=click.Path(path_type=Path),
+                 help="Folder of photographs of people with faces.csv; some sources are left out."),
+    click.option("--people-clips", type=click.Path(path_type=Path),
+                 help="Folder of clips of people with faces.csv and frames.csv."),
+)  # fmt: skip
+
+
 @facer.command("train-detector")
 @click.option(
     "--faces",
@@ -1518,9 +1478,19 @@ def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
     type=click.Path(path_type=Path),
     help="Run folder to write; the same command again goes on with it.",
 )
+@_options(_PEOPLE_OPTIONS)
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    help="Weights to begin with: a checkpoint, or a detector.onnx that facer wrote.",
+)
 @click.option(
     "--steps", type=click.IntRange(1), default=7000, show_default=True, help="Optimiser steps."
 )
+@click.option(
+    "--learning-rate", type=_POSITIVE, default=2.5e-3, show_default=True, help="The largest."
+)
+@click.option("--bf16", is_flag=True, help="Compute products in bfloat16.")
 @click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random.")
 def train_detector(run: Path, **options: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
@@ -1560,14 +1530,22 @@ _POINTS_OPTIONS = (
                  help="A detector in insightface's RetinaFace layout (ONNX)."),
     click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
                  help="Run folder to write; the same command again goes on with it."),
+    click.option("--start", type=click.Path(path_type=Path),
+                 help="Weights to begin with: a points.onnx that facer wrote."),
+    click.option("--detector", type=click.Path(path_type=Path),
+                 help="The detector.onnx whose right and wrong guesses are learnt from as well."),
     click.option("--steps", type=click.IntRange(1), default=9000, show_default=True,
                  help="Optimiser steps."),
+    click.option("--learning-rate", type=_POSITIVE, default=2e-3, show_default=True,
+                 help="The largest."),
+    click.option("--bf16", is_flag=True, help="Compute products in bfloat16."),
     click.option("--seed", type=_SEED, default=0, show_default=True, help="Of everything random."),
 )  # fmt: skip
 
 
 @facer.command("train-points")
 @_options(_POINTS_OPTIONS)
+@_options(_PEOPLE_OPTIONS)
 def train_points(run: Path, **options: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
@@ -1587,33 +1565,40 @@ def train_points(run: Path, **options: Any) -> int:
     return 0
 
 
+_EVALUATE_DETECTOR_OPTIONS = (
+    click.option("--people", type=click.Path(path_type=Path),
+                 help="Folder of photographs of people with faces.csv: what is found, by pose, "
+                      "size and light."),
+    click.option("--people-clips", type=click.Path(path_type=Path),
+                 help="Folder of clips of people with faces.csv and frames.csv: the same."),
+    click.option("--split", default="val", show_default=True,
+                 type=click.Choice(["train", "tune", "val"]), help="Which of their sources."),
+    click.option("--scenes", type=click.Path(path_type=Path),
+                 help="Folder of photographs without faces; those kept from training are used."),
+    click.option("--clips", type=click.Path(path_type=Path),
+                 help="Folder of videos whose frames the teacher labels."),
+    click.option("--teacher", type=click.Path(path_type=Path),
+                 help="The detector whose faces are to be found (RetinaFace layout, ONNX)."),
+    click.option("--threshold", type=_Finite(0, 1),
+                 help="Score from which on it is a face. [default: the detector's own]"),
+)  # fmt: skip
+
+
 @facer.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
-@click.option(
-    "--teacher",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The detector whose faces are to be found (RetinaFace layout, ONNX).",
-)
-@click.option("--clips", required=True, type=click.Path(path_type=Path), help="Folder of videos.")
-@click.option(
-    "--scenes",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of photographs without faces; those kept from training are used.",
-)
-def evaluate_detector(detector: str, teacher: Path, clips: Path, scenes: Path) -> int:
-    """Compare a detector with a teacher on videos, and count false faces on scenes.
+@_options(_EVALUATE_DETECTOR_OPTIONS)
+def evaluate_detector(detector: str, **options: Any) -> int:
+    """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
     \b
     Example:
-      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/ \\
-        --scenes scenes/
+      facer evaluate-detector facer-det --people photographs/ --scenes scenes/
+      facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/
     """
-    from facer.stages.detection.evaluate import as_table
-    from facer.stages.detection.evaluate import evaluate_detector as evaluate_model
+    from facer.stages.detection.evaluate import EvaluationConfig, evaluate
 
-    echo(as_table(evaluate_model(detector, teacher, clips, scenes)))
+    for table in evaluate(EvaluationConfig(detector, **options)):
+        echo(table + "\n")
     return 0
 
 
@@ -1672,9 +1657,11 @@ def ablate(
     from facer.pipeline.ablate import AblateConfig
     from facer.pipeline.ablate import ablate as run_rows
     from facer.pipeline.ablation_report import as_markdown
+    from facer.pipeline.settings import fold_config
     from facer.stages.intensity.fit import FitConfig
     from facer.stages.intensity.sequences import SequenceConfig
 
+    _refuse_without_folds(options)
     config = AblateConfig(
         store,
         labels,
@@ -1682,7 +1669,7 @@ def ablate(
         tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
         _reading(options),
-        sequences=SequenceConfig(missing=options["missing"], max_frames=options["max_frames"]),
+        sequences=SequenceConfig(missing=options["missing"], max_frames=options["t"]),
         fit=FitConfig(
             epochs=epochs,
             learning_rate=options["learning_rate"],
@@ -1693,7 +1680,7 @@ def ablate(
         scheduler=scheduler,
         tls=_tls_files(options),
         device=options["device"],
-        folds=_fold_config(options["folds"], options["by"], options["fold_splits"]),
+        folds=fold_config(options),
     )
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), say)
     _say_notes(table.notes)

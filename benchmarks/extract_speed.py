@@ -115,22 +115,28 @@ def tuned_seconds(folder: Path, detector_path: Path) -> float:
         while child.stdout is not None and child.stdout.readline() != b"ready\n":
             pass
     started = perf_counter()
-    for child in children:
-        child.communicate(b"\n")
-    if any(child.returncode for child in children):
+    for child in children:  # all begin, before any is waited for
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+    codes = [child.wait() for child in children]
+    if any(codes):
         sys.exit("a process of the tuned peer failed")
     return perf_counter() - started
 
 
 def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     """One process of the tuned peer; begins when a line comes on stdin."""
+    import onnxruntime
     from insightface.model_zoo import get_model
     from insightface.utils.face_align import norm_crop
 
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    detector = get_model(str(detector_path), providers=["CPUExecutionProvider"])
+    one = onnxruntime.SessionOptions()
+    one.intra_op_num_threads = one.inter_op_num_threads = 1  # several would fight for the core
+    detector = get_model(str(detector_path), sess_options=one, providers=["CPUExecutionProvider"])
     detector.prepare(-1, input_size=(320, 320))
     model, crops = rec.load(), []
     model.predict(np.zeros((TUNED_BATCH, CROP_PX, CROP_PX, 3), np.uint8))

@@ -83,7 +83,7 @@ def _drawn(
     size = (0, 0)
     for frame, moment in frames:
         if panel is None:
-            size = (frame.image.shape[1], frame.image.shape[0])
+            size = frame.size[::-1]
             panel = Panel(size, clip_id, clip, store.feature_names, store.weak_features)
         image = frame.image
         if clip.valid[moment.row]:

@@ -155,7 +155,7 @@ def _align_seconds(video: Path, clip: ClipFeatures) -> float:
         for row, frame in zip(range(clip.n_frames), reader, strict=False):
             if clip.valid[row]:
                 started = process_time()
-                align(frame.image, clip.keypoints_px[row : row + 1])
+                align(frame.picture, clip.keypoints_px[row : row + 1])
                 seconds += process_time() - started
     return seconds / max(1, int(clip.valid.sum()))
 

@@ -237,6 +237,11 @@ def labels_of_run(
     if labels is not None:
         own = replace(own, kind="auto")
     path = labels or str(record["labels"]["path"])
+    if labels is None and not Path(path).exists():
+        raise FacerError(
+            f"{path}: found no such file, expected the labels that {run} was made of; put it back "
+            "(evaluate and report take another file by --labels)"
+        )
     found = read_labels(path, own if options is None else options.over(own))
     if labels is None and labels_sha256(found) != record["labels"]["sha256"]:
         raise FacerError(

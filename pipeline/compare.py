@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.evaluate import Evaluation, evaluate
+from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluation import Evaluation
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.storage import LabelOptions
 from facer.storage.errors import FacerError

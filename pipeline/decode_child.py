@@ -4,10 +4,11 @@ Requests and answers are JSON lines on stdin and stdout:
 
 - in: ``{"path", "stride", "threads"}`` decodes a video, ``{"path", "function", "arguments"}``
   asks one of :data:`FUNCTIONS` about it; an empty line frees the oldest slot;
-- out: ``{"frame", "time_s", "offset", "shape", "cpu_s"}`` for a frame whose pixels lie at
-  ``offset`` of the shared memory, ``{"skipped"}`` for one that the stride skips, ``{"alive"}``
-  from a function that takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or
-  ``{"result"}``, or ``{"error"}`` when that failed. ``cpu_s`` is what the video took so far.
+- out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
+  ``offset`` of the shared memory as :func:`~facer.stages.features.picture.put` leaves it,
+  ``{"skipped"}`` for one that the stride skips, ``{"alive"}`` from a function that takes its time,
+  and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}`` when that
+  failed. ``cpu_s`` is what the video took so far.
 
 Its memory is limited, and it ends when stdin does, whatever the decoder is doing.
 """
@@ -33,6 +34,7 @@ import numpy as np
 from facer.pipeline.annotate_sound import copy_sound
 from facer.pipeline.headers import clock_start_s, header_frames
 from facer.stages.features.decode import VideoReader
+from facer.stages.features.picture import put
 from facer.storage.errors import FacerError
 from facer.storage.regular import open_regular
 from facer.storage.schema import U8
@@ -61,16 +63,14 @@ class Ring:
         """The oldest slot in use may be filled again."""
         self._free.release()
 
-    def place(self, height: int, width: int) -> U8:
-        """Wait for a slot; returns it as uint8 (H, W, 3). ``offset`` says where it is."""
-        n_bytes = height * width * 3
+    def place(self, n_bytes: int) -> U8:
+        """Wait for a slot; returns it as uint8 (n_bytes,). ``offset`` says where it is."""
         if n_bytes > self._slot_bytes:
             self._lay_out(n_bytes)
         self._free.acquire()
         self.offset = self._next * self._slot_bytes
         self._next = (self._next + 1) % self._n_slots
-        image = np.frombuffer(self._map, np.uint8, n_bytes, self.offset)
-        return image.reshape(height, width, 3)
+        return np.frombuffer(self._map, np.uint8, n_bytes, self.offset)
 
     def _lay_out(self, slot_bytes: int) -> None:
         for _ in range(self._n_slots):  # all that was delivered has been taken out
@@ -115,12 +115,14 @@ def _decode(path: Path, stride: int, threads: int, ring: Ring, say: Callable[...
     ring.shrink()
     started = process_time()
     with VideoReader(path, stride, threads) as reader:
-        for frame in reader.steps(ring.place):
+        for frame in reader.steps():
             if frame is None:
                 say(skipped=True)
-            else:
-                say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
-                    shape=frame.image.shape, cpu_s=process_time() - started)  # fmt: skip
+                continue
+            height, width = frame.size
+            yuv = put(frame.picture, ring.place(height * width * 3))
+            say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
+                size=frame.size, yuv=yuv, cpu_s=process_time() - started)  # fmt: skip
     say(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
 
 

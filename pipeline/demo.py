@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.evaluate import Evaluation, evaluate
+from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluation import Evaluation
 from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_folder
 from facer.pipeline.heads import OnEpoch, TrainHeadConfig, TrainHeadResult, train_head
 from facer.pipeline.look import draw_clip

@@ -38,6 +38,7 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.differing import differing
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
@@ -236,11 +237,14 @@ def _open_output(config: FinetuneConfig) -> None:
     path = config.output / "finetune.json"
     if path.is_file() and config.resume:
         before = read_json_object(path)
-        changed = [k for k, v in _settings(config).items() if before.get(k) != v]
+        now = _settings(config)
+        changed = differing(
+            {key: before.get(key) for key in now}, now, set(now) - {"run", "videos"}
+        )
         if changed:
             raise FacerError(
-                f"{config.output}: was made with other {', '.join(changed)}; resume with the same "
-                "settings or use another -o"
+                f"{config.output}: was made with other {changed}; resume with the same settings or "
+                "use another -o"
             )
         return
     if config.output.exists() and (not config.output.is_dir() or any(config.output.iterdir())):

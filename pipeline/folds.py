@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.evaluate import Evaluation, evaluate
+from facer.pipeline.evaluate import evaluate
+from facer.pipeline.evaluation import Evaluation
 from facer.pipeline.heads import (
     OnNote,
     TrainHeadConfig,

@@ -26,8 +26,8 @@ import numpy as np
 
 from facer.pipeline.children import ONE_THREAD, import_path, module_command
 from facer.stages.features.decode import Frame
+from facer.stages.features.picture import Picture, Yuv, take
 from facer.storage.errors import FacerError, PlaceError
-from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
@@ -92,10 +92,10 @@ class GuardedReader:
             if n_seen <= self._n_given:
                 child.send("")
                 continue
-            image = child.copy_image(message["offset"], message["shape"])
+            picture = child.copy_picture(message["offset"], message["size"], message["yuv"])
             child.send("")
             self._n_given += 1
-            yield Frame(message["frame"], message["time_s"], image)
+            yield Frame(message["frame"], message["time_s"], picture)
         _idle.append(child)
         self._child = None
         if "error" in message:
@@ -201,12 +201,14 @@ class DecodeChild:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def copy_image(self, offset: int, shape: tuple[int, int, int]) -> U8:
-        """Take a frame, uint8 (H, W, 3), out of the shared memory."""
-        n_bytes = shape[0] * shape[1] * shape[2]
+    def copy_picture(self, offset: int, size: tuple[int, int], yuv: list[Any] | None) -> Picture:
+        """Take a frame out of the shared memory."""
+        height, width = size
+        n_bytes = height * width * 3
         if offset + n_bytes > len(self._map):
             self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
-        return np.frombuffer(self._map, np.uint8, n_bytes, offset).reshape(shape).copy()
+        data = np.frombuffer(self._map, np.uint8, n_bytes, offset)
+        return take(data, height, width, None if yuv is None else Yuv(*yuv))
 
     def _cause_of_death(self) -> str:
         code = self._process.wait()

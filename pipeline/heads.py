@@ -411,6 +411,14 @@ def _read_curve(path: Path) -> list[EpochRow]:
     return [EpochRow(**row) for row in rows]
 
 
+def finished_seeds(run: Path) -> tuple[SeedResult, ...]:
+    """What the finished seeds of a run came to, by their curves."""
+    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
+    seeds = sorted(int(number) for number in numbers if number.isdecimal())
+    curves = ((seed, _read_curve(run / f"seed-{seed}" / "curve.csv")) for seed in seeds)
+    return tuple(_result(seed, rows) for seed, rows in curves if rows)
+
+
 def _result(seed: int, rows: list[EpochRow]) -> SeedResult:
     best = [row for row in rows if row.best][-1]
     return SeedResult(seed, best.epoch, len(rows), best.val_pearson)

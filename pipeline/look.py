@@ -72,7 +72,7 @@ def read_crops(video: Path, clip: ClipFeatures, rows: npt.NDArray[np.int64]) -> 
         for frame in reader:
             for place, (row, time_s) in list(left.items()):
                 if abs(frame.timestamp_s - time_s) <= SAME_TIME_S:
-                    crops[place] = align(frame.image, clip.keypoints_px[row : row + 1])[0]
+                    crops[place] = align(frame.picture, clip.keypoints_px[row : row + 1])[0]
                     del left[place]
             if not left:
                 return crops

@@ -6,7 +6,8 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from facer.pipeline.evaluate import Prediction, check_provenance, predict_store
+from facer.pipeline.evaluate import check_provenance, predict_store
+from facer.pipeline.evaluation import Prediction
 from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_folder
 from facer.pipeline.look import draw_clip
 from facer.pipeline.part import load_extractor

@@ -24,6 +24,25 @@ def echo(text: str) -> None:
     click.echo("\n".join(map(printable, text.split("\n"))))
 
 
+def head_epoch(seed: int, row: Any, epochs: int) -> None:
+    """Say how a head's epoch went: one line an epoch on a terminal, one in ten elsewhere."""
+    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
+        say(
+            f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
+            f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
+            f"{row.clips_per_s:.0f} clips/s"
+        )
+
+
+def fold_epoch(fold: int, seed: int, row: Any, epochs: int) -> None:
+    """Say how a fold's first and last epoch went."""
+    if row.epoch in (1, epochs):
+        say(
+            f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
+            f"val Pearson {row.val_pearson:.4f}"
+        )
+
+
 class Progress(Protocol):
     """Who wants to hear how a run goes."""
 

@@ -28,6 +28,7 @@ from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTr
 from facer.stages.affect.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.specs import DataSpec, held_out_videos, parse_spec, read_spec
 from facer.stages.features.rec import resolve_device, weights_path
+from facer.storage.differing import differing
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.objects import LocalObjects
@@ -228,26 +229,22 @@ def _open_run(config: TrainRecConfig, record: dict[str, Any]) -> None:
         LocalObjects(config.run).put(path.name, (json.dumps(record, indent=1) + "\n").encode())
         return
     before = read_json_object(path)
-    changed = _changes(before, record)
+    changed = differing(_decisive(before), _decisive(record), ("fit", "val_limit"))
     if changed:
         raise FacerError(
-            f"{config.run}: was made with other {', '.join(changed)}; resume with the same data "
-            "and settings, or use another -o"
+            f"{config.run}: was made with other {changed}; resume with the same data and settings, "
+            "or use another -o"
         )
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of what differs between two records and decides the result."""
-    changed = [
-        key
-        for key in (
-            *("sets", "start_sha256", "teachers_sha256", "unit_files_sha256"),
-            *("detector", "aligned_by", "val_limit"),
-        )
-        if before.get(key) != now[key]
-    ]
-    old, new = before.get("fit", {}), now["fit"]
-    return changed + [k for k in new if k not in _FREE and old.get(k) != new[k]]
+def _decisive(record: dict[str, Any]) -> dict[str, Any]:
+    """What of a record decides the result; each set of crops under its spec and split."""
+    keys = ("start_sha256", "teachers_sha256", "unit_files_sha256", "detector", "aligned_by")
+    return {
+        "fit": {key: value for key, value in record.get("fit", {}).items() if key not in _FREE},
+        "sets": {f"{one['spec']} {one['split']}": one for one in record.get("sets", [])},
+        **{key: record.get(key) for key in (*keys, "val_limit")},
+    }
 
 
 def _then_draw(run: Path, on_epoch: EpochReport | None) -> Callable[[dict[str, Any]], None]:

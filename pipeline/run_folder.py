@@ -27,12 +27,17 @@ from facer.stages.intensity.heads import HeadConfig, HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.differing import differing
 from facer.storage.documents import read_json_object
 from facer.storage.errors import FacerError
 from facer.storage.objects import write_atomic
 
 FORMAT = 1
 _FREE = ("facer_version", "counts")  # what a resumed training may change
+_OPTIONS = (
+    *("fit", "sequences", "seeds", "threads", "labels options"),
+    *("folds folds", "folds by", "folds splits"),
+)
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -67,12 +72,10 @@ def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
     """
     before, plain = read_run(run), json.loads(json.dumps(record))
     free = (*_FREE, *(("seeds",) if plain["seeds"] > before["seeds"] else ()))
-    keys = dict.fromkeys([*plain, *before])
-    changed = [key for key in keys if key not in free and before.get(key) != plain.get(key)]
-    if changed:
+    then, now = ({k: v for k, v in one.items() if k not in free} for one in (before, plain))
+    if changed := differing(then, now, _OPTIONS):
         raise FacerError(
-            f"{run}: was made with other {', '.join(changed)}; "
-            "use the same settings and data, or another -o"
+            f"{run}: was made with other {changed}; use the same settings and data, or another -o"
         )
 
 
@@ -125,22 +128,14 @@ def read_run(run: Path) -> dict[str, Any]:
         raise FacerError(f"{run}: made by a newer facer ({made}); update facer")
     for key, kind in _KINDS.items():
         value = record.get(key)
-        if type(value) is not kind and not (value is None and key in _without(record)):
+        if value is None and _ABSENT.get(key) in record:
+            continue
+        if type(value) is not kind:
             raise FacerError(
                 f"{path}: {key}: found {str(value)[:80]!r}, expected {_JSON_NAMES[kind]}; "
                 "this is not a config that facer train-head wrote"
             )
     return record
-
-
-def _without(record: Mapping[str, Any]) -> set[str]:
-    """What this kind of run lacks.
-
-    Folds have means of their own, each in its folder; the features that a finetuned head reads
-    are still to be extracted.
-    """
-    of_folds = {"train_mean"} if "folds" in record and record.get("fold") is None else set()
-    return of_folds | ({"data_sha256"} if "finetune" in record else set())
 
 
 _JSON_NAMES = {
@@ -157,6 +152,9 @@ _KINDS: Mapping[str, type] = {
     "embedding": bool,
     "seeds": int,
 }
+
+_ABSENT: Mapping[str, str] = {"train_mean": "folds", "data_sha256": "finetune"}
+"""Keys that a run with another key has not: every fold has its own mean, crops no features."""
 
 
 def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
@@ -176,7 +174,7 @@ def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
 def refuse_folds(run: Path) -> None:
     """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
     record = read_run(run)
-    if "folds" in record and record.get("fold") is None:
+    if "folds" in record and record["fold"] is None:
         raise FacerError(
             f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
             "clips; train a model for other clips without --folds"

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.pipeline.cohort import SPLITS, split_rows
-from facer.pipeline.evaluate import Evaluation, evaluation_of, grouped
+from facer.pipeline.evaluate import evaluation_of, grouped
+from facer.pipeline.evaluation import Evaluation
 from facer.stages.intensity.intervals import Comparison, compare
 from facer.stages.intensity.sequences import I64
 from facer.storage import IntensityLabels, LabelOptions, match_clips, read_labels

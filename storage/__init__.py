@@ -4,6 +4,7 @@
 """
 
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.clip import Clip
 from facer.storage.errors import FacerError
 from facer.storage.label_options import LabelOptions
 from facer.storage.labels import IntensityLabels, read_labels
@@ -30,6 +31,7 @@ __all__ = [
     "FEATURE_GROUPS",
     "FEATURE_NAMES",
     "STORE_VERSION",
+    "Clip",
     "ClipFeatures",
     "FacerError",
     "FeatureStore",

@@ -178,6 +178,15 @@ class StoredArray:
                 piece = chunk[low - first : high - first]
                 out[target : target + high - low] = piece if columns is None else piece[:, columns]
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the values of one row."""
+        return prod(self.shape[1:]) * self.dtype.itemsize
+
+    def crc32(self, index: int, n_rows: int, before: int) -> int:
+        """Return the checksum of the rows up to a chunk's first ``n_rows``, from that before it."""
+        return zlib.crc32(value_bytes(self.chunk(index)[:n_rows]), before)
+
     def chunks(self) -> Iterator[tuple[int, int, int]]:
         """Yield (index, first row, row after the last) of each chunk that holds rows."""
         for index in range(-(-self.shape[0] // self.chunk_rows)):
@@ -189,7 +198,7 @@ class StoredArray:
         if self.values is not None:
             return self.values
         key = "/".join(map(str, (self.key, "c", index, *[0] * (len(self.shape) - 1))))
-        size = self.chunk_rows * prod(self.shape[1:]) * self.dtype.itemsize
+        size = self.chunk_rows * self.row_bytes
         data = self.objects.get(key, size + size // 64 + 4096)  # zstd adds less than that
         if data is None:
             raise AbsentError(broken(self.objects.location, key, "this chunk is missing"))

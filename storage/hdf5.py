@@ -24,7 +24,8 @@ from facer.storage.errors import FacerError
 from facer.storage.hdf5_guard import read_dataset, refuse_links_out
 from facer.storage.imported import Imported, imported_clip, imported_provenance
 from facer.storage.objects import DOCUMENT_BYTES
-from facer.storage.parts import LAYOUT, Entry, parse_record, record_row
+from facer.storage.parts import LAYOUT, Entry
+from facer.storage.records import parse_records, record_row
 from facer.storage.root import FORMAT, SEALED, parse_attributes, root_attributes
 from facer.storage.schema import ClipFeatures
 from facer.storage.store import FeatureStore
@@ -100,7 +101,7 @@ def _our_clips(path: Path) -> Iterator[Entry]:
             clip_id = unquote(name, errors="surrogatepass")
             try:
                 row = parse_json(str(_plain(_attribute(path, group, "record"))))
-                record = parse_record(row, "")
+                (record,) = parse_records([row], "")
                 arrays = {key: read_dataset(path, group[key]) for key in LAYOUT if key in group}
                 yield record, ClipFeatures(**arrays) if arrays else None
             except (KeyError, TypeError, ValueError, AttributeError) as error:

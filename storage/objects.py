@@ -87,6 +87,7 @@ class LocalObjects:
         self.location = str(root)
         self.parallel = min(8, os.cpu_count() or 1)
         self._root = root
+        self._folder = os.fspath(root)  # strings are several times as fast as paths
         self._looked_at: set[str] = set()  # folders that are no links out of this place
 
     def exists(self) -> bool:
@@ -99,7 +100,7 @@ class LocalObjects:
     def get(self, key: str, limit: int = DOCUMENT_BYTES) -> bytes | None:
         """Return one object, or None when there is none."""
         try:
-            self._check_folders(key.split("/")[:-1])
+            self._check_folders(key)
             with self._open(key) as file:
                 size = os.fstat(file.fileno()).st_size
                 _check_size(f"{self.location}/{key}", size, limit)
@@ -112,22 +113,25 @@ class LocalObjects:
     @contextmanager
     def _open(self, key: str) -> Iterator[IO[bytes]]:
         """Open a regular file of this place; a pipe or device is neither waited for nor read."""
-        path = self._root / key
-        kind = path.lstat().st_mode
+        path = f"{self._folder}/{key}"
+        kind = os.lstat(path).st_mode
         if stat.S_ISLNK(kind):
-            self._check_link(path)
-            kind = path.stat().st_mode
+            self._check_link(Path(path))
+            kind = Path(path).stat().st_mode
         if not stat.S_ISREG(kind):
             raise DamagedError(f"{path}: found a folder, pipe or device, expected a file")
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", 0, opener=_without_waiting) as file:
             yield file
 
-    def _check_folders(self, names: Sequence[str]) -> None:
-        """Refuse folders that are links out of this place; each is looked at once."""
-        for depth in range(1, len(names) + 1):
+    def _check_folders(self, key: str) -> None:
+        """Refuse folders of a key that are links out of this place; each is looked at once."""
+        if key.rpartition("/")[0] in self._looked_at:
+            return
+        names = key.split("/")
+        for depth in range(1, len(names)):
             folder = "/".join(names[:depth])
             if folder not in self._looked_at:
-                if (self._root / folder).is_symlink():
+                if stat.S_ISLNK(os.lstat(f"{self._folder}/{folder}").st_mode):
                     self._check_link(self._root / folder)
                 self._looked_at.add(folder)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from facer.storage.documents import (
 )
 from facer.storage.errors import DamagedError, FacerError, broken
 from facer.storage.objects import DOCUMENT_BYTES
-from facer.storage.schema import ClipFeatures, Record, Status
+from facer.storage.records import STATUSES, check_tiling, parse_records, record_row
+from facer.storage.schema import ClipFeatures, Record
 
 PARTS = "parts"
 EMBEDDING = "embedding"
@@ -42,24 +42,7 @@ LAYOUT: Mapping[str, tuple[str, tuple[str, ...], tuple[int | None, ...]]] = {
 ARRAYS = tuple(name for name in LAYOUT if name != EMBEDDING)
 """Arrays of every part; ``embedding`` may be there as well."""
 
-_STATUSES = get_args(Status)
-_WRITTEN = tuple(f.name for f in fields(Record) if f.name not in ("part", "start", "n_frames"))
-
-
 _ID = re.compile(r"(\d{8})T(\d{12})Z-[0-9a-f]{8}")
-_LIMIT = 2**48  # rows and bytes that a record may speak of
-_NUMBERS = ("width_px", "height_px", "source_size", "n_valid", "track_switches")
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(_WRITTEN, (str,)),
-    **dict.fromkeys((*_NUMBERS, "source_mtime_ns"), (int,)),
-    "fps": (float, int, type(None)),
-    "seconds": (float, int),
-}
-_USUAL = {  # types of a record's values as facer writes them, which need no second look
-    tuple(number if name == "fps" else _KINDS[name][0] for name in _WRITTEN)
-    for number in (float, type(None))
-}
-_REQUIRED = ("clip_id", "status", "n_valid")
 SEALED = ("records", "arrays")
 """Attributes of a part that its checksum is over."""
 
@@ -120,8 +103,8 @@ def check_entries(entries: Sequence[Entry], n_columns: int, where: str) -> None:
 
 
 def _check_record(record: Record, clip: ClipFeatures | None, here: str) -> None:
-    if record.status not in _STATUSES:
-        raise FacerError(f"{here}: found status {record.status!r}, expected one of {_STATUSES}")
+    if record.status not in STATUSES:
+        raise FacerError(f"{here}: found status {record.status!r}, expected one of {STATUSES}")
     if (clip is None) != (record.status == "failed"):
         have = "no features" if clip is None else "features"
         raise FacerError(
@@ -192,13 +175,6 @@ def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal]) -> bytes:
     return data
 
 
-def record_row(record: Record) -> dict[str, object]:
-    """Return a record as it is stored; its part is not in it."""
-    row: dict[str, object] = {name: getattr(record, name) for name in _WRITTEN}
-    row["fps"] = None if math.isnan(record.fps) else record.fps
-    return row | {"start": record.start, "stop": record.stop}
-
-
 def parse_part(data: bytes, part_id: str, where: str, version: int) -> Part | None:
     """Return what a part's ``zarr.json`` says; None when it is not committed (version 1 only).
 
@@ -208,9 +184,9 @@ def parse_part(data: bytes, part_id: str, where: str, version: int) -> Part | No
         attributes = parse_group(data, strict=version > 1)
         if version == 1 and "records" not in attributes:
             return None
-        check_seal(attributes, SEALED, required=version > 1)
-        records = tuple(parse_record(row, part_id) for row in attributes["records"])
-        _check_tiling(records)
+        check_seal(data, attributes, SEALED, required=version > 1)
+        records = parse_records(attributes["records"], part_id)
+        check_tiling(records)
         seals = {name: _parse_seal(row) for name, row in attributes.get("arrays", {}).items()}
         if CHECKSUM in attributes and not set(ARRAYS) <= set(seals):
             raise ValueError(f"seals of {', '.join(seals)}")
@@ -226,41 +202,3 @@ def _parse_seal(row: Mapping[str, Any]) -> Seal:
     if type(seal.crc32) is not int or type(seal.metadata) is not str:
         raise TypeError(f"seal {row}")
     return seal
-
-
-def _check_tiling(records: Sequence[Record]) -> None:
-    """Raise ValueError unless the records cover the part's rows one after another."""
-    stop = 0
-    for record in records:
-        if record.start != stop:
-            raise ValueError(f"clip {record.clip_id!r} starts at row {record.start}, not {stop}")
-        stop = record.stop
-    if len({record.clip_id for record in records}) != len(records):
-        raise ValueError("a clip that is there twice")
-
-
-def parse_record(row: Mapping[str, Any], part_id: str) -> Record:
-    """Return the record of a stored row; ValueError, KeyError or TypeError when it is none."""
-    values = {name: row[name] for name in _WRITTEN if name in row or name in _REQUIRED}
-    if tuple(map(type, values.values())) not in _USUAL:
-        for name, value in values.items():
-            if type(value) not in _KINDS[name]:
-                raise TypeError(f"{name} {str(value)[:40]!r}")
-    for name in _NUMBERS:
-        if not 0 <= values.get(name, 0) < _LIMIT:
-            raise ValueError(f"{name} {str(values[name])[:40]}")
-    if values["status"] not in _STATUSES or not values["clip_id"]:
-        raise ValueError(f"clip {values['clip_id']!r} of status {values['status']!r}")
-    if values.get("fps", 0) is None:
-        values["fps"] = math.nan
-    elif not all(math.isfinite(values.get(name, 0)) for name in ("fps", "seconds")):
-        raise ValueError(f"fps {values.get('fps')}, seconds {values.get('seconds')}")
-    if abs(values.get("source_mtime_ns", 0)) >= 2**63:
-        raise ValueError("source_mtime_ns out of range")
-    start, stop, n_valid = row["start"], row["stop"], values["n_valid"]
-    if not (type(start) is type(stop) is int and 0 <= start <= stop < _LIMIT):
-        raise ValueError(f"rows {str(start)[:40]} to {str(stop)[:40]}")
-    most = 0 if values["status"] != "ok" else stop - start
-    if n_valid > most or (values["status"] == "failed" and stop > start):
-        raise ValueError(f"{n_valid} valid of {stop - start} rows, status {values['status']}")
-    return Record(n_frames=stop - start, part=part_id, start=start, **values)

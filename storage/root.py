@@ -65,7 +65,7 @@ def parse_root(data: bytes, where: str) -> Root:
     try:
         if root.version > 1:
             documents.parse_group(data, strict=True)
-        documents.check_seal(attributes, SEALED, required=root.version > 1)
+        documents.check_seal(data, attributes, SEALED, required=root.version > 1)
     except (ValueError, KeyError, TypeError, DamagedError) as error:
         raise _damaged(where, error) from error
     return root

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from facer.storage import notebook
 from facer.storage.arrays import StoredArray, encode_arrays, seal
+from facer.storage.clip import Clip, as_columns, column_index, frames_table
 from facer.storage.documents import group_json
 from facer.storage.errors import DamagedError, FacerError
+from facer.storage.likeness import did_you_mean
 from facer.storage.loading import (
     Ragged,
     Source,
@@ -44,6 +47,10 @@ from facer.storage.schema import (
     Provenance,
     Record,
 )
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 _ROOT = "zarr.json"
 _log = logging.getLogger("facer")
@@ -187,7 +194,49 @@ class FeatureStore:
         except KeyError:
             raise FacerError(
                 f"{self.path}: found no clip {clip_id!r} among its {len(self._index())}"
+                f"{did_you_mean(clip_id, self._index())}"
             ) from None
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.clip_ids)
+
+    def __contains__(self, clip_id: object) -> bool:
+        return clip_id in self._index()
+
+    def __bool__(self) -> bool:
+        return True  # a store without clips is a store
+
+    def __getitem__(self, clip_id: str) -> Clip:
+        """Read a clip, as :meth:`read` does, with its columns by name."""
+        clip = self.read(clip_id)
+        return Clip(**vars(clip), record=self.record(clip_id), feature_names=self.feature_names)
+
+    def to_dataframe(
+        self, columns: Sequence[str] | None = None, clip_ids: Sequence[str] | None = None
+    ) -> pandas.DataFrame:
+        """Return a table with a row a frame: clip_id, frame_index, timestamp_s, valid, columns.
+
+        ``columns`` chooses features by name and ``clip_ids`` clips (default: all). A clip
+        without frames, such as a failed one, has no rows. Raises FacerError without pandas.
+        """
+        ids = dict.fromkeys(self.clip_ids if clip_ids is None else as_columns(clip_ids))
+        names = self.feature_names if columns is None else as_columns(columns)
+        ragged = self.load([clip for clip in ids if self.record(clip).n_frames], names)
+        return frames_table(ragged, names)
+
+    def to_xarray(self, clip_id: str) -> xarray.Dataset:
+        """Return a clip as :meth:`Clip.to_xarray` does."""
+        return self[clip_id].to_xarray()
+
+    def __repr__(self) -> str:
+        return f"<FeatureStore {notebook.summary(self.path, self.records, self.feature_names)}>"
+
+    def _repr_html_(self) -> str:
+        title = notebook.summary(self.path, self.records, self.feature_names)
+        return notebook.records_table(title, self.records)
 
     @property
     def parts(self) -> Mapping[str, Part]:
@@ -265,7 +314,8 @@ class FeatureStore:
         columns after them. Each part is read once; memory is the matrix and a few chunks. A
         failed clip has no rows. Raises FacerError when an embedding is asked for and absent.
         """
-        picks = None if columns is None else self._column_indices(columns)
+        names, where = self.feature_names, self.path
+        picks = None if columns is None else [column_index(names, c, where) for c in columns]
         records = [self.record(clip_id) for clip_id in clip_ids]
         sources = [Source("features", len(self.feature_names), picks)]
         if embedding:
@@ -273,15 +323,6 @@ class FeatureStore:
             width = embedding_width(self._objects, [self.parts[part] for part in parts])
             sources.append(Source(EMBEDDING, width))
         return gather(self._objects, sources, records, self.parts)
-
-    def _column_indices(self, columns: Sequence[str]) -> list[int]:
-        unknown = [name for name in columns if name not in self.feature_names]
-        if unknown:
-            raise FacerError(
-                f"{self.path}: found no feature {unknown[0]!r}; "
-                f"it has {', '.join(self.feature_names)}"
-            )
-        return [self.feature_names.index(name) for name in columns]
 
     def write_part(self, entries: Sequence[Entry]) -> str:
         """Write clips as one new part and return its id; all of them are there, or none.
@@ -340,3 +381,8 @@ class FeatureStore:
                     (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
                 ])  # fmt: skip
             self.drop_part(part)
+
+
+def open_store(path: StorePath) -> FeatureStore:
+    """Open a store at a local path or fsspec URL; FacerError when there is none."""
+    return FeatureStore.open(path)

@@ -7,7 +7,6 @@ A clip is ``whole``; ``damaged``: what is there is proved not to be what was wri
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.arrays import Expected, own_array, value_bytes
+from facer.storage.arrays import Expected, own_array
 from facer.storage.documents import parse_group, parse_json
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.loading import part_array
@@ -149,29 +148,29 @@ def _verify_array(store: FeatureStore, part: Part, name: str, report: PartReport
         report.note(state, str(error), _with_rows(part, 0, part.rows))
         return
     report.relaid += (name,) if array.values is not None else ()
-    crc32, failures, valid = 0, 0, []
+    crc32, failures = 0, 0
     for index, first, stop in array.chunks():
         try:
-            rows = array.chunk(index)[: stop - first]
+            crc32 = array.crc32(index, stop - first, crc32)
+            report.n_bytes += (stop - first) * array.row_bytes
         except FacerError as error:
             failures += 1
             report.note(_state(error), str(error), _with_rows(part, first, stop))
-            continue
-        crc32 = zlib.crc32(value_bytes(rows), crc32)
-        report.n_bytes += rows.nbytes
-        valid += [rows] if name == "valid" else []
     if failures:
         return
     if expected.seal is not None and crc32 != expected.seal.crc32:
         text = broken(store.path, key, "its values are not those that were written (crc32)")
         report.note("damaged", text, _with_rows(part, 0, part.rows))
-    elif valid and (wrong := _miscounted(part, np.concatenate(valid))):
+    elif name == "valid" and (wrong := _miscounted(part, array.read(0, part.rows))):
         text = broken(store.path, key, "not as many valid frames as the records say")
         report.note("damaged", text, wrong)
 
 
 def _miscounted(part: Part, valid: npt.NDArray[np.bool_]) -> list[str]:
-    return [r.clip_id for r in part.records if valid[r.start : r.stop].sum() != r.n_valid]
+    before = np.concatenate([[0], np.cumsum(valid)])  # valid frames before each row
+    rows = np.array([(r.start, r.stop, r.n_valid) for r in part.records], np.int64).reshape(-1, 3)
+    wrong = before[rows[:, 1]] - before[rows[:, 0]] != rows[:, 2]
+    return [part.records[index].clip_id for index in np.flatnonzero(wrong).tolist()]
 
 
 def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
@@ -182,7 +181,7 @@ def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
     try:
         crc32 = 0
         for index, first, stop in array.chunks():
-            crc32 = zlib.crc32(value_bytes(array.chunk(index)[: stop - first]), crc32)
+            crc32 = array.crc32(index, stop - first, crc32)
     except FacerError:
         return False
     return expected.seal is not None and crc32 == expected.seal.crc32

@@ -361,3 +361,31 @@ def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
     code, _, err = run(capsys, "train-head", store, *arguments)
     assert code == 2
     assert "found 'resnet', expected one of facernet" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["extrct", "."], "'extract'"),
+        (["extract", ".", "--worker", "2"], "'--workers'"),
+        (["picture", "STORE", "clip-7", "-o", "x.png"], "'clip-07'"),
+        (["annotate", "STORE", "CLIP-07 ", "-o", "x.mp4", "--videos", "."], "'clip-07'"),
+    ],
+)
+def test_what_is_mistyped_is_told_with_the_nearest(arguments, nearest, planted, capsys):
+    store, _ = planted()
+    code, _, err = run(capsys, *(store if word == "STORE" else word for word in arguments))
+    assert code in (1, 2)
+    assert nearest in err
+    assert err.count("\n") == 1
+
+
+def test_the_shell_completes_commands_and_options(monkeypatch, capsys):
+    monkeypatch.setenv("_FACER_COMPLETE", "bash_complete")
+    for words, place, expected in (
+        ("facer extr", "1", "extract"), ("facer extract --work", "2", "--workers"),
+    ):  # fmt: skip
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", place)
+        code, out, _ = run(capsys)
+        assert (code, out) == (0, f"plain,{expected}\n")

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import click
 import numpy as np
 import pytest
 
+import facer
 import facer.storage
 import facer.storage.tables
 from facer.cli import facer as command_line
@@ -58,6 +59,9 @@ def _clip(clip_id: str, frames: int, seed: int) -> tuple[Record, ClipFeatures]:
     return Record(clip_id, "ok", frames, n_valid=int(valid.sum()), fps=25.0), arrays
 
 
+CLIPS = ("train/11526", "02-table-1", "anna/first", "two/clip 1")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder of a reader: a store, labels that fit it, and the demo's folder."""
@@ -66,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = FeatureStore.create(
         "features.zarr", Provenance("det", "d" * 64, "rec", "r" * 64), weak_features=("au06",)
     )
-    ids = ("train/11526", "02-table-1", "anna/first", "two/clip 1")
+    ids = CLIPS
     store.write_part([_clip(clip_id, 30 + 10 * i, i) for i, clip_id in enumerate(ids)])
     store.write_part([(Record("lost", "failed", 0, "cannot be decoded"), None)])
     shutil.copytree("features.zarr", "demo/features.zarr")
@@ -85,8 +89,15 @@ def _modules(code: str) -> set[str]:
 # torch's exporter without further dependencies says that another one is newer
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.onnx")
 @pytest.mark.filterwarnings("ignore:You are using the legacy:DeprecationWarning")
-def test_python_snippets_run(page: str, folder: Path) -> None:
+def test_python_snippets_run(
+    page: str, folder: Path, make_video: Callable[..., Path], face_frames: Callable[..., Any]
+) -> None:
     snippets = fences(page, "python")
+    if "= facer.extract(" in "".join(snippets):  # its clips are then those of the labels
+        shutil.rmtree("features.zarr")
+        for number, clip_id in enumerate(CLIPS):
+            make_video(f"videos/{clip_id}.mp4", face_frames(4 + number))
+        make_video("new-videos/new.mp4", face_frames(4))
     for module in sorted(_modules("".join(snippets))):
         pytest.importorskip(module)
     if "read_parquet" in "".join(snippets):
@@ -203,7 +214,9 @@ def test_the_python_page_lists_public_names() -> None:
     table = re.findall(r"^\| (`.+?) \|", PAGES["api.md"], re.MULTILINE)
     names = [name for cell in table for name in _INLINE.findall(cell)]
     assert len(names) > 10
-    assert set(names) <= set(facer.storage.__all__)
+    ours = {name for name in names if name.startswith("facer.")}
+    assert ours == {f"facer.{name}" for name in facer.__all__} - {"facer.__version__"}
+    assert set(names) - ours <= set(facer.storage.__all__)
 
 
 # The site.

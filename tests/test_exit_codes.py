@@ -26,7 +26,8 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "predictions", "against", "pictures", "videos", "video", "clips", "cache", "start", "teachers",
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
-    "missing_values", "file_id_column", "by", "unit_geometry", "meshes",
+    "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
+    "points",
 }  # fmt: skip
 NAMES = {"export-head": "a.onnx", "export-rec": "a.onnx", "picture": "a.png", "annotate": "a.mp4"}
 
@@ -61,6 +62,8 @@ def arguments(name: str, option: str) -> list[str]:
         elif parameter.required and option not in parameter.opts:
             word = "pack:absent.h5" if parameter.name == "data" else NAMES.get(name, ABSENT)
             given += [parameter.opts[-1], word]
+    if name == "evaluate-detector" and option != "--scenes":
+        given += ["--scenes", ABSENT]
     if name == "train-head" and option != "--labels":
         given += ["--labels", ABSENT]
     return given

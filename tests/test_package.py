@@ -65,8 +65,40 @@ def test_importing_the_package_imports_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
+def test_importing_facer_loads_none_of_its_modules():
+    code = (
+        "import sys, facer; dir(facer); print([m for m in sys.modules if m.startswith('facer.')])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_opening_a_store_needs_no_torch():
+    store = ROOT / "tests" / "data" / "store-v2.zarr"
+    code = f"import sys, facer; facer.open_store({str(store)!r}); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_public_names_are_there_and_documented():
+    assert set(facer.__all__) <= set(dir(facer))
+    for name in facer.__all__:
+        assert getattr(facer, name).__doc__
+    with pytest.raises(AttributeError, match="'open_stor'; did you mean 'open_store'"):
+        facer.open_stor  # noqa: B018
+
+
 def test_version_comes_from_the_metadata():
     assert facer.__version__[0].isdigit()
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text("utf-8")
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert f"version: {project['version']}\n" in text
+    assert f"license: {project['license']}\n" in text
+    assert text.startswith("cff-version: 1.2.0\n")
 
 
 def test_no_pickle_and_no_path_of_a_machine_in_the_source():

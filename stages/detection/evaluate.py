@@ -1,8 +1,8 @@
-"""What a detector is worth: its faces against a teacher's on real clips, and its false faces."""
+"""What a detector is worth: labelled faces, a teacher's faces on clips, and its false faces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from facer.stages.detection.camera import SceneConfig
+from facer.stages.detection.measure import Detect, false_line, measure, people_table
+from facer.stages.detection.people import Split, read_people, read_people_clips
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import Sources, list_videos, read_scenes, video_frames
 from facer.stages.detection.teacher import Labelled, Teacher
@@ -17,15 +19,15 @@ from facer.stages.features.detect import (
     STARTER_SIZE_PX,
     STARTER_THRESHOLD,
     DetectorConfig,
+    detector_config,
     load,
 )
+from facer.storage.errors import OptionError
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
 MATCH_POINTS = 0.2  # of the teacher's distance between the eyes
 BUCKETS_PX = (0, 24, 48, 96, 10_000)
-Detect = Callable[[U8], tuple[F32, F32]]
-"""RGB frame -> boxes with score (n, 5) and points (n, 5, 2), in pixels of the frame."""
 
 
 @dataclass(frozen=True)
@@ -139,26 +141,64 @@ def _points_gap(truth: F32, found: F32) -> F32:
     return gap
 
 
-def evaluate_detector(
-    model: str,
-    teacher: Path,
-    clips: Path,
-    scenes: Path,
-    *,
-    held_out_scenes: int = 100,
-    longest_px: int = STARTER_SIZE_PX,
-    threshold: float = STARTER_THRESHOLD,
-) -> list[Score]:
-    """A detector against a teacher on every frame of every video of a folder, and on scenes.
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What a detector is measured on; each part for itself, None leaves it out.
 
-    One score for each video, one for them together (``all clips``), and one for the scenes that
-    training leaves out (``held-out scenes``), in which every face is false.
+    Attributes:
+        detector: facer-det, insightface:PACK or the path of an ONNX file.
+        people: folder of photographs of people with their faces.
+        people_clips: folder of clips of people with the faces of some frames.
+        split: which sources of these two: train, tune or val.
+        scenes: folder of photographs without faces; those that training leaves out are used.
+        clips: folder of videos whose every frame a teacher labels.
+        teacher: RetinaFace ONNX model that insightface reads.
+        threshold: detection score from which on it is a face; None for the detector's own.
     """
-    detect = load_detector(model, longest_px, threshold)
-    judge = Teacher(teacher)
-    scores = [score_clip(video, judge, detect) for video in list_videos(clips)]
-    images = read_scenes(scenes, held_out_scenes, validation=True)
-    return [*scores, together(scores), score_images("held-out scenes", images, detect)]
+
+    detector: str
+    people: Path | None = None
+    people_clips: Path | None = None
+    split: Split = "val"
+    scenes: Path | None = None
+    clips: Path | None = None
+    teacher: Path | None = None
+    threshold: float | None = None
+    held_out_scenes: int = 100
+
+    def __post_init__(self) -> None:
+        if (self.clips is None) != (self.teacher is None):
+            raise OptionError(
+                "evaluate-detector: found one of --clips and --teacher, expected both or none"
+            )
+        if not any((self.people, self.people_clips, self.scenes, self.clips)):
+            raise OptionError(
+                "evaluate-detector: found nothing to measure on, expected --people, "
+                "--people-clips, --scenes, or --clips with --teacher"
+            )
+
+
+def evaluate(config: EvaluationConfig) -> Iterator[str]:
+    """Markdown tables of all that a detector is measured on, one after another."""
+    usual = detector_config(config.detector, threshold=config.threshold)
+    detect = load_detector(config.detector, usual.size_px, usual.threshold)
+    if config.people is not None:
+        yield people_table(
+            measure(
+                f"photographs, {config.split}", read_people(config.people, config.split), detect
+            )
+        )
+    if config.people_clips is not None:
+        frames = read_people_clips(config.people_clips, config.split)
+        yield people_table(measure(f"frames of clips, {config.split}", frames, detect))
+    if config.clips is not None and config.teacher is not None:
+        judge = Teacher(config.teacher)
+        scores = [score_clip(video, judge, detect) for video in list_videos(config.clips)]
+        yield as_table([*scores, together(scores)])
+    if config.scenes is not None:
+        images = read_scenes(config.scenes, config.held_out_scenes, validation=True)
+        score = score_images("scenes kept from training", images, detect)
+        yield false_line(score.name, score.false, score.frames)
 
 
 def score_clip(path: Path, teacher: Teacher, detect: Detect) -> Score:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.export import export_onnx
+from facer.stages.detection.people import read_all_people, sampling_shares
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import (
     Sources,
@@ -28,8 +29,8 @@ from facer.stages.detection.trainer import Trainer
 from facer.stages.features.detect import STARTER_SIZE_PX, STARTER_THRESHOLD
 from facer.storage.objects import write_atomic
 
-SHAPES = ((192, 320), (256, 256), (320, 192), (128, 128), (96, 96))  # (height, width)
-SHAPE_SHARES = (0.25, 0.1, 0.1, 0.3, 0.25)
+SHAPES = ((192, 320), (256, 320), (320, 320), (320, 192), (160, 160), (128, 128))  # height, width
+SHAPE_SHARES = (0.2, 0.12, 0.14, 0.12, 0.2, 0.22)
 """How often a batch has which shape. Small images hold more faces for the same work and teach
 the points; large ones teach what is no face."""
 
@@ -74,10 +75,15 @@ def read_sources(config: DetectorConfig, validation: bool = False) -> Sources:
     memory = config.run / "teacher.safetensors"
     teacher = Teacher(config.teacher, config.teacher_threshold, memory)
     videos = [] if validation else list_videos(config.clips)
+    pictures = list(
+        read_all_people(config.people, config.people_clips, "tune" if validation else "train")
+    )
     sources = Sources(
         photos=read_photos(config.faces, "val" if validation else "train", teacher),
         scenes=read_scenes(config.scenes, config.held_out_scenes, validation),
         frames=tuple(read_frames(videos, teacher, config.frame_every)),
+        people=tuple(picture.labelled for picture in pictures),
+        shares=sampling_shares([picture.source for picture in pictures]),
     )
     teacher.remember()
     return sources
@@ -95,6 +101,8 @@ def summary(config: DetectorConfig, sources: Sources) -> dict[str, object]:
             "scenes": config.scenes.name,
             "clips": config.clips.name,
             "teacher": config.teacher.name,
+            "people": [p.name for p in (config.people, config.people_clips) if p is not None],
+            "start": config.start.name if config.start is not None else "",
             "used": sources.counts(),
             "steps": config.steps,
             "batch": config.batch,
@@ -118,10 +126,10 @@ def fit(
     cv2.setNumThreads(1)  # many small images: threads cost more than they give
     config.run.mkdir(parents=True, exist_ok=True)
     checkpoint = config.run / "last.safetensors"
-    trainer = Trainer(config)
+    sources = sources or read_sources(config)
+    trainer = Trainer(config, make_batch(config, sources, 0)[0])
     if checkpoint.exists():
         trainer.load(checkpoint)
-    sources = sources or read_sources(config)
     about = to_json(config) | {"sources": sources.counts()}
     write_atomic(config.run / "config.json", json.dumps(about, indent=2) + "\n")
     losses: dict[str, float] = {}

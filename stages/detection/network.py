@@ -104,6 +104,12 @@ class Head(nn.Module):
         return units.repeat_interleave(KINDS[kind]).reshape(-1, 1, 1)
 
 
+def _stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
+    """A convolution that halves the size, and so many residual units."""
+    down = ConvNormAct(inputs, outputs, stride=2)
+    return nn.Sequential(down, *(Residual(outputs) for _ in range(units)))
+
+
 def _prediction(width: int, size: int, prior: float) -> nn.Conv2d:
     conv = nn.Conv2d(width, ANCHORS * size, 1)
     nn.init.normal_(conv.weight, std=0.01)
@@ -125,16 +131,10 @@ class DetectorNet(nn.Module):
         self.stem = nn.Sequential(
             ConvNormAct(3, c.stem, stride=2), ConvNormAct(c.stem, c.stride4, stride=2)
         )
-        self.down8 = nn.Sequential(ConvNormAct(c.stride4, c.stride8, stride=2), Residual(c.stride8))
-        self.down16 = nn.Sequential(
-            ConvNormAct(c.stride8, c.stride16, stride=2), Residual(c.stride16), Residual(c.stride16)
-        )
-        self.down32 = nn.Sequential(
-            ConvNormAct(c.stride16, c.stride32, stride=2), Residual(c.stride32)
-        )
-        self.context = nn.Sequential(
-            ConvNormAct(c.stride32, c.stride32, stride=2), Residual(c.stride32)
-        )
+        self.down8 = _stage(c.stride4, c.stride8, units=1)
+        self.down16 = _stage(c.stride8, c.stride16, units=3)
+        self.down32 = _stage(c.stride16, c.stride32, units=2)
+        self.context = _stage(c.stride32, c.stride32, units=2)
         self.lateral = nn.ModuleList(
             ConvNormAct(width, c.pyramid, kernel=1) for width in (c.stride8, c.stride16, c.stride32)
         )

@@ -12,6 +12,7 @@ from facer.stages.detection.photometry import flesh, wall
 from facer.stages.detection.teacher import Labelled
 from facer.storage.schema import F32, U8
 
+BLUISH = np.array([-15, 5, 15])  # of most masks
 MASK_PX = 48  # side of the soft masks before they are enlarged
 
 
@@ -94,7 +95,7 @@ def paste_photo(
     matrix = matrix - np.array([[0, 0, x1], [0, 0, y1]], np.float32)
     _blend(image[y1:y2, x1:x2], warp(picture, matrix, y2 - y1, x2 - x1), shown[y1:y2, x1:x2])
     if rng.random() < 0.12:
-        _cover(rng, image, box)
+        cover(rng, image, box)
 
 
 def _coloured(rng: np.random.Generator, picture: U8) -> U8:
@@ -128,13 +129,42 @@ def draw_body(rng: np.random.Generator, image: U8, box: F32) -> None:
     cv2.ellipse(image, centre, axes, 0, 0, 360, cloth, -1)
 
 
-def _cover(rng: np.random.Generator, image: U8, box: F32) -> None:
+def cover(rng: np.random.Generator, image: U8, box: F32) -> None:
     """A bar or disc in one colour over a third of the face at most: a hand, a cup, hair."""
     (x, y), (w, h) = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
     colour = tuple(int(v) for v in rng.integers(0, 256, 3))
     place = (int(x + w * rng.uniform(-0.5, 0.5)), int(y + h * rng.choice([-0.55, 0.5])))
     axes = (int(w * rng.uniform(0.1, 0.35)) + 1, int(h * rng.uniform(0.1, 0.3)) + 1)
     cv2.ellipse(image, place, axes, float(rng.uniform(0, 180)), 0, 360, colour, -1)
+
+
+def wear_mask(rng: np.random.Generator, image: U8, points: F32) -> None:
+    """A mask over nose, mouth and chin of a face with ``points`` (5, 2), in one colour."""
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    down = mouth - eyes
+    side = np.array([-down[1], down[0]]) * rng.uniform(0.6, 0.9)
+    top, low = points[2] - down * rng.uniform(0.05, 0.35), mouth + down * rng.uniform(0.5, 0.8)
+    cheek = (points[2] + mouth) / 2
+    corners = [top, cheek + side - down * 0.2, low + side * 0.4, low - side * 0.4]
+    corners.append(cheek - side - down * 0.2)
+    cloth = rng.integers(0, 256, 3) if rng.random() < 0.3 else rng.choice([25, 120, 225]) + BLUISH
+    hull = cv2.convexHull(np.array(corners, np.float32)).astype(np.int32)
+    cv2.fillPoly(image, [hull], tuple(int(v) for v in cloth))
+
+
+def wear_glasses(rng: np.random.Generator, image: U8, points: F32) -> None:
+    """Sunglasses over the eyes of a face with ``points`` (5, 2)."""
+    across = points[1] - points[0]
+    unit = max(float(np.hypot(*across)), 0.8 * float(np.hypot(*(points[3:] - points[:2]).mean(0))))
+    turn = float(np.degrees(np.arctan2(across[1], across[0])))
+    dark = tuple(int(v) for v in rng.integers(0, 70, 3))
+    size = unit * rng.uniform(0.28, 0.42)
+    wide = min(size, 0.45 * float(np.hypot(*across)) + 1)
+    for x, y in points[:2]:
+        axes = (max(int(wide), 1), max(int(size * rng.uniform(0.6, 0.9)), 1))
+        cv2.ellipse(image, (int(x), int(y)), axes, turn, 0, 360, dark, -1)
+    ends = [(int(x), int(y)) for x, y in points[:2]]
+    cv2.line(image, ends[0], ends[1], dark, max(int(unit * 0.06), 1))
 
 
 def _soft_mask(rng: np.random.Generator, box: F32 | None = None) -> F32:

@@ -49,6 +49,8 @@ def wall(rng: np.random.Generator, height: int, width: int) -> U8:
 def distort(rng: np.random.Generator, image: U8) -> U8:
     """Light, colour, blur, noise and compression as webcams and phones have them."""
     image = _light(rng, image)
+    if rng.random() < 0.15:
+        image = _dim(rng, image)
     if rng.random() < 0.3:
         image = _saturate(rng, image)
     if rng.random() < 0.35:
@@ -56,7 +58,7 @@ def distort(rng: np.random.Generator, image: U8) -> U8:
     if rng.random() < 0.3:
         image = _noise(rng, image)
     if rng.random() < 0.35:
-        quality = int(rng.integers(20, 95))
+        quality = int(rng.integers(12, 95))
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return np.ascontiguousarray(image)
@@ -68,6 +70,13 @@ def _light(rng: np.random.Generator, image: U8) -> U8:
     gains = np.exp(rng.normal(0, 0.1, 3))
     curve = ((LEVELS**gamma - 0.5) * contrast + 0.5 + offset).clip(0, 1)
     return _apply(image, 255 * gains[:, None] * curve[None])
+
+
+def _dim(rng: np.random.Generator, image: U8) -> U8:
+    """A dark room, or light of one colour, with what a sensor makes of it."""
+    gains = rng.uniform(0.08, 0.6) * np.exp(rng.normal(0, 0.3, 3))
+    gamma = np.exp(rng.normal(0.1, 0.2))
+    return _noise(rng, _apply(image, 255 * gains[:, None] * LEVELS[None] ** gamma), most=8.0)
 
 
 def _saturate(rng: np.random.Generator, image: U8) -> U8:
@@ -96,8 +105,8 @@ def _blur(rng: np.random.Generator, image: U8) -> U8:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _noise(rng: np.random.Generator, image: U8) -> U8:
+def _noise(rng: np.random.Generator, image: U8, most: float = 12.0) -> U8:
     noise = np.zeros(image.shape, np.int16)
     cv2.setRNGSeed(int(rng.integers(0, 2**31)))
-    cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(2, 12)))
+    cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(2, most)))
     return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)

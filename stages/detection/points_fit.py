@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,15 +13,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facer.stages.detection.guesses import LOOKS, guessed
+from facer.stages.detection.people import read_all_people
 from facer.stages.detection.points_net import PointsNet, export_points
-from facer.stages.detection.points_samples import PointsSources, draw_sample, read_crops
+from facer.stages.detection.points_samples import (
+    PointsSources,
+    agreed_faces,
+    draw_sample,
+    read_crops,
+)
 from facer.stages.detection.sources import list_videos, read_frames, read_photos, read_scenes
+from facer.stages.detection.start import read_weights, start_network
 from facer.stages.detection.state import Schedule, TrainingState
-from facer.stages.detection.teacher import Teacher
+from facer.stages.detection.teacher import Teacher, without_faces
+from facer.stages.features.detect import (
+    NO_FACES,
+    STARTER_SIZE_PX,
+    Detector,
+    DetectorConfig,
+    Faces,
+    load,
+)
 from facer.storage.errors import OptionError
+from facer.storage.schema import U8
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
-_FACE_WEIGHT = 0.1
+_FACE_WEIGHT = 0.2
 _CHECKPOINT = "last.safetensors"
 
 
@@ -36,6 +53,11 @@ class PointsConfig:
         scenes: folder of photographs without faces.
         clips: folder of videos whose frames the teacher labels.
         teacher: RetinaFace ONNX model that insightface reads.
+        people: folder of photographs of people at every pose with their faces, or None.
+        people_clips: folder of clips of people with the faces of some frames, or None.
+        detector: the detector.onnx whose guesses on people and scenes are learnt from.
+        start: points.onnx of another training to begin with, or None.
+        bf16: compute products in bfloat16, faster on a CPU with AVX512-BF16.
     """
 
     run: Path
@@ -44,6 +66,11 @@ class PointsConfig:
     scenes: Path
     clips: Path
     teacher: Path
+    people: Path | None = None
+    people_clips: Path | None = None
+    detector: Path | None = None
+    start: Path | None = None
+    bf16: bool = False
     steps: int = 9000
     batch: int = 96
     learning_rate: float = 2e-3
@@ -81,7 +108,31 @@ def read_points_sources(config: PointsConfig, split: str = "train") -> PointsSou
         photos += tuple(read_frames(list_videos(config.clips), teacher, every=2))
     teacher.remember()
     scenes = read_scenes(config.scenes, config.held_out_scenes, split == "val")
-    return PointsSources(photos, read_crops(config.crops, split), scenes)
+    found = read_all_people(
+        config.people, config.people_clips, "tune" if split == "val" else "train"
+    )
+    detector = _eager(config.detector)
+    return PointsSources(
+        photos,
+        read_crops(config.crops, split),
+        tuple(guessed((without_faces(scene) for scene in scenes), detector)),
+        tuple(guessed((agreed_faces(picture) for picture in found), detector)),
+    )
+
+
+def _eager(path: Path | None) -> Detector:
+    """The detector with a low threshold; without a path one that guesses nothing."""
+    if path is None:
+        return _NoDetector()
+    return load(DetectorConfig(str(path), STARTER_SIZE_PX, LOOKS))
+
+
+class _NoDetector:
+    name = sha256 = ""
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """No face in any image."""
+        return [NO_FACES] * len(images)
 
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -127,11 +178,11 @@ def fit_points(
         validation or read_points_sources(config, "val"),
         1000,
     )
-    state = _state(config)
+    state = _state(config, make_batch(np.random.default_rng(config.seed), sources, 500)[0])
     total, taken = 0.0, 0
     while state.step < config.steps:
         rng = np.random.default_rng([config.seed, 1, state.step])
-        total += _advance(state, make_batch(rng, sources, config.batch))
+        total += _advance(state, make_batch(rng, sources, config.batch), config.bf16)
         taken += 1
         if state.step % config.checkpoint_every == 0 or state.step == config.steps:
             state.save(config.run / _CHECKPOINT)
@@ -163,18 +214,24 @@ def _about(config: PointsConfig, sources: PointsSources) -> dict[str, str]:
         "scenes": config.scenes.name,
         "clips": config.clips.name,
         "teacher": config.teacher.name,
+        "people": [p.name for p in (config.people, config.people_clips) if p is not None],
+        "detector": config.detector.name if config.detector is not None else "",
+        "start": config.start.name if config.start is not None else "",
         "used": sources.counts(),
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
     }
-    return {"name": "facer-points-1", "training": json.dumps(training)}
+    return {"name": "facer-points-2", "training": json.dumps(training)}
 
 
-def _state(config: PointsConfig) -> TrainingState:
-    """A fresh training, or the one that the run folder holds."""
+def _state(config: PointsConfig, images: Tensor) -> TrainingState:
+    """A fresh training, or the one that the run folder holds; see ``start_network``."""
     torch.manual_seed(config.seed)
-    net = PointsNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = PointsNet()
+    if config.start is not None:
+        start_network(net, read_weights(config.start), images, config.start)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -187,11 +244,12 @@ def _state(config: PointsConfig) -> TrainingState:
     return state
 
 
-def _advance(state: TrainingState, batch: Batch) -> float:
+def _advance(state: TrainingState, batch: Batch, bf16: bool) -> float:
     images, offsets, face = batch
     state.net.train()
-    points, logit = state.net(images.contiguous(memory_format=torch.channels_last))
-    loss = points_loss(points, logit, offsets, face)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        points, logit = state.net(images.contiguous(memory_format=torch.channels_last))
+    loss = points_loss(points.float(), logit.float(), offsets, face)
     state.descend(loss)
     return float(loss.detach())
 

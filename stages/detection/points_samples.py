@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.affect.imagefiles import decode_crop
+from facer.stages.detection.guesses import Guessed
+from facer.stages.detection.people import Picture
 from facer.stages.detection.photometry import distort, flesh
 from facer.stages.detection.teacher import MIRRORED, Labelled
 from facer.stages.features.points import (
@@ -20,6 +22,7 @@ from facer.stages.features.points import (
     POINTS_PX,
     POINTS_TEMPLATE_PX,
     crop_transforms,
+    face_unit,
     read_crop,
 )
 from facer.storage.errors import FacerError
@@ -28,6 +31,8 @@ from facer.storage.schema import F32, U8
 FAR, NEAR = 0.7, 0.35  # of the distance between the eyes: no face from here, a face up to here
 
 TRIM_PX = 16
+TRIES = 6
+NO_BOXES: F32 = np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class PointsSources:
 
     photos: tuple[Labelled, ...]  # photographs and video frames with faces
     crops: Crops
-    scenes: tuple[U8, ...]
+    scenes: tuple[Guessed, ...]
+    people: tuple[Guessed, ...] = ()  # photographs and frames of people at every pose
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -71,6 +77,7 @@ class PointsSources:
             "photographs and frames": len(self.photos),
             "crops": len(self.crops.jpegs),
             "scenes": len(self.scenes),
+            "people": len(self.people),
         }
 
 
@@ -86,20 +93,50 @@ class Sample:
 def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     """A random sample; the same for the same ``rng``."""
     draw = rng.random()
-    if draw < 0.1 and sources.scenes:
-        return _nothing(rng, sources.scenes[rng.integers(len(sources.scenes))])
-    if (draw < 0.55 and sources.photos) or not sources.crops.jpegs:
-        shot = sources.photos[rng.integers(len(sources.photos))]
-        sure = np.flatnonzero(~shot.ignore)
-        if len(sure) == 0:
-            return _nothing(rng, _colour(rng, shot.image))
-        points = shot.kps_px[rng.choice(sure)]
-        return _face(rng, _colour(rng, shot.image), points)
+    if draw < 0.12 and sources.scenes:
+        return _of_guesses(rng, sources.scenes[rng.integers(len(sources.scenes))])
+    if draw < 0.65 and sources.people:
+        return _of_guesses(rng, sources.people[rng.integers(len(sources.people))])
+    if (draw < 0.78 and sources.photos) or not sources.crops.jpegs:
+        return _of_shot(rng, sources.photos[rng.integers(len(sources.photos))])
     row = int(rng.integers(len(sources.crops.jpegs)))
     image = decode_crop(sources.crops.jpegs[row], "crop pack")
     grey = bool((image[..., 0] == image[..., 2]).all())
     trimmed, points = _trim(rng, image[..., 0] if grey else image, sources.crops.points_px[row])
     return _face(rng, _colour(rng, trimmed), points)
+
+
+def agreed_faces(picture: Picture) -> Labelled:
+    """A picture whose faces count as doubtful where detectors put the points elsewhere."""
+    return replace(picture.labelled, ignore=picture.labelled.ignore | ~picture.agreed)
+
+
+def _of_guesses(rng: np.random.Generator, seen: Guessed) -> Sample:
+    """A picture through one of a detector's guesses, or through one that was made up."""
+    right, wrong = len(seen.right_px), len(seen.wrong_px)
+    if right + wrong == 0 or rng.random() < 0.4:
+        return _of_shot(rng, seen.shot)
+    image = _colour(rng, seen.shot.image)
+    if wrong and (right == 0 or rng.random() < 0.3):
+        return _no_face(rng, image, _shaken(rng, seen.wrong_px[rng.integers(wrong)]))
+    row = int(rng.integers(right))
+    guess = _shaken(rng, seen.right_px[row])
+    return _face(rng, image, seen.shot.kps_px[seen.face[row]], guess)
+
+
+def _shaken(rng: np.random.Generator, points_px: F32) -> F32:
+    """A detector's guess on another frame of the same."""
+    noise = rng.normal(0, 0.03 * face_unit(points_px), (6, 2))
+    return np.asarray(points_px + noise[:5] + noise[5], np.float32)
+
+
+def _of_shot(rng: np.random.Generator, shot: Labelled) -> Sample:
+    """One of the faces of a photograph or frame, or a place where there is none."""
+    sure = np.flatnonzero(~shot.ignore)
+    image = _colour(rng, shot.image)
+    if len(sure) == 0 or rng.random() < 0.1:
+        return _nothing(rng, image, shot.bbox_px)
+    return _face(rng, image, shot.kps_px[rng.choice(sure)])
 
 
 def _trim(rng: np.random.Generator, image: U8, points_px: F32) -> tuple[U8, F32]:
@@ -117,12 +154,13 @@ def _colour(rng: np.random.Generator, image: U8) -> U8:
     return np.repeat(image[..., None], 3, axis=2)
 
 
-def _face(rng: np.random.Generator, image: U8, points_px: F32) -> Sample:
-    """A face through a wrong guess, perhaps mirrored, perhaps far off."""
+def _face(rng: np.random.Generator, image: U8, points_px: F32, guess: F32 | None = None) -> Sample:
+    """A face through a guess, by default a wrong one, perhaps far off; perhaps mirrored."""
+    if guess is None:
+        guess = wrong_guess(rng, points_px, far=rng.random() < 0.12)
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
-        points_px = points_px[MIRRORED] * (-1, 1) + (image.shape[1] - 1, 0)
-    guess = wrong_guess(rng, points_px, far=rng.random() < 0.12)
+        points_px, guess = _mirrored(points_px, image), _mirrored(guess, image)
     matrix = crop_transforms(guess[None].astype(np.float32))[0]
     right = points_px @ matrix[:, :2].T + matrix[:, 2]
     offsets = (right - POINTS_TEMPLATE_PX) / EYES_PX
@@ -133,11 +171,14 @@ def _face(rng: np.random.Generator, image: U8, points_px: F32) -> Sample:
     return Sample(crop, taught.astype(np.float32), face)
 
 
+def _mirrored(points_px: F32, image: U8) -> F32:
+    return np.asarray(points_px[MIRRORED] * (-1, 1) + (image.shape[1] - 1, 0), np.float32)
+
+
 def wrong_guess(rng: np.random.Generator, points_px: F32, far: bool = False) -> F32:
     """Five points (5, 2) as a detector or a moving head may have misplaced them."""
     centre = points_px.mean(axis=0)
-    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
-    unit = max(eyes, 0.8 * float(np.linalg.norm(points_px[3:].mean(0) - points_px[:2].mean(0))))
+    unit = face_unit(points_px)
     wide = rng.random() < 0.25
     angle = np.deg2rad(rng.normal(0, 12 if wide else 5))
     scale = np.exp(rng.normal(0, 0.2 if wide else 0.08))
@@ -150,15 +191,26 @@ def wrong_guess(rng: np.random.Generator, points_px: F32, far: bool = False) -> 
     return np.asarray(moved, np.float32)
 
 
-def _nothing(rng: np.random.Generator, image: U8) -> Sample:
-    """A guess where there is no face."""
+def _nothing(rng: np.random.Generator, image: U8, faces: F32 = NO_BOXES) -> Sample:
+    """A guess where there is no face, away from the boxes (n, 4) of ``faces``; where none is
+    found beside them the answer is left open.
+    """
     height, width = image.shape[:2]
-    size = float(np.exp(rng.uniform(np.log(20), np.log(max(height, width)))))
-    corner = rng.uniform(-0.3, 1.0, 2) * (width, height)
-    guess = (POINTS_TEMPLATE_PX / POINTS_PX * size + corner).astype(np.float32)
-    matrix = crop_transforms(wrong_guess(rng, guess)[None])[0]
-    crop = _degrade(rng, _read(rng, image, matrix))
-    return Sample(crop, np.full((5, 2), np.nan, np.float32), 0.0)
+    for _ in range(TRIES):
+        size = float(np.exp(rng.uniform(np.log(20), np.log(max(height, width)))))
+        corner = rng.uniform(-0.3, 1.0, 2) * (width, height)
+        guess = (POINTS_TEMPLATE_PX / POINTS_PX * size + corner).astype(np.float32)
+        guess = wrong_guess(rng, guess)
+        low, high = guess.min(axis=0), guess.max(axis=0)
+        free = not ((low < faces[:, 2:]) & (high > faces[:, :2])).all(axis=1).any()
+        if free:
+            break
+    return _no_face(rng, image, guess, 0.0 if free else np.nan)
+
+
+def _no_face(rng: np.random.Generator, image: U8, guess: F32, face: float = 0.0) -> Sample:
+    crop = _degrade(rng, _read(rng, image, crop_transforms(guess[None])[0]))
+    return Sample(crop, np.full((5, 2), np.nan, np.float32), face)
 
 
 def _read(rng: np.random.Generator, image: U8, matrix: npt.NDArray[np.float64]) -> U8:

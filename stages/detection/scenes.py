@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
 import numpy as np
 
 from facer.stages.detection.camera import (
+    Camera,
     SceneConfig,
     centre_of,
     draw_camera,
@@ -13,15 +18,23 @@ from facer.stages.detection.camera import (
     size_of,
     warp,
 )
-from facer.stages.detection.pasting import backdrop, draw_body, paste_photo
+from facer.stages.detection.pasting import (
+    backdrop,
+    cover,
+    draw_body,
+    paste_photo,
+    wear_glasses,
+    wear_mask,
+)
 from facer.stages.detection.photometry import distort
 from facer.stages.detection.sources import Sources
-from facer.stages.detection.teacher import Labelled
-from facer.stages.features.detect import STARTER_SIZE_PX
+from facer.stages.detection.teacher import Labelled, without_faces
 from facer.storage.schema import F32, U8
 
 CROWDS = (0.35, 0.15, 0.2, 0.15, 0.15)  # how often 1, 2 ... photographs are pasted
-VISIBLE = 0.55  # share of a face's box that must be in the image for it to be taught
+VISIBLE = 0.45  # share of a face's box that must be in the image for it to be taught
+SEEN_POINTS = 3  # of the five
+SMALLEST_PX = 10.0  # size of a face from which on it is taught
 
 
 def compose(
@@ -29,24 +42,30 @@ def compose(
 ) -> Labelled:
     """One training image of (height, width, 3) and its faces; the same for the same ``rng``."""
     draw = rng.random()
-    if draw < config.p_frame and sources.frames:
-        found = _seen_frame(rng, sources, config, height, width)
-    elif draw < config.p_frame + config.p_scene or not sources.photos:
-        found = _no_faces(backdrop(rng, sources.scenes, height, width))
+    if sources.people and draw < config.p_people:
+        found = _people(rng, sources, config, height, width)
+    elif sources.frames and draw < config.p_people + config.p_frame:
+        frame = sources.frames[rng.integers(len(sources.frames))]
+        found = _seen(rng, frame, sources.scenes, config, height, width)
+    elif draw > 1 - config.p_scene or not sources.photos:
+        found = without_faces(backdrop(rng, sources.scenes, height, width))
     else:
         found = _pasted(rng, sources, config, height, width)
-    image = distort(rng, found.image)
+    return replace(_in_view(found), image=distort(rng, found.image))
+
+
+def _in_view(found: Labelled) -> Labelled:
+    """Without the faces outside the image; those that are hardly in it, or tiny, are ignored."""
+    height, width = found.image.shape[:2]
+    size = np.array([width, height])
     inside = _visible_share(found.bbox_px, height, width)
     centre = (found.bbox_px[:, :2] + found.bbox_px[:, 2:]) / 2
-    lost = (centre < 0).any(axis=1) | (centre >= (width, height)).any(axis=1)
+    lost = (centre < 0).any(axis=1) | (centre >= size).any(axis=1)
+    seen = ((found.kps_px >= 0) & (found.kps_px < size)).all(axis=2).sum(axis=1)
+    tiny = (found.bbox_px[:, 2:] - found.bbox_px[:, :2]).prod(axis=1) < SMALLEST_PX**2
+    ignore = found.ignore | lost | tiny | (inside < VISIBLE) | (seen < SEEN_POINTS)
     keep = inside > 0.05
-    ignore = found.ignore | lost | (inside < VISIBLE)
-    return Labelled(image, found.bbox_px[keep], found.kps_px[keep], ignore[keep])
-
-
-def _no_faces(image: U8) -> Labelled:
-    none = np.zeros(0, np.float32)
-    return Labelled(image, none.reshape(0, 4), none.reshape(0, 5, 2), np.zeros(0, np.bool_))
+    return Labelled(found.image, found.bbox_px[keep], found.kps_px[keep], ignore[keep])
 
 
 def _visible_share(boxes: F32, height: int, width: int) -> F32:
@@ -57,26 +76,99 @@ def _visible_share(boxes: F32, height: int, width: int) -> F32:
     return share
 
 
-def _seen_frame(
+def _people(
     rng: np.random.Generator, sources: Sources, config: SceneConfig, height: int, width: int
 ) -> Labelled:
-    shot = sources.frames[rng.integers(len(sources.frames))]
+    """A photograph of people, or four of them: small faces teach as much as large ones."""
+    if min(height, width) < 160 or rng.random() > config.p_four:
+        return _seen(rng, _person(rng, sources), sources.scenes, config, height, width)
+    rows, columns = height // 2, width // 2
+    image = np.zeros((height, width, 3), np.uint8)
+    parts = []
+    for top, left in ((0, 0), (0, columns), (rows, 0), (rows, columns)):
+        part = _in_view(_seen(rng, _person(rng, sources), sources.scenes, config, rows, columns))
+        image[top : top + rows, left : left + columns] = part.image
+        parts.append((part, np.array([left, top], np.float32)))
+    return Labelled(
+        image,
+        np.concatenate([part.bbox_px + np.tile(at, 2) for part, at in parts]),
+        np.concatenate([part.kps_px + at for part, at in parts]),
+        np.concatenate([part.ignore for part, _ in parts]),
+    )
+
+
+def _person(rng: np.random.Generator, sources: Sources) -> Labelled:
+    return sources.people[int(rng.choice(len(sources.people), p=sources.shares))]
+
+
+def _seen(
+    rng: np.random.Generator,
+    shot: Labelled,
+    scenes: Sequence[U8],
+    config: SceneConfig,
+    height: int,
+    width: int,
+) -> Labelled:
+    """A photograph or frame, seen whole or with one of its faces at some size."""
     sure = np.flatnonzero(~shot.ignore)
-    if len(sure) and rng.random() < 0.85:
+    if len(sure) and rng.random() < 0.9:
         box = shot.bbox_px[rng.choice(sure)]
         source, size = centre_of(box), size_of(box)
     else:
         source = (rng.random(2) * shot.image.shape[1::-1]).astype(np.float32)
         size = 0.2 * min(shot.image.shape[:2])
     camera = draw_camera(rng, config, size, height, width)
-    if rng.random() < 0.4:  # at the size at which whole frames are met
-        fitting = STARTER_SIZE_PX / max(shot.image.shape[:2])
-        camera = camera._replace(scale=fitting * rng.uniform(0.9, 1.2))
+    if rng.random() < config.p_whole:
+        camera, source = _whole(rng, camera, shot.image, height, width)
     matrix = similarity(camera, source)
-    border = (0, 0, 0) if rng.random() < 0.5 else tuple(int(v) for v in rng.integers(0, 256, 3))
-    image = warp(shot.image, matrix, height, width, border)
+    image = _surrounded(rng, shot.image, matrix, scenes, height, width)
     boxes, points = move_faces(shot.bbox_px, shot.kps_px, matrix)
+    for row in sure:
+        _hide(rng, image, boxes[row], points[row])
     return Labelled(image, boxes, points, shot.ignore)
+
+
+def _hide(rng: np.random.Generator, image: U8, box: F32, points: F32) -> None:
+    """Most faces stay as they are; some get a hand, a mask or sunglasses."""
+    draw = rng.random()
+    if draw < 0.08:
+        cover(rng, image, box)
+    elif draw < 0.18:
+        wear_mask(rng, image, points)
+    elif draw < 0.24:
+        wear_glasses(rng, image, points)
+
+
+def _whole(
+    rng: np.random.Generator, camera: Camera, image: U8, height: int, width: int
+) -> tuple[Camera, F32]:
+    """A camera that shows a whole image, as stage one does, and the point that it looks at."""
+    size = np.array(image.shape[1::-1], np.float32)
+    scale = float((np.array([width, height]) / size).min() * rng.uniform(0.7, 1.1))
+    place = (np.array([width, height]) * rng.uniform(0.45, 0.55, 2)).astype(np.float32)
+    return camera._replace(scale=scale, place_px=place), np.asarray(size / 2, np.float32)
+
+
+def _surrounded(
+    rng: np.random.Generator,
+    image: U8,
+    matrix: F32,
+    scenes: Sequence[U8],
+    height: int,
+    width: int,
+) -> U8:
+    """``image`` under ``matrix`` with black, one colour, its own edge or a scene around it."""
+    draw = rng.random()
+    if draw < 0.5:
+        return warp(image, matrix, height, width, (0, 0, 0))
+    if draw < 0.65:
+        return warp(image, matrix, height, width, tuple(int(v) for v in rng.integers(0, 256, 3)))
+    if draw < 0.75:
+        return warp(image, matrix, height, width)
+    whole = np.full(image.shape[:2], 255, np.uint8)
+    inside = cv2.warpAffine(whole, matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
+    around = backdrop(rng, scenes, height, width)
+    return np.where(inside[..., None], warp(image, matrix, height, width), around)
 
 
 def _pasted(

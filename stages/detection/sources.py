@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from facer.stages.detection.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode import VideoReader
@@ -31,10 +32,12 @@ class Sources:
     photos: tuple[Labelled, ...]  # one face each
     scenes: tuple[U8, ...]
     frames: tuple[Labelled, ...]
+    people: tuple[Labelled, ...] = ()  # photographs and frames, any number of faces
+    shares: npt.NDArray[np.float64] | None = None  # (len(people),) how often each is drawn
 
     def counts(self) -> dict[str, int]:
         """How many of each, for config files and model cards."""
-        return {name: len(getattr(self, name)) for name in ("photos", "scenes", "frames")}
+        return {name: len(getattr(self, name)) for name in ("photos", "scenes", "frames", "people")}
 
 
 def box_of_points(points_px: F32) -> F32:

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.differing import differing
 from facer.storage.errors import FacerError
+
+_OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,11 @@ class TrainingState:
     def load(self, path: Path) -> None:
         """Take up the training that ``save`` wrote; FacerError when its settings were others."""
         tensors, meta = load_checkpoint(path)
-        found = meta["config"]
-        differing = sorted(k for k, v in self._settings.items() if found.get(k) != v)
-        if differing:
+        before = {name: meta["config"].get(name) for name in self._settings}
+        if changed := differing(before, self._settings, _OPTIONS):
             raise FacerError(
-                f"{path}: found a training with other {', '.join(differing)}; expected the same "
-                "settings to go on with, choose another run folder"
+                f"{path}: found a training with other {changed}; expected the same settings to go "
+                "on with, choose another run folder"
             )
         self.step = int(meta["step"])
         self.net.load_state_dict(weights_under(tensors, "net"))

@@ -31,6 +31,12 @@ class Labelled:
     ignore: npt.NDArray[np.bool_]  # (n,) too doubtful to teach
 
 
+def without_faces(image: U8) -> Labelled:
+    """A picture that has none."""
+    none = np.zeros(0, np.float32)
+    return Labelled(image, none.reshape(0, 4), none.reshape(0, 5, 2), np.zeros(0, np.bool_))
+
+
 class Teacher:
     """Any RetinaFace model in insightface's layout, on one thread.
 

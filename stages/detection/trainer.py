@@ -10,6 +10,7 @@ from torch import Tensor
 from facer.stages.detection.config import DetectorConfig, to_json
 from facer.stages.detection.losses import detection_loss
 from facer.stages.detection.network import DetectorNet
+from facer.stages.detection.start import start_detector
 from facer.stages.detection.state import Schedule, TrainingState, weights_under
 from facer.stages.detection.targets import Faces, anchor_grid, assign
 from facer.storage.checkpoints import load_checkpoint
@@ -20,11 +21,16 @@ _MAX_NORM = 10.0  # of the gradient
 class Trainer:
     """Network, optimiser and averaged weights at one step of a training."""
 
-    def __init__(self, config: DetectorConfig) -> None:
+    def __init__(self, config: DetectorConfig, images: Tensor) -> None:
+        """``images`` (N, 3, H, W) are like those of the training: an exported network that it
+        starts from gets its normalisation back from them.
+        """
         torch.manual_seed(config.seed)
         self.config = config
         self.net = DetectorNet(config.network)
-        if config.start is not None:
+        if config.start is not None and config.start.suffix == ".onnx":
+            start_detector(self.net, config.start, images)
+        elif config.start is not None:
             tensors, _ = load_checkpoint(config.start)
             self.net.load_state_dict(weights_under(tensors, "ema"))
         for parameter in self.net.parameters():  # oneDNN's preferred order
@@ -54,7 +60,11 @@ class Trainer:
         grid = anchor_grid(images.shape[2], images.shape[3])
         targets = assign(grid, faces, len(images))
         self.net.train()
-        terms = detection_loss(self.net(images), grid, targets, self.config.loss)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.bf16):
+            outputs = self.net(images)
+        outputs = tuple(output.float() for output in outputs)
+        terms = detection_loss(outputs, grid, targets, self.config.loss)
         self._state.descend(terms["total"])
         return {name: float(value.detach()) for name, value in terms.items()}
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.features.picture import Picture, shown
 from facer.storage.schema import F32, U8
 
 CROP_PX = 112
@@ -41,12 +42,13 @@ def similarity_transforms(keypoints_px: F32) -> npt.NDArray[np.float64]:
     return np.asarray(rows.reshape(-1, 2, 3))
 
 
-def align(image: U8, keypoints_px: F32) -> U8:
-    """Crops of all faces of one frame: RGB uint8 (H, W, 3), (n, 5, 2) -> (n, 112, 112, 3).
+def align(picture: Picture, keypoints_px: F32) -> U8:
+    """Crops of all faces of one frame: (H, W, 3), (n, 5, 2) -> RGB uint8 (n, 112, 112, 3).
 
     Bilinear, black outside the frame, as insightface's ``norm_crop``.
     """
     crops = np.empty((len(keypoints_px), CROP_PX, CROP_PX, 3), np.uint8)
     for crop, matrix in zip(crops, similarity_transforms(keypoints_px), strict=True):
-        cv2.warpAffine(image, matrix, (CROP_PX, CROP_PX), dst=crop)
+        with shown(picture, matrix, CROP_PX) as image:
+            cv2.warpAffine(image, matrix, (CROP_PX, CROP_PX), dst=crop)
     return crops

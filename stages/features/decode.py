@@ -1,4 +1,4 @@
-"""Step 1: a video file becomes RGB frames with their times, as a player would show them.
+"""Step 1: a video file becomes frames with their times, as a player would show them.
 
 libav (PyAV) does it all, in this order:
 
@@ -7,7 +7,8 @@ libav (PyAV) does it all, in this order:
   video streams the default one is taken, never a cover picture;
 - ``VideoReader._decoded``: every frame in presentation order; what is damaged is counted;
 - :mod:`~facer.stages.features.clock`: the container's times, kept rising;
-- :mod:`~facer.stages.features.display`: fields, colours, square pixels, quarter turns.
+- :mod:`~facer.stages.features.display`: fields, colours, square pixels, quarter turns;
+- :mod:`~facer.stages.features.picture`: most frames stay YUV until their RGB is asked for.
 
 Memory does not grow with the clip's length. Frame counts in headers lie, so only decoding counts.
 """
@@ -15,7 +16,7 @@ Memory does not grow with the clip's length. Frame counts in headers lie, so onl
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -39,6 +40,7 @@ from facer.stages.features.container import (
     undecodable,
 )
 from facer.stages.features.display import Display, Turn, fit, turn_of
+from facer.stages.features.picture import Picture, rgb, size_of
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import U8
 
@@ -47,11 +49,21 @@ _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded image: RGB uint8 (H, W, 3), upright, and when it is shown."""
+    """One decoded image, upright, and when it is shown."""
 
     frame_index: int
     timestamp_s: float
-    image: U8
+    picture: Picture
+
+    @property
+    def image(self) -> U8:
+        """RGB uint8 (H, W, 3); converted anew each time where the picture is YUV."""
+        return rgb(self.picture)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return size_of(self.picture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,8 @@ class VideoReader:
         self._path, self._stride = path, stride
         self._n_damaged = self._n_refused = self._n_blank = 0
         self._skewed = False
+        self._turn = Turn()
+        self._rotation: int | None = None  # of the frame before
         self._ended = self._error = ""
         self._reached_s = 0.0  # the latest time of any stream
         self._size: tuple[int, int] | None = None  # height and width of the first frame
@@ -96,15 +110,10 @@ class VideoReader:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self.steps(lambda height, width: np.empty((height, width, 3), np.uint8)):
-            if frame is not None:
-                yield frame
+        return (frame for frame in self.steps() if frame is not None)
 
-    def steps(self, place: Callable[[int, int], U8]) -> Iterator[Frame | None]:
-        """Decode frame by frame: None for one that the stride skips.
-
-        ``place(height, width)`` gives the uint8 (H, W, 3) that a frame's pixels go into.
-        """
+    def steps(self) -> Iterator[Frame | None]:
+        """Decode frame by frame: None for one that the stride skips."""
         clock = Clock(frame_rate(self._stream), self._format in SEGMENTS)
         display = Display[_Tag](container.MAX_PIXELS)
         time_s = 0.0
@@ -119,10 +128,10 @@ class VideoReader:
             self.n_decoded += 1
             skipped = tag.index % self._stride != 0
             if not skipped or display.looks_ahead:
-                yield from self._frames(display.push(frame, self._aspect, tag), place)
+                yield from self._frames(display.push(frame, self._aspect, tag))
             if skipped:
                 yield None
-        yield from self._frames(display.flush(), place)
+        yield from self._frames(display.flush())
         if self._n_refused and not self.n_decoded:
             raise FacerError(undecodable(self._path, codec_of(self._stream), self._error))
         self.problem = "; ".join([*self._notes(time_s), *clock.notes(self.n_decoded)])
@@ -136,8 +145,8 @@ class VideoReader:
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self._reached_s = max(self._reached_s, float(end - self._zero))
+                    end_s = self._seconds(packet.pts + (packet.duration or 0), packet.time_base)
+                    self._reached_s = max(self._reached_s, end_s)
                 if packet.stream is self._stream:
                     yield from self._decode(packet)
         except MemoryError:
@@ -168,31 +177,38 @@ class VideoReader:
         pts = frame.dts if frame.pts is None else frame.pts
         if self._only_dts:  # the n-th frame shown has the n-th of the packets' times
             pts = heapq.heappop(self._sent) if self._sent else None
-        return None if pts is None else float(pts * base - self._zero)
+        return None if pts is None else self._seconds(pts, base)
+
+    def _seconds(self, pts: int, base: Fraction) -> float:
+        """A time since the zero; ``float(pts * base - zero)`` to the last bit, but faster."""
+        zero = self._zero
+        above = pts * base.numerator * zero.denominator - zero.numerator * base.denominator
+        return above / (base.denominator * zero.denominator)
 
     def _tag(self, frame: av.VideoFrame, time_s: float) -> _Tag:
         self._n_damaged += frame.is_corrupt
-        turn, quarter = turn_of(frame)
-        self._skewed |= not quarter
-        return _Tag(self.n_decoded, time_s, turn, (frame.height, frame.width))
+        if frame.key_frame or frame.rotation != self._rotation:  # side data is slow to read
+            self._turn, quarter = turn_of(frame)
+            self._skewed |= not quarter
+            self._rotation = frame.rotation
+        return _Tag(self.n_decoded, time_s, self._turn, (frame.height, frame.width))
 
-    def _frames(
-        self, shown: Iterable[tuple[_Tag, U8 | None]], place: Callable[[int, int], U8]
-    ) -> Iterator[Frame]:
-        for tag, pixels in shown:
+    def _frames(self, shown: Iterable[tuple[_Tag, Picture | None]]) -> Iterator[Frame]:
+        for tag, picture in shown:
             if tag.index % self._stride:
                 continue  # it was needed for its neighbours alone
-            if pixels is None:
+            if picture is None:
                 self._n_blank += 1
-                pixels = np.zeros((*tag.shape, 3), np.uint8)
-            upright = tag.turn.apply(pixels)
-            if self._size is None:
-                self._size = upright.shape[0], upright.shape[1]
-            if upright.shape[:2] != self._size:
-                upright = fit(upright, *self._size)
-            image = place(*self._size)
-            np.copyto(image, upright)
-            yield Frame(tag.index, tag.time_s, image)
+                picture = np.zeros((*tag.shape, 3), np.uint8)
+            yield Frame(tag.index, tag.time_s, self._shaped(picture, tag.turn))
+
+    def _shaped(self, picture: Picture, turn: Turn) -> Picture:
+        """Upright, and of the first frame's size."""
+        if any(turn):
+            picture = np.ascontiguousarray(turn.apply(rgb(picture)))
+        if self._size is None:
+            self._size = size_of(picture)
+        return picture if size_of(picture) == self._size else fit(rgb(picture), *self._size)
 
     def _notes(self, last_s: float) -> list[str]:
         """What was odd about the file."""

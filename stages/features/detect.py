@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from facer.stages.features.points import PointsModel
+from facer.stages.features.points import MIN_FACE, PointsModel
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, U8
 from facer.storage.weights import read_onnx, weights_sha256
@@ -28,9 +28,9 @@ STARTER = "facer-det"
 """Name of the detector that the package carries."""
 
 STARTER_SIZE_PX = 320
-STARTER_THRESHOLD = 0.7
-"""Longer side that it is meant to see, and score from which on it is a face: chosen on made-up
-images from photographs and scenes kept from training (docs/starter-models.md)."""
+STARTER_THRESHOLD = 0.5
+"""Longer side that it is meant to see, and score from which on it is a face: chosen on
+photographs of people and scenes kept from training (docs/starter-models.md)."""
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
@@ -74,7 +74,7 @@ class DetectorConfig:
 def detector_config(
     model: str = STARTER, size_px: int | None = None, threshold: float | None = None
 ) -> DetectorConfig:
-    """The settings of a model; what is None is the model's own: 320 px and 0.7 for facer-det,
+    """The settings of a model; what is None is the model's own: 320 px and 0.5 for facer-det,
     640 px and 0.5 for every other one, as insightface has it.
     """
     own = model == STARTER
@@ -273,7 +273,9 @@ class BatchDetector:
 
 
 class RefinedDetector:
-    """A detector whose five points a points model sets right."""
+    """A detector whose five points a points model sets right, and whose faces it must see too:
+    it looks at them in the frame's own pixels, the detector at a few hundred.
+    """
 
     def __init__(self, detector: BatchDetector, points: PointsModel) -> None:
         self.name = detector.name
@@ -284,8 +286,24 @@ class RefinedDetector:
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image."""
         faces = self._detector.detect(images)
-        points, _ = self.points.refine(images, [found.keypoints_px for found in faces])
-        return [f._replace(keypoints_px=p) for f, p in zip(faces, points, strict=True)]
+        points, sure = self._look(images, [found.keypoints_px for found in faces])
+        return [
+            Faces(f.bbox_px[s >= MIN_FACE], p[s >= MIN_FACE], f.score[s >= MIN_FACE])
+            for f, p, s in zip(faces, points, sure, strict=True)
+        ]
+
+    def _look(self, images: Sequence[U8], guesses_px: Sequence[F32]) -> tuple[list[F32], list[F32]]:
+        """As the points model's ``refine``; where it doubts a face it looks once more, from the
+        points that it put right itself.
+        """
+        points, sure = self.points.refine(images, guesses_px)
+        doubt = [s < MIN_FACE for s in sure]
+        again, surer = self.points.refine(
+            images, [p[d] for p, d in zip(points, doubt, strict=True)]
+        )
+        for row, d in enumerate(doubt):
+            points[row][d], sure[row][d] = again[row], surer[row]
+        return points, sure
 
 
 def points_sha256(detector: Detector) -> str:

@@ -1,4 +1,4 @@
-"""A decoded frame becomes RGB as a player shows it; libav's filters do the work in one pass.
+"""A decoded frame becomes what a player shows; libav's filters do the work in one pass.
 
 - Interlaced frames are de-interlaced (``idet`` finds those that are only called interlaced,
   ``bwdif`` mends the others); as many frames come out as go in.
@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from av.filter import Graph
 
+from facer.stages.features.picture import Picture, rgb, rgb_view, stays_yuv
 from facer.storage.schema import U8
 
 # numbers of ITU-T H.273, which libav uses
@@ -79,9 +80,14 @@ class _Kind:
     hdr: bool
     interlaced: bool
 
+    @property
+    def plain(self) -> bool:
+        """Whether frames are shown as they are, but for colours that swscale converts alone."""
+        return self.aspect == 1 and not self.hdr and not self.interlaced
+
 
 class Display(Generic[Tag]):
-    """Frames in, RGB images out, each with the tag that it came with, in the same order.
+    """Frames in, pictures out, each with the tag that it came with, in the same order.
 
     De-interlacing looks one frame ahead, so images may come later than their frames. No image
     is wider than ``max_pixels`` allow.
@@ -91,6 +97,7 @@ class Display(Generic[Tag]):
         self._max_pixels = max_pixels
         self._kind: _Kind | None = None
         self._graph: Graph | None = None
+        self._stay_yuv = False  # plain frames of this kind
         self._waiting: dict[int, Tag] = {}
         self._n_pushed = 0
 
@@ -101,12 +108,11 @@ class Display(Generic[Tag]):
 
     def push(
         self, frame: av.VideoFrame, aspect: Fraction, tag: Tag
-    ) -> Iterator[tuple[Tag, U8 | None]]:
+    ) -> Iterator[tuple[Tag, Picture | None]]:
         """Take a frame and how wide its pixels are, as a share of their height.
 
-        Gives (tag, uint8 (H, W, 3)) of all that can be shown by now.
-
-        An image is a view that lasts until the next one; None for one that libav cannot convert.
+        Gives (tag, picture) of all that can be shown by now; None for one that libav cannot
+        convert. What needs no filter and is YUV of 8 bits stays so.
         """
         kind = self._kind_of(frame, aspect)
         if kind != self._kind:
@@ -116,6 +122,9 @@ class Display(Generic[Tag]):
             frame.color_trc = frame.color_primaries = _UNKNOWN
         elif frame.color_primaries == _UNKNOWN:
             frame.color_primaries = _BT2020
+        if kind.plain:
+            yield tag, self._plain(frame, kind)
+            return
         frame.pts, frame.time_base = self._n_pushed, Fraction(1)
         self._waiting[self._n_pushed] = tag
         self._n_pushed += 1
@@ -129,7 +138,21 @@ class Display(Generic[Tag]):
         except av.FFmpegError:
             yield from self._give_up()
 
-    def flush(self) -> Iterator[tuple[Tag, U8 | None]]:
+    def _plain(self, frame: av.VideoFrame, kind: _Kind) -> Picture | None:
+        """A frame that needs no filter: YUV as it is, once one of its kind has been converted."""
+        if kind == self._kind and self._stay_yuv:
+            return frame
+        self._kind, self._stay_yuv = kind, False
+        try:
+            image = rgb(frame)
+        except MemoryError:
+            raise
+        except av.FFmpegError:
+            return None
+        self._stay_yuv = stays_yuv(frame)
+        return frame if self._stay_yuv else image
+
+    def flush(self) -> Iterator[tuple[Tag, Picture | None]]:
         """What is still inside, at the end."""
         if self._graph is not None:
             with suppress(av.FFmpegError):
@@ -154,9 +177,9 @@ class Display(Generic[Tag]):
             assert shown.time_base is not None
             # the number it was pushed with: no image is taken for another frame's
             tag = self._waiting.pop(round(shown.pts * shown.time_base))
-            plane: Any = shown.planes[0]
-            rows = np.frombuffer(plane, np.uint8).reshape(shown.height, plane.line_size)
-            yield tag, rows[:, : 3 * shown.width].reshape(shown.height, shown.width, 3)
+            image = rgb_view(shown)
+            own = self._kind is not None and self._kind.pixels == "rgb24"  # of the decoder
+            yield tag, image.copy() if own else np.ascontiguousarray(image)
 
     def _kind_of(self, frame: av.VideoFrame, aspect: Fraction) -> _Kind:
         width, height = frame.width, frame.height

@@ -184,7 +184,8 @@ class Extractor:
     def _room(self, frame: Frame) -> int:
         """How many such frames are held at most: key frames for a full batch, within bounds."""
         wanted = self.config.batch_size * self.config.key_distance
-        return min(wanted, self.config.key_distance + _BATCH_BYTES // frame.image.nbytes)
+        height, width = frame.size
+        return min(wanted, self.config.key_distance + _BATCH_BYTES // (height * width * 3))
 
     def _measure(
         self,
@@ -197,7 +198,7 @@ class Extractor:
         for clip, seen in zip(clips, self._finder.find([c.queue for c in clips]), strict=True):
             for frame, faces in seen:
                 chosen = clip.add(frame, faces)
-                crops.put(clip, align(frame.image, chosen.keypoints_px))
+                crops.put(clip, align(frame.picture, chosen.keypoints_px))
             done += len(seen)
         if on_frames is not None and done:
             on_frames(done)
@@ -302,7 +303,7 @@ class _Clip:
 
     def add(self, frame: Frame, faces: detect.Faces) -> detect.Faces:
         """Note one frame; returns the faces whose crops REC shall see."""
-        height, width = frame.image.shape[:2]
+        height, width = frame.size
         self._size_px = (width, height)
         chosen = track.candidates(faces, self._policy, width, height)
         tracked = self._policy in ("track", "all")

@@ -20,6 +20,7 @@ import numpy as np
 
 from facer.stages.features.decode import Frame
 from facer.stages.features.detect import NO_FACES, Detector, Faces, RefinedDetector
+from facer.stages.features.points import MIN_FACE
 from facer.stages.features.track import point_distance
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
@@ -30,9 +31,6 @@ STARTER_EVERY = 4
 MAX_MOVE = 0.5
 """Mean distance of the five points between two key frames, in distances between the eyes, up to
 which a face is the same one on its way."""
-
-MIN_FACE = 0.5
-"""Probability from which on the points model's guess counts as a face."""
 
 
 @dataclass
@@ -112,8 +110,8 @@ class FaceFinder:
         """Correct guesses on their own pixels; those in doubt are left out of ``found``."""
         if self._points is None or not guesses:
             return
-        images = [clips[at.clip].frames[at.place].image for at in guesses]
-        points, faces = self._points.refine(images, [g.keypoints_px for g in guesses.values()])
+        pictures = [clips[at.clip].frames[at.place].picture for at in guesses]
+        points, faces = self._points.refine(pictures, [g.keypoints_px for g in guesses.values()])
         for (at, guess), better, face in zip(guesses.items(), points, faces, strict=True):
             if (face >= MIN_FACE).all():
                 moved = (better - guess.keypoints_px).mean(axis=1)

@@ -16,11 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
+from facer.stages.features.picture import Picture, shown
 from facer.storage.schema import F32, U8
 from facer.storage.weights import weights_sha256
 
 POINTS_PX = 64
 """Side of the crop that the network sees."""
+
+MIN_FACE = 0.5
+"""Probability from which on a guess counts as a face."""
 
 _FACE_SHARE = 0.72  # of the crop's side that the ArcFace crop takes: room for wrong guesses
 POINTS_TEMPLATE_PX: F32 = np.asarray(
@@ -35,6 +39,15 @@ _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size kee
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
 
 
+def face_unit(points_px: F32) -> float:
+    """The length that distances between points (5, 2) are told in, in pixels: between the eyes, or
+    0.8 of the way from them to the mouth where that is more: in profile the eyes nearly coincide.
+    """
+    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
+    down = float(np.linalg.norm(points_px[3:].mean(axis=0) - points_px[:2].mean(axis=0)))
+    return max(eyes, 0.8 * down, 1e-6)
+
+
 def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
     """Similarity transforms from the frame to the crop: (n, 5, 2) -> (n, 2, 3)."""
     matrices = similarity_transforms(guess_px) * _SHRINK
@@ -42,8 +55,13 @@ def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
     return matrices
 
 
-def read_crop(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
+def read_crop(picture: Picture, matrix: npt.NDArray[np.float64]) -> U8:
     """The crop (64, 64, 3) of one transform; large faces are shrunk first, against aliasing."""
+    with shown(picture, matrix, POINTS_PX) as image:
+        return _warp(image, matrix)
+
+
+def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     factor = int(0.7 / scale) if scale > 0 else 1
     if factor < 2:
@@ -76,15 +94,15 @@ class PointsModel:
         self._at_once = _CPU_CROPS if device == "cpu" else 1024
 
     def refine(
-        self, images: Sequence[U8], guesses_px: Sequence[F32]
+        self, pictures: Sequence[Picture], guesses_px: Sequence[F32]
     ) -> tuple[list[F32], list[F32]]:
         """Better points (n, 5, 2) for the guesses (n, 5, 2) of every frame, and how probable it is
         that each is on a face, (n,) in [0, 1].
         """
         matrices = [crop_transforms(guess) for guess in guesses_px]
         crops = [
-            read_crop(image, matrix)
-            for image, per_face in zip(images, matrices, strict=True)
+            read_crop(picture, matrix)
+            for picture, per_face in zip(pictures, matrices, strict=True)
             for matrix in per_face
         ]
         offsets, face = self._run(crops)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.detect import Faces, iou
+from facer.stages.features.points import face_unit
 from facer.storage.errors import OptionError
 from facer.storage.schema import F32
 
@@ -26,8 +27,12 @@ MIN_SEQUENCE = 5
 """Frames that a face must be measured in to be a sequence of its own under ``all``."""
 
 _MIN_IOU = 0.3
-_MAX_POINT_DISTANCE = 0.5  # mean distance of the five points, in distances between the eyes
+_MAX_POINT_DISTANCE = 0.5  # mean distance of the five points, in units of the face
+_DRIFT = 0.2  # by which that grows with every frame in which a track's face was not seen ...
+_MAX_DRIFT = 2.0  # ... up to this, for a face that is about as large
+_MAX_DRIFT_RATIO = 1.5  # between the sizes, to be the same face after a drift
 _MAX_SIZE_RATIO = 2.0  # between a track and the chosen face, to stand in for it
+_LEADING = 0.5  # of the most dominant track's dominance, to be the clip's face with its stand-ins
 
 
 def check_policy(policy: str) -> None:
@@ -61,52 +66,64 @@ class _Track:
     number: int
     bbox_px: F32
     keypoints_px: F32
+    seen: int  # the frame in which it was seen last
 
 
 class Linker:
-    """Gives every face the number of its track; a track survives any gap if nothing moved."""
+    """Gives every face the number of its track.
+
+    A track survives any gap if nothing moved, and a face that turned away may come back a little
+    farther off the longer it was away.
+    """
 
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
+        self._frame = 0
 
     def link(self, faces: Faces) -> list[int]:
-        """Track numbers (n,) of one frame's faces, each at most once; best pairs first."""
+        """Track numbers (n,) of the next frame's faces, each at most once; best pairs first."""
+        self._frame += 1
         numbers = [-1] * len(faces.score)
-        free = list(self._tracks)
-        for face, track in self._pairs(faces):
-            if numbers[face] < 0 and track in free:
-                numbers[face] = track.number
-                free.remove(track)
+        free = {track.number for track in self._tracks}
+        for face, number in self._pairs(faces):
+            if numbers[face] < 0 and number in free:
+                numbers[face] = number
+                free.remove(number)
         for face, number in enumerate(numbers):
+            found = faces.bbox_px[face], faces.keypoints_px[face]
             if number < 0:
                 numbers[face] = len(self._tracks)
-                self._tracks.append(
-                    _Track(numbers[face], faces.bbox_px[face], faces.keypoints_px[face])
-                )
+                self._tracks.append(_Track(numbers[face], *found, self._frame))
             else:
-                track = self._tracks[number]
-                track.bbox_px, track.keypoints_px = faces.bbox_px[face], faces.keypoints_px[face]
+                self._tracks[number] = _Track(number, *found, self._frame)
         return numbers
 
-    def _pairs(self, faces: Faces) -> list[tuple[int, _Track]]:
-        """Face and track that may be the same, the surest first."""
+    def _pairs(self, faces: Faces) -> list[tuple[int, int]]:
+        """Face and number of a track that may be the same, the surest first."""
         if not self._tracks or len(faces.score) == 0:
             return []
         boxes = np.stack([track.bbox_px for track in self._tracks])
         points = np.stack([track.keypoints_px for track in self._tracks])
+        away = self._frame - 1 - np.array([track.seen for track in self._tracks])
+        drift = np.minimum(_DRIFT * away, _MAX_DRIFT)
         scored: list[tuple[float, int, int]] = []
         for face in range(len(faces.score)):
             overlap = iou(faces.bbox_px[face], boxes)
             distance = point_distance(faces.keypoints_px[face], points)
-            near = np.flatnonzero((overlap >= _MIN_IOU) | (distance <= _MAX_POINT_DISTANCE))
+            ratio = box_sizes(boxes) / np.maximum(box_sizes(faces.bbox_px[face][None]), 1e-6)
+            alike = (ratio <= _MAX_DRIFT_RATIO) & (ratio >= 1 / _MAX_DRIFT_RATIO)
+            reach = _MAX_POINT_DISTANCE + np.where(alike, drift, 0.0)
+            near = np.flatnonzero((overlap >= _MIN_IOU) | (distance <= reach))
             scored.extend((float(distance[i] - overlap[i]), face, int(i)) for i in near)
-        return [(face, self._tracks[number]) for _, face, number in sorted(scored)]
+        return [(face, number) for _, face, number in sorted(scored)]
 
 
 def point_distance(points: F32, others: F32) -> F32:
-    """Mean distance of five points (5, 2) to others (n, 5, 2) in distances between the eyes."""
-    eyes = np.linalg.norm(points[0] - points[1]) + 1e-6
-    return np.asarray(np.linalg.norm(others - points, axis=2).mean(axis=1) / eyes, np.float32)
+    """Mean distance of five points (5, 2) to others (n, 5, 2) in units of the face, about the
+    distance between the eyes (see ``face_unit``).
+    """
+    far = np.linalg.norm(others - points, axis=2).mean(axis=1)
+    return np.asarray(far / face_unit(points), np.float32)
 
 
 def sequences_of(frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy) -> list[I64]:
@@ -137,18 +154,27 @@ def count_switches(track: I64) -> int:
 def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32) -> I64:
     """Rows (at most one per frame) that make the clip's face, given all measured faces (n,).
 
-    The dominant track is the one with the largest sum of score times size over the clip.
-    Where it is absent, other tracks of a similar size that never appear beside the face chosen
-    so far stand in, the most dominant first: the same person after a cut or a jump.
+    A track's dominance is its sum of score times size over the clip. Where a track is absent,
+    others of a similar size that never appear beside it stand in, the most dominant first: the
+    same person after a cut, a jump or a return. The clip's face is the one whose tracks together
+    dominate, among tracks that have half the dominance of the first or more by themselves.
     """
     if len(frame) == 0:
         return np.zeros(0, np.int64)
-    size = box_sizes(bbox_px)
-    dominance = np.bincount(track, weights=score * size)
+    weight = score * box_sizes(bbox_px)
+    dominance = np.bincount(track, weights=weight)
     order = [n for n in np.argsort(-dominance, kind="stable") if (track == n).any()]
-    chosen = np.flatnonzero(track == order[0])
+    first = [n for n in order if dominance[n] >= _LEADING * dominance[order[0]]]
+    people = [_with_stand_ins(n, order, frame, track, bbox_px) for n in first]
+    return max(people, key=lambda rows: float(weight[rows].sum()))
+
+
+def _with_stand_ins(first: int, order: list[int], frame: I64, track: I64, bbox_px: F32) -> I64:
+    """Rows of a track and of those that stand in for it."""
+    size = box_sizes(bbox_px)
+    chosen = np.flatnonzero(track == first)
     main_size = float(np.median(size[chosen]))
-    for number in order[1:]:
+    for number in order:
         rows = np.flatnonzero(track == number)
         ratio = float(np.median(size[rows])) / max(main_size, 1e-6)
         similar = 1 / _MAX_SIZE_RATIO <= ratio <= _MAX_SIZE_RATIO

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
@@ -157,6 +159,43 @@ def test_a_worker_process_that_is_killed(
         workers[0].kill()
 
     extract(videos, tmp_path / "s.zarr", AfterFirstPart(kill_one), workers=2)
+    assert_same(FeatureStore.open(tmp_path / "s.zarr"), undisturbed)
+
+
+class Killer:
+    """Kills processes of these modules in turn, each a random while after the last one."""
+
+    def __init__(self, modules: Sequence[str], seed: int) -> None:
+        self._left = list(modules)
+        self._rng = random.Random(seed)
+        self.stop = threading.Event()
+        self.n_killed = 0
+
+    def run(self) -> None:
+        while self._left and not self.stop.wait(self._rng.random() / 10):
+            victims = [c for c in psutil.Process().children(recursive=True) if self._is_next(c)]
+            if victims:
+                self._rng.choice(victims).kill()
+                self._left.pop()
+                self.n_killed += 1
+
+    def _is_next(self, child: psutil.Process) -> bool:
+        try:
+            return self._left[-1] in child.cmdline()
+        except psutil.Error:  # it ended meanwhile
+            return False
+
+
+def test_workers_and_decoders_that_are_killed_at_random(
+    videos: Path, undisturbed: FeatureStore, tmp_path: Path
+) -> None:
+    killer = Killer(["facer.pipeline.decode_child", "facer.pipeline.worker"] * 3, seed=1)
+    thread = threading.Thread(target=killer.run)
+    extract(videos, tmp_path / "s.zarr", AfterFirstPart(thread.start), workers=2)
+    killer.stop.set()
+    thread.join()
+    assert killer.n_killed >= 4
+    extract(videos, tmp_path / "s.zarr", workers=2)
     assert_same(FeatureStore.open(tmp_path / "s.zarr"), undisturbed)
 
 

@@ -146,7 +146,7 @@ def test_a_decoder_that_wants_too_much_memory_is_refused_it(make_video, faulty_d
 def test_the_limit_of_memory_holds_for_a_real_clip(make_video, monkeypatch):
     path = make_video("large.avi", 2, codec="MJPG", size=(7680, 4320))
     guard.close_idle()
-    monkeypatch.setattr(guard, "MEMORY_LIMIT_BYTES", 700 << 20)
+    monkeypatch.setattr(guard, "MEMORY_LIMIT_BYTES", 500 << 20)
     with pytest.raises(FacerError, match=r"large\.avi: "):
         read(GuardedReader(path))
     guard.close_idle()

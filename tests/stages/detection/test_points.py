@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from facer.stages.detection.guesses import Guessed, guessed
 from facer.stages.detection.points_fit import PointsConfig, fit_points, points_loss
 from facer.stages.detection.points_net import PointsNet, export_points
 from facer.stages.detection.points_samples import (
@@ -19,7 +20,8 @@ from facer.stages.detection.points_samples import (
     draw_sample,
     wrong_guess,
 )
-from facer.stages.detection.teacher import Labelled
+from facer.stages.detection.teacher import Labelled, without_faces
+from facer.stages.features.detect import Faces
 from facer.stages.features.points import (
     EYES_PX,
     POINTS_TEMPLATE_PX,
@@ -30,6 +32,7 @@ from facer.stages.features.points import (
 from facer.storage.errors import FacerError
 
 FIVE = np.array([[60, 70], [100, 70], [80, 92], [66, 112], [94, 112]], np.float32)
+NO_CROPS = Crops([], np.zeros((0, 5, 2), np.float32))
 
 
 @pytest.fixture
@@ -46,7 +49,12 @@ def sources(dotted: np.ndarray) -> PointsSources:
     box = np.array([[40, 40, 120, 140]], np.float32)
     photo = Labelled(dotted, box, FIVE[None], np.zeros(1, np.bool_))
     scene = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-    return PointsSources((photo,), Crops([], np.zeros((0, 5, 2), np.float32)), (scene,))
+    return PointsSources((photo,), NO_CROPS, (unguessed(without_faces(scene)),))
+
+
+def unguessed(shot: Labelled) -> Guessed:
+    none = np.zeros((0, 5, 2), np.float32)
+    return Guessed(shot, none, (), none)
 
 
 def test_a_right_guess_lies_on_the_template(dotted):
@@ -160,5 +168,41 @@ def test_a_training_that_stopped_goes_on_to_the_same_file(tmp_path, sources):
 def test_other_settings_do_not_go_on(tmp_path, sources):
     fit_points(config(tmp_path / "run"), lambda p: None, sources, sources)
     (tmp_path / "run" / "points.onnx").unlink()
-    with pytest.raises(FacerError, match="found a training with other steps"):
+    with pytest.raises(FacerError, match=r"found a training with other --steps \(was"):
         fit_points(config(tmp_path / "run", steps=9), lambda p: None, sources, sources)
+
+
+def test_a_detectors_guesses_are_sorted_by_what_they_are_on(dotted):
+    """One on a face, one on a doubtful face, one on nothing."""
+    right, down = np.array([[100, 0], [0, 120]], np.float32)
+    boxes = np.array([[40, 40, 120, 140], [140, 40, 220, 140]], np.float32)
+    shot = Labelled(dotted, boxes, np.stack([FIVE, FIVE + right]), np.array([False, True]))
+
+    class Detector:
+        name = sha256 = ""
+
+        def detect(self, images):
+            places = np.stack([FIVE + 2, FIVE + right, FIVE + down])
+            found = np.concatenate([boxes, boxes[:1] + np.tile(down, 2)])
+            return [Faces(found, places, np.ones(3, np.float32)) for _ in images]
+
+    (seen,) = guessed([shot], Detector())
+    np.testing.assert_array_equal(seen.right_px, FIVE[None] + 2)
+    assert seen.face == (0,)
+    np.testing.assert_array_equal(seen.wrong_px, FIVE[None] + down)
+    people = PointsSources((shot,), NO_CROPS, (), (seen,))
+    kinds = [draw_sample(np.random.default_rng(n), people).face for n in range(60)]
+    assert {0.0, 1.0} <= set(kinds)
+
+
+def test_no_answer_is_taught_where_every_place_may_be_a_face(dotted):
+    """A picture that is one doubtful face says nothing about faces."""
+    everywhere = np.array([[-900, -900, 900, 900]], np.float32)
+    shot = Labelled(dotted, everywhere, np.full((1, 5, 2), np.nan, np.float32), np.ones(1, bool))
+    people = PointsSources(
+        (shot,), Crops([], np.zeros((0, 5, 2), np.float32)), (), (unguessed(shot),)
+    )
+    for seed in range(20):
+        sample = draw_sample(np.random.default_rng(seed), people)
+        assert np.isnan(sample.face)
+        assert np.isnan(sample.offsets).all()

@@ -1,8 +1,10 @@
+import cv2
 import numpy as np
 import pytest
 
 from facer.stages.detection.camera import Camera, SceneConfig, move_faces, similarity, warp
 from facer.stages.detection.evaluate import Tally, as_table, together
+from facer.stages.detection.pasting import wear_glasses, wear_mask
 from facer.stages.detection.photometry import distort, flesh
 from facer.stages.detection.scenes import compose
 from facer.stages.detection.sources import Sources, box_of_points
@@ -130,3 +132,47 @@ def test_scores_add_up() -> None:
 def test_shares_are_checked() -> None:
     with pytest.raises(ValueError, match="shares"):
         SceneConfig(p_frame=0.8, p_scene=0.4)
+
+
+@pytest.fixture
+def crowd() -> Sources:
+    """Two photographs of people, one of whose faces is doubtful and has no points."""
+    rng = np.random.default_rng(1)
+    image = cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (240, 180))
+    boxes = np.concatenate([BOX, BOX + 60])
+    points = np.concatenate([POINTS, np.full((1, 5, 2), np.nan, np.float32)])
+    two = Labelled(image, boxes, points, np.array([False, True]))
+    one = Labelled(image, BOX, POINTS, np.zeros(1, np.bool_))
+    return Sources((), (image,), (), (one, two), np.array([0.5, 0.5]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (192, 320)])
+def test_people_are_seen_with_sure_faces_in_view(crowd: Sources, height: int, width: int) -> None:
+    config = SceneConfig(p_people=1.0, p_frame=0.0, p_scene=0.0, p_four=0.5)
+    counts = []
+    for seed in range(40):
+        made = compose(np.random.default_rng(seed), crowd, config, height, width)
+        again = compose(np.random.default_rng(seed), crowd, config, height, width)
+        np.testing.assert_array_equal(made.image, again.image)
+        assert made.image.shape == (height, width, 3)
+        sure = ~made.ignore
+        inside = ((made.kps_px[sure] >= 0) & (made.kps_px[sure] < (width, height))).all(axis=2)
+        assert (inside.sum(axis=1) >= 3).all()
+        assert np.isfinite(made.kps_px[sure]).all()
+        counts.append(int(sure.sum()))
+    assert max(counts) >= (4 if height > 160 else 1)
+    assert sum(counts) > 30
+
+
+def test_masks_and_glasses_leave_the_rest_of_a_face() -> None:
+    face = np.full((120, 120, 3), 255, np.uint8)
+    covered = {}
+    for wear in (wear_mask, wear_glasses):
+        image = face.copy()
+        wear(np.random.default_rng(0), image, POINTS[0])
+        covered[wear] = image[..., 0] < 255
+    mask, glasses = covered[wear_mask], covered[wear_glasses]
+    assert mask[60, 50]
+    assert not mask[40, 40]
+    assert glasses[40, 40]
+    assert not glasses[62, 43]

@@ -133,3 +133,63 @@ def test_an_unknown_policy_is_refused():
 
     with pytest.raises(FacerError, match="--face: found 'best'"):
         ExtractConfig(face="best")
+
+
+def turned(faces_, share):
+    """The same faces with their points as narrow as a turned head shows them."""
+    centre = faces_.keypoints_px.mean(axis=1, keepdims=True)
+    return faces_._replace(keypoints_px=centre + (faces_.keypoints_px - centre) * (share, 1))
+
+
+def beside(*all_):
+    return Faces(*(np.concatenate(parts) for parts in zip(*all_, strict=True)))
+
+
+def test_a_head_that_turns_to_profile_and_moves_keeps_its_track():
+    linker = Linker()
+    for i in range(30):
+        share = abs(np.cos(np.pi * i / 29)) + 0.02  # at i = 14 the eyes nearly coincide
+        assert linker.link(turned(faces((60 + 6 * i, 50)), share)) == [0]
+
+
+@pytest.mark.parametrize("lost", [1, 4, 12])
+def test_a_head_that_turns_away_comes_back_a_little_farther_off(lost):
+    linker = Linker()
+    linker.link(faces((60, 50)))
+    for _ in range(lost):
+        linker.link(faces())
+    assert linker.link(faces((60 + 10 + min(3 * lost, 25), 50))) == [0]
+
+
+def test_a_face_far_off_or_of_another_size_is_not_the_one_that_was_lost():
+    linker = Linker()
+    linker.link(faces((60, 50)))
+    for _ in range(30):
+        linker.link(faces())
+    assert linker.link(faces((140, 50))) == [1]
+    assert linker.link(faces((60, 90), size=15)) == [2]
+
+
+def test_the_one_who_turns_away_again_and_again_is_still_the_clips_face():
+    """Another person is always there, smaller; the larger one is lost three times and moves."""
+    other = faces((250, 50), size=36)
+    frames = []
+    for i in range(80):
+        here = i % 20 < 12
+        one = faces((40 + 1.2 * i, 60), size=66)
+        frames.append(beside(one, other) if here else other)
+    shown, centres = run(frames)
+    assert centres[:, 0].max() < 180
+    assert shown.tolist() == [i for i in range(80) if i % 20 < 12]
+
+
+def test_who_leaves_and_returns_elsewhere_is_the_same_beside_another():
+    def frame(i):
+        other = faces((250, 50), size=40)
+        if i < 30:
+            return beside(faces((60, 60), size=60), other)
+        return other if i < 45 else beside(faces((150, 80), size=60), other)
+
+    shown, centres = run([frame(i) for i in range(80)])
+    assert shown.tolist() == [i for i in range(80) if not 30 <= i < 45]
+    assert centres[:, 0].max() < 200

@@ -1,0 +1,126 @@
+"""SIGKILL of driver, workers and decoders of facer extract, at random moments.
+
+    python benchmarks/kills.py [--kills 20] [--clips 24] [--workers 2] [--seed 1] [--dir DIR]
+
+Each extraction has one kill, a random while after its first clips are at work; after it the same
+command is run again, and the store's features are compared, bit for bit, with those of a run that
+nothing disturbed. Kills inside each write of a part: tests/storage/test_kills.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from facer.storage import ClipFeatures, FeatureStore
+
+VICTIMS = ("driver", "facer.pipeline.worker", "facer.pipeline.decode_child")
+N_FRAMES = 40
+
+
+def write_videos(folder: Path, n_clips: int) -> None:
+    """Write clips of a face that moves."""
+    import cv2
+    from skimage import data
+
+    folder.mkdir()
+    for number in range(n_clips):
+        path = str(folder / f"clip {number:02d}.mp4")
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 120))
+        for index in range(N_FRAMES):
+            matrix = np.array([[0.4, 0, -30.0 + index / 4], [0, 0.4, -5.0 + number]])
+            writer.write(cv2.warpAffine(data.astronaut(), matrix, (160, 120))[..., ::-1])
+        writer.release()
+
+
+def command(videos: Path, store: Path, workers: int) -> list[str]:
+    """The command line of an extraction."""
+    options = ["--workers", str(workers), "--part-size", "2", "--device", "cpu"]
+    return [sys.executable, "-m", "facer", "extract", str(videos), "-o", str(store), *options]
+
+
+def victims(process: psutil.Process, kind: str) -> list[psutil.Process]:
+    """Processes of a kind that an extraction consists of at the moment."""
+    if kind == "driver":
+        return [process] if process.is_running() else []
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            found += [child] if kind in child.cmdline() else []
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return found
+
+
+def extract_with_kill(line: list[str], kind: str, rng: random.Random) -> bool:
+    """Run a command and kill one of its processes; False when it was done before."""
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        process = psutil.Process(run.pid)
+        while run.poll() is None and not victims(process, VICTIMS[-1]):
+            time.sleep(0.01)
+        time.sleep(3 * rng.random())
+        chosen = victims(process, kind) if run.poll() is None else []
+        if chosen:
+            rng.choice(chosen).kill()
+        run.wait()
+    return bool(chosen)
+
+
+def bits(store: FeatureStore) -> dict[str, object]:
+    """What must be the same after a kill: each clip's record and arrays."""
+    unlike = {"part": "", "start": 0, "seconds": 0.0}
+    content: dict[str, object] = {}
+    for record in store.records:
+        clip = store.read(record.clip_id)
+        arrays = [getattr(clip, field.name) for field in fields(ClipFeatures)]
+        content[record.clip_id] = (
+            repr(replace(record, **unlike)),  # type: ignore[arg-type]
+            [np.asarray(array).tobytes() for array in arrays],
+        )
+    return content
+
+
+def main() -> None:
+    """Parse options and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dir", type=Path, help="where to write (default: a temporary folder)")
+    options = parser.parse_args()
+    rng, killed, same, n_stores = random.Random(options.seed), Counter[str](), 0, 0
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+        videos, root = Path(folder) / "videos", Path(folder)
+        write_videos(videos, options.clips)
+        os.environ["OMP_NUM_THREADS"] = "1"
+        subprocess.run(command(videos, root / "whole.zarr", options.workers), check=True)
+        expected = bits(FeatureStore.open(root / "whole.zarr"))
+        while sum(killed.values()) < options.kills:
+            kind = VICTIMS[sum(killed.values()) % len(VICTIMS)]
+            line = command(videos, root / f"{n_stores}.zarr", options.workers)
+            if not extract_with_kill(line, kind, rng):
+                print(f"{kind}: the extraction was done before the kill; not counted")
+            else:
+                killed[kind] += 1
+            subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            same += bits(FeatureStore.open(root / f"{n_stores}.zarr")) == expected
+            n_stores += 1
+    print(f"{sum(killed.values())} kills: {dict(killed)}")
+    print(f"{same} of {n_stores} stores have the same bits as an undisturbed run")
+    sys.exit(same != n_stores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Python's way in: each function does what the command of its name does, with the same words."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.extract import extract_folder
+from facer.pipeline.folds import train_folds
+from facer.pipeline.heads import train_head as train_seeds
+from facer.pipeline.progress import fold_epoch, head_epoch, say
+from facer.pipeline.run import Place, Run, place_of, told
+from facer.pipeline.run_folder import read_run
+from facer.pipeline.settings import (
+    EXTRACT,
+    TRAIN_HEAD,
+    errors_in_python,
+    extract_run_config,
+    train_head_config,
+)
+from facer.stages.features import rec
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+_log = logging.getLogger("facer")
+
+
+def extract(
+    video_dir: Place, store: FeatureStore | Place, *, progress: bool = False, **settings: Any
+) -> FeatureStore:
+    """Bring every video of a folder into a store, as ``facer extract``, and return the store.
+
+    The same call again does only what is missing. Keywords are the command's options with
+    underscores, such as ``workers=2`` or ``detect_every=1``; ``progress=True`` tells on stderr how
+    it goes. A clip that fails is a record with its reason, and a warning of the logger ``facer``
+    counts them. Raises FacerError for a wrong setting, a folder without videos, and a store of
+    other provenance.
+    """
+    with errors_in_python():
+        path = place_of(store) or ""
+        config = extract_run_config(os.fspath(video_dir), path, EXTRACT.complete(settings))
+        with told(progress) as to:
+            summary = extract_folder(config, to)
+    if summary.missing:
+        raise FacerError(
+            f"{path}: {len(summary.missing)} clips have no record ({summary.missing[0]} ...): a "
+            "worker wrote elsewhere; extract again"
+        )
+    if summary.failed:
+        first = summary.failed[0]
+        _log.warning(
+            "%s: %d of %d clips failed, such as %s: %s; the store's records have the reasons",
+            path, len(summary.failed), summary.n_clips, first.clip_id, first.reason,
+        )  # fmt: skip
+    return FeatureStore.open(path)
+
+
+def train_head(
+    store: FeatureStore | Place, labels: Place, run: Place, *, progress: bool = False,
+    **settings: Any,
+) -> Run:  # fmt: skip
+    """Train a head on a store, as ``facer train-head``, and return its run.
+
+    Keywords are the command's options with underscores, such as ``seeds=3``, ``features="va,au"``
+    or ``folds=5``; the defaults are the paper's. ``progress=True`` tells on stderr how it goes.
+    Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
+    on with it) and where nothing can be learnt.
+    """
+    with errors_in_python():
+        path = place_of(store) or ""
+        settings = TRAIN_HEAD.complete(settings)
+        config = train_head_config(path, os.fspath(labels), Path(run), settings)
+        note = say if progress else None
+        if config.folds is not None:
+            train_folds(config, fold_epoch if progress else None, note)
+        else:
+            train_seeds(config, head_epoch if progress else None, note)
+    return Run(config.run)
+
+
+def open_run(path: Place) -> Run:
+    """Open a run folder; FacerError when it is none."""
+    read_run(Path(path))
+    return Run(Path(path))
+
+
+def load_rec(
+    name_or_path: str | os.PathLike[str] = rec.STARTER,
+    device: str = "auto",
+    embedding: bool = False,
+) -> rec.Rec:
+    """Load REC by name or path: ``.predict(crops)``, RGB uint8 (B, 112, 112, 3) to (B, 26).
+
+    The columns are :data:`facer.storage.FEATURE_NAMES`; ``embedding`` puts REC's pooled space after
+    them. Raises FacerError for weights that are not there and a device that this machine lacks.
+    """
+    with errors_in_python():
+        return rec.load(os.fspath(name_or_path), device, embedding)
+
+
+extract.__signature__ = EXTRACT.signature(extract)  # type: ignore[attr-defined]
+train_head.__signature__ = TRAIN_HEAD.signature(train_head)  # type: ignore[attr-defined]

@@ -1,0 +1,164 @@
+"""What a detector finds among labelled faces of people, by pose, size and light.
+
+A face counts when it is sure and its box is at least 1/16 as high as the picture's longer side.
+It is found when the mean of a detection's five points lies in its box and the two boxes' heights
+differ by less than a factor of two. The points' error is the mean distance of the five, over the
+distance between the eyes or 0.4 of the box's height, whichever is larger, since in profile the
+eyes nearly coincide. A detection is false when it is on no labelled face, sure or doubtful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from facer.stages.detection.people import Picture
+from facer.storage.schema import F32, U8
+
+SMALLEST, SMALL, LARGE = 1 / 16, 1 / 8, 1 / 2  # of the picture's longer side
+TILTED_DEGREES = 25.0
+DARK = 60.0  # mean of the box, of 255
+HEIGHTS = 2.0  # factor by which heights differ at most
+CONFIDENCE = 0.95
+GROUPS = ("all", "frontal", "three-quarter", "profile", "tilted", "small", "large", "dark")
+Detect = Callable[[U8], tuple[F32, F32]]
+"""RGB image -> boxes with score (n, 5) and points (n, 5, 2), in its pixels."""
+Interval = tuple[float, float]
+
+
+@dataclass
+class Group:
+    """Faces of one kind: for each whether it was found, and the points' error of those found."""
+
+    found: list[bool] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Measured:
+    """Everything that was counted over a set of pictures."""
+
+    name: str
+    groups: dict[str, Group] = field(default_factory=lambda: {name: Group() for name in GROUPS})
+    pictures: int = 0
+    false: int = 0
+
+    def add(self, picture: Picture, boxes: F32, points: F32) -> None:
+        """Count one picture, given what the detector finds: boxes (m, 4 or 5), points (m, 5, 2)."""
+        truth = picture.labelled
+        match = matches(truth.bbox_px, boxes, points)
+        self.pictures += 1
+        self.false += int((~match.any(axis=0)).sum())
+        for row, names in enumerate(_kinds(picture)):
+            for name in names:
+                self.groups[name].found.append(bool(match[row].any()))
+                if match[row].any():
+                    error = points_error(truth.bbox_px[row], truth.kps_px[row], points[match[row]])
+                    self.groups[name].errors.append(float(error.min()))
+
+
+def measure(name: str, pictures: Iterable[Picture], detect: Detect) -> Measured:
+    """What ``detect`` finds in pictures."""
+    measured = Measured(name)
+    for picture in pictures:
+        measured.add(picture, *detect(picture.labelled.image))
+    return measured
+
+
+def matches(truth: F32, boxes: F32, points: F32) -> npt.NDArray[np.bool_]:
+    """Whether each labelled box (n, 4) and each detection are the same face: (n, m)."""
+    centre = points.mean(axis=1)[None]
+    inside = ((centre >= truth[:, None, :2]) & (centre <= truth[:, None, 2:])).all(axis=2)
+    mine, its = boxes[None, :, 3] - boxes[None, :, 1], (truth[:, 3] - truth[:, 1])[:, None]
+    return np.asarray(inside & (mine < HEIGHTS * its) & (its < HEIGHTS * mine), np.bool_)
+
+
+def points_error(box: F32, truth: F32, found: F32) -> F32:
+    """Error of points found (m, 5, 2) for a face's box (4,) and points (5, 2): (m,)."""
+    unit = max(float(np.linalg.norm(truth[1] - truth[0])), 0.4 * float(box[3] - box[1]))
+    return np.asarray(np.linalg.norm(found - truth, axis=2).mean(axis=1) / unit, np.float32)
+
+
+def _kinds(picture: Picture) -> list[list[str]]:
+    """The groups of every face of a picture; none for a face that does not count."""
+    image, labelled = picture.labelled.image, picture.labelled
+    kinds: list[list[str]] = []
+    for row, box in enumerate(labelled.bbox_px):
+        share = float(box[3] - box[1]) / max(image.shape[:2])
+        if labelled.ignore[row] or share < SMALLEST:
+            kinds.append([])
+            continue
+        more = {
+            "tilted": abs(picture.roll[row]) > TILTED_DEGREES,
+            "small": share < SMALL,
+            "large": share > LARGE,
+            "dark": _brightness(image, box) < DARK,
+        }
+        kinds.append(
+            ["all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it)]
+        )
+    return kinds
+
+
+def _brightness(image: U8, box: F32) -> float:
+    x1, y1, x2, y2 = np.round(box).astype(int).clip(0)
+    part = image[y1:y2, x1:x2]
+    return float(part.mean()) if part.size else 255.0
+
+
+def share_interval(hits: int, count: int) -> Interval:
+    """95 % interval of a share (Wilson 1927), faces taken as independent; nan without faces."""
+    if count == 0:
+        return float("nan"), float("nan")
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    centre = (hits + z * z / 2) / (count + z * z)
+    reach = z * float(np.sqrt(hits * (count - hits) / count + z * z / 4)) / (count + z * z)
+    return max(centre - reach, 0.0), min(centre + reach, 1.0)
+
+
+def rate_interval(events: int, count: int) -> Interval:
+    """95 % interval of events a picture (Garwood 1936), events taken as independent."""
+    tail = (1 - CONFIDENCE) / 2
+    low = float(stats.chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
+    return low / max(count, 1), float(stats.chi2.ppf(1 - tail, 2 * events + 2)) / 2 / max(count, 1)
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """95 % interval of a mean (Student's t); nan below two values."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    return float(np.mean(values)) - reach, float(np.mean(values)) + reach
+
+
+def people_table(measured: Measured) -> str:
+    """A Markdown table with a row for each kind of face, and a line about false faces."""
+    rows = [
+        f"| {measured.name} | n | found | 95 % interval | points | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, group in measured.groups.items():
+        count, hits = len(group.found), sum(group.found)
+        share = f"{hits / count:.3f}" if count else "-"
+        error = f"{np.mean(group.errors):.3f}" if group.errors else "-"
+        found = f"{share} | {_span(share_interval(hits, count))}"
+        rows.append(
+            f"| {name} | {count} | {found} | {error} | {_span(mean_interval(group.errors))} |"
+        )
+    return "\n".join([*rows, "", false_line(measured.name, measured.false, measured.pictures)])
+
+
+def false_line(name: str, false: int, pictures: int) -> str:
+    """How many false faces there are in a picture."""
+    span = _span(rate_interval(false, pictures))
+    return (
+        f"{name}: {false} false faces in {pictures}: {false / max(pictures, 1):.3f} each ({span})"
+    )
+
+
+def _span(interval: Interval) -> str:
+    return "-" if np.isnan(interval[0]) else f"{interval[0]:.3f} to {interval[1]:.3f}"

@@ -1,0 +1,108 @@
+"""Training goes on from an exported model: its folded weights become a trainable network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facer.stages.detection.network import DetectorNet, Head, Residual
+from facer.storage.errors import FacerError
+
+
+def start_detector(net: DetectorNet, path: Path, images: Tensor) -> None:
+    """Give ``net`` the weights of a detector.onnx that facer exported; see ``start_network``.
+
+    Residual units that the file lacks start as identities.
+    """
+    weights = read_weights(path)
+    for name, module in net.named_modules():
+        if isinstance(module, Residual) and f"{name}.first.0.weight" not in weights:
+            module.second[1].weight.data.zero_()  # type: ignore[operator]
+        elif isinstance(module, Head):
+            _fill_predictions(module, name, weights)
+    start_network(net, weights, images, path)
+
+
+@torch.no_grad()
+def start_network(net: nn.Module, weights: dict[str, Tensor], images: Tensor, path: Path) -> None:
+    """Give ``net`` the folded weights of ``path``, a file of the same network.
+
+    A folded convolution y = w x + b is restored as w x, normalised by its mean and variance over
+    ``images`` (N, 3, H, W), with the weight and bias of the normalisation that make it w x + b
+    again. ``FacerError`` for a file of another network.
+    """
+    weights = dict(weights)
+    hooks = [
+        norm.register_forward_pre_hook(_Restore(weights.pop(f"{conv}.bias")))
+        for conv, norm in _folded(net)
+        if f"{conv}.bias" in weights
+    ]
+    state = net.state_dict()
+    for name, value in weights.items():
+        if name not in state or state[name].shape != value.shape:
+            raise FacerError(f"{path}: found {name} {tuple(value.shape)}, not of this network")
+        state[name].copy_(value)
+    net.eval()(images)
+    for hook in hooks:
+        hook.remove()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The trained numbers of an ONNX file that facer exported, by their names in the network."""
+    import onnx
+
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:
+        raise FacerError(f"{path}: found no readable ONNX file ({error})") from error
+    return {
+        one.name.removeprefix("net."): torch.from_numpy(
+            np.array(onnx.numpy_helper.to_array(one), np.float32)
+        )
+        for one in graph.initializer
+        if one.name.startswith("net.")
+    }
+
+
+def _folded(net: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
+    """Names of the convolutions that are folded with the normalisation after them, and it."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Sequential):
+            for place in range(len(module) - 1):
+                norm = module[place + 1]
+                if isinstance(module[place], nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    yield f"{name}.{place}", norm
+
+
+class _Restore:
+    """Sets a normalisation so that it adds ``bias`` (C,) and nothing else to what it first sees."""
+
+    def __init__(self, bias: Tensor) -> None:
+        self._bias = bias
+
+    def __call__(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        mean, variance = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3))
+        for mine, value in (
+            (norm.running_mean, mean),
+            (norm.running_var, variance),
+            (norm.weight, (variance + norm.eps).sqrt()),
+            (norm.bias, mean + self._bias),
+        ):
+            assert mine is not None
+            mine.copy_(value)
+
+
+def _fill_predictions(head: Head, name: str, weights: dict[str, Any]) -> None:
+    """Undo the units that the file's predictions carry."""
+    for kind in head.predict:
+        for part in ("weight", "bias"):
+            key = f"{name}.predict.{kind}.{part}"
+            if key in weights:
+                value = weights[key]
+                weights[key] = value / head.scale(kind).reshape(-1, *[1] * (value.ndim - 1))

@@ -1,0 +1,174 @@
+"""Python's way in, as a notebook uses it: the same results as the commands."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.pipeline.evaluation import Prediction
+from facer.storage import FEATURE_NAMES
+
+SMALL = {"units": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+
+
+@pytest.fixture
+def trained(planted, tmp_path):
+    store, labels = planted()
+    run = facer.train_head(facer.open_store(store), labels, tmp_path / "run", seeds=2, **SMALL)
+    return run, store, labels
+
+
+def command(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    return out
+
+
+def test_extract_train_and_predict_a_folder(make_video, face_frames, tmp_path, capfd, caplog):
+    video = make_video("videos/anna/clip.mp4", face_frames(6))
+    (video.parent / "broken.mp4").write_bytes(b"no video" * 100)
+    store = facer.extract(tmp_path / "videos", tmp_path / "f.zarr", workers=1, device="cpu")
+    assert list(store) == ["anna/broken", "anna/clip"]
+    assert store["anna/clip"]["valence"].shape == (6,)
+    assert "1 of 2 clips failed, such as anna/broken" in caplog.text
+    again = facer.extract(video.parents[1], store, workers=1, device="cpu")
+    assert again.record("anna/clip") == store.record("anna/clip")
+    assert capfd.readouterr() == ("", "")  # silent, unless it is asked to tell
+    facer.extract(
+        video.parents[1], store, workers=1, device="cpu", retry_failed=True, progress=True
+    )
+    assert "clips to do" in capfd.readouterr().err
+
+    labels = tmp_path / "labels.csv"
+    labels.write_text("clip_id,split,joy\nanna/clip,train,0.5\nanna/clip2,val,0.1\n")
+    make_video("videos/anna/clip2.mp4", face_frames(5))
+    store = facer.extract(video.parents[1], store, workers=1, device="cpu")
+    run = facer.train_head(store, labels, tmp_path / "run", loss="mse", **SMALL)
+    kept = tmp_path / "new.zarr"
+    found = run.predict(video.parent, workers=1, store=kept, device="cpu")
+    assert found.clip_ids == ("clip", "clip2")
+    assert list(found.failed) == ["broken"]
+    assert "<Prediction joy of 2 clips, 1 failed>" in repr(found)
+    assert list(facer.open_store(kept)) == ["broken", "clip", "clip2"]
+    pandas = pytest.importorskip("pandas")
+    table = found.to_dataframe()
+    assert list(table.columns) == ["clip_id", "status", "joy"]
+    assert list(table.status) == ["ok", "ok", "failed"]
+    assert pandas.isna(table.joy[2])
+    assert "broken.mp4" in found._repr_html_()
+
+
+def test_a_run_is_that_of_the_command(trained, tmp_path, capsys):
+    run, store, labels = trained
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    options += ["--labels", labels, "-o", tmp_path / "cli", "--seeds=2"]
+    command(capsys, "train-head", store, *options)
+    theirs = facer.open_run(tmp_path / "cli")
+    assert theirs.config == run.config
+    assert [s.val_pearson for s in theirs.seeds] == [s.val_pearson for s in run.seeds]
+    scores = json.loads(command(capsys, "evaluate", run.path, "--split", "test", "--json"))
+    assert run.evaluate("test").to_json() == scores
+
+
+def test_scores_as_a_table(trained):
+    pytest.importorskip("pandas")
+    run, _, _ = trained
+    found = run.evaluate("val")
+    table = found.to_dataframe()
+    assert list(table.index) == ["joy", "awe"]
+    for name in ("joy", "awe"):
+        expected = found.to_json()["per_emotion"][name]
+        assert table.pearson[name] == expected["pearson"]
+        assert [table.pearson_low[name], table.pearson_high[name]] == expected["pearson_95"]
+        assert table.n[name] == expected["n"] == 6
+    assert "<td>joy</td>" in found._repr_html_()
+    assert repr(found).startswith("<Evaluation val: 6 clips, 2 seed(s), mean Pearson ")
+    unlabelled = replace(found, ensemble=None, intervals=None, seeds={})
+    assert len(unlabelled.to_dataframe()) == 0
+    assert "no labels" in repr(unlabelled)
+
+
+def test_a_run_shows_its_scores(trained):
+    run, _, _ = trained
+    assert run.names == ("joy", "awe")
+    shown = run._repr_html_()
+    assert shown.count("<tr>") == 3
+    assert f"{run.seeds[1].val_pearson:.4f}" in shown
+    assert "facernet for joy, awe, 2 trainings finished, mean val Pearson" in repr(run)
+
+
+def test_a_run_of_folds_is_scored_on_what_they_hold_out(planted, tmp_path):
+    store, labels = planted()
+    run = facer.train_head(store, labels, tmp_path / "folds", folds=2, loss="mse", **SMALL)
+    assert len(run.seeds) == 2
+    found = run.evaluate()
+    assert found.split == "out-of-fold"
+    assert found.folds is not None
+
+
+def test_labels_and_store_may_be_others(trained, copy_store, tmp_path):
+    run, store, labels = trained
+    other = facer.open_store(copy_store(store, tmp_path / "other.zarr"))
+    moved = tmp_path / "moved.csv"
+    moved.write_text(Path(labels).read_text().replace("clip_id", "who"))
+    found = run.evaluate("test", labels=moved, store=other, id_column="who", by="split")
+    np.testing.assert_array_equal(found.predictions, run.evaluate("test").predictions)
+    assert found.by is not None
+
+
+def test_errors_name_the_keyword(trained, tmp_path):
+    run, store, labels = trained
+    for call, message in (
+        (lambda: facer.extract("x", "y", workers=0), "workers: found 0"),
+        (lambda: facer.train_head(store, labels, run.path), "holds a run already"),
+        (lambda: facer.train_head(store, labels, tmp_path, features="au99"), "features au99: the"),
+        (lambda: run.evaluate("dev"), "split dev: "),
+        (lambda: run.evaluate("val", kin="eri"), "did you mean 'kind'"),
+        (lambda: run.predict(tmp_path, fac="all"), "did you mean 'face'"),
+        (lambda: facer.load_rec(device="tpu"), "device: found 'tpu'"),
+        (lambda: facer.open_run(tmp_path / "none"), "found no config.json"),
+        (lambda: facer.open_store(tmp_path / "none"), "expected a feature store"),
+    ):
+        with pytest.raises(facer.FacerError) as told:
+            call()
+        assert message in str(told.value)
+        assert not str(told.value).startswith("-")
+
+
+def test_rec_on_crops():
+    crops = np.zeros((2, 112, 112, 3), np.uint8)
+    assert facer.load_rec("rec-small", device="cpu").predict(crops).shape == (2, len(FEATURE_NAMES))
+    with pytest.raises(facer.FacerError, match="crops"):
+        facer.load_rec(device="cpu").predict(crops[0])
+
+
+def test_predictions_cannot_take_the_names_of_a_table():
+    pytest.importorskip("pandas")
+    values = np.zeros((1, 1), np.float32)
+    with pytest.raises(facer.FacerError, match="intensities named status"):
+        Prediction(("status",), ("a",), values, ("ok",)).to_dataframe()
+
+
+def test_a_script_needs_no_main_guard(make_video, face_frames, planted, tmp_path):
+    for name in "ab":
+        make_video(f"videos/{name}.mp4", face_frames(3))
+    store, labels = planted()
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import facer\n"
+        "store = facer.extract('videos', 'f.zarr', workers=2, device='cpu')\n"
+        f"run = facer.train_head({store!r}, {labels!r}, 'run', seeds=2, jobs=2, epochs=1)\n"
+        "print(len(store), len(run.seeds))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2 2\n", "")
