@@ -351,7 +351,7 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     assert list(found["failed"]) == ["text"]
     once_more = ("predict", tmp_path / "run", videos / "a.mp4", "--workers", 1, "-o", "-")
     code, out, _ = run(capsys, *once_more)
-    assert (code, out.splitlines()[0], len(out.splitlines())) == (0, "clip_id,joy", 2)
+    assert (code, out.splitlines()[0], len(out.splitlines())) == (0, "clip_id,joy,status", 2)
     assert run(capsys, *once_more, "--json")[0] == 2
 
 
@@ -368,7 +368,7 @@ def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
     [
         (["extrct", "."], "'extract'"),
         (["extract", ".", "--worker", "2"], "'--workers'"),
-        (["picture", "STORE", "clip-7", "-o", "x.png"], "'clip-07'"),
+        (["picture", "STORE", "clip-O7", "-o", "x.png"], "'clip-07'"),
         (["annotate", "STORE", "CLIP-07 ", "-o", "x.mp4", "--videos", "."], "'clip-07'"),
     ],
 )
