@@ -294,7 +294,7 @@ def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
         (("evaluate", "nowhere"), 1, "expected a folder of facer train-head"),
         (("evaluate", "nowhere", "--nope"), 2, "--nope"),
         (("predict", "nowhere", "videos"), 1, "expected a folder of facer train-head"),
-        (("ablate", "nowhere.zarr", "--labels", "l.csv", "-o", "x"), 1, "l.csv"),
+        (("ablate", "nowhere.zarr", "--labels", "l.csv", "-o", "x"), 1, "nowhere.zarr"),
         (("evaluate-rec", "rec-small", "--data", "pack:no.h5"), 1, "no.h5"),
         (("bench", "nowhere.mp4"), 1, "nowhere.mp4"),
         (("bench", "--clips", "1", "--folder", "x"), 2, "expected --folder, or --clips"),
