@@ -56,7 +56,9 @@ def test_a_head_on_the_embedding_gets_one(trained, tmp_path):
     run = tmp_path / "on-embedding"
     sequences = SequenceConfig(features=("embedding",))
     train_head(
-        TrainHeadConfig(str(store), str(tmp_path / "labels.csv"), run, "auto", sequences, FAST)
+        TrainHeadConfig(
+            str(store), str(tmp_path / "labels.csv"), run, sequences=sequences, fit=FAST
+        )
     )
     found, _ = predict_videos(PredictConfig(run, videos, extract=EXTRACT, workers=1))
     np.testing.assert_allclose(found.values[2], evaluate(run, "val").predictions[0], atol=1e-5)
