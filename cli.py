@@ -526,7 +526,7 @@ def _print_used_splits(found: LabelCheck) -> None:
         echo(f"no splits in the file: {found.split_rule}")
     known = [(split, used) for split, used in found.used_splits.items() if used.clips]
     echo("train-head uses " + ", ".join(
-        f"{split} {used.clips} clips" + (f" of {used.subjects} subjects" if used.subjects else "")
+        f"{split} {used.clips} clips" + (f" of {used.subjects} subject(s)" if used.subjects else "")
         for split, used in known
     ))  # fmt: skip
 
@@ -644,9 +644,8 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         config = train_head_config(store, labels, run, options)
     if config.folds is not None and config.fold is None:
         return _train_folds(config)
-    result = heads.train_head(config, head_epoch, _warn)
+    result = heads.train_head(config, head_epoch, say)
     counts = result.counts
-    _say_notes(result.notes)
     echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
         f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
@@ -666,7 +665,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
     if result.not_defined:
         say(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
-            "is not defined there, and val Pearson is the mean of the others")  # fmt: skip
+            "is not defined there, and left out of the mean")  # fmt: skip
     if result.val_pearson != result.val_pearson:
         say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
     if len(result.seeds) > 1:
@@ -679,7 +678,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 def _train_folds(config: Any) -> int:
     from facer.pipeline.folds import train_folds
 
-    result = train_folds(config, fold_epoch, _warn)
+    result = train_folds(config, fold_epoch, say)
     echo(f"{result.run}: {result.rule}")
     if result.crossing:
         _warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
@@ -1683,7 +1682,7 @@ def ablate(
         device=options["device"],
         folds=fold_config(options),
     )
-    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), _warn)
+    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), say)
     _say_notes(table.notes)
     if as_json:
         echo(json.dumps(table.to_json()))

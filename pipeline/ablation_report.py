@@ -147,7 +147,7 @@ def as_markdown(table: AblationTable) -> str:
             f"### {title}",
             "",
             f"| | Pearson ({table.split}), mean ± deviation over {table.seeds} seed(s) "
-            "| its 95 % over clips | mean prediction of the seeds, against the full model's (95 %) "
+            "| its 95 % | mean prediction of the seeds, against the full model's (95 %) "
             f"± over seeds | p, Holm's | n | {PAPER} |",
             "|---|---|---|---|---|---|---|",
         ]

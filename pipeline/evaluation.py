@@ -75,14 +75,18 @@ class Evaluation:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
         found = []
-        if self.constant:
-            names = ", ".join(self.constant)
+        if names := ", ".join(name for name in self.constant if name not in self.not_defined):
             found.append(f"one and the same prediction for {names}; scored as 0")
         if self.not_defined:
             names = ", ".join(self.not_defined)
             found.append(
                 f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
                 "defined there, and the means are those of the others"
+            )
+        if all(self.subjects) and len(set(self.subjects)) == 1 < self.n_scored:
+            found.append(
+                f"all clips of {self.split} are of one subject: the intervals are over that "
+                "person's clips and say nothing of other people"
             )
         if self.calibrate == self.split == "val":
             found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")

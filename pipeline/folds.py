@@ -23,7 +23,7 @@ from facer.pipeline.heads import (
     TrainHeadResult,
     Training,
     run_all,
-    tell_scale,
+    tell,
     torch_threads,
     training_result,
 )
@@ -74,7 +74,7 @@ def train_folds(
         record = whole.describe()
         if config.repeats is not None:
             check_same_data(config.repeats, record)
-        tell_scale(whole, on_note)
+        tell(whole, on_note)
         trainings = [whole.of_fold(fold) for fold in range(whole.plan.n_folds)]
         open_run(config.run, record, config.resume)
         LocalObjects(config.run).put("folds.csv", whole.plan.as_csv().encode())

@@ -148,7 +148,7 @@ def train_head(
         record = training.describe()
         if config.repeats is not None:
             check_same_data(config.repeats, record)
-        tell_scale(training, on_note)
+        tell(training, on_note)
         open_run(config.run, record, config.resume)
         curves = training.run(on_epoch)
     draw_curves(config.run / "curve.png", curves)
@@ -166,7 +166,7 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
         n_train=len(training.task.train),
         n_val=len(training.task.val),
         counts=training.cohort.counts,
-        notes=("; ".join(training.labels.facts), *training.cohort.notes),
+        notes=training.notes,
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
         not_defined=training.not_defined,
     )
@@ -219,6 +219,11 @@ class Training:
         """Intensities without a Pearson on val, because their labels there are all one value."""
         targets = self.task.targets[self.task.val]
         return score(np.zeros_like(targets), targets, self.task.names).not_defined
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the labels were read, and what to know of them."""
+        return ("; ".join(self.labels.facts), *self.cohort.notes)
 
     def _labelled(self, split: str) -> I64:
         clips = self.cohort.labelled(split)
@@ -355,6 +360,14 @@ def train_seed(task: SeedTask) -> list[EpochRow]:
         return Training(task.config).train(task.seed)
 
 
+def tell(training: Training, on_note: OnNote | None) -> None:
+    """Say how the labels were read, and what to know of them and of the inputs."""
+    if on_note is not None:
+        for place, note in enumerate(training.notes):
+            on_note(note if place == 0 else f"warning: {note}")
+    tell_scale(training, on_note)
+
+
 def tell_scale(training: Training, on_note: OnNote | None) -> None:
     """Say where inputs are so large that a head hardly learns from them unscaled."""
     if on_note is None or training.config.fit.standardise:
@@ -367,7 +380,7 @@ def tell_scale(training: Training, on_note: OnNote | None) -> None:
         names = [*training.choice.columns, *["embedding"] * len(size)]
         one = large[size[large].argmax()]
         on_note(
-            f"{len(large)} input column(s) are large, such as {names[one]} with mean "
+            f"warning: {len(large)} input column(s) are large, such as {names[one]} with mean "
             f"{scale.mean[one]:.3g} and deviation {scale.deviation[one]:.3g} over the training "
             "frames; a head learns little from such: use --standardise"
         )

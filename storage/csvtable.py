@@ -64,9 +64,10 @@ class Table:
         text = self.rows[row][column]
         value = parse_number(text)
         if value is None:
+            second = "; a second header line, as survey tools write, is to be taken out"
             raise FacerError(
                 f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
-                f"number or nothing"
+                f"number or nothing{second if row == 0 else ''}"
             )
         return value
 
@@ -211,6 +212,11 @@ def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
+    if header[0].startswith("#") and len(header) < 2:
+        raise FacerError(
+            f"{path}:{line}: found a comment ({header[0]!r}), expected the names of the columns; "
+            "take the lines that begin with # out"
+        )
     if len(header) < 2:
         raise FacerError(
             f"{path}:{line}: found the single column {header[0]!r}, expected several columns "

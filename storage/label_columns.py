@@ -62,6 +62,7 @@ def choose_columns(table: Table, options: LabelOptions) -> Columns:
     Raises FacerError, with the columns and the option, when several could be the id, a split
     has other words than train, val and test, or no target is left.
     """
+    _check_header(table)
     split = split_column(table, options)
     subject = subject_column(table, options)
     exclude = _exclude_column(table, options)
@@ -87,6 +88,20 @@ def choose_columns(table: Table, options: LabelOptions) -> Columns:
             f"beside {table.header[clip]!r}{_listed(left_out)}; --targets A,B takes them by hand"
         )
     return Columns(clip, split, subject, exclude, tuple(targets), left_out)
+
+
+def _check_header(table: Table) -> None:
+    """Refuse a file without rows, and one whose first line is a row already."""
+    if not table.rows:
+        raise FacerError(
+            f"{table.path}: found a header and no rows under it, expected a row a clip"
+        )
+    numbers = [name for name in table.header if "." in name and parse_number(name) is not None]
+    if numbers:
+        raise FacerError(
+            f"{table.path}: found {', '.join(table.header[:5])} in the first line, expected the "
+            "names of the columns; put a line such as clip_id,joy above the rows"
+        )
 
 
 def left_out_of(table: Table, read: set[int], otherwise: str) -> tuple[tuple[str, str], ...]:

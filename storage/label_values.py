@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from facer.storage.label_options import NOTHING_ABSENT, LabelOptions
 
 F64 = npt.NDArray[np.float64]
 
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
 _GAP = 0.3  # of the other values' range, that a code keeps from them
@@ -43,10 +45,23 @@ def notation(table: Table, columns: Sequence[int]) -> list[str]:
         shares = [cell.endswith("%") for _, cell in cells]
         if any(commas) and any(points):
             raise FacerError(_mixed(table, column, cells, commas, "a decimal point as elsewhere"))
+        if any(commas) and table.dialect.separator == ",":
+            _refuse_thousands(table, column, [one for one in cells if "," in one[1]])
         if any(shares) and not all(shares):
             raise FacerError(_mixed(table, column, cells, shares, "no percent sign as elsewhere"))
         found |= dict.fromkeys(["decimal comma"] * any(commas) + ["55% read as 0.55"] * any(shares))
     return list(found)
+
+
+def _refuse_thousands(table: Table, column: int, cells: Sequence[tuple[int, str]]) -> None:
+    """Refuse "1,300" where nothing tells a thousand from a decimal comma."""
+    if all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
+        row, cell = cells[0]
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found {cell!r}, which may be "
+            f"{cell.replace(',', '')} or {cell.replace(',', '.')}; write the numbers without a "
+            "separator of thousands and with a decimal point"
+        )
 
 
 def _mixed(

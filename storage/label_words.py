@@ -30,7 +30,10 @@ _DESIGN = {  # why, and the words that say it
     "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
     "rejected flag flagged missing consent is has",
     "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
-    "rater annotator annotators votes seed",
+    "annotators votes seed",
+    "who rated": "rater annotator coder judge",
+    "of the survey's form": "redcap survey response progress finished complete incomplete status "
+    "repeat instance instrument ip recipient distribution channel",
 }  # fmt: skip
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
@@ -74,6 +77,8 @@ def design_reason(name: str) -> str | None:
     words = _words(name)
     if words and words[-1] in ("id", "ids", "uid", "uuid", "guid", "index", "idx"):
         return ID_REASON
+    if len(words) > 1 and words[-1] == "complete":  # REDCap's state of a form
+        return _REASONS["complete"]
     reasons = [_REASONS[word] for word in words if word in _REASONS]
     others = [word for word in words if word not in _REASONS and word not in _BESIDE_DESIGN]
     return None if others or not reasons else reasons[-1]

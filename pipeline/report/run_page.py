@@ -18,6 +18,7 @@ from facer.pipeline.report.folder import ReportFolder, number
 from facer.pipeline.report.store_page import flat
 from facer.pipeline.run_folder import read_run
 from facer.stages.intensity.intervals import Interval
+from facer.stages.intensity.metrics import METRICS
 from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.schema import F32
 
@@ -65,6 +66,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
         warnings=found.warnings,
         tiles=_tiles(found),
         scores=_scores(found),
+        folds=_folds(found),
+        fold_rule=found.fold_rule,
         unit=found.intervals.unit if found.intervals else "",
         worst=_worst(found, targets, errors, order, urls),
         curves=bool(curves),
@@ -153,24 +156,40 @@ def _between(interval: Interval | None) -> str:
 
 
 def _scores(found: Evaluation) -> list[tuple[str, ...]]:
-    """Name, Pearson and its interval, CCC, MSE, the mean prediction's Pearson and interval, n."""
+    """Name, Pearson, its interval, other metrics, the mean prediction's Pearson, interval, n."""
     if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         return []
     own, averaged = found.intervals, found.ensemble_intervals
-    columns = [found.per_emotion(metric) for metric in ("pearson", "ccc", "mse")]
+    columns = [found.per_emotion(metric) for metric in METRICS]
     table = [
         (name, [c[name] for c in columns], own.per_emotion[i], found.ensemble.pearson[i],
          averaged.per_emotion[i], int(found.ensemble.n[i]))
         for i, name in enumerate(found.names)
     ]  # fmt: skip
-    means = [found.mean(metric) for metric in ("pearson", "ccc", "mse")]
+    means = [found.mean(metric) for metric in METRICS]
     rho = found.ensemble.mean("pearson")
     table.append(("mean", means, own.mean, rho, averaged.mean, found.n_scored))
     return [
-        (name, _figure(p), _between(ends), _figure(ccc), _figure(mse), _figure(rho), _between(its),
+        (name, _figure(first), _between(ends), *map(_figure, others), _figure(rho), _between(its),
          f"{n:,}")
-        for name, (p, ccc, mse), ends, rho, its, n in table
+        for name, (first, *others), ends, rho, its, n in table
     ]  # fmt: skip
+
+
+def _folds(found: Evaluation) -> list[tuple[str, ...]]:
+    """Fold, Pearson and its interval, other metrics, n; then mean and deviation over folds."""
+    if found.folds is None:
+        return []
+    rows = [
+        (one.group, [one.mean(m) for m in METRICS], one.interval, f"{one.n:,}")
+        for one in found.folds.scores
+    ]
+    rows.append(("mean", [found.folds.mean(m) for m in METRICS], None, ""))
+    rows.append(("deviation", [found.folds.deviation(m) for m in METRICS], None, ""))
+    return [
+        (name, _figure(first), _between(ends), *map(_figure, others), n)
+        for name, (first, *others), ends, n in rows
+    ]
 
 
 def _worst(

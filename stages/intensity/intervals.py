@@ -84,9 +84,9 @@ def bootstrap(
     """Intervals of Pearson's rho for predictions (C, E) against targets (C, E).
 
     Predictions of S seeds, (S, C, E): the figure is the mean of the S seeds' rho, each draw's
-    too. Whole subjects are drawn, with all their clips, when every clip names one; clips
-    otherwise. A draw in which an emotion's labels are one value has no rho of it. Percentiles
-    of the draws, or BCa for fewer than :data:`FEW_UNITS` units.
+    too. Whole subjects are drawn, with all their clips, when every clip names one and there are
+    several; clips otherwise. A draw in which an emotion's labels are one value has no rho of it.
+    Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units.
     """
     unit, groups = _units(len(targets), subjects)
     seeds = predictions[None] if predictions.ndim == 2 else predictions
@@ -146,7 +146,7 @@ def compare(
 
 def _units(clips: int, subjects: Sequence[str]) -> tuple[str, npt.NDArray[np.int64]]:
     """What is drawn, and the unit of each clip, (C,)."""
-    if len(subjects) == clips and all(subjects):
+    if len(subjects) == clips and all(subjects) and len(set(subjects)) > 1:
         return "subject", np.unique(np.asarray(subjects), return_inverse=True)[1]
     return "clip", np.arange(clips)
 

@@ -10,6 +10,7 @@ import pytest
 
 from facer.pipeline.evaluate import evaluate, predict_store
 from facer.pipeline.heads import TrainHeadConfig, train_head
+from facer.pipeline.run_folder import read_run
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.intervals import bootstrap
@@ -136,6 +137,16 @@ def test_labels_that_do_not_vary_are_not_defined_and_said(run, tmp_path):
     result = evaluate(run, "test", labels=str(other)).to_json()
     assert result["mean"]["pearson"] is result["ensemble"]["pearson_95"] is None
     assert "NaN" not in json.dumps(result)
+
+
+def test_intervals_over_one_person_say_so(run, tmp_path):
+    rows = [line.split(",") for line in Path(read_run(run)["labels"]["path"]).read_text().split()]
+    text = "\n".join(",".join([*row, "subject" if i == 0 else "p1"]) for i, row in enumerate(rows))
+    labels = tmp_path / "one-person.csv"
+    labels.write_text(text + "\n")
+    found = evaluate(run, labels=str(labels))
+    assert found.intervals.unit == "clip"
+    assert any("are of one subject" in warning for warning in found.warnings)
 
 
 def test_an_emotion_without_labels_has_no_interval(run, tmp_path):

@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
     (tmp_path / "x.onnx").write_text("")
     with pytest.raises(FacerError, match="ONNX cannot be trained"):
         finetune(replace(config, rec=str(tmp_path / "x.onnx")))
-    with pytest.raises(FacerError, match="expected the video that was extracted"):
+    with pytest.raises(FacerError, match="expected the folder that was extracted"):
         finetune(replace(config, videos=tmp_path))
     with pytest.raises(FacerError, match="is there already"):
         finetune(config)

@@ -12,6 +12,8 @@ from facer.pipeline.evaluate import evaluate
 from facer.pipeline.fold_plan import FoldConfig, plan_folds
 from facer.pipeline.folds import train_folds
 from facer.pipeline.heads import TrainHeadConfig, config_of_run, train_head
+from facer.pipeline.report.build import build_report
+from facer.pipeline.report.config import ReportConfig
 from facer.pipeline.run_folder import load_models, read_run
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
@@ -64,6 +66,17 @@ def test_folds_hold_whole_subjects_out_and_leave_the_test_split_alone(config):
     assert all(f.n_val >= 3 for f in found.folds)
     assert "3 folds by subject over 18 labelled clips of the splits train, val" in found.rule
     assert found.crossing == ()
+    build_report(ReportConfig(str(config.run), config.run.parent / "pages", clips=("worst:1",)))
+    page = (config.run.parent / "pages" / "index.html").read_text()
+    assert all(text in page for text in ("Scores by fold", "Spearman", "MAE", found.rule))
+    assert page.count('<th scope="row">deviation</th>') == 1
+
+
+def test_how_labels_were_read_is_told_before_the_training(config):
+    told: list[str] = []
+    train_folds(config, lambda *_: told.append("epoch"), told.append)
+    assert "read as plain" in told[0]
+    assert told[-1] == "epoch"
 
 
 def test_labels_of_a_fold_do_not_change_the_training_that_holds_it_out(config, tmp_path):
@@ -160,7 +173,7 @@ def test_rows_without_labels_take_no_part_and_files_without_splits_do(config):
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        ({"folds": "seven"}, "--folds: found 'seven', expected a number from 2 on"),
+        ({"folds": "seven"}, "--folds: found 'seven', expected a number from 2 on, or subjects"),
         ({"folds": "7"}, "--folds 7: found 6 subjects"),
         ({"folds": "1"}, "--folds: found '1'"),
         ({"folds": "3", "by": "face"}, "--by: found 'face', expected auto, subject, clip"),

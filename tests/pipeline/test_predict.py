@@ -15,7 +15,7 @@ from facer.stages.features.extract import ExtractConfig
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage import FeatureStore, LabelOptions
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
 EXTRACT = ExtractConfig(device="cpu")
@@ -57,7 +57,7 @@ def test_a_head_on_the_embedding_gets_one(trained, tmp_path):
     sequences = SequenceConfig(features=("embedding",))
     train_head(
         TrainHeadConfig(
-            str(store), str(tmp_path / "labels.csv"), run, LabelOptions(), sequences, FAST
+            str(store), str(tmp_path / "labels.csv"), run, sequences=sequences, fit=FAST
         )
     )
     found, _ = predict_videos(PredictConfig(run, videos, extract=EXTRACT, workers=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -175,7 +176,8 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
     "name",
     ["fold", "Fold", "CV_fold", "k_fold", "Age", "age_years", "Year", "onset_s", "onset",
      "duration_ms", "start", "end_time", "session", "trial", "bad", "include", "n_raters",
-     "video_length", "n_frames", "fps", "clip_no", "row_id", "stimulus_id", "weight"],
+     "video_length", "n_frames", "fps", "clip_no", "row_id", "stimulus_id", "weight",
+     "redcap_repeat_instance", "ratings_complete", "rater"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -213,6 +215,19 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
     assert labels.notes == ("rows left out because their column exclude says so: 2",)
     message = refused(tmp_path, table("clip_id,exclude,joy", ["a,maybe,0.5"]))
     assert "l.csv:2: column 'exclude': found 'maybe', expected 1, true or yes" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,0.5\nb,0.25\n", r"first line, expected the names of the columns; .*clip_id,joy"),
+        ("clip_id,joy\n", "a header and no rows"),
+        ("# by hand\nclip_id,joy\na,0.5\n", "found a comment .*begin with # out"),
+        ("clip_id,joy\nclip,How glad?\na,0.5\nb,0.5\nc,0.5\n", "second header line"),
+    ],
+)
+def test_first_lines_that_are_no_header(tmp_path: Path, text: str, message: str) -> None:
+    assert re.search(message, refused(tmp_path, text))
 
 
 def test_segments_are_explained(tmp_path: Path) -> None:

@@ -118,3 +118,14 @@ def test_columns_that_are_no_targets_may_hold_any_number(tmp_path: Path) -> None
         "clip_id,age,joy\n" + "\n".join(f"c{i},{-1 if i else 30},0.{i}" for i in range(9)) + "\n"
     )
     assert read_labels(tmp_path / "l.csv").names == ("joy",)
+
+
+def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text('clip_id,ms\na,"1,300"\nb,900\nc,"2,150"\n')
+    with pytest.raises(FacerError, match=r"l.csv:2: column 'ms': found '1,300', which may be 1300"):
+        read_labels(path)
+    path.write_text('clip_id,joy\na,"0,300"\nb,"1,125"\n')  # none begins a thousand with 0
+    assert read_labels(path).values[:, 0].tolist() == [np.float32(0.3), 1.125]
+    path.write_text("clip_id;joy\na;1,300\nb;2,150\n")  # here a comma separates no cells
+    assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), np.float32(2.15)]

@@ -175,7 +175,7 @@ def test_words_for_splits(word: str, split: str | None) -> None:
         ),
         ("clip_id,joy\n,1\n", "l.csv:2: column 'clip_id': found nothing, expected a clip's id"),
         ("clip_id,note\na,x\n", "found columns clip_id, note, expected a column of numbers"),
-        ("clip_id,joy\n", "expected a column of numbers"),
+        ("clip_id,joy\n", "found a header and no rows under it"),
         ("clip_id~joy\na~1\n", "l.csv:1: found the single column 'clip_id~joy', expected several"),
         ("", "l.csv: found an empty file, expected a header line"),
         ('clip_id,joy\n"a,1\n', "cannot be read as utf-8 csv: unexpected end of data"),

@@ -68,3 +68,14 @@ def test_where_bca_is_not_defined_the_interval_is_said_to_be_narrow():
     assert (found.mean.low, found.mean.high, found.mean.method) == (1, 1, "percentile")
     assert "too narrow" in found.method
     assert "too narrow" in bootstrap(predictions, targets, ["a", "b"] * 3).method
+
+
+def test_clips_of_one_subject_alone_are_drawn_by_clip():
+    """Drawing the only subject again and again would give an interval without a width."""
+    targets = np.random.default_rng(0).random((12, 1))
+    predictions = targets + 0.3 * np.random.default_rng(1).random((12, 1))
+    found = bootstrap(predictions, targets, ["p1"] * 12)
+    assert (found.unit, found.n_units) == ("clip", 12)
+    assert found.mean is not None
+    assert found.mean.low < found.mean.high
+    assert compare(predictions, -predictions, targets, ["p1"] * 12).unit == "clip"
