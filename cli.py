@@ -83,7 +83,7 @@ _EXTRACT_OPTIONS = (
     click.option("--det-size", default=None, type=int, metavar="PX",
                  help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
     click.option("--det-threshold", default=None, type=float,
-                 help="Score from which on it is a face. [default: 0.7 for facer-det, else 0.5]"),
+                 help="Score from which on it is a face. [default: 0.5]"),
     click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
                  help="rec-small, or the path of .safetensors or .onnx weights."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),

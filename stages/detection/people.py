@@ -35,6 +35,7 @@ TUNE = frozenset(
         "human-seg-vikram",
         "pointing04",
         "prnet",
+        "rmfd-turned",
         "u2net",
         "vladmandic-human",
         "bright-turn-smile.mp4",

@@ -27,11 +27,10 @@ STARTER = "facer-det"
 """Name of the detector that the package carries."""
 
 STARTER_SIZE_PX = 320
-STARTER_THRESHOLD = 0.7
-"""Longer side that it is meant to see, and score from which on it is a face: chosen on made-up
-images from photographs and scenes kept from training (docs/starter-models.md)."""
+STARTER_THRESHOLD = 0.5
+"""Longer side that it is meant to see, and score from which on it is a face: chosen on
+photographs of people and scenes kept from training (docs/starter-models.md)."""
 
-_LIKELY_FACE = 0.3  # the points model's probability from which on a detection counts
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _NMS_IOU = 0.4
@@ -74,7 +73,7 @@ class DetectorConfig:
 def detector_config(
     model: str = STARTER, size_px: int | None = None, threshold: float | None = None
 ) -> DetectorConfig:
-    """The settings of a model; what is None is the model's own: 320 px and 0.7 for facer-det,
+    """The settings of a model; what is None is the model's own: 320 px and 0.5 for facer-det,
     640 px and 0.5 for every other one, as insightface has it.
     """
     own = model == STARTER
@@ -286,7 +285,7 @@ class RefinedDetector:
         faces = self._detector.detect(images)
         points, sure = self._look(images, [found.keypoints_px for found in faces])
         return [
-            Faces(f.bbox_px[s >= _LIKELY_FACE], p[s >= _LIKELY_FACE], f.score[s >= _LIKELY_FACE])
+            Faces(f.bbox_px[s >= MIN_FACE], p[s >= MIN_FACE], f.score[s >= MIN_FACE])
             for f, p, s in zip(faces, points, sure, strict=True)
         ]
 

@@ -142,7 +142,7 @@ class Looks:
 
 
 def test_a_face_counts_that_the_points_model_sees_at_the_second_look_at_least():
-    model = Looks([0.9, 0.4, 0.1, 0.2], [0.8, 0.35, 0.1])
+    model = Looks([0.9, 0.4, 0.1, 0.2], [0.8, 0.55, 0.1])
     (faces,) = RefinedDetector(SeesFour(), model).detect([np.zeros((4, 4, 3), np.uint8)])
     assert model.looked == [[4], [3]]
     np.testing.assert_array_equal(faces.keypoints_px[:, 0, 0], [1, 102, 202])
