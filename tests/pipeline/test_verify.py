@@ -72,7 +72,7 @@ def test_a_damaged_record_leaves_the_other_parts_and_is_said(store, capsys):
     assert "damaged parts (1):" in out
     assert err.startswith("facer: warning:")
     assert len(err.splitlines()) == 1
-    assert "chunks and videos were not looked at; facer verify" in out
+    assert "chunks and videos were not looked at; look: facer verify" in out
     assert len(store_status(FeatureStore.open(store.path)).to_json()["damaged_parts"]) == 1
     assert verify(VerifyConfig(store.path, 1)).to_json()["clips"]["c"] == "damaged"
 
