@@ -395,7 +395,8 @@ def status(store: str, as_json: bool) -> int:
     _list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     _list("damaged parts", found.damaged, _LISTED)
     echo(
-        f"  from the records alone: chunks and videos were not looked at; look: facer verify {store}"
+        "  from the records alone: chunks and videos were not looked at; look: facer verify "
+        f"{store}"
     )
     return 0
 
