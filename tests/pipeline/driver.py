@@ -83,8 +83,8 @@ def main(mode: str, videos: str, store: str, n_times: int, address: str | None) 
     if mode.startswith("twice"):
         pids = [forked(extract) for _ in range(n_times)]
         return [wait(pid) for pid in pids]
-    if mode == "serial":
-        writes = [rng.randint(2, 30) for _ in range(n_times)]
+    if mode == "serial":  # a part is 39 writes
+        writes = [rng.randint(2, 100) for _ in range(n_times)]
         return [wait(forked(partial(extract_and_die_writing, n))) for n in writes]
     moments = [(rng.randint(0, 1), rng.random() / 100) for _ in range(n_times)]
     return [wait(forked(partial(extract, *moment))) for moment in moments]
