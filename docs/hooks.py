@@ -45,7 +45,7 @@ def _linked_sources(root: Path) -> str:
     package = Path(_SOURCES.name) / "facer"
     if not package.exists():
         package.mkdir()
-        for name in ("__init__.py", "storage"):
+        for name in ("__init__.py", "storage", "stages", "pipeline"):
             (package / name).symlink_to(root / name)
     return _SOURCES.name
 

@@ -26,10 +26,17 @@ _TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000  # of include/net/tcp_states.h, linu
 # As another user: take over a process by its pipes or memory, or by a port of Dask's.
 ATTACK = """
 import asyncio, json, os, sys
+from contextlib import suppress
 from distributed import Client
 import distributed.comm.tcp
 
+async def run_code(port, timeout=2):
+    async with Client(f"tcp://127.0.0.1:{port}", asynchronous=True, timeout=timeout) as client:
+        return await client.run_on_scheduler(os.getpid)
+
 pids, ports = json.loads(sys.argv[1])
+with suppress(OSError):  # all that is imported on the way is, before nobody may read it
+    asyncio.run(run_code(1, 0.1))
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -41,10 +48,6 @@ for pid in pids:
                 taken.append(f"{pid} {name}")
         except PermissionError:
             pass
-
-async def run_code(port):
-    async with Client(f"tcp://127.0.0.1:{port}", asynchronous=True, timeout=2) as client:
-        return await client.run_on_scheduler(os.getpid)
 
 for port in ports:
     try:
