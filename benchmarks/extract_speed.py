@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -252,7 +252,7 @@ class Watch:
             started = perf_counter()
             result = function(*arguments)
             self.seconds += perf_counter() - started
-            self.items += len(arguments[0])
+            self.items += len(arguments[0]) if isinstance(arguments[0], Sized) else 1
             return result
 
         setattr(owner, name, timed)
