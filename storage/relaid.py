@@ -47,8 +47,8 @@ def read_whole(
     except Exception as error:  # zarr-python and its codecs raise of every kind
         raise FacerError(
             f"{where}: its layout is not the one of docs/store-format.md, and zarr-python does not "
-            f"read it ({str(error)[:200] or repr(error)}); facer verify says whether it is damaged, "
-            f"else read it with the program that wrote it"
+            f"read it ({str(error)[:200] or repr(error)}); facer verify says whether it is "
+            "damaged, else read it with the program that wrote it"
         ) from error
 
 
