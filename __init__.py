@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from facer.pipeline.api import load_rec as load_rec
     from facer.pipeline.api import open_run as open_run
     from facer.pipeline.api import train_head as train_head
-    from facer.pipeline.dataset import ClipDataset as ClipDataset
-    from facer.pipeline.run import Run as Run
+    from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
+    from facer.pipeline.intensity.run import Run as Run
     from facer.storage.errors import FacerError as FacerError
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
@@ -42,8 +42,8 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 _LAZY = {
     **dict.fromkeys(("extract", "load_rec", "open_run", "train_head"), "facer.pipeline.api"),
-    "ClipDataset": "facer.pipeline.dataset",
-    "Run": "facer.pipeline.run",
+    "ClipDataset": "facer.pipeline.intensity.dataset",
+    "Run": "facer.pipeline.intensity.run",
     "FacerError": "facer.storage.errors",
     "FeatureStore": "facer.storage.store",
     "open_store": "facer.storage.store",
@@ -54,7 +54,7 @@ __all__ = ["__version__", *_LAZY]
 def __getattr__(name: str) -> object:
     """Load a public name at its first use (PEP 562)."""
     if name not in _LAZY:
-        from facer.storage.likeness import did_you_mean
+        from facer.storage.text.likeness import did_you_mean
 
         raise AttributeError(f"module 'facer' has no attribute {name!r}{did_you_mean(name, _LAZY)}")
     found = getattr(import_module(_LAZY[name]), name)

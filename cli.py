@@ -24,20 +24,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer.pipeline.installation import check_installation
-from facer.pipeline.progress import Counter, echo, fold_epoch, head_epoch, say, shown
+from facer.pipeline.runtime.installation import check_installation
+from facer.pipeline.runtime.progress import Counter, echo, fold_epoch, head_epoch, say, shown
 from facer.storage.errors import FacerError, OptionError, PlaceError, printable
 
 if TYPE_CHECKING:
-    from facer.pipeline.check import FeatureCheck, LabelCheck
-    from facer.pipeline.evaluation import Evaluation
-    from facer.pipeline.extract import ExtractSummary
-    from facer.pipeline.verify import Verification
-    from facer.stages.intensity.groups import Groups
-    from facer.stages.intensity.intervals import Comparison, Interval
-    from facer.storage.label_options import LabelOptions
+    from facer.pipeline.features.extract import ExtractSummary
+    from facer.pipeline.features.verify import Verification
+    from facer.pipeline.intensity.check import FeatureCheck, LabelCheck
+    from facer.pipeline.intensity.scoring.evaluation import Evaluation
+    from facer.stages.intensity.statistics.groups import Groups
+    from facer.stages.intensity.statistics.intervals import Comparison, Interval
+    from facer.storage.labels.options import LabelOptions
 
-# the module facer may be another distribution's, see facer.pipeline.installation
+# the module facer may be another distribution's, see facer.pipeline.runtime.installation
 __version__ = getattr(sys.modules["facer"], "__version__", "unknown")
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 _STDOUT = Path("-")  # as the csv to write
@@ -232,7 +232,7 @@ _LABEL_OPTIONS = (
 
 def _reading(options: dict[str, Any]) -> LabelOptions:
     """Take the options on labels out of a command's."""
-    from facer.storage.label_options import LabelOptions, comma_separated
+    from facer.storage.labels.options import LabelOptions, comma_separated
 
     targets, missing_values = (
         comma_separated(options.pop(name)) for name in ("targets", "missing_values")
@@ -275,7 +275,7 @@ _SCHEDULER_OPTIONS = (
 
 
 def _tls_files(options: dict[str, Any]) -> Any:
-    from facer.pipeline.executors import TlsFiles
+    from facer.pipeline.runtime.executors import TlsFiles
 
     return TlsFiles(options["tls_ca_file"], options["tls_cert"], options["tls_key"])
 
@@ -321,7 +321,7 @@ def extract(video_dir: str, store: str, **options: Any) -> int:
       facer extract videos/ -o features.zarr --workers 8
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
-    from facer.pipeline.extract import extract_folder
+    from facer.pipeline.features.extract import extract_folder
     from facer.pipeline.settings import extract_run_config
 
     config = extract_run_config(video_dir, store, options)
@@ -372,7 +372,7 @@ def status(store: str, as_json: bool) -> int:
     Example:
       facer status features.zarr
     """
-    from facer.pipeline.status import store_status
+    from facer.pipeline.features.status import store_status
     from facer.storage import FeatureStore
 
     found = store_status(FeatureStore.open(store))
@@ -418,8 +418,8 @@ def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_js
       facer verify features.zarr --videos videos/
       facer verify features.zarr --repair
     """
-    from facer.pipeline.verify import VerifyConfig
-    from facer.pipeline.verify import verify as verify_all
+    from facer.pipeline.features.verify import VerifyConfig
+    from facer.pipeline.features.verify import verify as verify_all
 
     found = verify_all(VerifyConfig(store, jobs, videos, repair))
     if as_json:
@@ -479,11 +479,11 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
     Example:
       facer check features.zarr --labels labels.csv
     """
-    from facer.pipeline.check import check_labels
+    from facer.pipeline.intensity.check import check_labels
     from facer.stages.intensity.sequences import SequenceConfig
     from facer.storage import FeatureStore
-    from facer.storage.label_options import comma_separated
-    from facer.storage.labels import read_labels
+    from facer.storage.labels.options import comma_separated
+    from facer.storage.labels.table import read_labels
 
     reading = _reading(options)
     features = SequenceConfig(features=comma_separated(options["features"])).features
@@ -630,7 +630,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head --from runs/first -o runs/again
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
-    from facer.pipeline import heads
+    from facer.pipeline.intensity import train as heads
     from facer.pipeline.settings import train_head_config
 
     if source is not None:
@@ -677,7 +677,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 
 
 def _train_folds(config: Any) -> int:
-    from facer.pipeline.folds import train_folds
+    from facer.pipeline.intensity.folds import train_folds
 
     result = train_folds(config, fold_epoch, say)
     echo(f"{result.run}: {result.rule}")
@@ -753,9 +753,9 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
       facer evaluate runs/first --split test --by Country
       facer evaluate runs/folds --against runs/other-folds
     """
-    from facer.pipeline.compare import compare_runs
-    from facer.pipeline.evaluate import evaluate as evaluate_run
-    from facer.storage.predictions import write_predictions
+    from facer.pipeline.intensity.scoring.compare import compare_runs
+    from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
+    from facer.storage.labels.predictions import write_predictions
 
     if as_json and predictions == _STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
@@ -834,8 +834,8 @@ def _print_header(width: int) -> None:
 
 def _print_groups(groups: Groups) -> None:
     """Mean scores of each group, and their mean and spread over the groups."""
-    from facer.stages.intensity.groups import LEAST_CLIPS
     from facer.stages.intensity.metrics import METRICS
+    from facer.stages.intensity.statistics.groups import LEAST_CLIPS
 
     shown = groups.scores[:_GROUPS_SHOWN]
     width = max(len("deviation"), *(len(one.group or "(none)") for one in shown))
@@ -889,7 +889,7 @@ def score(file: Path, labels: str, against: Path | None, split: str | None, by: 
       facer score theirs.csv --labels labels.csv --split test
       facer score ours.csv --labels labels.csv --against theirs.csv --by subject
     """
-    from facer.pipeline.score import ScoreConfig, score_files
+    from facer.pipeline.intensity.scoring.score import ScoreConfig, score_files
 
     config = ScoreConfig(file, labels, against, split, by, _reading(options), file_id_column)
     found = score_files(config)
@@ -936,8 +936,8 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
     Example:
       facer predict runs/first new-videos/ -o predictions.csv --pictures look/
     """
-    from facer.pipeline.predict import STAND_IN, PredictConfig, predict_videos
-    from facer.storage.predictions import write_predictions
+    from facer.pipeline.intensity.predict import STAND_IN, PredictConfig, predict_videos
+    from facer.storage.labels.predictions import write_predictions
 
     if as_json and output == _STDOUT:
         raise click.UsageError("-o - and --json: stdout takes one of them")
@@ -984,7 +984,7 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
     Example:
       facer picture features.zarr train/11526 --videos videos/ -o 11526.png
     """
-    from facer.pipeline.look import draw_clip
+    from facer.pipeline.views.look import draw_clip
     from facer.storage import FeatureStore
 
     draw_clip(FeatureStore.open(store), clip_id, videos, output)
@@ -1017,8 +1017,8 @@ def report(source: str, output: Path, **options: Any) -> int:
       facer report features.zarr --videos videos/ -o look/
       facer report runs/first --videos videos/ -o look-run/
     """
-    from facer.pipeline.report.build import build_report
-    from facer.pipeline.report.config import ReportConfig
+    from facer.pipeline.views.report.build import build_report
+    from facer.pipeline.views.report.config import ReportConfig
 
     found = build_report(
         ReportConfig(source, output, reading=_reading(options), **options), Counter("clip pages")
@@ -1044,7 +1044,7 @@ def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
     Example:
       facer annotate features.zarr train/11526 -o 11526.mp4 --videos videos/
     """
-    from facer.pipeline.annotate import annotate_clip
+    from facer.pipeline.views.annotate import annotate_clip
     from facer.storage import FeatureStore
 
     opened = FeatureStore.open(store)
@@ -1072,8 +1072,8 @@ def bench(video: Path | None, clips: int | None, seconds_per_clip: float | None,
       facer bench clip.mp4 --clips 25067 --seconds-per-clip 10
       facer bench --folder videos/
     """
-    from facer.pipeline.bench import BenchConfig
-    from facer.pipeline.bench import bench as measure
+    from facer.pipeline.features.bench import BenchConfig
+    from facer.pipeline.features.bench import bench as measure
 
     if folder is not None and (clips is not None or seconds_per_clip is not None):
         raise click.UsageError("expected --folder, or --clips and --seconds-per-clip")
@@ -1173,7 +1173,7 @@ _TRAIN_REC_OPTIONS = (
 
 
 def _align_config(options: dict[str, Any]) -> Any:
-    from facer.stages.affect.aligned import AlignConfig, default_cache
+    from facer.stages.affect.datasets.aligned import AlignConfig, default_cache
     from facer.stages.features.detect import detector_config
 
     detector = detector_config(options["detector"], options["det_size"])
@@ -1194,8 +1194,8 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     Example:
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
-    from facer.pipeline.rec import TrainRecConfig
-    from facer.pipeline.rec import train_rec as train
+    from facer.pipeline.affect.train import TrainRecConfig
+    from facer.pipeline.affect.train import train_rec as train
     from facer.stages.affect.augment import AugmentConfig
     from facer.stages.affect.fit import RecFitConfig
     from facer.stages.affect.losses import LossWeights
@@ -1306,7 +1306,7 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
     Example:
       facer evaluate-rec runs/rec/rec.safetensors --data affectnet:AffectNet --pictures look/
     """
-    from facer.pipeline.evaluate_rec import evaluate_rec as evaluate_weights
+    from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
 
     found = evaluate_weights(
         rec, data, split, device, align=_align_config(options), pictures=pictures,
@@ -1375,8 +1375,8 @@ def export_rec(rec: str, output: Path) -> int:
     Example:
       facer export-rec rec-small rec-small.onnx
     """
-    from facer.stages.features.rec import weights_path
-    from facer.stages.features.rec_onnx import export_onnx
+    from facer.stages.features.rec.loading import weights_path
+    from facer.stages.features.rec.onnx import export_onnx
 
     difference = export_onnx(weights_path(rec), output)
     echo(f"{output}: written, differs from torch by at most {difference:.1e}")
@@ -1418,8 +1418,8 @@ def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     Example:
       facer finetune runs/first videos/ -o runs/joint
     """
-    from facer.pipeline.finetune import FinetuneConfig
-    from facer.pipeline.finetune import finetune as tune
+    from facer.pipeline.endtoend.finetune import FinetuneConfig
+    from facer.pipeline.endtoend.finetune import finetune as tune
 
     config = FinetuneConfig(run, video_dir, output, reading=_reading(options), **options)
     result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
@@ -1555,7 +1555,7 @@ def train_points(run: Path, **options: Any) -> int:
       facer train-points --faces faces.h5 --crops crops.h5 --scenes scenes/ \\
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
-    from facer.stages.detection.points_fit import PointsConfig, fit_points
+    from facer.stages.detection.refiner.fit import PointsConfig, fit_points
 
     path = fit_points(
         PointsConfig(run=run, **options),
@@ -1655,9 +1655,9 @@ def ablate(
       facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
       facer ablate features.zarr --labels labels.csv -o folds --rows table2 --folds 5
     """
-    from facer.pipeline.ablate import AblateConfig
-    from facer.pipeline.ablate import ablate as run_rows
-    from facer.pipeline.ablation_report import as_markdown
+    from facer.pipeline.intensity.ablation.ablate import AblateConfig
+    from facer.pipeline.intensity.ablation.ablate import ablate as run_rows
+    from facer.pipeline.intensity.ablation.report import as_markdown
     from facer.pipeline.settings import fold_config
     from facer.stages.intensity.fit import FitConfig
     from facer.stages.intensity.sequences import SequenceConfig
@@ -1714,7 +1714,7 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
     Example:
       facer import openface openface-csvs/ -o openface.zarr
     """
-    from facer.pipeline.importing import import_into_store
+    from facer.pipeline.features.importing import import_into_store
 
     opened, added, changed = import_into_store(kind, path, store, fps)
     echo(
@@ -1751,7 +1751,7 @@ def export(store: str, path: Path, form: Any) -> int:
       facer export features.zarr feats/ --format muse
     """
     from facer.storage import FeatureStore
-    from facer.storage.tables import export_store, format_of
+    from facer.storage.exchange.tables import export_store, format_of
 
     form = format_of(path, form)
     opened = FeatureStore.open(store)
@@ -1776,8 +1776,8 @@ def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> i
       facer export-head runs/first head.onnx
       facer export-head runs/first whole.onnx --rec rec-small
     """
-    from facer.pipeline.export_head import ExportHeadConfig
-    from facer.pipeline.export_head import export_head as export_run
+    from facer.pipeline.intensity.export import ExportHeadConfig
+    from facer.pipeline.intensity.export import export_head as export_run
 
     result = export_run(ExportHeadConfig(run, output, seed, rec))
     echo(
@@ -1803,7 +1803,8 @@ def models(action: str, name: str | None) -> int:
       facer models fetch buffalo_l
     """
     from facer.pipeline.models import shipped_models, verify_models
-    from facer.stages.features import detect, rec
+    from facer.stages.features import detect
+    from facer.stages.features.rec import loading as rec
 
     if action == "fetch":
         if name is None:

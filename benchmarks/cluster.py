@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.executors import DaskExecutor, Executor, ProcessExecutor
-from facer.pipeline.part import ClipTask, PartTask
-from facer.stages.features.extract import ExtractConfig
+from facer.pipeline.features.part import ClipTask, PartTask
+from facer.pipeline.runtime.executors import DaskExecutor, Executor, ProcessExecutor
+from facer.stages.features.extractor import ExtractConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 
 FRAME_S = 0.005

@@ -34,16 +34,18 @@ import torch
 from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
-from facer.pipeline.bench_steps import write_seconds
+from facer.pipeline.features.bench_steps import write_seconds
 from facer.stages.detection.network import DetectorNet, NetworkConfig
-from facer.stages.detection.points_net import PointsNet
-from facer.stages.features import detect, extract, rec
+from facer.stages.detection.refiner.network import PointsNet
+from facer.stages.features import detect
+from facer.stages.features import extractor as extract
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.decode import VideoReader
+from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.detect import Faces, RefinedDetector, iou
-from facer.stages.features.extract import ExtractConfig, Extractor
-from facer.stages.features.find import STARTER_EVERY, ClipFrames, FaceFinder
-from facer.stages.features.points import POINTS_PX
+from facer.stages.features.extractor import ExtractConfig, Extractor
+from facer.stages.features.keyframes import STARTER_EVERY, ClipFrames, FaceFinder
+from facer.stages.features.rec import loading as rec
+from facer.stages.features.refine import POINTS_PX
 from facer.stages.features.track import point_distance
 from facer.storage import FeatureStore
 from facer.storage.schema import U8

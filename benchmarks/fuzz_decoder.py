@@ -27,7 +27,7 @@ from typing import Any
 import av
 import numpy as np
 
-from facer.pipeline import guard
+from facer.pipeline.features.guarded import guard
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
 

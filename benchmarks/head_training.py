@@ -32,9 +32,9 @@ from arithmetic import product_flops
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads.facernet import FaceRNet
+from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.losses import pearson_loss
 from facer.stages.intensity.sequences import Sequences
 

@@ -25,7 +25,7 @@ import psutil
 
 from facer.storage import ClipFeatures, FeatureStore
 
-VICTIMS = ("driver", "facer.pipeline.worker", "facer.pipeline.decode_child")
+VICTIMS = ("driver", "facer.pipeline.runtime.worker", "facer.pipeline.features.guarded.child")
 N_FRAMES = 40
 
 

@@ -97,8 +97,8 @@ def write_store(path: Path, clips: int) -> None:
 
 def build(store: Path, output: Path) -> dict[str, float]:
     """Build a report in this process; seconds and the process's peak memory in bytes."""
-    from facer.pipeline.report.build import build_report
-    from facer.pipeline.report.config import ReportConfig
+    from facer.pipeline.views.report.build import build_report
+    from facer.pipeline.views.report.config import ReportConfig
 
     start = time.perf_counter()
     build_report(ReportConfig(str(store), output))

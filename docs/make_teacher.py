@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facer.pipeline.progress import say
-from facer.stages.affect.packs import read_pack
-from facer.stages.features.rec_onnx import to_onnx
+from facer.pipeline.runtime.progress import say
+from facer.stages.affect.datasets.packs import read_pack
+from facer.stages.features.rec.onnx import to_onnx
 
 CROP_PX, SIDE_PX = 112, 128
 BATCH = 64

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.extract import extract_folder
-from facer.pipeline.folds import train_folds
-from facer.pipeline.heads import train_head as train_seeds
-from facer.pipeline.progress import fold_epoch, head_epoch, say
-from facer.pipeline.run import Place, Run, place_of, told
-from facer.pipeline.run_folder import read_run
+from facer.pipeline.features.extract import extract_folder
+from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.run import Place, Run, place_of, told
+from facer.pipeline.intensity.train import train_head as train_seeds
+from facer.pipeline.runtime.progress import fold_epoch, head_epoch, say
+from facer.pipeline.runtime.run_folder import read_run
 from facer.pipeline.settings import (
     EXTRACT,
     TRAIN_HEAD,
@@ -20,7 +20,7 @@ from facer.pipeline.settings import (
     extract_run_config,
     train_head_config,
 )
-from facer.stages.features import rec
+from facer.stages.features.rec import loading as rec
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 

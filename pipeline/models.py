@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.stages.features import detect, rec
+from facer.stages.features import detect
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
-from facer.stages.features.points import PointsModel
+from facer.stages.features.rec import loading as rec
+from facer.stages.features.refine import PointsModel
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import U8
-from facer.storage.weights import weights_sha256
 
 SHIPPED = Path(str(files("facer.stages.features") / "weights"))
 """The folder of the package's weights."""

@@ -17,18 +17,18 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from facer.pipeline.executors import TlsFiles
-from facer.pipeline.extract import ExtractRunConfig
-from facer.pipeline.fold_plan import FoldConfig
-from facer.pipeline.heads import TrainHeadConfig
+from facer.pipeline.features.extract import ExtractRunConfig
+from facer.pipeline.intensity.fold_plan import FoldConfig
+from facer.pipeline.intensity.train import TrainHeadConfig
+from facer.pipeline.runtime.executors import TlsFiles
 from facer.stages.features.detect import STARTER, detector_config
-from facer.stages.features.extract import ExtractConfig
+from facer.stages.features.extractor import ExtractConfig
 from facer.stages.intensity.fit import FitConfig
 from facer.stages.intensity.heads import HEADS, HeadConfig
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage import LabelOptions
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.likeness import did_you_mean
+from facer.storage.text.likeness import did_you_mean
 
 Settings = Mapping[str, Any]
 """Values by keyword."""

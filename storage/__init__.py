@@ -1,16 +1,16 @@
 """The contract between the stages: schema, feature store, label files, checkpoints.
 
-``facer.storage.tables`` (import and export) is not loaded here: it brings h5py.
+``facer.storage.exchange.tables`` (import and export) is not loaded here: it brings h5py.
 """
 
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.clip import Clip
 from facer.storage.errors import FacerError
-from facer.storage.label_options import LabelOptions
-from facer.storage.labels import IntensityLabels, read_labels
+from facer.storage.labels.matching import Match, match_clips
+from facer.storage.labels.options import LabelOptions
+from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions
+from facer.storage.labels.table import IntensityLabels, read_labels
 from facer.storage.loading import Ragged
-from facer.storage.matching import Match, match_clips
-from facer.storage.predictions import Predictions, read_predictions, write_predictions
 from facer.storage.schema import (
     ACTION_UNITS,
     AU_NAMES,

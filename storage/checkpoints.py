@@ -11,10 +11,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from facer.storage.documents import parse_json
 from facer.storage.errors import FacerError
-from facer.storage.memory import affordable
-from facer.storage.objects import DOCUMENT_BYTES, write_atomic
+from facer.storage.files.memory import affordable
+from facer.storage.files.objects import DOCUMENT_BYTES, write_atomic
+from facer.storage.layout.documents import parse_json
 
 _META = "facer"
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facer.storage import notebook
 from facer.storage.errors import FacerError
-from facer.storage.likeness import did_you_mean
 from facer.storage.loading import Ragged
 from facer.storage.schema import F32, ClipFeatures, Record
+from facer.storage.text import notebook
+from facer.storage.text.likeness import did_you_mean
 
 if TYPE_CHECKING:
     import pandas

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.arrays import Rows, StoredArray
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
-from facer.storage.memory import affordable
-from facer.storage.objects import Objects
+from facer.storage.files.memory import affordable
+from facer.storage.files.objects import Objects
+from facer.storage.layout.arrays import Rows, StoredArray
 from facer.storage.parts import EMBEDDING, PARTS, Part
 from facer.storage.schema import F32, Record
 

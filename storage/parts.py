@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from facer.storage.arrays import Array, Expected, Seal
-from facer.storage.documents import (
+from facer.storage.errors import DamagedError, FacerError, broken
+from facer.storage.files.objects import DOCUMENT_BYTES
+from facer.storage.layout.arrays import Array, Expected, Seal
+from facer.storage.layout.documents import (
     CHECKSUM,
     check_seal,
     parse_group,
     sealed_group_json,
 )
-from facer.storage.errors import DamagedError, FacerError, broken
-from facer.storage.objects import DOCUMENT_BYTES
 from facer.storage.records import STATUSES, check_tiling, parse_records, record_row
 from facer.storage.schema import ClipFeatures, Record
 

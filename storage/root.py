@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from facer.storage import documents
 from facer.storage.errors import DamagedError, FacerError
+from facer.storage.layout import documents
 from facer.storage.schema import STORE_VERSION, Provenance
 
 FORMAT = "facer-features"

@@ -11,12 +11,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from facer.storage import notebook
-from facer.storage.arrays import StoredArray, encode_arrays, seal
 from facer.storage.clip import Clip, as_columns, column_indices, frames_table
-from facer.storage.documents import group_json
 from facer.storage.errors import DamagedError, FacerError
-from facer.storage.likeness import did_you_mean
+from facer.storage.files.objects import Objects, open_objects
+from facer.storage.layout.arrays import StoredArray, encode_arrays, seal
+from facer.storage.layout.documents import group_json
 from facer.storage.loading import (
     Ragged,
     Source,
@@ -26,7 +25,6 @@ from facer.storage.loading import (
     part_array,
     part_embedding,
 )
-from facer.storage.objects import Objects, open_objects
 from facer.storage.parts import (
     ARRAYS,
     EMBEDDING,
@@ -47,6 +45,8 @@ from facer.storage.schema import (
     Provenance,
     Record,
 )
+from facer.storage.text import notebook
+from facer.storage.text.likeness import did_you_mean
 
 if TYPE_CHECKING:
     import pandas

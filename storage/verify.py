@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.arrays import Expected, own_array
-from facer.storage.documents import parse_group, parse_json
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.files.objects import Objects
+from facer.storage.layout.arrays import Expected, own_array
+from facer.storage.layout.documents import parse_group, parse_json
 from facer.storage.loading import part_array
-from facer.storage.objects import Objects
 from facer.storage.parts import ARRAYS, EMBEDDING, PARTS, Part, parse_part
 from facer.storage.store import FeatureStore
 

@@ -19,7 +19,7 @@ import pytest
 
 import facer
 import facer.storage
-import facer.storage.tables
+import facer.storage.exchange.tables
 from facer.cli import facer as command_line
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 
@@ -101,7 +101,7 @@ def test_python_snippets_run(
     for module in sorted(_modules("".join(snippets))):
         pytest.importorskip(module)
     if "read_parquet" in "".join(snippets):
-        facer.storage.tables.export_store(
+        facer.storage.exchange.tables.export_store(
             FeatureStore.open("features.zarr"), "features.parquet", "parquet"
         )
     found: dict[str, Any] = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.features import rec
+from facer.stages.features.rec import loading as rec
 
 RECIPE = Path(__file__).parents[1] / "docs" / "make_teacher.py"
 

@@ -15,6 +15,13 @@ from torch.utils.data import DataLoader
 
 from facer.stages.affect.augment import AugmentConfig
 from facer.stages.affect.coupling import Coupling, coupling_matrix
+from facer.stages.affect.datasets.samples import AffectSet, weak_features
+from facer.stages.affect.datasets.sampling import (
+    EpochCrops,
+    collate_arrays,
+    draw_epoch,
+    sampling_weights,
+)
 from facer.stages.affect.losses import (
     LossWeights,
     Targets,
@@ -23,15 +30,8 @@ from facer.stages.affect.losses import (
     unit_pair_loss,
 )
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
-from facer.stages.affect.samples import AffectSet, weak_features
-from facer.stages.affect.sampling import (
-    EpochCrops,
-    collate_arrays,
-    draw_epoch,
-    sampling_weights,
-)
-from facer.stages.affect.unit_geometry import read_geometry
-from facer.stages.affect.unit_pairs import (
+from facer.stages.affect.units.geometry import read_geometry
+from facer.stages.affect.units.pairs import (
     UnitPair,
     UnitPairs,
     pair_arrays,
@@ -39,7 +39,8 @@ from facer.stages.affect.unit_pairs import (
     with_meshes,
 )
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.backbones import (
+from facer.stages.features.rec.loading import Rec, load, load_network, save_rec, weights_path
+from facer.stages.features.rec.network import (
     RecNet,
     RecOutput,
     architecture_of,
@@ -48,10 +49,9 @@ from facer.stages.features.backbones import (
     deepens,
     scale_crops,
 )
-from facer.stages.features.rec import Rec, load, load_network, save_rec, weights_path
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.objects import write_atomic
+from facer.storage.files.objects import write_atomic
 from facer.storage.schema import AU_NAMES, F32
 
 _TAUGHT_CROPS = 64  # at once

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facer.stages.features.backbones import RecOutput
+from facer.stages.features.rec.network import RecOutput
 from facer.storage.errors import OptionError
 
 _EPSILON = 1e-8

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from facer.stages.affect.samples import AffectSet
+from facer.stages.affect.datasets.samples import AffectSet
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, VALENCE_AROUSAL
 
 F64 = npt.NDArray[np.float64]

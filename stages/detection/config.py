@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facer.stages.detection.camera import SceneConfig
+from facer.stages.detection.data.camera import SceneConfig
 from facer.stages.detection.losses import LossWeights
 from facer.stages.detection.network import NetworkConfig
 from facer.storage.errors import OptionError

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.stages.detection.camera import SceneConfig
+from facer.stages.detection.data.camera import SceneConfig
+from facer.stages.detection.data.people import Split, read_people, read_people_clips
+from facer.stages.detection.data.scenes import compose
+from facer.stages.detection.data.sources import Sources, list_videos, read_scenes, video_frames
+from facer.stages.detection.data.teacher import Labelled, Teacher
 from facer.stages.detection.measure import Detect, false_line, measure, people_table
-from facer.stages.detection.people import Split, read_people, read_people_clips
-from facer.stages.detection.scenes import compose
-from facer.stages.detection.sources import Sources, list_videos, read_scenes, video_frames
-from facer.stages.detection.teacher import Labelled, Teacher
 from facer.stages.features.detect import (
     STARTER_SIZE_PX,
     STARTER_THRESHOLD,

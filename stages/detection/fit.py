@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from facer.stages.detection.config import DetectorConfig, to_json
-from facer.stages.detection.export import export_onnx
-from facer.stages.detection.people import read_all_people, sampling_shares
-from facer.stages.detection.scenes import compose
-from facer.stages.detection.sources import (
+from facer.stages.detection.data.people import read_all_people, sampling_shares
+from facer.stages.detection.data.scenes import compose
+from facer.stages.detection.data.sources import (
     Sources,
     list_videos,
     read_frames,
     read_photos,
     read_scenes,
 )
+from facer.stages.detection.data.teacher import Teacher
+from facer.stages.detection.export import export_onnx
 from facer.stages.detection.targets import Faces
-from facer.stages.detection.teacher import Teacher
 from facer.stages.detection.trainer import Trainer
 from facer.stages.features.detect import STARTER_SIZE_PX, STARTER_THRESHOLD
-from facer.storage.objects import write_atomic
+from facer.storage.files.objects import write_atomic
 
 SHAPES = ((192, 320), (256, 320), (320, 320), (320, 192), (160, 160), (128, 128))  # height, width
 SHAPE_SHARES = (0.2, 0.12, 0.14, 0.12, 0.2, 0.22)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from facer.stages.detection.people import Picture
+from facer.stages.detection.data.people import Picture
 from facer.storage.schema import F32, U8
 
 SMALLEST, SMALL, LARGE = 1 / 16, 1 / 8, 1 / 2  # of the picture's longer side

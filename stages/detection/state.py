@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.differing import differing
 from facer.storage.errors import FacerError
+from facer.storage.text.differing import differing
 
 _OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")
 

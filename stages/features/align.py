@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.features.picture import Picture, shown
+from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.schema import F32, U8
 
 CROP_PX = 112

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from facer.stages.features.points import MIN_FACE, PointsModel
+from facer.stages.features.refine import MIN_FACE, PointsModel
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
-from facer.storage.weights import read_onnx, weights_sha256
 
 STARTER = "facer-det"
 """Name of the detector that the package carries."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.detect import Faces, iou
-from facer.stages.features.points import face_unit
+from facer.stages.features.refine import face_unit
 from facer.storage.errors import OptionError
 from facer.storage.schema import F32
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facer.stages.intensity.batches import DeviceSequences, split_batches
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
+from facer.stages.intensity.kernels.routing import RoutedAdam
 from facer.stages.intensity.losses import LEAST_CLIPS, LOSSES, LossName
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
-from facer.stages.intensity.routing import RoutedAdam
 from facer.stages.intensity.sequences import I64
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch, DeviceSequences
 from facer.stages.intensity.calibration import Calibration
 from facer.stages.intensity.heads import HeadConfig, HeadShape, build_head
+from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
 from facer.stages.intensity.sequences import I64
 from facer.storage.schema import F32
 

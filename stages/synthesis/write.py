@@ -11,9 +11,9 @@ import cv2
 
 from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render
-from facer.storage.csvtable import safe_cell
 from facer.storage.errors import FacerError
-from facer.storage.objects import write_atomic
+from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.objects import write_atomic
 
 LIMITS = (
     "These clips are warped photographs of five people, made to show that the pipeline runs "

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from facer.pipeline import guard
+from facer.pipeline.features.guarded import guard
 
 # Python runs this at its start in every process that imports from the folder. In a decoding
 # process it breaks at the sixth frame of a video whose name says so.
 _FAULTS = """
 import sys
 
-if "facer.pipeline.decode_child" in sys.orig_argv:
+if "facer.pipeline.features.guarded.child" in sys.orig_argv:
     import os, signal, time
     from pathlib import Path
 
-    from facer.stages.features.decode import VideoReader
+    from facer.stages.features.decode.frames import VideoReader
 
     decoded = VideoReader._decoded
 

@@ -11,7 +11,7 @@ import pytest
 
 import facer
 from facer.cli import main
-from facer.pipeline.evaluation import Prediction
+from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.storage import FEATURE_NAMES
 
 SMALL = {"units": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}

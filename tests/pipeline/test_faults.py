@@ -24,11 +24,11 @@ import numpy as np
 import psutil
 import pytest
 
-from facer.pipeline import extract as module
-from facer.pipeline.extract import ExtractRunConfig, ExtractSummary, extract_folder
-from facer.pipeline.progress import Silent
-from facer.pipeline.status import store_status
-from facer.stages.features.extract import ExtractConfig
+from facer.pipeline.features import extract as module
+from facer.pipeline.features.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.features.status import store_status
+from facer.pipeline.runtime.progress import Silent
+from facer.stages.features.extractor import ExtractConfig
 from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Record
@@ -154,7 +154,7 @@ def test_a_worker_process_that_is_killed(
 ) -> None:
     def kill_one() -> None:
         children = psutil.Process().children(recursive=True)
-        workers = [c for c in children if "facer.pipeline.worker" in c.cmdline()]
+        workers = [c for c in children if "facer.pipeline.runtime.worker" in c.cmdline()]
         assert len(workers) == 2
         workers[0].kill()
 
@@ -189,7 +189,9 @@ class Killer:
 def test_workers_and_decoders_that_are_killed_at_random(
     videos: Path, undisturbed: FeatureStore, tmp_path: Path
 ) -> None:
-    killer = Killer(["facer.pipeline.decode_child", "facer.pipeline.worker"] * 3, seed=1)
+    killer = Killer(
+        ["facer.pipeline.features.guarded.child", "facer.pipeline.runtime.worker"] * 3, seed=1
+    )
     thread = threading.Thread(target=killer.run)
     extract(videos, tmp_path / "s.zarr", AfterFirstPart(thread.start), workers=2)
     killer.stop.set()

@@ -11,37 +11,43 @@ from click.testing import CliRunner
 import facer.pipeline
 from facer.cli import facer as command
 from facer.cli import main
-from facer.pipeline import guard
+from facer.pipeline.features.guarded import guard
 from facer.storage.errors import FacerError, PlaceError
 
 PACKAGE = Path(facer.pipeline.__file__).parents[1]
-CHILD = "pipeline/decode_child.py"
+CHILD = "pipeline/features/guarded/child.py"
 # what opens a file as video: the files that may name it, and why
 OPENERS = {
     "VideoReader": {
-        "stages/features/decode.py": "it is defined there",
-        "stages/features/extract.py": "the default for Python code; the pipeline gives its own",
-        "stages/detection/sources.py": "clips that facer's own detector is trained on",
+        "stages/features/decode/frames.py": "it is defined there",
+        "stages/features/extractor.py": "the default for Python code; the pipeline gives its own",
+        "stages/detection/data/sources.py": "clips that facer's own detector is trained on",
         CHILD: "the process itself",
     },
     "open_container": {
-        "stages/features/container.py": "it is defined there",
-        "pipeline/headers.py": "called in the process only, as the entries below say",
-        "pipeline/annotate_sound.py": "in copy_sound, which is called in the process only",
+        "stages/features/decode/container.py": "it is defined there",
+        "pipeline/features/guarded/headers.py": "called in the process only, see below",
+        "pipeline/views/annotate_sound.py": "in copy_sound, which is called in the process only",
     },
     "open_stream": {
-        "stages/features/container.py": "it is defined there",
-        "stages/features/decode.py": "opens for VideoReader",
+        "stages/features/decode/container.py": "it is defined there",
+        "stages/features/decode/frames.py": "opens for VideoReader",
     },
     "VideoCapture": {},
     "av.open": {
-        "stages/features/container.py": "opens for open_container",
-        "pipeline/annotate_sound.py": "facer's own new video",
-        "pipeline/video.py": "writes",
+        "stages/features/decode/container.py": "opens for open_container",
+        "pipeline/views/annotate_sound.py": "facer's own new video",
+        "pipeline/views/video.py": "writes",
     },
-    "copy_sound": {"pipeline/annotate_sound.py": "it is defined there", CHILD: "the process"},
-    "header_frames": {"pipeline/headers.py": "it is defined there", CHILD: "the process"},
-    "clock_start_s": {"pipeline/headers.py": "it is defined there", CHILD: "the process"},
+    "copy_sound": {"pipeline/views/annotate_sound.py": "it is defined there", CHILD: "the process"},
+    "header_frames": {
+        "pipeline/features/guarded/headers.py": "it is defined there",
+        CHILD: "the process",
+    },
+    "clock_start_s": {
+        "pipeline/features/guarded/headers.py": "it is defined there",
+        CHILD: "the process",
+    },
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
-from facer.storage.documents import sealed_group_json
+from facer.storage.layout.documents import sealed_group_json
 from facer.storage.verify import verify_store
 
 ADDRESSES_KB = 2_000_000  # a bomb of 2 GB does not fit

@@ -18,8 +18,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from facer.pipeline.executors import ProcessExecutor
-from facer.stages.affect.sampling import collate_arrays
+from facer.pipeline.runtime.executors import ProcessExecutor
+from facer.stages.affect.datasets.sampling import collate_arrays
 
 _TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000  # of include/net/tcp_states.h, linux/net.h
 
@@ -189,7 +189,9 @@ def test_every_map_on_processes_is_as_closed() -> None:
     executor = ProcessExecutor(2)
     for _ in executor.map(time.sleep, [0.01, 0.02, 0.03]):
         workers = {
-            c.pid for c in psutil.Process().children() if "facer.pipeline.worker" in c.cmdline()
+            c.pid
+            for c in psutil.Process().children()
+            if "facer.pipeline.runtime.worker" in c.cmdline()
         }
         assert len(workers) == 2
         assert listening(workers) == []

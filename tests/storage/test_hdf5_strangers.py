@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError
-from facer.storage.hdf5 import read_hdf5
+from facer.storage.exchange.hdf5 import read_hdf5
 
 VALUES = np.linspace(0, 1, 200).reshape(50, 4)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
-from facer.storage.objects import LocalObjects
+from facer.storage.files.objects import LocalObjects
 from facer.storage.parts import new_part_id
 
 Make = Callable[..., Any]

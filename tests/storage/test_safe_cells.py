@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facer.storage.csvtable import plain_cell, read_table, safe_cell
-from facer.storage.predictions import read_predictions, write_predictions
+from facer.storage.files.csv_table import plain_cell, read_table, safe_cell
+from facer.storage.labels.predictions import read_predictions, write_predictions
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+A1", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "'=x", "''-y"])

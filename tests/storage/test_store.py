@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facer.storage import FEATURE_NAMES, FacerError, FeatureStore, Provenance, Record
-from facer.storage import arrays as arrays_module
-from facer.storage.documents import sealed_group_json
+from facer.storage.layout import arrays as arrays_module
+from facer.storage.layout.documents import sealed_group_json
 from facer.storage.parts import SEALED
 
 Make = Callable[..., Any]

@@ -15,7 +15,7 @@ import pytest
 import zarr
 
 from facer.storage import FeatureStore
-from facer.storage import arrays as arrays_module
+from facer.storage.layout import arrays as arrays_module
 from facer.storage.verify import verify_store
 
 GOLDEN = Path(__file__).parents[1] / "data"

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch
-from facer.stages.intensity.recurrent import Cell
+from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.kernels.recurrent import Cell
 from facer.storage.errors import OptionError
 
 _ONLY_OF = {"cell": ("facernet", "gru-last"), "dense": ("facernet",), "routed": ("facernet",)}

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
-from facer.stages.intensity.recurrent import Recurrent
-from facer.stages.intensity.routed_dense import routed_dense
+from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.kernels.recurrent import Recurrent
+from facer.stages.intensity.kernels.routed_dense import routed_dense
 
 
 class FaceRNet(Head):

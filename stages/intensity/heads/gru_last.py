@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
-from facer.stages.intensity.recurrent import Recurrent
+from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.kernels.recurrent import Recurrent
 
 
 class GruLast(Head):

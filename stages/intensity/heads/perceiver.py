@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.heads.attention import (
     Attention,
     TransformerLayer,
@@ -13,6 +12,7 @@ from facer.stages.intensity.heads.attention import (
     positions,
 )
 from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
+from facer.stages.intensity.kernels.batches import Batch
 
 _LATENTS = 16
 

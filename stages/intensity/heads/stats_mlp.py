@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
+from facer.stages.intensity.kernels.batches import Batch
 
 _EPSILON = 1e-8
 

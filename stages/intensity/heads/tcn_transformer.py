@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facer.stages.intensity.batches import Batch
 from facer.stages.intensity.heads.attention import (
     TransformerLayer,
     check_width,
@@ -16,6 +15,7 @@ from facer.stages.intensity.heads.attention import (
     positions,
 )
 from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
+from facer.stages.intensity.kernels.batches import Batch
 
 _KERNEL = 5
 _STRIDE = 2

@@ -15,7 +15,7 @@ from facer.stages.affect.losses import (
     expression_loss,
     rec_loss,
 )
-from facer.stages.features.backbones import RecOutput
+from facer.stages.features.rec.network import RecOutput
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
 

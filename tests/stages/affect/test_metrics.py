@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facer.stages.affect import metrics
-from facer.stages.affect.samples import AffectSet, circumplex_va, weak_features
+from facer.stages.affect.datasets.samples import AffectSet, circumplex_va, weak_features
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.detection.camera import SceneConfig
 from facer.stages.detection.config import DetectorConfig
+from facer.stages.detection.data.camera import SceneConfig
+from facer.stages.detection.data.sources import Sources
+from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import load_detector, score_composed
 from facer.stages.detection.fit import FitProgress, fit, make_batch
 from facer.stages.detection.network import NetworkConfig
-from facer.stages.detection.sources import Sources
-from facer.stages.detection.teacher import Labelled
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
 

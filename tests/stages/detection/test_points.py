@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.detection.guesses import Guessed, guessed
-from facer.stages.detection.points_fit import PointsConfig, fit_points, points_loss
-from facer.stages.detection.points_net import PointsNet, export_points
-from facer.stages.detection.points_samples import (
+from facer.stages.detection.data.guesses import Guessed, guessed
+from facer.stages.detection.data.teacher import Labelled, without_faces
+from facer.stages.detection.refiner.fit import PointsConfig, fit_points, points_loss
+from facer.stages.detection.refiner.network import PointsNet, export_points
+from facer.stages.detection.refiner.samples import (
     FAR,
     NEAR,
     Crops,
@@ -20,9 +21,8 @@ from facer.stages.detection.points_samples import (
     draw_sample,
     wrong_guess,
 )
-from facer.stages.detection.teacher import Labelled, without_faces
 from facer.stages.features.detect import Faces
-from facer.stages.features.points import (
+from facer.stages.features.refine import (
     EYES_PX,
     POINTS_TEMPLATE_PX,
     PointsModel,

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from facer.stages.features.decode import VideoReader
+from facer.stages.features.decode.frames import VideoReader
 
 Encode = Callable[..., Path]
 

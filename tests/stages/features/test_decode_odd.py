@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.features import container
-from facer.stages.features.decode import VideoReader
-from facer.stages.features.videos import find_videos
+from facer.stages.features.decode import container
+from facer.stages.features.decode.folder import find_videos
+from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
 
 

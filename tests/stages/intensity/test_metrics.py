@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 
 from facer.stages.intensity.calibration import fit_calibration
-from facer.stages.intensity.intervals import BootstrapConfig, bootstrap, compare
 from facer.stages.intensity.metrics import METRICS, score
+from facer.stages.intensity.statistics.intervals import BootstrapConfig, bootstrap, compare
 from facer.storage import FacerError
 
 NAMES = ("joy", "fear", "surprise")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.intensity.batches import DeviceSequences
 from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
 from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.intervals import compare
+from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequences import Sequences
+from facer.stages.intensity.statistics.intervals import compare
 from facer.storage import FEATURE_NAMES
 
 T = 120

@@ -1,0 +1,1 @@
+"""The trainings and scores of REC as runs."""

@@ -1,0 +1,129 @@
+"""What a REC is worth on a labelled data set: numbers for people and programs, two pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.views.pictures import au_bars_picture, confusion_picture
+from facer.stages.affect.datasets.aligned import AlignConfig, Aligner, AlignReport
+from facer.stages.affect.datasets.samples import AffectSet
+from facer.stages.affect.datasets.specs import parse_spec, read_spec
+from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.units.geometry import read_geometry
+from facer.stages.affect.units.metrics import unit_response
+from facer.stages.affect.units.pairs import with_meshes
+from facer.stages.features.rec import loading as recs
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
+
+_BATCH = 64
+
+Report = Callable[[int, int], None]
+"""Told (crops done, crops in all)."""
+
+
+def evaluate_rec(
+    rec: str | Path,
+    spec: str,
+    split: str = "val",
+    device: str = "auto",
+    *,
+    align: AlignConfig | None = None,
+    pictures: Path | None = None,
+    unit_geometry: str | None = None,
+    meshes: Sequence[str] = (),
+    report: Report | None = None,
+    on_align: AlignReport | None = None,
+) -> dict[str, Any]:
+    """Score REC weights (a name, .safetensors or .onnx) on one split of a data set.
+
+    Returns plain JSON values: ``expression`` (accuracy, macro_f1, mean_recall, confusion, n
+    ...) or None, ``au`` with auc, f1 and n per unit, ``va`` with ccc and n for valence and
+    arousal; None wherever nothing is labelled. Valence and arousal that were derived from the
+    expressions are no labels: they are scored apart, under ``va_derived``. With ``pictures``,
+    a folder, confusion.png and action-units.png are written where there is something to draw;
+    ``pictures`` of the result names those that were. With ``unit_geometry`` (displacements of
+    units) and ``meshes`` (of the pack's crops), ``unit_response`` says whether each unit's output
+    rises on faces that were moved by it; else it is None.
+    """
+    parsed = parse_spec(spec)
+    model = recs.load(rec, device)
+    aligner = Aligner(align or AlignConfig(), report=on_align)
+    data = read_spec(parsed, split, aligner)
+    scores = evaluate(_features(model, data, report), data)
+    derived = scores["va"] if data.va_is_weak else None
+    result = {
+        "rec": model.name,
+        "rec_sha256": model.sha256,
+        "weak_features": list(model.weak_features),
+        "data": spec,
+        "split": split,
+        "n": len(data),
+        "expression": scores["expression"],
+        "au": scores["au"],
+        "va": dict.fromkeys(VALENCE_AROUSAL) if data.va_is_weak else scores["va"],
+        "va_derived": derived,
+        "unit_response": _unit_response(model, data, unit_geometry, meshes),
+        "notes": list(data.notes),
+    }
+    if pictures is not None:
+        result["pictures"] = _draw(pictures, result)
+    return result
+
+
+def _unit_response(
+    model: recs.Rec, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
+) -> dict[str, Any] | None:
+    if unit_geometry is None:
+        return None
+    geometry = read_geometry(Path(unit_geometry))
+    data = with_meshes(data, [Path(path) for path in meshes])
+    return dict(unit_response(model.predict, data, geometry))
+
+
+def _features(model: recs.Rec, data: AffectSet, report: Report | None) -> F32:
+    """REC features (N, 26) of every crop of a set."""
+    features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
+    for start in range(0, len(data), _BATCH):
+        stop = min(start + _BATCH, len(data))
+        crops = np.stack([data.crop(row) for row in range(start, stop)])
+        features[start:stop] = model.predict(crops)
+        if report is not None:
+            report(stop, len(data))
+    return features
+
+
+def _draw(folder: Path, result: dict[str, Any]) -> list[str]:
+    drawn = []
+    subtitle = f"{result['rec']} ({result['rec_sha256'][:12]}) on {result['data']}, "
+    expression = result["expression"]
+    if expression is not None:
+        drawn.append(str(folder / "confusion.png"))
+        confusion_picture(
+            drawn[-1],
+            np.array(expression["confusion"]),
+            EXPRESSIONS,
+            f"Expressions: accuracy {expression['accuracy']:.3f}, "
+            f"macro F1 {expression['macro_f1']:.3f}",
+            f"{subtitle}{result['split']}, n = {expression['n']}",
+        )
+    units = [result["au"][name] or {} for name in AU_NAMES]
+    if any(units):
+        drawn.append(str(folder / "action-units.png"))
+        au_bars_picture(
+            drawn[-1],
+            AU_NAMES,
+            [_nan(unit.get("auc")) for unit in units],
+            [_nan(unit.get("f1")) for unit in units],
+            [unit.get("n", 0) for unit in units],
+            "Action units",
+            f"{subtitle}{result['split']}",
+        )
+    return drawn
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,1 @@
+"""REC and head trained together on videos."""

@@ -1,0 +1,181 @@
+"""REC and head as one model: clips' crops in, intensities out, trained end to end."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from facer.pipeline.views.look import read_crops, source_video
+from facer.stages.endtoend.gradients import backward_through, rec_features
+from facer.stages.features.rec.network import RecNet
+from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
+from facer.stages.intensity.kernels.routing import RoutedAdam
+from facer.stages.intensity.losses import LOSSES, LossName
+from facer.stages.intensity.model import IntensityModel
+from facer.stages.intensity.sequences import I64, SequenceConfig, Sequences, prepare
+from facer.storage import FeatureStore
+from facer.storage.schema import F32, FEATURE_NAMES, U8
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """A batch of clips whose features are still to be computed."""
+
+    batch: Batch  # its features are of no meaning
+    crops: U8  # (K, 112, 112, 3) all the frames that the clips' sequences use
+    rows: Tensor  # (N,) crop of each row of the batch; K for a row of zeros
+
+
+class ClipCrops:
+    """The frames that each clip's sequence uses, as crops; decoded again when out of memory.
+
+    The faces are those of the store: nothing is detected again.
+    """
+
+    def __init__(
+        self, store: FeatureStore, videos: Path, clip_ids: Sequence[str], config: SequenceConfig,
+        columns: Sequence[str], memory_bytes: int,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._videos = videos
+        self._clip_ids = clip_ids
+        self._room = memory_bytes
+        self._kept: OrderedDict[int, U8] = OrderedDict()
+        positions = _frame_numbers(store, clip_ids, config, columns)
+        self._frames: list[I64] = []  # of each clip, those that are used
+        for start, stop in zip(positions.offsets[:-1], positions.offsets[1:], strict=True):
+            numbers = positions.features[start:stop, 0]
+            frames = np.unique(numbers[numbers > 0])
+            positions.features[start:stop, 0] = np.searchsorted(frames, numbers) - (numbers == 0)
+            self._frames.append(frames.astype(np.int64) - 1)
+        self._places = DeviceSequences(positions, torch.device("cpu"))
+
+    def batch(self, clips: I64) -> JointBatch:
+        """Crops of some clips, and how the batch's rows are made of them."""
+        batch = self._places.batch(clips)
+        crops = [self._crops(int(clip)) for clip in batch.clips]
+        starts = np.cumsum([0, *(len(part) for part in crops)])
+        clip_of = np.concatenate([np.arange(size) for size in batch.sizes])
+        place = batch.features[:, 0].numpy().astype(np.int64)
+        rows = np.where(place < 0, starts[-1], starts[clip_of] + place)
+        return JointBatch(batch, np.concatenate(crops), torch.from_numpy(rows))
+
+    def _crops(self, clip: int) -> U8:
+        if clip in self._kept:
+            self._kept.move_to_end(clip)
+            return self._kept[clip]
+        clip_id = self._clip_ids[clip]
+        video = source_video(self._store.record(clip_id), self._videos)
+        crops = read_crops(video, self._store.read(clip_id), self._frames[clip])
+        self._kept[clip] = crops
+        while len(self._kept) > 1 and sum(c.nbytes for c in self._kept.values()) > self._room:
+            self._kept.popitem(last=False)
+        return crops
+
+
+def _frame_numbers(
+    store: FeatureStore, clip_ids: Sequence[str], config: SequenceConfig, columns: Sequence[str]
+) -> Sequences:
+    """Sequences whose one feature is the frame a row is made of, from 1; 0 is a row of zeros.
+
+    Made by the same rules as a head's sequences, because they are made by the same function.
+    """
+    ragged = store.load(clip_ids, columns)
+    lengths = np.diff(ragged.offsets)
+    numbers = np.arange(len(ragged.valid)) - np.repeat(ragged.offsets[:-1], lengths) + 1.0
+    numbers[~np.isfinite(ragged.features).all(axis=1)] = np.nan
+    return prepare(replace(ragged, features=numbers.astype(np.float32)[:, None]), config)
+
+
+class JointModel:
+    """A REC and a head, and one Adam for each; REC's normalisation statistics stay as they are.
+
+    REC runs in evaluation mode also in training: batches of a few clips are no sample of faces
+    to normalise by.
+    """
+
+    def __init__(
+        self, network: RecNet, head: IntensityModel, columns: Sequence[str], chunk: int, rate: float
+    ) -> None:
+        self.network = network.eval()
+        self.head = head
+        self.chunk = chunk
+        self._columns = [FEATURE_NAMES.index(name) for name in columns]
+        self._optimisers = {
+            "network": RoutedAdam(network.parameters(), None, rate),
+            "head": RoutedAdam(head.parameters(), head.head.routed_weight, rate),
+        }
+
+    def step(self, joint: JointBatch, targets: Tensor, loss: LossName) -> float:
+        """One step of both on a batch; ``targets`` (B, E). Returns the loss before it."""
+        for optimiser in self._optimisers.values():
+            optimiser.zero_grad()
+        found = backward_through(
+            self.network,
+            joint.crops,
+            self.chunk,
+            lambda features: LOSSES[loss](self._intensities(joint, features), targets),
+        )
+        steps = self.head.head.routed_steps(joint.batch)
+        self._optimisers["network"].step(0)  # it has no routed weight
+        self._optimisers["head"].step(steps)
+        return float(found)
+
+    @torch.no_grad()
+    def predict(self, data: ClipCrops, clips: I64, batch_size: int) -> F32:
+        """Uncalibrated intensities (n, E) of some clips, in their order."""
+        self.head.eval()
+        out: dict[int, F32] = {}
+        for start in range(0, len(clips), batch_size):
+            joint = data.batch(clips[start : start + batch_size])
+            features = rec_features(self.network, joint.crops, self.chunk)
+            values = self._intensities(joint, features).cpu().numpy()
+            out |= dict(zip(joint.batch.clips.tolist(), values, strict=True))
+        return np.stack([out[int(clip)] for clip in clips])
+
+    def _intensities(self, joint: JointBatch, features: Tensor) -> Tensor:
+        zeros = features.new_zeros(1, len(self._columns))
+        table = torch.cat([features[:, self._columns], zeros])
+        rows = table.index_select(0, joint.rows.to(table.device))
+        intensities: Tensor = self.head(replace(joint.batch, features=rows))
+        return intensities
+
+    def weights(self) -> Arrays:
+        """A copy of all weights of both, by name."""
+        network = {k: v.cpu().numpy().copy() for k, v in self.network.state_dict().items()}
+        arrays = {f"network.{k}": v for k, v in network.items()}
+        return arrays | {f"head.{k}": v for k, v in self.head.arrays().items()}
+
+    def load_weights(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over what :meth:`weights` returned."""
+        network = {k: torch.from_numpy(v) for k, v in under(arrays, "network.").items()}
+        self.network.load_state_dict(network)
+        self.head.load_arrays(under(arrays, "head."))
+
+    def moments(self) -> Arrays:
+        """Both optimisers' states, by name."""
+        return {
+            f"adam.{owner}.{k}": np.asarray(v)
+            for owner, optimiser in self._optimisers.items()
+            for k, v in optimiser.state().items()
+        }
+
+    def load_moments(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over what :meth:`moments` returned."""
+        for owner, optimiser in self._optimisers.items():
+            optimiser.load_state(under(arrays, f"adam.{owner}."))
+
+
+def under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
+    """The arrays whose names start with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -1,0 +1,172 @@
+"""Where the time of extraction goes, on one thread of the CPU.
+
+Decoding and REC are timed inside a run of the extractor, aligning and writing afterwards on
+what that run gave; finding and following faces is the rest of the run. Times, but for
+writing, are what the processor was busy for: a process of its own decodes beside the rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter, process_time
+
+import cv2
+import torch
+
+from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.stages.features.align import align
+from facer.stages.features.decode.frames import Frame
+from facer.stages.features.extractor import ExtractConfig, Extractor
+from facer.stages.features.rec.loading import Rec
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, U8, ClipFeatures, Record
+
+STEPS = ("decode", "detect", "align", "rec", "write")
+
+_WARM_UP_FRAMES = 64
+_REPEATS = 20  # of a short video, at most
+_PART_SIZE = 32  # clips of the part that is written
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Milliseconds a frame by step, measured on ``frames`` frames of one video."""
+
+    ms_per_frame: dict[str, float]  # of each of STEPS
+    frames: int
+    clip: ClipFeatures  # what the video gave, as far as it was read
+    width_px: int
+    height_px: int
+
+
+def measure_steps(video: Path, limit_s: float) -> StepTimes:
+    """Time facer's defaults on a video, which is read again and again for up to ``limit_s``.
+
+    ``FacerError`` when it cannot be decoded.
+    """
+    with _one_thread():
+        extractor = Extractor(ExtractConfig(device="cpu"))
+        _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
+        run = _Run(extractor, video, limit_s)
+        align_s = _align_seconds(video, run.clip) * run.rec.crops
+        write_s = write_seconds(extractor, run.clip)
+    detect_s = max(0.0, run.seconds - run.fetch_s - run.rec.seconds - align_s)
+    seconds = (run.decode_s + run.fetch_s, detect_s, align_s, run.rec.seconds)
+    times = [1e3 * s / run.frames for s in seconds]
+    by_step = dict(zip(STEPS, (*times, 1e3 * write_s), strict=True))
+    return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px)
+
+
+class _Run:
+    """One run of an extractor over copies of a video, with watches on decoding and REC."""
+
+    def __init__(
+        self, extractor: Extractor, video: Path, limit_s: float, max_frames: int | None = None
+    ) -> None:
+        self.decode_s = self.fetch_s = 0.0  # in all, and in this process
+        self.rec = _TimedRec(extractor.rec)
+        self._left = max_frames
+        self._limit_s, self._deadline = limit_s, float("inf")
+        started = process_time()
+        plain, extractor.rec = extractor.rec, self.rec
+        try:
+            results = list(extractor.run([video] * _REPEATS, open_video=self._open))
+        finally:
+            extractor.rec = plain
+        self.seconds = process_time() - started
+        if not results[0].sequences:
+            raise FacerError(results[0].reason)
+        clips = [s.clip for result in results for s in result.sequences]
+        self.clip = clips[0]
+        self.frames = sum(clip.n_frames for clip in clips)
+        self.width_px, self.height_px = results[0].width_px, results[0].height_px
+
+    @contextmanager
+    def _open(self, path: Path, stride: int, threads: int) -> Iterator[_TimedVideo]:
+        with GuardedReader(path, stride, threads) as reader:
+            yield _TimedVideo(self, reader)
+        self.decode_s += reader.cpu_s
+
+    def frames_of(self, reader: GuardedReader) -> Iterator[Frame]:
+        """The frames of an open video, until the time is up or enough were read."""
+        frames = iter(reader)
+        while self._left != 0 and perf_counter() < self._deadline:
+            started = process_time()
+            frame = next(frames, None)
+            self.fetch_s += process_time() - started
+            if frame is None:
+                return
+            if self._deadline == float("inf"):  # the decoding process has started by now
+                self._deadline = perf_counter() + self._limit_s
+            self._left = None if self._left is None else self._left - 1
+            yield frame
+
+
+@dataclass
+class _TimedVideo:
+    run: _Run
+    reader: GuardedReader
+    problem: str = ""
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from self.run.frames_of(self.reader)
+        self.problem = self.reader.problem
+
+
+class _TimedRec:
+    """A REC that counts its crops and its time."""
+
+    def __init__(self, model: Rec) -> None:
+        self.name, self.sha256, self.weak_features = model.name, model.sha256, model.weak_features
+        self.embedding_width = model.embedding_width
+        self.seconds, self.crops = 0.0, 0
+        self._model = model
+
+    def predict(self, crops: U8) -> F32:
+        """As :meth:`Rec.predict`."""
+        started = process_time()
+        features = self._model.predict(crops)
+        self.seconds += process_time() - started
+        self.crops += len(crops)
+        return features
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def _align_seconds(video: Path, clip: ClipFeatures) -> float:
+    """Seconds to align one face, over all frames of a clip that have one."""
+    seconds = 0.0
+    with GuardedReader(video) as reader:
+        for row, frame in zip(range(clip.n_frames), reader, strict=False):
+            if clip.valid[row]:
+                started = process_time()
+                align(frame.picture, clip.keypoints_px[row : row + 1])
+                seconds += process_time() - started
+    return seconds / max(1, int(clip.valid.sum()))
+
+
+def write_seconds(extractor: Extractor, clip: ClipFeatures) -> float:
+    """Seconds to write one frame, in a part of copies of the clip."""
+    n_valid = int(clip.valid.sum())
+    record = Record("", "ok" if n_valid else "no_face", clip.n_frames, n_valid=n_valid)
+    entries = [(replace(record, clip_id=str(number)), clip) for number in range(_PART_SIZE)]
+    with tempfile.TemporaryDirectory(prefix="facer-") as folder:
+        store = FeatureStore.create(Path(folder) / "bench.zarr", extractor.provenance)
+        started = perf_counter()
+        store.write_part(entries)
+        return (perf_counter() - started) / (_PART_SIZE * clip.n_frames)

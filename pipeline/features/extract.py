@@ -1,0 +1,295 @@
+"""Stage one over many clips: parts of work, resumable, on any executor.
+
+Several runs may fill one store at once. They do not wait for each other: each takes its parts
+in an order of its own and leaves out what another has committed by then, so that nothing is
+lost, nothing counts twice, and at most the parts in flight are worked on twice.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Literal, get_args
+
+import torch
+
+from facer import __version__
+from facer.pipeline.features.part import (
+    ClipTask,
+    PartTask,
+    clip_of,
+    extract_part,
+    give_up,
+    load_extractor,
+    still_missing,
+)
+from facer.pipeline.features.preflight import check_cluster
+from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
+from facer.pipeline.runtime.executors import (
+    DaskExecutor,
+    Executor,
+    TlsFiles,
+    cpu_count,
+    make_executor,
+)
+from facer.pipeline.runtime.progress import Progress, Silent
+from facer.stages.features.extractor import ExtractConfig
+from facer.stages.features.rec.loading import resolve_device
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.schema import Record
+
+OnChanged = Literal["keep", "re-extract", "error"]
+OnGone = Literal["keep", "drop"]
+
+_PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
+_NAMED = 3  # clips named in a message about many
+_BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
+
+
+@dataclass(frozen=True)
+class ExtractRunConfig:
+    """One ``facer extract``: which videos, into which store, how."""
+
+    video_dir: Path | str  # a folder or one video: local path or fsspec URL
+    store: str  # local path or fsspec URL
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    workers: int | None = None  # processes; None: one per core or GPU, at most one per part
+    scheduler: str | None = None  # address of a Dask scheduler, instead of workers
+    part_size: int = 32  # clips per part at most
+    retry_failed: bool = False
+    changed: OnChanged = "keep"  # what to do with a video that is not what was extracted
+    tls: TlsFiles | None = None  # for a scheduler at tls://
+    settle_s: float = 0.0  # videos written to since then are left for the next run
+    gone: OnGone = "keep"  # what to do with clips of the store whose video is no longer there
+
+    def __post_init__(self) -> None:
+        if self.part_size < 1:
+            raise OptionError(f"--part-size: found {self.part_size}, expected 1 or more")
+        if self.workers is not None and self.workers < 1:
+            raise OptionError(f"--workers: found {self.workers}, expected 1 or more")
+        if self.changed not in get_args(OnChanged):
+            expected = ", ".join(get_args(OnChanged))
+            raise OptionError(f"--changed: found {self.changed!r}, expected one of {expected}")
+        if not 0 <= self.settle_s < math.inf:
+            raise OptionError(f"--settle: found {self.settle_s}, expected 0 or more seconds")
+        if self.gone not in get_args(OnGone):
+            raise OptionError(f"--gone: found {self.gone!r}, expected keep or drop")
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What a run did, and what the store holds of the folder now."""
+
+    store: str
+    n_clips: int  # videos in the folder
+    n_done_before: int
+    records: tuple[Record, ...]  # of the folder's clips
+    new_frames: int
+    seconds: float
+    missing: tuple[str, ...] = ()  # clips without a record, which should have one by now
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """Clips that could not be extracted."""
+        return tuple(r for r in self.records if r.status == "failed")
+
+
+def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -> ExtractSummary:
+    """Bring every video below a folder into a store; the same call again does what is missing.
+
+    A clip that fails is a record with its reason and the run goes on. ``FacerError`` for a
+    folder without videos, a store of other provenance, a place that cannot be written, or a
+    cluster that cannot do the work; what was committed by then stays.
+    """
+    progress = progress or Silent()
+    started = perf_counter()
+    videos = open_videos(config.video_dir)
+    everything = videos.find(progress.note)
+    sources = _settled(config, everything, progress)
+    models = _models(config)
+    n_workers = config.workers or min(_usual_workers(config), len(sources))
+    elsewhere = config.scheduler is not None or n_workers > 1  # here they only give their names
+    extractor = load_extractor(replace(models, device="cpu") if elsewhere else models)
+    provenance = replace(extractor.provenance, facer_version=__version__)
+    path = config.store if "://" in config.store else str(Path(config.store).absolute())
+    store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
+    if not videos.single:
+        _tell_gone(config, everything, store, progress)
+    todo = _todo(config, videos, sources, store, progress)
+    new_frames = 0
+    if todo:
+        n_workers = min(n_workers, len(todo)) if config.workers is None else n_workers
+        executor = make_executor(n_workers, config.scheduler, progress.note, config.tls)
+        alone = executor.in_process
+        template = PartTask(
+            videos.location, path, provenance, models, (), cpu_count() if alone else 1, not alone
+        )
+        try:
+            if config.scheduler and isinstance(executor, DaskExecutor):
+                check_cluster(executor, videos.location, sources[0], path, progress.note)
+            progress.start(len(sources), len(sources) - len(todo), executor.workers)
+            new_frames = _run(executor, template, todo, config.part_size, progress)
+        finally:
+            executor.close()
+    store.refresh()
+    ids = {source.clip_id for source in sources}
+    records = tuple(r for r in store.records if clip_of(r, config.extract.face) in ids)
+    before = len(sources) - len(todo)
+    there = {clip_of(record, config.extract.face) for record in records}
+    return ExtractSummary(
+        config.store, len(sources), before, records, new_frames, perf_counter() - started,
+        tuple(sorted(ids - there)),
+    )  # fmt: skip
+
+
+def _usual_workers(config: ExtractRunConfig) -> int:
+    """One process a core, or one a GPU, which several decoding processes feed."""
+    device = config.extract.device
+    if config.scheduler is not None or resolve_device(device).type != "cuda":
+        return cpu_count()
+    return 1 if ":" in device else torch.cuda.device_count()
+
+
+def _models(config: ExtractRunConfig) -> ExtractConfig:
+    """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
+    extract = replace(
+        config.extract,
+        rec=_absolute(config.extract.rec),
+        detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
+    )
+    if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
+        return extract
+    return replace(extract, device="cpu")
+
+
+def _absolute(model: str) -> str:
+    """The path of a file of weights, as it is from any folder; a name stays a name."""
+    is_file = model.endswith((".onnx", ".safetensors")) and Path(model).is_file()
+    return str(Path(model).absolute()) if is_file else model
+
+
+def _todo(
+    config: ExtractRunConfig,
+    videos: Videos,
+    sources: Sequence[Source],
+    store: FeatureStore,
+    progress: Progress,
+) -> list[ClipTask]:
+    """Clips without a record, and those whose record is to be replaced."""
+    records = {clip_of(record, config.extract.face): record for record in store.records}
+    known = [(source, records[source.clip_id]) for source in sources if source.clip_id in records]
+    other = changed(videos, known, progress.compared)
+    again = {s.clip_id for s, record in known if _unfinished(videos, s, record, other)}
+    other -= again
+    if again:
+        progress.note(
+            f"{config.video_dir}: {len(again)} video(s) that failed or broke off have changed "
+            f"({_names(sorted(again))}); trying them again"
+        )
+    if other:
+        _tell_changed(config, sorted(other), progress)
+    if config.changed == "re-extract":
+        again |= other
+    if config.retry_failed:
+        again |= {source.clip_id for source, record in known if record.status == "failed"}
+    return [
+        ClipTask(s.clip_id, s.path, records[s.clip_id].part if s.clip_id in again else "")
+        for s in sources
+        if s.clip_id not in records or s.clip_id in again
+    ]
+
+
+def _unfinished(videos: Videos, source: Source, record: Record, other: Collection[str]) -> bool:
+    """Whether a video failed or broke off, and is another one now or can be read by now."""
+    if record.status == "failed" and not record.source_sha256:  # it could not be read
+        return fingerprint(videos, source.path) is not None
+    broke_off = record.status == "failed" or any(note in record.reason for note in _BROKE_OFF)
+    return broke_off and source.clip_id in other
+
+
+def _settled(
+    config: ExtractRunConfig, sources: tuple[Source, ...], progress: Progress
+) -> tuple[Source, ...]:
+    """The videos that nobody has written to for ``settle_s``, by their time of change."""
+    if not config.settle_s:
+        return sources
+    latest_ns = time.time_ns() - int(config.settle_s * 1e9)
+    fresh = [source.clip_id for source in sources if source.mtime_ns > latest_ns]
+    if fresh:
+        progress.note(
+            f"{config.video_dir}: {len(fresh)} video(s) were written to less than "
+            f"{config.settle_s:g} s ago ({_names(fresh)}); they are left for the next run"
+        )
+    return tuple(source for source in sources if source.mtime_ns <= latest_ns)
+
+
+def _tell_gone(
+    config: ExtractRunConfig, sources: Sequence[Source], store: FeatureStore, progress: Progress
+) -> None:
+    """Name the clips of the store whose video is not in the folder, and drop them if asked to."""
+    there = {source.clip_id for source in sources}
+    gone = [r.clip_id for r in store.records if clip_of(r, config.extract.face) not in there]
+    if not gone:
+        return
+    what = "are kept; --gone drop takes them out"
+    if config.gone == "drop":
+        store.drop_clips(gone)
+        what = "were taken out"
+    progress.note(
+        f"{store.path}: {len(gone)} clip(s) have no video in {config.video_dir} "
+        f"({_names(gone)}); they {what}"
+    )
+
+
+def _names(clip_ids: Sequence[str]) -> str:
+    return ", ".join(clip_ids[:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
+
+
+def _tell_changed(config: ExtractRunConfig, clip_ids: Sequence[str], progress: Progress) -> None:
+    names = _names(clip_ids)
+    text = (
+        f"{config.video_dir}: {len(clip_ids)} video(s) changed since they were extracted ({names})"
+    )
+    if config.changed == "error":
+        raise FacerError(f"{text}; use --changed re-extract, or --changed keep")
+    keep = "their features are kept; --changed re-extract makes them anew"
+    progress.note(f"{text}; {'extracting them again' if config.changed == 're-extract' else keep}")
+
+
+def _run(
+    executor: Executor,
+    template: PartTask,
+    todo: Sequence[ClipTask],
+    part_size: int,
+    progress: Progress,
+) -> int:
+    """Do all clips; one that breaks its whole part is tried alone, then recorded as failed."""
+    size = max(1, min(part_size, -(-len(todo) // (_PARTS_EACH * executor.workers))))
+    parts = [tuple(todo[start : start + size]) for start in range(0, len(todo), size)]
+    random.Random().shuffle(parts)  # runs on the same store seldom meet
+    function = (
+        partial(extract_part, on_frames=progress.frames) if executor.in_process else extract_part
+    )
+    frames = 0
+    while parts:
+        tasks = [replace(template, clips=clips) for clips in parts]
+        parts = []
+        for task, outcome in executor.map(function, tasks):
+            if isinstance(outcome, Exception) and len(task.clips) > 1:
+                missing, _ = still_missing(
+                    FeatureStore.open(task.store), task.clips, task.extract.face
+                )
+                parts.extend((clip,) for clip in missing)
+                continue
+            records = give_up(task, outcome) if isinstance(outcome, Exception) else outcome
+            videos = {r.source: r for r in records if not r.part}  # of one or more sequences
+            frames += sum(r.n_frames for r in videos.values())
+            progress.part(records)
+    return frames

@@ -1,0 +1,1 @@
+"""A user's videos are opened in a process of their own."""

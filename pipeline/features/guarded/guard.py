@@ -1,0 +1,250 @@
+"""Decoding in a process of its own: a decoder that crashes or hangs costs one clip, not the run.
+
+:class:`GuardedReader` reads like
+:class:`~facer.stages.features.decode.frames.VideoReader`, and gives the same frames, bit for bit. A child process (:mod:`facer.pipeline.features.guarded.child`) decodes
+ahead of the reader into shared memory that has no name, so nothing is left behind whoever is
+killed. Children are kept for the next clip; one that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import mmap
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
+from facer.stages.features.decode.frames import Frame
+from facer.stages.features.decode.picture import Picture, Yuv, take
+from facer.storage.errors import FacerError, PlaceError
+
+FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
+MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
+MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
+
+_idle: list[DecodeChild] = []
+
+
+class DecoderDiedError(Exception):
+    """The decoding process ended by itself; the text says how."""
+
+
+class GuardedReader:
+    """Iterate over the frames of one video; use as a context manager.
+
+    :class:`PlaceError` when no process can be started, which is no fault of the video.
+    ``FacerError`` while iterating when the file cannot be decoded, when the decoder gives
+    nothing for ``FRAME_TIMEOUT_S``, or when it crashes twice: after the first crash decoding
+    starts again, and frames that were given already are not given twice.
+    """
+
+    def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
+        self.problem = ""
+        self.n_decoded = 0
+        self.cpu_s = 0.0  # that decoding took so far, in its own process
+        self._name = path.name
+        self._request = {"path": str(path.absolute()), "stride": stride, "threads": threads}
+        self._n_given = 0
+        self._watch = _Watch(path.name, "frame")
+        self._child: DecodeChild | None = None
+
+    def __enter__(self) -> GuardedReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:  # dead, hanging or in the middle of a clip
+            self._child.close()
+            self._child = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        with suppress(DecoderDiedError):
+            yield from self._decode()
+            return
+        self.__exit__()
+        try:
+            yield from self._decode()
+        except DecoderDiedError as death:
+            raise FacerError(
+                f"{self._name}: the decoder crashed twice ({death}), after {self._n_given} frames"
+            ) from death
+
+    def _decode(self) -> Iterator[Frame]:
+        """Frames from the first that was not given yet."""
+        child = self._child = _take_child()
+        child.send(json.dumps(self._request))
+        n_seen = 0
+        for message in self._watch.messages(child):
+            self.cpu_s = message.get("cpu_s", self.cpu_s)
+            if "frame" not in message:
+                continue
+            n_seen += 1
+            if n_seen <= self._n_given:
+                child.send("")
+                continue
+            picture = child.copy_picture(message["offset"], message["size"], message["yuv"])
+            child.send("")
+            self._n_given += 1
+            yield Frame(message["frame"], message["time_s"], picture)
+        _idle.append(child)
+        self._child = None
+        if "error" in message:
+            raise FacerError(message["error"])
+        self.problem, self.n_decoded = message["problem"], message["n_decoded"]
+
+
+def ask(function: str, path: Path, *arguments: Any) -> Any:
+    """What one of :data:`~facer.pipeline.features.guarded.child.FUNCTIONS` says of a file.
+
+    It runs in a decoding process, under the same limits as decoding. ``arguments`` and the result
+    go through JSON. ``FacerError`` and :class:`PlaceError` as by :class:`GuardedReader`.
+    """
+    child = _take_child()
+    request = {"function": function, "path": str(path.absolute()), "arguments": arguments}
+    try:
+        child.send(json.dumps(request))
+        *_, message = _Watch(path.name, "answer").messages(child)
+    except BaseException as error:
+        child.close()
+        if isinstance(error, DecoderDiedError):
+            raise FacerError(f"{path.name}: the decoder crashed ({error})") from error
+        raise
+    _idle.append(child)
+    if "error" in message:
+        raise FacerError(message["error"])
+    return message["result"]
+
+
+class _Watch:
+    """Hears what a child says of one file, and gives up on one that takes too long."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self._n_heard = 0
+        self._waited_s = 0.0
+
+    def messages(self, child: DecodeChild) -> Iterator[dict[str, Any]]:
+        """All messages up to the last, which ends what was asked for."""
+        message: dict[str, Any] = {}
+        while not message.keys() & {"problem", "result", "error"}:
+            message = self._read(child)
+            yield message
+
+    def _read(self, child: DecodeChild) -> dict[str, Any]:
+        left_s = FRAME_TIMEOUT_S + MEAN_FRAME_S * self._n_heard - self._waited_s
+        started = perf_counter()
+        message = child.read(min(FRAME_TIMEOUT_S, max(0.0, left_s)))
+        self._waited_s += perf_counter() - started
+        if message is None and left_s >= FRAME_TIMEOUT_S:
+            found = f"no {self._what} for {FRAME_TIMEOUT_S:.0f} s"
+            raise FacerError(f"{self._name}: {found}, given up")
+        if message is None:
+            found = f"{self._n_heard} {self._what}s in {self._waited_s:.0f} s of decoding"
+            raise FacerError(f"{self._name}: {found}, given up")
+        self._n_heard += 1
+        return message
+
+
+class DecodeChild:
+    """A decoding process, and the memory that its frames come through."""
+
+    def __init__(self) -> None:
+        self._file = _anonymous_file()
+        self._map = mmap.mmap(-1, 1)
+        self._unread = b""
+        arguments = (str(self._file), str(MEMORY_LIMIT_BYTES))
+        self._process = subprocess.Popen(
+            module_command("facer.pipeline.features.guarded.child", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self._file],
+            bufsize=0,
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_path()},
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a video."""
+        return self._process.poll() is None
+
+    def send(self, line: str) -> None:
+        """Hand over a line; one that the child does not live to read is lost."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n".encode())
+
+    def read(self, timeout_s: float) -> dict[str, Any] | None:
+        """Return the next message, None after the timeout; DecoderDiedError when none will come."""
+        assert self._process.stdout is not None
+        file = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(file, select.POLLIN)
+        while b"\n" not in self._unread:
+            if not poll.poll(1000 * timeout_s):
+                return None
+            data = os.read(file, 1 << 16)
+            if not data:
+                raise DecoderDiedError(self._cause_of_death())
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def copy_picture(self, offset: int, size: tuple[int, int], yuv: list[Any] | None) -> Picture:
+        """Take a frame out of the shared memory."""
+        height, width = size
+        n_bytes = height * width * 3
+        if offset + n_bytes > len(self._map):
+            self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+        data = np.frombuffer(self._map, np.uint8, n_bytes, offset)
+        return take(data, height, width, None if yuv is None else Yuv(*yuv))
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return "killed, perhaps for want of memory"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End the process and free its memory."""
+        self._process.kill()
+        self._process.communicate()
+        os.close(self._file)
+
+
+def _anonymous_file() -> int:
+    """A file in memory without a name; on a disk where the system knows no such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("facer-frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _take_child() -> DecodeChild:
+    with suppress(IndexError):  # none is idle
+        while not (child := _idle.pop()).alive:
+            child.close()
+        return child
+    try:
+        return DecodeChild()
+    except OSError as error:
+        why = error.strerror or error
+        raise PlaceError(f"no process to decode videos can be started: {why}") from error
+
+
+@atexit.register
+def close_idle() -> None:
+    """End the children that wait for work."""
+    while _idle:
+        _idle.pop().close()

@@ -1,0 +1,102 @@
+"""Another tool's features become a store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.exchange.imported import Imported
+from facer.storage.exchange.tables import import_features
+from facer.storage.files.objects import open_objects
+from facer.storage.parts import Entry
+from facer.storage.schema import ClipFeatures
+
+_PART_CLIPS = 50
+
+
+def import_into_store(
+    kind: Any, path: Path, store: str, fps: float | None = None
+) -> tuple[FeatureStore, int, tuple[str, ...]]:
+    """Import features into a new or existing store.
+
+    Returns it, how many clips were added, and which of those that it has already are other
+    ones now: all these are left as they are, so the same call again goes on. An import that fails
+    leaves nothing behind.
+    """
+    imported = _read_first(import_features(kind, path, fps=fps))
+    new_place = True
+    with suppress(FacerError):  # no store yet, or one that is refused below
+        imported = _in_order_of(FeatureStore.open(store), imported)
+        new_place = False
+    opened = FeatureStore.open_or_create(
+        store,
+        imported.provenance,
+        feature_names=imported.feature_names,
+        weak_features=imported.weak_features,
+    )
+    known = set(opened.clip_ids)
+    changed: list[str] = []
+
+    def new() -> Iterator[Entry]:
+        for record, clip in imported.clips:
+            if record.clip_id not in known:
+                yield record, clip
+            elif not _is_stored(opened, record.clip_id, clip):
+                changed.append(record.clip_id)
+
+    added, parts = 0, []
+    try:
+        for part in _in_parts(new()):
+            parts.append(opened.write_part(part))
+            added += len(part)
+    except Exception:  # a file that cannot be read, or a full disk
+        for name in parts:
+            opened.drop_part(name)
+        if new_place:
+            open_objects(opened.path).delete("")
+        raise
+    return opened, added, tuple(changed)
+
+
+def _is_stored(store: FeatureStore, clip_id: str, clip: ClipFeatures | None) -> bool:
+    """Whether a clip's features and times are those that the store has."""
+    if clip is None or store.record(clip_id).status == "failed":
+        return clip is None and store.record(clip_id).status == "failed"
+    stored = store.read(clip_id)
+    return all(
+        np.array_equal(getattr(clip, name), getattr(stored, name), equal_nan=True)
+        for name in ("features", "timestamp_s", "valid")
+    )
+
+
+def _read_first(imported: Imported) -> Imported:
+    """Read the first clip, so that files of another kind leave no empty store behind."""
+    first = list(itertools.islice(imported.clips, 1))
+    return replace(imported, clips=itertools.chain(first, imported.clips))
+
+
+def _in_order_of(store: FeatureStore, imported: Imported) -> Imported:
+    """The same columns in the store's order; as they are when the names differ."""
+    names = store.feature_names
+    if names == imported.feature_names or set(names) != set(imported.feature_names):
+        return imported
+    order = [imported.feature_names.index(name) for name in names]
+    clips = (
+        (record, clip and replace(clip, features=clip.features[:, order]))
+        for record, clip in imported.clips
+    )
+    return replace(imported, feature_names=names, clips=clips)
+
+
+def _in_parts(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    iterator = iter(entries)
+    while part := list(itertools.islice(iterator, _PART_CLIPS)):
+        yield part

@@ -1,0 +1,272 @@
+"""One part: clips are extracted and committed together, in whichever process runs this."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from facer import __version__
+from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
+from facer.pipeline.runtime.gpus import take_one_gpu
+from facer.stages.features.extractor import ExtractConfig, Extraction, Extractor, FaceSequence
+from facer.stages.features.track import FacePolicy
+from facer.storage import FeatureStore, Provenance
+from facer.storage.errors import FacerError, PlaceError
+from facer.storage.parts import Entry
+from facer.storage.schema import ClipFeatures, Record
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """One clip to do."""
+
+    clip_id: str
+    path: str  # relative to the place of the videos
+    replaces: str = ""  # id of the part whose record of it is to be replaced
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """A unit of work, of commit and of a Dask task."""
+
+    video_dir: str
+    store: str
+    provenance: Provenance
+    extract: ExtractConfig
+    clips: tuple[ClipTask, ...]
+    threads: int  # for the models, in the process that runs it
+    shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
+
+
+def clip_of(record: Record, policy: FacePolicy) -> str:
+    """The clip that a record belongs to; under ``all`` its id is clip_id#0, clip_id#1 ..."""
+    return record.clip_id.rpartition("#")[0] if policy == "all" else record.clip_id
+
+
+def still_missing(
+    store: FeatureStore, clips: Sequence[ClipTask], policy: FacePolicy
+) -> tuple[list[ClipTask], tuple[Record, ...]]:
+    """Clips that are still to do, and the records of those that a run has committed by now."""
+    there: dict[str, list[Record]] = {}
+    for record in store.records:
+        there.setdefault(clip_of(record, policy), []).append(record)
+
+    def committed(clip: ClipTask) -> list[Record]:
+        records = there.get(clip.clip_id, [])
+        return [] if any(record.part == clip.replaces for record in records) else records
+
+    missing = [clip for clip in clips if not committed(clip)]
+    return missing, tuple(record for clip in clips for record in committed(clip))
+
+
+def give_up(task: PartTask, error: Exception) -> tuple[Record, ...]:
+    """Commit a record that says why the only clip of a task failed."""
+    (clip,) = task.clips
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    source = fingerprint(open_videos(task.video_dir), clip.path)
+    store = FeatureStore.open(task.store)
+    entries = _entries(clip, Extraction((), reason), source, task.extract.face, store)
+    store.write_part(entries)
+    return tuple(record for record, _ in entries)
+
+
+@lru_cache(maxsize=2)
+def load_extractor(config: ExtractConfig) -> Extractor:
+    """The models of a configuration, loaded once per process."""
+    return Extractor(config)
+
+
+_loading = Lock()  # tasks of a worker with several threads share the models
+_stores: dict[str, FeatureStore] = {}  # whose lists of clips this process has read
+
+
+def extract_part(
+    task: PartTask, on_frames: Callable[[int], None] | None = None
+) -> tuple[Record, ...]:
+    """Extract the clips of one part and commit them; runs in a worker.
+
+    Clips that another run has committed by now are left as they are. Interrupted, it commits
+    the clips that are finished.
+    """
+    import cv2
+    import torch
+
+    torch.set_num_threads(task.threads)
+    cv2.setNumThreads(task.threads)
+    _keep_freed_memory()
+    with _loading:
+        extractor = _models(task)
+        store = _store(task)
+    policy = task.extract.face
+    clips, found = still_missing(store, task.clips, policy)
+    reading = Reading(open_videos(task.video_dir), GuardedReader)
+    entries: list[Entry] = []
+    try:
+        results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
+        for clip, result in zip(clips, results, strict=True):
+            source = reading.fingerprints.get(clip.path)
+            entries.extend(_entries(clip, result, source, policy, store))
+    except PlaceError as error:
+        host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
+        text = f"{host}{error}; run the same command again when that is mended"
+        raise FacerError(text) from error
+    finally:
+        if entries:
+            store.write_part(entries)
+    return (*found, *(record for record, _ in entries))
+
+
+@lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory of one batch for the next.
+
+    Dask's workers start with a setting that gives every freed array back to the system, which
+    then clears its pages anew: a third of the time of an extraction.
+    """
+    import ctypes
+
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # as large as it may be
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def _models(task: PartTask) -> Extractor:
+    """This process's extractor; ``FacerError`` when facer or its weights are not the run's."""
+    host = f"host {socket.gethostname()}"
+    expected_facer = task.provenance.facer_version or __version__
+    if expected_facer != __version__:
+        raise FacerError(
+            f"{host}: found facer {__version__}, expected {expected_facer}; install it there and "
+            "start the worker again"
+        )
+    try:
+        if task.shares_gpus and task.extract.device in ("auto", "cuda"):
+            take_one_gpu()
+        extractor = load_extractor(task.extract)
+    except FacerError as error:
+        raise FacerError(f"{host}: {error}") from error
+    found, expected = _digests(extractor.provenance), _digests(task.provenance)
+    if found != expected:
+        raise FacerError(
+            f"{host}: found {_listed(found)}, expected {_listed(expected)}; "
+            "give all hosts the same files"
+        )
+    return extractor
+
+
+def _digests(provenance: Provenance) -> dict[str, str]:
+    """SHA-256 of each model's file, by the model's name."""
+    return {
+        f"detector {provenance.detector}": provenance.detector_sha256,
+        f"REC {provenance.rec}": provenance.rec_sha256,
+        "points model": str(provenance.settings.get("points_sha256", "none")),
+    }
+
+
+def _listed(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({digest[:12]})" for name, digest in digests.items())
+
+
+def _store(task: PartTask) -> FeatureStore:
+    """The store with its list of clips as it is now; only new parts are read.
+
+    It is never made here: a host that does not see the run's store would fill one of its own.
+    """
+    try:
+        now = FeatureStore.open(task.store)
+    except FacerError as error:
+        raise FacerError(
+            f"host {socket.gethostname()}: the run's store cannot be read there ({error}); give a "
+            "path that all hosts share, or a URL"
+        ) from error
+    run, made = task.provenance, now.root.provenance
+    if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
+        raise FacerError(
+            f"host {socket.gethostname()}: {task.store}: found another store than the run's; give "
+            "a path that all hosts share"
+        )
+    known = _stores.get(task.store)
+    if known is None or known.root != now.root:
+        known = _stores[task.store] = now
+    known.refresh()
+    return known
+
+
+def _entries(
+    clip: ClipTask,
+    result: Extraction,
+    source: Fingerprint | None,
+    policy: FacePolicy,
+    store: FeatureStore,
+) -> list[Entry]:
+    """What the store gets of one video: a record a sequence, or one that says why there is none.
+
+    Sequences that the store has of it from before and that are not found again are replaced by
+    ones without a face.
+    """
+    record = Record(
+        clip.clip_id, "failed", 0, result.reason, source=clip.path, seconds=result.seconds,
+        width_px=result.width_px, height_px=result.height_px,
+    )  # fmt: skip
+    if source is not None:
+        record = replace(
+            record, source_size=source.size, source_mtime_ns=source.mtime_ns,
+            source_sha256=source.sha256,
+        )  # fmt: skip
+    if policy != "all":
+        return [_entry(record, next(iter(result.sequences), None))]
+    before = sum(clip_of(known, policy) == clip.clip_id for known in store.records)
+    sequences: list[FaceSequence | None] = [*result.sequences] or [None]
+    gone = _without_face(sequences[0])
+    sequences += [gone] * (before - len(sequences))
+    return [
+        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence)
+        for number, sequence in enumerate(sequences)
+    ]
+
+
+def _entry(record: Record, sequence: FaceSequence | None) -> Entry:
+    return (record, None) if sequence is None else (_described(record, sequence), sequence.clip)
+
+
+def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
+    """The same frames, with no face measured in them."""
+    if sequence is None:
+        return None
+    clip = sequence.clip
+    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding")
+    values = {name: getattr(clip, name) for name in arrays}
+    empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
+    return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
+
+
+def _described(record: Record, sequence: FaceSequence) -> Record:
+    clip = sequence.clip
+    n_valid = int(clip.valid.sum())
+    return replace(
+        record,
+        status="ok" if n_valid else "no_face",
+        n_frames=clip.n_frames,
+        n_valid=n_valid,
+        fps=_frame_rate(clip),
+        track_switches=sequence.track_switches,
+    )
+
+
+def _frame_rate(clip: ClipFeatures) -> float:
+    """Mean frame rate in Hz by the frames' own times; nan for fewer than two."""
+    if clip.n_frames < 2:
+        return float("nan")
+    span = float(clip.timestamp_s[-1] - clip.timestamp_s[0])
+    return (clip.n_frames - 1) / span if span > 0 else float("nan")

@@ -1,0 +1,1 @@
+"""Stage two over a store: heads trained, scored, used."""

@@ -1,0 +1,1 @@
+"""Many trainings on one cache, a row each."""

@@ -1,0 +1,262 @@
+"""How a label file joins a store, and what its targets and its features are like."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.pipeline.intensity.cohort import (
+    SPLITS,
+    label_notes,
+    shared_subjects,
+    split_rows,
+    untrained,
+)
+from facer.stages.intensity.sequences import FeatureChoice, choose_features
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.labels.matching import match_clips, no_match_message
+from facer.storage.labels.table import IntensityLabels
+from facer.storage.schema import F32, Record
+
+HUME_REACTION_SPLITS = {"train": 15_806, "val": 4_657, "test": 4_604}
+"""Clips per split of Hume-Reaction (Kollias et al. 2023, section 4)."""
+_BLOCK_CLIPS = 500  # whose features are in memory at a time
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """How many rows of a split can be used."""
+
+    rows: int  # of the label file
+    joined: int  # of them, those that mean a clip of the store
+    usable: int  # of these, those with a face and at least one target
+    published: int | None = None  # rows of Hume-Reaction, where the labels look like that set
+
+
+@dataclass(frozen=True)
+class TargetCheck:
+    """The labels of one target, over all rows of the file."""
+
+    n: int
+    min: float | None  # None where nothing is labelled, as mean and max
+    mean: float | None
+    max: float | None
+    absent_share: float  # of the rows, in [0, 1]
+    trained: bool  # some clip of train that has features has a label
+    does_not_vary_in: tuple[str, ...]  # splits with labels of a single value: no correlation
+    no_label_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UsedSplit:
+    """A split as train-head uses it."""
+
+    clips: int  # with a face and at least one target
+    subjects: int | None  # that these show; None where the file names none
+
+
+@dataclass(frozen=True)
+class FeatureCheck:
+    """The chosen features of the labelled clips that have a face."""
+
+    columns: tuple[str, ...]
+    empty_columns: tuple[str, ...]  # without a value in any clip
+    empty_clips: tuple[str, ...]  # without a frame in which all of them are measured
+    frames: int
+    filled_share: float | None  # of the frames: not measured, so that a head sees filled ones
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """How labels and store join."""
+
+    labels: str
+    kind: str
+    names: tuple[str, ...]
+    n_labels: int
+    n_clips: int
+    splits: dict[str, SplitCount]  # by split, "" for rows without one
+    labels_without_clip: tuple[str, ...]
+    clips_without_label: tuple[str, ...]
+    ambiguous: tuple[tuple[str, tuple[str, ...]], ...]
+    failed: tuple[str, ...]  # labelled clips that failed
+    no_face: tuple[str, ...]  # labelled clips without any face
+    without_targets: tuple[str, ...]  # joined, but every cell is empty (normal for test)
+    overlong: tuple[str, ...]  # more frames than t
+    t: int
+    facts: tuple[str, ...]  # what the file was taken for, and each column
+    columns: Mapping[str, str]  # id, split, subject: the column's name
+    left_out: tuple[tuple[str, str], ...]  # columns that were not read, and why
+    targets: dict[str, TargetCheck]
+    split_rule: str  # where the splits that train-head uses come from
+    used_splits: dict[str, UsedSplit]
+    shared_subjects: Mapping[str, tuple[str, ...]]  # in more than one split
+    look_alikes: tuple[tuple[str, str, str], ...]  # (id, clip, how they differ)
+    features: FeatureCheck
+    notes: tuple[str, ...]
+
+    @property
+    def usable(self) -> dict[str, int]:
+        """Clips that a head can be trained or scored on, by split."""
+        return {split: count.usable for split, count in self.splits.items()}
+
+    @property
+    def hume_reaction(self) -> bool:
+        """Whether the labels look like Hume-Reaction's."""
+        return any(count.published is not None for count in self.splits.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer check --json`` prints it."""
+        return {
+            **vars(self),
+            "splits": {split: asdict(count) for split, count in self.splits.items()},
+            "usable": self.usable,
+            "ambiguous": {k: list(v) for k, v in self.ambiguous},
+            "columns": dict(self.columns),
+            "left_out": dict(self.left_out),
+            "targets": {name: asdict(target) for name, target in self.targets.items()},
+            "used_splits": {split: asdict(used) for split, used in self.used_splits.items()},
+            "shared_subjects": {k: list(v) for k, v in self.shared_subjects.items()},
+            "features": asdict(self.features),
+        }
+
+
+def check_labels(
+    store: FeatureStore,
+    labels: IntensityLabels,
+    t: int = 480,
+    features: Sequence[str] = ("all",),
+) -> LabelCheck:
+    """Join labels and store and list what does not fit; ``features`` are those of a head.
+
+    ``FacerError`` when no label matches any clip at all.
+    """
+    match = match_clips(labels, store.clip_ids)
+    if not match.pairs:
+        raise FacerError(no_match_message(labels, store.clip_ids))
+    records = {r.clip_id: r for r in store.records}
+    joined = [(row, records[clip_id]) for row, clip_id in match.pairs]
+    has_target = np.atleast_1d(np.isfinite(labels.values).any(axis=1))
+    splits, rule = split_rows(labels)
+    trained = set(labels.names) - set(untrained(labels, store))
+    ok = [record.clip_id for _, record in joined if record.status == "ok"]
+    return LabelCheck(
+        labels=labels.source,
+        kind=labels.kind,
+        names=labels.names,
+        n_labels=len(labels.clip_ids),
+        n_clips=len(records),
+        splits=_split_counts(labels, joined, has_target),
+        labels_without_clip=match.labels_only,
+        clips_without_label=match.store_only,
+        ambiguous=match.ambiguous,
+        failed=_ids(joined, "failed"),
+        no_face=_ids(joined, "no_face"),
+        without_targets=tuple(r.clip_id for row, r in joined if not has_target[row]),
+        overlong=tuple(r.clip_id for _, r in joined if r.n_frames > t),
+        t=t,
+        facts=labels.facts,
+        columns=labels.columns,
+        left_out=labels.left_out,
+        targets={
+            name: _target_check(labels.values[:, i], splits, name in trained)
+            for i, name in enumerate(labels.names)
+        },
+        split_rule=rule,
+        used_splits={
+            split: _used_split(
+                [
+                    labels.subjects[row]
+                    for row, record in joined
+                    if splits[row] == split and record.status == "ok" and has_target[row]
+                ],
+                any(labels.subjects),
+            )
+            for split in SPLITS
+        },
+        shared_subjects=shared_subjects(labels, splits),
+        look_alikes=match.alike,
+        features=check_features(store, ok, choose_features(features, store.feature_names)),
+        notes=label_notes(labels, splits),
+    )
+
+
+def _target_check(values: F32, splits: Sequence[str], trained: bool) -> TargetCheck:
+    known = values[np.isfinite(values)].astype(np.float64)
+    by_split = {split: values[np.array(splits) == split] for split in SPLITS}
+    labelled = {split: rows[np.isfinite(rows)] for split, rows in by_split.items() if len(rows)}
+    return TargetCheck(
+        n=len(known),
+        min=float(known.min()) if len(known) else None,
+        mean=float(known.mean()) if len(known) else None,
+        max=float(known.max()) if len(known) else None,
+        absent_share=1 - len(known) / len(values),
+        trained=trained,
+        does_not_vary_in=tuple(s for s, found in labelled.items() if len(set(found.tolist())) == 1),
+        no_label_in=tuple(s for s, found in labelled.items() if not len(found)),
+    )
+
+
+def _used_split(subjects: Sequence[str], named: bool) -> UsedSplit:
+    return UsedSplit(len(subjects), len(set(subjects)) if named else None)
+
+
+def check_features(
+    store: FeatureStore, clip_ids: Sequence[str], choice: FeatureChoice
+) -> FeatureCheck:
+    """Which of the chosen features some clips have, and in how many frames; a block at a time."""
+    empty: list[str] = []
+    frames = measured = 0
+    there = np.zeros(len(choice.columns), np.bool_)
+    for start in range(0, len(clip_ids), _BLOCK_CLIPS):
+        block = clip_ids[start : start + _BLOCK_CLIPS]
+        ragged = store.load(block, choice.columns, embedding=choice.embedding)
+        known = np.isfinite(ragged.features) & ragged.valid[:, None]
+        there |= known[:, : len(there)].any(axis=0)
+        whole = np.atleast_1d(known.all(axis=1))
+        frames, measured = frames + len(whole), measured + int(whole.sum())
+        spans = itertools.pairwise(ragged.offsets)
+        empty += [clip for clip, (a, b) in zip(block, spans, strict=True) if not whole[a:b].any()]
+    return FeatureCheck(
+        columns=choice.columns,
+        empty_columns=tuple(n for n, any_ in zip(choice.columns, there, strict=True) if not any_),
+        empty_clips=tuple(empty),
+        frames=frames,
+        filled_share=1 - measured / frames if frames else None,
+    )
+
+
+def _ids(joined: Sequence[tuple[int, Record]], status: str) -> tuple[str, ...]:
+    return tuple(record.clip_id for _, record in joined if record.status == status)
+
+
+def _split_counts(
+    labels: IntensityLabels,
+    joined: Sequence[tuple[int, Record]],
+    has_target: npt.NDArray[np.bool_],
+) -> dict[str, SplitCount]:
+    """Counts of train, val, test and whatever else there is, where the file has any."""
+    published = HUME_REACTION_SPLITS if _like_hume_reaction(labels) else {}
+    rows = Counter(labels.splits)
+    met = Counter(labels.splits[row] for row, _ in joined)
+    usable = Counter(
+        labels.splits[row] for row, record in joined if record.status == "ok" and has_target[row]
+    )
+    return {
+        split: SplitCount(rows[split], met[split], usable[split], published.get(split))
+        for split in (*HUME_REACTION_SPLITS, "")
+        if rows[split] or split in published
+    }
+
+
+def _like_hume_reaction(labels: IntensityLabels) -> bool:
+    """Labels of that set's kinds, and not far from its size."""
+    total = sum(HUME_REACTION_SPLITS.values())
+    return labels.kind in ("eri", "muse") and total / 2 < len(labels.clip_ids) < 2 * total

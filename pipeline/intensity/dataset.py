@@ -1,0 +1,136 @@
+"""A store and labels as a dataset of PyTorch, for models of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from facer.pipeline.intensity.cohort import SPLITS, read_sequences, read_trainable, split_rows
+from facer.pipeline.settings import DATASET, errors_in_python, label_options, sequence_config
+from facer.stages.intensity.sequences import choose_features
+from facer.storage import FeatureStore, match_clips
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.labels.matching import no_match_message
+
+
+class ClipItem(NamedTuple):
+    """One clip of a dataset."""
+
+    features: Tensor  # (T, F) float32, all finite
+    target: Tensor  # (E,) float32, NaN where the label is absent
+    clip_id: str
+
+
+class ClipBatch(NamedTuple):
+    """B clips, padded with zeros to the longest, in the order in which they were given."""
+
+    features: Tensor  # (B, T, F) float32
+    lengths: Tensor  # (B,) int64, frames of each clip before padding
+    target: Tensor  # (B, E) float32, NaN where the label is absent
+    clip_ids: tuple[str, ...]  # (B,)
+
+    @property
+    def mask(self) -> Tensor:
+        """True where a row is a frame, False where it is padding, (B, T)."""
+        steps = torch.arange(self.features.shape[1], device=self.lengths.device)
+        return steps < self.lengths[:, None]
+
+
+class ClipDataset(Dataset[ClipItem]):
+    """The clips of a split that have features and a label, as ``facer train-head`` reads them.
+
+    ``store`` and ``labels`` are paths, or an open store. Keywords are options of ``facer
+    train-head``: ``features``, ``missing``, ``overlong`` and ``t`` say how a clip's features
+    become a sequence of 1 to ``t`` frames; ``kind``, ``id_column``, ``targets``,
+    ``subject_column``, ``split_column`` and ``missing_values`` how labels are read. Where the
+    labels have no splits, they are made as in ``facer train-head``. Everything is read once,
+    into memory. Raises FacerError for an unknown split and where no clip remains.
+    """
+
+    columns: tuple[str, ...]
+    """Names of the features (F,); an embedding's columns, if asked for, come after these."""
+    names: tuple[str, ...]
+    """Names of the targets (E,)."""
+    clip_ids: tuple[str, ...]
+    """The clips, as the store names them, (C,)."""
+
+    def __init__(
+        self,
+        store: FeatureStore | str | os.PathLike[str],
+        labels: str | os.PathLike[str],
+        split: str = "train",
+        **settings: Any,
+    ) -> None:
+        with errors_in_python():
+            self._read(store, labels, split, DATASET.complete(settings))
+
+    def _read(self, store: Any, path: Any, split: str, settings: dict[str, Any]) -> None:
+        if split not in SPLITS:
+            raise OptionError(f"--split: found {split!r}, expected one of {', '.join(SPLITS)}")
+        opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
+        config = sequence_config(settings)
+        labels = read_trainable(os.fspath(path), label_options(settings), opened)
+        splits, self.split_rule = split_rows(labels)
+        pairs = match_clips(labels, opened.clip_ids).pairs
+        if not pairs:
+            raise FacerError(no_match_message(labels, opened.clip_ids))
+        labelled = np.atleast_1d(np.isfinite(labels.values).any(axis=1))
+        rows = {
+            clip: row
+            for row, clip in pairs
+            if splits[row] == split and labelled[row] and opened.record(clip).status == "ok"
+        }
+        choice = choose_features(config.features, opened.feature_names)
+        sequences = read_sequences(opened, list(rows), config, choice) if rows else None
+        if sequences is None or not sequences.clip_ids:
+            raise FacerError(
+                f"{labels.source}: split {split}: found no clip with labels and features among its "
+                f"{splits.count(split)} rows; splits: {self.split_rule}"
+            )
+        self.split, self.names, self.columns = split, labels.names, choice.columns
+        self.clip_ids, self._offsets = sequences.clip_ids, sequences.offsets
+        self._features = sequences.features
+        self._targets = labels.values[[rows[clip] for clip in sequences.clip_ids]]
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def __getitem__(self, index: int) -> ClipItem:
+        place = range(len(self))[index]  # IndexError, and from the end where it is negative
+        rows = slice(self._offsets[place], self._offsets[place + 1])
+        features = torch.from_numpy(self._features[rows].copy())
+        target = torch.from_numpy(self._targets[place].copy())
+        return ClipItem(features, target, self.clip_ids[place])
+
+    @property
+    def lengths(self) -> Tensor:
+        """Frames of each clip, (C,) int64, for a sampler that puts like lengths together."""
+        return torch.from_numpy(np.diff(self._offsets))
+
+    @property
+    def n_features(self) -> int:
+        """How many numbers a frame has, F."""
+        return int(self._features.shape[1])
+
+    @staticmethod
+    def collate(items: Sequence[ClipItem]) -> ClipBatch:
+        """Put clips into a batch; give it to a DataLoader as ``collate_fn``."""
+        features = torch.nn.utils.rnn.pad_sequence([i.features for i in items], batch_first=True)
+        lengths = torch.tensor([len(item.features) for item in items])
+        target = torch.stack([item.target for item in items])
+        return ClipBatch(features, lengths, target, tuple(item.clip_id for item in items))
+
+    def __repr__(self) -> str:
+        return (
+            f"<ClipDataset {self.split}: {len(self)} clips, {self.n_features} features, targets "
+            f"{', '.join(self.names)}>"
+        )
+
+
+ClipDataset.__init__.__signature__ = DATASET.signature(ClipDataset.__init__)  # type: ignore[attr-defined]

@@ -1,0 +1,110 @@
+"""Cross-validation: a head for every fold, each scored on clips that it never saw.
+
+RUN/
+  config.json        as of facer train-head, with the folds
+  folds.csv          which fold holds which clip out
+  out-of-fold.csv    predictions of every clip by the fold that holds it out, mean over seeds
+  fold-<k>/          a run of facer train-head, whose test split is what the fold holds out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
+from facer.pipeline.intensity.train import (
+    OnNote,
+    TrainHeadConfig,
+    TrainHeadResult,
+    Training,
+    run_all,
+    tell,
+    torch_threads,
+    training_result,
+)
+from facer.pipeline.runtime.run_folder import check_same_data, draw_curves, fold_folder, open_run
+from facer.stages.intensity.fit import EpochRow
+from facer.storage.errors import FacerError
+from facer.storage.files.objects import LocalObjects
+from facer.storage.labels.predictions import write_predictions
+
+PREDICTIONS = "out-of-fold.csv"
+
+OnFoldEpoch = Callable[[int, int, EpochRow, int], None]
+"""Called with fold, seed, the epoch's row and the number of epochs at most."""
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """What a cross-validation made."""
+
+    run: Path
+    rule: str  # how the clips were divided
+    n_rows: int  # labelled clips that take part
+    crossing: tuple[str, ...]  # subjects whose clips are in several folds
+    folds: tuple[TrainHeadResult, ...]
+    scores: Evaluation  # of the held-out clips, pooled and by fold
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions of every clip by the fold that holds it out."""
+        return self.run / PREDICTIONS
+
+
+def train_folds(
+    config: TrainHeadConfig, on_epoch: OnFoldEpoch | None = None, on_note: OnNote | None = None
+) -> FoldsResult:
+    """Train all seeds of all folds; ``resume`` goes on where it stopped.
+
+    A fold's training sees neither labels nor features of what it holds out: the epoch is chosen
+    on a validation split of whole units within its training part, and the calibration and the
+    inputs' scale come from there too. Raises FacerError where a fold has nothing to learn or to
+    validate on.
+    """
+    if config.folds is None or config.fold is not None:
+        raise FacerError("folds: expected a config with folds and no single fold")
+    with torch_threads(config.threads):
+        whole = Training(config)
+        assert whole.plan is not None
+        record = whole.describe()
+        if config.repeats is not None:
+            check_same_data(config.repeats, record)
+        tell(whole, on_note)
+        trainings = [whole.of_fold(fold) for fold in range(whole.plan.n_folds)]
+        open_run(config.run, record, config.resume)
+        LocalObjects(config.run).put("folds.csv", whole.plan.as_csv().encode())
+        for training in trainings:
+            open_run(training.config.run, training.describe(), resume=True)
+        number = {fold_folder(config.run, fold): fold for fold in range(len(trainings))}
+        report = None if on_epoch is None else lambda run, *rest: on_epoch(number[run], *rest)
+        curves = run_all(trainings, report)
+    for run, found in curves.items():
+        draw_curves(run / "curve.png", found)
+    with torch_threads(config.threads):
+        scores = evaluate(config.run)
+    write_predictions(
+        config.run / PREDICTIONS, "plain", scores.label_ids, scores.names, scores.predictions,
+        status=scores.status,
+    )  # fmt: skip
+    return FoldsResult(
+        run=config.run,
+        rule=whole.plan.rule,
+        n_rows=int((whole.plan.fold_of >= 0).sum()),
+        crossing=_crossing(whole),
+        folds=tuple(training_result(one, curves[one.config.run]) for one in trainings),
+        scores=scores,
+    )
+
+
+def _crossing(training: Training) -> tuple[str, ...]:
+    plan = training.plan
+    assert plan is not None
+    rows = np.flatnonzero(plan.fold_of >= 0)
+    pairs = {(training.labels.subjects[row], int(plan.fold_of[row])) for row in rows}
+    subjects = [subject for subject, _ in pairs if subject]
+    return tuple(sorted({subject for subject in subjects if subjects.count(subject) > 1}))

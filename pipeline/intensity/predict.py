@@ -1,0 +1,78 @@
+"""From new videos to intensities: extract, then the head."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from facer.pipeline.features.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.features.part import load_extractor
+from facer.pipeline.intensity.scoring.evaluate import check_provenance, predict_store
+from facer.pipeline.intensity.scoring.evaluation import Prediction
+from facer.pipeline.runtime.progress import Progress
+from facer.pipeline.runtime.run_folder import read_run, refuse_folds
+from facer.pipeline.views.look import draw_clip
+from facer.stages.features.extractor import ExtractConfig
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.schema import FEATURE_NAMES
+
+STAND_IN = {
+    "no_face": "no face: the training mean",
+    "no_features": "no frame has all columns of the run: the training mean",
+}
+"""What the prediction of a clip is that nothing was measured of, by its status."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """One ``facer predict``."""
+
+    run: Path
+    videos: Path  # a video or a folder
+    store: str | None = None  # kept, and gone on with; None: a temporary one
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    workers: int | None = None
+    pictures: Path | None = None  # folder for one picture a clip
+
+
+def predict_videos(
+    config: PredictConfig, progress: Progress | None = None
+) -> tuple[Prediction, ExtractSummary]:
+    """Intensities of every video that could be extracted, and how the extraction went."""
+    refuse_folds(config.run)
+    record = read_run(config.run)
+    embedding = config.extract.embedding or bool(record["embedding"])
+    extract = replace(config.extract, embedding=embedding)
+    models = load_extractor(replace(extract, device="cpu"))  # before the slow part
+    check_provenance(config.run, models.provenance, "these options")
+    absent = [name for name in record["columns"] if name not in FEATURE_NAMES]
+    if absent:
+        raise FacerError(
+            f"{config.run}: its head reads {', '.join(absent)}, which no REC makes of a video; "
+            "expected a run on columns of facer extract (train-head --features)"
+        )
+    with tempfile.TemporaryDirectory(prefix="facer-") as folder:
+        path = config.store or str(Path(folder) / "features.zarr")
+        summary = extract_folder(
+            ExtractRunConfig(config.videos, path, extract, config.workers), progress
+        )
+        store = FeatureStore.open(path)
+        clips = [record.clip_id for record in summary.records if record.status != "failed"]
+        if not clips:
+            raise FacerError(f"{config.videos}: no clip could be extracted ({_first(summary)})")
+        prediction = predict_store(config.run, store, clips)
+        if config.pictures is not None:
+            video_dir = config.videos if config.videos.is_dir() else config.videos.parent
+            table = zip(clips, prediction.values, prediction.status, strict=True)
+            for clip, values, status in table:
+                named = zip(prediction.names, values, strict=True)
+                figures = ", ".join(f"{name} {value:.2f}" for name, value in named)
+                note = f"predicted {figures}" if status == "ok" else f"{STAND_IN[status]} {figures}"
+                draw_clip(store, clip, video_dir, config.pictures / f"{clip}.png", note)
+    return prediction, summary
+
+
+def _first(summary: ExtractSummary) -> str:
+    return summary.failed[0].reason if summary.failed else "nothing found"

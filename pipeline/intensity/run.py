@@ -1,0 +1,132 @@
+"""A trained run as an object: its scores, and what it predicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.intensity.predict import PredictConfig, predict_videos
+from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.train import SeedResult, finished_seeds
+from facer.pipeline.runtime.progress import Progress, Silent, shown
+from facer.pipeline.runtime.run_folder import fold_folder, read_run
+from facer.pipeline.settings import (
+    EXTRACT_MODELS,
+    LABELS,
+    errors_in_python,
+    extract_config,
+    label_options,
+)
+from facer.storage import FeatureStore
+from facer.storage.text import notebook
+
+Place = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A folder of ``facer train-head`` or ``facer finetune``; :func:`facer.open_run` opens one."""
+
+    path: Path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's ``config.json``: settings, and digests of its data."""
+        return read_run(self.path)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the intensities that the run predicts, (E,)."""
+        return tuple(self.config["names"])
+
+    def evaluate(
+        self,
+        split: str | None = None,
+        *,
+        labels: Place | None = None,
+        store: FeatureStore | Place | None = None,
+        by: str | None = None,
+        **settings: Any,
+    ) -> Evaluation:
+        """Score the run, as ``facer evaluate``: ``.to_dataframe()`` is a row an emotion.
+
+        ``split`` is train, val (the default) or test; leave it out for a run of folds, which is
+        scored on what the folds hold out. ``labels`` and ``store`` are others than the run's,
+        ``by`` a column of the labels; keywords say how labels are read (``kind``, ``id_column``,
+        ``targets``, ``subject_column``, ``split_column``, ``missing_values``).
+        """
+        with errors_in_python():
+            reading = label_options(LABELS.complete(settings))
+            return evaluate(self.path, split, _text(labels), place_of(store), reading, by)
+
+    def predict(
+        self,
+        videos: Place,
+        *,
+        store: FeatureStore | Place | None = None,
+        workers: int | None = None,
+        pictures: Place | None = None,
+        progress: bool = False,
+        **settings: Any,
+    ) -> Prediction:
+        """Predict a video or a folder of videos, as ``facer predict``.
+
+        ``store`` keeps the features, ``pictures`` is a folder for a picture a clip; keywords are
+        options of ``facer extract`` and must be those of the run's own store. Videos that cannot
+        be read are in ``.failed`` with the reason.
+        """
+        with errors_in_python(), told(progress) as to:
+            config = PredictConfig(
+                self.path, Path(videos), place_of(store),
+                extract_config(EXTRACT_MODELS.complete(settings)), workers,
+                None if pictures is None else Path(pictures),
+            )  # fmt: skip
+            found, summary = predict_videos(config, to)
+            return replace(found, failed={r.clip_id: r.reason for r in summary.failed})
+
+    @property
+    def seeds(self) -> tuple[SeedResult, ...]:
+        """The finished seeds with their best scores on val; of a run of folds, all of them."""
+        record = self.config
+        if "folds" in record and record["fold"] is None:
+            folds = range(len(list(self.path.glob("fold-*"))))
+            return tuple(s for k in folds for s in finished_seeds(fold_folder(self.path, k)))
+        return finished_seeds(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Run {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(s.seed, f"{s.val_pearson:.4f}", s.best_epoch, s.epochs) for s in self.seeds]
+        header = ("seed", "val Pearson", "best epoch", "epochs")
+        return notebook.table(self._summary(), header, rows)
+
+    def _summary(self) -> str:
+        record, scores = self.config, [seed.val_pearson for seed in self.seeds]
+        mean = f", mean val Pearson {sum(scores) / len(scores):.4f}" if scores else ""
+        head = record["fit"].get("head", {}).get("name", "head")
+        return (
+            f"{str(self.path)!r}: {head} for {', '.join(record['names'])}, "
+            f"{len(scores)} trainings finished{mean}"
+        )
+
+
+def place_of(store: FeatureStore | Place | None) -> str | None:
+    """Return the path or URL of a store that may be open."""
+    return store.path if isinstance(store, FeatureStore) else _text(store)
+
+
+def _text(place: Place | None) -> str | None:
+    return None if place is None else os.fspath(place)
+
+
+@contextmanager
+def told(progress: bool) -> Iterator[Progress]:
+    """Give whom to tell how a long run goes: the user, on stderr, or nobody."""
+    with shown() if progress else nullcontext(Silent()) as to:
+        yield to

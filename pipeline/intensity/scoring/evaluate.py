@@ -1,0 +1,256 @@
+"""What a run is worth on a split, and what it predicts for clips without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from facer.pipeline.intensity.cohort import (
+    Cohort,
+    clips_sha256,
+    features_sha256,
+    labels_of_run,
+    load_cohort,
+    read_sequences,
+)
+from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.runtime.run_folder import fold_folder, load_models, read_run, sequences_of
+from facer.stages.intensity.kernels.batches import DeviceSequences
+from facer.stages.intensity.metrics import score
+from facer.stages.intensity.model import IntensityModel, predict
+from facer.stages.intensity.sequences import I64, FeatureChoice, Sequences
+from facer.stages.intensity.statistics.groups import Groups, score_groups
+from facer.stages.intensity.statistics.intervals import bootstrap
+from facer.storage import FeatureStore, LabelOptions, Provenance
+from facer.storage.errors import FacerError
+from facer.storage.labels.groups import label_column
+from facer.storage.schema import F32
+
+OUT_OF_FOLD = "out-of-fold"
+"""Split of a run of folds: every clip, predicted by the fold that holds it out."""
+
+
+def evaluate(
+    run: Path,
+    split: str | None = None,
+    labels: str | None = None,
+    store: str | None = None,
+    reading: LabelOptions | None = None,
+    by: str | None = None,
+) -> Evaluation:
+    """Score a run on a split (val) of its own labels and store, or of others.
+
+    A run of folds is scored on what the folds hold out, all together and fold by fold. ``by``
+    names a column of the labels, within whose values scores are made too. A labelled clip
+    without features is predicted by a mean over train, never by anything of the split that is
+    scored. Labels are read as the run's were, save for what ``reading`` says. ``FacerError`` when
+    the labels have changed since the training.
+    """
+    record = read_run(run)
+    table = labels_of_run(run, record, labels, reading)
+    opened = FeatureStore.open(store or record["store"])
+    check_provenance(run, opened.provenance, opened.path)
+    choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
+    plan = recorded_plan(table, record) if "folds" in record else None
+    if plan is not None and record["fold"] is not None:
+        table = labels_in_fold(table, plan, record["fold"])
+    cohort, _ = load_cohort(opened, table, sequences_of(record), choice)
+    if plan is not None and record["fold"] is None:
+        found = _out_of_fold(run, split, cohort, plan)
+    else:
+        found = _on_split(run, split or "val", cohort, table.source)
+    if by is not None:
+        values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
+        found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
+    own = labels is None and store is None
+    return replace(
+        found,
+        n_seeds_wanted=int(record["seeds"]),
+        notes=cohort.notes,
+        features_changed=own and _changed(record, cohort.sequences),
+    )
+
+
+def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
+    rows = cohort.rows(split)
+    if not len(rows):
+        found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
+        raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
+    record = read_run(run)
+    by_seed = _predict_rows(run, cohort, rows)
+    return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
+
+
+def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -> Evaluation:
+    """Every clip by the models of the fold that holds it out; seeds that all folds have."""
+    if split not in (None, OUT_OF_FOLD):
+        raise FacerError(
+            f"--split {split}: {run} is a run of folds, scored on what they hold out; leave "
+            "--split out, or score one fold's run, such as "
+            f"{fold_folder(run, 0)} --split test"
+        )
+    rows = np.flatnonzero(plan.fold_of >= 0)
+    by_fold = []
+    for fold in range(plan.n_folds):
+        folder = fold_folder(run, fold)
+        held = rows[plan.fold_of[rows] == fold]
+        by_fold.append((held, _predict_rows(folder, cohort, held)))
+    seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
+    if not seeds:
+        raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
+    by_seed = {}
+    for seed in seeds:
+        values = np.empty((len(plan.fold_of), len(cohort.names)), np.float32)
+        for held, found in by_fold:
+            values[held] = found[seed]
+        by_seed[seed] = values[rows]
+    calibrate = read_run(run)["fit"]["calibrate"]
+    pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
+    folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
+    return replace(pooled, folds=folds, fold_rule=plan.rule)
+
+
+def grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
+    """Score the clips within groups (n,) of them."""
+    predictions = np.stack(list(found.by_seed.values()))
+    return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
+
+
+def _changed(record: dict[str, Any], sequences: Sequences) -> bool:
+    """Whether these are not the sequences of the run; after finetune, not their lengths."""
+    if record["data_sha256"] is None:
+        return clips_sha256(sequences) != str(record["clips_sha256"])
+    return features_sha256(sequences) != str(record["data_sha256"])
+
+
+def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
+    data = DeviceSequences(cohort.sequences, torch.device("cpu"))
+    return _predict(run, data, cohort.sequence_of[rows])
+
+
+def _predict(run: Path, data: DeviceSequences, places: I64) -> dict[int, F32]:
+    """Each seed's predictions (n, E) of sequences of the data; -1 is a clip without features."""
+    there = places >= 0
+    result = {}
+    for seed, model in load_models(run).items():
+        values = np.empty((len(places), model.shape.intensities), np.float32)
+        if there.any():
+            values[there] = predict(model, data, places[there])
+        if not there.all():
+            values[~there] = _stand_in(run, model)
+        result[seed] = values
+    return result
+
+
+def _stand_in(run: Path, model: IntensityModel) -> F32:
+    """What is predicted for a clip without features: a mean over train, (E,).
+
+    Of the labels, or of raw predictions where these are not brought to the labels' scale.
+    """
+    if model.stand_in is not None:
+        return model.stand_in
+    record = read_run(run)
+    if record["fit"]["calibrate"] == "none":
+        raise FacerError(
+            f"{run}: made by an earlier facer with --calibrate none, without what stands in for a "
+            "clip without features; train it again (facer train-head --from)"
+        )
+    return np.array(record["train_mean"], np.float32)
+
+
+def _scored(
+    split: str, calibrate: str, cohort: Cohort, rows: I64, by_seed: dict[int, F32]
+) -> Evaluation:
+    found = evaluation_of(
+        split=split,
+        names=cohort.names,
+        label_ids=[cohort.label_ids[row] for row in rows],
+        subjects=[cohort.subjects[row] for row in rows],
+        targets=cohort.targets[rows],
+        by_seed=by_seed,
+    )
+    n_filled = int((cohort.sequence_of[rows] < 0).sum())
+    status = tuple(cohort.status[row] for row in rows)
+    return replace(found, n_filled=n_filled, calibrate=calibrate, status=status)
+
+
+def evaluation_of(
+    split: str,
+    names: Sequence[str],
+    label_ids: Sequence[str],
+    subjects: Sequence[str],
+    targets: F32,
+    by_seed: dict[int, F32],
+) -> Evaluation:
+    """Score predictions (n, E) of each seed against targets (n, E), NaN where absent."""
+    predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
+    labelled = bool(np.isfinite(targets).any())
+    return Evaluation(
+        split=split,
+        names=tuple(names),
+        label_ids=tuple(label_ids),
+        subjects=tuple(subjects),
+        targets=targets,
+        predictions=predictions,
+        status=("ok",) * len(label_ids),
+        n_scored=int(np.isfinite(targets).any(axis=1).sum()),
+        n_filled=0,
+        n_seeds=len(by_seed),
+        calibrate="none",
+        by_seed=by_seed,
+        seeds={s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
+        intervals=bootstrap(np.stack(list(by_seed.values())), targets, subjects)
+        if labelled
+        else None,
+        ensemble=score(predictions, targets, names) if labelled else None,
+        ensemble_intervals=bootstrap(predictions, targets, subjects) if labelled else None,
+    )
+
+
+def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
+    """Predict some clips of a store, the mean over the run's seeds.
+
+    ``FacerError`` when the store's features were made otherwise than the run's.
+    """
+    record = read_run(run)
+    check_provenance(run, store.provenance, store.path)
+    choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
+    usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
+    sequences = read_sequences(store, usable, sequences_of(record), choice)
+    place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
+    places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
+    found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
+    values = np.mean(list(found.values()), axis=0).astype(np.float32)
+    status = [
+        "no_features" if found == "ok" and clip not in place else found
+        for clip, found in ((clip, store.record(clip).status) for clip in clip_ids)
+    ]
+    return Prediction(tuple(record["names"]), tuple(clip_ids), values, tuple(status))
+
+
+def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
+    """``FacerError`` unless features of this provenance are what the run was trained on."""
+    made = read_run(run)["store_provenance"]
+    names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
+    pairs = [(name, getattr(provenance, name), made[name]) for name in names]
+    ours, theirs = provenance.settings, made["settings"]
+    compared = sorted({*ours, *theirs} - {"embedding"})
+    pairs += [(name, ours.get(name, "none"), theirs.get(name, "none")) for name in compared]
+    for name, found, expected in pairs:
+        if found == expected:
+            continue
+        if "imported" in theirs:
+            raise FacerError(
+                f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
+                "features of these videos and give them to evaluate --store"
+            )
+        raise FacerError(
+            f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
+            "extract with the same --detector, --rec, --face, --stride and --det options"
+        )

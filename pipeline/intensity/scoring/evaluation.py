@@ -1,0 +1,254 @@
+"""What scoring a run and predicting with it give: figures, tables, what a notebook shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facer.stages.intensity.metrics import METRICS, Scores, defined
+from facer.stages.intensity.statistics.groups import Groups
+from facer.stages.intensity.statistics.intervals import Interval, Intervals
+from facer.storage.clip import optional
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32
+from facer.storage.text import notebook
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a run on one split; predictions are the mean over seeds.
+
+    Two figures, each with intervals of its own: the mean of the seeds' scores, and the score of
+    the seeds' mean prediction (``ensemble``). nan where a figure is not defined.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    label_ids: tuple[str, ...]  # (n,)
+    subjects: tuple[str, ...]  # (n,)
+    targets: F32  # (n, E), NaN = absent
+    predictions: F32  # (n, E)
+    status: tuple[str, ...]  # (n,) ok, or why there are no features (see Cohort)
+    n_scored: int  # of them, clips with a label
+    n_filled: int  # clips without features: the mean prediction on train stands in
+    n_seeds: int  # whose predictions are averaged
+    calibrate: str  # what the calibration was fitted on: train, val or none
+    by_seed: dict[int, F32]  # predictions of each seed alone, (n, E)
+    seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
+    intervals: Intervals | None  # of the mean over seeds
+    ensemble: Scores | None  # of the mean prediction
+    ensemble_intervals: Intervals | None
+    n_seeds_wanted: int = 0  # that the run was to train
+    features_changed: bool = False  # the run's own store has other features now
+    notes: tuple[str, ...] = ()  # what to know of the labels
+    folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
+    fold_rule: str = ""  # how the clips were divided
+    by: Groups | None = None  # scores within the values of a column of the labels
+
+    def mean(self, metric: str) -> float:
+        """Mean over seeds of the mean over emotions."""
+        return float(np.mean([scores.mean(metric) for scores in self.seeds.values()]))
+
+    def deviation(self, metric: str) -> float:
+        """Standard deviation over seeds (n - 1); 0 for one seed."""
+        values = [scores.mean(metric) for scores in self.seeds.values()]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def per_emotion(self, metric: str) -> dict[str, float]:
+        """Mean over seeds of one metric of each emotion; nan where it is not defined."""
+        values = np.mean([getattr(scores, metric) for scores in self.seeds.values()], axis=0)
+        return dict(zip(self.names, values.tolist(), strict=True))
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Emotions that some seed predicts as one and the same value."""
+        found = {name for scores in self.seeds.values() for name in scores.constant}
+        return tuple(name for name in self.names if name in found)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        found = []
+        if names := ", ".join(name for name in self.constant if name not in self.not_defined):
+            found.append(f"one and the same prediction for {names}; scored as 0")
+        if self.not_defined:
+            names = ", ".join(self.not_defined)
+            found.append(
+                f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
+                "defined there, and the means are those of the others"
+            )
+        if all(self.subjects) and len(set(self.subjects)) == 1 < self.n_scored:
+            found.append(
+                f"all clips of {self.split} are of one subject: the intervals are over that "
+                "person's clips and say nothing of other people"
+            )
+        if self.calibrate == self.split == "val":
+            found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
+        if self.n_seeds < self.n_seeds_wanted:
+            found.append(f"{self.n_seeds} of {self.n_seeds_wanted} seeds have finished")
+        if self.features_changed:
+            found.append("the store's features are not those that the run was trained on")
+        return (*found, *self.notes)
+
+    @property
+    def not_defined(self) -> tuple[str, ...]:
+        """Emotions whose labels in the split are one value: no correlation, and in no mean."""
+        return self.ensemble.not_defined if self.ensemble is not None else ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer evaluate --json`` prints it; null where the split has no labels."""
+        result: dict[str, Any] = {
+            "split": self.split,
+            "n": self.n_scored,
+            "n_predicted": len(self.label_ids),
+            "n_filled_with_train_mean": self.n_filled,
+            "seeds": self.n_seeds,
+            "calibrated_on": self.calibrate,
+            "mean": None,
+            "per_emotion": None,
+        }
+        if self.ensemble is None or self.intervals is None or self.ensemble_intervals is None:
+            return result
+        ensemble, ends = self.ensemble, self.ensemble_intervals
+        columns = {metric: self.per_emotion(metric) for metric in METRICS}
+        own = zip(self.names, self.intervals.per_emotion, ensemble.n.tolist(), strict=True)
+        averaged = zip(self.names, ensemble.pearson, ends.per_emotion, strict=True)
+        return {
+            **result,
+            "mean": {metric: defined(self.mean(metric)) for metric in METRICS}
+            | {"pearson_95": _ends(self.intervals.mean)},
+            "std_over_seeds": {metric: defined(self.deviation(metric)) for metric in METRICS},
+            "ensemble": {
+                "pearson": defined(ensemble.mean("pearson")),
+                "pearson_95": _ends(ends.mean),
+                "by": ends.unit,
+                "n_units": ends.n_units,
+                "method": ends.method,
+                "per_emotion": {
+                    name: {"pearson": defined(rho), "pearson_95": _ends(interval)}
+                    for name, rho, interval in averaged
+                },
+            },
+            "per_emotion": {
+                name: {m: defined(columns[m][name]) for m in METRICS}
+                | {"pearson_95": _ends(interval), "n": n}
+                for name, interval, n in own
+            },
+            **({"folds": self._folds_json()} if self.folds else {}),
+            **({"by": self.by.to_json()} if self.by else {}),
+            "constant": list(self.constant),
+            "not_defined": list(self.not_defined),
+            "warnings": list(self.warnings),
+        }
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return the scores as a table, a row an emotion, without rows where there are no labels.
+
+        Columns: the metrics, means over seeds; ``pearson_low`` and ``pearson_high``, the ends of
+        Pearson's 95 % interval; ``n``, the clips with a label. Raises FacerError without pandas.
+        """
+        module = optional("pandas")
+        rows = [[*values.values()] for values in self._score_rows().values()]
+        index = module.Index(list(self._score_rows()), name="emotion", dtype=object)
+        header = [*METRICS, "pearson_low", "pearson_high", "n"]
+        table: pandas.DataFrame = module.DataFrame(rows, index, header)
+        return table
+
+    def _score_rows(self) -> dict[str, dict[str, float]]:
+        """Scores of each emotion by column; none where the split has no labels."""
+        if self.ensemble is None or self.intervals is None:
+            return {}
+        columns = {metric: self.per_emotion(metric) for metric in METRICS}
+        counts = zip(self.names, self.intervals.per_emotion, self.ensemble.n.tolist(), strict=True)
+        return {
+            name: {metric: values[name] for metric, values in columns.items()}
+            | {"low": interval.low if interval else np.nan}
+            | {"high": interval.high if interval else np.nan, "n": n}
+            for name, interval, n in counts
+        }
+
+    def __repr__(self) -> str:
+        return f"<Evaluation {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        found = self._score_rows()
+        rows = [
+            [name, *(f"{values[metric]:.4f}" for metric in METRICS), values["n"]]
+            for name, values in found.items()
+        ]
+        return notebook.table(self._summary(), ["emotion", *METRICS, "n"], rows)
+
+    def _summary(self) -> str:
+        mean = f", mean Pearson {self.mean('pearson'):.4f}" if self.seeds else ", no labels"
+        return f"{self.split}: {len(self.label_ids)} clips, {self.n_seeds} seed(s){mean}"
+
+    def _folds_json(self) -> dict[str, Any]:
+        assert self.folds is not None
+        return {"rule": self.fold_rule, **self.folds.to_json()}
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Intensities of clips without labels."""
+
+    names: tuple[str, ...]
+    clip_ids: tuple[str, ...]  # (C,)
+    values: F32  # (C, E)
+    status: tuple[str, ...]  # (C,) ok, or why the training mean stands in: no_face, no_features
+    failed: Mapping[str, str] = field(default_factory=dict)  # videos that could not be read, why
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a table with a row a clip: clip_id, status, and the intensities by name.
+
+        A video that could not be read has status ``failed`` and NaN. Raises FacerError without
+        pandas, and for an intensity that is called ``clip_id`` or ``status``.
+        """
+        module = optional("pandas")
+        if taken := {"clip_id", "status"} & {*self.names}:
+            raise FacerError(f"found intensities named {', '.join(taken)}, a name of the table")
+        absent = np.full((len(self.failed), len(self.names)), np.nan, np.float32)
+        beside = {
+            "clip_id": [*self.clip_ids, *self.failed],
+            "status": [*self.status, *["failed"] * len(self.failed)],
+        }
+        values = module.DataFrame(np.concatenate([self.values, absent]), columns=list(self.names))
+        frame = module.concat([module.DataFrame(beside, dtype=object), values], axis=1)
+        table: pandas.DataFrame = frame
+        return table
+
+    def __repr__(self) -> str:
+        return f"<Prediction {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        table = zip(self.clip_ids, self.status, self.values, strict=True)
+        rows = [[clip, status, *(f"{v:.3f}" for v in row)] for clip, status, row in table]
+        rows += [[clip, f"failed: {reason}"] for clip, reason in self.failed.items()]
+        return notebook.table(self._summary(), ["clip_id", "status", *self.names], rows)
+
+    def _summary(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{', '.join(self.names)} of {len(self.clip_ids)} clips{failed}"
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Clips that nothing was measured of: their values are the training mean."""
+        return self._of({"no_face", "no_features", "failed"})
+
+    @property
+    def without_face(self) -> tuple[str, ...]:
+        """Clips without any face."""
+        return self._of({"no_face"})
+
+    def _of(self, statuses: Set[str]) -> tuple[str, ...]:
+        pairs = zip(self.clip_ids, self.status, strict=True)
+        return tuple(clip for clip, status in pairs if status in statuses)

@@ -1,0 +1,179 @@
+"""Any file of predictions scored against labels: facer's own or another program's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.pipeline.intensity.cohort import SPLITS, split_rows
+from facer.pipeline.intensity.scoring.evaluate import evaluation_of, grouped
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
+from facer.stages.intensity.sequences import I64
+from facer.stages.intensity.statistics.intervals import Comparison, compare
+from facer.storage import IntensityLabels, LabelOptions, match_clips, read_labels
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.labels.groups import label_column
+from facer.storage.labels.predictions import read_predictions
+from facer.storage.schema import F32
+
+Mask = npt.NDArray[np.bool_]
+
+_OF_A_RUN = ("n_filled_with_train_mean", "seeds", "calibrated_on", "std_over_seeds", "ensemble")
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One ``facer score``."""
+
+    predictions: Path
+    labels: str
+    against: Path | None = None  # another file, compared on the clips that both predict
+    split: str | None = None  # None: every split of which the file predicts a clip
+    by: str | None = None  # a column of the labels
+    reading: LabelOptions = field(default_factory=LabelOptions)
+    prediction_id_column: str | None = None  # None: by its name
+
+    def __post_init__(self) -> None:
+        if self.split is not None and self.split not in SPLITS:
+            raise OptionError(f"--split: found {self.split!r}, expected {', '.join(SPLITS)}")
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """Scores of a file, and what of it or of the labels was left out."""
+
+    path: Path
+    scores: Evaluation
+    missing: tuple[str, ...]  # labelled clips without a prediction: not scored
+    without_label: tuple[str, ...]  # predictions of clips that have no labels here
+    ambiguous: tuple[str, ...]  # labelled clips that several predictions could mean
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures must know, beside the warnings of the scores."""
+        found = []
+        if self.missing:
+            found.append(
+                f"{self.path}: {len(self.missing)} labelled clips have no prediction and are not "
+                f"scored: {_some(self.missing)}; the figures are of the others"
+            )
+        if self.ambiguous:
+            found.append(
+                f"{self.path}: several predictions could mean {_some(self.ambiguous)}: not scored"
+            )
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer score --json`` prints it: the keys of evaluate that a file has, and more."""
+        found = self.scores.to_json()
+        warnings = [*self.warnings, *found.get("warnings", ())]
+        return {key: value for key, value in found.items() if key not in _OF_A_RUN} | {
+            "file": str(self.path),
+            "by_unit": self.scores.intervals.unit if self.scores.intervals else None,
+            "n_units": self.scores.intervals.n_units if self.scores.intervals else None,
+            "missing_predictions": list(self.missing),
+            "ambiguous_predictions": list(self.ambiguous),
+            "n_without_label": len(self.without_label),
+            "warnings": warnings,
+        }
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """One file's scores, or two files' on the clips that both predict."""
+
+    file: FileScores
+    against: FileScores | None = None
+    pearson: Comparison | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer score --json`` prints it."""
+        if self.against is None or self.pearson is None:
+            return self.file.to_json()
+        return {
+            "file": self.file.to_json(),
+            "against": self.against.to_json(),
+            "comparison": asdict(self.pearson),
+        }
+
+
+def score_files(config: ScoreConfig) -> ScoreResult:
+    """Score a file, and compare it with another in pairs.
+
+    Ids join the labels by the rules by which labels join a store. Two files are both scored on
+    the clips that both predict. Raises FacerError when an intensity has no column, nothing
+    joins, or nothing is labelled.
+    """
+    labels = read_labels(config.labels, config.reading)
+    paths = [config.predictions] if config.against is None else [config.predictions, config.against]
+    files = [_Joined(path, labels, config.prediction_id_column) for path in paths]
+    wanted, title = _wanted(labels, files, config.split)
+    rows = np.flatnonzero(np.all([wanted, *(file.there for file in files)], axis=0))
+    if not len(rows):
+        raise FacerError(f"{' and '.join(map(str, paths))}: predict no labelled clip of {title}")
+    scores = [_scored(file, labels, wanted, rows, title, config.by) for file in files]
+    if len(scores) == 1:
+        return ScoreResult(scores[0])
+    subjects = [labels.subjects[row] for row in rows]
+    found = compare(files[0].values[rows], files[1].values[rows], labels.values[rows], subjects)
+    return ScoreResult(scores[0], scores[1], found)
+
+
+class _Joined:
+    """A file's predictions by the rows of the labels; NaN where there is none."""
+
+    def __init__(self, path: Path, labels: IntensityLabels, id_column: str | None) -> None:
+        table = read_predictions(path, labels.names, id_column)
+        match = match_clips(labels, table.clip_ids)
+        if not match.pairs:
+            raise FacerError(
+                f"{path}: none of its {len(table.clip_ids)} ids matches one of {labels.source}; "
+                f"found ids like {table.clip_ids[0]!r}, expected ones like {labels.clip_ids[0]!r}"
+            )
+        row_of = {clip: row for row, clip in enumerate(table.clip_ids)}
+        self.path = path
+        self.values: F32 = np.full((len(labels.clip_ids), len(labels.names)), np.nan, np.float32)
+        for row, clip in match.pairs:
+            self.values[row] = table.values[row_of[clip]]
+        self.there: Mask = np.asarray(np.isfinite(self.values).all(axis=1))
+        self.without_label = match.store_only
+        self.ambiguous = tuple(label_id for label_id, _ in match.ambiguous)
+
+
+def _wanted(
+    labels: IntensityLabels, files: Sequence[_Joined], split: str | None
+) -> tuple[Mask, str]:
+    """Rows to score, whether or not they are predicted, and what they are called."""
+    splits = np.array(labels.splits if split is None else split_rows(labels)[0])
+    predicted = np.any([file.there for file in files], axis=0)
+    chosen = sorted(set(splits[predicted])) if split is None else [split]
+    wanted = np.asarray(np.isfinite(labels.values).any(axis=1)) & np.isin(splits, chosen)
+    return wanted, ", ".join(filter(None, chosen)) or "all"
+
+
+def _scored(
+    file: _Joined, labels: IntensityLabels, wanted: Mask, rows: I64, title: str, by: str | None
+) -> FileScores:
+    found = evaluation_of(
+        split=title,
+        names=labels.names,
+        label_ids=[labels.clip_ids[row] for row in rows],
+        subjects=[labels.subjects[row] for row in rows],
+        targets=labels.values[rows],
+        by_seed={0: file.values[rows]},
+    )
+    if by is not None:
+        cells = label_column(labels, by)
+        found = replace(found, by=grouped(found, by, [cells[row] for row in rows]))
+    absent = np.flatnonzero(wanted & ~file.there)
+    missing = tuple(labels.clip_ids[row] for row in absent)
+    return FileScores(file.path, found, missing, file.without_label, file.ambiguous)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -1,0 +1,459 @@
+"""Stage two over a store: train the seeds of a head into a run folder, here or in processes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+
+from facer import __version__
+from facer.pipeline.intensity.cohort import (
+    features_sha256,
+    labels_sha256,
+    load_cohort,
+    read_trainable,
+)
+from facer.pipeline.intensity.fold_plan import (
+    FoldConfig,
+    FoldPlan,
+    fold_config_of,
+    labels_in_fold,
+    plan_trainable,
+)
+from facer.pipeline.runtime.executors import make_executor
+from facer.pipeline.runtime.run_folder import (
+    FORMAT,
+    absolute_place,
+    check_same_data,
+    draw_curves,
+    fold_folder,
+    open_run,
+    read_run,
+    save_model,
+    sequences_of,
+)
+from facer.stages.features.rec.loading import resolve_device
+from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
+from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.kernels.batches import DeviceSequences
+from facer.stages.intensity.metrics import score
+from facer.stages.intensity.model import measure_scale
+from facer.stages.intensity.sequences import I64, SequenceConfig
+from facer.storage import FeatureStore, IntensityLabels, LabelOptions, read_labels
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.objects import write_atomic
+
+_SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
+
+LARGE_INPUT = 5.0
+"""Mean or deviation of an input from which on recurrent units saturate; REC's stay within 1."""
+
+OnEpoch = Callable[[int, EpochRow, int], None]
+"""Called with seed, the epoch's row and the number of epochs at most."""
+
+OnNote = Callable[[str], None]
+"""Called with one line."""
+
+
+@dataclass(frozen=True)
+class TrainHeadConfig:
+    """One ``facer train-head``."""
+
+    store: str
+    labels: str
+    run: Path
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    seeds: int = 1  # fit.seed, fit.seed + 1, ...
+    jobs: int = 1  # seeds trained at a time, each in a process; never changes results
+    device: str = "cpu"
+    threads: int = 1  # of torch, in each process; sums round otherwise with another count
+    resume: bool = False
+    repeats: Path | None = None  # a run of which labels and features must be the same
+    folds: FoldConfig | None = None  # cross-validate: see facer.pipeline.intensity.folds
+    fold: int | None = None  # of these, the one that this run holds out
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "jobs", "threads"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one seed came to, on the val split."""
+
+    seed: int
+    best_epoch: int
+    epochs: int
+    val_pearson: float
+
+
+@dataclass(frozen=True)
+class TrainHeadResult:
+    """What a training made."""
+
+    run: Path
+    names: tuple[str, ...]
+    n_columns: int  # that the head reads
+    label_kind: str  # as which kind the labels were read
+    split_rule: str
+    n_train: int
+    n_val: int
+    counts: dict[str, int]
+    notes: tuple[str, ...]  # how the labels were read, and what to know of them
+    seeds: tuple[SeedResult, ...]
+    not_defined: tuple[str, ...] = ()  # intensities whose labels in val are all one value
+
+    @property
+    def val_pearson(self) -> float:
+        """Mean over seeds of the best mean Pearson on val."""
+        return float(np.mean([seed.val_pearson for seed in self.seeds]))
+
+    @property
+    def val_deviation(self) -> float:
+        """Standard deviation of it over seeds (n - 1); 0 for one seed."""
+        values = [seed.val_pearson for seed in self.seeds]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class SeedTask:
+    """One seed's training, for a process of its own."""
+
+    config: TrainHeadConfig
+    seed: int
+
+
+def train_head(
+    config: TrainHeadConfig, on_epoch: OnEpoch | None = None, on_note: OnNote | None = None
+) -> TrainHeadResult:
+    """Train the seeds of a run; ``resume`` goes on where one stopped.
+
+    ``on_note`` hears what the user should know before the training begins.
+    With ``jobs``, ``on_epoch`` is called once a seed, with its last row. ``FacerError`` for a
+    run folder that is there already, and where nothing can be learnt.
+    """
+    if config.folds is not None and config.fold is None:
+        raise FacerError("--folds: expected facer.pipeline.intensity.folds.train_folds")
+    with torch_threads(config.threads):
+        training = Training(config)
+        record = training.describe()
+        if config.repeats is not None:
+            check_same_data(config.repeats, record)
+        tell(training, on_note)
+        open_run(config.run, record, config.resume)
+        curves = training.run(on_epoch)
+    draw_curves(config.run / "curve.png", curves)
+    return training_result(training, curves)
+
+
+def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) -> TrainHeadResult:
+    """What a training made, by the curves of its seeds."""
+    return TrainHeadResult(
+        run=training.config.run,
+        names=training.cohort.names,
+        n_columns=training.data.features.shape[1],
+        label_kind=training.labels.kind,
+        split_rule=training.plan.rule if training.plan else training.cohort.split_rule,
+        n_train=len(training.task.train),
+        n_val=len(training.task.val),
+        counts=training.cohort.counts,
+        notes=training.notes,
+        seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
+        not_defined=training.not_defined,
+    )
+
+
+def describe(config: TrainHeadConfig) -> dict[str, Any]:
+    """What a training's ``config.json`` would say, digests of its data included."""
+    return Training(config).describe()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Run torch on so many threads; the caller's number is restored after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Training:
+    """Data and settings, loaded and checked before a run folder is written."""
+
+    def __init__(self, config: TrainHeadConfig) -> None:
+        device = resolve_device(config.device)
+        self.config = config
+        self.store = FeatureStore.open(config.store)
+        self.labels, self.plan = self._read_labels()
+        self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
+        self.task = self._task()
+        self.data = DeviceSequences(self.cohort.sequences, device)
+        self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
+
+    def _read_labels(self) -> tuple[IntensityLabels, FoldPlan | None]:
+        """The labels with the splits to train on, and the folds that these come from."""
+        config = self.config
+        if config.folds is None:
+            return read_trainable(config.labels, config.reading, self.store), None
+        labels = read_labels(config.labels, config.reading)
+        labels, plan = plan_trainable(labels, config.folds, self.store)
+        return labels_in_fold(labels, plan, config.fold or 0), plan
+
+    def _task(self) -> Task:
+        splits = (self._labelled("train"), self._labelled("val"))
+        return Task(self.cohort.names, self.cohort.sequence_targets, *splits)
+
+    @property
+    def not_defined(self) -> tuple[str, ...]:
+        """Intensities without a Pearson on val, because their labels there are all one value."""
+        targets = self.task.targets[self.task.val]
+        return score(np.zeros_like(targets), targets, self.task.names).not_defined
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the labels were read, and what to know of them."""
+        return ("; ".join(self.labels.facts), *self.cohort.notes)
+
+    def _labelled(self, split: str) -> I64:
+        clips = self.cohort.labelled(split)
+        if not len(clips):
+            raise FacerError(
+                f"{self.config.labels}: split {split}: found no clip with labels and features "
+                f"among its {len(self.cohort.rows(split))} rows; splits: {self.cohort.split_rule}; "
+                "facer check tells what does not join"
+            )
+        return clips
+
+    def of_fold(self, fold: int) -> Training:
+        """The training of another fold on the same sequences."""
+        assert self.plan is not None
+        other = copy(self)
+        other.config = fold_training(self.config, fold)
+        other.cohort = replace(self.cohort, splits=self.plan.splits(fold))
+        try:
+            other.task = other._task()
+        except FacerError as error:
+            raise FacerError(f"fold {fold}: {error}") from error
+        return other
+
+    def trainer(self, seed: int) -> HeadTrainer:
+        """A fresh training."""
+        fit = replace(self.config.fit, seed=seed)
+        return HeadTrainer(fit, self.data, self.task, self.config.sequences.max_frames)
+
+    def run(self, on_epoch: OnEpoch | None) -> dict[int, list[EpochRow]]:
+        """Train all seeds and return their curves."""
+        report = None if on_epoch is None else lambda _, *epoch: on_epoch(*epoch)
+        return run_all([self], report)[self.config.run]
+
+    def train(self, seed: int, on_epoch: OnEpoch | None = None) -> list[EpochRow]:
+        """Train one seed in its folder, or go on with it, and return its curve."""
+        folder = self.config.run / f"seed-{seed}"
+        if finished := _read_curve(folder / "curve.csv"):
+            return finished
+        trainer = self.trainer(seed)
+        last = folder / "last.safetensors"
+        if last.exists():
+            trainer.load_state(*load_checkpoint(last))
+        saved = monotonic()
+        while not trainer.finished:
+            row = trainer.run_epoch()
+            if trainer.finished or monotonic() - saved > _SAVE_EVERY_S:
+                save_checkpoint(last, *trainer.state())
+                saved = monotonic()
+            if on_epoch is not None:
+                on_epoch(seed, row, trainer.epochs)
+        _save_best(trainer, folder)
+        return trainer.curve
+
+    def describe(self) -> dict[str, Any]:
+        """What ``config.json`` says."""
+        config, cohort = self.config, self.cohort
+        provenance = self.store.provenance
+        train = np.ma.masked_invalid(cohort.targets[cohort.rows("train")])
+        splits = {
+            "splits": {split: len(cohort.rows(split)) for split in ("train", "val", "test")},
+            "train_mean": train.mean(axis=0).filled(0).tolist(),  # 0 where nothing is labelled
+        }
+        if self.plan is not None and config.fold is None:
+            splits = {}  # every fold has its own
+        return {
+            "format": FORMAT,
+            "facer_version": __version__,
+            "store": absolute_place(config.store),
+            "store_provenance": {**vars(provenance), "settings": dict(provenance.settings)},
+            "data_sha256": self.data_sha256,
+            "labels": {
+                "path": absolute_place(config.labels),
+                "kind": self.labels.kind,
+                "sha256": labels_sha256(self.labels),
+                "options": config.reading.to_json(),
+            },
+            "names": list(cohort.names),
+            "columns": list(self.choice.columns),
+            "embedding": self.choice.embedding,
+            "sequences": asdict(config.sequences),
+            "fit": asdict(config.fit),
+            "seeds": config.seeds,
+            "threads": config.threads,
+            "split_rule": self.plan.rule if self.plan else cohort.split_rule,
+            "counts": cohort.counts,
+            **self._folds_record(),
+            **splits,
+        }
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """Digest of the sequences, the same for all folds."""
+        return features_sha256(self.cohort.sequences)
+
+    def _folds_record(self) -> dict[str, Any]:
+        if self.plan is None or self.config.folds is None:
+            return {}
+        return {"folds": self.plan.record(self.config.folds), "fold": self.config.fold}
+
+
+def run_all(
+    trainings: Sequence[Training], report: Callable[[Path, int, EpochRow, int], None] | None
+) -> dict[Path, dict[int, list[EpochRow]]]:
+    """Train all seeds of some runs that differ in fold alone; curves by run and seed.
+
+    ``report`` is called with run, seed, row and number of epochs: each epoch, or once a seed
+    where seeds run in processes.
+    """
+    config = trainings[0].config
+    seeds = range(config.fit.seed, config.fit.seed + config.seeds)
+    curves: dict[Path, dict[int, list[EpochRow]]] = {one.config.run: {} for one in trainings}
+    tasks = [SeedTask(one.config, seed) for one in trainings for seed in seeds]
+    if config.jobs == 1 or len(tasks) == 1:
+        for one in trainings:
+            told = None if report is None else partial(report, one.config.run)
+            curves[one.config.run] = {seed: one.train(seed, told) for seed in seeds}
+        return curves
+    executor = make_executor(min(config.jobs, len(tasks)), None)
+    try:
+        for task, outcome in executor.map(train_seed, tasks):
+            if isinstance(outcome, Exception):
+                raise outcome
+            curves[task.config.run][task.seed] = outcome
+            if report is not None:
+                report(task.config.run, task.seed, outcome[-1], trainings[0].first.epochs)
+    finally:
+        executor.close()
+    return {run: dict(sorted(found.items())) for run, found in curves.items()}
+
+
+def train_seed(task: SeedTask) -> list[EpochRow]:
+    """Train one seed of a run that is open; runs in a process of its own."""
+    with torch_threads(task.config.threads):
+        return Training(task.config).train(task.seed)
+
+
+def tell(training: Training, on_note: OnNote | None) -> None:
+    """Say how the labels were read, and what to know of them and of the inputs."""
+    if on_note is not None:
+        for place, note in enumerate(training.notes):
+            on_note(note if place == 0 else f"warning: {note}")
+    tell_scale(training, on_note)
+
+
+def tell_scale(training: Training, on_note: OnNote | None) -> None:
+    """Say where inputs are so large that a head hardly learns from them unscaled."""
+    if on_note is None or training.config.fit.standardise:
+        return
+    data = training.data
+    scale = measure_scale(data.features, data.offsets, training.task.train, data.filled)
+    size = np.maximum(np.abs(scale.mean), scale.deviation)
+    large = np.flatnonzero(size > LARGE_INPUT)
+    if len(large):
+        names = [*training.choice.columns, *["embedding"] * len(size)]
+        one = large[size[large].argmax()]
+        on_note(
+            f"warning: {len(large)} input column(s) are large, such as {names[one]} with mean "
+            f"{scale.mean[one]:.3g} and deviation {scale.deviation[one]:.3g} over the training "
+            "frames; a head learns little from such: use --standardise"
+        )
+
+
+def fold_training(config: TrainHeadConfig, fold: int) -> TrainHeadConfig:
+    """What trains one fold of a run, in a folder of its own."""
+    return replace(config, run=fold_folder(config.run, fold), fold=fold, resume=True)
+
+
+def _save_best(trainer: HeadTrainer, folder: Path) -> None:
+    save_model(trainer.best_model(), trainer.best_epoch, folder)
+    text = io.StringIO()  # written last: a seed that has its curve is finished
+    writer = csv.DictWriter(text, list(asdict(trainer.curve[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in trainer.curve)
+    write_atomic(folder / "curve.csv", text.getvalue())
+
+
+def _read_curve(path: Path) -> list[EpochRow]:
+    """The rows of a finished seed's ``curve.csv``; none where it has not finished."""
+    if not path.is_file():
+        return []
+    types = get_type_hints(EpochRow)
+    with path.open(newline="") as file:
+        rows = [{k: types[k](float(v)) if types[k] is not bool else v == "True"
+                 for k, v in row.items()} for row in csv.DictReader(file)]  # fmt: skip
+    return [EpochRow(**row) for row in rows]
+
+
+def finished_seeds(run: Path) -> tuple[SeedResult, ...]:
+    """What the finished seeds of a run came to, by their curves."""
+    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
+    seeds = sorted(int(number) for number in numbers if number.isdecimal())
+    curves = ((seed, _read_curve(run / f"seed-{seed}" / "curve.csv")) for seed in seeds)
+    return tuple(_result(seed, rows) for seed, rows in curves if rows)
+
+
+def _result(seed: int, rows: list[EpochRow]) -> SeedResult:
+    best = [row for row in rows if row.best][-1]
+    return SeedResult(seed, best.epoch, len(rows), best.val_pearson)
+
+
+def config_of_run(
+    run: Path, new_run: Path, store: str | None = None, labels: str | None = None
+) -> TrainHeadConfig:
+    """The config that makes a run again elsewhere, from its store and labels or moved ones.
+
+    ``train_head`` raises FacerError when these are not the same data.
+    """
+    record = read_run(run)
+    if "finetune" in record:
+        raise FacerError(
+            f"{run}: was made by facer finetune; expected a run of train-head "
+            "(finetune.json there has the settings)"
+        )
+    fit = dict(record["fit"])
+    fit["head"] = HeadConfig(**fit["head"])
+    return TrainHeadConfig(
+        store=store or record["store"],
+        labels=labels or record["labels"]["path"],
+        run=new_run,
+        reading=LabelOptions.of_run(record["labels"]),
+        sequences=sequences_of(record),
+        fit=FitConfig(**fit),
+        seeds=record["seeds"],
+        threads=record["threads"],
+        repeats=run,
+        folds=fold_config_of(record),
+        fold=record.get("fold"),
+    )

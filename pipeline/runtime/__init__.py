@@ -1,0 +1,1 @@
+"""Where and how runs run: executors, processes, progress, run folders."""

@@ -1,0 +1,284 @@
+"""Where work runs: here, on processes of this machine, or on a Dask cluster.
+
+An executor is one ``map``. :class:`SerialExecutor` defines what is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import os
+import pkgutil
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from facer import __version__
+from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
+from facer.storage.errors import FacerError, OptionError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CONNECT_S = 10
+_POLL_S = 0.02
+_LONELY_S = 30.0  # without any worker, before the user hears of it
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Certificates for a scheduler at ``tls://``; what is None is taken from Dask's settings."""
+
+    ca_file: Path | None = None  # of the authority that signed the scheduler's certificate
+    cert: Path | None = None  # of this client
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, path in vars(self).items():
+            if path is not None and not path.is_file():
+                option = f"--tls-{name.replace('_', '-')}"
+                raise FacerError(f"{option} {path}: no such file, expected one in PEM format")
+
+
+class Executor(Protocol):
+    """Something that applies a function to items."""
+
+    workers: int
+    in_process: bool  # functions run in this process and may call back
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        """Yield every item with its result, or the exception that it raised, as they finish.
+
+        ``function`` lives at module level. A ``FacerError`` is the user's to solve and is
+        raised at once; other items may have been done by then.
+        """
+
+    def close(self) -> None:
+        """Stop what the executor started."""
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_executor(
+    workers: int,
+    scheduler: str | None,
+    note: Callable[[str], None] = lambda _: None,
+    tls: TlsFiles | None = None,
+) -> Executor:
+    """Serial for one worker, processes of this machine for more, or a cluster by address.
+
+    ``note`` hears what the user should know while the work goes on.
+    """
+    if scheduler is not None:
+        return DaskExecutor(scheduler, note, tls)
+    if workers < 1:
+        raise OptionError(f"--workers: found {workers}, expected 1 or more")
+    return SerialExecutor() if workers == 1 else ProcessExecutor(workers)
+
+
+class SerialExecutor:
+    """One item after another in this process."""
+
+    workers = 1
+    in_process = True
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        """See :class:`Executor`."""
+        for item in items:
+            try:
+                result: Result | Exception = function(item)
+            except FacerError:
+                raise
+            except ImportError as error:
+                raise not_loaded(error) from error
+            except Exception as error:  # noqa: BLE001 - handed on with its item
+                result = error
+            yield item, result
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class DaskExecutor:
+    """The workers of an existing cluster, by the address of its scheduler.
+
+    A worker that dies is replaced and its items tried again on others; an item that keeps
+    killing workers comes back with a :class:`WorkerDiedError`. ``FacerError`` when the
+    scheduler does not answer, has no workers, or is lost under way.
+    """
+
+    in_process = False
+
+    def __init__(
+        self,
+        address: str,
+        note: Callable[[str], None] = lambda _: None,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        from distributed import Client
+
+        security = _security(address, tls or TlsFiles())
+        for name in ("distributed", "distributed.client", "tornado.application"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._address = address
+        self._note = note
+        try:
+            with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
+                thread.submit(asyncio.run, _ask(address, security)).result()
+            with warnings.catch_warnings():  # versions are compared by the caller, by host
+                warnings.simplefilter("ignore")
+                self._client: Any = Client(
+                    address, security=security, timeout=_CONNECT_S, set_as_default=False
+                )
+        except (OSError, TimeoutError, ValueError) as error:
+            why = str(error) or f"in {_CONNECT_S} s"
+            raise FacerError(
+                f"--scheduler {address}: no answer ({why}); expected the address that "
+                "`dask scheduler` printed, such as tcp://host:8786"
+            ) from error
+        self.workers = len(self._client.nthreads())
+        if self.workers == 0:
+            self.close()
+            raise FacerError(f"--scheduler {address}: no workers; start `dask worker {address}`")
+        if not address.startswith("tls://"):
+            note(
+                f"--scheduler {address}: without TLS, whoever reaches the scheduler or a worker "
+                "can run code there; docs/cluster.md shows how to close it"
+            )
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        """See :class:`Executor`."""
+        futures = self._client.map(function, items, pure=False)
+        item_of = {future.key: item for future, item in zip(futures, items, strict=True)}
+        try:
+            for future in self._finished(futures):
+                yield item_of[future.key], self._outcome(future)
+        finally:
+            if self._client.status == "running":
+                self._client.cancel(futures)
+
+    def _finished(self, futures: Sequence[Any]) -> Iterator[Any]:
+        """Futures as they finish; tells of a cluster without workers."""
+        from distributed import as_completed
+
+        waiting = as_completed(futures, loop=self._client.loop)
+        heard = time.monotonic()
+        while not waiting.is_empty():
+            ready = waiting.next_batch(block=False)
+            self._check_connection()  # a lost one cancels all futures
+            yield from ready
+            if ready:
+                heard = time.monotonic()
+            elif time.monotonic() - heard < _LONELY_S:
+                time.sleep(_POLL_S)
+            else:
+                heard = time.monotonic()
+                if not self._client.nthreads():
+                    self._note("no worker is left; waiting for one (Ctrl-C stops)")
+
+    def _outcome(self, future: Any) -> Any:
+        """An item's result or exception; raises what is no fault of the item."""
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except FacerError:
+            raise
+        except ImportError as error:
+            raise not_loaded(error) from error
+        except KilledWorker:
+            return WorkerDiedError()
+        except Exception as error:  # noqa: BLE001 - handed on with its item
+            self._check_connection()
+            return error
+
+    def _check_connection(self) -> None:
+        if self._client.status != "running":
+            raise FacerError(
+                f"--scheduler {self._address}: the connection to the scheduler was lost; what was "
+                "committed is safe: run the same command again when the scheduler is back"
+            )
+
+    def check_workers(self, function: Callable[[Item], Result], item: Item) -> dict[str, Result]:
+        """Call a function once on every worker, before its tasks; results by worker.
+
+        ``FacerError`` naming the host for a worker that lacks facer, has another version of
+        it or cannot load it, or for which the function raises one.
+        """
+        hosts = self._client.run(socket.gethostname)
+        install = f"install facer {__version__} there and start the worker again"
+
+        def ask(function: Callable[[Any], Any], argument: object, problem: str) -> dict[str, Any]:
+            answers = self._client.run(function, argument, on_error="return")
+            found = {f"worker {hosts[at]} ({at})": answer for at, answer in answers.items()}
+            for worker, answer in found.items():
+                if isinstance(answer, FacerError):
+                    raise FacerError(f"{worker}: {answer}") from answer
+                if isinstance(answer, Exception):
+                    raise FacerError(f"{worker}: {problem} ({answer}); {install}") from answer
+            return found
+
+        # the first two are asked through the standard library, which every worker has
+        for worker, version in ask(importlib.metadata.version, "facer", "found no facer").items():
+            if version != __version__:
+                raise FacerError(
+                    f"{worker}: found facer {version}, expected {__version__} as here; {install}"
+                )
+        ask(pkgutil.resolve_name, f"{function.__module__}:__name__", "facer does not load")
+        return ask(function, item, "a check failed")
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.close()
+
+
+def _security(address: str, tls: TlsFiles) -> Any:
+    """Dask's security settings for an address; ``FacerError`` where they do not fit it."""
+    from distributed.security import Security
+
+    files = {"tls_ca_file": tls.ca_file, "tls_client_cert": tls.cert, "tls_client_key": tls.key}
+    given = {name: str(path.absolute()) for name, path in files.items() if path is not None}
+    encrypted = address.startswith("tls://")
+    if given and not encrypted:
+        raise FacerError(
+            f"--scheduler {address}: found TLS files, expected tls://, the address that "
+            "`dask scheduler` printed"
+        )
+    security = Security(require_encryption=encrypted, **given)
+    try:
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        raise FacerError(f"--scheduler {address}: the TLS files do not fit: {error}") from error
+    if encrypted and context is None:
+        raise FacerError(
+            f"--scheduler {address}: found no TLS settings here, expected --tls-ca-file, "
+            "--tls-cert and --tls-key (docs/cluster.md, TLS)"
+        )
+    return security
+
+
+async def _ask(address: str, security: Any) -> None:
+    """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
+    from distributed import rpc
+
+    async def identity() -> None:
+        arguments = security.get_connection_args("client")
+        async with rpc(address, timeout=_CONNECT_S, connection_args=arguments) as scheduler:
+            await scheduler.identity(n_workers=0)
+
+    await asyncio.wait_for(identity(), _CONNECT_S)

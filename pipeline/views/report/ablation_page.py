@@ -1,0 +1,94 @@
+"""The report of an ablation: its tables and a picture of each; the paper's figures are marked."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.intensity.ablation.ablate import SPLIT
+from facer.pipeline.intensity.ablation.report import PAPER
+from facer.pipeline.intensity.ablation.rows import FULL, GROUPS
+from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
+from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.folder import ReportFolder
+from facer.pipeline.views.report.store_page import flat
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import plain_cell
+from facer.storage.layout.documents import read_json_object
+
+Row = dict[str, Any]
+
+
+def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage) -> int:
+    """Write the page of an ablation's tables; it has no pages of clips."""
+    rows = read_rows(Path(config.source))
+    groups = {group: [row for row in rows if group in row["groups"]] for group in GROUPS}
+    tables = [
+        {"id": group, "title": GROUPS[group], "rows": found}
+        for group, found in groups.items()
+        if any(row["id"] != FULL for row in found)
+    ]
+    split = OUT_OF_FOLD if _is_of_folds(Path(config.source)) else SPLIT
+    folder.page(
+        "index",
+        "ablation.html",
+        {"tables": tables, "paper": PAPER, "split": split},
+        title=config.source,
+        tables=tables,
+        paper=PAPER,
+        split=split,
+        provenance=_provenance(Path(config.source)),
+        seeds=max((row["seeds"] for row in rows), default=0),
+    )
+    return 0
+
+
+def read_rows(source: Path) -> list[Row]:
+    """The rows of ``table.csv`` with the scores of their seeds; None where a cell is empty.
+
+    Raises FacerError for a table that is not there or not one of ``facer ablate``.
+    """
+    path = source / "table.csv"
+    if not path.is_file():
+        raise FacerError(f"{source}: found no table.csv; let facer ablate finish, then report")
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            rows = [{k: plain_cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            return [_row(row, source) for row in rows]
+        except (KeyError, ValueError, TypeError) as error:
+            raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
+
+
+def _is_of_folds(source: Path) -> bool:
+    path = source / "rows" / FULL / "config.json"
+    return path.is_file() and "folds" in read_json_object(path)
+
+
+def _provenance(source: Path) -> list[tuple[str, str]]:
+    """What the full model was trained on; nothing where it was not."""
+    config = source / "rows" / FULL / "config.json"
+    if not config.is_file():
+        return []
+    record = read_json_object(config)
+    shown = {name: record[name] for name in ("store", "labels", "names")}
+    return flat({**shown, **record["store_provenance"]})
+
+
+def _row(cells: dict[str, str], source: Path) -> Row:
+    def figure(name: str) -> float | None:
+        return float(cells[name]) if cells[name] else None
+
+    found = source / "rows" / cells["id"] / "row.json"
+    scores = read_json_object(found)["pearson"] if cells["pearson"] else {}
+    names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high", "paper")
+    return {
+        "id": cells["id"],
+        "groups": cells["groups"].split(),
+        "title": cells["title"],
+        "n": int(cells["n"]),
+        "seeds": int(cells["seeds"]),
+        "reason": cells["reason"],
+        "scores": list(scores.values()),
+        **{name: figure(name) for name in names},
+    }

@@ -1,0 +1,133 @@
+"""The report of a store: the overview of all clips, and pages of those that were chosen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.features.status import StoreStatus, store_status
+from facer.pipeline.views.report.clip_page import ClipPages
+from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.folder import ReportFolder, number
+from facer.pipeline.views.report.survey import Survey, histogram, survey_store
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import FeatureStore
+from facer.storage.schema import Record
+
+_REASONS_SHOWN, _CLIPS_OF_A_REASON = 20, 5
+_STATUS_CODES = {"ok": 0, "no_face": 1, "failed": 2}
+
+
+def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage) -> int:
+    """Write the overview and the chosen clips' pages; returns how many pages of clips."""
+    store = FeatureStore.open(config.source)
+    status = store_status(store)
+    survey = survey_store(store)
+    ranked = [survey.records[place] for place in survey.worst_first()]
+    shown = [record.clip_id for record in ranked if record.n_frames]
+    pages = ClipPages(store, folder, config.videos, config.embed, "all clips of the store")
+    urls = pages.write_all(dict.fromkeys(config.choose(shown), ()), on_page)
+    head_frames = SequenceConfig().max_frames
+    data = {
+        "charts": _charts(survey),
+        "table": _table(survey, urls),
+        "headFrames": head_frames,
+    }
+    failures = _failures(survey.records)
+    folder.page(
+        "index",
+        "store.html",
+        data,
+        title=store.path,
+        tiles=_tiles(status, survey, head_frames),
+        failures=failures[:_REASONS_SHOWN],
+        more_reasons=len(failures[_REASONS_SHOWN:]),
+        n_pages=len(urls),
+        head_frames=head_frames,
+        provenance=flat(status.provenance),
+    )
+    return len(urls)
+
+
+def _failures(records: Sequence[Record]) -> list[tuple[str, int, str]]:
+    """(reason, how many clips, the first of them) of each reason, the most frequent first."""
+    clips = defaultdict(list)
+    for record in records:
+        if record.status == "failed":
+            reason = record.reason.removeprefix(f"{PurePath(record.source).name}: ")
+            clips[reason].append(record.clip_id)
+    return [
+        (reason, len(ids), _some(ids))
+        for reason, ids in sorted(clips.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join([*ids[:_CLIPS_OF_A_REASON], *["..."] * (len(ids) > _CLIPS_OF_A_REASON)])
+
+
+def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[str, str]]:
+    share = "-" if status.face_share is None else f"{status.face_share:.1%}"
+    seconds = float(np.nansum(survey.duration_s))
+    over = sum(record.n_frames > head_frames for record in survey.records)
+    return [
+        ("clips", f"{len(survey.records):,}"),
+        ("with a face", f"{status.clips['ok']:,}"),
+        ("without a face", f"{status.clips['no_face']:,}"),
+        ("failed", f"{status.clips['failed']:,}"),
+        ("frames", f"{status.frames:,}"),
+        ("of the frames with a face", share),
+        ("of video", f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"),
+        (f"clips over t = {head_frames}", f"{over:,}"),
+    ]
+
+
+def _charts(survey: Survey) -> dict[str, Any]:
+    """Histograms by the id of the element they are drawn in."""
+    fps = np.array([record.fps for record in survey.records])
+    return {
+        "duration": histogram(survey.duration_s).to_json(),
+        "fps": histogram(fps, step=1.0).to_json(),
+        "face": survey.face_histogram.to_json(),
+        "score": survey.score_histogram.to_json(),
+    }
+
+
+def _table(survey: Survey, urls: Mapping[str, str]) -> dict[str, list[Any]]:
+    """One list a column, clips in the order worst first."""
+    order = survey.worst_first()
+    records = [survey.records[place] for place in order]
+    return {
+        "clip": [record.clip_id for record in records],
+        "url": [urls.get(record.clip_id, "") for record in records],
+        "status": [_STATUS_CODES[record.status] for record in records],
+        "frames": [record.n_frames for record in records],
+        "fps": [number(record.fps, 2) for record in records],
+        "faces": [number(r.n_valid / r.n_frames) if r.n_frames else None for r in records],
+        "note": [record.reason for record in records],
+        "duration": [number(value, 2) for value in survey.duration_s[order]],
+        "score": [number(value, 3) for value in survey.score[order]],
+        "quality": [number(value, 3) for value in survey.quality[order]],
+        "size": [number(value, 1) for value in survey.face_px[order]],
+        "most": [number(value, 0) for value in survey.most_faces[order]],
+    }
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (name, text) rows.
+
+    >>> flat({"fit": {"epochs": 3}, "names": ["joy", "awe"]})
+    [('fit: epochs', '3'), ('names', 'joy, awe')]
+    """
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{name}: ")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            rows.append((f"{prefix}{name}", text))
+    return rows

@@ -1,0 +1,1 @@
+"""Labelled face crops, whatever database they come from."""

@@ -1,0 +1,1 @@
+"""Action units taught by geometry: warped pairs, and how they are measured."""

@@ -1,0 +1,1 @@
+"""What detectors are trained on: scenes, people, and a teacher's labels."""

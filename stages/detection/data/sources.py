@@ -1,0 +1,136 @@
+"""What training images are made of: photographs of faces, scenes without faces, video frames.
+
+Faces of frames and boxes of photographs come from a teacher. Everything is held in memory as
+RGB uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
+from facer.stages.features.decode.frames import VideoReader
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, U8
+from facer.storage.videos import VIDEO_SUFFIXES
+
+PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
+PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that one training or validation set is made of."""
+
+    photos: tuple[Labelled, ...]  # one face each
+    scenes: tuple[U8, ...]
+    frames: tuple[Labelled, ...]
+    people: tuple[Labelled, ...] = ()  # photographs and frames, any number of faces
+    shares: npt.NDArray[np.float64] | None = None  # (len(people),) how often each is drawn
+
+    def counts(self) -> dict[str, int]:
+        """How many of each, for config files and model cards."""
+        return {name: len(getattr(self, name)) for name in ("photos", "scenes", "frames", "people")}
+
+
+def box_of_points(points_px: F32) -> F32:
+    """A RetinaFace-like box (4,) from five points (5, 2), for photographs the teacher misses.
+
+    The size is the larger of the eye distance and 1.1 times the way from eyes to mouth; the
+    half widths and heights in that unit are medians of the teacher's boxes.
+    """
+    eyes, mouth = points_px[:2].mean(axis=0), points_px[3:].mean(axis=0)
+    half_width, stretch, half_height = PHOTO_BOX
+    unit = max(
+        float(np.linalg.norm(points_px[1] - points_px[0])),
+        stretch * float(np.linalg.norm(mouth - eyes)),
+    )
+    centre = points_px.mean(axis=0) - np.array([0.0, 0.16 * unit])
+    half = unit * np.array([half_width, half_height])
+    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def read_photos(path: Path, split: str, teacher: Teacher) -> tuple[Labelled, ...]:
+    """Photographs of ``split`` of an HDF5 file with columns jpeg, points_px and split."""
+    with h5py.File(path) as file:
+        missing = {"jpeg", "points_px", "split"} - set(file)
+        if missing:
+            raise FacerError(f"{path}: found no column {sorted(missing)}, expected a face pack")
+        rows = np.flatnonzero(file["split"].asstr()[:] == split)
+        return tuple(_photo(file["jpeg"][i], file["points_px"][i], teacher) for i in rows)
+
+
+def _photo(jpeg: U8, points_px: F32, teacher: Teacher) -> Labelled:
+    decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise FacerError("face pack: found a photograph that is no image, expected JPEG")
+    image = np.asarray(decoded[..., ::-1], np.uint8)
+    border = int(max(image.shape) * PHOTO_BORDER)
+    wide = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=96)
+    found = teacher.label(wide)
+    bbox, points = box_of_points(points_px), points_px
+    nearest, distance = nearest_points(found.kps_px - border, points_px)
+    if distance < AGREEMENT:
+        bbox = found.bbox_px[nearest] - border
+        points = (points_px + found.kps_px[nearest] - border) / 2
+    grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+    kept = np.ascontiguousarray(image[..., 0] if grey else image)
+    return Labelled(kept, bbox[None], points[None].astype(np.float32), np.zeros(1, np.bool_))
+
+
+def read_scenes(folder: Path, held_out: int, validation: bool) -> tuple[U8, ...]:
+    """Images of ``folder`` in the order of their names; every k-th, ``held_out`` of them, is
+    kept from training."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    if len(paths) <= held_out:
+        raise FacerError(f"{folder}: found {len(paths)} images, expected more than {held_out}")
+    chosen = set(paths[:: len(paths) // held_out][:held_out]) if held_out else set()
+    return tuple(_read_rgb(p) for p in paths if (p in chosen) == validation)
+
+
+def _read_rgb(path: Path) -> U8:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FacerError(f"{path}: found no readable image, expected JPEG or PNG")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def read_frames(
+    paths: Sequence[Path], teacher: Teacher, every: int, longest_px: int = 640
+) -> Iterator[Labelled]:
+    """Every ``every``-th frame of each video, at most ``longest_px`` long, with its faces."""
+    for path in paths:
+        for number, frame in enumerate(video_frames(path)):
+            if number % every == 0:
+                yield teacher.label(shrink(frame, longest_px))
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """Videos of a folder in the order of their names; ``FacerError`` when there are none."""
+    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise FacerError(f"{folder}: found no video, expected {sorted(VIDEO_SUFFIXES)}")
+    return videos
+
+
+def video_frames(path: Path) -> Iterator[U8]:
+    """Decoded frames of a video, RGB, upright."""
+    with VideoReader(path) as reader:
+        for frame in reader:
+            yield frame.image
+
+
+def shrink(image: U8, longest_px: int) -> U8:
+    """``image`` with its longest side at most ``longest_px``."""
+    scale = longest_px / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,1 @@
+"""How the keypoint refiner is trained."""

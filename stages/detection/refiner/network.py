@@ -1,0 +1,95 @@
+"""The network of the points model, and its ONNX file."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from facer.stages.features.rec.network import ResidualUnit
+from facer.stages.features.refine import POINTS_PX
+
+_WIDTHS = (16, 32, 64, 96)
+_HIDDEN = 128
+OPSET = 17
+
+
+class PointsNet(nn.Module):
+    """(N, 3, 64, 64) in [-1, 1] -> offsets (N, 5, 2) in distances between the eyes, and the logit
+    (N,) of a face being there. Residual units (He et al. 2016) down to 4x4, then all positions
+    into one dense layer, since places are what is asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = _WIDTHS[0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, first, 3, 2, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
+        )
+        pairs = pairwise(_WIDTHS)
+        self.units = nn.Sequential(*(ResidualUnit(a, b, 2, False) for a, b in pairs))
+        side = POINTS_PX // 2 ** len(_WIDTHS)
+        self.dense = nn.Sequential(
+            nn.Flatten(), nn.Linear(_WIDTHS[-1] * side * side, _HIDDEN), nn.ReLU(inplace=True)
+        )
+        self.points = nn.Linear(_HIDDEN, 10)
+        self.face = nn.Linear(_HIDDEN, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        hidden = self.dense(self.units(self.stem(images)))
+        return self.points(hidden).reshape(-1, 5, 2), self.face(hidden)[:, 0]
+
+
+class _Exported(nn.Module):
+    def __init__(self, net: PointsNet) -> None:
+        super().__init__()
+        self.net = _fold(copy.deepcopy(net).eval())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        points, logit = self.net(images)
+        return points, torch.sigmoid(logit)
+
+
+def _fold(net: PointsNet) -> PointsNet:
+    for module in net.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for place in range(len(module) - 1):
+            conv, norm = module[place], module[place + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return net
+
+
+def export_points(net: PointsNet, path: Path, about: Mapping[str, str]) -> None:
+    """Write the file that :class:`facer.stages.features.refine.PointsModel` reads."""
+    partial = path.with_name(path.name + ".partial")
+    names = ["points", "face"]
+    with warnings.catch_warnings():
+        # the tracing exporter is announced as deprecated; the new one needs onnxscript
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Exported(net).eval(),
+            (torch.zeros(2, 3, POINTS_PX, POINTS_PX),),
+            str(partial),
+            input_names=["image"],
+            output_names=names,
+            dynamic_axes={name: {0: "batch"} for name in ("image", *names)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load(str(partial))
+    onnx.helper.set_model_props(model, dict(about))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(partial))
+    partial.replace(path)

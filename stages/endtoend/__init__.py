@@ -1,0 +1,1 @@
+"""REC and head as one model."""

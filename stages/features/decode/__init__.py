@@ -1,0 +1,1 @@
+"""Step 1: a video file becomes frames with their times."""

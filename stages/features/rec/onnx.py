@@ -1,0 +1,110 @@
+"""REC weights as an ONNX file for other runtimes; ``rec.load`` takes it as well.
+
+Input ``crops`` float32 (B, 3, 112, 112) in [-1, 1]; outputs ``va`` (B, 2) in [-1, 1],
+``expression`` (B, 7) and ``au`` (B, 17) probabilities, columns named in the metadata, and
+``embedding`` (B, D), the pooled space that they are made from.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facer.stages.features.rec.loading import fold_batch_norm, load_network
+from facer.stages.features.rec.network import RecNet
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.objects import LocalObjects
+
+FEATURE_OUTPUTS = ("va", "expression", "au")
+OUTPUTS = (*FEATURE_OUTPUTS, "embedding")
+_OPSET = 17
+_TOLERANCE = 1e-4
+
+
+class _Probabilities(nn.Module):
+    """A REC network whose outputs are the stored features, in parts, and its embedding."""
+
+    def __init__(self, network: RecNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        embedding = self.network.embed(crops)
+        output = self.network.outputs(embedding)
+        return output.va, output.expression.softmax(1), output.au.sigmoid(), embedding
+
+
+def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
+    """Write REC weights (.safetensors) as ONNX with a free batch dimension.
+
+    The metadata carry ``weak_features``, ``feature_names``, ``training`` and ``format`` as
+    JSON. Returns the largest difference from torch on random crops; ``FacerError`` and no file
+    when it is above 1e-4.
+    """
+    onnx_path = Path(onnx_path)
+    if onnx_path.suffix != ".onnx":
+        raise OptionError(f"{onnx_path}: expected a name that ends in .onnx")
+    network, meta = load_network(Path(rec_path))
+    model = _Probabilities(fold_batch_norm(network.eval())).eval()
+    data = _with_metadata(to_onnx(model), meta)
+    difference = _difference(model, data)
+    if not difference <= _TOLERANCE:
+        raise FacerError(
+            f"{onnx_path}: the exported model differs from torch by {difference:.2g}, expected "
+            f"at most {_TOLERANCE:g}; not written"
+        )
+    LocalObjects(onnx_path.parent).put(onnx_path.name, data)
+    return difference
+
+
+def to_onnx(model: nn.Module) -> bytes:
+    """A module that maps crops (B, 3, 112, 112) to the four ``OUTPUTS``, as ONNX bytes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # the exporter without further dependencies says that another one is newer
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx")
+        warnings.filterwarnings("ignore", "You are using the legacy", DeprecationWarning)
+        torch.onnx.export(
+            model,
+            (torch.zeros(2, 3, 112, 112),),
+            buffer,  # type: ignore[arg-type]  # a buffer is taken, its annotation says paths
+            input_names=["crops"],
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "batch"} for name in ("crops", *OUTPUTS)},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def _with_metadata(data: bytes, meta: Mapping[str, Any]) -> bytes:
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    keys = ("format", "feature_names", "weak_features", "training")
+    onnx.helper.set_model_props(model, {key: json.dumps(meta[key]) for key in keys})
+    onnx.checker.check_model(model)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def _difference(model: nn.Module, data: bytes) -> float:
+    """Largest absolute difference between torch and onnxruntime on random crops."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    crops = np.random.default_rng(0).uniform(-1, 1, (5, 3, 112, 112)).astype(np.float32)
+    found = session.run(list(OUTPUTS), {"crops": crops})
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(crops))
+    return max(float(np.abs(f - e.numpy()).max()) for f, e in zip(found, expected, strict=True))

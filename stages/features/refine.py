@@ -1,0 +1,137 @@
+"""Step 2b: a small network sets the five points right and says whether a face is there.
+
+A guess (the detector's points, or points carried over from other frames) places a 64x64 crop;
+the network answers with how far every point is off, and with the probability that the guess is
+on a face at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
+from facer.stages.features.decode.picture import Picture, shown
+from facer.storage.files.weights import weights_sha256
+from facer.storage.schema import F32, U8
+
+POINTS_PX = 64
+"""Side of the crop that the network sees."""
+
+MIN_FACE = 0.5
+"""Probability from which on a guess counts as a face."""
+
+_FACE_SHARE = 0.72  # of the crop's side that the ArcFace crop takes: room for wrong guesses
+POINTS_TEMPLATE_PX: F32 = np.asarray(
+    (ARCFACE_TEMPLATE_PX / CROP_PX - 0.5) * _FACE_SHARE * POINTS_PX + POINTS_PX / 2, np.float32
+)
+"""Where a right guess lies in the crop, (5, 2)."""
+
+EYES_PX = float(np.linalg.norm(POINTS_TEMPLATE_PX[1] - POINTS_TEMPLATE_PX[0]))
+"""Distance between the eyes there: the unit of the network's answer."""
+
+_CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
+_SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
+
+
+def face_unit(points_px: F32) -> float:
+    """The length that distances between points (5, 2) are told in, in pixels: between the eyes, or
+    0.8 of the way from them to the mouth where that is more: in profile the eyes nearly coincide.
+    """
+    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
+    down = float(np.linalg.norm(points_px[3:].mean(axis=0) - points_px[:2].mean(axis=0)))
+    return max(eyes, 0.8 * down, 1e-6)
+
+
+def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
+    """Similarity transforms from the frame to the crop: (n, 5, 2) -> (n, 2, 3)."""
+    matrices = similarity_transforms(guess_px) * _SHRINK
+    matrices[:, :, 2] += POINTS_PX / 2 * (1 - _FACE_SHARE)
+    return matrices
+
+
+def read_crop(picture: Picture, matrix: npt.NDArray[np.float64]) -> U8:
+    """The crop (64, 64, 3) of one transform; large faces are shrunk first, against aliasing."""
+    with shown(picture, matrix, POINTS_PX) as image:
+        return _warp(image, matrix)
+
+
+def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    factor = int(0.7 / scale) if scale > 0 else 1
+    if factor < 2:
+        return np.asarray(cv2.warpAffine(image, matrix, (POINTS_PX,) * 2), np.uint8)
+    side = POINTS_PX * factor
+    larger = matrix * factor
+    larger[:, 2] += (factor - 1) / 2  # pixel centres
+    big = cv2.warpAffine(image, larger, (side, side))
+    return np.asarray(cv2.resize(big, (POINTS_PX,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class PointsModel:
+    """The network as an ONNX file: ``image`` float32 (N, 3, 64, 64) in [-1, 1] -> ``points``
+    (N, 5, 2), offsets in distances between the eyes, and ``face`` (N,) in [0, 1].
+    """
+
+    def __init__(self, path: Path | None = None, threads: int = 1, device: str = "cpu") -> None:
+        import onnxruntime
+
+        path = path or Path(str(files("facer.stages.features") / "weights" / "points.onnx"))
+        self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        provider: str | tuple[str, dict[str, str]] = "CPUExecutionProvider"
+        if device != "cpu":
+            provider = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        self._at_once = _CPU_CROPS if device == "cpu" else 1024
+
+    def refine(
+        self, pictures: Sequence[Picture], guesses_px: Sequence[F32]
+    ) -> tuple[list[F32], list[F32]]:
+        """Better points (n, 5, 2) for the guesses (n, 5, 2) of every frame, and how probable it is
+        that each is on a face, (n,) in [0, 1].
+        """
+        matrices = [crop_transforms(guess) for guess in guesses_px]
+        crops = [
+            read_crop(picture, matrix)
+            for picture, per_face in zip(pictures, matrices, strict=True)
+            for matrix in per_face
+        ]
+        offsets, face = self._run(crops)
+        points, probability = [], []
+        row = 0
+        for per_face in matrices:
+            stop = row + len(per_face)
+            right = POINTS_TEMPLATE_PX + offsets[row:stop] * EYES_PX
+            points.append(_back(right, per_face))
+            probability.append(face[row:stop])
+            row = stop
+        return points, probability
+
+    def _run(self, crops: Sequence[U8]) -> tuple[F32, F32]:
+        if not crops:
+            return np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
+        found = []
+        for start in range(0, len(crops), self._at_once):
+            pixels = np.stack(crops[start : start + self._at_once]).transpose(0, 3, 1, 2)
+            image = pixels.astype(np.float32) / 127.5 - 1
+            found.append(self._session.run(["points", "face"], {"image": image}))
+        offsets, face = map(np.concatenate, zip(*found, strict=True))
+        return offsets, face
+
+
+def _back(points: F32, matrices: npt.NDArray[np.float64]) -> F32:
+    """Points (n, 5, 2) in crops as points in the frame."""
+    if len(points) == 0:
+        return np.zeros((0, 5, 2), np.float32)
+    inverse = np.linalg.inv(matrices[:, :, :2])
+    moved = points - matrices[:, None, :, 2]
+    return np.asarray(np.einsum("nij,npj->npi", inverse, moved), np.float32)

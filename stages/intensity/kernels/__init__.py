@@ -1,0 +1,1 @@
+"""The arithmetic of heads: packed recurrence, routing, the Mask and dense layers."""

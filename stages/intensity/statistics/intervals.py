@@ -1,0 +1,207 @@
+"""How sure a score is: bootstrap over clips or subjects, and two predictions compared in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.intensity.metrics import F64, mean_defined, pearson, weighted_sums
+from facer.stages.intensity.statistics.bca import bca_shares
+from facer.storage.errors import FacerError, OptionError
+
+FEW_UNITS = 30
+"""Percentile intervals over fewer units are too narrow: BCa there, where it is defined."""
+
+_VERY_FEW = 10  # units, of which BCa intervals are too narrow as well
+_BLOCK = 100  # resamples whose weights are in memory at a time
+
+
+@dataclass(frozen=True)
+class BootstrapConfig:
+    """How to resample."""
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise OptionError(f"--bootstrap: found {self.resamples}, expected 1 or more")
+        if not 0 < self.level < 1:
+            raise OptionError(f"bootstrap level: found {self.level}, expected between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bootstrap interval of a figure."""
+
+    low: float
+    high: float
+    method: str = "percentile"  # or bca
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of Pearson's rho, and what was drawn; None where rho is not defined."""
+
+    mean: Interval | None
+    per_emotion: tuple[Interval | None, ...]  # (E,)
+    unit: str  # clip or subject
+    n_units: int
+
+    @property
+    def method(self) -> str:
+        """In words, how the intervals were made, and that they are narrow where they are."""
+        if self.n_units >= FEW_UNITS:
+            return "bootstrap"
+        known = [one for one in (self.mean, *self.per_emotion) if one is not None]
+        if self.n_units < _VERY_FEW or any(one.method == "percentile" for one in known):
+            return "BCa bootstrap (with so few still too narrow)"
+        return "BCa bootstrap"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean Pearson of a minus that of b on the same clips."""
+
+    difference: float
+    interval: Interval
+    p_value: float  # two-sided, of no difference
+    unit: str
+    n_units: int
+
+
+def bootstrap(
+    predictions: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    subjects: Sequence[str] = (),
+    config: BootstrapConfig = BootstrapConfig(),
+) -> Intervals:
+    """Intervals of Pearson's rho for predictions (C, E) against targets (C, E).
+
+    Predictions of S seeds, (S, C, E): the figure is the mean of the S seeds' rho, each draw's
+    too. Whole subjects are drawn, with all their clips, when every clip names one and there are
+    several; clips otherwise. A draw in which an emotion's labels are one value has no rho of it.
+    Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units.
+    """
+    unit, groups = _units(len(targets), subjects)
+    seeds = predictions[None] if predictions.ndim == 2 else predictions
+
+    def figures(weights: F64) -> F64:
+        """The mean over emotions, then each emotion, (R, 1 + E)."""
+        rho = np.mean([_rho(weights, p, targets) for p in seeds], axis=0)
+        return np.column_stack([_over_emotions(rho), rho])
+
+    _, (mean, *per_emotion) = _resampled(figures, groups, config)
+    return Intervals(
+        mean=mean,
+        per_emotion=tuple(per_emotion),
+        unit=unit,
+        n_units=int(groups.max()) + 1,
+    )
+
+
+def compare(
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    subjects: Sequence[str] = (),
+    config: BootstrapConfig = BootstrapConfig(),
+) -> Comparison:
+    """Compare two predictions (C, E) of the same clips by paired bootstrap.
+
+    Both are scored on the same draws, so what a draw makes easy or hard cancels.
+    """
+    if a.shape != b.shape:
+        raise FacerError(f"comparison: found shapes {a.shape} and {b.shape}, expected the same")
+    unit, groups = _units(len(targets), subjects)
+
+    def figures(weights: F64) -> F64:
+        rho = _rho(weights, a, targets) - _rho(weights, b, targets)
+        return _over_emotions(rho)[:, None]
+
+    draws, (interval,) = _resampled(figures, groups, config)
+    differences = draws[~np.isnan(draws)]
+    whole = np.ones((1, len(targets)))
+    difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
+    if interval is None or np.isnan(difference):
+        raise FacerError(
+            "comparison: Pearson is not defined, because no intensity's labels vary; expected "
+            "some that do"
+        )
+    tail = min((differences <= 0).mean(), (differences >= 0).mean())
+    floor = 1 / (config.resamples + 1)
+    return Comparison(
+        difference=difference,
+        interval=interval,
+        p_value=float(np.clip(2 * tail, floor, 1)),
+        unit=unit,
+        n_units=int(groups.max()) + 1,
+    )
+
+
+def _units(clips: int, subjects: Sequence[str]) -> tuple[str, npt.NDArray[np.int64]]:
+    """What is drawn, and the unit of each clip, (C,)."""
+    if len(subjects) == clips and all(subjects) and len(set(subjects)) > 1:
+        return "subject", np.unique(np.asarray(subjects), return_inverse=True)[1]
+    return "clip", np.arange(clips)
+
+
+def _draws(groups: npt.NDArray[np.int64], config: BootstrapConfig) -> Iterator[F64]:
+    """Yield weights (r, C): how often each clip is in each resample."""
+    random = np.random.default_rng(config.seed)
+    units = int(groups.max()) + 1
+    shares = np.full(units, 1 / units)
+    for start in range(0, config.resamples, _BLOCK):
+        count = min(_BLOCK, config.resamples - start)
+        yield random.multinomial(units, shares, size=count)[:, groups].astype(np.float64)
+
+
+def _rho(weights: F64, predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> F64:
+    """Pearson's rho under each weighting, (R, E); nan where not defined."""
+    p, t = predictions.astype(np.float64), targets.astype(np.float64)
+    return pearson(weighted_sums(weights, p, t, np.isfinite(t)))
+
+
+def _over_emotions(rho: F64) -> F64:
+    """Mean over the emotions in which rho (R, E) is defined, (R,); nan where in none."""
+    counts = (~np.isnan(rho)).sum(1)
+    nan = np.full(len(rho), np.nan)
+    mean: F64 = np.divide(np.nansum(rho, 1), counts, out=nan, where=counts > 0)
+    return mean
+
+
+def _resampled(
+    figures: Callable[[F64], F64], groups: npt.NDArray[np.int64], config: BootstrapConfig
+) -> tuple[F64, list[Interval | None]]:
+    """Draws (R, K) of K figures of weights (R, C) of the clips, and the interval of each."""
+    draws = np.concatenate([figures(weights) for weights in _draws(groups, config)])
+    units = int(groups.max()) + 1
+    if units >= FEW_UNITS:
+        return draws, [_percentiles(column, config.level) for column in draws.T]
+    whole = figures(np.ones((1, len(groups))))[0]
+    left_out = figures((groups != np.arange(units)[:, None]).astype(np.float64))
+    columns = zip(draws.T, whole.tolist(), left_out.T, strict=True)
+    return draws, [_bca(values, one, away, config.level) for values, one, away in columns]
+
+
+def _percentiles(values: F64, level: float) -> Interval | None:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def _bca(values: F64, estimate: float, left_out: F64, level: float) -> Interval | None:
+    """BCa interval; percentiles where it is not defined."""
+    known = values[~np.isnan(values)]
+    shares = bca_shares(known, estimate, left_out, level) if len(known) else None
+    if shares is None:
+        return _percentiles(values, level)
+    low, high = np.quantile(known, shares)
+    return Interval(float(low), float(high), "bca")

@@ -1,0 +1,1 @@
+"""Features in and out: other tools' files, and files for other tools."""

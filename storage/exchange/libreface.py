@@ -1,0 +1,105 @@
+"""Features of LibreFace: its csv of a video, one a clip.
+
+Columns (LibreFace 0.2): ``frame_idx``, ``frame_time_in_ms``, ``pitch``, ``yaw``, ``roll``, the
+landmarks, ``au_1`` ... (0 or 1), ``au_1_intensity`` ... (0 to 5), ``facial_expression`` (a
+word), ``gaze_yaw``, ``gaze_pitch``. Frames without a face are not in the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.errors import FacerError
+from facer.storage.exchange.imported import (
+    F64,
+    Imported,
+    files_under,
+    imported_clip,
+    imported_provenance,
+)
+from facer.storage.exchange.other_tools import first_header, frame_numbers, one_a_file, seconds
+from facer.storage.files.csv_table import Table, is_absent
+from facer.storage.parts import Entry
+from facer.storage.schema import EXPRESSIONS
+
+_INTENSITY = re.compile(r"au_?(\d+)_intensity", re.IGNORECASE)
+_OTHERS = re.compile(r"au_?\d+|pitch|yaw|roll|gaze_yaw|gaze_pitch", re.IGNORECASE)
+_EXPRESSION = "facial_expression"
+_WORDS = (*EXPRESSIONS, "contempt")
+
+
+def read_libreface(path: Path) -> Imported:
+    """Read LibreFace's csv files of videos.
+
+    ``au_12_intensity`` (0 to 5) is ``au12``; the word of ``facial_expression`` becomes eight
+    columns, 1 for the one that it names and else 0. Frames that the file leaves out had no
+    face. Times are taken for milliseconds when they advance by 2 or more: some versions write
+    seconds under that name.
+    """
+    files = files_under(path, ".csv")
+    header = first_header(files)
+    names = {
+        f"au{int(found[1]):02d}" if (found := _INTENSITY.fullmatch(name)) else name: name
+        for name in header
+        if _INTENSITY.fullmatch(name) or _OTHERS.fullmatch(name)
+    }
+    if not any(_INTENSITY.fullmatch(name) for name in names.values()):
+        raise FacerError(
+            f"{path}: found no column such as au_12_intensity, expected LibreFace's csv files"
+        )
+    words = _WORDS if _EXPRESSION in header else ()
+    provenance = imported_provenance(
+        "libreface", "one face a frame", au_scale="intensity 0 to 5", expression_scale="0 or 1"
+    )
+    return Imported((*names, *words), (), provenance, one_a_file(files, names, _clip))
+
+
+def _clip(clip_id: str, table: Table, names: Mapping[str, str]) -> Entry:
+    measured = table.numbers([table.where(name) for name in names.values()])
+    if _EXPRESSION in table.header:
+        measured = np.hstack([measured, _expressions(table, table.where(_EXPRESSION))])
+    frame = np.arange(len(measured), dtype=np.int64)
+    if "frame_idx" in table.header:
+        frame = frame_numbers(table, table.numbers([table.where("frame_idx")])[:, 0])
+    if len(np.unique(frame)) < len(frame):
+        raise FacerError(f"{table.path}: found a frame twice, expected it once")
+    frames = int(frame.max()) + 1
+    features = np.full((frames, measured.shape[1]), np.nan)
+    features[frame] = measured
+    valid = np.zeros(frames, np.bool_)
+    valid[frame] = True
+    timestamp_s = np.full(frames, np.nan)
+    if "frame_time_in_ms" in table.header:
+        known = seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
+        order = np.argsort(frame)
+        timestamp_s = _at_frames(frames, frame[order], known[order])
+    return imported_clip(clip_id, features, timestamp_s, valid, {})
+
+
+def _at_frames(frames: int, known: npt.NDArray[np.int64], times: F64) -> F64:
+    """Return the times of all frames; before the first known one, at the clip's own rate."""
+    rate = np.polyfit(known, times, 1)[0] if len(known) > 1 else 0.0
+    found = np.interp(np.arange(frames), known, times)
+    before = np.arange(min(frames, int(known[0])))
+    found[before] = times[0] - (int(known[0]) - before) * rate
+    return np.asarray(found, np.float64)
+
+
+def _expressions(table: Table, column: int) -> F64:
+    """Return a column an expression, (T, 8): 1 for the one named in the frame."""
+    values = np.full((len(table.rows), len(_WORDS)), np.nan)
+    for row, word in enumerate(table.column(column)):
+        if is_absent(word):
+            continue
+        if word.lower() not in _WORDS:
+            raise FacerError(
+                f"{table.at(row)}: column {_EXPRESSION!r}: found {word!r}, expected one of "
+                f"{', '.join(_WORDS)}"
+            )
+        values[row] = [name == word.lower() for name in _WORDS]
+    return values

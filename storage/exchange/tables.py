@@ -1,0 +1,182 @@
+"""Features in and out of a store: other tools' files, and files for other tools."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
+from facer.storage.exchange.imported import Imported
+from facer.storage.exchange.libreface import read_libreface
+from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
+from facer.storage.exchange.parquet import write_parquet
+from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.objects import LocalObjects
+from facer.storage.labels.challenges import bare_id
+from facer.storage.store import FeatureStore
+
+ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
+ExportFormat = Literal["muse", "hdf5", "parquet", "csv"]
+IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+_ENDINGS: Mapping[str, ExportFormat] = {
+    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".csv": "csv"
+}  # fmt: skip
+_BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
+
+
+def import_features(
+    kind: ImportKind, path: str | os.PathLike[str], *, fps: float | None = None
+) -> Imported:
+    """Open another tool's features: a file, or a folder of files (HDF5: a file).
+
+    ``fps`` gives py-feat's frames their times. The clips of the result are read one by one as
+    its iterator advances; FacerError names the file and line that does not fit.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FacerError(f"{path}: found no such file or folder, expected features of {kind}")
+    if fps is not None and not fps > 0:
+        raise OptionError(f"--fps: found {fps}, expected a positive number")
+    if kind == "pyfeat":
+        return read_pyfeat(path, fps)
+    readers = {
+        "muse": read_muse,
+        "openface": read_openface,
+        "libreface": read_libreface,
+        "hdf5": read_hdf5,
+    }
+    if kind not in readers:
+        raise OptionError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
+    return readers[kind](path)
+
+
+def export_store(
+    store: FeatureStore,
+    path: str | os.PathLike[str],
+    format: ExportFormat | None = None,
+    clip_ids: Sequence[str] | None = None,
+) -> int:
+    """Write a store's clips (default: all) to a new place and return how many were written.
+
+    ``format`` is chosen by the path's ending where it is None. ``hdf5`` (.h5): one file,
+    lossless. ``parquet`` and ``csv``: one table, a row a frame with its clip's id and status; a
+    failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
+    ``File_ID``, ``timestamp`` in milliseconds, the features; empty cells where no face was
+    measured; the header alone for a failed clip. Raises FacerError when ``path`` exists already
+    or its ending is another format's, and without pyarrow for ``parquet``.
+    """
+    path = Path(path)
+    format = format_of(path, format)
+    if path.exists():
+        raise FacerError(f"{path}: found something there, expected a new path to export to")
+    ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
+    writers: dict[str, Callable[[FeatureStore, Path, Sequence[str]], None]] = {
+        "muse": _write_muse,
+        "hdf5": write_hdf5,
+        "parquet": write_parquet,
+        "csv": _write_csv,
+    }
+    with _aside(path) as temporary:
+        writers[format](store, temporary, ids)
+    return len(ids)
+
+
+def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
+    """The format of a path by its ending; FacerError when that is another one than ``format``."""
+    if format is not None and format not in EXPORT_FORMATS:
+        raise OptionError(
+            f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
+        )
+    named = _ENDINGS.get(path.suffix.lower())
+    if format is None and named is None:
+        raise FacerError(
+            f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or --format "
+            "muse for a folder of csv files"
+        )
+    if format is not None and named not in (None, format):
+        raise FacerError(
+            f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
+        )
+    return format or named or "hdf5"
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Give a path to write to that becomes ``path`` when all went well."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.rename(path)
+    except OSError as error:
+        raise FacerError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary.is_dir():
+            LocalObjects(temporary).delete("")
+        else:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
+    names = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    _check_file_names(path, clip_ids, names)
+    path.mkdir()
+    for clip_id, name in zip(clip_ids, names, strict=True):
+        with (path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["File_ID", "timestamp", *map(safe_cell, store.feature_names)])
+            if not store.record(clip_id).n_frames:
+                continue
+            clip = store.read(clip_id)
+            for timestamp_s, row in zip(clip.timestamp_s, clip.features, strict=True):
+                writer.writerow([safe_cell(name), *map(_cell, (timestamp_s * 1000, *row))])
+
+
+def _write_csv(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
+    own = ("clip_id", "status", "frame_index", "timestamp_s", "valid")
+    rest = ("det_score", "n_faces", *_BOX)
+    if taken := {*own, *rest} & set(store.feature_names):
+        raise FacerError(f"{store.path}: found features named {sorted(taken)}, a name csv needs")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*own, *store.feature_names, *rest])
+        for clip_id in clip_ids:
+            record = store.record(clip_id)
+            if not record.n_frames:
+                width = len(own) - 2 + len(store.feature_names) + len(rest)
+                writer.writerow([clip_id, record.status, *[""] * width])
+                continue
+            clip = store.read(clip_id)
+            for i, row in enumerate(clip.features):
+                measured = [clip.det_score[i], clip.n_faces[i], *clip.bbox_px[i]]
+                start = [clip_id, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
+                writer.writerow([*start, *map(_cell, row), *map(_cell, measured)])
+
+
+def _cell(value: np.floating[Any]) -> str:
+    """Return the shortest text that reads back as the same number; nothing for NaN."""
+    return "" if np.isnan(value) else str(value)
+
+
+def _check_file_names(path: Path, clip_ids: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse ids that would leave the folder or meet in one file."""
+    seen: dict[str, str] = {}
+    for clip_id, name in zip(clip_ids, names, strict=True):
+        if name in ("", ".", "..") or "\0" in name:
+            raise FacerError(f"{path}: clip {clip_id!r}: found an id that cannot name a csv file")
+        if name in seen:
+            raise FacerError(
+                f"{path}: found clips {seen[name]!r} and {clip_id!r}, expected different names "
+                f"after the last '/'; export fewer clips or use hdf5"
+            )
+        seen[name] = clip_id

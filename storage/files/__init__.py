@@ -1,0 +1,1 @@
+"""Files and keys: read with care, written aside and then renamed."""

@@ -1,0 +1,230 @@
+"""Csv files read strictly: every complaint names the file, the line and the column."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.errors import FacerError
+from facer.storage.files.dialects import Dialect, find_dialect, undecodable
+from facer.storage.labels.challenges import plain_name
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_ABSENT = frozenset(
+    {"", "na", "n/a", "#n/a", "#na", "#nv", "#n/d", "<na>", "nan", "null", "(null)", "#null!"}
+    | {"#value!", "#div/0!", "#num!", "#ref!", "none", "nil", "missing", "\\n"}
+    | {".", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"}
+)
+_ABSENT_NUMBER = re.compile(
+    r"[-+]?(nan(\((ind|snan|q?nan)\))?|1[.,]#(ind|[qs]nan)0*)"
+)  # C runtimes
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A csv file with a header: cells as text, without spaces around them."""
+
+    path: Path
+    header: tuple[str, ...]
+    lines: tuple[int, ...]  # line number of each row
+    rows: tuple[tuple[str, ...], ...]
+    dialect: Dialect = field(default_factory=Dialect)
+
+    def at(self, row: int) -> str:
+        """Return "file:line" of a row."""
+        return f"{self.path}:{self.lines[row]}"
+
+    def index(self, *names: str) -> int | None:
+        """Return the column with one of ``names``, upper or lower case; None when absent."""
+        wanted = {plain_name(name) for name in names}
+        return next((i for i, name in enumerate(self.header) if plain_name(name) in wanted), None)
+
+    def where(self, name: str) -> int:
+        """Return the column with exactly this name; FacerError when absent."""
+        if name not in self.header:
+            raise FacerError(
+                f"{self.path}: found {len(self.header)} columns, expected one named {name!r}"
+            )
+        return self.header.index(name)
+
+    def column(self, index: int) -> list[str]:
+        """Return the cells of one column."""
+        return [cells[index] for cells in self.rows]
+
+    def number(self, row: int, column: int) -> float:
+        """Return one cell as a number, NaN when it is empty; FacerError when it is text."""
+        text = self.rows[row][column]
+        value = parse_number(text)
+        if value is None:
+            second = "; a second header line, as survey tools write, is to be taken out"
+            raise FacerError(
+                f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
+                f"number or nothing{second if row == 0 else ''}"
+            )
+        return value
+
+    def numbers(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Return several columns as numbers (rows, columns), as :meth:`number` does."""
+        cells = [[row[column] for column in columns] for row in self.rows]
+        try:
+            values = np.array(cells, np.float64).reshape(len(cells), len(columns))
+        except ValueError:
+            values = None
+        if values is None or np.isinf(values).any():  # find the cell, or read the empty ones
+            rows = range(len(self.rows))
+            values = np.array([[self.number(row, column) for column in columns] for row in rows])
+        return values
+
+
+def is_absent(text: str) -> bool:
+    """Tell whether a cell says that there is no value: empty, ``NA``, ``-1.#IND``, ``.`` ..."""
+    text = text.strip().lower()
+    return text in _ABSENT or ("n" in text and _ABSENT_NUMBER.fullmatch(text) is not None)
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Tell whether a cell is a number such as ``0,5``."""
+    if "," not in text:
+        return False
+    return _DECIMAL_COMMA.fullmatch(text.strip().lower().rstrip("% \xa0")) is not None
+
+
+def parse_number(text: str) -> float | None:
+    """Return a finite number, NaN for an absent one, or None for anything else.
+
+    ``0,5`` is a half, as is ``50%``; a cell with both a comma and a point is no number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return _written_otherwise(text)
+    return None if math.isinf(value) or "_" in text else value
+
+
+def _written_otherwise(text: str) -> float | None:
+    if is_absent(text):
+        return math.nan
+    text = text.strip().replace("\N{MINUS SIGN}", "-")
+    share = text.endswith("%")
+    if share:
+        text = text[:-1].rstrip()
+    if has_decimal_comma(text):
+        text = text.replace(",", ".")
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(value) or "_" in text:
+        return None
+    return value / 100 if share else value
+
+
+def safe_cell(text: str) -> str:
+    """Return a cell of text that no spreadsheet runs as a formula; numbers stay as they are.
+
+    An apostrophe is put before it, as spreadsheets do; :func:`plain_cell` takes it away.
+    """
+    return f"'{text}" if _FORMULA.match(text) and parse_number(text) is None else text
+
+
+def plain_cell(text: str) -> str:
+    """Return what :func:`safe_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def read_table(path: Path) -> Table:
+    """Read a csv file whose first line is a header, and say what it was in ``dialect``.
+
+    Cells are separated by commas, semicolons or tabs, the text is UTF-8 or marked UTF-16.
+
+    Raises FacerError when it cannot be read, is empty, repeats a column name, or has a row
+    with more or fewer cells than the header.
+    """
+    dialect = find_dialect(path)
+    lines: list[int] = []
+    rows: list[tuple[str, ...]] = []
+    for line, cells in iterate_rows(path, dialect):
+        lines.append(line)
+        rows.append(cells)
+    header, rows = rows[0], rows[1:]
+    return Table(path, header, tuple(lines[1:]), tuple(rows), dialect)
+
+
+def iterate_rows(
+    path: Path, dialect: Dialect | None = None
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line number, cells) of the header and then of each row, as :func:`read_table`."""
+    dialect = dialect or find_dialect(path)
+    header: tuple[str, ...] | None = None
+    for line, raw in _raw_rows(path, dialect):
+        cells = tuple(plain_cell(cell.strip()) for cell in raw)
+        if header is None:
+            _check_header(path, line, cells)
+            header = cells
+        elif len(cells) != len(header) + dialect.row_names:
+            raise FacerError(_other_width(path, line, cells, header))
+        elif dialect.row_names:
+            cells = cells[1:]
+        yield line, cells
+    if header is None:
+        raise FacerError(f"{path}: found an empty file, expected a header line")
+
+
+def _other_width(path: Path, line: int, cells: Sequence[str], header: Sequence[str]) -> str:
+    message = f"{path}:{line}: found {len(cells)} cells, expected {len(header)} as in the header"
+    if len(cells) == len(header) + 1:
+        message += (
+            "; a cell that has the separator in it needs quotes, and R's row names need "
+            "write.table(row.names = FALSE)"
+        )
+    return message
+
+
+def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    line = 0
+    try:
+        with path.open(newline="", encoding=dialect.codec) as file:
+            if dialect.sep_line:
+                next(file)
+            reader = csv.reader(
+                file, strict=True, skipinitialspace=True, delimiter=dialect.separator
+            )
+            for cells in reader:
+                line = reader.line_num + dialect.sep_line
+                if any(cell.strip() for cell in cells):
+                    yield line, cells
+    except UnicodeDecodeError as error:
+        raise FacerError(undecodable(path, dialect)) from error
+    except csv.Error as error:
+        raise FacerError(
+            f"{path}:{line + 1}: cannot be read as utf-8 csv: {error} (taken for {dialect})"
+        ) from error
+    except OSError as error:
+        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
+    if header[0].startswith("#") and len(header) < 2:
+        raise FacerError(
+            f"{path}:{line}: found a comment ({header[0]!r}), expected the names of the columns; "
+            "take the lines that begin with # out"
+        )
+    if len(header) < 2:
+        raise FacerError(
+            f"{path}:{line}: found the single column {header[0]!r}, expected several columns "
+            f"separated by commas, semicolons or tabs; R's row names need a name of their own "
+            f"(write.table(row.names = FALSE))"
+        )
+    seen: set[str] = set()
+    for name in header:
+        if name and name in seen:
+            raise FacerError(f"{path}:{line}: found column {name!r} twice, expected it once")
+        seen.add(name)

@@ -1,0 +1,319 @@
+"""Which column of a label table is the clip's id, the split, the subject, and which are targets.
+
+Columns are taken by name. A column that describes the study (an age, a fold, an onset, a flag)
+is not a target, and neither is one without a name; what was left out is said with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import Table, is_absent, parse_number
+from facer.storage.labels.challenges import canonical_split
+from facer.storage.labels.options import LabelOptions
+from facer.storage.labels.words import (
+    REASONS_OF_IDS,
+    design_reason,
+    is_nameless,
+    key_of,
+    names_people,
+)
+from facer.storage.videos import VIDEO_SUFFIXES
+
+_ID_NAMES = (  # letters and digits alone, the surest first
+    "clipid", "clip", "fileid", "filename", "file", "video", "videoid", "videoname",
+    "videofile", "videofilename", "videopath", "clipname", "clipfile", "clippath", "filepath",
+    "fullpath", "recording", "recordingid", "mediafile", "media", "vid", "id", "name", "path",
+)  # fmt: skip
+_WEAK_ID_NAMES = ("media", "vid", "id", "name")  # also of people, rows and emotions
+_SPLIT_NAMES = (
+    "split", "partition", "set", "subset", "phase", "usage", "dataset", "portion", "traintest",
+    "trainvaltest", "fold", "group",
+)  # fmt: skip
+_SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
+_SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
+_EXCLUDE_NAMES = ("exclude", "excluded")
+_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded"})
+_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
+
+_RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table by what they are for."""
+
+    id: int
+    split: int | None
+    subject: int | None
+    exclude: int | None
+    targets: tuple[int, ...]
+    left_out: tuple[tuple[str, str], ...]  # (name, why), for those that are none of these
+
+
+def choose_columns(table: Table, options: LabelOptions) -> Columns:
+    """Return what each column is for; ``options`` decide where they are given.
+
+    Raises FacerError, with the columns and the option, when several could be the id, a split
+    has other words than train, val and test, or no target is left.
+    """
+    _check_header(table)
+    split = split_column(table, options)
+    subject = subject_column(table, options)
+    exclude = _exclude_column(table, options)
+    taken = {column for column in (split, subject, exclude) if column is not None}
+    clip = id_column(table, options, taken)
+    if subject == clip:
+        subject = None
+    taken.add(clip)
+    if options.targets:
+        targets = [by_hand(table, name, "--targets") for name in options.targets]
+        if clip in targets:
+            raise FacerError(
+                f"{table.path}: column {table.header[clip]!r} is the clips' id, expected other "
+                "names in --targets (--id-column names another id)"
+            )
+    else:
+        cells = {c: table.column(c) for c in range(len(table.header)) if c not in taken}
+        targets = [c for c in cells if _why_no_target(table.header[c], cells[c]) is None]
+    left_out = left_out_of(table, taken | set(targets), "not in --targets")
+    if not targets:
+        raise FacerError(
+            f"{table.path}: found columns {', '.join(table.header)}, expected a column of numbers "
+            f"beside {table.header[clip]!r}{_listed(left_out)}; --targets A,B takes them by hand"
+        )
+    return Columns(clip, split, subject, exclude, tuple(targets), left_out)
+
+
+def _check_header(table: Table) -> None:
+    """Refuse a file without rows, and one whose first line is a row already."""
+    if not table.rows:
+        raise FacerError(
+            f"{table.path}: found a header and no rows under it, expected a row a clip"
+        )
+    numbers = [name for name in table.header if "." in name and parse_number(name) is not None]
+    if numbers:
+        raise FacerError(
+            f"{table.path}: found {', '.join(table.header[:5])} in the first line, expected the "
+            "names of the columns; put a line such as clip_id,joy above the rows"
+        )
+
+
+def left_out_of(table: Table, read: set[int], otherwise: str) -> tuple[tuple[str, str], ...]:
+    """Return the columns that are not ``read``, each with the reason, ``otherwise`` where none."""
+    found = [
+        (name or f"column {column + 1}", _why_no_target(name, table.column(column)))
+        for column, name in enumerate(table.header)
+        if column not in read
+    ]
+    return tuple((name, otherwise if why is None else why) for name, why in found if why != "")
+
+
+def _listed(left_out: Sequence[tuple[str, str]]) -> str:
+    reasons = "; ".join(f"{name}: {why}" for name, why in left_out)
+    return f" (left out: {reasons})" if reasons else ""
+
+
+def by_hand(table: Table, name: str, option: str) -> int:
+    """Return the column that an option names; FacerError with all names when there is none."""
+    if name in table.header:
+        return table.header.index(name)
+    wanted = key_of(name)
+    found = [i for i, other in enumerate(table.header) if key_of(other) == wanted and wanted]
+    if len(found) != 1:
+        raise FacerError(
+            f"{option}: found {name!r}, expected one of the columns of {table.path}: "
+            f"{', '.join(filter(None, table.header))}"
+        )
+    return found[0]
+
+
+def _by_hand_or_none(table: Table, name: str, option: str) -> int | None:
+    """Return the column that an option names; None for ``none``."""
+    return None if name == "none" and name not in table.header else by_hand(table, name, option)
+
+
+def id_column(table: Table, options: LabelOptions, taken: set[int]) -> int:
+    """Return the column of the clips' ids: by its name, else the only one that could be."""
+    if options.id_column:
+        return by_hand(table, options.id_column, "--id-column")
+    keys = [key_of(name) for name in table.header]
+    known = [keys.index(name) for name in _ID_NAMES if name in keys]
+    known = [column for column in known if column not in taken]
+    sure = [c for c in known if keys[c] not in _WEAK_ID_NAMES or _are_unique(table.column(c))]
+    could = [c for c in sure if _are_files(table.column(c))][:1] or sure[:1]
+    for fits in (_are_files, _are_names, _are_numbers, _are_text):
+        could = could or [
+            column
+            for column, name in enumerate(table.header)
+            if column not in taken and not is_nameless(name) and fits(table.column(column))
+            if design_reason(name) in REASONS_OF_IDS
+        ]
+    could = could or known[:1]
+    if len(could) == 1:
+        return could[0]
+    found = f"columns {', '.join(name or '(no name)' for name in table.header)}"
+    if could:
+        names = ", ".join(repr(table.header[column]) for column in could)
+        raise FacerError(
+            f"{table.path}: found {found}, of which {names} could be the clips' ids; name it by "
+            "--id-column, or call it clip_id in the file"
+        )
+    raise FacerError(
+        f"{table.path}: found {found}, expected one with the clips' ids, such as clip_id or "
+        "filename; a column without a name is never taken for it: name it in the file, or name "
+        "another by --id-column"
+    )
+
+
+def _are_unique(cells: Sequence[str]) -> bool:
+    return len(set(cells)) == len(cells)
+
+
+def _are_files(cells: Sequence[str]) -> bool:
+    suffixes = [PurePosixPath(cell.strip("[]")).suffix.lower() for cell in cells if cell]
+    return bool(suffixes) and sum(s in VIDEO_SUFFIXES for s in suffixes) * 2 > len(suffixes)
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Tell texts of which each is there once."""
+    return _are_text(cells) and _are_unique(cells)
+
+
+def _are_text(cells: Sequence[str]) -> bool:
+    there = [cell for cell in cells if not is_absent(cell)]
+    return len(there) == len(cells) > 0 and _numeric_share(there) < 0.5
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Tell whole numbers of which each is there once."""
+    return bool(cells) and _are_unique(cells) and all(cell.isdecimal() for cell in cells)
+
+
+def split_column(table: Table, options: LabelOptions) -> int | None:
+    """Return the column of the splits: by its name, else the only one that holds their names."""
+    if options.split_column:
+        return _by_hand_or_none(table, options.split_column, "--split-column")
+    keys = [key_of(name) for name in table.header]
+    named = [keys.index(name) for name in _SPLIT_NAMES if name in keys]
+    rest = [c for c in range(len(keys)) if c not in named and not is_nameless(table.header[c])]
+    for columns in (named, rest):
+        found = [column for column in columns if _are_splits(table, column, columns is named)]
+        words = {tuple(map(canonical_split, table.column(column))) for column in found}
+        if len(words) > 1:
+            names = ", ".join(repr(table.header[column]) for column in found)
+            raise FacerError(
+                f"{table.path}: columns {names} hold different splits, expected one of them; "
+                "choose it by --split-column"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _are_splits(table: Table, column: int, named: bool) -> bool:
+    """Tell whether a column holds splits; one named so that has some other words is refused."""
+    cells = [cell for cell in table.column(column) if not is_absent(cell)]
+    known = [canonical_split(cell) for cell in cells]
+    if key_of(table.header[column]) in _SURE_SPLIT_NAMES:
+        return True  # its cells are checked one by one
+    if named:
+        return "train" in known or (bool(known) and all(known))
+    return "train" in known and len(set(known)) > 1 and all(known)
+
+
+def subject_column(table: Table, options: LabelOptions) -> int | None:
+    """Return the column that says who is seen in a clip."""
+    if options.subject_column:
+        return _by_hand_or_none(table, options.subject_column, "--subject-column")
+    keys = [key_of(name) for name in table.header]
+    found = [column for column, name in enumerate(table.header) if names_people(name)]
+    sure = [column for column in found if keys[column] in _SURE_SUBJECT_NAMES]
+    for columns in (sure, found):
+        if len({_grouping(table.column(column)) for column in columns}) > 1:
+            names = ", ".join(repr(table.header[column]) for column in columns)
+            raise FacerError(
+                f"{table.path}: columns {names} could each say who is seen, expected one of them; "
+                "choose it by --subject-column"
+            )
+        if columns:
+            return columns[0]
+    return None
+
+
+def _grouping(cells: Sequence[str]) -> tuple[int, ...]:
+    """Return which rows have equal cells, whatever these are."""
+    first: dict[str, int] = {}
+    return tuple(first.setdefault(cell, row) for row, cell in enumerate(cells))
+
+
+def _exclude_column(table: Table, options: LabelOptions) -> int | None:
+    for column, name in enumerate(table.header):
+        if key_of(name) in _EXCLUDE_NAMES and name not in options.targets:
+            return column
+    return None
+
+
+def is_excluded(table: Table, row: int, column: int) -> bool:
+    """Tell whether a row is to be left out; FacerError for a word that says neither."""
+    text = table.rows[row][column].strip().lower()
+    if is_absent(text) or text in _FALSE:
+        return False
+    if text not in _TRUE:
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found {table.rows[row][column]!r}, "
+            "expected 1, true or yes for a clip to leave out, else 0, false, no or nothing"
+        )
+    return True
+
+
+def _why_no_target(name: str, cells: Sequence[str]) -> str | None:
+    """Return why a column is no target, "" where there is nothing to say, or None: it is one."""
+    numbers = [value for cell in cells if (value := parse_number(cell)) is not None]
+    values = [value for value in numbers if not math.isnan(value)]
+    if is_nameless(name):
+        return "an index without a name of its own" if any(cells) else ""
+    if why := design_reason(name):
+        return why
+    if names_people(name) or key_of(name) in _ID_NAMES:
+        return "an id"
+    if not values:
+        return "text" if any(not is_absent(cell) for cell in cells) else "empty"
+    if _numeric_share(cells) < 0.5:
+        return "text"
+    return _looks_like_an_id(values)
+
+
+def _numeric_share(cells: Sequence[str]) -> float:
+    there = [cell for cell in cells if not is_absent(cell)]
+    numeric = sum(parse_number(cell) is not None for cell in there)
+    return numeric / len(there) if there else 0.0
+
+
+def _looks_like_an_id(values: Sequence[float]) -> str | None:
+    if any(value % 1 for value in values) or len(values) < _RUNNING_ROWS:
+        return None
+    if all(b - a == 1 for a, b in itertools.pairwise(values)):
+        return "a running number"
+    if all(1900 <= value <= 2100 for value in values):
+        return "looks like a year"
+    if len(set(values)) == len(values) and min(values) >= 10_000:
+        return "looks like an id"
+    return None
+
+
+def check_word(table: Table, row: int, column: int) -> str:
+    """Return the split of a row; FacerError for a word that is none."""
+    text = table.rows[row][column]
+    split = "" if is_absent(text) else canonical_split(text)
+    if split is None:
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found {text!r}, expected train, "
+            f"val (or devel, valid) or test; --split-column names another column"
+        )
+    return split

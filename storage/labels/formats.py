@@ -1,0 +1,310 @@
+"""Readers of label files: the challenges' formats and plain csv."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import Table, read_table
+from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
+from facer.storage.labels.columns import (
+    by_hand,
+    check_word,
+    choose_columns,
+    id_column,
+    is_excluded,
+    left_out_of,
+    split_column,
+    subject_column,
+)
+from facer.storage.labels.options import LabelKind, LabelOptions
+from facer.storage.labels.values import notation, read_value
+from facer.storage.labels.words import design_reason
+
+_EMI_FILES = {"train_split.csv": "train", "valid_split.csv": "val", "test_split.csv": "test"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip's labels and where they were found ("file:line")."""
+
+    at: str
+    clip_id: str
+    values: tuple[float, ...]
+    split: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What was read from a file or folder, and how."""
+
+    names: tuple[str, ...]  # of the targets
+    rows: tuple[Row, ...]
+    files: tuple[Path, ...]  # that were read
+    dialect: str  # what they were taken for
+    columns: Mapping[str, str]  # id, split, subject: the column's name
+    left_out: tuple[tuple[str, str], ...] = ()  # columns that were not read, and why
+    excluded: int = 0  # rows that the file itself leaves out
+    notes: tuple[str, ...] = ()
+
+
+def recognise(source: Path) -> LabelKind:
+    """Return the format that names of files and columns speak for."""
+    if source.is_dir():
+        if (source / "labels.csv").is_file():
+            if not (source / "partition.csv").is_file():
+                raise FacerError(
+                    f"{source}: found labels.csv but no partition.csv, expected both (MuSe); for "
+                    f"another kind give the file itself, {source / 'labels.csv'}"
+                )
+            return _partitioned_kind(read_table(source / "labels.csv")) or "muse"
+        if any((source / name).is_file() for name in _EMI_FILES):
+            return "emi"
+        if (source / "data_info.csv").is_file():
+            return "eri"
+        raise FacerError(
+            f"{source}: found no label files in this folder, expected labels.csv and "
+            f"partition.csv (MuSe), train_split.csv (EMI) or data_info.csv (ERI); "
+            f"or give one csv file"
+        )
+    table = read_table(source)
+    if _has_names(table, "emi") and source.name in _EMI_FILES:
+        return "emi"
+    if table.index("split") is not None:
+        return "eri" if table.index("file_id") is not None and _has_names(table, "eri") else "plain"
+    if source.name == "labels.csv" or (source.parent / "partition.csv").is_file():
+        return _partitioned_kind(table) or "plain"
+    return "plain"
+
+
+def _partitioned_kind(table: Table) -> LabelKind | None:
+    kinds: tuple[LabelKind, ...] = ("mimic", "muse")
+    return next(
+        (
+            kind
+            for kind in kinds
+            if _has_names(table, kind) and table.index(CHALLENGES[kind].id_column) is not None
+        ),
+        None,
+    )
+
+
+def _has_names(table: Table, kind: str) -> bool:
+    names = CHALLENGES[kind].names
+    return len(positions(table.header, names)) == len(names)
+
+
+def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
+    """Read one table whose columns have any names."""
+    table = read_table(_file(source, "labels.csv"))
+    columns = choose_columns(table, options)
+    kept = [
+        row
+        for row in range(len(table.rows))
+        if columns.exclude is None or not is_excluded(table, row, columns.exclude)
+    ]
+    rows = [
+        Row(
+            at=table.at(row),
+            clip_id=_clip_id(table, row, columns.id),
+            values=tuple(read_value(table, row, column, options) for column in columns.targets),
+            split="" if columns.split is None else check_word(table, row, columns.split),
+            subject="" if columns.subject is None else table.rows[row][columns.subject],
+        )
+        for row in kept
+    ]
+    if table.rows and not rows:
+        raise FacerError(f"{table.path}: found exclude set in every row, expected clips to keep")
+    check_unique(rows, _many_rows(table, columns.id))
+    beside = table.path.parent / "partition.csv"
+    ignored = f"{beside} is not read beside a plain table; put the splits in a column of the table"
+    roles = {"id": columns.id, "split": columns.split, "subject": columns.subject}
+    return LabelTable(
+        names=options.targets or tuple(table.header[column] for column in columns.targets),
+        rows=tuple(rows),
+        files=(table.path,),
+        dialect=_dialect(table, columns.targets),
+        columns={role: table.header[c] for role, c in roles.items() if c is not None},
+        left_out=columns.left_out,
+        excluded=len(table.rows) - len(kept),
+        notes=(ignored,) if columns.split is None and beside.is_file() else (),
+    )
+
+
+def _dialect(table: Table, targets: Sequence[int]) -> str:
+    return ", ".join([str(table.dialect), *notation(table, targets)])
+
+
+def _many_rows(table: Table, clip: int) -> str:
+    """Return what to do about several rows of a clip, such as segments with a start and an end."""
+    times = [name for name in table.header if design_reason(name) == "a date or time"]
+    name = table.header[clip]
+    segments = f" (the file has {', '.join(times)}: are these segments?)" if times else ""
+    return (
+        f"; labels are one row a clip{segments}: cut the videos into one file a row, or average "
+        f"the rows, such as by pandas: df.groupby({name!r}).mean(numeric_only=True)"
+    )
+
+
+def _read_eri(source: Path, options: LabelOptions) -> LabelTable:
+    table = read_table(_file(source, "data_info.csv"))
+    column = _required(table, "Split") if options.split_column is None else None
+    if column is None:
+        column = split_column(table, options)
+    return _challenge_table(
+        table, "eri", options, lambda row: "" if column is None else check_word(table, row, column)
+    )
+
+
+def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
+    """Read one split file, or those in a folder; the split is the file's name."""
+    files = [source / name for name in _EMI_FILES] if source.is_dir() else [source]
+    if not source.is_dir() and source.name not in _EMI_FILES:
+        raise FacerError(f"{source}: found this file name, expected one of {', '.join(_EMI_FILES)}")
+    read = [
+        _challenge_table(read_table(file), "emi", options, _always(_EMI_FILES[file.name]))
+        for file in files
+        if file.is_file()
+    ]
+    rows = tuple(row for table in read for row in table.rows)
+    check_unique(rows)
+    return replace(read[0], rows=rows, files=tuple(file for table in read for file in table.files))
+
+
+def _always(split: str) -> Callable[[int], str]:
+    return lambda _: split
+
+
+def _read_partitioned(source: Path, options: LabelOptions, kind: str) -> LabelTable:
+    """Read ``labels.csv`` and the ``partition.csv`` beside it.
+
+    A clip of the partition without a row of labels (the test split's) has NaN values.
+    """
+    table = read_table(_file(source, "labels.csv"))
+    names = options.targets or CHALLENGES[kind].names
+    path = table.path.parent / "partition.csv"
+    partition = _read_partition(path, len(names), options)
+    column = _id_column(table, kind, options)
+
+    def split_of(row: int) -> str:
+        clip_id = _clip_id(table, row, column)
+        if bare_id(clip_id) not in partition:
+            raise FacerError(
+                f"{table.at(row)}: found {clip_id!r}, expected an id that partition.csv has"
+            )
+        return partition[bare_id(clip_id)].split
+
+    read = _challenge_table(table, kind, options, split_of)
+    labelled = {bare_id(row.clip_id) for row in read.rows}
+    others = tuple(row for key, row in partition.items() if key not in labelled)
+    return replace(read, rows=read.rows + others, files=(table.path, path))
+
+
+def _read_partition(path: Path, n_targets: int, options: LabelOptions) -> dict[str, Row]:
+    """Return a row without labels for each clip: an id by name or the first column, the split."""
+    table = read_table(path)
+    split = len(table.header) - 1
+    if options.split_column:
+        split = by_hand(table, options.split_column, "--split-column")
+    column = next((c for c, name in enumerate(table.header) if name and c != split), 0)
+    absent = (math.nan,) * n_targets
+    rows = [
+        Row(table.at(row), _clip_id(table, row, column), absent, check_word(table, row, split))
+        for row in range(len(table.rows))
+    ]
+    check_unique(rows)
+    return {bare_id(row.clip_id): row for row in rows}
+
+
+READERS: Mapping[LabelKind, Callable[[Path, LabelOptions], LabelTable]] = {
+    "plain": _read_plain,
+    "eri": _read_eri,
+    "muse": partial(_read_partitioned, kind="muse"),
+    "mimic": partial(_read_partitioned, kind="mimic"),
+    "emi": _read_emi,
+}
+
+
+def _challenge_table(
+    table: Table, kind: str, options: LabelOptions, split_of: Callable[[int], str]
+) -> LabelTable:
+    """Return rows with the challenge's targets, found by name, in its official order."""
+    names = options.targets or CHALLENGES[kind].names
+    where = positions(table.header, names)
+    if options.targets:
+        where = {name: by_hand(table, name, "--targets") for name in names}
+    missing = [name for name in names if name not in where]
+    if missing:
+        raise FacerError(
+            f"{table.path}: found columns {', '.join(table.header)}, expected also "
+            f"{', '.join(missing)} ({CHALLENGES[kind].title}); other targets go in a plain csv"
+        )
+    columns = [where[name] for name in names]
+    clip, subject = _id_column(table, kind, options), subject_column(table, options)
+    rows = [
+        Row(
+            at=table.at(row),
+            clip_id=_clip_id(table, row, clip),
+            values=tuple(read_value(table, row, column, options) for column in columns),
+            split=split_of(row),
+            subject="" if subject is None else table.rows[row][subject],
+        )
+        for row in range(len(table.rows))
+    ]
+    check_unique(rows)
+    read = {clip, *columns} | ({subject} if subject is not None else set())
+    return LabelTable(
+        names=tuple(names),
+        rows=tuple(rows),
+        files=(table.path,),
+        dialect=_dialect(table, columns),
+        columns={"id": table.header[clip]}
+        | ({"subject": table.header[subject]} if subject is not None else {}),
+        left_out=left_out_of(table, read, f"no target of {CHALLENGES[kind].title}"),
+    )
+
+
+def _file(source: Path, name: str) -> Path:
+    return source / name if source.is_dir() else source
+
+
+def _id_column(table: Table, kind: str, options: LabelOptions) -> int:
+    if options.id_column:
+        return id_column(table, options, set())
+    return _required(table, CHALLENGES[kind].id_column)
+
+
+def _required(table: Table, name: str) -> int:
+    index = table.index(name)
+    if index is None:
+        raise FacerError(
+            f"{table.path}: found columns {', '.join(table.header)}, expected a column {name!r}"
+        )
+    return index
+
+
+def _clip_id(table: Table, row: int, column: int) -> str:
+    clip_id = table.rows[row][column]
+    if not bare_id(clip_id):
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found nothing, expected a clip's id"
+        )
+    return clip_id
+
+
+def check_unique(rows: Sequence[Row], remedy: str = "") -> None:
+    """Refuse an id that is there twice, with brackets or without."""
+    first: dict[str, str] = {}
+    for row in rows:
+        key = bare_id(row.clip_id)
+        if key in first:
+            raise FacerError(
+                f"{row.at}: found id {row.clip_id!r} again, expected it once "
+                f"(first in {first[key]}){remedy}"
+            )
+        first[key] = row.at

@@ -1,0 +1,81 @@
+"""How a label file is to be read, where its names do not say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from facer.storage.errors import OptionError
+from facer.storage.files.csv_table import parse_number
+
+LabelKind = Literal["plain", "eri", "muse", "emi", "mimic"]
+KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
+
+NOTHING_ABSENT = "none"  # among ``missing_values``: every number is a label
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Decisions by hand on a label file; what is not given is found by name.
+
+    ``missing_values`` are cells that mean "not rated", numbers (-1, 999) or words; ``none``
+    among them says that numbers far from all others are labels, which are refused otherwise.
+    """
+
+    kind: LabelKind | Literal["auto"] = "auto"
+    id_column: str | None = None
+    targets: tuple[str, ...] = ()
+    subject_column: str | None = None
+    split_column: str | None = None
+    missing_values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("auto", *KINDS):
+            raise OptionError(
+                f"label kind: found {self.kind!r}, expected auto or one of {', '.join(KINDS)}"
+            )
+        if len(set(self.targets)) < len(self.targets):
+            raise OptionError(f"--targets: found {', '.join(self.targets)}, expected each once")
+
+    def over(self, others: LabelOptions) -> LabelOptions:
+        """Return these options, and the other ones' where these say nothing."""
+        nothing = asdict(LabelOptions())
+        given = {name: value for name, value in asdict(self).items() if value != nothing[name]}
+        return LabelOptions(**{**asdict(others), **given})
+
+    @cached_property
+    def numbers_absent(self) -> tuple[float, ...]:
+        """The numbers among ``missing_values``."""
+        values = [parse_number(text) for text in self.missing_values]
+        return tuple(value for value in values if value is not None and value == value)
+
+    @cached_property
+    def words_absent(self) -> frozenset[str]:
+        """All ``missing_values`` as words, in lower case."""
+        return frozenset(text.strip().lower() for text in self.missing_values)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a run's config holds it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LabelOptions:
+        """Return what :meth:`to_json` wrote; names that a later version adds are ignored."""
+        known = {field.name for field in fields(cls)}
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
+        }
+        return cls(**given)
+
+    @classmethod
+    def of_run(cls, labels: Mapping[str, Any]) -> LabelOptions:
+        """Return how a run read its labels, from the ``labels`` of its config."""
+        return cls.from_json({"kind": labels["kind"], **labels.get("options", {})})
+
+
+def comma_separated(text: str | None) -> tuple[str, ...]:
+    """Return the words of ``A,B``, without spaces around them."""
+    words: Sequence[str] = (text or "").split(",")
+    return tuple(word.strip() for word in words if word.strip())

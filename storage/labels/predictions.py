@@ -1,0 +1,155 @@
+"""Prediction files: one row of predicted intensities a clip, as a challenge wants it or plain."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.csv_table import Table, read_table, safe_cell
+from facer.storage.files.objects import LocalObjects
+from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
+from facer.storage.labels.columns import id_column as find_id_column
+from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
+from facer.storage.labels.words import key_of
+from facer.storage.schema import F32
+
+_STATUS = "status"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted intensities of C clips, E emotions each."""
+
+    clip_ids: tuple[str, ...]  # (C,)
+    names: tuple[str, ...]  # (E,)
+    values: F32  # (C, E)
+
+
+def write_predictions(
+    path: str | os.PathLike[str],
+    format: LabelKind,
+    clip_ids: Sequence[str],
+    names: Sequence[str],
+    values: F32,
+    brackets: bool = True,
+    status: Sequence[str] = (),
+) -> None:
+    """Write predictions (C, E) of C clips as csv; an existing file is replaced, ``-`` is stdout.
+
+    ``status`` says of each clip what it was predicted from, such as ``ok`` or ``no_face``; it is
+    the last column, ``status``, of the plain format. A challenge's has no place for it.
+
+    A challenge's format names the clip by the last component of its id and puts the targets in
+    the official order; ``brackets`` says whether MuSe's and ERI's ids are written ``[10000]``.
+    Numbers are written so that they read back as the same float32. Raises FacerError when the
+    names are not the format's, a value is not finite or two clips would get one id.
+    """
+    path = Path(path)
+    if format not in KINDS:
+        raise OptionError(
+            f"prediction format: found {format!r}, expected one of {', '.join(KINDS)}"
+        )
+    if values.shape != (len(clip_ids), len(names)):
+        raise FacerError(
+            f"{path}: found predictions of shape {values.shape}, "
+            f"expected {(len(clip_ids), len(names))}: clips by names"
+        )
+    header, ids, order = _layout(path, format, clip_ids, names, brackets)
+    _check(path, ids, values)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    notes = [[text] for text in status] if format == "plain" and status else [[]] * len(ids)
+    writer.writerow(map(safe_cell, [*header, *([_STATUS] if notes and notes[0] else [])]))
+    for clip_id, row, note in zip(ids, values.astype(np.float32)[:, order], notes, strict=True):
+        writer.writerow([safe_cell(clip_id), *map(str, row), *note])
+    if str(path) == "-":
+        sys.stdout.write(text.getvalue())
+    else:
+        LocalObjects(path.parent).put(path.name, text.getvalue().encode())
+
+
+def read_predictions(
+    path: str | os.PathLike[str], names: Sequence[str] = (), id_column: str | None = None
+) -> Predictions:
+    """Read a file of :func:`write_predictions` or alike: the first column is the id.
+
+    A column ``status`` is passed over. With ``names``, any program's file: these columns are
+    found by name, the id column by its name or as ``id_column``, other columns are left alone,
+    and a cell may be empty (NaN).
+
+    Raises FacerError with file and line when a cell is no number or an id is there twice, and
+    when a column is missing.
+    """
+    table = read_table(Path(path))
+    columns = [i for i in range(1, len(table.header)) if table.header[i] != _STATUS]
+    clip = 0
+    if names:
+        columns = _columns(table, names)
+        clip = find_id_column(table, LabelOptions(id_column=id_column), set(columns))
+    ids = table.column(clip)
+    first: dict[str, int] = {}
+    for row, clip_id in enumerate(ids):
+        if first.setdefault(clip_id, row) != row:
+            raise FacerError(
+                f"{table.at(row)}: found id {clip_id!r} again, expected it once "
+                f"(first in {table.at(first[clip_id])})"
+            )
+    if not ids:
+        raise FacerError(f"{path}: found no rows under the header, expected one a clip")
+    values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
+    array = np.array(values, np.float32).reshape(len(ids), len(columns))
+    found = tuple(names) or tuple(table.header[i] for i in columns)
+    return Predictions(tuple(ids), found, array)
+
+
+def _columns(table: Table, names: Sequence[str]) -> list[int]:
+    """The columns of some intensities, by name; FacerError with both sides' names."""
+    by_key = {key_of(name): column for column, name in enumerate(table.header)}
+    missing = [name for name in names if key_of(name) not in by_key]
+    if missing:
+        raise FacerError(
+            f"{table.path}: found no column {', '.join(missing)}, expected one for each intensity "
+            f"of the labels; its columns: {', '.join(table.header)}; --targets names the "
+            "intensities to score"
+        )
+    return [by_key[key_of(name)] for name in names]
+
+
+def _layout(
+    path: Path, format: LabelKind, clip_ids: Sequence[str], names: Sequence[str], brackets: bool
+) -> tuple[list[str], list[str], list[int]]:
+    """Return the header, the ids as written and which column of the values goes where."""
+    if format == "plain":
+        return ["clip_id", *names], list(clip_ids), list(range(len(names)))
+    challenge = CHALLENGES[format]
+    where = positions(names, challenge.names)
+    if len(where) != len(challenge.names) or len(names) != len(challenge.names):
+        raise FacerError(
+            f"{path}: found intensities {', '.join(names)}, expected {', '.join(challenge.names)} "
+            f"({challenge.title}); use the plain format for others"
+        )
+    ids = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    if challenge.bracketed and brackets:
+        ids = [f"[{clip_id}]" for clip_id in ids]
+    return [challenge.id_column, *challenge.names], ids, [where[name] for name in challenge.names]
+
+
+def _check(path: Path, ids: Sequence[str], values: F32) -> None:
+    seen: set[str] = set()
+    for clip_id, row in zip(ids, values, strict=True):
+        if clip_id in seen:
+            raise FacerError(f"{path}: found two clips that would be {clip_id!r}, expected one")
+        seen.add(clip_id)
+        if not np.isfinite(row).all():
+            raise FacerError(
+                f"{path}: clip {clip_id!r}: found a prediction that is not finite, "
+                f"expected numbers; fill missing clips before writing"
+            )

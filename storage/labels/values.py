@@ -1,0 +1,164 @@
+"""Numbers of a label table: how they are written, and which of them cannot be labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import Table, has_decimal_comma, is_absent
+from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
+
+F64 = npt.NDArray[np.float64]
+
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+_CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
+_HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
+_GAP = 0.3  # of the other values' range, that a code keeps from them
+_FAR = 10.0  # times the largest other value: no scale has labels so far apart
+_FEW = 0.1  # share of the values, up to which they are not "nearly all"
+_FEWEST = 5  # other values, from which on their range tells something
+
+
+def read_value(table: Table, row: int, column: int, options: LabelOptions) -> float:
+    """Return one cell as a number; NaN where it is absent, also by ``options``."""
+    if table.rows[row][column].strip().lower() in options.words_absent:
+        return float("nan")
+    value = table.number(row, column)
+    return float("nan") if value in options.numbers_absent else value
+
+
+def notation(table: Table, columns: Sequence[int]) -> list[str]:
+    """Return how the numbers of some columns are written where it is not the usual way.
+
+    Raises FacerError where one column has numbers of two ways, of which one must be wrong.
+    """
+    found: dict[str, None] = {}
+    for column in columns:
+        cells = [(row, c) for row, c in enumerate(table.column(column)) if not is_absent(c)]
+        commas = [has_decimal_comma(cell) for _, cell in cells]
+        points = [not comma and "." in cell for comma, (_, cell) in zip(commas, cells, strict=True)]
+        shares = [cell.endswith("%") for _, cell in cells]
+        if any(commas) and any(points):
+            raise FacerError(_mixed(table, column, cells, commas, "a decimal point as elsewhere"))
+        if any(commas) and table.dialect.separator == ",":
+            _refuse_thousands(table, column, [one for one in cells if "," in one[1]])
+        if any(shares) and not all(shares):
+            raise FacerError(_mixed(table, column, cells, shares, "no percent sign as elsewhere"))
+        found |= dict.fromkeys(["decimal comma"] * any(commas) + ["55% read as 0.55"] * any(shares))
+    return list(found)
+
+
+def _refuse_thousands(table: Table, column: int, cells: Sequence[tuple[int, str]]) -> None:
+    """Refuse "1,300" where nothing tells a thousand from a decimal comma."""
+    if all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
+        row, cell = cells[0]
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found {cell!r}, which may be "
+            f"{cell.replace(',', '')} or {cell.replace(',', '.')}; write the numbers without a "
+            "separator of thousands and with a decimal point"
+        )
+
+
+def _mixed(
+    table: Table, column: int, cells: Sequence[tuple[int, str]], odd: Sequence[bool], expected: str
+) -> str:
+    row, cell = cells[list(odd).index(True)]
+    return (
+        f"{table.at(row)}: column {table.header[column]!r}: found {cell!r}, expected {expected} in "
+        "this column; write all its numbers in one way"
+    )
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A value that cannot be a label like the others of its target."""
+
+    name: str  # of the target
+    value: float
+    rows: tuple[int, ...]
+    low: float  # of the others
+    high: float
+
+
+def refuse_outliers(
+    names: Sequence[str], values: F64, at: Sequence[str], options: LabelOptions
+) -> None:
+    """Raise FacerError for values (R, E) far outside the range of nearly all others.
+
+    -1, -5, 9, 99 or 999 among intensities usually mean that nobody rated. ``at`` says where
+    each row is, "file:line".
+    """
+    if NOTHING_ABSENT in options.words_absent:
+        return
+    found = [o for i, name in enumerate(names) for o in find_outliers(name, values[:, i])]
+    if not found:
+        return
+    cells = "; ".join(
+        f"column {o.name!r}: found {o.value:g} in {len(o.rows)} "
+        f"{'row' if len(o.rows) == 1 else 'rows'} (first at line "
+        f"{at[o.rows[0]].rpartition(':')[2]}), the others lie between {o.low:g} and {o.high:g}"
+        for o in found
+    )
+    words = ",".join(dict.fromkeys(f"{o.value:g}" for o in found))
+    raise FacerError(
+        f"{at[found[0].rows[0]]}: {cells}; expected intensities on one scale: where such a number "
+        f"means 'not rated', add --missing-values {words}; where it is a true label, add "
+        f"--missing-values {NOTHING_ABSENT}"
+    )
+
+
+def find_outliers(name: str, values: F64) -> list[Outlier]:
+    """Return the values of one target (R,) that are codes or slips, not labels."""
+    known = values[np.isfinite(values)]
+    found = []
+    rest = known[~np.isin(known, [*_CODES, *_HIGH_CODES])]
+    candidates = sorted(set(known.tolist()) - set(rest.tolist()), key=abs)
+    for value in candidates:  # from the inside: what belongs to the others makes them wider
+        if len(rest) and _is_code(value, rest, known):
+            found.append(value)
+        else:
+            rest = np.append(rest, known[known == value])
+    found += _far_ones(known[~np.isin(known, found)])
+    rest = known[~np.isin(known, found)]
+    return [
+        Outlier(name, v, tuple(np.flatnonzero(values == v).tolist()), rest.min(), rest.max())
+        for v in found
+    ]
+
+
+def _is_code(value: float, rest: F64, known: F64) -> bool:
+    low, high = float(rest.min()), float(rest.max())
+    if low <= value <= high:
+        return False
+    whole = not (rest % 1).any()
+    if value < 0 <= low:
+        return not (whole and _is_centred(high, known))
+    if value == -1 and low < 0:
+        return False  # the end of a scale from -1 to 1
+    gap = low - value if value < low else value - high
+    if gap < _GAP * (high - low) or (whole and gap <= 1):
+        return False
+    return abs(value) < 10 or abs(value) >= 3 * max(abs(low), abs(high))
+
+
+def _is_centred(high: float, known: F64) -> bool:
+    """Tell a scale such as -1, 0, 1 or -3 ... 3, whose negative values are not rare."""
+    below = known[known < 0]
+    steps = np.arange(-1, below.min() - 1, -1)
+    return bool(
+        np.isin(steps, below).all() and high <= len(steps) and len(below) >= _FEW * len(known)
+    )
+
+
+def _far_ones(known: F64) -> list[float]:
+    """Return a few values many times as large as all the others."""
+    sizes = np.sort(np.abs(known))
+    for others in range(max(_FEWEST, int(np.ceil(len(sizes) * (1 - _FEW)))), len(sizes)):
+        if sizes[others] > 1 and 0 < sizes[others - 1] * _FAR <= sizes[others]:
+            return sorted(set(known[np.abs(known) >= sizes[others]].tolist()))
+    return []

@@ -1,0 +1,1 @@
+"""How a part lies in Zarr: arrays, documents, chunks, and layouts of other programs."""

@@ -1,0 +1,1 @@
+"""What is said of values: nearest names, differences, notebook tables."""

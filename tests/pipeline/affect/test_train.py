@@ -1,0 +1,396 @@
+"""Training of REC as a run folder: resumable to the bit, refusing, explaining itself."""
+
+import json
+from dataclasses import replace
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from facer.pipeline.affect.evaluate import evaluate_rec
+from facer.pipeline.affect.train import TrainRecConfig, read_curve, train_rec
+from facer.stages.affect.datasets.aligned import AlignConfig
+from facer.stages.affect.datasets.packs import read_pack
+from facer.stages.affect.fit import RecFitConfig, mixed, taught
+from facer.stages.affect.losses import Targets
+from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.onnx import export_onnx
+from facer.storage.checkpoints import load_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.files.weights import weights_sha256
+from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
+
+FIT = RecFitConfig(epochs=2, batch_size=8, small_px=32, small_epochs=1.0, learning_rate=1e-3)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """A network of seconds: the trainings here are about files and states."""
+    from facer.stages.features.rec import network as backbones
+
+    tiny = backbones.Architecture(16, (16, 32), (1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
+        yield
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """48 crops: bright ones are happy with au12, dark ones are neutral."""
+    path = tmp_path_factory.mktemp("pack") / "own.h5"
+    rng = np.random.default_rng(0)
+    n = 48
+    happy = np.arange(n) % 2 == 1
+    votes = np.zeros((n, 7), np.uint8)
+    votes[happy, EXPRESSIONS.index("happiness")] = 10
+    votes[~happy, EXPRESSIONS.index("neutral")] = 10
+    au = np.full((n, 17), np.nan, np.float16)
+    au[:, ACTION_UNITS.index(12)] = happy
+    with h5py.File(path, "w") as file:
+        jpegs = file.create_dataset("jpeg", (n,), h5py.vlen_dtype(np.uint8))
+        for row in range(n):
+            low = 150 if happy[row] else 20
+            crop = rng.integers(low, low + 80, (112, 112, 3), dtype=np.uint8)
+            jpegs[row] = np.frombuffer(cv2.imencode(".jpg", crop)[1].tobytes(), np.uint8)
+        file["split"] = ["val" if row % 4 >= 2 else "train" for row in range(n)]
+        file["expression_votes"] = votes
+        file["expression_label"] = votes.argmax(1).astype(np.int8)
+        file["au"] = au
+    return path
+
+
+@pytest.fixture
+def config(pack, tmp_path):
+    return TrainRecConfig((f"pack:{pack}",), tmp_path / "run", fit=FIT,
+                          align=AlignConfig(tmp_path / "cache"))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(pack, tmp_path_factory):
+    run = tmp_path_factory.mktemp("trained") / "run"
+    return train_rec(TrainRecConfig((f"pack:{pack}",), run, fit=FIT))
+
+
+def test_a_run_folder_says_everything_that_made_it(trained, pack):
+    assert {p.name for p in trained.run.iterdir()} == {
+        "config.json", "rec.safetensors", "last.safetensors", "curve.jsonl", "curve.png",
+    }  # fmt: skip
+    record = json.loads((trained.run / "config.json").read_text())
+    assert [(s["split"], s["n"]) for s in record["sets"]] == [("train", 24), ("val", 24)]
+    assert record["sets"][0]["spec"] == f"pack:{pack}"
+    assert record["sets"][0]["labelled"] == {"expression": 24, "va": 24, "au": 24}
+    assert record["fit"]["learning_rate"] == 1e-3
+    assert record["facer_version"]
+    rows = read_curve(trained.run)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert trained.last == rows[-1]
+    assert {"ccc", "cce", "bce", "dm", "total"} == set(rows[0]["loss"])
+
+
+def test_weights_say_what_they_are_without_naming_a_folder(trained, pack):
+    _, meta = rec.load_network(trained.rec)
+    text = json.dumps(meta["training"])
+    assert "pack:own.h5" in text
+    assert str(pack.parent) not in text
+    assert set(meta["weak_features"]) == {"valence", "arousal", *AU_NAMES} - {"au12"}
+    assert trained.weak_features == tuple(meta["weak_features"])
+
+
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    assert len(read_curve(config.run)) == 1
+    torch.rand(7)  # whatever happened in between
+    result = train_rec(replace(config, resume=True))
+    for name in ("rec.safetensors", "last.safetensors"):
+        ours, _ = load_checkpoint(config.run / name)
+        theirs, _ = load_checkpoint(trained.run / name)
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    assert read_curve(config.run) == read_curve(trained.run)
+    assert result.epochs == 2
+    again = train_rec(replace(config, resume=True))
+    assert again.last == result.last
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coupling": "none"}, "coupling: found 'none'"),
+        ({"backbone": "vgg"}, "backbone: found 'vgg'"),
+        ({"class_balance": -3}, "--class-balance: found -3, expected 0 to 1"),
+        ({"database_balance": 9}, "--database-balance: found 9"),
+        ({"small_epochs": 5}, "--small-epochs: found 5"),
+        ({"workers": -1}, "--workers: found -1"),
+        ({"mixup": -0.1}, "--mixup: found -0.1, expected 0 or more"),
+        ({"teacher_share": 1.1}, "--teacher-share: found 1.1, expected 0 to 1"),
+    ],
+)
+def test_wrong_settings_are_told_before_any_data_is_read(change, message):
+    with pytest.raises(FacerError, match=message):
+        RecFitConfig(**change)
+
+
+def test_data_without_a_val_split_says_what_to_do(pack, config, tmp_path):
+    path = tmp_path / "train-only.h5"
+    path.write_bytes(pack.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["split"][:] = "train"
+    with pytest.raises(
+        FacerError, match=r"no row has split 'val'.*; name another set to score with"
+    ):
+        train_rec(replace(config, data=(f"pack:{path}",)))
+    assert not config.run.exists()
+
+
+def test_training_goes_on_from_weights(config, trained):
+    with pytest.raises(FacerError, match=r"--start \S+: found .*, expected that of --backbone rec"):
+        train_rec(replace(config, fit=replace(FIT, backbone="rec", start=str(trained.rec))))
+    still = replace(FIT, start=str(trained.rec), epochs=1, learning_rate=1e-12)
+    assert not config.run.exists()
+    result = train_rec(replace(config, fit=still))
+    before, _ = rec.load_network(trained.rec)
+    after, meta = rec.load_network(result.rec)
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(old, new)
+    assert meta["training"]["start_sha256"] == weights_sha256(trained.rec)
+
+
+def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained, monkeypatch):
+    from facer.stages.features.rec import network as backbones
+
+    deeper = replace(backbones.ARCHITECTURES["rec-small"], units=(2, 3))
+    monkeypatch.setattr(
+        backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": deeper}
+    )
+    shallow, _ = rec.load_network(trained.rec)
+    deep = backbones.deepened(shallow, deeper)
+    x = torch.rand(2, 3, 112, 112) * 2 - 1
+    torch.testing.assert_close(deep.eval()(x), shallow.eval()(x))
+    result = train_rec(replace(config, fit=replace(FIT, start=str(trained.rec))))
+    network, _ = rec.load_network(result.rec)
+    assert network.architecture == deeper
+    added = network.units[1].body[-1].weight
+    assert added.abs().max() > 0  # it learned
+
+
+def test_teachers_answer_is_a_part_of_the_target_and_all_where_unlabelled(pack, trained):
+    data = read_pack(pack, "train")
+    data.expression[1] = np.nan
+    teacher = rec.load(trained.rec, "cpu")
+    crops = np.stack([data.crop(0), data.crop(1)])
+    views = [teacher.predict(view)[:, 2:9] for view in (crops, crops[:, :, ::-1])]
+    answer = np.mean(views, axis=0)
+    found = taught(data, [teacher, teacher], 0.25)
+    expected = 0.75 * data.expression[0] + 0.25 * answer[0]
+    np.testing.assert_allclose(found.expression[0], expected, atol=1e-5)
+    np.testing.assert_allclose(found.expression[1], answer[1], atol=1e-5)
+    np.testing.assert_allclose(found.expression.sum(1), 1, atol=1e-5)
+    assert taught(data, [], 0.25) is data
+
+
+def test_teachers_and_blended_pairs_are_part_of_what_made_the_weights(config, trained):
+    wise = replace(FIT, teachers=(str(trained.rec),), mixup=0.2)
+
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(replace(config, fit=wise), stop)
+    with pytest.raises(FacerError, match=r"made with other --teacher \(.*, teachers_sha256 \("):
+        train_rec(replace(config, fit=replace(wise, teachers=()), resume=True))
+    stopped = train_rec(replace(config, fit=wise, resume=True))
+    whole = train_rec(replace(config, fit=wise, run=config.run.with_name("whole")))
+    ours, meta = load_checkpoint(stopped.rec)
+    theirs, _ = load_checkpoint(whole.rec)
+    assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    plain, _ = load_checkpoint(trained.rec)
+    assert not all(np.array_equal(ours[key], plain[key]) for key in ours)
+    assert meta["training"]["fit"]["teachers"] == ["rec.safetensors"]
+    assert meta["training"]["teachers_sha256"] == [weights_sha256(trained.rec)]
+
+
+def test_blended_pairs_keep_their_share_and_lose_what_either_lacks():
+    images = torch.zeros(2, 112, 112, 3, dtype=torch.uint8)
+    images[1] = 200
+    au = torch.tensor([[0.0] * 17, [1.0] * 17])
+    va = torch.tensor([[0.0, 0.0], [torch.nan, torch.nan]])
+    given = Targets(va, torch.eye(7)[:2], au, torch.ones(2, 17))
+    for step in range(20):
+        blended, targets = mixed(images, given, 0.5, [0, step])
+        torch.testing.assert_close(targets.expression.sum(1), torch.ones(2))
+        light = blended.float().mean((1, 2, 3)) / 200
+        torch.testing.assert_close(light, targets.expression[:, 1], atol=0.003, rtol=0)
+        torch.testing.assert_close(targets.au[:, 0], targets.expression[:, 1])
+        own = targets.expression[0, 0] == 1
+        assert targets.va[0].isfinite().all() == own  # blended with itself, or with the unlabelled
+    assert torch.equal(mixed(images, given, 0.5, [0, 3])[0], mixed(images, given, 0.5, [0, 3])[0])
+
+
+def test_workers_and_device_are_no_part_of_the_weights(trained):
+    _, meta = rec.load_network(trained.rec)
+    assert {"learning_rate", "seed"} <= set(meta["training"]["fit"])
+    assert not {"workers", "device"} & set(meta["training"]["fit"])
+
+
+def test_bfloat16_products_round_the_loss_and_nothing_else(config, trained):
+    result = train_rec(replace(config, fit=replace(FIT, bf16=True)))
+    plain, rounded = trained.last["loss"]["total"], result.last["loss"]["total"]
+    assert rounded != plain
+    assert rounded == pytest.approx(plain, rel=0.05)
+    weights, _ = load_checkpoint(config.run / "last.safetensors")
+    assert {str(v.dtype) for v in weights.values()} <= {"float32", "int64"}
+
+
+def test_an_epoch_cut_short_while_writing_is_done_again(config, trained):
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    with (config.run / "curve.jsonl").open("a") as curve:
+        curve.write('{"epoch": 2, "lo')
+    train_rec(replace(config, resume=True))
+    assert read_curve(config.run) == read_curve(trained.run)
+
+
+def test_a_first_epoch_cut_short_is_done_again(config, trained):
+    config.run.mkdir()
+    (config.run / "curve.jsonl").write_text('{"epoch": 1}\n')
+    train_rec(replace(config, resume=True))
+    assert read_curve(config.run) == read_curve(trained.run)
+
+
+def test_an_existing_run_is_refused(config):
+    config.run.mkdir()
+    (config.run / "notes.txt").write_text("mine")
+    with pytest.raises(FacerError, match="is there already and not empty; use another -o"):
+        train_rec(config)
+    assert (config.run / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
+    changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
+    with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); resume with"):
+        train_rec(changed)
+    more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
+    with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*\], now \["):
+        train_rec(more)
+
+
+def test_validation_sets_can_be_others_and_are_limited(config, pack):
+    fit = replace(FIT, epochs=1)
+    result = train_rec(replace(config, validation=(f"pack:{pack}",) * 2, val_limit=10, fit=fit))
+    vals = [s for s in result.sets if s["split"] == "val"]
+    assert [s["n"] for s in vals] == [10, 10]
+    assert vals[0]["notes"] == ["own: 10 of 24 crops are scored, evenly spaced"]
+    assert [v["n"] for v in result.last["val"]] == [10, 10]
+    assert [v["data"] for v in result.last["val"]] == [f"pack:{pack}"] * 2
+
+
+def test_wrong_configurations_are_refused_before_work(config, tmp_path):
+    with pytest.raises(FacerError, match="--data: found none"):
+        replace(config, data=())
+    with pytest.raises(FacerError, match="one of the kinds"):
+        replace(config, validation=("own.h5",))
+    with pytest.raises(FacerError, match="--val-limit: found 0"):
+        replace(config, val_limit=0)
+    with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):
+        train_rec(replace(config, fit=RecFitConfig(batch_size=64)))
+    with pytest.raises(FacerError, match="no such file, expected a crop pack"):
+        train_rec(replace(config, data=("pack:none.h5",), run=tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_evaluation_has_the_promised_shape(trained, pack, tmp_path):
+    result = json.loads(
+        json.dumps(evaluate_rec(trained.rec, f"pack:{pack}", device="cpu", pictures=tmp_path))
+    )
+    assert {"accuracy", "macro_f1", "confusion", "n"} <= set(result["expression"])
+    assert result["expression"]["n"] == 24
+    assert {"auc", "f1", "n"} <= set(result["au"]["au12"])
+    assert result["au"]["au01"] is None
+    assert result["va"] == {"valence": None, "arousal": None}  # nobody rated them
+    assert result["va_derived"]["valence"]["n"] == 24
+    assert {p.name for p in tmp_path.glob("*.png")} == {"confusion.png", "action-units.png"}
+    assert sorted(result["pictures"]) == sorted(map(str, tmp_path.glob("*.png")))
+
+
+def test_evaluation_takes_onnx_and_agrees_with_training(trained, pack, tmp_path):
+    export_onnx(trained.rec, tmp_path / "own.onnx")
+    done = []
+    torch_scores = evaluate_rec(trained.rec, f"pack:{pack}", "train", "cpu")
+    onnx_scores = evaluate_rec(
+        tmp_path / "own.onnx", f"pack:{pack}", "train", "cpu", report=lambda *n: done.append(n)
+    )
+    assert onnx_scores["expression"] == torch_scores["expression"]
+    assert onnx_scores["weak_features"] == torch_scores["weak_features"]
+    assert done[-1] == (24, 24)
+
+
+def test_only_labelled_kinds_are_scored_and_drawn(trained, tmp_path):
+    folder = tmp_path / "aff"
+    (folder / "VA" / "Validation_Set").mkdir(parents=True)
+    (folder / "VA" / "Validation_Set" / "v.txt").write_text("valence,arousal\n0.1,0.2\n0.3,0.4\n")
+    for frame in (1, 2):
+        path = folder / "cropped_aligned" / "v" / f"{frame:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((112, 112, 3), 90 * frame, np.uint8))
+    result = evaluate_rec(trained.rec, f"affwild2:{folder}", device="cpu", pictures=tmp_path)
+    assert result["expression"] is None
+    assert set(result["au"].values()) == {None}
+    assert result["va"]["arousal"]["n"] == 2
+    assert result["va_derived"] is None
+    assert not list(tmp_path.glob("*.png"))
+    assert result["pictures"] == []
+
+
+@pytest.fixture
+def meshes(pack, geometry_file, tmp_path):
+    """The same frontal face on every crop of the pack."""
+    neutral = np.load(geometry_file)["neutral"]
+    path = tmp_path / "meshes.h5"
+    with h5py.File(path, "w") as file:
+        file["mesh"] = np.repeat((neutral * 44 + [56, 51.6, 0])[None], 48, 0).astype(np.float16)
+        file.attrs["source"] = pack.name
+    return path
+
+
+def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
+    config, meshes, geometry_file, tmp_path
+):
+    fit = replace(FIT, unit_geometry=str(geometry_file), meshes=(str(meshes),), unit_pairs=4)
+    whole = train_rec(replace(config, fit=fit))
+    assert {"rank", "specific", "level", "rest", "pair"} <= set(whole.last["loss"])
+    config = replace(config, run=tmp_path / "stopped", fit=fit)
+
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    resumed = train_rec(replace(config, resume=True))
+    assert resumed.rec.read_bytes() == whole.rec.read_bytes()
+    header = load_checkpoint(whole.rec)[1]["training"]["fit"]
+    assert header["unit_geometry"] == geometry_file.name
+    found = evaluate_rec(
+        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)]
+    )
+    assert found["unit_response"]["au12"]["n"] > 0
+    assert found["unit_response"]["au25"] is None
+
+
+def test_pairs_need_geometry_and_meshes(meshes, geometry_file):
+    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+        replace(FIT, meshes=(str(meshes),))
+    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+        replace(FIT, unit_geometry=str(geometry_file))

@@ -1,0 +1,196 @@
+"""REC and head end to end: the loss falls, both move, it resumes, and the result is a run."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from facer.pipeline.endtoend.finetune import FinetuneConfig, finetune
+from facer.pipeline.endtoend.joint import ClipCrops
+from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
+from facer.pipeline.runtime.run_folder import load_models
+from facer.pipeline.views.look import read_crops
+from facer.stages.features.align import ARCFACE_TEMPLATE_PX
+from facer.stages.features.decode.frames import VideoReader
+from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.network import Architecture, RecNet
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import FeatureStore, Record
+from facer.storage.checkpoints import load_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.schema import FEATURE_NAMES, ClipFeatures, Provenance
+
+N_CLIPS, SIDE = 12, 64
+
+
+@pytest.fixture
+def videos(make_video, tmp_path):
+    """Clips whose brightness is their intensity."""
+    for index in range(N_CLIPS):
+        level = 20 + 16 * index
+        noise = np.random.default_rng(index).integers(0, 30, (5 + index % 3, SIDE, SIDE, 3))
+        make_video(f"videos/clip-{index:02d}.mp4", list((level + noise).astype(np.uint8)))
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(1)
+    network = RecNet(Architecture(16, (16, 32), (1, 1))).eval()
+    rec.save_rec(tmp_path / "own.safetensors", network, weak=("au11",), training={"data": "x"})
+    return tmp_path / "own.safetensors"
+
+
+def make_store(path, videos, weights):
+    """What extract would have stored, every face filling its frame; frame 1 has none."""
+    model = rec.load(weights, "cpu")
+    provenance = Provenance("d", "d" * 64, model.name, model.sha256)
+    store = FeatureStore.create(path, provenance)
+    entries = []
+    for video in sorted(videos.glob("*.mp4")):
+        with VideoReader(video) as reader:
+            times = np.array([frame.timestamp_s for frame in reader])
+        n = len(times)
+        valid = np.arange(n) != 1
+        points = np.tile(ARCFACE_TEMPLATE_PX * SIDE / 112, (n, 1, 1)).astype(np.float32)
+        clip = ClipFeatures(
+            np.full((n, 26), np.nan, np.float32), times, valid, np.ones(n, np.float32),
+            np.ones((n, 4), np.float32), points, np.ones(n, np.int16),
+        )  # fmt: skip
+        clip.features[valid] = model.predict(read_crops(video, clip, np.flatnonzero(valid)))
+        record = Record(video.stem, "ok", n, n_valid=n - 1, fps=25.0, source=video.name)
+        entries.append((record, clip))
+    store.write_part(entries)
+    return store
+
+
+@pytest.fixture
+def config(videos, weights, tmp_path):
+    make_store(str(tmp_path / "store.zarr"), videos, weights)
+    lines = ["clip_id,split,light,dark"]
+    for index in range(N_CLIPS):
+        split = "val" if index % 3 == 2 else "train"
+        lines.append(f"clip-{index:02d},{split},{index / 12},{1 - index / 12}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    fit = FitConfig(HeadConfig(units=8, dense=4), learning_rate=1e-3, epochs=2)
+    train_head(
+        TrainHeadConfig(
+            str(tmp_path / "store.zarr"), str(tmp_path / "labels.csv"), tmp_path / "head", fit=fit
+        )
+    )
+    return FinetuneConfig(
+        tmp_path / "head", videos, tmp_path / "joint", str(weights), epochs=4,
+        learning_rate=3e-3, chunk=8, device="cpu",
+    )  # fmt: skip
+
+
+def test_loss_falls_rec_moves_and_the_output_is_a_run(config, weights):
+    before = weights.read_bytes()
+    result = finetune(config)
+    losses = [row["loss"] for row in result.curve[1:]]
+    assert losses[-1] < losses[0]
+    assert result.curve[0]["loss"] is None
+    assert result.rec_change > 0
+    assert weights.read_bytes() == before
+    new, meta = load_checkpoint(result.rec)
+    old, _ = load_checkpoint(weights)
+    assert any(not np.array_equal(new[k], old[k]) for k in old if k.endswith("weight"))
+    assert all(np.array_equal(new[k], old[k]) for k in old if "running" in k)
+    assert meta["weak_features"] == ["au11"]
+    assert meta["training"]["before"] == {"data": "x"}
+    make_store(str(config.output / "features.zarr"), config.videos, result.rec)
+    found = evaluate(config.output, "val")
+    assert found.mean("pearson") == pytest.approx(result.best["val_pearson"], abs=0.01)
+    assert found.warnings == ()  # seen: the old store's digest, so that every figure had a warning
+    shutil.rmtree(config.output / "features.zarr")
+    store = make_store(str(config.output / "features.zarr"), config.videos, result.rec)
+    store.write_part([(Record("clip-00", "failed", 0, "gone"), None)])
+    assert evaluate(config.output, "val").warnings == (
+        "the store's features are not those that the run was trained on",
+    )
+
+
+@pytest.mark.parametrize("split", ["val", "none"])
+def test_the_calibration_is_the_runs(config, split):
+    """Seen: on train whatever the run said, and reported as the run said."""
+    record = config_of_run(config.run, config.run.with_name("other"))
+    fit = replace(record.fit, calibrate=split)
+    train_head(replace(record, fit=fit, repeats=None))
+    result = finetune(replace(config, run=record.run, epochs=1))
+    store = make_store(str(config.output / "features.zarr"), config.videos, result.rec)
+    found = evaluate(config.output, "val")
+    assert found.calibrate == split
+    targets = found.targets.mean(axis=0)
+    if split == "val":
+        np.testing.assert_allclose(found.predictions.mean(axis=0), targets, atol=1e-3)
+        return
+    (model,) = load_models(config.output).values()
+    assert (model.calibration.slope == 1).all()
+    expected = predict_store(
+        config.output, store, [c for c in store.clip_ids if int(c[-2:]) % 3 != 2]
+    )
+    np.testing.assert_allclose(model.stand_in, expected.values.mean(axis=0), atol=1e-3)
+
+
+def test_the_first_row_is_what_was_started_from(config):
+    result = finetune(replace(config, epochs=1, learning_rate=1e-5))
+    expected = evaluate(config.run, "val").mean("pearson")
+    assert result.curve[0]["val_pearson"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path):
+    whole = finetune(config)
+
+    def stop(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    other = replace(config, output=tmp_path / "other", memory_mb=1)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(other, stop)
+    again = finetune(replace(other, resume=True))
+    assert again.curve == whole.curve
+    for name in ("rec.safetensors", "seed-0/best.safetensors"):
+        ours, _ = load_checkpoint(other.output / name)
+        theirs, _ = load_checkpoint(config.output / name)
+        assert all(np.array_equal(ours[k], theirs[k]) for k in theirs)
+
+
+@pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
+def test_batches_are_made_by_the_rules_of_the_head(config, missing):
+    store = FeatureStore.open(json.loads((config.run / "config.json").read_text())["store"])
+    sequences = SequenceConfig(missing=missing, max_frames=5)
+    data = ClipCrops(store, config.videos, store.clip_ids, sequences, FEATURE_NAMES, 1 << 20)
+    joint = data.batch(np.array([2, 0]))
+    lengths = {"drop": [5, 4]}.get(missing, [5, 5])
+    assert joint.batch.lengths.tolist() == lengths
+    zeros = int((joint.rows == len(joint.crops)).sum())
+    assert zeros == (missing == "zero")  # clip 2 has 7 frames, and its gap is not among the 5
+    brightness = joint.crops.reshape(len(joint.crops), -1).mean(1)
+    assert brightness[int(joint.rows[0])] > brightness[int(joint.rows[1])]  # clip 2, then clip 0
+
+
+def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
+    torch.manual_seed(2)
+    network = RecNet(Architecture(16, (16, 32), (1, 1)))
+    rec.save_rec(tmp_path / "b.safetensors", network, weak=(), training={})
+    with pytest.raises(FacerError, match="the store was extracted with own"):
+        finetune(replace(config, rec=str(tmp_path / "b.safetensors")))
+    (tmp_path / "x.onnx").write_text("")
+    with pytest.raises(FacerError, match="ONNX cannot be trained"):
+        finetune(replace(config, rec=str(tmp_path / "x.onnx")))
+    with pytest.raises(FacerError, match="expected the folder that was extracted"):
+        finetune(replace(config, videos=tmp_path))
+    with pytest.raises(FacerError, match="is there already"):
+        finetune(config)
+    with pytest.raises(FacerError, match=r"made with other --learning-rate \(was .*, now 0.0001\)"):
+        finetune(replace(config, videos=tmp_path, learning_rate=1e-4, resume=True))
+    for name, value in (("epochs", 0), ("batch_size", 2), ("chunk", 0)):
+        with pytest.raises(FacerError, match=f"--{name.replace('_', '-')}: found {value}"):
+            replace(config, **{name: value})

@@ -1,0 +1,434 @@
+"""Stage one over a folder: what is written, what is skipped, what is survived."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from facer.pipeline.features import extract as module
+from facer.pipeline.features.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.features.status import store_status
+from facer.pipeline.runtime.progress import Silent
+from facer.stages.features import detect
+from facer.stages.features.decode.frames import VideoReader
+from facer.stages.features.extractor import ExtractConfig, Extractor
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+
+
+@pytest.fixture
+def videos(make_video, face_frames, tmp_path):
+    """Three good clips, one without a face, one that is text."""
+    make_video("videos/a/one.mp4", face_frames(12))
+    make_video("videos/b/one.mp4", face_frames(9, 0.9, empty=(3, 4)))
+    make_video("videos/two faces [1].avi", face_frames(5), codec="MJPG")
+    make_video("videos/no face.mp4", 7)
+    (tmp_path / "videos" / "text.mp4").write_text("not a video")
+    return tmp_path / "videos"
+
+
+def run(videos, store, **options):
+    return extract_folder(ExtractRunConfig(videos, str(store), workers=1, **options))
+
+
+def test_every_video_gets_a_record(videos, tmp_path):
+    summary = run(videos, tmp_path / "s.zarr")
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == ("a/one", "b/one", "no face", "text", "two faces [1]")
+    status = {r.clip_id: r.status for r in store.records}
+    assert status == {
+        "a/one": "ok",
+        "b/one": "ok",
+        "two faces [1]": "ok",
+        "no face": "no_face",
+        "text": "failed",
+    }
+    assert [r.clip_id for r in summary.failed] == ["text"]
+    assert "not a video" in store.record("text").reason
+    record = store.record("a/one")
+    assert (record.n_frames, record.n_valid) == (12, 12)
+    assert (record.width_px, record.height_px) == (320, 240)
+    assert record.fps == pytest.approx(25, rel=1e-3)
+    assert record.source == "a/one.mp4"
+    assert len(record.source_sha256) == 64
+
+
+def test_frames_without_a_face_are_rows_of_nan(videos, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    clip = FeatureStore.open(tmp_path / "s.zarr").read("b/one")
+    assert np.flatnonzero(~clip.valid).tolist() == [3, 4]
+    assert np.isnan(clip.features[3:5]).all()
+    assert np.isfinite(clip.features[clip.valid]).all()
+    assert clip.n_faces[3:5].tolist() == [0, 0]
+    inside = clip.keypoints_px[clip.valid]
+    assert ((inside >= 0) & (inside <= [320, 240])).all()
+
+
+def test_the_embedding_is_stored_when_asked_for(videos, tmp_path):
+    run(videos, tmp_path / "plain.zarr")
+    run(videos, tmp_path / "s.zarr", extract=ExtractConfig(embedding=True))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    clip, plain = store.read("b/one"), FeatureStore.open(tmp_path / "plain.zarr").read("b/one")
+    assert plain.embedding is None
+    np.testing.assert_array_equal(clip.features, plain.features)
+    assert clip.embedding.shape == (clip.n_frames, 256)
+    np.testing.assert_array_equal(np.isnan(clip.embedding).all(1), ~clip.valid)
+    with pytest.raises(FacerError, match=r"differ in settings embedding \(store: 256"):
+        run(videos, tmp_path / "s.zarr")
+
+
+def test_the_same_command_again_does_nothing(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "s.zarr")
+    monkeypatch.setattr(module, "extract_part", pytest.fail)
+    again = run(videos, tmp_path / "s.zarr")
+    assert again.n_done_before == again.n_clips == 5
+    assert again.new_frames == 0
+
+
+def test_only_what_is_missing_is_done(videos, make_video, face_frames, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    make_video("videos/new.mp4", face_frames(3))
+    summary = run(videos, tmp_path / "s.zarr")
+    assert (summary.n_done_before, summary.new_frames) == (5, 3)
+
+
+def test_failed_clips_are_tried_again_when_asked(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "text.mp4").write_text("no video")
+    (first,) = run(tmp_path / "videos", tmp_path / "s.zarr").failed
+    (same,) = run(tmp_path / "videos", tmp_path / "s.zarr").failed
+    assert same.part == first.part
+    (again,) = run(tmp_path / "videos", tmp_path / "s.zarr", retry_failed=True).failed
+    assert again.part > first.part
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.texts = []
+        self.counts = []
+
+    def compared(self, done, total):
+        self.counts.append((done, total))
+
+    def note(self, text):
+        self.texts.append(text)
+
+
+def run_changed(videos, store, changed):
+    notes = Notes()
+    config = ExtractRunConfig(videos, str(store), workers=1, changed=changed)
+    return extract_folder(config, notes), notes.texts
+
+
+def test_videos_with_a_new_time_are_compared_and_counted(videos, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    for video in (videos / "a" / "one.mp4", videos / "no face.mp4"):
+        os.utime(video, (1, 1))
+    notes = Notes()
+    extract_folder(ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=1), notes)
+    assert notes.counts == [(1, 2), (2, 2)]
+
+
+def test_a_video_that_was_only_touched_is_no_other_one(videos, tmp_path):
+    run(videos, tmp_path / "s.zarr")
+    os.utime(videos / "a" / "one.mp4", (1, 1))
+    shutil.copy(videos / "no face.mp4", videos / "copy.mp4")
+    (videos / "copy.mp4").replace(videos / "no face.mp4")
+    summary, notes = run_changed(videos, tmp_path / "s.zarr", "error")
+    assert (summary.new_frames, notes) == (0, [])
+
+
+def test_a_video_that_changed_is_noticed(videos, make_video, face_frames, tmp_path):
+    store = FeatureStore.open(run(videos, tmp_path / "s.zarr").store)
+    before = store.records
+    make_video("videos/a/one.mp4", face_frames(7))
+    make_video("videos/no face.mp4", face_frames(4))
+
+    _, notes = run_changed(videos, store.path, "keep")
+    store.refresh()
+    assert store.records == before
+    (note,) = notes
+    assert "2 video(s) changed since they were extracted (a/one, no face); their features" in note
+    assert "--changed re-extract" in note
+
+    with pytest.raises(FacerError, match=r"2 video\(s\) changed .*; use --changed re-extract, or"):
+        run_changed(videos, store.path, "error")
+    store.refresh()
+    assert store.records == before
+
+    summary, (note,) = run_changed(videos, store.path, "re-extract")
+    assert note.endswith("(a/one, no face); extracting them again")
+    assert (summary.n_done_before, summary.new_frames) == (3, 11)
+    store.refresh()
+    assert store.record("a/one").n_frames == store.read("a/one").n_frames == 7
+    assert len(store.records) == 5
+    assert run_changed(videos, store.path, "error")[1] == []  # nothing is different now
+
+
+def test_a_video_that_broke_off_and_changed_is_tried_again(make_video, tmp_path):
+    whole = make_video("videos/half.avi", 40, codec="MJPG")
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) // 2])
+    (record,) = run(tmp_path / "videos", tmp_path / "s.zarr").records
+    assert "of the 40 frames" in record.reason
+    assert run_changed(tmp_path / "videos", tmp_path / "s.zarr", "keep")[1] == []
+    whole.write_bytes(data)
+    summary, (note,) = run_changed(tmp_path / "videos", tmp_path / "s.zarr", "keep")
+    assert "(half); trying them again" in note
+    assert (summary.records[0].n_frames, summary.records[0].reason) == (40, "")
+
+
+def test_a_failed_video_that_changed_or_can_be_read_is_tried_again(
+    make_video, face_frames, tmp_path
+):
+    """Seen: its features are kept, of which there are none, and exit code 3 every night."""
+    (videos := tmp_path / "videos").mkdir()
+    (videos / "text.mp4").write_text("no video")
+    (videos / "later.mp4").symlink_to(tmp_path / "not-yet.mp4")
+    assert len(run(videos, tmp_path / "s.zarr").failed) == 2
+    summary, notes = run_changed(videos, tmp_path / "s.zarr", "error")
+    assert (len(summary.failed), summary.n_done_before, notes) == (2, 2, [])
+    make_video("videos/text.mp4", face_frames(4))
+    make_video("not-yet.mp4", face_frames(4))
+    summary, (note,) = run_changed(videos, tmp_path / "s.zarr", "error")
+    assert "2 video(s) that failed or broke off have changed (later, text); trying them" in note
+    assert (summary.failed, summary.new_frames) == ((), 8)
+
+
+def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
+    make_video, face_frames, tmp_path
+):
+    for name in ("old", "new"):
+        make_video(f"videos/{name}.mp4", face_frames(4))
+    os.utime(tmp_path / "videos" / "old.mp4", (1, 1))
+    notes = Notes()
+    store = FeatureStore.open(run(tmp_path / "videos", tmp_path / "s.zarr", settle_s=600).store)
+    config = ExtractRunConfig(tmp_path / "videos", store.path, workers=1, settle_s=600)
+    summary = extract_folder(replace(config, gone="drop"), notes)
+    assert store.clip_ids == ("old",)
+    assert (summary.n_clips, summary.missing) == (1, ())
+    (note,) = notes.texts  # and it is not gone
+    assert "1 video(s) were written to less than 600 s ago (new); they are left" in note
+    (tmp_path / "videos" / "old.mp4").unlink()
+    extract_folder(config, notes)
+    assert "1 clip(s) have no video in" in notes.texts[2]
+    assert "(old); they are kept; --gone drop" in notes.texts[2]
+    single = replace(config, video_dir=tmp_path / "videos" / "new.mp4", gone="drop")
+    assert extract_folder(single).n_clips == 0  # one video says nothing of the others
+    store.refresh()
+    assert store.clip_ids == ("old",)
+    extract_folder(replace(config, gone="drop"), notes)
+    store.refresh()
+    assert store.clip_ids == ()
+    assert "(old); they were taken out" in notes.texts[-1]
+    for wrong in ({"settle_s": -1}, {"gone": "forget"}):
+        with pytest.raises(FacerError, match=r"--(settle: found -1|gone: found 'forget'), exp"):
+            replace(config, **wrong)
+
+
+def test_what_to_do_with_changed_videos_is_one_of_three():
+    with pytest.raises(FacerError, match="--changed: found 'skip', expected one of keep, re-ext"):
+        ExtractRunConfig("videos", "s.zarr", changed="skip")
+
+
+def test_batches_and_parts_never_change_a_feature(videos, tmp_path):
+    run(videos, tmp_path / "one.zarr", extract=ExtractConfig(batch_size=1), part_size=1)
+    run(videos, tmp_path / "many.zarr", extract=ExtractConfig(batch_size=64))
+    one, many = (FeatureStore.open(tmp_path / name) for name in ("one.zarr", "many.zarr"))
+    for clip_id in ("a/one", "b/one", "no face", "two faces [1]"):
+        a, b = one.read(clip_id), many.read(clip_id)
+        np.testing.assert_allclose(a.features, b.features, atol=1e-5)
+        np.testing.assert_allclose(a.keypoints_px, b.keypoints_px, atol=1e-2)
+        np.testing.assert_array_equal(a.timestamp_s, b.timestamp_s)
+
+
+@pytest.mark.parametrize("decoders", [2, 3, 9])
+def test_several_decoders_never_change_a_feature(videos, tmp_path, decoders):
+    run(videos, tmp_path / "a.zarr")
+    several = ExtractConfig(batch_size=3, decoders=decoders)
+    run(videos, tmp_path / "b.zarr", extract=several, part_size=5)
+    one, other = FeatureStore.open(tmp_path / "a.zarr"), FeatureStore.open(tmp_path / "b.zarr")
+    assert one.clip_ids == other.clip_ids
+    for record in one.records:
+        assert other.record(record.clip_id).reason == record.reason
+        if record.status != "failed":
+            a, b = one.read(record.clip_id), other.read(record.clip_id)
+            np.testing.assert_allclose(a.features, b.features, atol=1e-5)
+            np.testing.assert_array_equal(a.timestamp_s, b.timestamp_s)
+            np.testing.assert_array_equal(a.bbox_px, b.bbox_px)
+
+
+def test_as_many_videos_are_open_as_there_are_decoders(videos, monkeypatch):
+    open_now, most = set(), []
+
+    class Counting(VideoReader):
+        def __enter__(self):
+            open_now.add(self)
+            most.append(len(open_now))
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            open_now.discard(self)
+            return super().__exit__(*error)
+
+    paths = [path for path in sorted(videos.rglob("*")) if path.suffix in (".mp4", ".avi")]
+    extractor = Extractor(ExtractConfig(device="cpu", batch_size=4, decoders=3))
+    assert len(list(extractor.run(paths, open_video=Counting))) == 5
+    assert max(most) == 3
+    assert not open_now
+
+
+def test_a_gpu_has_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def usual(device, **options):
+        extract = ExtractConfig(device=device)
+        return module._usual_workers(ExtractRunConfig(tmp_path, "s", extract, **options))
+
+    assert (usual("cuda"), usual("auto"), usual("cuda:1")) == (2, 2, 1)
+    assert usual("cuda", scheduler="tcp://host:1") == module.cpu_count()
+
+
+def test_workers_never_change_a_feature(videos, tmp_path):
+    run(videos, tmp_path / "one.zarr")
+    summary = extract_folder(ExtractRunConfig(videos, str(tmp_path / "two.zarr"), workers=2))
+    assert len(summary.records) == 5
+    one, two = (FeatureStore.open(tmp_path / name) for name in ("one.zarr", "two.zarr"))
+    for clip_id in ("a/one", "b/one", "no face", "two faces [1]"):
+        a, b = one.read(clip_id).features, two.read(clip_id).features
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_store_of_other_weights_is_refused(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "s.zarr")
+    with pytest.raises(FacerError, match=r"differ in face_policy \(store: track, run: largest\)"):
+        run(videos, tmp_path / "s.zarr", extract=ExtractConfig(face="largest"))
+
+
+def test_an_interrupt_keeps_finished_clips_and_resume_equals_one_run(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "whole.zarr")
+    real = Extractor.run
+    left = iter(range(2))
+
+    def interrupted(self, *args):
+        for result in real(self, *args):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            yield result
+
+    monkeypatch.setattr(Extractor, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(videos, tmp_path / "s.zarr")
+    assert len(FeatureStore.open(tmp_path / "s.zarr").clip_ids) == 2
+    monkeypatch.setattr(Extractor, "run", real)
+    assert run(videos, tmp_path / "s.zarr").n_done_before == 2
+    whole, resumed = (FeatureStore.open(tmp_path / n) for n in ("whole.zarr", "s.zarr"))
+    assert whole.clip_ids == resumed.clip_ids
+    np.testing.assert_array_equal(whole.read("b/one").features, resumed.read("b/one").features)
+
+
+def test_a_clip_that_breaks_its_part_is_tried_alone_then_recorded(videos, tmp_path, monkeypatch):
+    real = Extractor.run
+
+    def breaking(self, paths, *args):
+        if any("two faces" in path.name for path in paths):
+            raise RuntimeError("no such luck")
+        return real(self, paths, *args)
+
+    monkeypatch.setattr(Extractor, "run", breaking)
+    summary = run(videos, tmp_path / "s.zarr")
+    reasons = {r.clip_id: r.reason for r in summary.failed}
+    assert set(reasons) == {"text", "two faces [1]"}
+    assert reasons["two faces [1]"] == "RuntimeError: no such luck"
+
+
+def test_a_place_that_cannot_be_written_is_named(videos, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FacerError, match="file"):
+        run(videos, tmp_path / "file" / "s.zarr")
+
+
+def test_truncated_video_keeps_its_frames_and_a_note(make_video, face_frames, tmp_path):
+    path = make_video("videos/cut.avi", face_frames(40), codec="MJPG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    summary = run(tmp_path / "videos", tmp_path / "s.zarr")
+    (record,) = summary.records
+    assert record.status == "ok"
+    assert 10 < record.n_frames < 40
+    assert "of the 40 frames" in record.reason
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["single_face.mp4", "portrait_rot90.mp4", "no_face_animation.mp4"])
+def test_real_clips(shared, tmp_path, name):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "clips" / name, tmp_path / "videos")
+    (record,) = run(tmp_path / "videos", tmp_path / "s.zarr").records
+    if name == "no_face_animation.mp4":
+        assert record.status == "no_face"
+        return
+    assert record.n_valid >= 0.95 * record.n_frames
+    points = FeatureStore.open(tmp_path / "s.zarr").read(record.clip_id).keypoints_px
+    upright = points[:, 3:, 1].mean(1) > points[:, :2, 1].mean(1)
+    assert upright[np.isfinite(points).all((1, 2))].all()
+
+
+@pytest.mark.shared
+def test_two_people_are_two_sequences(shared, tmp_path):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "clips" / "two_people_mpeg4.avi", tmp_path / "videos")
+    run(tmp_path / "videos", tmp_path / "s.zarr", extract=ExtractConfig(face="all"))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == ("two_people_mpeg4#0", "two_people_mpeg4#1")
+    first, second = (store.read(clip_id) for clip_id in store.clip_ids)
+    both = first.valid & second.valid
+    assert both.mean() > 0.95
+    middles = [(c.bbox_px[both, 0] + c.bbox_px[both, 2]) / 2 for c in (first, second)]
+    assert np.ptp(np.sign(middles[0] - middles[1])) == 0  # nobody took the other's place
+    assert all(record.track_switches == 0 for record in store.records)
+
+
+def test_two_faces_side_by_side_are_two_sequences(make_video, face_frames, tmp_path):
+    wide = [np.concatenate([one, one[:, ::-1]], axis=1) for one in face_frames(8, 0.9)]
+    make_video("videos/pair.mp4", wide)
+    run(tmp_path / "videos", tmp_path / "s.zarr", extract=ExtractConfig(face="all"))
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    assert store.clip_ids == ("pair#0", "pair#1")
+    assert [record.n_valid for record in store.records] == [8, 8]
+    assert store_status(store).to_json().items() >= {"clips": 2, "videos": 1, "ok": 2}.items()
+    middles = [store.read(clip_id).bbox_px[:, [0, 2]].mean() for clip_id in store.clip_ids]
+    assert min(middles) < 320 < max(middles)
+
+
+def test_clips_that_a_worker_wrote_elsewhere_are_missed(videos, tmp_path, monkeypatch):
+    def lost(task, **_):
+        return ()
+
+    monkeypatch.setattr(module, "extract_part", lost)
+    summary = run(videos, tmp_path / "s.zarr")
+    assert len(summary.missing) == summary.n_clips == 5
+
+
+def test_weights_are_named_by_a_path_that_holds_on_every_host(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.onnx").touch()
+    config = ExtractConfig(detect.DetectorConfig("own.onnx"), rec="rec-small", device="cpu")
+    found = module._models(ExtractRunConfig(tmp_path, "s.zarr", config))
+    assert found.detector.model == str(tmp_path / "own.onnx")
+    assert found.rec == "rec-small"
+
+
+def test_a_smile_raises_happiness_and_au12(shared, tmp_path):
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "clips" / "single_face.mp4", tmp_path / "videos")
+    run(tmp_path / "videos", tmp_path / "s.zarr")
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    features = store.read("single_face").features
+    for name in ("happiness", "au12", "valence"):
+        column = features[:, store.feature_names.index(name)]
+        ends = max(np.nanmean(column[:12]), column[-1])  # neutral; the last smile ends late
+        assert np.nanmean(column[24:66]) > ends + 0.2, name

@@ -1,0 +1,187 @@
+"""Any file of predictions is scored as a run's own are, and says what it lacks."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facer.cli import main
+from facer.pipeline.intensity.scoring.compare import compare_runs
+from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.scoring.score import ScoreConfig, score_files
+from facer.pipeline.intensity.train import TrainHeadConfig, train_head
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.heads import HeadConfig
+from facer.storage import LabelOptions, write_predictions
+from facer.storage.errors import FacerError
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """40 clips, the last 20 in val, of ten subjects in two countries."""
+    rng = np.random.default_rng(0)
+    lines = ["clip_id,split,subject,Country,joy,awe"]
+    for i in range(40):
+        joy, awe = rng.random(2)
+        split, country = ("train", "val")[i // 20], ("South Africa", "USA")[i // 4 % 2]
+        lines.append(f"[{i:05d}],{split},p{i // 4},{country},{joy:.4f},{awe:.4f}")
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _rows(path):
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
+
+
+def predictions(labels, path, noise, ids="videos/{}.mp4", split="val", seed=1):
+    """Another program's file: other columns, order and ids."""
+    rng = np.random.default_rng(seed)
+    lines = ["AWE,frames,Joy,video,comment"]
+    for row in _rows(labels)[::-1]:
+        joy, awe = (float(row[name]) + noise * rng.normal() for name in ("joy", "awe"))
+        if row["split"] == split:
+            name = ids.format(row["clip_id"].strip("[]"))
+            lines.append(f"{awe:.5f},120,{joy:.5f},{name},seen")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_file_of_another_program_is_scored(labels, tmp_path):
+    file = predictions(labels, tmp_path / "theirs.csv", 0.2)
+    found = score_files(ScoreConfig(file, str(labels))).file
+    assert (found.scores.split, found.scores.n_scored) == ("val", 20)
+    assert found.missing == ()
+    by_id = {Path(row["video"]).stem: row for row in _rows(file)}
+    pairs = [(row, by_id[row["clip_id"].strip("[]")]) for row in _rows(labels)[20:]]
+    for i, (ours, theirs) in enumerate((("joy", "Joy"), ("awe", "AWE"))):
+        t, p = (np.array([float(row[k]) for row in rows]) for rows, k in
+                (([a for a, _ in pairs], ours), ([b for _, b in pairs], theirs)))  # fmt: skip
+        assert found.scores.ensemble.pearson[i] == pytest.approx(np.corrcoef(p, t)[0, 1], abs=1e-5)
+        assert found.scores.ensemble.mae[i] == pytest.approx(np.abs(p - t).mean(), abs=1e-5)
+    assert (found.scores.intervals.unit, found.scores.intervals.n_units) == ("subject", 5)
+
+
+def test_two_files_are_compared_on_the_clips_that_both_predict(labels, tmp_path):
+    good = predictions(labels, tmp_path / "good.csv", 0.1)
+    bad = predictions(labels, tmp_path / "bad.csv", 2.0, ids="{}")
+    lines = bad.read_text().splitlines()
+    bad.write_text("\n".join(lines[:-2]) + "\n")
+    found = score_files(ScoreConfig(good, str(labels), bad))
+    assert found.file.scores.label_ids == found.against.scores.label_ids
+    assert len(found.file.scores.label_ids) == 18
+    assert (len(found.file.missing), len(found.against.missing)) == (0, 2)
+    assert found.pearson.difference > 0.2
+    assert found.pearson.p_value < 0.05
+    expected = found.file.scores.mean("pearson") - found.against.scores.mean("pearson")
+    assert found.pearson.difference == pytest.approx(expected)
+    assert "2 labelled clips have no prediction" in found.against.warnings[0]
+
+
+def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
+    store, labels = planted()
+    fit = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+    config = TrainHeadConfig(store, labels, tmp_path / "a", fit=fit)
+    for name, loss in (("a", "pearson"), ("b", "mse")):
+        run = tmp_path / name
+        train_head(replace(config, run=run, fit=replace(fit, loss=loss)))
+        found = evaluate(run)
+        write_predictions(f"{run}.csv", "plain", found.label_ids, found.names, found.predictions)
+    files = score_files(ScoreConfig(tmp_path / "a.csv", labels, tmp_path / "b.csv", split="val"))
+    runs = compare_runs(tmp_path / "a", tmp_path / "b")
+    ours, theirs = files.file.to_json(), runs.first.to_json()
+    assert ours["mean"] == theirs["mean"]
+    assert ours["per_emotion"] == theirs["per_emotion"]
+    assert files.pearson == runs.pearson
+
+
+def test_missing_and_empty_predictions_are_told_and_not_scored(labels, tmp_path):
+    file = predictions(labels, tmp_path / "few.csv", 0.2)
+    lines = file.read_text().splitlines()
+    lines[1] = "," + lines[1].partition(",")[2]
+    file.write_text("\n".join(lines[:-1]) + "\n")
+    found = score_files(ScoreConfig(file, str(labels))).file
+    assert set(found.missing) == {"[00039]", "[00020]"}
+    assert found.scores.n_scored == 18
+    with pytest.raises(FacerError, match="predict no labelled clip of train"):
+        score_files(ScoreConfig(file, str(labels), split="train"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("clip_id,joy", r"found no column awe, .* its columns: clip_id, joy; --targets"),
+        ("clip_id,anger,fear", r"found no column joy, awe"),
+    ],
+)
+def test_columns_that_differ_are_named(labels, tmp_path, columns, message):
+    file = tmp_path / "other.csv"
+    row = ",".join(["00020", *["0.5"] * columns.count(",")])
+    file.write_text(f"{columns}\n{row}\n")
+    with pytest.raises(FacerError, match=message):
+        score_files(ScoreConfig(file, str(labels)))
+
+
+def test_a_file_with_some_of_the_intensities_is_scored_on_those(labels, tmp_path):
+    file = tmp_path / "joy.csv"
+    rows = [f"{row['clip_id']},{float(row['joy']) / 2}" for row in _rows(labels)]
+    file.write_text("\n".join(["clip_id,joy", *rows]) + "\n")
+    found = score_files(ScoreConfig(file, str(labels), reading=LabelOptions(targets=("joy",))))
+    assert found.file.scores.names == ("joy",)
+    assert found.file.scores.mean("pearson") == pytest.approx(1)
+    assert found.file.scores.split == "train, val"
+    assert found.file.scores.n_scored == 40
+
+
+def test_ids_that_join_nothing_are_shown(labels, tmp_path):
+    file = predictions(labels, tmp_path / "other.csv", 0.2, ids="x-{}")
+    with pytest.raises(FacerError, match=r"none of its 20 ids matches .*'x-00039'.*'\[00000\]'"):
+        score_files(ScoreConfig(file, str(labels)))
+
+
+def test_scores_by_a_column_and_by_subject(labels, tmp_path):
+    file = predictions(labels, tmp_path / "theirs.csv", 0.2)
+    found = score_files(ScoreConfig(file, str(labels), by="country")).file.scores
+    countries = {row["clip_id"]: row["Country"] for row in _rows(labels)}
+    assert [one.group for one in found.by.scores] == ["South Africa", "USA"]
+    for one in found.by.scores:
+        rows = [i for i, clip in enumerate(found.label_ids) if countries[clip] == one.group]
+        rho = [
+            np.corrcoef(found.predictions[rows, i], found.targets[rows, i])[0, 1] for i in (0, 1)
+        ]
+        assert one.n == len(rows)
+        assert one.mean("pearson") == pytest.approx(np.mean(rho), abs=1e-5)
+        assert one.interval is None  # of two or three subjects
+    subjects = score_files(ScoreConfig(file, str(labels), by="subject")).file.scores.by
+    each = [one.mean("pearson") for one in subjects.scores]
+    assert [one.n for one in subjects.scores] == [4] * 5
+    assert subjects.mean("pearson") == pytest.approx(np.mean(each))
+    assert subjects.deviation("pearson") == pytest.approx(np.std(each, ddof=1))
+    splits = score_files(ScoreConfig(file, str(labels), by="split")).file.scores.by.scores
+    (val,) = splits
+    assert val.interval.low <= val.mean("pearson") <= val.interval.high
+    with pytest.raises(FacerError, match=r"--by Region: .* expected one of clip_id, split, subj"):
+        score_files(ScoreConfig(file, str(labels), by="Region"))
+
+
+def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
+    good = predictions(labels, tmp_path / "good.csv", 0.1)
+    bad = predictions(labels, tmp_path / "bad.csv", 2.0)
+    command = ["score", str(good), "--labels", str(labels), "--against", str(bad)]
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, "--by", "Country"])
+    assert exit_.value.code == 0
+    out = capsys.readouterr().out
+    assert "spearm." in out
+    assert "BCa bootstrap (with so few still too narrow) intervals by subject, n = 5" in out
+    assert "South Africa" in out
+    assert "less that of" in out
+    with pytest.raises(SystemExit):
+        main([*command, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"file", "against", "comparison"}
+    assert {"split", "n", "mean", "per_emotion", "missing_predictions"} <= set(found["file"])

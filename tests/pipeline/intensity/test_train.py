@@ -1,0 +1,231 @@
+"""Run folders: what is in them, that they come out the same again, and honest scores."""
+
+import csv
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
+from facer.stages.intensity.fit import FitConfig
+from facer.stages.intensity.heads import HeadConfig
+from facer.storage import FeatureStore, Record
+from facer.storage.errors import FacerError
+from facer.storage.files import objects
+
+FAST = FitConfig(HeadConfig(units=16, dense=8), learning_rate=3e-3, epochs=12)
+
+
+@pytest.fixture
+def config(planted, tmp_path):
+    store, labels = planted()
+    return TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST)
+
+
+def test_a_planted_signal_is_learnt_and_the_run_is_complete(config):
+    result = train_head(replace(config, seeds=2))
+    assert (result.n_train, result.n_val) == (12, 6)
+    assert result.val_pearson > 0.8
+    assert evaluate(config.run, "test").mean("pearson") > 0.6
+    names = {str(p.relative_to(config.run)) for p in config.run.rglob("*") if p.is_file()}
+    expected = {
+        f"seed-{s}/{n}"
+        for s in (0, 1)
+        for n in ("best.safetensors", "last.safetensors", "curve.csv")
+    }
+    assert names == expected | {"config.json", "curve.png"}
+    record = json.loads((config.run / "config.json").read_text())
+    assert record["labels"]["kind"] == "plain"
+    assert len(record["labels"]["sha256"]) == 64
+    assert record["store_provenance"]["rec_sha256"] == "r" * 64
+    with (config.run / "seed-0" / "curve.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == result.seeds[0].epochs
+
+
+def test_labels_that_do_not_vary_in_val_are_told(config):
+    labels = Path(config.labels)
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text("".join(f"{a},{b},{0.5 if b == 'val' else c},{d}\n" for a, b, c, d in rows))
+    result = train_head(config)
+    assert result.not_defined == ("joy",)
+    assert result.val_pearson == pytest.approx(
+        evaluate(config.run, "val").to_json()["per_emotion"]["awe"]["pearson"], abs=1e-6
+    )
+
+
+def test_a_run_is_made_again_from_its_folder_alone(config, tmp_path):
+    first = train_head(config)
+    again = train_head(config_of_run(config.run, tmp_path / "again"))
+    assert first.seeds == again.seeds
+    assert _bytes(config.run) == _bytes(tmp_path / "again")
+
+
+def test_seeds_side_by_side_come_out_as_one_after_another(config, tmp_path):
+    config = replace(config, fit=replace(FAST, epochs=2), seeds=3)
+    serial = train_head(config)
+    seen = []
+    parallel = replace(config, run=tmp_path / "parallel", jobs=2)
+    found = train_head(parallel, lambda seed, row, _: seen.append((seed, row.epoch)))
+    assert found.seeds == serial.seeds
+    assert sorted(seen) == [(0, 2), (1, 2), (2, 2)]
+    for seed in range(3):
+        assert _bytes(config.run, seed) == _bytes(parallel.run, seed)
+    values = [seed.val_pearson for seed in found.seeds]
+    assert found.val_deviation == pytest.approx(np.std(values, ddof=1))
+
+
+def test_labels_of_the_test_split_are_never_looked_at(config, tmp_path):
+    """Seen: the best seed chosen on the split that is then reported."""
+    train_head(replace(config, seeds=2))
+    lines = [line.split(",") for line in Path(config.labels).read_text().splitlines()]
+    other = tmp_path / "other.csv"
+    rows = [[*r[:2], "0.5", "0.25"] if r[1] == "test" else r for r in lines]
+    other.write_text("\n".join(map(",".join, rows)) + "\n")
+    train_head(replace(config, seeds=2, labels=str(other), run=tmp_path / "blind"))
+    for seed in (0, 1):
+        assert _bytes(config.run, seed) == _bytes(tmp_path / "blind", seed)
+
+
+def test_a_stopped_run_goes_on_to_the_same_result(config, tmp_path):
+    train_head(config)
+
+    def stop(_seed, row, _epochs):
+        if row.epoch == 4:
+            raise KeyboardInterrupt
+
+    other = replace(config, run=tmp_path / "other")
+    with pytest.raises(KeyboardInterrupt):
+        train_head(other, stop)
+    train_head(replace(other, resume=True))
+    assert _bytes(config.run) == _bytes(tmp_path / "other")
+
+
+def _bytes(run: Path, seed: int = 0) -> bytes:
+    return (run / f"seed-{seed}" / "best.safetensors").read_bytes()
+
+
+def test_an_existing_run_is_never_overwritten(config):
+    train_head(config)
+    with pytest.raises(FacerError, match="holds a run already"):
+        train_head(config)
+    with pytest.raises(FacerError, match=r"made with other --learning-rate \(was .*, now 0.01\)"):
+        train_head(replace(config, fit=replace(FAST, learning_rate=1e-2), resume=True))
+
+
+@pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"fit": replace(FAST, head=HeadConfig("x"))}])
+def test_what_is_wrong_is_told_before_anything_is_written(config, wrong):
+    with pytest.raises(FacerError, match=r"--(device|head): found"):
+        train_head(replace(config, **wrong))
+    assert not config.run.exists()
+
+
+def test_a_missing_clip_is_predicted_by_the_training_mean(config):
+    """Never by anything of the split that is scored."""
+    labels = Path(config.labels)
+    labels.write_text(labels.read_text() + "ghost,val,1.0,1.0\n")
+    train_head(config)
+    found = evaluate(config.run, "val")
+    assert found.n_filled == 1
+    with labels.open() as file:
+        train = [
+            (float(r["joy"]), float(r["awe"]))
+            for r in csv.DictReader(file)
+            if r["split"] == "train"
+        ]
+    ghost = found.predictions[found.label_ids.index("ghost")]
+    np.testing.assert_allclose(ghost, np.mean(train, axis=0), atol=1e-6)
+    assert found.status[found.label_ids.index("ghost")] == "no_clip"
+    assert found.status.count("ok") == len(found.status) - 1
+
+
+def test_labels_that_changed_are_noticed(config):
+    train_head(config)
+    labels = Path(config.labels)
+    labels.write_text(labels.read_text().replace("0.", "0.1", 1))
+    with pytest.raises(FacerError, match="changed since"):
+        evaluate(config.run)
+    with pytest.raises(FacerError, match="changed since"):
+        train_head(config_of_run(config.run, config.run.with_name("again")))
+
+
+def test_labels_that_match_nothing_are_explained(config, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("clip_id,joy\nvideo_1,0.5\nvideo_2,0.1\n")
+    with pytest.raises(FacerError, match=r"none of its 2 ids matches.*'video_1'.*'clip-00'"):
+        train_head(replace(config, labels=str(other)))
+
+
+def test_labels_without_splits_get_one_that_is_told(config):
+    labels = Path(config.labels)
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text("\n".join(",".join([r[0], *r[2:]]) for r in rows) + "\n")
+    result = train_head(config)
+    assert "sha256 of the clip id" in result.split_rule
+    assert (result.n_train, result.n_val) == (17, 3)
+
+
+def test_a_split_without_labels_gives_predictions_and_no_score(config):
+    labels = Path(config.labels)
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    labels.write_text(
+        "\n".join(",".join(r if r[1] != "test" else [*r[:2], "", ""]) for r in rows) + "\n"
+    )
+    train_head(config)
+    found = evaluate(config.run, "test")
+    assert found.to_json()["mean"] is None
+    assert found.n_seeds == 1
+    assert np.isfinite(found.predictions).all()
+
+
+def test_an_unknown_split_is_refused(config):
+    train_head(config)
+    with pytest.raises(FacerError, match=r"--split dev: .* found test, train, val"):
+        evaluate(config.run, "dev")
+
+
+def test_a_store_of_other_weights_is_refused(config, tmp_path):
+    train_head(config)
+    store = FeatureStore.open(config.store)
+    other = FeatureStore.create(tmp_path / "o.zarr", replace(store.provenance, rec_sha256="x" * 64))
+    other.write_part([(Record("a", "failed", 0, "broken"), None)])
+    with pytest.raises(FacerError, match="rec_sha256 is xxxx"):
+        predict_store(config.run, other, ["a"])
+
+
+def test_predictions_of_a_store_equal_those_of_evaluate(config):
+    train_head(config)
+    found = evaluate(config.run, "val")
+    again = predict_store(config.run, FeatureStore.open(config.store), found.label_ids)
+    np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)
+    assert again.filled == ()
+
+
+NAMES = ["config.json", "last.safetensors", "best.safetensors", "curve.csv", "curve.png"]
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_a_disk_that_is_full_at_a_write(config, tmp_path, monkeypatch, nth):
+    """Of config, checkpoint, best model, curve and picture: told, nothing lost, and it goes on."""
+    config = replace(config, fit=replace(FAST, epochs=2))
+    train_head(replace(config, run=tmp_path / "whole"))
+    write, written = objects._replace, []
+
+    def full(target: Path, data: bytes) -> None:
+        written.append(target.name)
+        if len(written) == nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(target, data)
+
+    monkeypatch.setattr(objects, "_replace", full)
+    with pytest.raises(FacerError, match="No space left on device; free some space") as told:
+        train_head(config)
+    assert "\n" not in str(told.value)
+    assert written == NAMES[:nth]
+    assert {path.name for path in config.run.rglob("*") if path.is_file()} == set(written[:-1])
+    train_head(replace(config, resume=True))
+    assert _bytes(config.run) == _bytes(tmp_path / "whole")
+    assert {path.name for path in config.run.rglob("*") if path.is_file()} == set(NAMES)

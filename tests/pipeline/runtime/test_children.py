@@ -1,0 +1,92 @@
+"""What goes through the pipes between processes comes out as it went in, and nothing else does."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from facer.pipeline.features.part import ClipTask, PartTask
+from facer.pipeline.intensity.train import SeedTask, TrainHeadConfig, train_seed
+from facer.pipeline.runtime.children import describe_error, dumps, function_name, loads, raised
+from facer.stages.features.extractor import ExtractConfig
+from facer.storage import Provenance, Record
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PartTask(
+            "/videos", "/s.zarr", Provenance("d", "0", "r", "1", settings={"a": [1, None]}),
+            ExtractConfig(device="cpu"), (ClipTask("a/b\udc80", "a/b\udc80.mp4"),), 1, True,
+        ),
+        SeedTask(TrainHeadConfig("s", "l", Path("run")), 3),
+        (Record("a", "ok", 3, reason="tail\nbroken", fps=29.97),),
+        {"fields": 1, 2: ["class", {"tuple": ()}], "path": {}},
+        [0.1, 1e300, -0.0, float("inf"), True, None, "\u2028"],
+    ],
+)  # fmt: skip
+def test_values_come_out_as_they_went_in(value):
+    line = dumps(value)
+    assert "\n" not in line
+    assert line.isascii()
+    assert loads(line) == value
+    assert type(loads(line)) is type(value)
+
+
+def test_what_is_not_a_number_stays_so():
+    assert math.isnan(loads(dumps(float("nan"))))
+
+
+@dataclass(frozen=True)
+class NotOurs:
+    command: str
+
+
+@pytest.mark.parametrize("value", [NotOurs("x"), b"bytes", {1}, object()])
+def test_other_values_are_refused(value):
+    with pytest.raises(TypeError, match="cannot be handed to another process"):
+        dumps(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "subprocess:Popen",
+        "facer.storage:FeatureStore",
+        "facer.pipeline.features.guarded.guard:subprocess",
+    ],
+)
+def test_a_line_makes_dataclasses_of_facer_and_nothing_else(name):
+    with pytest.raises(TypeError, match="no dataclass of facer"):
+        loads(json.dumps({"class": name, "fields": {"args": "true"}}))
+
+
+def test_functions_are_found_by_name():
+    assert function_name(train_seed) == "facer.pipeline.intensity.train:train_seed"
+
+    def inside():
+        pass
+
+    for function in (inside, lambda: None, loads("1").__add__):
+        with pytest.raises(TypeError, match="expected a function at the top level"):
+            function_name(function)
+
+
+class OfALibrary(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x"), KeyError("a"), FileNotFoundError(2, "No such file", "/a"), OfALibrary(),
+        OfALibrary("two\nlines"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), MemoryError(),
+    ],
+)  # fmt: skip
+def test_exceptions_keep_their_name_and_text(error):
+    again = raised(json.loads(json.dumps(describe_error(error))))
+    assert (type(again).__name__, str(again)) == (type(error).__name__, str(error))
+    if isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError):
+        assert isinstance(again, type(error))

@@ -1,0 +1,59 @@
+"""Workers of one host share its GPUs out, without a GPU in the test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from facer.pipeline.runtime.gpus import visible_devices
+
+
+@pytest.mark.parametrize(
+    ("current", "n_devices", "devices"),
+    [
+        (None, 0, [None, None, None]),  # no GPU: nothing to share
+        (None, 1, [None, None, None]),  # all on the only one
+        (None, 2, ["0", "1", "0"]),
+        ("2,5", 2, ["2", "5", "2"]),  # what a batch system granted
+        ("GPU-aa,GPU-bb,GPU-cc", 3, ["GPU-aa", "GPU-bb", "GPU-cc"]),
+        ("7", 1, [None, None, None]),
+        ("5,2", 2, ["2", "5", "2"]),  # each worker may have been given another order
+        ("", 0, [None, None, None]),
+    ],
+)
+def test_worker_i_takes_gpu_i_modulo_their_number(
+    current: str | None, n_devices: int, devices: list[str | None]
+) -> None:
+    assert [visible_devices(current, n_devices, slot) for slot in range(3)] == devices
+
+
+WORKER = """
+import sys
+from facer.pipeline.runtime.gpus import host_slot
+print(host_slot(), host_slot(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_slots_are_the_lowest_free_ones(tmp_path: Path) -> None:
+    def start() -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER], text=True, env={"TMPDIR": str(tmp_path)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    started = [start() for _ in range(3)]
+    assert [slots for _, slots in started] == ["0 0", "1 1", "2 2"]
+    started[1][0].kill()
+    started[1][0].communicate()
+    started.append(start())
+    assert started[-1][1] == "1 1"  # a dead worker's place is taken again
+    for process, _ in started:
+        process.kill()
+        if process.stdin is not None and not process.stdin.closed:
+            process.communicate()

@@ -1,0 +1,132 @@
+"""Sound is copied under a written video: at its time, and without a change to the pictures."""
+
+import re
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from facer.pipeline.features.guarded.guard import ask
+from facer.pipeline.views.annotate_sound import add_sound
+from facer.pipeline.views.video import write_video
+from facer.stages.features.decode.frames import VideoReader
+
+RATE = 48_000
+SOUND_S = 1.0
+TONE_S = 0.5  # when the tone begins, in the time of the sound
+
+
+def source(path, codec="aac", pictures_from_s=0.0, sound=True):
+    """A grey video of 25 frames, and a second of sound from the file's 0 on, silent at first."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        if sound:
+            audio = container.add_stream(codec, rate=RATE, layout="mono")
+        grey = np.full((48, 64, 3), 90, np.uint8)
+        for index in range(25):
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base = (
+                round(1000 * pictures_from_s) + 40 * index,
+                Fraction(1, 1000),
+            )
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        if sound:
+            for frame in sound_frames(audio.codec_context.frame_size or 1024):
+                container.mux(audio.encode(frame))
+            container.mux(audio.encode())
+    return path
+
+
+def sound_frames(size):
+    times = np.arange(0, int(SOUND_S * RATE)) / RATE
+    tone = np.where(times >= TONE_S, 0.5 * np.sin(2 * np.pi * 440 * times), 0)
+    for start in range(0, len(tone) - size + 1, size):
+        samples = (32767 * tone[start : start + size]).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+        yield frame
+
+
+def silent_copy(video, path, from_s=0.0):
+    """The frames of a video from a time on, which becomes 0, as annotate writes them."""
+    with VideoReader(video) as reader:
+        frames = [(frame.timestamp_s - from_s, frame.image) for frame in reader]
+    write_video(path, [frame for frame in frames if frame[0] >= 0])
+    return path
+
+
+def picture_times(path):
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video)]
+        return times, video.duration
+
+
+def tone_start_s(path):
+    """When the sound of a file becomes loud."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            wave = frame.to_ndarray().astype(float).ravel()
+            peak = 1.0 if frame.format.name.startswith("flt") else 32768.0
+            loud = np.flatnonzero(np.abs(wave) > 0.2 * peak)
+            if len(loud):
+                return frame.time + loud[0] / frame.sample_rate
+    raise AssertionError("no sound")
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("aac", ".mp4"), ("libmp3lame", ".mp4"), ("libopus", ".webm")]
+)
+@pytest.mark.parametrize("late_s", [0.0, 0.2])
+def test_sound_comes_at_its_time_and_pictures_stay(tmp_path, codec, suffix, late_s):
+    video = source(tmp_path / "clip.mkv", codec, pictures_from_s=late_s)
+    out = silent_copy(video, tmp_path / f"out{suffix}")
+    before = picture_times(out)
+    assert add_sound(out, video) == ""
+    assert picture_times(out) == before
+    assert tone_start_s(out) == pytest.approx(TONE_S, abs=0.01)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv", out.name]
+
+
+def test_a_copy_that_begins_later_has_the_sound_from_there(tmp_path):
+    video = source(tmp_path / "clip.mkv")
+    out = silent_copy(video, tmp_path / "out.mp4", from_s=0.4)
+    assert add_sound(out, video, 0.4) == ""
+    assert tone_start_s(out) == pytest.approx(TONE_S - 0.4, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "suffix", "reason"),
+    [("a.avi", "pcm_s16le", ".mp4", r"\(pcm_s16le\) cannot be copied into \.mp4"),
+     ("a.mp4", "aac", ".webm", r"\(aac\) cannot be copied into \.webm"),
+     ("a.mkv", None, ".mp4", r"^$")],
+)  # fmt: skip
+def test_what_cannot_be_copied_is_said_and_the_video_stays(tmp_path, name, codec, suffix, reason):
+    video = source(tmp_path / name, codec, sound=codec is not None)
+    out = silent_copy(video, tmp_path / f"out{suffix}")
+    before = out.read_bytes()
+    assert re.search(reason, add_sound(out, video))
+    assert out.read_bytes() == before
+
+
+def test_a_source_that_breaks_off_leaves_the_video_as_it_was(tmp_path):
+    video = source(tmp_path / "clip.mkv")
+    out = silent_copy(video, tmp_path / "out.mp4")
+    before = out.read_bytes()
+    video.write_bytes(b"no video at all")
+    assert "cannot be copied" in add_sound(out, video)
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv", "out.mp4"]
+
+
+def test_what_a_reader_calls_0(tmp_path):
+    alone = source(tmp_path / "alone.mkv", pictures_from_s=0.2, sound=False)
+    assert ask("clock_start_s", alone) == pytest.approx(0.2, abs=1e-3)
+    assert ask("clock_start_s", source(tmp_path / "late.mkv", pictures_from_s=0.2)) == 0
+    assert ask("clock_start_s", source(tmp_path / "prompt.mp4")) == 0
+    (tmp_path / "text.mp4").write_text("text")
+    assert ask("clock_start_s", tmp_path / "text.mp4") == 0

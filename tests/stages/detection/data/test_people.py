@@ -1,0 +1,199 @@
+"""Labelled people: reading, the split by source, and what is counted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facer.stages.detection.data.people import (
+    TUNE,
+    VAL,
+    Picture,
+    read_people,
+    read_people_clips,
+    sampling_shares,
+    split_of,
+)
+from facer.stages.detection.data.teacher import Labelled
+from facer.stages.detection.measure import (
+    Measured,
+    matches,
+    mean_interval,
+    measure,
+    people_table,
+    points_error,
+    rate_interval,
+    share_interval,
+)
+from facer.storage.errors import FacerError
+
+POINTS = np.array([[30, 40], [50, 40], [40, 52], [33, 62], [47, 62]], np.float32)
+BOX = np.array([20, 24, 60, 76], np.float32)
+NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+
+
+def row(file: str, source: str = "somebody", **changes: str) -> dict[str, str]:
+    """A row of faces.csv."""
+    points = {
+        f"{name}_{axis}": str(POINTS[place, "xy".index(axis)])
+        for place, name in enumerate(NAMES)
+        for axis in "xy"
+    }
+    box = dict(zip(("x1", "y1", "x2", "y2"), map(str, BOX), strict=True))
+    rest = {"status": "sure", "points_agree": "1", "yaw_class": "frontal", "roll": "0"}
+    return {"file": file, "source": source, **box, **points, **rest, **changes}
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    image = np.full((100, 80, 3), (200, 100, 50), np.uint8)  # BGR
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        cv2.imwrite(str(tmp_path / name), image)
+    doubtful = dict.fromkeys((f"{name}_{axis}" for name in NAMES for axis in "xy"), "")
+    rows = [
+        row("b.jpg", roll="-31", yaw_class="profile", points_agree="0"),
+        row("a.jpg"),
+        row("a.jpg", status="doubtful", yaw_class="", roll="", **doubtful),
+        row("c.jpg", source=next(iter(sorted(VAL)))),
+    ]
+    write(tmp_path / "faces.csv", rows)
+    return tmp_path
+
+
+def test_photographs_come_with_their_faces_and_by_source(folder: Path) -> None:
+    a, b = read_people(folder, "train")
+    assert (a.name, b.name) == ("a.jpg", "b.jpg")
+    assert a.labelled.image[0, 0].tolist() == pytest.approx([50, 100, 200], abs=6)
+    np.testing.assert_array_equal(a.labelled.bbox_px[0], BOX)
+    np.testing.assert_array_equal(a.labelled.kps_px[0], POINTS)
+    assert a.labelled.ignore.tolist() == [False, True]
+    assert b.agreed.tolist() == [False]
+    assert b.roll.tolist() == [-31]
+    assert [one.name for one in read_people(folder, "val")] == ["c.jpg"]
+    assert list(read_people(folder, "tune")) == []
+
+
+def test_sources_are_in_one_split() -> None:
+    assert not TUNE & VAL
+    assert {split_of(source) for source in TUNE} == {"tune"}
+    assert split_of("a source that nobody knows") == "train"
+
+
+def test_frames_come_with_their_faces(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    make_video("clip.mp4", frames=6)
+    write(tmp_path / "faces.csv", [row("clip.mp4", frame="4")])
+    frames = [{"file": "clip.mp4", "frame": n, "faces": f} for n, f in (("1", "0"), ("4", "1"))]
+    write(tmp_path / "frames.csv", frames)
+    without, face = read_people_clips(tmp_path, "train")
+    assert len(without.labelled.bbox_px) == 0
+    np.testing.assert_array_equal(face.labelled.kps_px[0], POINTS)
+    assert face.labelled.image.shape == (64, 96, 3)
+    assert without.source == face.source == "clip.mp4"
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/hostname", "..", ""])
+def test_a_table_leads_nowhere_else(folder: Path, name: str) -> None:
+    write(folder / "faces.csv", [row(name)])
+    with pytest.raises(FacerError, match="expected the name of a file in it"):
+        list(read_people(folder, "train"))
+
+
+def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FacerError, match="expected train, tune, val"):
+        list(read_people(folder, "test"))  # type: ignore[arg-type]
+    write(folder / "faces.csv", [row("a.jpg", frame="1")])
+    with pytest.raises(FacerError, match=r"frames.csv: found no file"):
+        list(read_people_clips(folder, "train"))
+    (tmp_path / "faces.csv").write_text("file,x1\na.jpg,3\n")
+    with pytest.raises(FacerError, match="found no column left_eye_x"):
+        list(read_people(tmp_path, "train"))
+    write(tmp_path / "faces.csv", [row("gone.jpg")])
+    with pytest.raises(FacerError, match=r"gone.jpg: found no readable image"):
+        list(read_people(tmp_path, "train"))
+
+
+def test_no_large_source_decides() -> None:
+    shares = sampling_shares(["a"] * 100 + ["b"])
+    assert shares.sum() == pytest.approx(1)
+    assert shares[:100].sum() == pytest.approx(10 * shares[100])
+
+
+def picture(*kinds: tuple[str, float, bool], size: int = 200) -> Picture:
+    """A picture with a face for each (yaw class, roll, sure), side by side."""
+    shift = np.array([[i * 60.0, 0] for i in range(len(kinds))], np.float32).reshape(-1, 2)
+    boxes = BOX + np.tile(shift, 2)
+    points = POINTS + shift[:, None]
+    ignore = np.array([not sure for _, _, sure in kinds], np.bool_)
+    image = np.full((size, size, 3), 30, np.uint8)
+    yaw_class, roll, _ = zip(*kinds, strict=True) if kinds else ((), (), ())
+    return Picture(
+        "x", "x", Labelled(image, boxes, points, ignore), ~ignore, yaw_class,
+        np.array(roll, np.float32),
+    )  # fmt: skip
+
+
+def test_faces_are_counted_by_kind() -> None:
+    one = picture(("frontal", 0, True), ("profile", 30, True), ("frontal", 0, False))
+    shifts = np.array([[2, 0], [120, 0], [0, 100]], np.float32)
+    boxes = BOX + np.tile(shifts, 2)
+    points = POINTS + shifts[:, None]
+    measured = measure("set", [one], lambda _: (boxes, points))
+    counts = {name: group.found for name, group in measured.groups.items()}
+    assert counts["all"] == [True, False]
+    assert counts["frontal"] == [True]
+    assert counts["profile"] == counts["tilted"] == [False]
+    assert counts["dark"] == [True, False]
+    assert counts["small"] == counts["large"] == []
+    assert measured.groups["all"].errors == pytest.approx([2 / (0.4 * 52)], rel=1e-5)
+    assert measured.false == 1  # the second is on the doubtful face
+    table = people_table(measured)
+    assert "| all | 2 | 0.500 |" in table
+    assert "set: 1 false faces in 1: 1.000 each" in table
+
+
+def test_size_decides_whether_a_face_counts() -> None:
+    for size, kinds in ((1000, []), (500, ["small"]), (200, []), (90, ["large"])):
+        measured = Measured("set")
+        measured.add(
+            picture(("frontal", 0, True), size=size), np.zeros((0, 4)), np.zeros((0, 5, 2))
+        )
+        counted = [n for n in ("small", "large") if measured.groups[n].found]
+        assert counted == kinds
+        assert len(measured.groups["all"].found) == (size < 1000)
+
+
+def test_matches_need_the_place_and_the_height() -> None:
+    truth = BOX[None]
+    twice = np.array([[0, 0, 80, 110]], np.float32)  # 2.1 times as high
+    assert matches(truth, BOX[None], POINTS[None]).tolist() == [[True]]
+    assert matches(truth, twice, POINTS[None]).tolist() == [[False]]
+    assert matches(truth, BOX[None], POINTS[None] + 50).tolist() == [[False]]
+    assert matches(truth[:0], BOX[None], POINTS[None]).shape == (0, 1)
+
+
+def test_in_profile_the_height_is_the_unit() -> None:
+    thin = POINTS.copy()
+    thin[:, 0] = 40
+    assert points_error(BOX, thin, thin[None] + 1)[0] == pytest.approx(2**0.5 / (0.4 * 52))
+    wide = POINTS * (3, 1)
+    assert points_error(BOX, wide, wide[None] + (6, 0))[0] == pytest.approx(6 / 60)
+
+
+def test_intervals() -> None:
+    assert share_interval(9, 10) == pytest.approx((0.596, 0.982), abs=1e-3)  # Wilson's
+    assert share_interval(0, 0)[0] != share_interval(0, 0)[0]  # nan
+    assert rate_interval(0, 100) == pytest.approx((0, 0.0369), abs=1e-4)
+    assert rate_interval(3, 100) == pytest.approx((0.0062, 0.0877), abs=1e-4)
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)

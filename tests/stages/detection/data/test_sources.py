@@ -1,0 +1,105 @@
+import os
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from facer.stages.detection.data.sources import list_videos, read_photos, read_scenes, shrink
+from facer.stages.detection.data.teacher import Labelled, Teacher
+from facer.storage.errors import FacerError
+
+SHARED = Path(__file__).parents[4] / os.pardir / "shared" / "data"
+POINTS = np.array([[40, 40], [60, 40], [50, 52], [43, 62], [57, 62]], np.float32)
+
+
+class SeesOneFace:
+    """Stands in for a teacher: one face, or none."""
+
+    def __init__(self, shift: float | None) -> None:
+        self.shift = shift
+
+    def label(self, image: np.ndarray) -> Labelled:
+        border = image.shape[0] // 4  # half of the photograph's side
+        rows = 0 if self.shift is None else 1
+        points = np.repeat(POINTS[None] + border + (self.shift or 0.0), rows, axis=0)
+        boxes = np.repeat(np.array([[30, 25, 70, 75]], np.float32) + border, rows, axis=0)
+        return Labelled(image, boxes, points.astype(np.float32), np.zeros(rows, np.bool_))
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    path = tmp_path / "faces.h5"
+    _, data = cv2.imencode(".jpg", np.full((100, 100), 128, np.uint8))
+    with h5py.File(path, "w") as file:
+        rows = file.create_dataset("jpeg", (2,), h5py.vlen_dtype(np.uint8))
+        rows[0] = rows[1] = data.ravel()
+        file["points_px"] = np.stack([POINTS, POINTS])
+        file["split"] = ["train", "val"]
+    return path
+
+
+def test_photographs_take_the_teachers_box_and_the_mean_points(pack: Path) -> None:
+    (photo,) = read_photos(pack, "train", SeesOneFace(shift=2.0))
+    assert photo.image.shape == (100, 100)  # grey
+    np.testing.assert_allclose(photo.bbox_px[0], [30, 25, 70, 75])
+    np.testing.assert_allclose(photo.kps_px[0], POINTS + 1)
+
+
+@pytest.mark.parametrize("shift", [None, 30.0])
+def test_photographs_keep_their_points_where_the_teacher_disagrees(
+    pack: Path, shift: float | None
+) -> None:
+    (photo,) = read_photos(pack, "val", SeesOneFace(shift))
+    np.testing.assert_allclose(photo.kps_px[0], POINTS)
+    assert photo.bbox_px[0, 0] < 40
+    assert photo.bbox_px[0, 3] > 62
+
+
+def test_a_file_without_photographs_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["jpeg"] = [1]
+    with pytest.raises(FacerError, match="points_px"):
+        read_photos(tmp_path / "other.h5", "train", SeesOneFace(None))
+
+
+def test_held_out_scenes_are_in_no_training(tmp_path: Path) -> None:
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 4, 3), number, np.uint8))
+    kept = {int(image[0, 0, 0]) for image in read_scenes(tmp_path, 3, validation=True)}
+    used = {int(image[0, 0, 0]) for image in read_scenes(tmp_path, 3, validation=False)}
+    assert len(kept) == 3
+    assert kept | used == set(range(10))
+    assert not kept & used
+    with pytest.raises(FacerError, match="more than 10"):
+        read_scenes(tmp_path, 10, validation=True)
+
+
+def test_an_empty_folder_has_no_videos(tmp_path: Path) -> None:
+    with pytest.raises(FacerError, match="no video"):
+        list_videos(tmp_path)
+
+
+def test_shrink_keeps_small_images() -> None:
+    assert shrink(np.zeros((20, 30, 3), np.uint8), 40).shape == (20, 30, 3)
+    assert shrink(np.zeros((200, 300, 3), np.uint8), 30).shape == (20, 30, 3)
+
+
+def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FacerError, match="teacher"):
+        Teacher(tmp_path / "none.onnx")
+
+
+@pytest.mark.shared
+def test_the_teacher_remembers(tmp_path: Path) -> None:
+    path = SHARED / "models" / "retinaface_mnet025_insightface_layout.onnx"
+    if not path.exists():
+        pytest.skip("the teacher is not beside the checkout")
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    first = Teacher(path, memory=tmp_path / "memory.safetensors")
+    answer = first.label(image)
+    first.remember()
+    again = Teacher(path, memory=tmp_path / "memory.safetensors")
+    again._model = None  # not asked a second time
+    np.testing.assert_array_equal(again.label(image).bbox_px, answer.bbox_px)

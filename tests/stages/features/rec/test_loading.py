@@ -1,0 +1,157 @@
+"""REC: the same numbers at any batch size, weights that explain themselves, clear refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.network import ARCHITECTURES, build, scale_crops
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError
+from facer.storage.schema import FEATURE_NAMES
+
+CROPS = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    network = build("rec-small").eval()
+    rec.save_rec(tmp_path / "own.safetensors", network, weak=("valence",), training={"data": "x"})
+    return tmp_path / "own.safetensors"
+
+
+def test_output_is_26_numbers_in_their_ranges(weights):
+    features = rec.load(weights, "cpu").predict(CROPS)
+    assert features.shape == (5, len(FEATURE_NAMES))
+    assert features.dtype == np.float32
+    assert np.abs(features[:, :2]).max() <= 1
+    np.testing.assert_allclose(features[:, 2:9].sum(1), 1, atol=1e-5)
+    assert features[:, 9:].min() >= 0
+    assert features[:, 9:].max() <= 1
+
+
+def test_batch_size_never_changes_a_feature(weights):
+    model = rec.load(weights, "cpu")
+    together = model.predict(CROPS)
+    alone = np.concatenate([model.predict(CROPS[i : i + 1]) for i in range(len(CROPS))])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert model.predict(CROPS[:0]).shape == (0, 26)
+
+
+def test_the_embedding_follows_the_features(weights):
+    plain, model = rec.load(weights, "cpu"), rec.load(weights, "cpu", embedding=True)
+    assert (plain.embedding_width, model.embedding_width) == (0, 256)
+    both = model.predict(CROPS)
+    np.testing.assert_array_equal(both[:, :26], plain.predict(CROPS))
+    network, _ = rec.load_network(weights)
+    with torch.inference_mode():
+        pooled = network.eval().embed(scale_crops(torch.from_numpy(CROPS))).numpy()
+    np.testing.assert_allclose(both[:, 26:], pooled, atol=1e-4)
+    assert model.predict(CROPS[:0]).shape == (0, 282)
+
+
+def test_half_precision_of_a_gpu_is_near_single():
+    network, _ = rec.load_network(rec.weights_path("rec-small"))
+    network = rec.fold_batch_norm(network.eval())
+    x = scale_crops(torch.from_numpy(CROPS))
+    with torch.inference_mode():
+        single = network(x).features()
+        half = network.half()(x.half()).features().float()
+    assert float((single - half).abs().max()) < 0.01
+
+
+def test_folding_batch_norm_changes_nothing(weights):
+    network, _ = rec.load_network(weights)
+    network.eval()
+    with torch.inference_mode():
+        plain = network(scale_crops(torch.from_numpy(CROPS))).features().numpy()
+    np.testing.assert_allclose(rec.load(weights, "cpu").predict(CROPS), plain, atol=1e-4)
+
+
+def test_header_says_what_the_weights_are(weights):
+    _, meta = rec.load_network(weights)
+    assert meta["training"] == {"data": "x"}
+    assert meta["feature_names"] == list(FEATURE_NAMES)
+    assert rec.load(weights, "cpu").weak_features == ("valence",)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_backbone_gives_the_same_outputs(name):
+    with torch.inference_mode():
+        output = build(name).eval()(torch.zeros(2, 3, 112, 112))
+    assert [tuple(part.shape) for part in output] == [(2, 2), (2, 7), (2, 17)]
+
+
+def test_the_starter_is_in_the_package():
+    features = rec.load().predict(CROPS)
+    assert np.isfinite(features).all()
+
+
+def test_the_starter_models_are_small():
+    weights = rec.weights_path("rec-small").parent
+    assert sum(path.stat().st_size for path in weights.iterdir()) <= 25e6
+
+
+def test_wrong_crops_are_refused_with_both_shapes(weights):
+    with pytest.raises(FacerError, match=r"found crops uint8 \(5, 64, 64, 3\), expected"):
+        rec.load(weights, "cpu").predict(CROPS[:, :64, :64])
+
+
+def test_a_missing_gpu_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(FacerError, match="0 CUDA devices found"):
+        rec.load(device="cuda")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", "mps"])
+def test_an_unknown_device_is_refused(device):
+    with pytest.raises(FacerError, match="--device"):
+        rec.resolve_device(device)
+
+
+def test_other_files_are_refused(tmp_path, weights):
+    (tmp_path / "x.safetensors").write_text("no")
+    with pytest.raises(FacerError, match="cannot be read as a safetensors file"):
+        rec.load(tmp_path / "x.safetensors", "cpu")
+    (tmp_path / "x.onnx").write_text("no")
+    with pytest.raises(FacerError, match="no readable ONNX"):
+        rec.load(tmp_path / "x.onnx", "cpu")
+    with pytest.raises(FacerError, match="is no file"):
+        rec.load("rec-huge", "cpu")
+
+
+def test_weights_of_another_feature_order_are_refused(tmp_path, weights):
+    from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+
+    tensors, meta = load_checkpoint(weights)
+    meta = json.loads(json.dumps(meta))
+    meta["feature_names"].reverse()
+    save_checkpoint(tmp_path / "y.safetensors", tensors, meta)
+    with pytest.raises(FacerError, match="feature names or their order"):
+        rec.load(tmp_path / "y.safetensors", "cpu")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stem": 60_000},
+        {"stem": 10**13},
+        {"widths": [60_000, 60_000, 60_000, 60_000]},
+        {"units": [10**9, 1, 1, 1]},
+        {"units": [-1, 1, 1, 1]},
+        {"units": ["2", "3", "5", "2"]},
+        {"widths": 5},
+        {"height": 3},
+    ],
+)
+def test_a_header_larger_than_its_tensors_allocates_nothing(tmp_path, changes):
+    tensors, meta = load_checkpoint(rec.weights_path("rec-small"))
+    meta["architecture"] = meta["architecture"] | changes
+    save_checkpoint(tmp_path / "rec.safetensors", tensors, meta)
+    with pytest.raises(FacerError, match="tensors do not fit its own header") as refused:
+        rec.load_network(tmp_path / "rec.safetensors")
+    assert "\n" not in str(refused.value)

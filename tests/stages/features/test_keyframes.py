@@ -1,0 +1,166 @@
+"""Key frames: who is looked at by the detector, who is followed, and that batches do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from facer.stages.features.decode.frames import Frame
+from facer.stages.features.detect import NO_FACES, Faces, RefinedDetector
+from facer.stages.features.keyframes import MAX_MOVE, ClipFrames, FaceFinder, same_faces
+from facer.storage.errors import FacerError
+
+FIVE = np.array([[0, 0], [40, 0], [20, 22], [6, 42], [34, 42]], np.float32)
+
+
+def five(x: float) -> np.ndarray:
+    return np.asarray(FIVE + np.array([float(x), 0]), np.float32)
+
+
+def face_at(x: float) -> Faces:
+    return Faces(
+        np.array([[x - 20, -20, x + 60, 70]], np.float32),
+        five(x)[None],
+        np.array([0.9], np.float32),
+    )
+
+
+def image(x: float | None, sure: float = 1.0) -> np.ndarray:
+    """A frame that says where its face is, and how sure the points model is of it."""
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    pixels[0, 0, 0] = 255 if x is None else int(x)
+    pixels[0, 1, 0] = int(sure * 255)
+    return pixels
+
+
+class Detector:
+    name, sha256 = "fake", "f" * 64
+
+    def __init__(self) -> None:
+        self.looked: list[int] = []
+        self.points = self
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        self.looked.extend(int(i[0, 0, 0]) for i in images)
+        return [NO_FACES if i[0, 0, 0] == 255 else face_at(float(i[0, 0, 0])) for i in images]
+
+    def refine(self, images, guesses):
+        """The frame's own points for a guess, whatever it was."""
+        found = [
+            np.repeat(five(i[0, 0, 0])[None], len(g), 0)
+            for i, g in zip(images, guesses, strict=True)
+        ]
+        sure = [
+            np.full(len(g), i[0, 1, 0] / 255, np.float32)
+            for i, g in zip(images, guesses, strict=True)
+        ]
+        return found, sure
+
+
+@pytest.fixture
+def detector() -> Detector:
+    return Detector()
+
+
+def finder(detector: Detector, every: int = 4) -> FaceFinder:
+    return FaceFinder(RefinedDetector(detector, detector), every)  # type: ignore[arg-type]
+
+
+def frames(places: Sequence[float | None]) -> list[Frame]:
+    return [Frame(i, i / 25, image(x)) for i, x in enumerate(places)]
+
+
+def found(finder: FaceFinder, seen: list[Frame], size: int) -> list[Faces]:
+    """Faces of all frames when they come ``size`` at a time."""
+    clip, result = ClipFrames(), []
+    for start in range(0, len(seen), size):
+        clip.frames.extend(seen[start : start + size])
+        clip.ended = start + size >= len(seen)
+        (done,) = finder.find([clip])
+        result.extend(done)
+    assert [frame.frame_index for frame, _ in result] == list(range(len(seen)))
+    return [faces for _, faces in result]
+
+
+def test_a_calm_face_is_detected_on_key_frames_and_the_last_and_measured_on_all(detector):
+    places = [10, 11, 13, 14, 16, 17, 18]
+    faces = found(finder(detector), frames(places), 100)
+    assert detector.looked == [10, 16, 18]
+    for x, one in zip(places, faces, strict=True):
+        np.testing.assert_allclose(one.keypoints_px[0], five(x), atol=1e-4)
+        np.testing.assert_allclose(one.bbox_px[0], face_at(x).bbox_px[0], atol=1e-4)
+        assert one.score == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_batches_change_nothing(detector, size):
+    places = [10, 12, 13, 15, None, 60, 62, 61, 63, 120, None, None, None, None, 70]
+    together = found(finder(detector), frames(places), 100)
+    looked = sorted(detector.looked)
+    detector.looked.clear()
+    apart = found(finder(detector), frames(places), size)
+    assert sorted(detector.looked) == looked
+    for a, b in zip(together, apart, strict=True):
+        assert len(a.score) == len(b.score)
+        np.testing.assert_array_equal(a.keypoints_px, b.keypoints_px)
+
+
+def test_a_face_that_moved_far_is_detected_on_every_frame_between(detector):
+    found(finder(detector), frames([10, 20, 40, 70, 100]), 100)
+    assert sorted(detector.looked) == [10, 20, 40, 70, 100]
+
+
+def test_a_face_that_comes_is_detected_on_every_frame_between(detector):
+    faces = found(finder(detector), frames([None, None, 30, 30, 30]), 100)
+    assert [len(f.score) for f in faces] == [0, 0, 1, 1, 1]
+    assert len(detector.looked) == 5
+
+
+def test_a_guess_in_doubt_is_left_to_the_detector(detector):
+    seen = frames([10, 11, 12, 13, 14])
+    seen[2] = Frame(2, 0.08, image(12, sure=0.2))
+    found(finder(detector), seen, 100)
+    assert sorted(detector.looked) == [10, 12, 14]
+
+
+def test_an_empty_stretch_costs_key_frames_alone(detector):
+    faces = found(finder(detector), frames([None] * 9), 100)
+    assert len(detector.looked) == 3
+    assert all(len(f.score) == 0 for f in faces)
+
+
+def test_frames_after_the_last_key_frame_wait(detector):
+    clip = ClipFrames(frames([10] * 7))
+    (done,) = finder(detector).find([clip])
+    assert len(done) == 5
+    assert len(clip.frames) == 2
+    clip.ended = True
+    (done,) = finder(detector).find([clip])
+    assert [frame.frame_index for frame, _ in done] == [5, 6]
+
+
+def test_clips_do_not_see_each_other(detector):
+    one, two = ClipFrames(frames([10, 11, 12, 13, 14])), ClipFrames(frames([80, 81, 82, 83, 84]))
+    first, second = finder(detector).find([one, two])
+    assert sorted(detector.looked) == [10, 14, 80, 84]
+    assert float(first[2][1].keypoints_px[0, 0, 0]) == 12
+    assert float(second[2][1].keypoints_px[0, 0, 0]) == 82
+
+
+def test_same_faces_pairs_each_with_the_nearest_and_no_two_with_one():
+    two = Faces(*(np.concatenate(pair) for pair in zip(face_at(0), face_at(100), strict=True)))
+    swapped = Faces(*(values[::-1] for values in two))
+    assert same_faces(two, swapped) == [1, 0]
+    assert same_faces(two, face_at(0)) is None
+    near = Faces(*(np.concatenate(pair) for pair in zip(face_at(0), face_at(5), strict=True)))
+    assert same_faces(near, two) is None
+    assert same_faces(face_at(0), face_at(40 * MAX_MOVE - 1)) == [0]
+    assert same_faces(face_at(0), face_at(40 * MAX_MOVE + 1)) is None
+
+
+def test_a_detector_without_a_points_model_cannot_leave_frames_out(detector):
+    with pytest.raises(FacerError, match="--detect-every 4: fake has no points model"):
+        FaceFinder(detector, 4)
+    assert len(found(FaceFinder(detector), frames([10] * 5), 100)) == 5

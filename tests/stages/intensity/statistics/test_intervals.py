@@ -1,0 +1,81 @@
+"""Intervals over few units are BCa, as scipy computes it, and say what they are."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from facer.stages.intensity.statistics.bca import bca_shares
+from facer.stages.intensity.statistics.intervals import FEW_UNITS, bootstrap, compare
+
+
+def _data(clips, emotions=2, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = rng.random((clips, emotions))
+    predictions = targets + rng.normal(0, 0.3, targets.shape)
+    return predictions.astype(np.float32), targets.astype(np.float32)
+
+
+def _pearson(p, t):
+    return np.corrcoef(p, t)[0, 1]
+
+
+def test_bca_is_scipy_s():
+    predictions, targets = (x[:, 0].astype(np.float64) for x in _data(14))
+    found = stats.bootstrap(
+        (predictions, targets), _pearson, paired=True, vectorized=False, method="BCa",
+        n_resamples=800, rng=np.random.default_rng(1),
+    )  # fmt: skip
+    places = range(len(targets))
+    left_out = [_pearson(np.delete(predictions, i), np.delete(targets, i)) for i in places]
+    draws = found.bootstrap_distribution
+    shares = bca_shares(draws, _pearson(predictions, targets), np.array(left_out), 0.95)
+    expected = (found.confidence_interval.low, found.confidence_interval.high)
+    np.testing.assert_allclose(np.quantile(draws, shares), expected, rtol=1e-12)
+
+
+def test_an_interval_over_few_clips_is_near_scipy_s():
+    predictions, targets = _data(14, 1)
+    found = bootstrap(predictions, targets)
+    expected = stats.bootstrap(
+        (predictions[:, 0], targets[:, 0]), _pearson, paired=True, vectorized=False,
+        method="BCa", n_resamples=3000, rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert found.mean.method == "bca"
+    assert found.method == "BCa bootstrap"
+    np.testing.assert_allclose([found.mean.low, found.mean.high], expected, atol=0.015)
+    percentiles = stats.bootstrap(
+        (predictions[:, 0], targets[:, 0]), _pearson, paired=True, vectorized=False,
+        method="percentile", n_resamples=3000, rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert abs(found.mean.low - percentiles.low) > 0.02
+
+
+@pytest.mark.parametrize(("units", "method"), [(FEW_UNITS - 1, "bca"), (FEW_UNITS, "percentile")])
+def test_the_method_goes_by_the_number_of_units(units, method):
+    predictions, targets = _data(2 * units)
+    subjects = [f"s{i // 2}" for i in range(2 * units)]
+    found = bootstrap(predictions, targets, subjects)
+    assert found.n_units == units
+    assert {one.method for one in (found.mean, *found.per_emotion)} == {method}
+    other = compare(predictions, predictions[::-1], targets, subjects)
+    assert other.interval.method == method
+    assert other.interval.low <= other.difference <= other.interval.high
+
+
+def test_where_bca_is_not_defined_the_interval_is_said_to_be_narrow():
+    predictions, targets = _data(6)
+    found = bootstrap(targets, targets)  # every draw scores 1
+    assert (found.mean.low, found.mean.high, found.mean.method) == (1, 1, "percentile")
+    assert "too narrow" in found.method
+    assert "too narrow" in bootstrap(predictions, targets, ["a", "b"] * 3).method
+
+
+def test_clips_of_one_subject_alone_are_drawn_by_clip():
+    """Drawing the only subject again and again would give an interval without a width."""
+    targets = np.random.default_rng(0).random((12, 1))
+    predictions = targets + 0.3 * np.random.default_rng(1).random((12, 1))
+    found = bootstrap(predictions, targets, ["p1"] * 12)
+    assert (found.unit, found.n_units) == ("clip", 12)
+    assert found.mean is not None
+    assert found.mean.low < found.mean.high
+    assert compare(predictions, -predictions, targets, ["p1"] * 12).unit == "clip"

@@ -1,0 +1,494 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from facer.storage import FacerError, FeatureStore, Record
+from facer.storage.exchange.imported import Imported
+from facer.storage.exchange.tables import ImportKind, export_store, import_features
+
+Make = Callable[..., Any]
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "tables"
+
+OPENFACE = """frame, face_id, timestamp, confidence, success, gaze_0_x, pose_Rx, AU12_r, AU12_c
+1, 0, 0.00, 0.90, 1, 0.1, 0.2, 1.5, 1
+1, 1, 0.00, 0.99, 1, 9.0, 9.0, 9.0, 0
+2, 0, 0.04, 0.20, 0, 0.0, 0.0, 0.0, 0
+4, 0, 0.12, 0.95, 1, 0.3, 0.4, 5.0, 1
+"""
+BOX = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore"
+PYFEAT = f"""{BOX},AU01,AU14,anger,valence,input,frame
+1,2,10,20,0.9,0.5,0.1,0.25,-0.5,/videos/one.mp4,0
+5,5,50,50,0.8,0.6,0.2,0.50,0.5,/videos/one.mp4,0
+,,,,,,,,,/videos/one.mp4,5
+1,2,10,20,0.7,0.7,0.3,0.75,0.0,C:\\videos\\two.mp4,0
+"""
+
+
+def imported(kind: ImportKind, path: Path, **options: Any) -> tuple[Imported, dict[str, Any]]:
+    found = import_features(kind, path, **options)
+    return found, {record.clip_id: (record, clip) for record, clip in found.clips}
+
+
+def stored(path: Path, found: Imported, clips: dict[str, Any]) -> FeatureStore:
+    store = FeatureStore.open_or_create(
+        path, found.provenance, feature_names=found.feature_names, weak_features=found.weak_features
+    )
+    for entry in clips.values():
+        store.write_part([entry])
+    return store
+
+
+def refused(kind: ImportKind, path: Path) -> str:
+    with pytest.raises(FacerError) as error:
+        list(import_features(kind, path).clips)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_openface(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "v.csv").write_text(OPENFACE)
+    found, clips = imported("openface", tmp_path)
+    assert found.feature_names == ("gaze_0_x", "pose_Rx", "au12", "AU12_c")
+    assert found.provenance.settings["au_scale"] == "intensity 0 to 5"
+    record, clip = clips["train/v"]
+    assert (record.status, record.n_frames, record.n_valid) == ("ok", 4, 2)
+    assert clip.valid.tolist() == [True, False, False, True]  # frame 3 is not in the file
+    np.testing.assert_allclose(clip.timestamp_s, [0, 0.04, 0.08, 0.12])
+    np.testing.assert_allclose(clip.features[[0, 3]], [[0.1, 0.2, 1.5, 1], [0.3, 0.4, 5, 1]])
+    assert np.isnan(clip.features[1:3]).all()
+    assert clip.n_faces.tolist() == [2, 0, 0, 1]
+    np.testing.assert_allclose(clip.det_score[[0, 3]], [0.9, 0.95])
+    store = stored(tmp_path / "s", found, clips)
+    assert store.load(["train/v"], ["au12"]).features[0] == 1.5
+
+
+def test_openface_columns_that_moved_between_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(OPENFACE)
+    rows = [line.split(",") for line in OPENFACE.splitlines()]
+    (tmp_path / "b.csv").write_text("\n".join(",".join(row[::-1]) for row in rows))
+    _, clips = imported("openface", tmp_path)
+    np.testing.assert_array_equal(clips["a"][1].features, clips["b"][1].features)
+
+
+def test_openface_landmarks_give_points_and_box(tmp_path: Path) -> None:
+    names = [f"{axis}_{i}" for axis in "xy" for i in range(68)]
+    values = [*range(68), *range(100, 168)]
+    (tmp_path / "v.csv").write_text(
+        f"frame,timestamp,confidence,success,AU01_r,{','.join(names)}\n"
+        f"1,0,1,1,2,{','.join(map(str, values))}\n"
+    )
+    _, clips = imported("openface", tmp_path / "v.csv")
+    clip = clips["v"][1]
+    assert clip.bbox_px[0].tolist() == [0, 100, 67, 167]
+    assert clip.keypoints_px[0, :, 0].tolist() == [38.5, 44.5, 30, 48, 54]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0.95, 1", "high, 1", "v.csv:5: column 'confidence': found 'high', expected a number"),
+        ("4, 0, 0.12", "4.5, 0, 0.12", "v.csv:5: column 'frame': found 4.5, expected a whole"),
+        ("4, 0, 0.12", "1e12, 0, 0.12", "v.csv:5: column 'frame': found 1000000000000.0, exp"),
+        ("4, 0, 0.12", "1, 0, 0.12", "v.csv: found a frame twice for one face"),
+        ("success", "other", "v.csv: found 9 columns, expected one named 'success'"),
+        ("5.0, 1", "inf, 1", "v.csv:5: column 'AU12_r': found 'inf'"),
+        ("AU12_r, AU12_c", "a, b", "expected one named|found no"),
+    ],
+)
+def test_openface_mistakes(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "v.csv").write_text(OPENFACE.replace("gaze_0_x, pose_Rx", "g, p").replace(old, new))
+    with pytest.raises(FacerError, match=message):
+        list(import_features("openface", tmp_path / "v.csv").clips)
+
+
+def test_a_file_without_rows_is_a_failed_clip(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(OPENFACE.splitlines()[0])
+    found, clips = imported("openface", tmp_path)
+    assert clips["v"][0].status == "failed"
+    assert stored(tmp_path / "s", found, clips).record("v").reason == "its file has no rows"
+
+
+def test_pyfeat(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(PYFEAT)
+    found, clips = imported("pyfeat", tmp_path / "all.csv", fps=25.0)
+    assert found.feature_names == ("au01", "au14", "anger", "valence")
+    assert list(clips) == ["one", "two"]
+    record, clip = clips["one"]
+    assert (record.status, record.n_frames, record.n_valid, record.fps) == ("ok", 2, 1, 5.0)
+    assert clip.timestamp_s.tolist() == [0, 0.2]
+    np.testing.assert_allclose(clip.features[0], [0.6, 0.2, 0.5, 0.5])  # the larger face
+    assert np.isnan(clip.features[1]).all()
+    assert clip.bbox_px[0].tolist() == [5, 5, 55, 55]
+    assert clip.n_faces.tolist() == [2, 0]
+    assert stored(tmp_path / "s", found, clips).clip_ids == ("one", "two")
+
+
+def test_pyfeat_without_rate_has_no_times(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(PYFEAT)
+    _, clips = imported("pyfeat", tmp_path)
+    assert np.isnan(clips["one"][1].timestamp_s).all()
+
+
+def test_pyfeat_identity_seen_most_often_is_followed(tmp_path: Path) -> None:
+    header = f"{BOX},AU01,frame,Identity\n"
+    rows = ["0,0,9,9,1,0.9,0,B", "0,0,5,5,1,0.1,0,A", "0,0,5,5,1,0.2,1,A", "0,0,9,9,1,0.8,2,B"]
+    (tmp_path / "v.csv").write_text(header + "\n".join([*rows, "0,0,5,5,1,0.3,2,A"]))
+    _, clips = imported("pyfeat", tmp_path)
+    np.testing.assert_allclose(clips["v"][1].features[:, 0], [0.1, 0.2, 0.3])
+
+
+def test_pyfeat_inputs_that_would_be_one_clip(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(PYFEAT.replace("two.mp4", "one.mp4"))
+    assert "all.csv:5: found clip 'one' again (first in " in refused("pyfeat", tmp_path)
+
+
+def test_ids_in_files_never_leave_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(PYFEAT.replace("/videos/one.mp4", "../../../etc/one.mp4"))
+    assert list(imported("pyfeat", tmp_path)[1]) == ["one", "two"]
+
+
+def test_muse_round_trip(store: FeatureStore, tmp_path: Path) -> None:
+    assert export_store(store, tmp_path / "feats", "muse") == 4
+    names = sorted(f.name for f in (tmp_path / "feats").iterdir())
+    assert names == ["1.csv", "a.csv", "broken.csv", "c.csv"]
+    found, clips = imported("muse", tmp_path / "feats")
+    assert found.feature_names == store.feature_names
+    for ours, theirs in (("a", "a"), ("b/1", "1"), ("c", "c")):
+        expected, (record, clip) = store.read(ours), clips[theirs]
+        np.testing.assert_array_equal(clip.features, expected.features)
+        np.testing.assert_array_equal(clip.valid, expected.valid)
+        np.testing.assert_allclose(clip.timestamp_s, expected.timestamp_s)
+        assert record.status == store.record(ours).status
+    assert clips["broken"][0].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("meta", "cells", "times"),
+    [
+        ("timestamp,segment_id", ["0,1", "250,1"], [0, 0.25]),
+        ("File_ID,timestamp", ["7,0", "7,0.25"], [0, 0.25]),
+        ("segment_id", ["1", "1"], [np.nan, np.nan]),
+    ],
+)
+def test_muse_meta_columns(tmp_path: Path, meta: str, cells: list[str], times: list[float]) -> None:
+    (tmp_path / "00012.csv").write_text(f"{meta},f1,f2\n{cells[0]},1,2\n{cells[1]},3,4\n")
+    found, clips = imported("muse", tmp_path)
+    assert found.feature_names == ("f1", "f2")
+    clip = clips["00012"][1]
+    np.testing.assert_array_equal(clip.timestamp_s, times)
+    assert clip.features.tolist() == [[1, 2], [3, 4]]
+    assert clip.valid.all()
+
+
+def test_hdf5_round_trip_is_lossless(
+    store: FeatureStore, tmp_path: Path, make_entry: Make, same_clip: Make
+) -> None:
+    names = ("..", "x/features", "50%/ü [1]")
+    store.write_part([make_entry(name, 3, embedding=4) for name in names])
+    assert export_store(store, tmp_path / "f.h5", "hdf5") == 7
+    found, clips = imported("hdf5", tmp_path / "f.h5")
+    assert found.feature_names == store.feature_names
+    assert found.weak_features == store.weak_features
+    assert found.provenance == store.provenance
+    assert sorted(clips) == sorted(store.clip_ids)
+    again = stored(tmp_path / "s", found, clips)
+    for record in store.records:
+        if record.status != "failed":
+            same_clip(again.read(record.clip_id), store.read(record.clip_id))
+        assert again.record(record.clip_id).reason == record.reason
+        assert again.record(record.clip_id).source == record.source
+
+
+def test_hdf5_takes_many_columns(tmp_path: Path, store: FeatureStore, make_entry: Make) -> None:
+    names = [f"a rather long name of feature {i}" for i in range(4096)]
+    wide = FeatureStore.create(tmp_path / "wide", store.provenance, feature_names=names)
+    wide.write_part([make_entry("a", 2, columns=4096)])
+    export_store(wide, tmp_path / "f.h5", "hdf5")
+    assert import_features("hdf5", tmp_path / "f.h5").feature_names == tuple(names)
+
+
+def test_hdf5_of_another_program(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.attrs["feature_names"] = ["x", "y"]
+        file["train/1/features"] = np.array([[1, 2], [np.nan, np.nan]])
+        file["train/2/features"] = np.array([[4.0, 3.0]])
+        file["train/2"].attrs["feature_names"] = ["y", "x"]
+        file["train/2/timestamp_s"] = [0.5]
+        file["train/2/valid"] = [True]
+    found, clips = imported("hdf5", tmp_path / "f.h5")
+    assert found.feature_names == ("x", "y")
+    assert clips["train/1"][1].valid.tolist() == [True, False]
+    assert clips["train/2"][1].features.tolist() == [[3, 4]]
+    assert clips["train/2"][1].timestamp_s.tolist() == [0.5]
+    stored(tmp_path / "s", found, clips)
+
+
+def test_hdf5_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    path.write_bytes(b"text")
+    assert "f.h5: cannot be read as HDF5" in refused("hdf5", path)
+    h5py.File(path, "w").close()
+    assert "found no group with a dataset 'features'" in refused("hdf5", path)
+    with h5py.File(path, "w") as file:
+        file["a/features"] = np.zeros((2, 2))
+        file["a/valid"] = [True]
+    assert "group 'a': valid: found shape (1,), expected (2,)" in refused("hdf5", path)
+    with h5py.File(path, "w") as file:
+        file.attrs["names"] = ["x"]
+        file["a/features"] = np.zeros((2, 2))
+    message = refused("hdf5", path)
+    assert "found 2 columns of features, expected 1 as in attribute 'names'" in message
+    with h5py.File(path, "w") as file:
+        file["a/features"] = np.zeros((2, 2))
+        file["b/features"] = np.zeros((2, 3))
+    assert "group 'b': found features (2, 3) named f000" in refused("hdf5", path)
+
+
+def test_a_damaged_clip_of_our_hdf5(store: FeatureStore, tmp_path: Path) -> None:
+    export_store(store, tmp_path / "f.h5", "hdf5")
+    with h5py.File(tmp_path / "f.h5", "a") as file:
+        del file["a"].attrs["record"]
+    assert "clip 'a': found a damaged group" in refused("hdf5", tmp_path / "f.h5")
+
+
+def test_parquet(store: FeatureStore, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert export_store(store, tmp_path / "f.parquet") == 4
+    table = parquet.read_table(tmp_path / "f.parquet")
+    ids = np.array(table["clip_id"].to_pylist())
+    assert ids.tolist() == ["a"] * 7 + ["b/1"] * 3 + ["broken"] + ["c"] * 4
+    status = ["ok"] * 10 + ["failed"] + ["no_face"] * 4
+    assert table["status"].to_pylist() == status
+    broken = table.slice(10, 1).to_pylist()[0]
+    assert {name for name, value in broken.items() if value is not None} == {"clip_id", "status"}
+    clip = store.read("b/1")
+    rows = np.flatnonzero(ids == "b/1")
+    features = np.stack([table[name].to_numpy()[rows] for name in store.feature_names], axis=1)
+    np.testing.assert_array_equal(features, clip.features)
+    np.testing.assert_array_equal(table["valid"].to_numpy()[rows], clip.valid)
+    np.testing.assert_array_equal([table["bbox_px"][i].as_py() for i in rows], clip.bbox_px)
+
+
+def test_parquet_of_failed_clips_alone(tmp_path: Path, provenance: Any) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store = FeatureStore.create(tmp_path / "f.zarr", provenance)
+    store.write_part([(Record("x", "failed", 0, "broken"), None)])
+    assert export_store(store, tmp_path / "f.parquet") == 1
+    assert parquet.read_table(tmp_path / "f.parquet")["status"].to_pylist() == ["failed"]
+
+
+def test_csv_has_every_clip_with_its_status(store: FeatureStore, tmp_path: Path) -> None:
+    """Seen: HDF5 under the name of a csv; failed clips left out without a word."""
+    assert export_store(store, tmp_path / "f.csv") == 4
+    with (tmp_path / "f.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip_id"] for row in rows] == ["a"] * 7 + ["b/1"] * 3 + ["broken"] + ["c"] * 4
+    assert {row["clip_id"]: row["status"] for row in rows} == {
+        "a": "ok", "b/1": "ok", "broken": "failed", "c": "no_face"
+    }  # fmt: skip
+    clip, own = store.read("b/1"), rows[7:10]
+    values = [[float(row[n] or "nan") for n in store.feature_names] for row in own]
+    np.testing.assert_array_equal(np.array(values, np.float32), clip.features)
+    np.testing.assert_allclose([float(row["timestamp_s"]) for row in own], clip.timestamp_s)
+    assert [row["valid"] for row in own] == [str(valid) for valid in clip.valid]
+    assert [float(row["bbox_x2_px"] or "nan") for row in own] == pytest.approx(
+        clip.bbox_px[:, 2], nan_ok=True
+    )
+    assert set(rows[10].values()) == {"broken", "failed", ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "message"),
+    [
+        ("f.csv", "hdf5", "ending is that of csv, and --format is hdf5"),
+        ("f.CSV", "muse", "ending is that of csv, and --format is muse"),
+        ("f.h5", "parquet", "ending is that of hdf5, and --format is parquet"),
+        ("f.xlsx", None, "its ending names no format; expected .h5"),
+        ("feats", None, "or --format muse for a folder"),
+    ],
+)
+def test_the_ending_and_the_format_agree(
+    store: FeatureStore, tmp_path: Path, name: str, form: Any, message: str
+) -> None:
+    with pytest.raises(FacerError, match=message):
+        export_store(store, tmp_path / name, form)
+    assert not (tmp_path / name).exists()
+
+
+def test_parquet_without_pyarrow(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(FacerError, match=r"found no pyarrow.*pip install 'facer\[parquet\]'"):
+        export_store(store, tmp_path / "f.parquet", "parquet")
+    assert not any(name.name.startswith(".f") for name in tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported(store: FeatureStore, tmp_path: Path, make_entry: Make) -> None:
+    (tmp_path / "there").touch()
+    with pytest.raises(FacerError, match="there: found something there, expected a new path"):
+        export_store(store, tmp_path / "there", "hdf5")
+    with pytest.raises(FacerError, match="export format: found 'xls', expected one of muse"):
+        export_store(store, tmp_path / "x", "xls")  # type: ignore[arg-type]
+    store.write_part([make_entry("z/a"), make_entry("z/..")])
+    with pytest.raises(FacerError, match="found clips 'a' and 'z/a', expected different names"):
+        export_store(store, tmp_path / "x", "muse", ["a", "z/a"])
+    with pytest.raises(FacerError, match=r"clip 'z/\.\.': found an id that cannot name a csv"):
+        export_store(store, tmp_path / "x", "muse", ["z/.."])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.zarr", "there"]
+
+
+def test_what_cannot_be_imported(tmp_path: Path) -> None:
+    assert "found no such file or folder" in refused("muse", tmp_path / "x")
+    assert "found no .csv file there" in refused("muse", tmp_path)
+    with pytest.raises(FacerError, match="import kind: found 'praat', expected one of muse"):
+        import_features("praat", tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(FacerError, match=r"fps: found 0\.0, expected a positive number"):
+        import_features("pyfeat", tmp_path, fps=0.0)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real tables beside the checkout")
+def test_real_files(tmp_path: Path) -> None:
+    found, clips = imported("openface", SHARED / "OpenFace_Test.csv")
+    assert {"au12", "AU12_c", "pose_Rx"} <= set(found.feature_names)
+    assert (clips["OpenFace_Test"][0].n_frames, clips["OpenFace_Test"][0].n_valid) == (100, 100)
+    stored(tmp_path / "of", found, clips)
+    for file, clip_id, frames in (
+        ("001", "001", 40),
+        ("002", "002", 28),
+        ("Feat_Test", "single_face", 1),
+    ):
+        found, clips = imported("pyfeat", SHARED / f"{file}.csv")
+        record, clip = clips[clip_id]
+        assert (record.n_frames, record.n_valid) == (frames, frames)
+        happiness = clip.features[:, found.feature_names.index("happiness")]
+        assert happiness.mean() > 0.5
+        stored(tmp_path / file, found, clips)
+
+
+def openface_rows(rows: list[tuple[int, int, int, float]]) -> str:
+    """A csv of (frame, face_id, success, AU12)."""
+    lines = [f"{f},{face},{f / 25},0.9,{ok},{au}" for f, face, ok, au in rows]
+    return "frame,face_id,timestamp,confidence,success,AU12_r\n" + "\n".join(lines) + "\n"
+
+
+def test_a_face_that_is_found_again_goes_on(tmp_path: Path) -> None:
+    rows = [(f, f // 20, 1, f / 10) for f in range(1, 48)]
+    (tmp_path / "v.csv").write_text(openface_rows(rows))
+    _, clips = imported("openface", tmp_path)
+    record, clip = clips["v"]
+    assert (record.n_frames, record.n_valid) == (47, 47)
+    np.testing.assert_allclose(clip.features[:, 0], np.arange(1, 48) / 10, rtol=1e-6)
+    assert record.reason == "3 face_ids never seen together are taken for one face"
+
+
+def test_people_who_are_seen_together_stay_apart_and_the_loss_is_said(tmp_path: Path) -> None:
+    """One person all the time, another in the middle, and a third where the first is lost."""
+    rows = [(f, 0, int(f <= 20), 1.0) for f in range(1, 25)]
+    rows += [(f, 1, 1, 2.0) for f in range(8, 27)]
+    (tmp_path / "v.csv").write_text(openface_rows(sorted(rows)))
+    _, clips = imported("openface", tmp_path)
+    record, clip = clips["v"]
+    assert clip.valid.tolist() == [True] * 20 + [False] * 6
+    assert set(clip.features[:20, 0]) == {1.0}
+    assert clip.n_faces[10] == 2
+    assert record.reason == "in 6 frames other faces alone were measured: left out"
+
+
+def test_values_of_older_builds_of_openface_are_absent(tmp_path: Path) -> None:
+    text = openface_rows([(1, 0, 1, 1.0), (2, 0, 1, 7.0), (3, 0, 1, 8.0)])
+    text = text.replace(",7.0", ",-1.#IND").replace(",8.0", ",1.#QNAN")
+    (tmp_path / "v.csv").write_text(text)
+    _, clips = imported("openface", tmp_path)
+    assert np.isnan(clips["v"][1].features[1:]).all()
+    assert clips["v"][1].features[0, 0] == 1
+
+
+def test_openface_on_pictures_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("face, confidence, gaze_0_x, AU12_r, AU12_c\n0,0.9,0.1,1,1\n")
+    message = refused("openface", tmp_path)
+    assert "FaceLandmarkImg" in message
+    assert "run FeatureExtraction -f VIDEO, or -fdir FOLDER" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "clip_id"),
+    [
+        (["frames/clipB/{}.jpg"], "clipB"),
+        (["C:\\frames\\clipB\\frame_{}.png"], "clipB"),
+        (["frames/clipB_{}.jpg"], "clipB"),
+        (["{}.jpg"], "all"),
+    ],
+)
+def test_pyfeat_pictures_of_one_clip_are_its_frames(
+    tmp_path: Path, names: list[str], clip_id: str
+) -> None:
+    header = f"{BOX},AU12,input,frame\n"
+    rows = [f"0,0,9,9,1,0.{i},{names[0].format(i)},0" for i in (1, 10, 2)]  # as files are sorted
+    (tmp_path / "all.csv").write_text(header + "\n".join(rows))
+    _, clips = imported("pyfeat", tmp_path, fps=10.0)
+    record, clip = clips[clip_id]
+    assert len(clips) == 1
+    np.testing.assert_allclose(clip.features[:, 0], [0.1, 0.2, 0.1])
+    assert clip.timestamp_s.tolist() == [0, 0.1, 0.2]
+    assert record.reason == "3 numbered pictures are taken for the frames of one clip"
+
+
+def test_pyfeat_pictures_of_different_names_stay_clips(tmp_path: Path) -> None:
+    header = f"{BOX},AU12,input,frame\n"
+    rows = [f"0,0,9,9,1,0.1,photos/{name}.jpg,{i}" for i, name in enumerate(("ann", "ben", "x1"))]
+    (tmp_path / "all.csv").write_text(header + "\n".join(rows))
+    assert list(imported("pyfeat", tmp_path)[1]) == ["ann", "ben", "x1"]
+
+
+LIBREFACE = """frame_idx,frame_time_in_ms,pitch,yaw,roll,lm_0_x,au_1,au_12,au_12_intensity,{}
+0,0,1.5,2.0,0.1,7,0,1,3.25,Happiness,0.5,0.6
+2,{:.0f},1.6,2.0,0.1,7,1,0,0.5,Neutral,0.5,0.7
+"""
+COLUMNS = "facial_expression,gaze_yaw,gaze_pitch"
+
+
+def test_libreface(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(LIBREFACE.format(COLUMNS, 80))
+    found, clips = imported("libreface", tmp_path)
+    names = ("pitch", "yaw", "roll", "au_1", "au_12", "au12", "gaze_yaw", "gaze_pitch")
+    assert found.feature_names[:8] == names
+    assert found.provenance.settings["imported"] == "libreface"
+    record, clip = clips["v"]
+    assert (record.status, record.n_frames, record.n_valid) == ("ok", 3, 2)
+    assert clip.valid.tolist() == [True, False, True]  # frames without a face are not in the file
+    np.testing.assert_allclose(clip.timestamp_s, [0, 0.04, 0.08])
+    by_name = dict(zip(found.feature_names, clip.features.T, strict=True))
+    assert by_name["au12"][[0, 2]].tolist() == [3.25, 0.5]
+    assert by_name["happiness"][[0, 2]].tolist() == [1, 0]
+    assert by_name["neutral"][[0, 2]].tolist() == [0, 1]
+    stored(tmp_path / "s", found, clips)
+
+
+def test_libreface_writes_seconds_under_the_name_of_milliseconds(tmp_path: Path) -> None:
+    """Version 0.2 divides the number by the rate and calls it ms."""
+    rows = [f"{i},{i / 25},0,{i}" for i in range(3, 6)]
+    (tmp_path / "v.csv").write_text(
+        "frame_idx,frame_time_in_ms,pitch,au_12_intensity\n" + "\n".join(rows)
+    )
+    _, clips = imported("libreface", tmp_path)
+    np.testing.assert_allclose(clips["v"][1].timestamp_s, np.arange(6) / 25, atol=1e-12)
+
+
+def test_libreface_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("frame_idx,AU12\n0,1\n")
+    assert "found no column such as au_12_intensity" in refused("libreface", tmp_path)
+    text = LIBREFACE.format(COLUMNS, 80)
+    (tmp_path / "v.csv").write_text(text.replace("Neutral", "Glee"))
+    assert "v.csv:3: column 'facial_expression': found 'Glee'" in refused("libreface", tmp_path)
+    (tmp_path / "v.csv").write_text(text.replace("\n2,80", "\n0,80"))
+    assert "found a frame twice" in refused("libreface", tmp_path)

@@ -1,0 +1,131 @@
+"""Numbers among labels that mean "not rated": refused, or absent when that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facer.storage import FacerError, LabelOptions, read_labels
+from facer.storage.labels.values import find_outliers
+
+RNG = np.random.default_rng(0)
+UNIT = RNG.random(30)
+LIKERT = np.arange(30) % 7 + 1.0
+FIVE = np.arange(30) % 5 + 1.0
+PERCENT = np.round(RNG.random(30) * 100)
+BIPOLAR = RNG.random(30) * 2 - 1
+
+
+def with_codes(values: np.ndarray, *codes: float) -> np.ndarray:
+    out = values.copy()
+    for place, code in enumerate(codes):
+        out[place::10] = code
+    return out
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        (UNIT, [-1.0]),
+        (UNIT, [999.0]),
+        (UNIT, [-1.0, 999.0]),
+        (UNIT, [9.0]),
+        (UNIT, [88.0, 99.0]),
+        (UNIT, [-9999.0]),
+        (PERCENT, [-1.0]),
+        (PERCENT, [999.0]),
+        (LIKERT, [9.0]),
+        (LIKERT, [-1.0]),
+        (LIKERT, [99.0]),
+        (FIVE, [9.0]),
+        (BIPOLAR, [-5.0]),
+        (UNIT * 0.5 + 0.5, [-1.0]),
+    ],
+)
+def test_codes_are_found(values: np.ndarray, codes: list[float]) -> None:
+    found = find_outliers("joy", with_codes(values, *codes))
+    assert sorted(outlier.value for outlier in found) == sorted(codes)
+    assert {len(outlier.rows) for outlier in found} == {3}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        UNIT,
+        LIKERT,
+        PERCENT,
+        BIPOLAR,
+        np.arange(30) % 10 + 0.0,  # 0 to 9
+        np.arange(30) % 11 + 0.0,  # 0 to 10
+        np.arange(30) % 9 + 1.0,  # 1 to 9
+        np.arange(30) % 3 - 1.0,  # -1, 0, 1
+        np.arange(30) % 7 - 3.0,  # -3 to 3
+        np.arange(30) % 101 * 3.4,
+        np.zeros(30),
+        np.r_[np.zeros(28), 0.5, 1.0],  # a rare emotion
+        np.r_[np.zeros(29), 7.0],
+        np.full(30, np.nan),
+        np.array([-1.0, 1.0, -0.5]),
+        np.array([0.5]),
+    ],
+)
+def test_scales_of_all_kinds_pass(values: np.ndarray) -> None:
+    assert find_outliers("joy", values) == []
+
+
+def test_a_slip_of_another_scale_is_found() -> None:
+    values = UNIT.copy()
+    values[7] = 55.0
+    (found,) = find_outliers("joy", values)
+    assert (found.value, found.rows) == (55.0, (7,))
+
+
+def write(path: Path) -> Path:
+    rows = [f"c{i},{-1 if i in (2, 5) else value:.3f},{999 if i == 3 else value:.3f},0.5"
+            for i, value in enumerate(UNIT)]  # fmt: skip
+    path.write_text("clip_id,joy,awe,fear\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_the_message_names_cells_and_the_option(tmp_path: Path) -> None:
+    path = write(tmp_path / "l.csv")
+    with pytest.raises(FacerError) as error:
+        read_labels(path)
+    message = str(error.value)
+    assert "l.csv:4: column 'joy': found -1 in 2 rows (first at line 4)" in message
+    assert "column 'awe': found 999 in 1 row (first at line 5)" in message
+    assert "--missing-values -1,999" in message
+    assert "\n" not in message
+    with pytest.raises(FacerError, match=r"l\.csv:5: column 'awe'"):
+        read_labels(path, LabelOptions(missing_values=("-1",)))
+
+
+def test_missing_values_are_absent(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path / "l.csv"), LabelOptions(missing_values=("-1", "999")))
+    assert np.flatnonzero(np.isnan(labels.values[:, 0])).tolist() == [2, 5]
+    assert np.flatnonzero(np.isnan(labels.values[:, 1])).tolist() == [3]
+    kept = read_labels(tmp_path / "l.csv", LabelOptions(missing_values=("none",)))
+    assert kept.values[2, 0] == -1
+    (tmp_path / "w.csv").write_text("clip_id,joy\na,0.5\nb,Not Rated\nc,0.7\n")
+    words = read_labels(tmp_path / "w.csv", LabelOptions(missing_values=("not rated",)))
+    assert np.isnan(words.values[1, 0])
+
+
+def test_columns_that_are_no_targets_may_hold_any_number(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(
+        "clip_id,age,joy\n" + "\n".join(f"c{i},{-1 if i else 30},0.{i}" for i in range(9)) + "\n"
+    )
+    assert read_labels(tmp_path / "l.csv").names == ("joy",)
+
+
+def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text('clip_id,ms\na,"1,300"\nb,900\nc,"2,150"\n')
+    with pytest.raises(FacerError, match=r"l.csv:2: column 'ms': found '1,300', which may be 1300"):
+        read_labels(path)
+    path.write_text('clip_id,joy\na,"0,300"\nb,"1,125"\n')  # none begins a thousand with 0
+    assert read_labels(path).values[:, 0].tolist() == [np.float32(0.3), 1.125]
+    path.write_text("clip_id;joy\na;1,300\nb;2,150\n")  # here a comma separates no cells
+    assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), np.float32(2.15)]

@@ -1,0 +1,43 @@
+"""What differs is named as on the command line, with both values, in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from facer.storage.text.differing import differing
+
+OPTIONS = ("fit", "sequences", "labels options")
+BEFORE: dict[str, Any] = {
+    "fit": {"epochs": 5, "head": {"name": "gru", "routed": True}, "loss": {"ccc": 1.0}},
+    "sequences": {"max_frames": 480},
+    "labels": {"sha256": "0" * 64, "options": {"id_column": ""}},
+    "names": ["joy"],
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ({}, ""),
+        ({"fit": {**BEFORE["fit"], "batch_size": None}}, ""),
+        ({"fit": {**BEFORE["fit"], "batch_size": 8}}, "--batch-size (was absent, now 8)"),
+        ({"fit": {**BEFORE["fit"], "loss": {"ccc": 2}}}, "--weight ccc (was 1.0, now 2)"),
+        ({"sequences": {"max_frames": 90}}, "--t (was 480, now 90)"),
+        (
+            {"names": ["a\nb"], "labels": {"sha256": "1" * 64, "options": {"id_column": "x"}}},
+            '--id-column (was "", now "x"), labels sha256 (was 000000000000, now 111111111111), '
+            'names (was ["joy"], now ["a\\nb"])',
+        ),
+        ({"extra": "\x1b[31m"}, 'extra (was absent, now "\\u001b[31m")'),
+    ],
+)
+def test_differences(now: dict[str, Any], expected: str) -> None:
+    assert differing(BEFORE, {**BEFORE, **now}, OPTIONS) == expected
+
+
+def test_many_and_long_ones_are_cut_short() -> None:
+    text = differing({}, {f"k{number}": "x" * 1000 for number in range(50)})
+    assert text.endswith(", 42 more")
+    assert len(text) < 1000
