@@ -1,4 +1,4 @@
-"""The process that decodes for its :mod:`~facer.pipeline.features.guarded.guard`: a decoder's crash ends it alone.
+"""The process that decodes for a :class:`GuardedReader`; a decoder's crash ends it alone.
 
 Requests and answers are JSON lines on stdin and stdout:
 

@@ -1,7 +1,8 @@
 """Decoding in a process of its own: a decoder that crashes or hangs costs one clip, not the run.
 
 :class:`GuardedReader` reads like
-:class:`~facer.stages.features.decode.frames.VideoReader`, and gives the same frames, bit for bit. A child process (:mod:`facer.pipeline.features.guarded.child`) decodes
+:class:`~facer.stages.features.decode.frames.VideoReader`, and gives the same frames, bit for bit.
+A child process (:mod:`facer.pipeline.features.guarded.child`) decodes
 ahead of the reader into shared memory that has no name, so nothing is left behind whoever is
 killed. Children are kept for the next clip; one that dies is replaced.
 """

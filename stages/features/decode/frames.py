@@ -3,8 +3,8 @@
 libav (PyAV) does it all, in this order:
 
 - :mod:`~facer.stages.features.decode.container`: only a regular file is opened, and only as
-  a container that holds its own data, so a playlist in disguise reads no other file and no network; of its
-  video streams the default one is taken, never a cover picture;
+  a container that holds its own data, so a playlist in disguise reads no other file and no network;
+  of its video streams the default one is taken, never a cover picture;
 - ``VideoReader._decoded``: every frame in presentation order; what is damaged is counted;
 - :mod:`~facer.stages.features.decode.clock`: the container's times, kept rising;
 - :mod:`~facer.stages.features.decode.display`: fields, colours, square pixels, quarter turns;
