@@ -4,9 +4,9 @@
 
 PEOPLE_CLIPS holds clips.csv, frames.csv and faces.csv (see facer.stages.detection.data.people);
 `facer extract --face track` runs on the clips of the split as a user runs it. On the labelled
-frames a line for each clip then says in how many of those with a sure face one was measured, whether it
-lies on a labelled face, how large the leaps of the face between labelled frames are, and how many
-of the frames in which no detector sees a face are invalid.
+frames a line for each clip then says in how many of those with a sure face one was measured,
+whether it lies on a labelled face, how large the leaps of the face between labelled frames are, and
+how many of the frames in which no detector sees a face are invalid.
 """
 
 from __future__ import annotations

@@ -1,0 +1,39 @@
+"""The commands, a file a subject: options become a config and one call into ``facer.pipeline``.
+
+Each imports what it needs when it runs, so that ``facer --help`` is there at once.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+from facer.pipeline.commands import (
+    ablation,
+    detector,
+    endtoend,
+    exchange,
+    heads,
+    labels,
+    machine,
+    rec,
+    scores,
+    store,
+    views,
+)
+
+SECTIONS: Mapping[str, Sequence[click.Command]] = {
+    "Extract and look": (
+        machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
+        views.picture, views.annotate,
+    ),
+    "Heads": (
+        labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
+        ablation.ablate, endtoend.finetune, heads.export_head,
+    ),
+    "Features of other tools": (exchange.import_, exchange.export),
+    "REC and models": (machine.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),
+    "Make the starter detector": (
+        detector.train_detector, detector.train_points, detector.evaluate_detector,
+    ),
+}  # fmt: skip
+"""The commands by subject, in the order in which help lists them."""

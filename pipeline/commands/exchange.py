@@ -1,0 +1,74 @@
+"""import and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facer.pipeline.commands.shared import POSITIVE, print_list
+from facer.pipeline.runtime.progress import echo, say
+
+
+@click.command("import")
+@click.argument("kind")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
+@click.option("--fps", type=POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
+def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
+    """Bring another tool's features into a store.
+
+    KIND is muse, openface, pyfeat, libreface or hdf5.
+
+    \b
+    Example:
+      facer import openface openface-csvs/ -o openface.zarr
+    """
+    from facer.pipeline.features.importing import import_into_store
+
+    opened, added, changed = import_into_store(kind, path, store, fps)
+    echo(
+        f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
+        f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
+    )
+    notes = [record for record in opened.records if record.reason and record.status != "failed"]
+    if notes:
+        say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
+            f"status {store} lists them")  # fmt: skip
+    if changed:
+        say(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
+            f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "
+            "another store to have the new ones")  # fmt: skip
+    return 0
+
+
+@click.command()
+@click.argument("store")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--format", "form",
+              help="hdf5, parquet, csv or muse (a folder of csv files). [default: by the ending of "
+              "PATH: .h5, .parquet or .csv]")  # fmt: skip
+def export(store: str, path: Path, form: Any) -> int:
+    """Write a store's features for other tools: hdf5 (lossless), one table, or MuSe's csv files.
+
+    The ending of PATH chooses the format. Every clip of the store is in it; a failed clip has no
+    frames.
+
+    \b
+    Examples:
+      facer export features.zarr features.h5
+      facer export features.zarr features.csv
+      facer export features.zarr feats/ --format muse
+    """
+    from facer.storage import FeatureStore
+    from facer.storage.exchange.tables import export_store, format_of
+
+    form = format_of(path, form)
+    opened = FeatureStore.open(store)
+    echo(f"{path}: {export_store(opened, path, form)} clips")
+    print_list("failed, so without frames",
+          [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
+    if form in ("muse", "csv") and "embedding" in opened.provenance.settings:
+        say("the embedding is left out; hdf5 and parquet have it")
+    return 0

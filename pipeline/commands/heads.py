@@ -1,0 +1,238 @@
+"""Commands of heads: train-head, predict, export-head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facer.pipeline.commands.options import (
+    EXTRACT_OPTIONS,
+    FOLD_OPTIONS,
+    INPUT_OPTIONS,
+    LABEL_OPTIONS,
+    extract_config,
+    refuse_without_folds,
+)
+from facer.pipeline.commands.scores import print_evaluation
+from facer.pipeline.commands.shared import (
+    EXIT_SOME_FAILED,
+    LISTED,
+    SEED,
+    STDOUT,
+    json_option,
+    print_list,
+    warn,
+    with_options,
+)
+from facer.pipeline.runtime.progress import echo, fold_epoch, head_epoch, say, shown
+
+_TRAIN_HEAD_OPTIONS = (
+    click.option("--features", default="all", show_default=True,
+                 help="va, expr, au, all, embedding or column names, joined by commas."),
+    click.option("--head", default="facernet", show_default=True,
+                 help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp."),
+    click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc."),
+    click.option("--seeds", default=1, show_default=True,
+                 help="Trainings with different seeds; more than a run has are added to it."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="The first seed."),
+    click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
+    click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
+    click.option("--overlong", default="subsample", show_default=True,
+                 help="Clips of more frames: subsample, truncate or error."),
+    click.option("--cell", default="gru", show_default=True, help="gru or lstm."),
+    click.option("--units", default=128, show_default=True, help="Width of the recurrent layer."),
+    click.option("--layers", default=1, show_default=True, help="Recurrent layers."),
+    click.option("--dense", default=32, show_default=True, help="Width of the dense layer."),
+    click.option("--no-mask", is_flag=True, help="Leave Mask and routing out."),
+    click.option("--dropout", default=0.0, show_default=True, help="Within the head."),
+    click.option("--patience", type=int,
+                 help="Epochs without a better val score. [default: a third of the epochs]"),
+    click.option("--calibrate", default="train", show_default=True,
+                 help="Split whose labels set the scale of predictions: train, val or none."),
+    click.option("--jobs", default=1, show_default=True,
+                 help="Seeds trained at a time, in processes; never changes results."),
+    click.option("--threads", default=1, show_default=True,
+                 help="Of torch, in each process; sums round otherwise with another count."),
+    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
+    click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
+                 help="Make a run again, with its settings and seeds; STORE and --labels where "
+                 "these were moved."),
+)  # fmt: skip
+
+
+@click.command("train-head")
+@click.argument("store", required=False)
+@click.option("--labels", help="Label file or folder.")
+@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+              help="Run folder to write.")  # fmt: skip
+@with_options(LABEL_OPTIONS)
+@with_options(FOLD_OPTIONS)
+@with_options(INPUT_OPTIONS)
+@with_options(_TRAIN_HEAD_OPTIONS)
+def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
+               **options: Any) -> int:  # fmt: skip
+    """Train a head on a store; the paper's settings are the defaults.
+
+    \b
+    Examples:
+      facer train-head features.zarr --labels labels.csv -o runs/first --seeds 3
+      facer train-head --from runs/first -o runs/again
+      facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
+    """
+    from facer.pipeline.intensity import train as heads
+    from facer.pipeline.settings import train_head_config
+
+    if source is not None:
+        _refuse_options_beside_from(click.get_current_context())
+        config = heads.config_of_run(source, run, store, labels)
+        free = ("jobs", "device", "resume")
+        config = replace(config, **{name: options[name] for name in free})
+    elif store is None or labels is None:
+        raise click.UsageError("expected STORE and --labels, or --from RUN")
+    else:
+        refuse_without_folds(options)
+        config = train_head_config(store, labels, run, options)
+    if config.folds is not None and config.fold is None:
+        return _train_folds(config)
+    result = heads.train_head(config, head_epoch, say)
+    counts = result.counts
+    echo(
+        f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
+        f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
+        f"{result.split_rule}"
+    )
+    echo(
+        f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
+        f"{counts['ambiguous_ids']}, clips without a label "
+        f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
+        f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
+        f"over {config.sequences.max_frames} frames {counts['overlong']}"
+    )
+    for seed in result.seeds:
+        echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
+                   f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
+        if seed.val_pearson == 0:
+            say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
+    if result.not_defined:
+        say(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
+            "is not defined there, and left out of the mean")  # fmt: skip
+    if result.val_pearson != result.val_pearson:
+        say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
+    if len(result.seeds) > 1:
+        echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
+                   f"deviation {result.val_deviation:.4f}")  # fmt: skip
+    echo(f"next: facer evaluate {result.run} --split val")
+    return 0
+
+
+def _train_folds(config: Any) -> int:
+    from facer.pipeline.intensity.folds import train_folds
+
+    result = train_folds(config, fold_epoch, say)
+    echo(f"{result.run}: {result.rule}")
+    if result.crossing:
+        warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
+              f"scored were trained on: {', '.join(result.crossing[:LISTED])}")  # fmt: skip
+    print_evaluation(result.scores)
+    echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
+    echo(f"next: facer evaluate {result.run}")
+    return 0
+
+
+def _refuse_options_beside_from(context: click.Context) -> None:
+    taken = {"store", "labels", "run", "source", "jobs", "device", "resume"}
+    typed = click.core.ParameterSource.COMMANDLINE
+    given = [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if parameter.name not in taken
+        if context.get_parameter_source(str(parameter.name)) is typed
+    ]
+    if given:
+        raise click.UsageError(
+            f"--from takes all settings from the run; found also {', '.join(given)}", context
+        )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("videos", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="Write a plain csv; - for stdout, instead of the table.")  # fmt: skip
+@click.option("--store", help="Keep the features there. [default: a temporary store]")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for a picture a clip.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes on this machine. [default: one per core]"
+)
+@with_options(EXTRACT_OPTIONS)
+@json_option
+def predict(run: Path, videos: Path, output: Path | None, store: str | None,
+            pictures: Path | None, workers: int | None, as_json: bool,
+            **options: Any) -> int:  # fmt: skip
+    """Predict the intensities of a video, or of a folder of videos.
+
+    \b
+    Example:
+      facer predict runs/first new-videos/ -o predictions.csv --pictures look/
+    """
+    from facer.pipeline.intensity.predict import STAND_IN, PredictConfig, predict_videos
+    from facer.storage.labels.predictions import write_predictions
+
+    if as_json and output == STDOUT:
+        raise click.UsageError("-o - and --json: stdout takes one of them")
+    config = PredictConfig(run, videos, store, extract_config(options), workers, pictures)
+    with shown() as progress:
+        found, summary = predict_videos(config, progress)
+    if output is not None:
+        write_predictions(
+            output, "plain", found.clip_ids, found.names, found.values, status=found.status
+        )
+    table = {
+        clip: dict(zip(found.names, (float(v) for v in row), strict=True))
+        for clip, row in zip(found.clip_ids, found.values, strict=True)
+    }
+    if output == STDOUT:
+        return EXIT_SOME_FAILED if summary.failed else 0
+    if as_json:
+        failed = {r.clip_id: r.reason for r in summary.failed}
+        result = {"predictions": table, "without_face": list(found.without_face),
+                  "status": dict(zip(found.clip_ids, found.status, strict=True)),
+                  "failed": failed}  # fmt: skip
+        echo(json.dumps(result))
+    else:
+        width = max(len(clip) for clip in found.clip_ids)
+        echo(f"{'':{width}}  {'  '.join(found.names)}")
+        for (clip, values), status in zip(table.items(), found.status, strict=True):
+            cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
+            note = "" if status == "ok" else f"  ({STAND_IN[status]})"
+            echo(f"{clip:{width}}  {cells}{note}")
+        print_list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
+    return EXIT_SOME_FAILED if summary.failed else 0
+
+
+@click.command("export-head")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--seed", type=SEED, help="Which of the run's seeds. [default: the first]")
+@click.option("--rec", help="Put this REC before the head: from crops to intensities.")
+def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> int:
+    """Write the head of a run as ONNX, alone or with REC, checked against torch.
+
+    \b
+    Example:
+      facer export-head runs/first head.onnx
+      facer export-head runs/first whole.onnx --rec rec-small
+    """
+    from facer.pipeline.intensity.export import ExportHeadConfig
+    from facer.pipeline.intensity.export import export_head as export_run
+
+    result = export_run(ExportHeadConfig(run, output, seed, rec))
+    echo(
+        f"{result.path}: seed {result.seed}, input {result.inputs}; differs from torch by at most "
+        f"{result.difference:.1e} on clips of {', '.join(map(str, result.lengths))} frames"
+    )
+    return 0

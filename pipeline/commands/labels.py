@@ -1,0 +1,112 @@
+"""check: labels and features before a training."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
+from facer.pipeline.commands.shared import LISTED, json_option, print_list, with_options
+from facer.pipeline.runtime.progress import echo, say
+
+if TYPE_CHECKING:
+    from facer.pipeline.intensity.check import FeatureCheck, LabelCheck
+
+
+@click.command()
+@click.argument("store")
+@click.option("--labels", required=True, help="Label file or folder.")
+@with_options(LABEL_OPTIONS)
+@click.option("--features", default="all", show_default=True,
+              help="Of a head: va, expr, au, all, embedding or column names.")  # fmt: skip
+@click.option("--t", type=click.IntRange(1), default=480, show_default=True,
+              help="Frames a head sees at most.")  # fmt: skip
+@json_option
+def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int:
+    """Compare a label file with a store: what joins, what is missing on either side.
+
+    Also says what the file was taken for, and what each target and the features are like.
+
+    \b
+    Example:
+      facer check features.zarr --labels labels.csv
+    """
+    from facer.pipeline.intensity.check import check_labels
+    from facer.stages.intensity.sequences import SequenceConfig
+    from facer.storage import FeatureStore
+    from facer.storage.labels.options import comma_separated
+    from facer.storage.labels.table import read_labels
+
+    reading = label_reading(options)
+    features = SequenceConfig(features=comma_separated(options["features"])).features
+    found = check_labels(FeatureStore.open(store), read_labels(labels, reading), t, features)
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return 0
+    echo("\n  ".join(found.facts))
+    echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
+    hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
+    echo(f"split      rows  with a clip  usable{hume}")
+    for split, n in found.splits.items():
+        published = f"  {n.published:20d}" if n.published is not None else ""
+        echo(f"{split or '(none)':6}  {n.rows:7d}  {n.joined:11d}  {n.usable:6d}{published}")
+    _print_used_splits(found)
+    _print_targets(found)
+    _print_features(found.features)
+    for note in found.notes:
+        say(f"warning: {note}")
+    print_list("ids that look like a clip's and are not",
+          [f"{i!r} and {clip!r}: {how}" for i, clip, how in found.look_alikes],
+          LISTED)  # fmt: skip
+    print_list("subjects in more than one split",
+          [f"{name}: {', '.join(there)}" for name, there in found.shared_subjects.items()],
+          LISTED)  # fmt: skip
+    print_list("clips without a frame in which all chosen features are measured",
+          found.features.empty_clips, LISTED)  # fmt: skip
+    print_list("labels without a clip", found.labels_without_clip, LISTED)
+    print_list("clips without a label", found.clips_without_label, LISTED)
+    print_list("ids that could mean several clips",
+          [f"{i}: {', '.join(clips)}" for i, clips in found.ambiguous], LISTED)  # fmt: skip
+    print_list("labelled clips that failed", found.failed, LISTED)
+    print_list("labelled clips without a face", found.no_face, LISTED)
+    print_list("clips whose targets are all empty", found.without_targets, LISTED)
+    print_list(f"clips of more than {t} frames", found.overlong, LISTED)
+    return 0
+
+
+def _print_used_splits(found: LabelCheck) -> None:
+    if "" in found.splits and len(found.splits) == 1:
+        echo(f"no splits in the file: {found.split_rule}")
+    known = [(split, used) for split, used in found.used_splits.items() if used.clips]
+    echo("train-head uses " + ", ".join(
+        f"{split} {used.clips} clips" + (f" of {used.subjects} subject(s)" if used.subjects else "")
+        for split, used in known
+    ))  # fmt: skip
+
+
+def _print_targets(found: LabelCheck) -> None:
+    """A line a target: its labels, and what cannot be learnt or scored of it."""
+    width = max(len(name) for name in ("target", *found.targets))
+    echo(f"{'target':{width}}      n      min     mean      max  absent")
+    for name, target in found.targets.items():
+        values = (target.min, target.mean, target.max)
+        cells = "  ".join(f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
+        still = ", ".join(target.does_not_vary_in)
+        odd = [f"does not vary in {still}: Pearson is not defined there"] if still else []
+        if not target.trained:
+            odd.append("no label in train: not trained, no predictions of it")
+        elif "val" in target.no_label_in:
+            odd.append("no label in val")
+        echo(f"{name:{width}}  {target.n:5d}  {cells}  {target.absent_share:6.1%}  "
+                   f"{'; '.join(odd)}".rstrip())  # fmt: skip
+
+
+def _print_features(found: FeatureCheck) -> None:
+    if found.filled_share is not None:
+        echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
+                   "filled (without a face, or without some chosen feature)")  # fmt: skip
+    if found.empty_columns:
+        say(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
+            "--features")  # fmt: skip

@@ -1,0 +1,224 @@
+"""Commands that score: evaluate, score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
+from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, with_options
+from facer.pipeline.runtime.progress import echo, say
+
+if TYPE_CHECKING:
+    from facer.pipeline.intensity.scoring.evaluation import Evaluation
+    from facer.stages.intensity.statistics.groups import Groups
+    from facer.stages.intensity.statistics.intervals import Comparison, Interval
+
+_GROUPS_SHOWN = 30
+
+
+KINDS = ["plain", "eri", "muse", "emi", "mimic"]
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--split", type=SPLIT, help="train, val or test; a run of folds has none. [default: val]"
+)
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Scores for each value of a column of the labels too, such as subject.",
+)
+@click.option("--labels", help="Other labels than the run's.")
+@with_options(LABEL_OPTIONS)
+@click.option("--store", help="Where the run's store is now, or another one.")
+@click.option("--against", type=click.Path(path_type=Path),
+              help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Write predictions as csv; - for stdout, instead of the scores.",
+)
+@click.option("--format", "form", type=click.Choice(KINDS), default="plain", show_default=True,
+              help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
+@click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
+@json_option
+def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
+             against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
+             as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
+
+    Labels are read as the run's were; options on columns change that.
+
+    \b
+    Examples:
+      facer evaluate runs/first --split val --predictions val.csv --format eri
+      facer evaluate runs/first --split test --by Country
+      facer evaluate runs/folds --against runs/other-folds
+    """
+    from facer.pipeline.intensity.scoring.compare import compare_runs
+    from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
+    from facer.storage.labels.predictions import write_predictions
+
+    if as_json and predictions == STDOUT:
+        raise click.UsageError("--predictions - and --json: stdout takes one of them")
+    more = (label_reading(options), by)
+    both = None if against is None else compare_runs(run, against, split, labels, store, *more)
+    found = evaluate_run(run, split, labels, store, *more) if both is None else both.first
+    if predictions is not None:
+        write_predictions(
+            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
+            found.status,
+        )  # fmt: skip
+    if predictions == STDOUT:
+        return 0
+    if as_json:
+        echo(json.dumps((found if both is None else both).to_json()))
+        return 0
+    print_evaluation(found)
+    if both is not None:
+        ours, theirs = (", ".join(map(str, s)) for s in (both.first_seeds, both.second_seeds))
+        _print_comparison(
+            f"mean Pearson of the mean prediction of seed(s) {ours}, less that of {against} "
+            f"(seed(s) {theirs})", both.pearson,
+        )  # fmt: skip
+        if both.first.n_seeds != both.second.n_seeds:
+            say(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+                f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
+    if predictions is not None:
+        echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
+    return 0
+
+
+def print_evaluation(found: Evaluation) -> None:
+    """Print the scores of a run on a split."""
+    echo(
+        f"split {found.split}: {len(found.label_ids)} clips, {found.n_filled} of them without "
+        f"features (predicted by the training mean), {found.n_seeds} seed(s)"
+    )
+    _print_figures(found)
+
+
+def _print_figures(found: Evaluation) -> None:
+    from facer.stages.intensity.metrics import METRICS
+
+    if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
+        echo("no labels in this split: nothing to score")
+        return
+    width = max(len(name) for name in (*found.names, "mean"))
+    _print_header(width)
+    columns = [found.per_emotion(metric) for metric in METRICS]
+    own = zip(found.names, found.ensemble.n, found.intervals.per_emotion, strict=True)
+    for name, n, interval in own:
+        _print_scores(f"{name:{width}}", [column[name] for column in columns], n, interval)
+    means = [found.mean(metric) for metric in METRICS]
+    _print_scores(f"{'mean':{width}}", means, found.n_scored, found.intervals.mean)
+    spread = ""
+    of = "scores"
+    if len(found.seeds) > 1:
+        of = f"mean of {len(found.seeds)} seeds' scores"
+        spread = f"; standard deviation of the mean Pearson over seeds: " \
+                 f"{found.deviation('pearson'):.4f}"  # fmt: skip
+    echo(f"{of}, with {found.intervals.method} intervals by {found.intervals.unit}, n = "
+               f"{found.intervals.n_units}{spread}")  # fmt: skip
+    if len(found.seeds) > 1:
+        rho, interval = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
+        if interval is not None:
+            echo(f"mean of the seeds' predictions: Pearson {rho:.4f}, 95 % interval "
+                       f"{interval.low:.4f} to {interval.high:.4f}")  # fmt: skip
+    for groups in filter(None, (found.folds, found.by)):
+        _print_groups(groups)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+
+
+def _print_header(width: int) -> None:
+    echo(f"{'':{width}}  pearson  spearm.      ccc      mse      mae     n   95 % of pearson")
+
+
+def _print_groups(groups: Groups) -> None:
+    """Mean scores of each group, and their mean and spread over the groups."""
+    from facer.stages.intensity.metrics import METRICS
+    from facer.stages.intensity.statistics.groups import LEAST_CLIPS
+
+    shown = groups.scores[:_GROUPS_SHOWN]
+    width = max(len("deviation"), *(len(one.group or "(none)") for one in shown))
+    echo(f"by {groups.column}, the mean over intensities:")
+    _print_header(width)
+    for one in shown:
+        values = [one.mean(metric) for metric in METRICS]
+        _print_scores(f"{one.group or '(none)':{width}}", values, one.n, one.interval)
+    if len(groups.scores) > len(shown):
+        echo(f"  ... and {len(groups.scores) - len(shown)} more (--json lists all)")
+    defined = len(groups.values("pearson"))
+    _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], defined, None)
+    _print_scores(f"{'deviation':{width}}", [groups.deviation(m) for m in METRICS], defined, None)
+    echo(f"mean and standard deviation over {defined} of {len(groups.scores)} groups; a "
+               f"correlation needs {LEAST_CLIPS} clips with labels")  # fmt: skip
+
+
+def _print_scores(title: str, values: Sequence[float], n: int, interval: Interval | None) -> None:
+    """A line of figures and the interval of the first; - where one is not defined."""
+    cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
+    between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
+    echo(f"{title}  {cells}  {n:4d}   {between}".rstrip())
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option("--against", type=click.Path(path_type=Path),
+              help="Another file to compare with on the clips that both predict.")  # fmt: skip
+@click.option("--split", help="train, val or test. [default: each that FILE has a clip of]")
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Scores for each value of a column of the labels too, such as subject.",
+)
+@click.option(
+    "--file-id-column",
+    metavar="NAME",
+    help="FILE's column of the clips' ids. [default: clip_id, filename, video ...]",
+)
+@with_options(LABEL_OPTIONS)
+@json_option
+def score(file: Path, labels: str, against: Path | None, split: str | None, by: str | None,
+          file_id_column: str | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Score any file of predictions: a row a clip, a column for each intensity of the labels.
+
+    Ids join the labels as labels join a store. Labelled clips without a prediction are counted.
+
+    \b
+    Examples:
+      facer score theirs.csv --labels labels.csv --split test
+      facer score ours.csv --labels labels.csv --against theirs.csv --by subject
+    """
+    from facer.pipeline.intensity.scoring.score import ScoreConfig, score_files
+
+    config = ScoreConfig(file, labels, against, split, by, label_reading(options), file_id_column)
+    found = score_files(config)
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return 0
+    for one in filter(None, (found.file, found.against)):
+        echo(f"{one.path}: {one.scores.n_scored} labelled clips scored, split "
+                   f"{one.scores.split}; {len(one.missing)} without a prediction, "
+                   f"{len(one.without_label)} predictions without a label")  # fmt: skip
+        for warning in one.warnings:
+            say(f"warning: {warning}")
+        _print_figures(one.scores)
+    if found.pearson is not None:
+        _print_comparison(f"mean Pearson of {file}, less that of {against}", found.pearson)
+    return 0
+
+
+def _print_comparison(title: str, gain: Comparison) -> None:
+    echo(
+        f"{title}: {gain.difference:+.4f}, 95 % interval {gain.interval.low:+.4f} to "
+        f"{gain.interval.high:+.4f} (by {gain.unit}, n = {gain.n_units}, p = {gain.p_value:.3f})"
+    )

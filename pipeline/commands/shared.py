@@ -1,0 +1,102 @@
+"""What commands share: kinds of values, exit codes, and how lists and notes are printed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facer.pipeline.runtime.progress import echo, say
+from facer.storage.errors import printable
+
+EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
+"""Exit codes beside 0: a problem that the message explains, wrong usage, some clips failed,
+Ctrl-C or SIGTERM."""
+
+STDOUT = Path("-")  # as the csv to write
+
+
+LISTED = 10  # names printed of a longer list
+
+
+NOTE_CHARACTERS = 300  # of a note on what was left out
+
+
+SPLIT = click.Choice(["train", "val", "test"])
+
+
+class Finite(click.FloatRange):
+    """A number in a range; nan and inf, which Python reads as numbers too, are none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; wrong usage for any other text."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a valid number.", param, ctx)
+        return number
+
+
+class Device(click.types.StringParamType):
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``, whether it is there or not."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """The same text; wrong usage for any other."""
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
+            self.fail(f"found {value!r}, expected auto, cpu, cuda or cuda:N", param, ctx)
+        return str(value)
+
+
+POSITIVE = Finite(min=0, min_open=True)
+
+
+SEED = click.IntRange(0)
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
+)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Say how labels were read, and warn of what a reader of the figures must know."""
+    for place, note in enumerate(notes):
+        say(note if place == 0 else f"warning: {note}")
+
+
+def with_options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command several options, in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
+    """Print the lines under their title and number; nothing where there are none."""
+    if lines:
+        echo(f"{title} ({len(lines)}):")
+        for line in lines[:limit]:
+            echo(f"  {printable(line)}")
+        if len(lines) > limit:
+            echo(f"  ... and {len(lines) - limit} more (--json lists all)")
+
+
+def warn(text: str) -> None:
+    """Say a warning."""
+    say(f"warning: {text}")
+
+
+def shortened(note: str, where: str) -> str:
+    """The beginning of a note that names very many files, and where all of them are."""
+    if len(note) <= NOTE_CHARACTERS:
+        return note
+    return f"{note[:NOTE_CHARACTERS].rpartition(', ')[0]} ... ({where})"

@@ -1,0 +1,189 @@
+"""Commands that make a store and look into it: extract, status, verify."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facer.pipeline.commands.options import EXTRACT_OPTIONS, SCHEDULER_OPTIONS
+from facer.pipeline.commands.shared import (
+    EXIT_PROBLEM,
+    EXIT_SOME_FAILED,
+    LISTED,
+    json_option,
+    print_list,
+    with_options,
+)
+from facer.pipeline.runtime.progress import echo, say, shown
+
+if TYPE_CHECKING:
+    from facer.pipeline.features.extract import ExtractSummary
+    from facer.pipeline.features.verify import Verification
+
+
+@click.command()
+@click.argument("video_dir")
+@click.option("-o", "--output", "store", default="features.zarr", show_default=True,
+              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
+@click.option("--workers", type=int,
+              help="Processes here. [default: one per core; one per GPU, if any]")  # fmt: skip
+@with_options(SCHEDULER_OPTIONS)
+@click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
+@click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
+@click.option("--changed", default="keep", show_default=True,
+              help="Videos whose content is not what was extracted: keep their features and say "
+              "how many there are, re-extract, or error. Failed ones are tried again.")  # fmt: skip
+@click.option(
+    "--settle",
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave videos for the next run that were written to less than this ago.",
+)
+@click.option("--gone", default="keep", show_default=True,
+              help="Clips of the store whose video is no longer in VIDEO_DIR: keep or drop them; "
+              "it is told how many there are.")  # fmt: skip
+@with_options(EXTRACT_OPTIONS)
+def extract(video_dir: str, store: str, **options: Any) -> int:
+    """Turn a folder of videos into a store of per-frame features.
+
+    VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
+    only what is missing, and tries failed videos again whose file has changed. Exit code 3 when
+    some clips failed.
+
+    \b
+    Examples:
+      facer extract videos/ -o features.zarr --workers 8
+      facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
+    """
+    from facer.pipeline.features.extract import extract_folder
+    from facer.pipeline.settings import extract_run_config
+
+    config = extract_run_config(video_dir, store, options)
+    with shown() as progress:
+        summary = extract_folder(config, progress)
+    _print_summary(summary)
+    if summary.missing:
+        say(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
+            "a worker wrote elsewhere; run the same command again")  # fmt: skip
+        return EXIT_PROBLEM
+    return EXIT_SOME_FAILED if summary.failed else 0
+
+
+def _print_summary(summary: ExtractSummary) -> None:
+    counts = {s: sum(r.status == s for r in summary.records) for s in ("ok", "no_face", "failed")}
+    frames = sum(r.n_frames for r in summary.records)
+    faces = sum(r.n_valid for r in summary.records)
+    several = len(summary.records) > summary.n_clips  # under --face all
+    echo(
+        f"{summary.store}: {counts['ok']} {'sequences' if several else 'clips'} with a face, "
+        f"{counts['no_face']} without, {counts['failed']} failed, of {summary.n_clips}"
+        f"{' clips' if several else ''}; {frames} frames, {faces / max(frames, 1):.1%} with a face"
+    )
+    if summary.n_done_before:
+        echo(f"{summary.n_done_before} of them were there already")
+    if summary.new_frames:
+        rate = summary.new_frames / summary.seconds
+        echo(f"{summary.new_frames} frames in {summary.seconds:.0f} s, {rate:.0f} frames/s")
+    print_list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
+
+
+@click.command()
+@click.argument("store")
+@json_option
+def status(store: str, as_json: bool) -> int:
+    """Say what a store holds: clips, frames, faces, failures with their reasons.
+
+    \b
+    Example:
+      facer status features.zarr
+    """
+    from facer.pipeline.features.status import store_status
+    from facer.storage import FeatureStore
+
+    found = store_status(FeatureStore.open(store))
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return 0
+    share = "-" if found.face_share is None else f"{found.face_share:.1%}"
+    made = found.provenance
+    every = made["face_policy"] == "all"
+    noun = "sequences" if every else "clips"
+    echo(f"{found.path}: {sum(found.clips.values())} {noun}, {found.frames} frames"
+               + (f", of {found.videos} videos" if every else ""))  # fmt: skip
+    echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
+    echo(f"  without a face  {found.clips['no_face']} {noun}")
+    echo(f"  failed          {found.clips['failed']} {noun}")
+    echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
+               f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
+               f"face: {made['face_policy']}")  # fmt: skip
+    print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
+    print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
+    print_list("damaged parts", found.damaged, LISTED)
+    echo(
+        "  from the records alone: chunks and videos were not looked at; look: facer verify "
+        f"{store}"
+    )
+    return 0
+
+
+@click.command()
+@click.argument("store")
+@click.option("--jobs", type=int, help="Parts read at a time. [default: one per core]")
+@click.option("--videos", metavar="VIDEO_DIR",
+              help="Also say which videos changed, are gone or have no record.")  # fmt: skip
+@click.option("--repair", is_flag=True, help="Drop damaged parts, for extract to make them anew.")
+@json_option
+def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_json: bool) -> int:
+    """Read all of a store, every chunk and record, and say clip by clip what is not whole.
+
+    Exit code 1 when anything is damaged or absent, also when it was dropped.
+
+    \b
+    Examples:
+      facer verify features.zarr --videos videos/
+      facer verify features.zarr --repair
+    """
+    from facer.pipeline.features.verify import VerifyConfig
+    from facer.pipeline.features.verify import verify as verify_all
+
+    found = verify_all(VerifyConfig(store, jobs, videos, repair))
+    if as_json:
+        echo(json.dumps(found.to_json()))
+    else:
+        _print_verification(found, repair)
+    return 0 if found.whole else EXIT_PROBLEM
+
+
+def _print_verification(found: Verification, repair: bool) -> None:
+    result = found.to_json()
+    parts = found.found.parts
+    echo(f"{found.path}: {len(result['clips'])} clips in {len(parts)} parts, "
+         f"{result['bytes'] / 1e6:.0f} MB of values read")  # fmt: skip
+    for state in ("whole", "damaged", "absent", "unknown"):
+        clips = [clip for clip, of in result["clips"].items() if of == state]
+        echo(f"  {state:8} {len(clips)} clips")
+        if state != "whole":
+            print_list(f"{state} clips", clips)
+    reasons = [reason for part in parts for reason in part.reasons]
+    print_list("what is wrong", reasons)
+    if found.found.group:
+        print_list("what is wrong beside the parts", [f"parts/zarr.json: {found.found.group}"])
+    if unfinished := result["parts_unfinished"]:
+        echo(f"{len(unfinished)} parts without records: of a running extraction, or of one that "
+             "was stopped; not counted")  # fmt: skip
+    if relaid := result["parts_relaid"]:
+        echo(f"{len(relaid)} parts were laid out by another program, and are read: slower")
+    if found.videos is not None:
+        print_list("videos that changed", found.videos.changed)
+        print_list("videos that are gone", found.videos.gone)
+        print_list("videos without a record", found.videos.without_record)
+    if repair:
+        print_list("dropped parts", found.dropped)
+        print_list("the same facer extract makes these clips anew", found.again)
+        print_list("these go back to an earlier record; facer extract --changed re-extract where "
+              "their videos changed since", found.older)  # fmt: skip
+    if result["unknown"]:
+        echo("what is unknown was not proved damaged, and --repair does not drop it")

@@ -1,0 +1,47 @@
+"""What the command line sets up once: characters, signals, and warnings as lines."""
+
+from __future__ import annotations
+
+import io
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from facer.pipeline.runtime.progress import say
+
+
+def show_any_character() -> None:
+    """Let the console show names in characters that it lacks: each becomes a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM is Ctrl-C; a second one, as ``timeout`` and batch systems send, changes nothing."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is interrupt:  # else it was, and the process ends
+            signal.signal(signal.SIGTERM, before)
+
+
+class SayWarnings(logging.Handler):
+    """What storage warns of, as a line for the user."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(f"warning: {record.getMessage()}")
