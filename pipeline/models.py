@@ -13,7 +13,7 @@ import numpy as np
 from facer.stages.features import detect
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.refine import PointsModel
+from facer.stages.features.refine import KeypointRefiner
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.weights import weights_sha256
@@ -94,7 +94,7 @@ def _run_detector(path: Path) -> None:
 
 def _run_points(path: Path) -> None:
     guess = ARCFACE_TEMPLATE_PX[None] + np.float32(100)
-    (points,), (score,) = PointsModel(path).refine([_face()], [guess])
+    (points,), (score,) = KeypointRefiner(path).refine([_face()], [guess])
     _expect_finite(points, score)
 
 

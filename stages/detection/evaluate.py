@@ -22,6 +22,7 @@ from facer.stages.features.detect import (
     detector_config,
     load,
 )
+from facer.stages.features.faces import iou, point_distance_px
 from facer.storage.errors import OptionError
 from facer.storage.schema import F32, U8
 
@@ -93,9 +94,11 @@ class Tally:
 
     def add(self, truth: Labelled, boxes: F32, points: F32) -> None:
         """One frame: the teacher's faces and the detector's (n, 5), (n, 5, 2)."""
-        iou = _iou(truth.bbox_px, boxes[:, :4])
-        gap = _points_gap(truth.kps_px, points)
-        match = (iou >= MATCH_IOU) | (gap <= MATCH_POINTS)
+        overlap = iou(truth.bbox_px[:, None], boxes[:, :4])
+        eyes_px = np.linalg.norm(truth.kps_px[:, 1] - truth.kps_px[:, 0], axis=1)
+        far_px = point_distance_px(truth.kps_px[:, None], points)
+        gap = far_px / np.maximum(eyes_px, 1e-6)[:, None]
+        match = (overlap >= MATCH_IOU) | (gap <= MATCH_POINTS)
         sure = ~truth.ignore
         hits = match[sure].any(axis=1)
         for row in np.flatnonzero(sure):
@@ -121,24 +124,6 @@ class Tally:
             self.false,
             error,
         )
-
-
-def _iou(a: F32, b: F32) -> F32:
-    """IoU of every box of a (n, 4) with every box of b (m, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = (high - low).clip(min=0).prod(axis=2)
-    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a, b)]
-    iou: F32 = inter / np.maximum(areas[0][:, None] + areas[1][None] - inter, 1e-6)
-    return iou
-
-
-def _points_gap(truth: F32, found: F32) -> F32:
-    """Mean point distance over the eye distance of every face of truth with every one found."""
-    eyes = np.linalg.norm(truth[:, 1] - truth[:, 0], axis=1)
-    distance = np.linalg.norm(truth[:, None] - found[None], axis=3).mean(axis=2)
-    gap: F32 = distance / np.maximum(eyes, 1e-6)[:, None]
-    return gap
 
 
 @dataclass(frozen=True)
@@ -245,7 +230,7 @@ def score_composed(sources: Sources, detect: Detect, count: int, seed: int = 0) 
         made = compose(np.random.default_rng([seed, number]), sources, SceneConfig(), 192, 320)
         boxes, points = detect(made.image)
         size = np.sqrt((made.bbox_px[:, 2:] - made.bbox_px[:, :2]).prod(axis=1))
-        matched = (_iou(made.bbox_px, boxes[:, :4]) >= MATCH_IOU).any(axis=0)
+        matched = (iou(made.bbox_px[:, None], boxes[:, :4]) >= MATCH_IOU).any(axis=0)
         for place, tally in enumerate(tallies):
             inside = (size >= BUCKETS_PX[place]) & (size < BUCKETS_PX[place + 1])
             kept = np.ones(len(boxes), np.bool_) if place == 0 else matched

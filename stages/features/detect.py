@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from facer.stages.features.refine import MIN_FACE, PointsModel
+from facer.stages.features.faces import NO_FACES, Faces, iou
+from facer.stages.features.refine import MIN_FACE, KeypointRefiner
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
@@ -36,22 +37,6 @@ _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _NMS_IOU = 0.4
 _CPU_FRAMES = 4  # in one run on the CPU: more are no faster, and every size keeps its memory
-
-
-class Faces(NamedTuple):
-    """The n faces of one frame, best first, in pixels of the upright frame.
-
-    bbox_px (n, 4) x1 y1 x2 y2, keypoints_px (n, 5, 2) in insightface's order, score (n,).
-    """
-
-    bbox_px: F32
-    keypoints_px: F32
-    score: F32
-
-
-NO_FACES = Faces(
-    np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
-)
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,7 @@ def load(config: DetectorConfig) -> Detector:
     detector = BatchDetector(path.stem, sha256, model, config)
     if config.model != STARTER:
         return detector
-    return RefinedDetector(detector, PointsModel(threads=config.threads, device=config.device))
+    return RefiningDetector(detector, KeypointRefiner(threads=config.threads, device=config.device))
 
 
 def model_path(name: str) -> Path:
@@ -272,15 +257,15 @@ class BatchDetector:
         return faces
 
 
-class RefinedDetector:
-    """A detector whose five points a points model sets right, and whose faces it must see too:
-    it looks at them in the frame's own pixels, the detector at a few hundred.
+class RefiningDetector:
+    """A detector whose five points a :class:`KeypointRefiner` corrects, and whose faces it must
+    confirm: it sees them in the frame's own pixels, the detector at a few hundred.
     """
 
-    def __init__(self, detector: BatchDetector, points: PointsModel) -> None:
+    def __init__(self, detector: BatchDetector, refiner: KeypointRefiner) -> None:
         self.name = detector.name
         self.sha256 = detector.sha256
-        self.points = points
+        self.refiner = refiner
         self._detector = detector
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
@@ -293,12 +278,12 @@ class RefinedDetector:
         ]
 
     def _look(self, images: Sequence[U8], guesses_px: Sequence[F32]) -> tuple[list[F32], list[F32]]:
-        """As the points model's ``refine``; where it doubts a face it looks once more, from the
-        points that it put right itself.
+        """As :meth:`KeypointRefiner.refine`; a face in doubt is looked at once more, from the
+        points that were corrected already.
         """
-        points, sure = self.points.refine(images, guesses_px)
+        points, sure = self.refiner.refine(images, guesses_px)
         doubt = [s < MIN_FACE for s in sure]
-        again, surer = self.points.refine(
+        again, surer = self.refiner.refine(
             images, [p[d] for p, d in zip(points, doubt, strict=True)]
         )
         for row, d in enumerate(doubt):
@@ -306,9 +291,9 @@ class RefinedDetector:
         return points, sure
 
 
-def points_sha256(detector: Detector) -> str:
-    """Digest of the points model's file; "" for a detector without one."""
-    return detector.points.sha256 if isinstance(detector, RefinedDetector) else ""
+def refiner_sha256(detector: Detector) -> str:
+    """Digest of the keypoint refiner's file; "" for a detector without one."""
+    return detector.refiner.sha256 if isinstance(detector, RefiningDetector) else ""
 
 
 def _blob(images: list[U8], size_px: int) -> tuple[F32, F32]:
@@ -356,13 +341,3 @@ def _suppress(bbox: F32) -> list[int]:
         if not kept or float(iou(bbox[position], bbox[kept]).max()) <= _NMS_IOU:
             kept.append(position)
     return kept
-
-
-def iou(box: F32, boxes: F32) -> F32:
-    """Intersection over union of one box (4,) with boxes (n, 4): (n,) in [0, 1]."""
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return np.asarray(shared / np.maximum(area + areas - shared, 1e-9), np.float32)

@@ -27,13 +27,12 @@ from facer.stages.detection.refiner.samples import (
 from facer.stages.detection.start import read_weights, start_network
 from facer.stages.detection.state import Schedule, TrainingState
 from facer.stages.features.detect import (
-    NO_FACES,
     STARTER_SIZE_PX,
     Detector,
     DetectorConfig,
-    Faces,
     load,
 )
+from facer.stages.features.faces import NO_FACES, Faces
 from facer.storage.errors import OptionError
 from facer.storage.schema import U8
 

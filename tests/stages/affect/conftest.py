@@ -6,7 +6,7 @@ import pytest
 
 from facer.stages.affect.datasets.aligned import AlignConfig, Aligner
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
-from facer.stages.features.detect import Faces
+from facer.stages.features.faces import Faces
 
 
 class FakeDetector:

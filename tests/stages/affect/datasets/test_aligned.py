@@ -13,7 +13,8 @@ from facer.stages.affect.datasets.aligned import (
     Photographs,
 )
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
-from facer.stages.features.detect import NO_FACES, Faces, RefinedDetector
+from facer.stages.features.detect import RefiningDetector
+from facer.stages.features.faces import NO_FACES, Faces
 from facer.storage.errors import FacerError
 
 
@@ -71,7 +72,7 @@ class SamePoints:
 def test_another_points_model_never_meets_an_old_crop(aligner, detector, photographs):
     keys = []
     for sha256 in ("a" * 64, "b" * 64):
-        refined = RefinedDetector(detector, SamePoints(sha256))
+        refined = RefiningDetector(detector, SamePoints(sha256))
         keys.append(Aligner(aligner.config, refined).align(photographs)[0].keys[0])
     assert keys[0] != keys[1]
 
