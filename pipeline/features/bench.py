@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.folder import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.schema import mean_rate_hz
 
 ASSUMPTIONS = (
     "a frame costs what the measured ones cost: decoding depends on size and codec, REC on how "
@@ -168,8 +170,8 @@ def bench(config: BenchConfig) -> Bench:
     folder = None if config.folder is None else _look_into(config.folder)
     with _video(config, folder) as (name, path):
         times = measure_steps(path, config.limit_s)
-    seen = times.clip.timestamp_s
-    fps = (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 1 else _OWN_CLIP.fps
+    rate_hz = mean_rate_hz(times.clip.timestamp_s)
+    fps = _OWN_CLIP.fps if math.isnan(rate_hz) else rate_hz
     total_s = sum(times.ms_per_frame.values()) / 1e3
     if folder is None:
         clips = config.clips

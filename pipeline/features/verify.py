@@ -120,7 +120,7 @@ def verify(config: VerifyConfig) -> Verification:
 
 
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
-    from facer.pipeline.features.part import clip_of
+    from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import changed, open_videos
     from facer.pipeline.runtime.progress import Counter
 
@@ -128,7 +128,7 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     policy = store.provenance.face_policy
     records: dict[str, Record] = {}
     for record in store.records:
-        records.setdefault(clip_of(record, policy), record)  # type: ignore[arg-type]
+        records.setdefault(video_id(record, policy), record)  # type: ignore[arg-type]
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]

@@ -120,11 +120,7 @@ class FrameCrops(NamedTuple):
 class FrameRows(NamedTuple):
     """The same with what REC says of the faces."""
 
-    clip: int
-    timestamp_s: float
-    size_px: tuple[int, int]
-    n_faces: int
-    faces: Faces
+    frame: FrameCrops
     columns: Sequence[F32]  # n of (26 + D,)
 
 
@@ -187,7 +183,7 @@ class Extractor:
         n_given = 0
         for item in rows:
             if isinstance(item, FrameRows):
-                builders[item.clip].add(item)
+                builders[item.frame.clip].add(*item)
                 continue
             done[item.clip] = builders[item.clip].build(item)
             del builders[item.clip]
@@ -234,6 +230,7 @@ class Extractor:
         for batch in self._keyframes.faces(items, self._room):
             yield from batch
             on_frames(sum(isinstance(item, FrameFaces) for item in batch))
+            batch.clear()  # its frames need not lie beside the next ones
 
     def _room(self, frame: Frame) -> int:
         """How many such frames are held at most: key frames for a full batch, within bounds."""
@@ -273,7 +270,7 @@ class Extractor:
                     yield first
                 elif len(first.crops) <= len(rows):
                     own = [rows.popleft() for _ in first.crops]
-                    yield FrameRows(*first[:-1], own)
+                    yield FrameRows(first, own)
                 else:
                     break
                 waiting.popleft()
@@ -325,19 +322,19 @@ class _ClipBuilder:
             ("embedding", "f4", embedding_width),
         )  # fmt: skip
 
-    def add(self, frame: FrameRows) -> None:
+    def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
         """Add the next frame and what was measured of its faces."""
         faces, n = frame.faces, len(frame.faces.score)
         self._size_px = frame.size_px
         tracked = self._policy in ("track", "all")
         track_ids = self._tracker.update(faces) if tracked else [0] * n
         if n:
-            columns = np.stack(frame.columns)
+            rows = np.stack(columns)
             self._faces.add(
                 n, frame=self._n_frames, track=track_ids, det_score=faces.score,
                 bbox_px=faces.bbox_px, keypoints_px=faces.keypoints_px,
-                features=columns[:, : len(FEATURE_NAMES)],
-                embedding=columns[:, len(FEATURE_NAMES) :],
+                features=rows[:, : len(FEATURE_NAMES)],
+                embedding=rows[:, len(FEATURE_NAMES) :],
             )  # fmt: skip
         self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
