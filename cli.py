@@ -7,7 +7,6 @@ the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted (Ctrl-
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -21,9 +20,9 @@ from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_
 from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, say
 from facer.pipeline.runtime.terminal import (
-    SayWarnings,
     show_any_character,
     sigterm_as_interrupt,
+    warnings_as_lines,
 )
 from facer.storage.errors import FacerError, OptionError, PlaceError
 
@@ -42,11 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_any_character()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    logging.getLogger("facer").handlers = [SayWarnings()]  # warnings of storage
     problem = ""
     try:
         _refuse_another_facer()
-        with sigterm_as_interrupt():
+        with warnings_as_lines(), sigterm_as_interrupt():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         problem = "interrupted; run it again to go on (trainings with --resume)"
