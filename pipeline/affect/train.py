@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ import numpy as np
 import torch
 
 from facer import __version__
+from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.views.canvas import canvas
-from facer.stages.affect.datasets.aligned import AlignConfig, Aligner, AlignReport
+from facer.stages.affect.config import RecFitConfig
+from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_spec, read_spec
-from facer.stages.affect.fit import CropReport, EpochReport, RecFitConfig, RecTrainer, StepReport
+from facer.stages.affect.fit import CropReport, EpochReport, RecTrainer, StepReport
 from facer.stages.features.rec.loading import resolve_device, weights_path
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.layout.documents import read_json_object
@@ -40,27 +42,6 @@ _STYLES = ("-", "--", ":", "-.")
 _CCC = "mean CCC"
 _SPLITS = ("train", "val")
 _FREE = ("device", "workers")  # settings that a resumed training may change
-
-
-@dataclass(frozen=True)
-class TrainRecConfig:
-    """One ``facer train-rec``."""
-
-    data: tuple[str, ...]  # specs; their train splits are trained on
-    run: Path
-    validation: tuple[str, ...] = ()  # specs; their val splits are scored; empty: those of data
-    fit: RecFitConfig = field(default_factory=RecFitConfig)
-    align: AlignConfig = field(default_factory=AlignConfig)
-    val_limit: int = 10_000  # crops of a validation set that are scored each epoch
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.data:
-            raise OptionError("--data: found none, expected at least one, such as pack:FILE.h5")
-        if self.val_limit < 1:
-            raise OptionError(f"--val-limit: found {self.val_limit}, expected 1 or more")
-        for text in (*self.data, *self.validation):
-            parse_spec(text)
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ import numpy as np
 
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
+from facer.stages.intensity.config import HeadConfig, SequenceConfig
 from facer.stages.intensity.fit import EpochRow
-from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.model import IntensityModel
-from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic

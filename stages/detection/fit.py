@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facer.stages.detection.config import DetectorConfig, to_json
+from facer.stages.detection.config import DetectorTrainConfig, to_json
 from facer.stages.detection.data.people import read_all_people, sampling_shares
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import (
@@ -26,7 +26,7 @@ from facer.stages.detection.data.teacher import Teacher
 from facer.stages.detection.export import export_onnx
 from facer.stages.detection.targets import Faces
 from facer.stages.detection.trainer import Trainer
-from facer.stages.features.detect import STARTER_SIZE_PX, STARTER_THRESHOLD
+from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD
 from facer.storage.files.objects import write_atomic
 
 SHAPES = ((192, 320), (256, 320), (320, 320), (320, 192), (160, 160), (128, 128))  # height, width
@@ -53,7 +53,7 @@ class FitResult:
     losses: dict[str, float]
 
 
-def make_batch(config: DetectorConfig, sources: Sources, step: int) -> tuple[Tensor, Faces]:
+def make_batch(config: DetectorTrainConfig, sources: Sources, step: int) -> tuple[Tensor, Faces]:
     """Images (N, 3, H, W) in [-1, 1] and faces of one step; depends on seed and step alone."""
     rng = np.random.default_rng([config.seed, step])
     height, width = SHAPES[rng.choice(len(SHAPES), p=SHAPE_SHARES)]
@@ -70,7 +70,7 @@ def make_batch(config: DetectorConfig, sources: Sources, step: int) -> tuple[Ten
     return (pixels.float() - 127.5) / 128, faces
 
 
-def read_sources(config: DetectorConfig, validation: bool = False) -> Sources:
+def read_sources(config: DetectorTrainConfig, validation: bool = False) -> Sources:
     """Training material, or what is held out of it (photographs and scenes; no frames)."""
     memory = config.run / "teacher.safetensors"
     teacher = Teacher(config.teacher, config.teacher_threshold, memory)
@@ -89,7 +89,7 @@ def read_sources(config: DetectorConfig, validation: bool = False) -> Sources:
     return sources
 
 
-def summary(config: DetectorConfig, sources: Sources) -> dict[str, object]:
+def summary(config: DetectorTrainConfig, sources: Sources) -> dict[str, object]:
     """What the ONNX file says about itself; file names without their folders."""
     return {
         "name": config.name,
@@ -112,7 +112,7 @@ def summary(config: DetectorConfig, sources: Sources) -> dict[str, object]:
 
 
 def fit(
-    config: DetectorConfig,
+    config: DetectorTrainConfig,
     progress: Callable[[FitProgress], None],
     sources: Sources | None = None,
 ) -> FitResult:

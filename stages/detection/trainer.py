@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from facer.stages.detection.config import DetectorConfig, to_json
+from facer.stages.detection.config import DetectorTrainConfig, to_json
 from facer.stages.detection.losses import detection_loss
 from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.start import start_detector
@@ -21,7 +21,7 @@ _MAX_NORM = 10.0  # of the gradient
 class Trainer:
     """Network, optimiser and averaged weights at one step of a training."""
 
-    def __init__(self, config: DetectorConfig, images: Tensor) -> None:
+    def __init__(self, config: DetectorTrainConfig, images: Tensor) -> None:
         """``images`` (N, 3, H, W) are like those of the training: an exported network that it
         starts from gets its normalisation back from them.
         """

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec
-from facer.pipeline.affect.train import TrainRecConfig, read_curve, train_rec
-from facer.stages.affect.datasets.aligned import AlignConfig
+from facer.pipeline.affect.train import read_curve, train_rec
+from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.fit import RecFitConfig, mixed, taught
+from facer.stages.affect.fit import mixed, taught
 from facer.stages.affect.losses import Targets
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.onnx import export_onnx

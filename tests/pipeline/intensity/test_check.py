@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from facer.cli import main
-from facer.pipeline.intensity.ablation.ablate import AblateConfig, ablate
+from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.check import check_labels
 from facer.pipeline.intensity.cohort import labels_sha256
+from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
+from facer.pipeline.intensity.train import train_head
 from facer.pipeline.runtime.run_folder import read_run
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, LabelOptions, read_labels
 from facer.storage.errors import FacerError
 

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.detection.config import DetectorConfig
-from facer.stages.detection.data.camera import SceneConfig
+from facer.stages.detection.config import DetectorTrainConfig, NetworkConfig, SceneConfig
 from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import load_detector, score_composed
 from facer.stages.detection.fit import FitProgress, fit, make_batch
-from facer.stages.detection.network import NetworkConfig
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
 
@@ -44,9 +42,9 @@ def sources() -> Sources:
     return Sources(photos, scenes, (frame,))
 
 
-def config_for(run: Path, **changes: object) -> DetectorConfig:
+def config_for(run: Path, **changes: object) -> DetectorTrainConfig:
     nowhere = Path("unused")
-    base = DetectorConfig(
+    base = DetectorTrainConfig(
         nowhere, nowhere, nowhere, nowhere, run, steps=6, batch=2, checkpoint_every=3, network=SMALL
     )
     return dataclasses.replace(base, **changes)

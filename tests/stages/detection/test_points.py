@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from facer.stages.detection.config import PointsConfig
 from facer.stages.detection.data.guesses import Guessed, guessed
 from facer.stages.detection.data.teacher import Labelled, without_faces
-from facer.stages.detection.refiner.fit import PointsConfig, fit_points, points_loss
+from facer.stages.detection.refiner.fit import fit_points, points_loss
 from facer.stages.detection.refiner.network import PointsNet, export_points
 from facer.stages.detection.refiner.samples import (
     FAR,

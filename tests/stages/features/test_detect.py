@@ -5,12 +5,8 @@ import onnxruntime
 import pytest
 
 from facer.stages.features import detect
-from facer.stages.features.detect import (
-    DetectorConfig,
-    RefiningDetector,
-    SingleDetector,
-    load,
-)
+from facer.stages.features.config import DetectorConfig
+from facer.stages.features.detect import RefiningDetector, SingleDetector, load
 from facer.stages.features.faces import Faces, iou
 from facer.storage.errors import FacerError
 
