@@ -69,6 +69,8 @@ def train_rec(
     run folder that is there already, data that cannot be read, and a resumed run whose data or
     settings changed.
     """
+    for spec in (*config.data, *config.validation):
+        parse_spec(spec)  # what no file could make right comes first
     _refuse_existing(config)
     fit = replace(config.fit, device=str(resolve_device(config.fit.device)))
     aligner = Aligner(config.align, report=on_align)
