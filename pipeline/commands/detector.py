@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.shared import POSITIVE, SEED, Finite, with_options
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import StepCounter, echo, say
 
 _PEOPLE_OPTIONS = (
     click.option("--people", type=click.Path(path_type=Path),
@@ -73,14 +73,14 @@ def train_detector(run: Path, **options: Any) -> int:
       facer train-detector --faces faces.h5 --scenes scenes/ --clips videos/ \\
         --teacher retinaface.onnx -o runs/detector
     """
-    from facer.stages.detection.config import DetectorConfig
-    from facer.stages.detection.fit import fit
+    from facer.pipeline.detection.train import train_detector as train
+    from facer.stages.detection.config import DetectorTrainConfig
 
-    config = DetectorConfig(run=run, **options)
-    run.mkdir(parents=True, exist_ok=True)
-    result = fit(
-        config,
-        lambda p: say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
+    result = train(
+        DetectorTrainConfig(**options),
+        run,
+        lambda row: say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}"),
+        StepCounter("steps"),
     )
     echo(f"detector: {result.onnx}")
     echo(
@@ -127,12 +127,15 @@ def train_points(run: Path, **options: Any) -> int:
       facer train-points --faces faces.h5 --crops crops.h5 --scenes scenes/ \\
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
-    from facer.stages.detection.refiner.fit import PointsConfig, fit_points
+    from facer.pipeline.detection.train import train_points as train
+    from facer.stages.detection.refiner.fit import RefinerTrainConfig
 
-    path = fit_points(
-        PointsConfig(run=run, **options),
-        lambda p: say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
-                       f"{p.val_error:.1%} of the eyes' distance"),
+    path = train(
+        RefinerTrainConfig(**options),
+        run,
+        lambda row: say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
+                        f"off by {row.val_error:.1%} of the eyes' distance"),
+        StepCounter("steps"),
     )  # fmt: skip
     echo(f"points model: {path}")
     return 0

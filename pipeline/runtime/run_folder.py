@@ -9,10 +9,9 @@ RUN/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from facer.stages.common.training import OnStep, Trainer
@@ -24,6 +23,8 @@ from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 
 Row = TypeVar("Row")
+FORMAT = 1
+"""Of a config that names its format; a newer facer may write a higher one."""
 
 
 class RunConfig(Protocol):
@@ -32,7 +33,7 @@ class RunConfig(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
     COMMAND: ClassVar[str]
     """What writes such runs, such as facer train-head."""
-    OPTIONS: ClassVar[Collection[str]]
+    OPTIONS: ClassVar[tuple[str, ...]]
     """Keys whose values are options of the command, for messages."""
 
     def deciding(self) -> Mapping[str, Any]:
@@ -67,10 +68,24 @@ class RunFolder(Generic[C]):
 
     def read(self) -> C:
         """Return the config; FacerError where it cannot be read."""
-        return self._parse(read_json_object(self.config_path))
-
-    def _parse(self, values: dict[str, Any]) -> C:
+        if not self.config_path.is_file():
+            raise FacerError(
+                f"{self.path}: found no {self.config_name}, expected a folder of "
+                f"{self.kind.COMMAND}"
+            )
+        values = read_json_object(self.config_path)
+        if "format" in self.kind.__dataclass_fields__:
+            self._check_format(values)
         return from_json(self.kind, values, str(self.config_path), self.kind.COMMAND)
+
+    def _check_format(self, values: Mapping[str, Any]) -> None:
+        if type(values.get("format")) is not int:
+            raise FacerError(
+                f"{self.config_path}: found no format, expected the config of {self.kind.COMMAND}"
+            )
+        if values["format"] > FORMAT:
+            made = str(values.get("facer_version"))[:40]
+            raise FacerError(f"{self.path}: made by a newer facer ({made}); update facer")
 
     def write(self, config: C) -> None:
         """Write the config."""
@@ -98,8 +113,8 @@ class RunFolder(Generic[C]):
         before = before or self.read()
         if changed := differing(before.deciding(), config.deciding(), self.kind.OPTIONS):
             raise FacerError(
-                f"{self.path}: found a training with other {changed}; resume it with the same "
-                "data and settings, or use another -o"
+                f"{self.path}: was made with other {changed}; use the same data and settings, or "
+                "another -o"
             )
 
     def resume(self, trainer: Trainer[Any]) -> None:
@@ -127,20 +142,18 @@ class RunFolder(Generic[C]):
         on_epoch: Callable[[Row], None] | None = None,
         on_step: OnStep | None = None,
         keep: Callable[[Row], None] | None = None,
-        save_every_s: float = 0.0,
+        due: Callable[[Row], bool] | None = None,
     ) -> None:
-        """Train what is left, and save where it is after each epoch or every so many seconds.
+        """Train what is left, and save where it is after each epoch, or after those that are due.
 
         ``keep`` writes what an epoch made, before its state says that the epoch is done.
         """
-        saved = monotonic()
         while not trainer.finished:
             row = trainer.epoch(on_step)
             if keep is not None:
                 keep(row)
-            if trainer.finished or monotonic() - saved >= save_every_s:
+            if due is None or trainer.finished or due(row):
                 self.save(trainer)
-                saved = monotonic()
             if on_epoch is not None:
                 on_epoch(row)
 
@@ -148,6 +161,10 @@ class RunFolder(Generic[C]):
         """Add a row to the learning curve."""
         before = self.curve.read_text() if self.curve.exists() else ""
         write_atomic(self.curve, f"{before}{json.dumps(to_json(row))}\n")
+
+    def write_curve(self, rows: Iterable[Any]) -> None:
+        """Write the learning curve anew."""
+        write_atomic(self.curve, "".join(json.dumps(to_json(row)) + "\n" for row in rows))
 
     def read_curve(self) -> list[dict[str, Any]]:
         """Return the rows of the learning curve."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +12,10 @@ from facer.storage.errors import OptionError
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class DetectorTrainConfig:
     """One training of the detector; everything that decides its result.
 
     Attributes:
-        run: the folder that is written.
         name: what the ONNX file calls itself.
         faces: HDF5 of photographs (columns jpeg, points_px, split).
         scenes: folder of photographs without faces.
@@ -39,7 +36,6 @@ class DetectorConfig:
     scenes: Path
     clips: Path
     teacher: Path
-    run: Path
     people: Path | None = None
     people_clips: Path | None = None
     name: str = "facer-det-2"
@@ -48,7 +44,7 @@ class DetectorConfig:
     learning_rate: float = 2.5e-3
     warmup: int = 300
     weight_decay: float = 0.02
-    ema: float = 0.999
+    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
     teacher_threshold: float = 0.5
     held_out_scenes: int = 100
     frame_every: int = 2
@@ -70,11 +66,7 @@ class DetectorConfig:
             raise OptionError(
                 f"train-detector learning_rate: found {self.learning_rate}, expected 0 to 1"
             )
-        if not 0 <= self.ema < 1:
-            raise OptionError(f"train-detector ema: found {self.ema}, expected 0 <= ema < 1")
-
-
-def to_json(config: DetectorConfig) -> dict[str, object]:
-    """The configuration as plain JSON values."""
-    plain: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return plain
+        if not 0 <= self.ema_decay < 1:
+            raise OptionError(
+                f"train-detector ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
+            )

@@ -36,10 +36,13 @@ def from_json(kind: type[T], values: Any, where: str, wrote: str) -> T:
     """
     assert isinstance(kind, type)
     try:
-        return _dataclass(kind, values, "")
+        made: T = _dataclass(kind, values, "")
     except _OtherError as error:
         text = f"{where}: {error}; this is not a config that {wrote} wrote"
         raise FacerError(text) from None
+    except FacerError as error:
+        raise FacerError(f"{where}: {error}") from error
+    return made
 
 
 class _OtherError(Exception):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from facer.pipeline.intensity.export import ExportHeadConfig, export_head
+from facer.pipeline.intensity.head_run import load_models
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.pipeline.runtime.run_folder import load_models
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import build
 from facer.stages.intensity.fit import FitConfig
