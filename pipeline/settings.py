@@ -29,7 +29,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
-from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, PointsConfig
+from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage.errors import OptionError, named
@@ -119,7 +119,7 @@ FINETUNE = Table(LabelOptions, FinetuneConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
 EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
 TRAIN_DETECTOR = Table(DetectorTrainConfig)
-TRAIN_POINTS = Table(PointsConfig)
+TRAIN_POINTS = Table(RefinerTrainConfig)
 EVALUATE_DETECTOR = Table(EvaluationConfig)
 
 

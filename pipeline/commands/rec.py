@@ -17,7 +17,7 @@ from facer.pipeline.commands.shared import (
     print_list,
     shortened,
 )
-from facer.pipeline.runtime.progress import Counter, echo, say
+from facer.pipeline.runtime.progress import Counter, StepCounter, echo, say
 from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC, align_config, make
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 
@@ -51,12 +51,12 @@ def train_rec(
     )  # fmt: skip
     config = make(TrainRecConfig, settings, run=run, fit=fit, align=align_config(settings))
     result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"), _StepCounter())  # fmt: skip
+                   Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
     for one in result.sets:
-        kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
-        echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
-    print_list("left out", [f"{one['split']}, {shortened(note, 'config.json has all')}"
-                       for one in result.sets for note in one["notes"]])  # fmt: skip
+        kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
+        echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
+    print_list("left out", [f"{one.split}, {shortened(note, 'config.json has all')}"
+                       for one in result.sets for note in one.notes])  # fmt: skip
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
     echo(f"next: facer evaluate-rec {result.rec} --data {config.specs[0]}")
@@ -78,18 +78,6 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
                                    "followed by =NUMBER, such as "
                                    f"{next(iter(known))}=0.5")  # fmt: skip
     return replace(defaults, **numbers)
-
-
-class _StepCounter:
-    """Steps within an epoch, at most one line in a few seconds."""
-
-    def __init__(self) -> None:
-        self._count = Counter("")
-
-    def __call__(self, epoch: int, done: int, total: int) -> None:
-        """``done`` of an epoch's ``total`` steps are done."""
-        self._count.what = f"steps of epoch {epoch}"
-        self._count(done, total)
 
 
 def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
