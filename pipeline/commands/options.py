@@ -31,6 +31,9 @@ EXTRACT_OPTIONS = (
     click.option("--detect-every", default=None, type=int, metavar="N",
                  help="The detector looks at every Nth frame, and wherever faces cannot be "
                  "followed; points are measured on all. [default: 4 for facer-det, else 1]"),
+    click.option("--precision", default="auto", show_default=True,
+                 help="What facer's own networks are computed in: float32, bf16, or auto: as the "
+                 "store was made; a new one in bf16 on a GPU or a CPU with AMX, else float32."),
     click.option("--decoders", type=int, metavar="N",
                  help="Videos that each process decodes at once. [default: 1; on a GPU one per "
                  "core, at most 8]"),

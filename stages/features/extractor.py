@@ -31,6 +31,7 @@ from facer.stages.features.keyframes import (
     FrameFaces,
     KeyframeDetector,
 )
+from facer.stages.features.precision import Precision, check_precision
 from facer.stages.features.rec import loading as rec
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
@@ -61,6 +62,7 @@ class ExtractConfig:
     face: track.FacePolicy = "track"
     stride: int = 1
     detect_every: int | None = None  # key frames of the detector; None: the detector's usual
+    precision: Precision = "auto"  # chosen when a store is made; without a store: float32
     embedding: bool = False  # keep REC's embedding too
     batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
     decoders: int | None = None  # videos decoded at once; None: 1, on a GPU one a core, 8 at most
@@ -68,6 +70,7 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         track.check_policy(self.face)
+        check_precision(self.precision)
         for name in ("stride", "batch_size", "decode_threads"):
             if getattr(self, name) < 1:
                 raise OptionError(
@@ -133,7 +136,9 @@ class Extractor:
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
         device = rec.resolve_device(config.device)
-        self.rec = rec.load(config.rec, str(device), config.embedding)
+        self.rec = rec.load(
+            config.rec, str(device), config.embedding, bf16=config.precision == "bf16"
+        )
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
         where = str(device) if on_gpu else "cpu"
@@ -158,6 +163,7 @@ class Extractor:
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
+                **({"precision": "bf16"} if config.precision == "bf16" else {}),
                 **({"embedding": self.rec.embedding_width} if config.embedding else {}),
             },
             decoder=DECODER,
