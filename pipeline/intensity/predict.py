@@ -35,7 +35,7 @@ def predict_videos(
     embedding = config.extract.embedding or record.embedding
     extract = replace(config.extract, embedding=embedding)
     if extract.precision == "auto":  # as the run's own features
-        made = record["store_provenance"]["settings"].get("precision", "float32")
+        made = record.store_provenance["settings"].get("precision", "float32")
         extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
