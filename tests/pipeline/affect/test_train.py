@@ -148,12 +148,12 @@ def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     [
         ({"coupling": "none"}, "coupling: found 'none'"),
         ({"backbone": "vgg"}, "backbone: found 'vgg'"),
-        ({"class_balance": -3}, "--class-balance: found -3, expected 0 to 1"),
-        ({"database_balance": 9}, "--database-balance: found 9"),
-        ({"small_epochs": 5}, "--small-epochs: found 5"),
-        ({"workers": -1}, "--workers: found -1"),
-        ({"mixup": -0.1}, "--mixup: found -0.1, expected 0 or more"),
-        ({"teacher_share": 1.1}, "--teacher-share: found 1.1, expected 0 to 1"),
+        ({"class_balance": -3}, "class_balance: found -3, expected 0 to 1"),
+        ({"database_balance": 9}, "database_balance: found 9"),
+        ({"small_epochs": 5}, "small_epochs: found 5"),
+        ({"workers": -1}, "workers: found -1"),
+        ({"mixup": -0.1}, "mixup: found -0.1, expected 0 or more"),
+        ({"teacher_share": 1.1}, "teacher_share: found 1.1, expected 0 to 1"),
     ],
 )
 def test_wrong_settings_are_told_before_any_data_is_read(change, message):
