@@ -26,12 +26,8 @@ from facer.pipeline.endtoend.config import _LEAST_CLIPS, FinetuneConfig
 from facer.pipeline.endtoend.joint import ClipCrops, JointModel, under
 from facer.pipeline.intensity.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
 from facer.pipeline.runtime.run_folder import load_models, read_run, save_model, sequences_of
-from facer.stages.features.rec.loading import (
-    load_network,
-    resolve_device,
-    save_rec,
-    weights_path,
-)
+from facer.stages.common.device import resolve_device
+from facer.stages.features.rec.loading import load_network, save_rec, weights_path
 from facer.stages.intensity.calibration import Calibration, fit_calibration
 from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score

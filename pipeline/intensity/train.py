@@ -42,7 +42,7 @@ from facer.pipeline.runtime.run_folder import (
     save_model,
     sequences_of,
 )
-from facer.stages.features.rec.loading import resolve_device
+from facer.stages.common.device import resolve_device
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
