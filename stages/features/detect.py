@@ -22,7 +22,7 @@ from facer.stages.common.onnx import session_options
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NO_FACES, Faces, iou
 from facer.stages.features.refine import MIN_FACE, KeypointRefiner
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
 
@@ -116,10 +116,9 @@ def _open(path: Path, config: DetectorConfig) -> Any:
     try:
         model = get_model(str(path), sess_options=options, providers=providers)
     except Exception as error:
-        why = " ".join(str(error).split())
         raise FacerError(
             f"{named('detector')}: {path} is an ONNX model that insightface cannot open "
-            f"({why}); {expected}"
+            f"({one_line(error)}); {expected}"
         ) from error
     if model is None or getattr(model, "taskname", "") != "detection":
         raise FacerError(

@@ -27,7 +27,7 @@ from facer.stages.features.rec.network import (
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
@@ -190,6 +190,7 @@ def load_network(path: Path) -> tuple[RecNet, dict[str, Any]]:
         network = build_fitting(lambda: RecNet(architecture), sum(architecture.units), tensors)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})  # widens
     except (RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: tensors do not fit its own header ({reason})") from error
+        raise FacerError(
+            f"{path}: tensors do not fit its own header ({one_line(error)})"
+        ) from error
     return network, meta
