@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import StepCounter, echo, say
 from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS, make
-from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, PointsConfig
+from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 
 
 @click.command("train-detector")
@@ -25,13 +25,13 @@ def train_detector(run: Path, **settings: Any) -> int:
       facer train-detector --faces faces.h5 --scenes scenes/ --clips videos/ \\
         --teacher retinaface.onnx -o runs/detector
     """
-    from facer.stages.detection.fit import fit
+    from facer.pipeline.detection.train import train_detector as train
 
-    config = make(DetectorTrainConfig, settings, run=run)
-    run.mkdir(parents=True, exist_ok=True)
-    result = fit(
-        config,
-        lambda p: say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
+    result = train(
+        make(DetectorTrainConfig, settings),
+        run,
+        lambda row: say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}"),
+        StepCounter("steps"),
     )
     echo(f"detector: {result.onnx}")
     echo(
@@ -53,12 +53,14 @@ def train_points(run: Path, **settings: Any) -> int:
       facer train-points --faces faces.h5 --crops crops.h5 --scenes scenes/ \\
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
-    from facer.stages.detection.refiner.fit import fit_points
+    from facer.pipeline.detection.train import train_points as train
 
-    path = fit_points(
-        make(PointsConfig, settings, run=run),
-        lambda p: say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
-                       f"{p.val_error:.1%} of the eyes' distance"),
+    path = train(
+        make(RefinerTrainConfig, settings),
+        run,
+        lambda row: say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
+                        f"off by {row.val_error:.1%} of the eyes' distance"),
+        StepCounter("steps"),
     )  # fmt: skip
     echo(f"points model: {path}")
     return 0

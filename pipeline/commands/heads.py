@@ -29,6 +29,14 @@ from facer.pipeline.settings import (
     make,
     train_head_config,
 )
+from facer.storage.settings import flat
+
+
+def _settings_of_run(run: Path) -> dict[str, Any]:
+    from facer.pipeline.intensity.train import config_of_run
+
+    config = config_of_run(run, run)
+    return {"store": config.store, "labels": config.labels, **dict(flat(config))}
 
 
 @click.command("train-head")
@@ -39,7 +47,7 @@ from facer.pipeline.settings import (
 @click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
               help="Make a run again, with its settings and seeds; STORE and --labels where these "
               "were moved.")  # fmt: skip
-@with_settings(TRAIN_HEAD)
+@with_settings(TRAIN_HEAD, of_run=_settings_of_run)
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.

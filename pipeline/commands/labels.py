@@ -35,9 +35,9 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     from facer.storage import FeatureStore
     from facer.storage.labels.table import read_labels
 
-    sequences = make(SequenceConfig, settings)
+    sequences, reading = make(SequenceConfig, settings), label_options(settings)
     found = check_labels(
-        FeatureStore.open(store), read_labels(labels, label_options(settings)),
+        FeatureStore.open(store), read_labels(labels, reading),
         sequences.max_frames, sequences.features,
     )  # fmt: skip
     if as_json:

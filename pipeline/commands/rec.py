@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
-from facer.pipeline.affect.config import TrainRecConfig
+from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     json_option,
     print_list,
     shortened,
 )
-from facer.pipeline.runtime.progress import Counter, echo, say
-from facer.pipeline.settings import ALIGN, TRAIN_REC, align_config, make
+from facer.pipeline.runtime.progress import Counter, StepCounter, echo, say
+from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC, align_config, make
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 
 
@@ -51,12 +51,12 @@ def train_rec(
     )  # fmt: skip
     config = make(TrainRecConfig, settings, run=run, fit=fit, align=align_config(settings))
     result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"), _StepCounter())  # fmt: skip
+                   Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
     for one in result.sets:
-        kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
-        echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
-    print_list("left out", [f"{one['split']}, {shortened(note, 'config.json has all')}"
-                       for one in result.sets for note in one["notes"]])  # fmt: skip
+        kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
+        echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
+    print_list("left out", [f"{one.split}, {shortened(note, 'config.json has all')}"
+                       for one in result.sets for note in one.notes])  # fmt: skip
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
     echo(f"next: facer evaluate-rec {result.rec} --data {config.specs[0]}")
@@ -80,18 +80,6 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
     return replace(defaults, **numbers)
 
 
-class _StepCounter:
-    """Steps within an epoch, at most one line in a few seconds."""
-
-    def __init__(self) -> None:
-        self._count = Counter("")
-
-    def __call__(self, epoch: int, done: int, total: int) -> None:
-        """``done`` of an epoch's ``total`` steps are done."""
-        self._count.what = f"steps of epoch {epoch}"
-        self._count(done, total)
-
-
 def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
     scores = []
     for one in row["val"]:
@@ -107,27 +95,9 @@ def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
 
 @click.command("evaluate-rec")
 @click.argument("rec", default="rec-small")
-@click.option("--data", required=True, metavar="KIND:PATH",
-              help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.")  # fmt: skip
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val"]),
-    default="val",
-    show_default=True,
-    help="train or val.",
-)
-@click.option("--pictures", type=click.Path(path_type=Path),
-              help="Folder for confusion.png and action-units.png.")  # fmt: skip
-@click.option("--unit-geometry", metavar="FILE",
-              help="Displacements of action units (npz): does each output rise on faces moved by "
-              "its unit?")  # fmt: skip
-@click.option("--meshes", multiple=True, metavar="FILE",
-              help="Face meshes of the pack's crops (HDF5), for --unit-geometry.")  # fmt: skip
-@with_settings(ALIGN)
+@with_settings(EVALUATE_REC)
 @json_option
-def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
-                 unit_geometry: str | None, meshes: tuple[str, ...], as_json: bool,
-                 **settings: Any) -> int:  # fmt: skip
+def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
     REC is rec-small, or the path of .safetensors or .onnx weights.
@@ -138,16 +108,17 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
     """
     from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
 
+    config = make(EvaluateRecConfig, settings, rec, align=align_config(settings))
     found = evaluate_weights(
-        rec, data, split, settings["device"], align=align_config(settings), pictures=pictures,
-        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"),
-        on_align=Counter("images aligned"),
+        rec, config.data, config.split, config.device, align=config.align,
+        pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        report=Counter("crops scored"), on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
         echo(json.dumps(found))
         return 0
     _print_rec_scores(found)
-    if pictures is not None:
+    if config.pictures is not None:
         drawn = ", ".join(found["pictures"])
         echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
     return 0

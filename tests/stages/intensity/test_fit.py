@@ -39,7 +39,7 @@ def trainer(config=None, targets=None, **options):
 
 def run(trainer, epochs=None):
     while not trainer.finished and (epochs is None or len(trainer.curve) < epochs):
-        trainer.run_epoch()
+        trainer.epoch()
     return trainer
 
 
