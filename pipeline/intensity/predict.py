@@ -34,6 +34,9 @@ def predict_videos(
     record = read_run(config.run)
     embedding = config.extract.embedding or record.embedding
     extract = replace(config.extract, embedding=embedding)
+    if extract.precision == "auto":  # as the run's own features
+        made = record.store_provenance["settings"].get("precision", "float32")
+        extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
     absent = [name for name in record.columns if name not in FEATURE_NAMES]

@@ -250,5 +250,6 @@ def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
             )
         raise FacerError(
             f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            "extract with the same --detector, --rec, --face, --stride and --det options"
+            "extract with the same --detector, --rec, --face, --stride, --precision and --det "
+            "options"
         )

@@ -81,5 +81,5 @@ def test_what_cannot_be_exported_is_refused(config, tmp_path):
     train_head(config)
     with pytest.raises(FacerError, match=r"ends in \.onnx"):
         ExportHeadConfig(config.run, tmp_path / "head.pt")
-    with pytest.raises(FacerError, match="--seed 7: found seeds 0"):
+    with pytest.raises(FacerError, match="seed 7: found seeds 0"):
         export_head(ExportHeadConfig(config.run, tmp_path / "h.onnx", seed=7))

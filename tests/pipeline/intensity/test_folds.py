@@ -189,7 +189,7 @@ def test_a_file_without_subjects_is_divided_by_clip_or_told(config):
     _write(
         config.labels, [{k: row[k] for k in row if k != "subject"} for row in _rows(config.labels)]
     )
-    with pytest.raises(FacerError, match=r"--by subject: .* names no subject; .* --by clip"):
+    with pytest.raises(FacerError, match=r"by subject: .* names no subject; .* --by clip"):
         _plan(config, folds="3", by="subject")
     assert _plan(config, folds="3").unit == "clip"
 
@@ -245,5 +245,5 @@ def test_labels_that_divide_otherwise_are_refused(config, tmp_path):
         evaluate(config.run, labels=str(other))
     with pytest.raises(FacerError, match="divides into other folds than the run's"):
         evaluate(config.run / "fold-0", "test", labels=str(other))
-    with pytest.raises(FacerError, match=r"--split val: .* is a run of folds"):
+    with pytest.raises(FacerError, match=r"split val: .* is a run of folds"):
         evaluate(config.run, "val")
