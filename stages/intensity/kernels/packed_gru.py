@@ -16,7 +16,7 @@ def packed_gru(
 ) -> Tensor:
     """Hidden states (N, H) of packed inputs (N, F), from a zero state.
 
-    ``batch_sizes`` (L,) is the number of clips running at each step, never growing; rows are step by
+    ``batch_sizes`` (L,) is how many clips run at each step, never growing; rows are step by
     step, the clips of a step in the same order (as in ``PackedSequence``). Weights as in
     ``torch.nn.GRU``: (3H, F), (3H, H), (3H,), (3H,). One backward pass per forward pass.
     """

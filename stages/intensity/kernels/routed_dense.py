@@ -18,7 +18,7 @@ from torch import Tensor
 def routed_dense(states: Tensor, weight: Tensor, batch_sizes: Sequence[int]) -> Tensor:
     """Masked dense layer without bias: packed states (N, H), weight (t, H, D) -> (B, D).
 
-    ``batch_sizes`` (L,) with L <= t is the number of clips at each step, never growing. The gradient
+    ``batch_sizes`` (L,) with L <= t is the clips at each step, never growing. The gradient
     of ``weight`` is exactly zero at steps >= L.
     """
     result: Tensor = _RoutedDense.apply(states, weight, [*batch_sizes])  # type: ignore[no-untyped-call]
