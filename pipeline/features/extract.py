@@ -31,9 +31,9 @@ from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.progress import Progress, Silent
+from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.precision import native_bf16, stored_precision
-from facer.stages.features.rec.loading import resolve_device
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record

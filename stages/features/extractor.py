@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
 from facer.stages.features.align import align
 from facer.stages.features.config import ExtractConfig, FacePolicy
@@ -91,12 +93,12 @@ class Extractor:
 
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
-        device = rec.resolve_device(config.device)
+        device = resolve_device(config.device)
         self.rec = rec.load(
             config.rec, str(device), config.embedding, bf16=config.precision == "bf16"
         )
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
-        on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
+        on_gpu = device.type == "cuda" and (asked or cuda_available())
         where = str(device) if on_gpu else "cpu"
         self.detector = detect.load(replace(config.detector, device=where))
         usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import fold_batch_norm, open_session
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.network import (
     RecNet,
@@ -28,7 +28,7 @@ from facer.stages.features.rec.network import (
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
@@ -46,31 +46,6 @@ class Rec(Protocol):
 
     def predict(self, crops: U8) -> F32:
         """RGB uint8 (B, 112, 112, 3) -> float32 (B, 26 + D): ``FEATURE_NAMES``, embedding."""
-
-
-def resolve_device(device: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:n`` as a torch device.
-
-    Asking for a GPU that is not there is a ``FacerError``, never a silent fall-back.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise OptionError(
-            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
-        ) from error
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise FacerError(
-            f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
-            "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
-        )
-    if resolved.type not in ("cpu", "cuda"):
-        raise OptionError(
-            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
-        )
-    return resolved
 
 
 def load(
@@ -147,20 +122,12 @@ class OnnxRec:
     """
 
     def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
-        import onnxruntime
-
         self.name = path.stem
         self.sha256 = weights_sha256(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        providers = ["CUDAExecutionProvider"] if device.type == "cuda" else ["CPUExecutionProvider"]
-        if not set(providers) <= set(onnxruntime.get_available_providers()):
-            raise FacerError(
-                f"{named('device')} {device}: this onnxruntime has no CUDA; use --device cpu"
-            )
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            self._session = open_session(path, torch.get_num_threads(), str(device))
+        except FacerError:
+            raise
         except Exception as error:
             raise FacerError(f"REC weights {path}: no readable ONNX model ({error})") from error
         outputs = {output.name: output for output in self._session.get_outputs()}
@@ -232,19 +199,7 @@ def load_network(path: Path) -> tuple[RecNet, dict[str, Any]]:
         network = build_fitting(lambda: RecNet(architecture), sum(architecture.units), tensors)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})  # widens
     except (RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: tensors do not fit its own header ({reason})") from error
+        raise FacerError(
+            f"{path}: tensors do not fit its own header ({one_line(error)})"
+        ) from error
     return network, meta
-
-
-def fold_batch_norm(network: RecNet) -> RecNet:
-    """Fold every batch normalisation into the convolution before it; for evaluation only."""
-    for module in network.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for position in range(len(module) - 1):
-            conv, norm = module[position], module[position + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[position] = fuse_conv_bn_eval(conv, norm)
-                module[position + 1] = nn.Identity()
-    return network
