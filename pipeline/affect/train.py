@@ -244,7 +244,7 @@ def _record(
         start_sha256=weights_sha256(weights_path(fit.start)) if fit.start else "",
         teachers_sha256=tuple(weights_sha256(weights_path(one)) for one in fit.teachers),
         unit_files_sha256=tuple(map(file_sha256, unit_files)),
-        detector=to_json(config.align.detector),
+        detector=config.align.detector.in_use(),
         aligned_by=aligner.digest,
         torch=torch.__version__,
         threads=torch.get_num_threads(),
