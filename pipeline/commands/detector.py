@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from facer.pipeline.commands.shared import POSITIVE, SEED, Finite, with_options
+from facer.pipeline.commands.shared import POSITIVE, SEED, Finite, log_option, with_options
 from facer.pipeline.runtime.progress import StepCounter, echo, say
 
 _PEOPLE_OPTIONS = (
@@ -65,7 +65,8 @@ _PEOPLE_OPTIONS = (
 )
 @click.option("--bf16", is_flag=True, help="Compute products in bfloat16.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random.")
-def train_detector(run: Path, **options: Any) -> int:
+@log_option
+def train_detector(run: Path, log: Literal["tensorboard"] | None, **options: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -74,14 +75,16 @@ def train_detector(run: Path, **options: Any) -> int:
         --teacher retinaface.onnx -o runs/detector
     """
     from facer.pipeline.detection.train import train_detector as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
     from facer.stages.detection.config import DetectorTrainConfig
 
-    result = train(
-        DetectorTrainConfig(**options),
-        run,
-        lambda row: say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}"),
-        StepCounter("steps"),
-    )
+    with epoch_log(log, run) as note:
+
+        def told(row: Any) -> None:
+            say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
+            note(row)
+
+        result = train(DetectorTrainConfig(**options), run, told, StepCounter("steps"))
     echo(f"detector: {result.onnx}")
     echo(
         f"next: facer evaluate-detector {result.onnx} --teacher {options['teacher']} "
@@ -119,7 +122,8 @@ _POINTS_OPTIONS = (
 @click.command("train-points")
 @with_options(_POINTS_OPTIONS)
 @with_options(_PEOPLE_OPTIONS)
-def train_points(run: Path, **options: Any) -> int:
+@log_option
+def train_points(run: Path, log: Literal["tensorboard"] | None, **options: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -128,15 +132,17 @@ def train_points(run: Path, **options: Any) -> int:
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
     from facer.pipeline.detection.train import train_points as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
     from facer.stages.detection.refiner.fit import RefinerTrainConfig
 
-    path = train(
-        RefinerTrainConfig(**options),
-        run,
-        lambda row: say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
-                        f"off by {row.val_error:.1%} of the eyes' distance"),
-        StepCounter("steps"),
-    )  # fmt: skip
+    with epoch_log(log, run) as note:
+
+        def told(row: Any) -> None:
+            say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points off by "
+                f"{row.val_error:.1%} of the eyes' distance")  # fmt: skip
+            note(row)
+
+        path = train(RefinerTrainConfig(**options), run, told, StepCounter("steps"))
     echo(f"points model: {path}")
     return 0
 

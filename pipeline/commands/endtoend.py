@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
-from facer.pipeline.commands.shared import POSITIVE, Device, with_options
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.commands.shared import POSITIVE, Device, log_option, with_options
+from facer.pipeline.runtime.progress import StepCounter, echo, say
 
 
 @click.command()
@@ -40,7 +40,9 @@ from facer.pipeline.runtime.progress import echo, say
 )
 @click.option("--resume", is_flag=True, help="Go on with an output that was stopped.")
 @with_options(LABEL_OPTIONS)
-def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
+@log_option
+def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard"] | None,
+             **options: Any) -> int:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
     \b
@@ -49,9 +51,16 @@ def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
     """
     from facer.pipeline.endtoend.finetune import FinetuneConfig
     from facer.pipeline.endtoend.finetune import finetune as tune
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
     config = FinetuneConfig(run, video_dir, output, reading=label_reading(options), **options)
-    result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
+    with epoch_log(log, output) as note:
+
+        def told(row: dict[str, Any]) -> None:
+            _joint_epoch_line(row, config.epochs)
+            note(row)
+
+        result = tune(config, told, StepCounter())
     for note in result.notes:
         say(f"warning: {note}")
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -24,11 +25,12 @@ from facer.pipeline.commands.shared import (
     SEED,
     STDOUT,
     json_option,
+    log_option,
     print_list,
     warn,
     with_options,
 )
-from facer.pipeline.runtime.progress import echo, fold_epoch, head_epoch, say, shown
+from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say, shown
 
 _TRAIN_HEAD_OPTIONS = (
     click.option("--features", default="all", show_default=True,
@@ -73,8 +75,9 @@ _TRAIN_HEAD_OPTIONS = (
 @with_options(FOLD_OPTIONS)
 @with_options(INPUT_OPTIONS)
 @with_options(_TRAIN_HEAD_OPTIONS)
+@log_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               **options: Any) -> int:  # fmt: skip
+               log: Literal["tensorboard"] | None, **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
@@ -84,6 +87,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
     from facer.pipeline.intensity import train as heads
+    from facer.pipeline.runtime.epoch_log import epoch_log
     from facer.pipeline.settings import train_head_config
 
     if source is not None:
@@ -96,9 +100,15 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     else:
         refuse_without_folds(options)
         config = train_head_config(store, labels, run, options)
-    if config.folds is not None and config.fold is None:
-        return _train_folds(config)
-    result = heads.train_head(config, head_epoch, say)
+    with epoch_log(log, run) as note:
+        if config.folds is not None and config.fold is None:
+            return _train_folds(config, note)
+
+        def told(seed: int, row: Any, epochs: int) -> None:
+            head_epoch(seed, row, epochs)
+            note(row, f"seed-{seed}")
+
+        result = heads.train_head(config, told, say, StepCounter())
     counts = result.counts
     echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
@@ -129,10 +139,14 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     return 0
 
 
-def _train_folds(config: Any) -> int:
+def _train_folds(config: Any, note: Callable[[Any, str], None]) -> int:
     from facer.pipeline.intensity.folds import train_folds
 
-    result = train_folds(config, fold_epoch, say)
+    def told(fold: int, seed: int, row: Any, epochs: int) -> None:
+        fold_epoch(fold, seed, row, epochs)
+        note(row, f"fold-{fold}/seed-{seed}")
+
+    result = train_folds(config, told, say)
     echo(f"{result.run}: {result.rule}")
     if result.crossing:
         warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
@@ -144,7 +158,7 @@ def _train_folds(config: Any) -> int:
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:
-    taken = {"store", "labels", "run", "source", "jobs", "device", "resume"}
+    taken = {"store", "labels", "run", "source", "jobs", "device", "resume", "log"}
     typed = click.core.ParameterSource.COMMANDLINE
     given = [
         parameter.opts[-1]

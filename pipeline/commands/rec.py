@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -16,6 +16,7 @@ from facer.pipeline.commands.shared import (
     Device,
     Finite,
     json_option,
+    log_option,
     print_list,
     shortened,
     with_options,
@@ -93,8 +94,10 @@ def _align_config(options: dict[str, Any]) -> Any:
 @click.command("train-rec")
 @with_options(_TRAIN_REC_OPTIONS)
 @with_options(_ALIGN_OPTIONS)
+@log_option
 def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val_limit: int,
               resume: bool, weights: tuple[str, ...], augment: tuple[str, ...],
+              log: Literal["tensorboard"] | None,
               **options: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
@@ -106,6 +109,7 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     """
     from facer.pipeline.affect.train import TrainRecConfig
     from facer.pipeline.affect.train import train_rec as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
     from facer.stages.affect.augment import AugmentConfig
     from facer.stages.affect.fit import RecFitConfig
     from facer.stages.affect.losses import LossWeights
@@ -120,8 +124,14 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
         **{name: options[name] for name in names},
     )
     config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
-    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+    with epoch_log(log, run) as note:
+
+        def told(row: dict[str, Any]) -> None:
+            _rec_epoch_line(row, fit.epochs)
+            note(row)
+
+        result = train(config, told, Counter("images aligned"),
+                       Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
         echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")

@@ -22,7 +22,7 @@ from facer.pipeline.settings import (
 )
 from facer.storage.errors import OptionError
 
-NOT_KEYWORDS = {"output", "labels", "from"}  # the first two are positional in Python
+NOT_KEYWORDS = {"log", "output", "labels", "from"}  # the first two are positional in Python
 
 
 def options(command: str) -> dict[str, click.Option]:
