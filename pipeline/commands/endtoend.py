@@ -61,8 +61,8 @@ def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard
             note(row)
 
         result = tune(config, told, StepCounter())
-    for note in result.notes:
-        say(f"warning: {note}")
+    for text in result.notes:
+        say(f"warning: {text}")
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
