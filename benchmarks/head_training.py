@@ -32,7 +32,8 @@ from arithmetic import product_flops
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
+from facer.stages.intensity.config import FitConfig
+from facer.stages.intensity.fit import HeadTrainer, Task
 from facer.stages.intensity.heads.facernet import FaceRNet
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.losses import pearson_loss

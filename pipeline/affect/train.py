@@ -21,15 +21,17 @@ import numpy as np
 import torch
 
 from facer import __version__
+from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.pipeline.views.canvas import canvas
-from facer.stages.affect.datasets.aligned import AlignConfig, Aligner, AlignReport
+from facer.stages.affect.config import RecFitConfig
+from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_spec, read_spec
-from facer.stages.affect.fit import CropReport, RecFitConfig, RecTrainer
+from facer.stages.affect.fit import CropReport, RecTrainer
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.loading import resolve_device, save_rec, weights_path
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.text.typed_json import to_json
 
@@ -41,27 +43,6 @@ OnEpoch = Callable[[dict[str, Any]], None]
 """Called with the epoch's row of the curve."""
 
 _FREE = ("device", "workers")  # settings that a resumed training may change
-
-
-@dataclass(frozen=True)
-class TrainRecConfig:
-    """One ``facer train-rec``."""
-
-    data: tuple[str, ...]  # specs; their train splits are trained on
-    run: Path
-    validation: tuple[str, ...] = ()  # specs; their val splits are scored; empty: those of data
-    fit: RecFitConfig = field(default_factory=RecFitConfig)
-    align: AlignConfig = field(default_factory=AlignConfig)
-    val_limit: int = 10_000  # crops of a validation set that are scored each epoch
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.data:
-            raise OptionError("--data: found none, expected at least one, such as pack:FILE.h5")
-        if self.val_limit < 1:
-            raise OptionError(f"--val-limit: found {self.val_limit}, expected 1 or more")
-        for text in (*self.data, *self.validation):
-            parse_spec(text)
 
 
 @dataclass(frozen=True)
@@ -158,6 +139,8 @@ def train_rec(
     run folder that is there already, data that cannot be read, and a resumed run whose data or
     settings changed.
     """
+    for spec in (*config.data, *config.validation):
+        parse_spec(spec)  # what no file could make right comes first
     folder = RunFolder(config.run, RecRunConfig)
     folder.refuse_occupied(config.resume)
     fit = replace(config.fit, device=str(resolve_device(config.fit.device)))

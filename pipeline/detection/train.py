@@ -19,12 +19,12 @@ import cv2
 
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.training import OnStep
-from facer.stages.detection.config import DetectorTrainConfig
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
 from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.export import export_onnx
 from facer.stages.detection.fit import DetectorRow, DetectorTrainer, read_sources, summary
 from facer.stages.detection.refiner import fit as refiner
-from facer.stages.detection.refiner.fit import RefinerRow, RefinerTrainConfig, RefinerTrainer
+from facer.stages.detection.refiner.fit import RefinerRow, RefinerTrainer
 from facer.stages.detection.refiner.network import export_points
 from facer.stages.detection.refiner.samples import PointsSources
 from facer.storage.checkpoints import load_checkpoint

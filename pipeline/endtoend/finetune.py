@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from facer import __version__
+from facer.pipeline.endtoend.config import _LEAST_CLIPS, FinetuneConfig
 from facer.pipeline.endtoend.joint import ClipCrops, JointModel
 from facer.pipeline.intensity.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run, save_model
@@ -35,46 +36,13 @@ from facer.stages.features.rec.loading import (
 )
 from facer.stages.intensity.calibration import Calibration, fit_calibration
 from facer.stages.intensity.kernels.batches import split_batches
-from facer.stages.intensity.losses import LEAST_CLIPS
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.weights import weights_sha256
 
 OnEpoch = Callable[[dict[str, Any]], None]
-
-_LEAST_CLIPS = max(LEAST_CLIPS.values())
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """One ``facer finetune``."""
-
-    run: Path  # of train-head: the head, its store and its labels
-    videos: Path  # the folder that the store was extracted from
-    output: Path
-    rec: str = "rec-small"  # the weights that the store was extracted with
-    epochs: int = 5
-    learning_rate: float = 1e-5  # the paper's, end to end
-    batch_size: int = 4
-    chunk: int = 32  # crops with activations in memory
-    memory_mb: int = 2048  # of crops kept between epochs; more are decoded again
-    seed: int = 0
-    device: str = "auto"
-    resume: bool = False
-    reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "chunk", "memory_mb"):
-            if getattr(self, name) <= 0:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {getattr(self, name)}, expected > 0")
-        if self.batch_size < _LEAST_CLIPS:
-            raise OptionError(
-                f"--batch-size: found {self.batch_size}, expected {_LEAST_CLIPS} or more for a "
-                "correlation, which two clips do not have"
-            )
 
 
 @dataclass(frozen=True)
@@ -251,10 +219,12 @@ def finetune(
 def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
     path = weights_path(config.rec)
     if path.suffix == ".onnx":
-        raise FacerError(f"--rec {path}: ONNX cannot be trained; expected .safetensors weights")
+        raise FacerError(
+            f"{named('rec')} {path}: ONNX cannot be trained; expected .safetensors weights"
+        )
     if (found := weights_sha256(path)) != store.provenance.rec_sha256:
         raise FacerError(
-            f"--rec {path}: sha256 {found[:12]}, the store was extracted with "
+            f"{named('rec')} {path}: sha256 {found[:12]}, the store was extracted with "
             f"{store.provenance.rec} ({store.provenance.rec_sha256[:12]}); give those weights"
         )
     return path

@@ -17,11 +17,12 @@ from facer.pipeline.views.look import read_crops, source_video
 from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet
+from facer.stages.intensity.config import LossName, SequenceConfig
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
 from facer.stages.intensity.kernels.routing import RoutedAdam
-from facer.stages.intensity.losses import LOSSES, LossName
+from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.model import IntensityModel
-from facer.stages.intensity.sequences import I64, SequenceConfig, Sequences, prepare
+from facer.stages.intensity.sequences import I64, Sequences, prepare
 from facer.storage import FeatureStore
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.intensity.head_run import HeadRunConfig
+from facer.stages.intensity.config import SequenceConfig
 from facer.stages.intensity.sequences import (
     FeatureChoice,
-    SequenceConfig,
     Sequences,
     choose_features,
     prepare,
@@ -28,10 +28,10 @@ from facer.storage import (
     read_labels,
 )
 from facer.storage.errors import FacerError
+from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.matching import no_match_message
 from facer.storage.schema import F32
 
-SPLITS = ("train", "val", "test")
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 
 

@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
+from facer.pipeline.intensity.config import ExportHeadConfig
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
 from facer.stages.features.rec.loading import Rec, weights_path
 from facer.stages.features.rec.loading import load as load_rec
@@ -21,27 +22,13 @@ from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES
 
 _TOLERANCE = 1e-4
 _REC_FRAMES = 32  # longest clip of crops that a file with REC is checked with
-
-
-@dataclass(frozen=True)
-class ExportHeadConfig:
-    """One export of a run."""
-
-    run: Path
-    output: Path  # .onnx
-    seed: int | None = None  # None: the run's first
-    rec: str | None = None  # REC by name or path: put before the head
-
-    def __post_init__(self) -> None:
-        if self.output.suffix != ".onnx":
-            raise OptionError(f"{self.output}: expected a name that ends in .onnx")
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     seed = min(models) if config.seed is None else config.seed
     if seed not in models:
         raise FacerError(
-            f"--seed {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
+            f"{named('seed')} {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
         )
     model = models[seed]
     if record.embedding and config.rec is not None:
@@ -148,7 +135,7 @@ def _rec_model(rec: str, record: HeadRunConfig) -> onnx.ModelProto:
     expected = record.store_provenance["rec_sha256"]
     if (found := weights_sha256(path)) != expected:
         raise FacerError(
-            f"--rec {rec}: found weights of sha256 {found}, expected {expected}, which "
+            f"{named('rec')} {rec}: found weights of sha256 {found}, expected {expected}, which "
             "made the features that the run was trained on"
         )
     if path.suffix == ".onnx":

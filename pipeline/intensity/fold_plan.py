@@ -6,43 +6,14 @@ import csv
 import hashlib
 import io
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 
+from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, IntensityLabels, match_clips
-from facer.storage.errors import FacerError, OptionError
-
-FoldBy = Literal["auto", "subject", "clip"]
-SUBJECTS = "subjects"
-"""Value of ``--folds`` that leaves one subject out at a time."""
-
-
-@dataclass(frozen=True)
-class FoldConfig:
-    """How clips are divided. The test split takes no part, so that it stays unseen."""
-
-    folds: str  # a number, or SUBJECTS
-    by: FoldBy = "auto"  # subject where every clip names one, else clip
-    splits: tuple[str, ...] = ("train", "val")  # of the label file; all rows where it has none
-
-    def __post_init__(self) -> None:
-        if self.folds != SUBJECTS and not (self.folds.isdecimal() and int(self.folds) > 1):
-            raise OptionError(
-                f"--folds: found {self.folds!r}, expected a number from 2 on, or {SUBJECTS}"
-            )
-        if self.by not in get_args(FoldBy):
-            raise OptionError(f"--by: found {self.by!r}, expected {', '.join(get_args(FoldBy))}")
-        if self.folds == SUBJECTS and self.by == "clip":
-            raise OptionError(f"--folds {SUBJECTS}: found --by clip, expected --by subject")
-        unknown = [split for split in self.splits if split not in ("train", "val", "test")]
-        if unknown or not self.splits:
-            raise OptionError(
-                f"--fold-splits: found {', '.join(unknown) or 'none'}, expected some of train, "
-                "val, test"
-            )
+from facer.storage.errors import FacerError, named
 
 
 @dataclass(frozen=True)
@@ -108,7 +79,7 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
     rows = np.flatnonzero(part)
     if not len(rows):
         raise FacerError(
-            f"--folds: {labels.source} has no labelled row in {', '.join(config.splits)}"
+            f"{named('folds')}: {labels.source} has no labelled row in {', '.join(config.splits)}"
         )
     unit = _unit(labels, rows, config)
     units = labels.subjects if unit == "subject" else labels.clip_ids
@@ -149,14 +120,15 @@ def plan_trainable(
 
 
 def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
-    named = all(labels.subjects[row] for row in rows)
+    all_named = all(labels.subjects[row] for row in rows)
     wanted = "subject" if config.folds == SUBJECTS else config.by
-    if wanted == "subject" and not named:
+    if wanted == "subject" and not all_named:
         raise FacerError(
-            f"--by subject: {labels.source} names no subject; add a column subject, name it by "
+            f"{named('by')} subject: {labels.source} names no subject; add a column subject, "
+            "name it by "
             "--subject-column, or use --by clip"
         )
-    return "clip" if wanted == "clip" or not named else "subject"
+    return "clip" if wanted == "clip" or not all_named else "subject"
 
 
 def recorded_plan(labels: IntensityLabels, record: FoldRecord) -> FoldPlan:

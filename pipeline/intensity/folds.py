@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import check_same_data, draw_curves, fold_folder, open_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import (
     OnNote,
-    TrainHeadConfig,
     TrainHeadResult,
     Training,
     run_all,

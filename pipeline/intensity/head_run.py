@@ -23,10 +23,11 @@ from facer.pipeline.intensity.fold_plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
-from facer.stages.intensity.fit import EpochRow, FitConfig
-from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.fit import EpochRow
+from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.model import IntensityModel
-from facer.stages.intensity.sequences import FeatureChoice, SequenceConfig
+from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.intensity.config import PredictConfig
 from facer.pipeline.intensity.head_run import fold_folder, read_run
-from facer.pipeline.intensity.predict import PredictConfig, predict_videos
+from facer.pipeline.intensity.predict import predict_videos
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
@@ -19,7 +20,6 @@ from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import (
     EXTRACT_MODELS,
     LABELS,
-    errors_in_python,
     extract_config,
     label_options,
 )
@@ -61,9 +61,8 @@ class Run:
         ``by`` a column of the labels; keywords say how labels are read (``kind``, ``id_column``,
         ``targets``, ``subject_column``, ``split_column``, ``missing_values``).
         """
-        with errors_in_python():
-            reading = label_options(LABELS.complete(settings))
-            return evaluate(self.path, split, _text(labels), place_of(store), reading, by)
+        reading = label_options(LABELS.complete(settings))
+        return evaluate(self.path, split, _text(labels), place_of(store), reading, by)
 
     def predict(
         self,
@@ -81,7 +80,7 @@ class Run:
         options of ``facer extract`` and must be those of the run's own store. Videos that cannot
         be read are in ``.failed`` with the reason.
         """
-        with errors_in_python(), told(progress) as to:
+        with told(progress) as to:
             config = PredictConfig(
                 self.path, Path(videos), place_of(store),
                 extract_config(EXTRACT_MODELS.complete(settings)), workers,

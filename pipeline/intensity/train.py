@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
@@ -23,8 +23,8 @@ from facer.pipeline.intensity.cohort import (
     load_cohort,
     read_trainable,
 )
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import (
-    FoldConfig,
     FoldPlan,
     labels_in_fold,
     plan_trainable,
@@ -44,13 +44,13 @@ from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.loading import resolve_device
-from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
+from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
-from facer.stages.intensity.sequences import I64, SequenceConfig
-from facer.storage import FeatureStore, IntensityLabels, LabelOptions, read_labels
-from facer.storage.errors import FacerError, OptionError
+from facer.stages.intensity.sequences import I64
+from facer.storage import FeatureStore, IntensityLabels, read_labels
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
 from facer.storage.text.typed_json import to_json
 
@@ -64,31 +64,6 @@ OnEpoch = Callable[[int, EpochRow, int], None]
 
 OnNote = Callable[[str], None]
 """Called with one line."""
-
-
-@dataclass(frozen=True)
-class TrainHeadConfig:
-    """One ``facer train-head``."""
-
-    store: str
-    labels: str
-    run: Path
-    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
-    sequences: SequenceConfig = field(default_factory=SequenceConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
-    seeds: int = 1  # fit.seed, fit.seed + 1, ...
-    jobs: int = 1  # seeds trained at a time, each in a process; never changes results
-    device: str = "cpu"
-    threads: int = 1  # of torch, in each process; sums round otherwise with another count
-    resume: bool = False
-    repeats: Path | None = None  # a run of which labels and features must be the same
-    folds: FoldConfig | None = None  # cross-validate: see facer.pipeline.intensity.folds
-    fold: int | None = None  # of these, the one that this run holds out
-
-    def __post_init__(self) -> None:
-        for name in ("seeds", "jobs", "threads"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from facer.stages.affect.augment import AugmentConfig
-from facer.stages.affect.coupling import Coupling, coupling_matrix
+from facer.stages.affect.config import RecFitConfig
+from facer.stages.affect.coupling import coupling_matrix
 from facer.stages.affect.datasets.samples import AffectSet, weak_features
 from facer.stages.affect.datasets.sampling import (
     EpochCrops,
@@ -22,13 +22,7 @@ from facer.stages.affect.datasets.sampling import (
     draw_epoch,
     sampling_weights,
 )
-from facer.stages.affect.losses import (
-    LossWeights,
-    Targets,
-    rec_loss,
-    rest_level_loss,
-    unit_pair_loss,
-)
+from facer.stages.affect.losses import Targets, rec_loss, rest_level_loss, unit_pair_loss
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.pairs import (
@@ -50,66 +44,12 @@ from facer.stages.features.rec.network import (
     deepens,
     scale_crops,
 )
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import AU_NAMES, F32
 
 _TAUGHT_CROPS = 64  # at once
 _LEVEL = 0.3  # weight of the levels of paired units beside their order
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
-
-
-@dataclass(frozen=True)
-class RecFitConfig:
-    """Everything that decides a REC training, beside its data."""
-
-    backbone: str = "rec-small"
-    start: str = ""  # REC weights to go on from, by name or path; "": a fresh network
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
-    coupling: Coupling = "paper"
-    loss: LossWeights = field(default_factory=LossWeights)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    class_balance: float = 0.5  # 0: natural frequencies, 1: all classes equally often
-    database_balance: float = 0.5
-    teachers: tuple[str, ...] = ()  # RECs whose mean answer is a part of the expressions' target
-    teacher_share: float = 0.7  # that part
-    unit_geometry: str = ""  # displacements of units (npz), to teach units by warped pairs; "": no
-    meshes: tuple[str, ...] = ()  # files with the mesh of each crop of a pack
-    unit_pairs: int = 32  # pairs a step, where a geometry is given
-    mixup: float = 0.0  # a of Beta(a, a), by which pairs of crops and labels are blended; 0: none
-    small_epochs: float = 0.5  # share of the epochs trained at small_px instead of 112
-    small_px: int = 80
-    ema_decay: float = field(default=0.998, metadata={"was": "average"})  # of the kept weights
-    seed: int = 0
-    device: str = "cpu"
-    bf16: bool = False  # bfloat16 products on the CPU, as always on a GPU
-    workers: int = 0  # loader processes
-
-    def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "small_px", "unit_pairs")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise OptionError(f"train-rec {name}: found {getattr(self, name)}, expected > 0")
-        for name in ("class_balance", "database_balance", "teacher_share", "small_epochs"):
-            if not 0 <= getattr(self, name) <= 1:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {getattr(self, name)}, expected 0 to 1")
-        if not 0 <= self.ema_decay < 1:
-            raise OptionError(
-                f"train-rec ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
-            )
-        if self.mixup < 0:
-            raise OptionError(f"--mixup: found {self.mixup}, expected 0 or more")
-        if bool(self.unit_geometry) != bool(self.meshes):
-            raise OptionError(
-                "--unit-geometry and --meshes: found one of the two, expected both or none"
-            )
-        if self.workers < 0:
-            raise OptionError(f"--workers: found {self.workers}, expected 0 or more")
-        coupling_matrix(self.coupling)  # refuses an unknown one, as does the next line
-        architecture_of(self.backbone)
 
 
 CropReport = Callable[[int, int], None]  # crops done, crops in all
@@ -346,7 +286,7 @@ def _first_network(config: RecFitConfig) -> RecNet:
         return network
     if not deepens(network.architecture, expected):
         raise FacerError(
-            f"--start {config.start}: found {network.architecture}, expected that of "
+            f"{named('start')} {config.start}: found {network.architecture}, expected that of "
             f"--backbone {config.backbone}, or one with fewer units: {expected}"
         )
     return deepened(network, expected)

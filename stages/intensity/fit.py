@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,57 +15,19 @@ import torch
 
 from facer.stages.common.training import OnStep, under
 from facer.stages.intensity.calibration import fit_calibration
-from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
+from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
 from facer.stages.intensity.kernels.routing import RoutedAdam
-from facer.stages.intensity.losses import LEAST_CLIPS, LOSSES, LossName
+from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
 from facer.stages.intensity.sequences import I64
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import F32
-
-CalibrateOn = Literal["train", "val", "none"]
 
 _EPOCHS = 30
 _LEAST_STEPS = 2000  # small sets get as many epochs as make this many steps
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Everything that decides a training, beside its data. The defaults are the paper's."""
-
-    head: HeadConfig = field(default_factory=HeadConfig)
-    loss: LossName = "pearson"
-    batch_size: int = 4
-    learning_rate: float = 1e-4
-    epochs: int | None = None  # None: 30, more for sets of fewer than 267 clips
-    patience: int | None = None  # epochs without a better val score; None: a third of epochs
-    standardise: bool = False  # inputs to mean 0 and deviation 1 over the training frames
-    calibrate: CalibrateOn = "train"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {value}, expected 1 or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise OptionError(f"--learning-rate: found {self.learning_rate}, expected > 0")
-        if self.seed < 0:
-            raise OptionError(f"--seed: found {self.seed}, expected 0 or more")
-        if self.loss not in LOSSES:
-            raise OptionError(f"--loss: found {self.loss!r}, expected {', '.join(LOSSES)}")
-        if self.calibrate not in get_args(CalibrateOn):
-            expected = ", ".join(get_args(CalibrateOn))
-            raise OptionError(f"--calibrate: found {self.calibrate!r}, expected {expected}")
-        if self.batch_size < (least := LEAST_CLIPS[self.loss]):
-            raise OptionError(
-                f"--batch-size: found {self.batch_size}, expected {least} or more for a "
-                f"correlation (--loss {self.loss}), which two clips do not have; use a larger "
-                "batch or --loss mse"
-            )
 
 
 @dataclass(frozen=True)

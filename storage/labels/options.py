@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 from facer.storage.files.csv_table import parse_number
+from facer.storage.settings import Setting, check
 
 LabelKind = Literal["plain", "eri", "muse", "emi", "mimic"]
 KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
@@ -24,20 +25,46 @@ class LabelOptions:
     among them says that numbers far from all others are labels, which are refused otherwise.
     """
 
-    kind: LabelKind | Literal["auto"] = "auto"
-    id_column: str | None = None
-    targets: tuple[str, ...] = ()
-    subject_column: str | None = None
-    split_column: str | None = None
-    missing_values: tuple[str, ...] = ()
+    kind: Annotated[
+        Literal["auto"] | LabelKind, Setting("Of the labels: plain, eri, muse, emi or mimic.")
+    ] = "auto"
+    id_column: Annotated[
+        str | None,
+        Setting("Column of the clips' ids.", none="clip_id, filename, video ...", metavar="NAME"),
+    ] = None
+    targets: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Columns of the intensities.",
+            none="all with numbers, save ids, ages, folds, times and the like",
+            metavar="A,B",
+        ),
+    ] = ()
+    subject_column: Annotated[
+        str | None,
+        Setting("Column of who is seen, or none.", none="subject, participant ...", metavar="NAME"),
+    ] = None
+    split_column: Annotated[
+        str | None,
+        Setting(
+            "Column of train, val and test, or none.", none="split, partition ...", metavar="NAME"
+        ),
+    ] = None
+    missing_values: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Numbers or words that mean 'not rated', such as -1,999; none: numbers far from all "
+            "others are labels.",
+            metavar="A,B",
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in ("auto", *KINDS):
-            raise OptionError(
-                f"label kind: found {self.kind!r}, expected auto or one of {', '.join(KINDS)}"
-            )
+        check(self)
         if len(set(self.targets)) < len(self.targets):
-            raise OptionError(f"--targets: found {', '.join(self.targets)}, expected each once")
+            raise OptionError(
+                f"{named('targets')}: found {', '.join(self.targets)}, expected each once"
+            )
 
     def over(self, others: LabelOptions) -> LabelOptions:
         """Return these options, and the other ones' where these say nothing."""

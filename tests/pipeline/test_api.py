@@ -147,9 +147,7 @@ def test_a_callback_hears_each_epoch_and_stops_a_training(trained, tmp_path):
         store, labels, tmp_path / "folds", folds=2, on_epoch=lambda *row: heard.append(row),
         **settings,
     )  # fmt: skip
-    assert {(fold, row.epoch) for fold, _, row, _ in heard[2:]} == {
-        (fold, epoch) for fold in (0, 1) for epoch in (1, 2, 3)
-    }
+    assert {fold for fold, _, row, _ in heard[2:] if row.epoch == 1} == {0, 1}
 
 
 def test_errors_name_the_keyword(trained, tmp_path):

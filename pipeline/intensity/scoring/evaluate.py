@@ -27,7 +27,7 @@ from facer.stages.intensity.sequences import I64, Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, LabelOptions, Provenance
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
 from facer.storage.schema import F32
 
@@ -79,7 +79,7 @@ def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
     rows = cohort.rows(split)
     if not len(rows):
         found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
-        raise FacerError(f"--split {split}: {path} has no such rows; found {found}")
+        raise FacerError(f"{named('split')} {split}: {path} has no such rows; found {found}")
     record = read_run(run)
     by_seed = _predict_rows(run, cohort, rows)
     return _scored(split, record.fit.calibrate, cohort, rows, by_seed)
@@ -89,7 +89,8 @@ def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -
     """Every clip by the models of the fold that holds it out; seeds that all folds have."""
     if split not in (None, OUT_OF_FOLD):
         raise FacerError(
-            f"--split {split}: {run} is a run of folds, scored on what they hold out; leave "
+            f"{named('split')} {split}: {run} is a run of folds, scored on what they hold "
+            "out; leave "
             "--split out, or score one fold's run, such as "
             f"{fold_folder(run, 0)} --split test"
         )
@@ -249,5 +250,6 @@ def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
             )
         raise FacerError(
             f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            "extract with the same --detector, --rec, --face, --stride and --det options"
+            "extract with the same --detector, --rec, --face, --stride, --precision and --det "
+            "options"
         )

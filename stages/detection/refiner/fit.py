@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule
+from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import LOOKS, guessed
 from facer.stages.detection.data.people import read_all_people
 from facer.stages.detection.data.sources import list_videos, read_frames, read_photos, read_scenes
@@ -28,64 +29,13 @@ from facer.stages.detection.refiner.samples import (
     read_crops,
 )
 from facer.stages.detection.start import read_weights, start_network
-from facer.stages.features.detect import (
-    NO_FACES,
-    STARTER_SIZE_PX,
-    Detector,
-    DetectorConfig,
-    Faces,
-    load,
-)
-from facer.storage.errors import OptionError
+from facer.stages.features.config import STARTER_SIZE_PX, DetectorConfig
+from facer.stages.features.detect import Detector, load
+from facer.stages.features.faces import NO_FACES, Faces
 from facer.storage.schema import U8
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.2
-
-
-@dataclass(frozen=True)
-class RefinerTrainConfig:
-    """One training of the points model.
-
-    Attributes:
-        faces: HDF5 of photographs (columns jpeg, points_px, split).
-        crops: packs of aligned crops (columns jpeg, points, split).
-        scenes: folder of photographs without faces.
-        clips: folder of videos whose frames the teacher labels.
-        teacher: RetinaFace ONNX model that insightface reads.
-        people: folder of photographs of people at every pose with their faces, or None.
-        people_clips: folder of clips of people with the faces of some frames, or None.
-        detector: the detector.onnx whose guesses on people and scenes are learnt from.
-        start: points.onnx of another training to begin with, or None.
-        bf16: compute products in bfloat16, faster on a CPU with AVX512-BF16.
-    """
-
-    faces: Path
-    crops: tuple[Path, ...]
-    scenes: Path
-    clips: Path
-    teacher: Path
-    people: Path | None = None
-    people_clips: Path | None = None
-    detector: Path | None = None
-    start: Path | None = None
-    bf16: bool = False
-    steps: int = 9000
-    batch: int = 96
-    learning_rate: float = 2e-3
-    warmup: int = 300
-    weight_decay: float = 0.02
-    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
-    held_out_scenes: int = 100
-    checkpoint_every: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"train-points {name}: found {getattr(self, name)}, expected 1 or more"
-                )
 
 
 @dataclass(frozen=True)

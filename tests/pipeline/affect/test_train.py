@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec
-from facer.pipeline.affect.train import TrainRecConfig, read_curve, train_rec
-from facer.stages.affect.datasets.aligned import AlignConfig
+from facer.pipeline.affect.train import read_curve, train_rec
+from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.fit import RecFitConfig, mixed, taught
+from facer.stages.affect.fit import mixed, taught
 from facer.stages.affect.losses import Targets
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.onnx import export_onnx
@@ -173,7 +174,7 @@ def test_data_without_a_val_split_says_what_to_do(pack, config, tmp_path):
 
 
 def test_training_goes_on_from_weights(config, trained):
-    with pytest.raises(FacerError, match=r"--start \S+: found .*, expected that of --backbone rec"):
+    with pytest.raises(FacerError, match=r"start \S+: found .*, expected that of --backbone rec"):
         train_rec(replace(config, fit=replace(FIT, backbone="rec", start=str(trained.rec))))
     still = replace(FIT, start=str(trained.rec), epochs=1, learning_rate=1e-12)
     assert not config.run.exists()
@@ -318,11 +319,11 @@ def test_validation_sets_can_be_others_and_are_limited(config, pack):
 
 
 def test_wrong_configurations_are_refused_before_work(config, tmp_path):
-    with pytest.raises(FacerError, match="--data: found none"):
+    with pytest.raises(FacerError, match="data: found none"):
         replace(config, data=())
     with pytest.raises(FacerError, match="one of the kinds"):
         replace(config, validation=("own.h5",))
-    with pytest.raises(FacerError, match="--val-limit: found 0"):
+    with pytest.raises(FacerError, match="val_limit: found 0"):
         replace(config, val_limit=0)
     with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):
         train_rec(replace(config, fit=RecFitConfig(batch_size=64)))
@@ -410,7 +411,7 @@ def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
 
 
 def test_pairs_need_geometry_and_meshes(meshes, geometry_file):
-    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+    with pytest.raises(FacerError, match="unit_geometry and --meshes"):
         replace(FIT, meshes=(str(meshes),))
-    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+    with pytest.raises(FacerError, match="unit_geometry and --meshes"):
         replace(FIT, unit_geometry=str(geometry_file))

@@ -9,13 +9,11 @@ import pytest
 import torch
 
 from facer.pipeline.detection.train import DetectorResult, train_detector
-from facer.stages.detection.config import DetectorTrainConfig
-from facer.stages.detection.data.camera import SceneConfig
+from facer.stages.detection.config import DetectorTrainConfig, NetworkConfig, SceneConfig
 from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import load_detector, score_composed
 from facer.stages.detection.fit import DetectorRow, make_batch
-from facer.stages.detection.network import NetworkConfig
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
 

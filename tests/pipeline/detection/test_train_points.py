@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from facer.pipeline.detection.train import train_points
+from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.teacher import Labelled, without_faces
-from facer.stages.detection.refiner.fit import RefinerTrainConfig
 from facer.stages.detection.refiner.samples import Crops, PointsSources
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError

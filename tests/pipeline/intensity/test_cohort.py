@@ -9,13 +9,12 @@ import onnxruntime
 import pytest
 
 from facer.pipeline.intensity.cohort import features_sha256, load_cohort
-from facer.pipeline.intensity.export import ExportHeadConfig, export_head
+from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
+from facer.pipeline.intensity.export import export_head
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.pipeline.intensity.train import train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, read_labels
 from facer.storage.errors import FacerError
 

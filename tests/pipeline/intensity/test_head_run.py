@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import load_models, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
-from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.pipeline.intensity.train import config_of_run, train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError

@@ -21,11 +21,11 @@ from facer.stages.detection.refiner.samples import (
     draw_sample,
     wrong_guess,
 )
-from facer.stages.features.detect import Faces
+from facer.stages.features.faces import Faces
 from facer.stages.features.refine import (
     EYES_PX,
     POINTS_TEMPLATE_PX,
-    PointsModel,
+    KeypointRefiner,
     crop_transforms,
     read_crop,
 )
@@ -121,7 +121,7 @@ def test_the_file_is_what_ran(tmp_path: Path, dotted):
     torch.manual_seed(0)
     net = PointsNet().eval()
     export_points(net, tmp_path / "points.onnx", {"name": "test"})
-    model = PointsModel(tmp_path / "points.onnx")
+    model = KeypointRefiner(tmp_path / "points.onnx")
     guess = FIVE + np.float32(2)
     (points,), (face,) = model.refine([dotted], [guess[None]])
     matrix = crop_transforms(guess[None])[0]
@@ -135,7 +135,7 @@ def test_the_file_is_what_ran(tmp_path: Path, dotted):
 
 def test_frames_without_faces_take_no_part(dotted):
     none = np.zeros((0, 5, 2), np.float32)
-    points, faces = PointsModel().refine([dotted, dotted], [none, none])
+    points, faces = KeypointRefiner().refine([dotted, dotted], [none, none])
     assert [p.shape for p in points] == [(0, 5, 2)] * 2
     assert [f.shape for f in faces] == [(0,)] * 2
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
-from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.fit import HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import predict

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.pipeline.intensity.train import train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, read_labels
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
