@@ -88,7 +88,11 @@ def ablate(
         tuple(name.strip() for name in rows.split(",") if name.strip()),
         dict(_pair(text) for text in also),
         label_reading(options),
-        sequences=SequenceConfig(missing=options["missing"], max_frames=options["t"]),
+        sequences=SequenceConfig(
+            missing=options["missing"],
+            max_frames=options["t"],
+            min_quality=options["min_quality"],
+        ),
         fit=FitConfig(
             epochs=epochs,
             learning_rate=options["learning_rate"],

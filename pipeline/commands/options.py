@@ -116,6 +116,8 @@ INPUT_OPTIONS = (  # of train-head and ablate
     click.option("--t", default=480, show_default=True, help="Frames a head sees."),
     click.option("--missing", default="hold", show_default=True,
                  help="Frames without a face: hold, zero or drop."),
+    click.option("--min-quality", type=click.FloatRange(0, 1),
+                 help="Frames of a lower quality are taken for frames without a face."),
     click.option("--standardise", is_flag=True,
                  help="Bring features to mean 0 and deviation 1 over the training frames."),
     click.option("--device", type=Device(), default="cpu", show_default=True,
