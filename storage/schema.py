@@ -68,6 +68,7 @@ class Record:
     seconds: float = 0.0  # spent on the clip
     n_valid: int = 0  # frames with a measured face
     track_switches: int = 0  # how often the clip's face goes on as another track
+    quality: float | None = None  # mean over the frames with a face, 0 to 1, where it is known
     part: str = ""  # where the rows lie: part id and first row; set by the store
     start: int = 0
 

@@ -9,7 +9,7 @@ face shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -33,16 +33,16 @@ _LIGHT, _CONTRAST = 90.0, 40.0  # luminance and its deviation from which on noth
 class QualityCurve:
     """Logistic regression of "told right" on :data:`SIGNALS`."""
 
-    intercept: float = 0.0
-    weights: tuple[float, ...] = field(default=(0.0,) * len(SIGNALS))
+    intercept: float
+    weights: tuple[float, ...]
 
 
-def quality(crops: U8, keypoints_px: F32, curve: QualityCurve | None = None) -> F32:
-    """Quality in 0 to 1 of faces: crops (n, 112, 112, 3) RGB, points in the frame (n, 5, 2).
+STARTER_CURVE = QualityCurve(3.073, (-0.188, -0.396, -0.395, 0.0, -0.369))
+"""For ``rec-small``: made by ``docs/make_quality.py`` on half of its packs' val splits."""
 
-    The result (n,) float32 is NaN where the five points are not finite.
-    """
-    curve = curve or STARTER_CURVE
+
+def quality(crops: U8, keypoints_px: F32, curve: QualityCurve = STARTER_CURVE) -> F32:
+    """Quality (n,) in 0 to 1 of faces: crops (n, 112, 112, 3) RGB, points in the frame (n, 5, 2)."""
     logits = curve.intercept + signals(crops, keypoints_px) @ np.array(curve.weights)
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
@@ -105,6 +105,3 @@ def _seen(crop: U8) -> tuple[float, float, float]:
     deviation = float(grey.std())
     share = float(fine.std()) / max(deviation, 1.0)
     return -float(np.log2(max(share, 1e-3))), float(grey.mean()), deviation
-
-
-STARTER_CURVE = QualityCurve()
