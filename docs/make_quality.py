@@ -11,6 +11,7 @@ they are and worsened.
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,6 @@ from facer.stages.affect.metrics import EXPRESSION_COLUMNS
 from facer.stages.features.quality import (
     SIGNALS,
     QualityCurve,
-    quality,
     signals,
 )
 from facer.stages.features.rec.loading import load
@@ -47,7 +47,7 @@ def main() -> None:
     q = 1 / (1 + np.exp(-(curve.intercept + x @ np.array(curve.weights))))
     for name, rows in (("as they are", ~half & ~worsened), ("worsened", ~half & worsened)):
         print(f"\n{name}: quality, n, error, 95 % interval (Wilson)")  # noqa: T201
-        for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+        for low, high in itertools.pairwise(EDGES):
             there = rows & (q >= low) & (q < high)
             if there.any():
                 print(f"{low:.2f} to {high:.2f}  {there.sum():5d}  {interval(~right[there])}")  # noqa: T201

@@ -72,7 +72,7 @@ def _check_values(columns: Mapping[str, Sequence[Any]]) -> None:
     for name in _NUMBERS:
         _check_range(name, columns[name], 0, _LIMIT)
     _check_range("source_mtime_ns", columns["source_mtime_ns"], 1 - 2**63, 2**63)
-    for name in ("fps", "seconds", "quality"):  # None is no number; JSON has infinities (1e999) but no NaN
+    for name in ("fps", "seconds", "quality"):  # None is none; JSON has infinities but no NaN
         _check_range(name, [value or 0 for value in columns[name]], -_LIMIT, _LIMIT)
 
 

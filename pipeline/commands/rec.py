@@ -193,13 +193,15 @@ def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
               "its unit?")  # fmt: skip
 @click.option("--meshes", multiple=True, metavar="FILE",
               help="Face meshes of the pack's crops (HDF5), for --unit-geometry.")  # fmt: skip
+@click.option("--by-group", is_flag=True,
+              help="Also by skin tone, turn of the head, sharpness and light.")  # fmt: skip
 @click.option(
     "--device", type=Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
 @with_options(_ALIGN_OPTIONS)
 @json_option
 def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
-                 unit_geometry: str | None, meshes: tuple[str, ...], device: str,
+                 unit_geometry: str | None, meshes: tuple[str, ...], by_group: bool, device: str,
                  as_json: bool, **options: Any) -> int:  # fmt: skip
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
@@ -213,7 +215,8 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
 
     found = evaluate_weights(
         rec, data, split, device, align=_align_config(options), pictures=pictures,
-        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"),
+        unit_geometry=unit_geometry, meshes=meshes, by_group=by_group,
+        report=Counter("crops scored"),
         on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
@@ -258,6 +261,15 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     for name, unit in moved.items():
         click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
                    f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
+    for row in found["by"] or ():
+        shares = [
+            f"{name} {number(row[name]).strip()} ({number(row[f'{name}_interval'][0]).strip()} to "
+            f"{number(row[f'{name}_interval'][1]).strip()}, n {row[f'{name}_n']})"
+            for name in ("accuracy", "risen")
+            if row.get(name) is not None
+        ]
+        if shares:
+            echo(f"{row['attribute']}, {row['group']}: {'; '.join(shares)}")
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:

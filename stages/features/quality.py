@@ -42,7 +42,7 @@ STARTER_CURVE = QualityCurve(3.073, (-0.188, -0.396, -0.395, 0.0, -0.369))
 
 
 def quality(crops: U8, keypoints_px: F32, curve: QualityCurve = STARTER_CURVE) -> F32:
-    """Quality (n,) in 0 to 1 of faces: crops (n, 112, 112, 3) RGB, points in the frame (n, 5, 2)."""
+    """Quality (n,) in 0 to 1 of crops (n, 112, 112, 3) RGB with points in the frame (n, 5, 2)."""
     logits = curve.intercept + signals(crops, keypoints_px) @ np.array(curve.weights)
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 

@@ -142,7 +142,7 @@ def test_quality(store: FeatureStore, make_entry: Make, same_clip: Make) -> None
     np.testing.assert_array_equal(loaded.quality[2:], entry[1].quality)
     assert store.load(["e"]).quality is None
     assert store.read("a").quality is None  # written without
-    with pytest.raises(FacerError, match="clips without a quality .* expected one for all"):
+    with pytest.raises(FacerError, match=r"clips without a quality .* expected one for all"):
         store.load(["e", "a"], quality=True)
 
 

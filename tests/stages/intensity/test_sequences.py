@@ -181,7 +181,13 @@ def test_frames_of_a_low_quality_count_as_frames_without_a_face():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"missing": "guess"}, {"overlong": "x"}, {"max_frames": 0}, {"features": ()}, {"min_quality": 2}],
+    [
+        {"missing": "guess"},
+        {"overlong": "x"},
+        {"max_frames": 0},
+        {"features": ()},
+        {"min_quality": 2},
+    ],
 )
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError):
