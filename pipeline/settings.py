@@ -90,9 +90,7 @@ _LABELS = Group(
     LabelOptions, "kind", "id_column", "targets", "subject_column", "split_column",
     "missing_values",
 )  # fmt: skip
-_SEQUENCES = Group(
-    SequenceConfig, "features", "missing", "overlong", "min_quality", t="max_frames"
-)
+_SEQUENCES = Group(SequenceConfig, "features", "missing", "overlong", "min_quality", t="max_frames")
 _HEAD = Group(HeadConfig, "cell", "units", "layers", "dense", "dropout", head="name")
 _FIT = Group(
     FitConfig, "loss", "batch_size", "learning_rate", "epochs", "patience", "standardise",
