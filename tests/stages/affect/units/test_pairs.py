@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from facer.stages.affect.augment import AugmentConfig
+from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.packs import JpegPack
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import rest_level_loss, unit_pair_loss
