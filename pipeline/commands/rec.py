@@ -120,6 +120,7 @@ def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     found = evaluate_weights(
         rec, config.data, config.split, config.device, align=config.align,
         pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        by_group=config.by_group,
         report=Counter("crops scored"), on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
@@ -164,6 +165,15 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     for name, unit in moved.items():
         click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
                    f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
+    for row in found["by"] or ():
+        shares = [
+            f"{name} {number(row[name]).strip()} ({number(row[f'{name}_interval'][0]).strip()} to "
+            f"{number(row[f'{name}_interval'][1]).strip()}, n {row[f'{name}_n']})"
+            for name in ("accuracy", "risen")
+            if row.get(name) is not None
+        ]
+        if shares:
+            echo(f"{row['attribute']}, {row['group']}: {'; '.join(shares)}")
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:

@@ -90,7 +90,7 @@ def _frame_numbers(
 
     Made by the same rules as a head's sequences, because they are made by the same function.
     """
-    ragged = store.load(clip_ids, columns)
+    ragged = store.load(clip_ids, columns, quality=config.min_quality is not None)
     lengths = np.diff(ragged.offsets)
     numbers = np.arange(len(ragged.valid)) - np.repeat(ragged.offsets[:-1], lengths) + 1.0
     numbers[~np.isfinite(ragged.features).all(axis=1)] = np.nan

@@ -28,6 +28,7 @@ from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
 from facer.stages.features.faces import Faces
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
+from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
@@ -283,7 +284,7 @@ class _ClipBuilder:
         self._faces = _Rows(
             ("frame", "i8"), ("track", "i8"), ("det_score", "f4"), ("bbox_px", "f4", 4),
             ("keypoints_px", "f4", (5, 2)), ("features", "f4", len(FEATURE_NAMES)),
-            ("embedding", "f4", embedding_width),
+            ("embedding", "f4", embedding_width), ("quality", "f4"),
         )  # fmt: skip
 
     def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
@@ -299,6 +300,7 @@ class _ClipBuilder:
                 bbox_px=faces.bbox_px, keypoints_px=faces.keypoints_px,
                 features=rows[:, : len(FEATURE_NAMES)],
                 embedding=rows[:, len(FEATURE_NAMES) :],
+                quality=quality(frame.crops, faces.keypoints_px),
             )  # fmt: skip
         self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
@@ -328,7 +330,7 @@ class _ClipBuilder:
 
         valid = np.zeros(len(frames), bool)
         valid[faces["frame"]] = True
-        measured = ("features", "det_score", "bbox_px", "keypoints_px")
+        measured = ("features", "det_score", "bbox_px", "keypoints_px", "quality")
         embedding = spread("embedding").astype(np.float16)
         clip = ClipFeatures(
             timestamp_s=frames["timestamp_s"].copy(),

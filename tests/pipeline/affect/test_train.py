@@ -404,9 +404,15 @@ def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
     header = load_checkpoint(whole.rec)[1]["training"]["fit"]
     assert header["unit_geometry"] == geometry_file.name
     found = evaluate_rec(
-        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)]
-    )
+        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)],
+        by_group=True,
+    )  # fmt: skip
     assert found["unit_response"]["au12"]["n"] > 0
+    thirds = [row for row in found["by"] if row["attribute"] == "light"]
+    assert sum(row["accuracy_n"] for row in thirds) == found["expression"]["n"]
+    assert sum(row["n_faces"] for row in thirds) == found["unit_response"]["au12"]["n"]
+    low, high = thirds[0]["accuracy_interval"]
+    assert low <= thirds[0]["accuracy"] <= high
     assert found["unit_response"]["au25"] is None
 
 
