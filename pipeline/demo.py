@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.features.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import ExtractSummary, extract_folder
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import OnEpoch, TrainHeadConfig, TrainHeadResult, train_head
+from facer.pipeline.intensity.train import OnEpoch, TrainHeadResult, train_head
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
-from facer.stages.features.extractor import ExtractConfig
-from facer.stages.intensity.fit import FitConfig
+from facer.stages.features.config import ExtractConfig
+from facer.stages.intensity.config import FitConfig
 from facer.stages.synthesis import SynthesisConfig, write_clips
 from facer.storage import FeatureStore, read_labels
 from facer.storage.errors import FacerError

@@ -10,7 +10,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -21,19 +21,13 @@ import numpy.typing as npt
 
 from facer.stages.features import detect, track
 from facer.stages.features.align import align
+from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
 from facer.stages.features.faces import Faces
-from facer.stages.features.keyframes import (
-    STARTER_INTERVAL,
-    ClipEnd,
-    ClipFrame,
-    FrameFaces,
-    KeyframeDetector,
-)
-from facer.stages.features.precision import Precision, check_precision
+from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.rec import loading as rec
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
@@ -50,44 +44,6 @@ class Video(Protocol):
 
 OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
 """Opens (path, stride, threads); ``FacerError`` when it cannot."""
-
-
-@dataclass(frozen=True)
-class ExtractConfig:
-    """Everything that decides a clip's features, and how fast they come."""
-
-    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    rec: str = rec.STARTER
-    device: str = "auto"
-    face: track.FacePolicy = "track"
-    stride: int = 1
-    detect_every: int | None = None  # key frames of the detector; None: the detector's usual
-    precision: Precision = "auto"  # chosen when a store is made; without a store: float32
-    embedding: bool = False  # keep REC's embedding too
-    batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
-    decoders: int | None = None  # videos decoded at once; None: 1, on a GPU one a core, 8 at most
-    decode_threads: int = 1  # of each
-
-    def __post_init__(self) -> None:
-        track.check_policy(self.face)
-        check_precision(self.precision)
-        for name in ("stride", "batch_size", "decode_threads"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
-                )
-        for name in ("detect_every", "decoders"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {value}, expected 1 or more")
-
-    @property
-    def keyframe_interval(self) -> int:
-        """The detector looks at every so many-th frame."""
-        if self.detect_every is not None:
-            return self.detect_every
-        return STARTER_INTERVAL if self.detector.model == detect.STARTER else 1
 
 
 @dataclass(frozen=True)
@@ -318,7 +274,7 @@ class _Rows:
 class _ClipBuilder:
     """Collects the rows of one clip; at its end, those of the chosen faces are its arrays."""
 
-    def __init__(self, policy: track.FacePolicy, embedding_width: int) -> None:
+    def __init__(self, policy: FacePolicy, embedding_width: int) -> None:
         self._policy = policy
         self._tracker = track.Tracker()
         self._size_px = (0, 0)

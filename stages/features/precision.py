@@ -8,21 +8,11 @@ CPU confined to AVX512-BF16 it takes 3.6, and emulated 9.4. So only AMX counts a
 from __future__ import annotations
 
 import os
-from typing import Literal, get_args
 
 import torch
 
-from facer.storage.errors import OptionError
+from facer.stages.features.config import Precision
 from facer.storage.schema import Provenance
-
-Precision = Literal["auto", "float32", "bf16"]
-
-
-def check_precision(precision: str) -> None:
-    """``FacerError`` for an unknown precision."""
-    if precision not in get_args(Precision):
-        expected = ", ".join(get_args(Precision))
-        raise OptionError(f"--precision: found {precision!r}, expected {expected}")
 
 
 def native_bf16(device: str) -> bool:

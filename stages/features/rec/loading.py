@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facer.stages.features.bf16 import Convolution, as_bf16, convolution
+from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.network import (
     RecNet,
     ResidualUnit,
@@ -29,12 +30,9 @@ from facer.stages.features.rec.network import (
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
-
-STARTER = "rec-small"
-"""Name of the weights that the package carries."""
 
 _FORMAT = "facer-rec-1"
 _CROP_SHAPE = (112, 112, 3)
@@ -63,20 +61,22 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise OptionError(
-            f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N"
+            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
         ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise FacerError(
-            f"--device {device}: {torch.cuda.device_count()} CUDA devices found; "
+            f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
             "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
         )
     if resolved.type not in ("cpu", "cuda"):
-        raise OptionError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
+        raise OptionError(
+            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
+        )
     return resolved
 
 
 def load(
-    name_or_path: str | Path = STARTER,
+    name_or_path: str | Path = STARTER_REC,
     device: str = "auto",
     embedding: bool = False,
     *,
@@ -95,12 +95,12 @@ def load(
 
 def weights_path(name_or_path: str | Path) -> Path:
     """The file behind a name or a path; ``FacerError`` when there is none."""
-    if str(name_or_path) == STARTER:
-        return Path(str(files("facer.stages.features") / "weights" / f"{STARTER}.safetensors"))
+    if str(name_or_path) == STARTER_REC:
+        return Path(str(files("facer.stages.features") / "weights" / f"{STARTER_REC}.safetensors"))
     path = Path(name_or_path)
     if not path.is_file():
         raise FacerError(
-            f"REC weights {path} is no file; expected {STARTER} or the path of a "
+            f"REC weights {path} is no file; expected {STARTER_REC} or the path of a "
             ".safetensors or .onnx file"
         )
     return path
@@ -185,7 +185,9 @@ class OnnxRec:
         options.log_severity_level = 3
         providers = ["CUDAExecutionProvider"] if device.type == "cuda" else ["CPUExecutionProvider"]
         if not set(providers) <= set(onnxruntime.get_available_providers()):
-            raise FacerError(f"--device {device}: this onnxruntime has no CUDA; use --device cpu")
+            raise FacerError(
+                f"{named('device')} {device}: this onnxruntime has no CUDA; use --device cpu"
+            )
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:
