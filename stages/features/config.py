@@ -64,6 +64,7 @@ class DetectorConfig:
     ] = None
     threads: int = 1
     device: str = "cpu"  # cpu, cuda or cuda:N
+    bf16: bool = False  # facer-det on a CPU in bfloat16
 
     def __post_init__(self) -> None:
         check(self)

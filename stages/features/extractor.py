@@ -101,7 +101,9 @@ class Extractor:
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
         on_gpu = device.type == "cuda" and (asked or cuda_available())
         where = str(device) if on_gpu else "cpu"
-        self.detector = detect.load(replace(config.detector, device=where))
+        self.detector = detect.load(
+            replace(config.detector, device=where, bf16=config.precision == "bf16")
+        )
         usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
         self._decoders = config.decoders or usual
         self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)

@@ -8,19 +8,24 @@ ONNX file with the outputs ``va``, ``expression`` and ``au``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 
 from facer.stages.common.device import resolve_device
 from facer.stages.common.onnx import fold_batch_norm, open_session
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from facer.stages.features.bf16 import Convolution, as_bf16, convolution
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.network import (
     RecNet,
+    ResidualUnit,
     architecture_from_json,
     architecture_to_json,
     build_fitting,
@@ -80,8 +85,8 @@ def weights_path(name_or_path: str | Path) -> Path:
 
 
 class TorchRec:
-    """REC on PyTorch, channels-last: the convolutions in float32 or bfloat16, what follows the
-    pooling in float32.
+    """REC on PyTorch, channels-last: in float32, or its convolutions in bfloat16 and what follows
+    them in float64, of which a float32 is left that depends on no other crop of the batch.
     """
 
     def __init__(
@@ -93,10 +98,12 @@ class TorchRec:
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
-        self._dtype = torch.bfloat16 if bf16 else torch.float32
-        self._network = fold_batch_norm(network.eval()).to(device)
-        for convolutions in (self._network.stem, self._network.units):
-            convolutions.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = fold_batch_norm(network.eval()).to(device)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._maps: Callable[[Tensor], Tensor] = network.maps
+        if bf16:
+            self._maps = Bf16Maps(network)
+            network.double()
 
     @torch.inference_mode()
     def predict(self, crops: U8) -> F32:
@@ -108,12 +115,37 @@ class TorchRec:
         if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
         x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        embedding = pooled(self._network.maps(x.to(self._dtype)).float())
+        embedding = pooled(self._maps(x))
         columns = self._network.outputs(embedding).features()
         if self.embedding_width:
             columns = torch.cat([columns, embedding], dim=1)
-        features: F32 = columns.cpu().numpy()
+        features: F32 = columns.float().cpu().numpy()
         return features
+
+
+class Bf16Maps:
+    """``RecNet.maps`` of a network without batch normalisation, in bfloat16."""
+
+    def __init__(self, network: RecNet) -> None:
+        self._stem = convolution(cast(nn.Conv2d, network.stem[0]), relu=True)
+        self._pool = network.stem[3:]
+        self._units: list[tuple[list[Convolution], Convolution | None]] = []
+        for unit in cast(Iterable[ResidualUnit], network.units):
+            body, skip = unit.body, unit.skip
+            convs = [convolution(c, relu=True) for c in body if isinstance(c, nn.Conv2d)]
+            layer = None if isinstance(skip, nn.Identity) else cast(nn.Sequential, skip)[0]
+            shortcut = None if layer is None else convolution(cast(nn.Conv2d, layer), relu=False)
+            self._units.append((convs, shortcut))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """As ``RecNet.maps``: float32 in, float64 out."""
+        x = self._pool(self._stem(as_bf16(x)))
+        for (*convs, last), skip in self._units:
+            y = x
+            for conv in convs:
+                y = conv(y)
+            x = last(y, x if skip is None else skip(x))
+        return x.double()
 
 
 class OnnxRec:
