@@ -79,7 +79,7 @@ def _default(field: Any) -> Any:
 
 
 _EXTRACT = Group(
-    ExtractConfig, "rec", "device", "face", "stride", "detect_every", "decoders", "embedding",
+    ExtractConfig, "rec", "prefer", "identify", "device", "face", "stride", "detect_every", "decoders", "embedding",
     "batch_size",
 )  # fmt: skip
 _RUN = Group(

@@ -17,6 +17,7 @@ from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.metrics import unit_response
 from facer.stages.affect.units.pairs import with_meshes
 from facer.stages.features.rec import loading as recs
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
 
 _BATCH = 64
@@ -50,7 +51,7 @@ def evaluate_rec(
     rises on faces that were moved by it; else it is None.
     """
     parsed = parse_spec(spec)
-    model = recs.load(rec, device)
+    model = recs.load_own(rec, device)
     aligner = Aligner(align or AlignConfig(), report=on_align)
     data = read_spec(parsed, split, aligner)
     scores = evaluate(_features(model, data, report), data)
@@ -75,7 +76,7 @@ def evaluate_rec(
 
 
 def _unit_response(
-    model: recs.Rec, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
+    model: Recogniser, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
 ) -> dict[str, Any] | None:
     if unit_geometry is None:
         return None
@@ -84,7 +85,7 @@ def _unit_response(
     return dict(unit_response(model.predict, data, geometry))
 
 
-def _features(model: recs.Rec, data: AffectSet, report: Report | None) -> F32:
+def _features(model: Recogniser, data: AffectSet, report: Report | None) -> F32:
     """REC features (N, 26) of every crop of a set."""
     features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
     for start in range(0, len(data), _BATCH):

@@ -20,8 +20,13 @@ EXTRACT_OPTIONS = (
                  help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
     click.option("--det-threshold", default=None, type=Finite(0, 1),
                  help="Score from which on it is a face. [default: 0.5]"),
-    click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
-                 help="rec-small, or the path of .safetensors or .onnx weights."),
+    click.option("--rec", default=("rec-small",), show_default=True, metavar="NAME", multiple=True,
+                 help="rec-small, the path of .safetensors or .onnx weights, or a model card: the "
+                 "path of a .toml, or a name of facer models list. Several: their columns are "
+                 "merged."),
+    click.option("--prefer", metavar="NAME", multiple=True,
+                 help="Where several --rec give a column, whose it is: NAME, COLUMN=NAME or "
+                 "GROUP=NAME (va, expr, au)."),
     click.option("--device", type=Device(), default="auto", show_default=True,
                  help="auto, cpu, cuda or cuda:N."),
     click.option("--face", default="track", show_default=True,
@@ -36,6 +41,9 @@ EXTRACT_OPTIONS = (
                  "core, at most 8]"),
     click.option("--embedding", is_flag=True,
                  help="Also store REC's pooled space, for heads on --features embedding."),
+    click.option("--identify", is_flag=True,
+                 help="Tell people apart by the identity embedding of a --rec card: the clip's "
+                 "face is one person, also after a cut."),
     click.option("--batch-size", default=32, show_default=True,
                  help="Frames per run of the models; never changes results."),
 )  # fmt: skip

@@ -214,7 +214,7 @@ def finetune(config: FinetuneConfig, on_epoch: OnEpoch | None = None) -> Finetun
 
 def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
     path = weights_path(config.rec)
-    if path.suffix == ".onnx":
+    if path.suffix != ".safetensors":
         raise FacerError(f"--rec {path}: ONNX cannot be trained; expected .safetensors weights")
     if (found := weights_sha256(path)) != store.provenance.rec_sha256:
         raise FacerError(

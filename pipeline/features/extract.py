@@ -141,7 +141,10 @@ def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
-    store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
+    rec = extractor.rec
+    store = FeatureStore.open_or_create(
+        path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
+    )
     if not videos.single:
         _tell_gone(config, found, store, progress)
     pending = tuple(_pending(config, videos, sources, store, progress))
@@ -194,7 +197,7 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
     extract = replace(
         config.extract,
-        rec=_absolute(config.extract.rec),
+        rec=tuple(map(_absolute, config.extract.recs)),
         detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
     )
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
@@ -204,7 +207,7 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
 
 def _absolute(model: str) -> str:
     """The path of a file of weights, as it is from any folder; a name stays a name."""
-    is_file = model.endswith((".onnx", ".safetensors")) and Path(model).is_file()
+    is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
     return str(Path(model).absolute()) if is_file else model
 
 

@@ -39,7 +39,12 @@ from facer.stages.affect.units.pairs import (
     with_meshes,
 )
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.rec.loading import Rec, load, load_network, save_rec, weights_path
+from facer.stages.features.rec.loading import (
+    load_network,
+    load_own,
+    save_rec,
+    weights_path,
+)
 from facer.stages.features.rec.network import (
     RecNet,
     RecOutput,
@@ -49,6 +54,7 @@ from facer.stages.features.rec.network import (
     deepens,
     scale_crops,
 )
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.objects import write_atomic
@@ -134,7 +140,7 @@ class RecTrainer:
         self.config = config
         self.train = tuple(train)
         self._read_units()
-        self.teachers = [load(teacher, config.device) for teacher in config.teachers]
+        self.teachers = [load_own(teacher, config.device) for teacher in config.teachers]
         self.run = run
         self.provenance = provenance
         self.device = torch.device(config.device)
@@ -337,7 +343,7 @@ class RecTrainer:
 
 
 def taught(
-    data: AffectSet, teachers: Sequence[Rec], share: float, report: CropReport | None = None
+    data: AffectSet, teachers: Sequence[Recogniser], share: float, report: CropReport | None = None
 ) -> AffectSet:
     """The set with ``share`` of its expressions from the teachers, and all where it has none.
 

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features import detect, track
-from facer.stages.features.align import align
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
 from facer.stages.features.faces import Faces
@@ -32,8 +31,10 @@ from facer.stages.features.keyframes import (
     KeyframeDetector,
 )
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.crops import cut
+from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
+from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
@@ -56,18 +57,24 @@ class ExtractConfig:
     """Everything that decides a clip's features, and how fast they come."""
 
     detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    rec: str = rec.STARTER
+    rec: str | tuple[str, ...] = rec.STARTER  # networks, by name or path; columns are merged
+    prefer: tuple[str, ...] = ()  # NAME, COLUMN=NAME or GROUP=NAME, where several give a column
     device: str = "auto"
     face: track.FacePolicy = "track"
     stride: int = 1
     detect_every: int | None = None  # key frames of the detector; None: the detector's usual
     embedding: bool = False  # keep REC's embedding too
+    identify: bool = False  # tracks of one person, by a card's identity embedding, are one
     batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
     decoders: int | None = None  # videos decoded at once; None: 1, on a GPU one a core, 8 at most
     decode_threads: int = 1  # of each
 
     def __post_init__(self) -> None:
         track.check_policy(self.face)
+        if not self.recs:
+            raise OptionError("--rec: found none, expected one or more")
+        if self.identify and self.face not in ("track", "all"):
+            raise OptionError(f"--identify: found --face {self.face}, expected track or all")
         for name in ("stride", "batch_size", "decode_threads"):
             if getattr(self, name) < 1:
                 raise OptionError(
@@ -78,6 +85,11 @@ class ExtractConfig:
             if value is not None and value < 1:
                 option = name.replace("_", "-")
                 raise OptionError(f"--{option}: found {value}, expected 1 or more")
+
+    @property
+    def recs(self) -> tuple[str, ...]:
+        """The networks."""
+        return (self.rec,) if isinstance(self.rec, str) else self.rec
 
     @property
     def keyframe_interval(self) -> int:
@@ -114,14 +126,14 @@ class FrameCrops(NamedTuple):
     size_px: tuple[int, int]  # width and height
     n_faces: int  # found, of which n are measured
     faces: Faces
-    crops: U8  # (n, 112, 112, 3)
+    crops: tuple[U8, ...]  # each (n, size, size, 3), as the networks want them
 
 
 class FrameRows(NamedTuple):
     """The same with what REC says of the faces."""
 
     frame: FrameCrops
-    columns: Sequence[F32]  # n of (26 + D,)
+    columns: Sequence[F32]  # n of (F + D,)
 
 
 class Extractor:
@@ -133,7 +145,8 @@ class Extractor:
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
         device = rec.resolve_device(config.device)
-        self.rec = rec.load(config.rec, str(device), config.embedding)
+        self.rec = rec.load_all(config.recs, str(device), config.embedding, config.prefer)
+        self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
         where = str(device) if on_gpu else "cpu"
@@ -154,11 +167,13 @@ class Extractor:
             face_policy=config.face,
             frame_policy="every frame" if config.stride == 1 else f"one of {config.stride} frames",
             settings={
+                **self.rec.provenance,
                 "det_size_px": config.detector.size_px,
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
-                **({"embedding": self.rec.embedding_width} if config.embedding else {}),
+                **({"embedding": width} if (width := self.rec.embedding_width) else {}),
+                **({"identify": self._same_person} if self._same_person is not None else {}),
             },
             decoder=DECODER,
             libav_version=LIBAV,
@@ -177,7 +192,7 @@ class Extractor:
         frames = self._frames(paths, open_video)
         rows = self._rows(self._crops(self._faces(frames, on_frames or (lambda _: None))))
         builders: defaultdict[int, _ClipBuilder] = defaultdict(
-            lambda: _ClipBuilder(self.config.face, self.rec.embedding_width)
+            lambda: _ClipBuilder(self.config.face, self.rec, self._same_person)
         )
         done: dict[int, Extraction] = {}
         n_given = 0
@@ -247,7 +262,8 @@ class Extractor:
             frame, faces = item.frame, item.faces
             height, width = frame.size
             chosen = track.candidates(faces, self.config.face, width, height)
-            crops = align(frame.picture, chosen.keypoints_px)
+            places = chosen.bbox_px, chosen.keypoints_px
+            crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
             yield FrameCrops(
                 item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops
             )
@@ -256,32 +272,35 @@ class Extractor:
         """Run REC on full batches of crops, of whichever frames and clips."""
         size = self.config.batch_size
         waiting: deque[FrameCrops | ClipEnd] = deque()
-        crops: deque[U8] = deque()
+        crops: deque[tuple[U8, ...]] = deque()
         rows: deque[F32] = deque()
         for item in chain(items, [None]):
             if item is not None:
                 waiting.append(item)
-                crops.extend(() if isinstance(item, ClipEnd) else item.crops)
+                crops.extend(() if isinstance(item, ClipEnd) else zip(*item.crops, strict=True))
             while len(crops) >= size or (item is None and crops):
                 rows.extend(self._predict([crops.popleft() for _ in range(min(size, len(crops)))]))
             while waiting:
                 first = waiting[0]
                 if isinstance(first, ClipEnd):
                     yield first
-                elif len(first.crops) <= len(rows):
-                    own = [rows.popleft() for _ in first.crops]
+                elif len(first.faces.score) <= len(rows):
+                    own = [rows.popleft() for _ in first.faces.score]
                     yield FrameRows(first, own)
                 else:
                     break
                 waiting.popleft()
 
-    def _predict(self, crops: Sequence[U8]) -> F32:
-        """Columns (n, 26 + D) of n crops, always in batches of the same size: the last digits
+    def _predict(self, crops: Sequence[tuple[U8, ...]]) -> F32:
+        """Columns (n, F + D) of n faces, always in batches of the same size: the last digits
         depend on it.
         """
-        batch = np.zeros((self.config.batch_size, *crops[0].shape), np.uint8)
-        batch[: len(crops)] = crops
-        return self.rec.predict(batch)[: len(crops)]
+        batches = []
+        for of_one_kind in zip(*crops, strict=True):
+            batch = np.zeros((self.config.batch_size, *of_one_kind[0].shape), np.uint8)
+            batch[: len(crops)] = of_one_kind
+            batches.append(batch)
+        return self.rec.predict(batches)[: len(crops)]
 
 
 class _Rows:
@@ -310,16 +329,20 @@ class _Rows:
 class _ClipBuilder:
     """Collects the rows of one clip; at its end, those of the chosen faces are its arrays."""
 
-    def __init__(self, policy: track.FacePolicy, embedding_width: int) -> None:
+    def __init__(
+        self, policy: track.FacePolicy, rec: Recognisers, same_person: float | None
+    ) -> None:
         self._policy = policy
+        self._same_person = same_person  # cosine of embeddings; None: faces are not identified
+        self._n_columns = len(rec.columns)
         self._tracker = track.Tracker()
         self._size_px = (0, 0)
         self._n_frames = 0
         self._frames = _Rows(("timestamp_s", "f8"), ("n_faces", "i2"))
         self._faces = _Rows(
             ("frame", "i8"), ("track", "i8"), ("det_score", "f4"), ("bbox_px", "f4", 4),
-            ("keypoints_px", "f4", (5, 2)), ("features", "f4", len(FEATURE_NAMES)),
-            ("embedding", "f4", embedding_width),
+            ("keypoints_px", "f4", (5, 2)), ("features", "f4", (len(rec.columns),)),
+            ("embedding", "f4", (rec.embedding_width,)),
         )  # fmt: skip
 
     def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
@@ -333,8 +356,7 @@ class _ClipBuilder:
             self._faces.add(
                 n, frame=self._n_frames, track=track_ids, det_score=faces.score,
                 bbox_px=faces.bbox_px, keypoints_px=faces.keypoints_px,
-                features=rows[:, : len(FEATURE_NAMES)],
-                embedding=rows[:, len(FEATURE_NAMES) :],
+                features=rows[:, : self._n_columns], embedding=rows[:, self._n_columns :],
             )  # fmt: skip
         self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
@@ -347,9 +369,15 @@ class _ClipBuilder:
 
     def _sequences(self) -> tuple[FaceSequence, ...]:
         faces = self._faces.array()
+        people = faces["track"]
+        if self._same_person is not None:
+            people = track.join_people(
+                faces["frame"], people, faces["embedding"], self._same_person
+            )
         chosen = track.choose_sequences(
-            faces["frame"], faces["track"], faces["bbox_px"], faces["det_score"], self._policy
-        )
+            faces["frame"], people, faces["bbox_px"], faces["det_score"], self._policy,
+            stand_ins=self._same_person is None,
+        )  # fmt: skip
         return tuple(self._sequence(faces[rows]) for rows in chosen)
 
     def _sequence(self, faces: npt.NDArray[Any]) -> FaceSequence:
