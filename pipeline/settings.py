@@ -79,8 +79,8 @@ def _default(field: Any) -> Any:
 
 
 _EXTRACT = Group(
-    ExtractConfig, "rec", "prefer", "identify", "device", "face", "stride", "detect_every", "decoders", "embedding",
-    "batch_size",
+    ExtractConfig, "rec", "prefer", "identify", "device", "face", "stride", "detect_every",
+    "decoders", "embedding", "batch_size",
 )  # fmt: skip
 _RUN = Group(
     ExtractRunConfig, "workers", "scheduler", "part_size", "retry_failed", "changed", "gone",

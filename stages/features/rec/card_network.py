@@ -15,6 +15,7 @@ from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
 from facer.stages.features.rec.session import open_session
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_sha256
+from facer.storage.layout.documents import parse_json
 from facer.storage.schema import F32, U8
 
 MAX_EMBEDDING = 4096
@@ -34,6 +35,24 @@ def weights_of(card: Card) -> Path:
     return (models_folder() / card.name if bundled else card.path.parent) / card.file.name
 
 
+def pin_of(card: Card) -> Path:
+    """The file that says which bytes a card's weights were when they were fetched first."""
+    path = weights_of(card)
+    return path.with_name(f"{path.name}.pin.json")
+
+
+def pinned_sha256(card: Card) -> str:
+    """The digest in it; "" where there is none. ``FacerError`` for a damaged one."""
+    path = pin_of(card)
+    if not path.is_file():
+        return ""
+    try:
+        values = parse_json(path.read_text())
+        return str(values["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FacerError(f"{path}: is damaged ({error}); remove it, and fetch again") from error
+
+
 class CardRec:
     """A card's network in onnxruntime, in float32."""
 
@@ -42,10 +61,11 @@ class CardRec:
         if not path.is_file():
             raise FacerError(f"{card.name}: its weights {path} are not there; {how_to_get(card)}")
         found = weights_sha256(path)
-        if card.file.sha256 and found != card.file.sha256:
+        expected = card.file.sha256 or pinned_sha256(card)
+        if expected and found != expected:
             raise FacerError(
-                f"{card.name}: {path} has sha256 {found}, its card says {card.file.sha256}; it is "
-                "another file or damaged: get it again"
+                f"{card.name}: {path} has sha256 {found}, expected {expected}; it is another file "
+                "or damaged: get it again"
             )
         self.card = card
         self.name = card.name
