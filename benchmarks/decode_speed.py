@@ -29,8 +29,8 @@ import cv2
 import numpy as np
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
+from facer.stages.features.config import STARTER_INTERVAL
 from facer.stages.features.decode.frames import Frame, VideoReader
-from facer.stages.features.keyframes import STARTER_INTERVAL
 from facer.storage.schema import F32
 
 SIZES = ((640, 360), (1920, 1080))

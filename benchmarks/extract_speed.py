@@ -35,22 +35,23 @@ from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
 from facer.pipeline.features.bench_steps import write_seconds
-from facer.stages.detection.network import DetectorNet, NetworkConfig
+from facer.stages.detection.config import NetworkConfig
+from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.refiner.network import PointsNet
 from facer.stages.features import detect
 from facer.stages.features import extractor as extract
 from facer.stages.features.align import CROP_PX
+from facer.stages.features.config import (
+    STARTER_INTERVAL,
+    STARTER_SIZE_PX,
+    DetectorConfig,
+    ExtractConfig,
+)
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.detect import RefiningDetector
-from facer.stages.features.extractor import ExtractConfig, Extractor
+from facer.stages.features.extractor import Extractor
 from facer.stages.features.faces import Faces, iou, point_distance
-from facer.stages.features.keyframes import (
-    STARTER_INTERVAL,
-    ClipEnd,
-    ClipFrame,
-    FrameFaces,
-    KeyframeDetector,
-)
+from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.refine import POINTS_PX
 from facer.storage import FeatureStore
@@ -236,7 +237,7 @@ def faces_of_peer(clips: list[Path], detector_path: Path) -> list[Faces]:
 
 def faces_of_facer(clips: list[Path], every: int) -> list[Faces]:
     """facer's faces in all frames, with the detector on every so many-th."""
-    keyframes = KeyframeDetector(detect.load(detect.DetectorConfig()), every)
+    keyframes = KeyframeDetector(detect.load(DetectorConfig()), every)
     faces: list[Faces] = []
     for clip in clips:
         with VideoReader(clip) as reader:
@@ -292,9 +293,9 @@ def step_table(clips: list[Path]) -> str:
     rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds
     peak = product_flops()
-    height = detect.STARTER_SIZE_PX * 9 // 16
+    height = STARTER_SIZE_PX * 9 // 16
     nets = {
-        "detect": _flops(DetectorNet(NetworkConfig()), height, detect.STARTER_SIZE_PX),
+        "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
         "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
         "REC": _flops(rec.load_network(rec.weights_path("rec-small"))[0], CROP_PX, CROP_PX),
     }

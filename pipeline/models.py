@@ -12,6 +12,7 @@ import numpy as np
 
 from facer.stages.features import detect
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
+from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC, DetectorConfig
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.refine import KeypointRefiner
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
@@ -85,7 +86,7 @@ def _face() -> U8:
 
 
 def _run_detector(path: Path) -> None:
-    config = detect.DetectorConfig(str(path))
+    config = DetectorConfig(str(path))
     (faces,) = detect.load(config).detect([_face()])
     if len(faces.score) != 1:
         raise FacerError(f"found {len(faces.score)} faces in an image of one")
@@ -109,7 +110,7 @@ def _expect_finite(*outputs: object) -> None:
 
 
 _MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    detect.STARTER: ("detector.onnx", _run_detector),
-    f"{detect.STARTER} points": ("points.onnx", _run_points),
-    rec.STARTER: (f"{rec.STARTER}.safetensors", _run_rec),
+    STARTER_DETECTOR: ("detector.onnx", _run_detector),
+    f"{STARTER_DETECTOR} points": ("points.onnx", _run_points),
+    STARTER_REC: (f"{STARTER_REC}.safetensors", _run_rec),
 }

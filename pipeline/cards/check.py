@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from facer.stages.features import detect
+from facer.stages.features.config import DetectorConfig
 from facer.stages.features.faces import Faces
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.card import Card, Golden
@@ -95,7 +96,7 @@ def check_card(name_or_path: str, device: str = "cpu") -> CardCheck:
 
 def _pictures() -> Iterator[tuple[str, bool, U8, Faces]]:
     """(person, whether smiling, RGB image, its face) of every face that the package draws."""
-    detector = detect.load(detect.DetectorConfig())
+    detector = detect.load(DetectorConfig())
     for face in FACES:
         portrait = load_portrait(face)
         warp = ExpressionWarp(portrait)
@@ -114,7 +115,8 @@ def _pictures() -> Iterator[tuple[str, bool, U8, Faces]]:
 
 def _measure(model: Recogniser, image: U8, faces: Faces) -> F32:
     """Columns and embedding (F + D,) of an image's face."""
-    return model.predict(cut(image, (faces.bbox_px, faces.keypoints_px), model.crop))[0]
+    rows = model.predict(cut(image, (faces.bbox_px, faces.keypoints_px), model.crop))
+    return np.asarray(rows[0], np.float32)
 
 
 def _golden(
@@ -150,7 +152,7 @@ def _golden_face(golden: Golden, image: U8) -> Faces:
             np.array([golden.bbox_px], np.float32), np.array([golden.keypoints_px], np.float32),
             np.ones(1, np.float32),
         )  # fmt: skip
-    (faces,) = detect.load(detect.DetectorConfig()).detect([image])
+    (faces,) = detect.load(DetectorConfig()).detect([image])
     if len(faces.score) != 1:
         raise FacerError(
             f"golden example {golden.image}: found {len(faces.score)} faces, expected one; give "

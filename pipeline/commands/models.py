@@ -10,6 +10,7 @@ import click
 
 from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
 from facer.pipeline.runtime.progress import echo, say
+from facer.stages.features.config import STARTER_REC
 from facer.storage.errors import OptionError
 
 
@@ -67,9 +68,9 @@ def _list(action: str, name: str | None, as_json: bool) -> int:
     if broken:
         say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
         return EXIT_PROBLEM
-    if action == "list" and any(model.name == rec.STARTER for model in found):
+    if action == "list" and any(model.name == STARTER_REC for model in found):
         weak = ", ".join(rec.load().weak_features)
-        echo(f"weakly supervised columns of {rec.STARTER}: {weak}")
+        echo(f"weakly supervised columns of {STARTER_REC}: {weak}")
     for card in cards:
         what = "identity" if card.embedding else f"{len(card.columns)} columns"
         there = "there" if card.there else "not there"

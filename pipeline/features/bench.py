@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facer.pipeline.features.bench_steps import StepTimes, measure_steps
+from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.runtime.executors import cpu_count
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.folder import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import mean_rate_hz
 
 ASSUMPTIONS = (
@@ -35,23 +36,6 @@ _OWN_CLIP = SynthesisConfig(
 )
 _NAMES = {"detect": "detect, follow", "rec": "REC"}
 _SAMPLE = 50  # videos of a folder whose headers are read
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """One ``facer bench``."""
-
-    video: Path | None = None  # None: a typical one of the folder, else a clip that facer makes
-    folder: Path | None = None  # to estimate for; None: for so many clips of that length
-    clips: int = 1000
-    seconds_per_clip: float = 10.0
-    limit_s: float = 15.0  # measuring a video ends after so long
-
-    def __post_init__(self) -> None:
-        for name in ("clips", "seconds_per_clip", "limit_s"):
-            if not 0 < getattr(self, name) < float("inf"):
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {getattr(self, name)}, expected more than 0")
 
 
 @dataclass(frozen=True)

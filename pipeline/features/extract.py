@@ -7,19 +7,19 @@ lost, nothing counts twice, and at most the parts in flight are worked on twice.
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, get_args
 
 import torch
 
 from facer import __version__
+from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.part import (
     PartTask,
     extract_part,
@@ -29,56 +29,18 @@ from facer.pipeline.features.part import (
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
-from facer.pipeline.runtime.executors import (
-    DaskExecutor,
-    Executor,
-    TlsFiles,
-    cpu_count,
-    make_executor,
-)
+from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.progress import Progress, Silent
-from facer.stages.features.extractor import ExtractConfig
+from facer.stages.features.config import ExtractConfig, Precision
+from facer.stages.features.precision import native_bf16, stored_precision
 from facer.stages.features.rec.loading import resolve_device
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record
-
-OnChanged = Literal["keep", "re-extract", "error"]
-OnGone = Literal["keep", "drop"]
 
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
 _BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
-
-
-@dataclass(frozen=True)
-class ExtractRunConfig:
-    """One ``facer extract``: which videos, into which store, how."""
-
-    video_dir: Path | str  # a folder or one video: local path or fsspec URL
-    store: str  # local path or fsspec URL
-    extract: ExtractConfig = field(default_factory=ExtractConfig)
-    workers: int | None = None  # processes; None: one per core or GPU, at most one per part
-    scheduler: str | None = None  # address of a Dask scheduler, instead of workers
-    part_size: int = 32  # clips per part at most
-    retry_failed: bool = False
-    changed: OnChanged = "keep"  # what to do with a video that is not what was extracted
-    tls: TlsFiles | None = None  # for a scheduler at tls://
-    settle_s: float = 0.0  # videos written to since then are left for the next run
-    gone: OnGone = "keep"  # what to do with clips of the store whose video is no longer there
-
-    def __post_init__(self) -> None:
-        if self.part_size < 1:
-            raise OptionError(f"--part-size: found {self.part_size}, expected 1 or more")
-        if self.workers is not None and self.workers < 1:
-            raise OptionError(f"--workers: found {self.workers}, expected 1 or more")
-        if self.changed not in get_args(OnChanged):
-            expected = ", ".join(get_args(OnChanged))
-            raise OptionError(f"--changed: found {self.changed!r}, expected one of {expected}")
-        if not 0 <= self.settle_s < math.inf:
-            raise OptionError(f"--settle: found {self.settle_s}, expected 0 or more seconds")
-        if self.gone not in get_args(OnGone):
-            raise OptionError(f"--gone: found {self.gone!r}, expected keep or drop")
 
 
 @dataclass(frozen=True)
@@ -137,10 +99,11 @@ def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     videos = open_videos(config.video_dir)
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
+    path = config.store if "://" in config.store else str(Path(config.store).absolute())
     models = _models(config)
+    models = replace(models, precision=_precision(models, path, progress.note))
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
-    path = config.store if "://" in config.store else str(Path(config.store).absolute())
     rec = extractor.rec
     store = FeatureStore.open_or_create(
         path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
@@ -203,6 +166,25 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
         return extract
     return replace(extract, device="cpu")
+
+
+def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -> Precision:
+    """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
+    device = str(resolve_device("auto")) if models.device == "auto" else models.device
+    native = native_bf16(device)
+    made: FeatureStore | None = None
+    with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
+        made = FeatureStore.open(store)
+    precision = models.precision
+    if precision == "auto" and made is not None:
+        precision = stored_precision(made.provenance)
+    elif precision == "auto":
+        precision = "bf16" if native else "float32"
+        if not native:
+            note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
+    if precision == "bf16" and not native:
+        note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
+    return precision
 
 
 def _absolute(model: str) -> str:

@@ -20,8 +20,8 @@ from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
-from facer.stages.features.extractor import ExtractConfig, Extraction, Extractor, FaceSequence
-from facer.stages.features.track import FacePolicy
+from facer.stages.features.config import ExtractConfig, FacePolicy
+from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry

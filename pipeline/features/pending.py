@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from facer.stages.features.track import FacePolicy
+from facer.stages.features.config import FacePolicy
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
 

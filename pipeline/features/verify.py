@@ -11,26 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.features.config import VerifyConfig
 from facer.storage import FeatureStore
-from facer.storage.errors import OptionError
 from facer.storage.layout.documents import group_json
 from facer.storage.parts import PARTS
 from facer.storage.schema import Record
 from facer.storage.verify import StoreReport, verify_store
-
-
-@dataclass(frozen=True)
-class VerifyConfig:
-    """One ``facer verify``."""
-
-    store: str  # local path or fsspec URL
-    jobs: int | None = None  # parts read at a time; None: one per core
-    videos: Path | str | None = None  # the VIDEO_DIR, to compare with
-    repair: bool = False  # drop the parts that are proved damaged
-
-    def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise OptionError(f"--jobs: found {self.jobs}, expected 1 or more")
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.stages.detection.data.camera import SceneConfig
-from facer.stages.detection.data.people import Split, read_people, read_people_clips
+from facer.stages.detection.config import EvaluationConfig, SceneConfig
+from facer.stages.detection.data.people import read_people, read_people_clips
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import Sources, list_videos, read_scenes, video_frames
 from facer.stages.detection.data.teacher import Labelled, Teacher
 from facer.stages.detection.measure import Detect, false_line, measure, people_table
-from facer.stages.features.detect import (
-    STARTER_SIZE_PX,
-    STARTER_THRESHOLD,
-    DetectorConfig,
-    detector_config,
-    load,
-)
+from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD, DetectorConfig
+from facer.stages.features.detect import load
 from facer.stages.features.faces import iou, point_distance_px
-from facer.storage.errors import OptionError
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -126,46 +120,9 @@ class Tally:
         )
 
 
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What a detector is measured on; each part for itself, None leaves it out.
-
-    Attributes:
-        detector: facer-det, insightface:PACK or the path of an ONNX file.
-        people: folder of photographs of people with their faces.
-        people_clips: folder of clips of people with the faces of some frames.
-        split: which sources of these two: train, tune or val.
-        scenes: folder of photographs without faces; those that training leaves out are used.
-        clips: folder of videos whose every frame a teacher labels.
-        teacher: RetinaFace ONNX model that insightface reads.
-        threshold: detection score from which on it is a face; None for the detector's own.
-    """
-
-    detector: str
-    people: Path | None = None
-    people_clips: Path | None = None
-    split: Split = "val"
-    scenes: Path | None = None
-    clips: Path | None = None
-    teacher: Path | None = None
-    threshold: float | None = None
-    held_out_scenes: int = 100
-
-    def __post_init__(self) -> None:
-        if (self.clips is None) != (self.teacher is None):
-            raise OptionError(
-                "evaluate-detector: found one of --clips and --teacher, expected both or none"
-            )
-        if not any((self.people, self.people_clips, self.scenes, self.clips)):
-            raise OptionError(
-                "evaluate-detector: found nothing to measure on, expected --people, "
-                "--people-clips, --scenes, or --clips with --teacher"
-            )
-
-
 def evaluate(config: EvaluationConfig) -> Iterator[str]:
     """Markdown tables of all that a detector is measured on, one after another."""
-    usual = detector_config(config.detector, threshold=config.threshold)
+    usual = DetectorConfig(config.detector, score=config.threshold)
     detect = load_detector(config.detector, usual.size_px, usual.threshold)
     if config.people is not None:
         yield people_table(

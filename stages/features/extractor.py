@@ -10,7 +10,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -20,20 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features import detect, track
+from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
 from facer.stages.features.faces import Faces
-from facer.stages.features.keyframes import (
-    STARTER_INTERVAL,
-    ClipEnd,
-    ClipFrame,
-    FrameFaces,
-    KeyframeDetector,
-)
+from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.crops import cut
 from facer.stages.features.rec.recognisers import Recognisers
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
@@ -50,53 +45,6 @@ class Video(Protocol):
 
 OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
 """Opens (path, stride, threads); ``FacerError`` when it cannot."""
-
-
-@dataclass(frozen=True)
-class ExtractConfig:
-    """Everything that decides a clip's features, and how fast they come."""
-
-    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    rec: str | tuple[str, ...] = rec.STARTER  # networks, by name or path; columns are merged
-    prefer: tuple[str, ...] = ()  # NAME, COLUMN=NAME or GROUP=NAME, where several give a column
-    device: str = "auto"
-    face: track.FacePolicy = "track"
-    stride: int = 1
-    detect_every: int | None = None  # key frames of the detector; None: the detector's usual
-    embedding: bool = False  # keep REC's embedding too
-    identify: bool = False  # tracks of one person, by a card's identity embedding, are one
-    batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
-    decoders: int | None = None  # videos decoded at once; None: 1, on a GPU one a core, 8 at most
-    decode_threads: int = 1  # of each
-
-    def __post_init__(self) -> None:
-        track.check_policy(self.face)
-        if not self.recs:
-            raise OptionError("--rec: found none, expected one or more")
-        if self.identify and self.face not in ("track", "all"):
-            raise OptionError(f"--identify: found --face {self.face}, expected track or all")
-        for name in ("stride", "batch_size", "decode_threads"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
-                )
-        for name in ("detect_every", "decoders"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {value}, expected 1 or more")
-
-    @property
-    def recs(self) -> tuple[str, ...]:
-        """The networks."""
-        return (self.rec,) if isinstance(self.rec, str) else self.rec
-
-    @property
-    def keyframe_interval(self) -> int:
-        """The detector looks at every so many-th frame."""
-        if self.detect_every is not None:
-            return self.detect_every
-        return STARTER_INTERVAL if self.detector.model == detect.STARTER else 1
 
 
 @dataclass(frozen=True)
@@ -145,7 +93,13 @@ class Extractor:
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
         device = rec.resolve_device(config.device)
-        self.rec = rec.load_all(config.recs, str(device), config.embedding, config.prefer)
+        self.rec = rec.load_all(
+            config.recs,
+            str(device),
+            config.embedding,
+            config.prefer,
+            bf16=config.precision == "bf16",
+        )
         self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
@@ -172,6 +126,7 @@ class Extractor:
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
+                **({"precision": "bf16"} if config.precision == "bf16" else {}),
                 **({"embedding": width} if (width := self.rec.embedding_width) else {}),
                 **({"identify": self._same_person} if self._same_person is not None else {}),
             },
@@ -329,9 +284,7 @@ class _Rows:
 class _ClipBuilder:
     """Collects the rows of one clip; at its end, those of the chosen faces are its arrays."""
 
-    def __init__(
-        self, policy: track.FacePolicy, rec: Recognisers, same_person: float | None
-    ) -> None:
+    def __init__(self, policy: FacePolicy, rec: Recognisers, same_person: float | None) -> None:
         self._policy = policy
         self._same_person = same_person  # cosine of embeddings; None: faces are not identified
         self._n_columns = len(rec.columns)

@@ -21,10 +21,7 @@ from facer.stages.features.decode.frames import Frame
 from facer.stages.features.detect import Detector, RefiningDetector
 from facer.stages.features.faces import NO_FACES, Faces, point_distance
 from facer.stages.features.refine import MIN_FACE
-from facer.storage.errors import FacerError
-
-STARTER_INTERVAL = 4
-"""Distance of key frames for facer-det: what is gained beyond is little beside REC's share."""
+from facer.storage.errors import FacerError, named
 
 MAX_MOVE = 0.5
 """Mean distance of the five points between two key frames, in distances between the eyes, up to
@@ -137,7 +134,8 @@ class KeyframeDetector:
         self._interval = interval
         if interval > 1 and self._refiner is None:
             raise FacerError(
-                f"--detect-every {interval}: {detector.name} has no points model to follow faces "
+                f"{named('detect_every')} {interval}: {detector.name} has no points model to "
+                "follow faces "
                 "with; expected 1, or --detector facer-det"
             )
 

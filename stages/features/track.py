@@ -6,17 +6,16 @@ when the clip has ended, the face that dominates it is chosen.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.features.config import FacePolicy
 from facer.stages.features.faces import Faces, iou, point_distance
-from facer.storage.errors import OptionError
 from facer.storage.schema import F32
 
 I64 = npt.NDArray[np.int64]
-FacePolicy = Literal["track", "largest", "central", "all"]
 
 MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
 """Faces of one frame that are measured; the largest ones, more are only counted."""
@@ -31,12 +30,6 @@ _MAX_DRIFT = 2.0  # ... up to this, for a face that is about as large
 _MAX_DRIFT_RATIO = 1.5  # between the sizes, to be the same face after a drift
 _MAX_SIZE_RATIO = 2.0  # between a track and the chosen face, to stand in for it
 _LEADING = 0.5  # of the most dominant track's dominance, to be the clip's face with its stand-ins
-
-
-def check_policy(policy: str) -> None:
-    """``FacerError`` for an unknown face policy."""
-    if policy not in get_args(FacePolicy):
-        raise OptionError(f"--face: found {policy!r}, expected {', '.join(get_args(FacePolicy))}")
 
 
 def candidates(faces: Faces, policy: FacePolicy, width_px: int, height_px: int) -> Faces:

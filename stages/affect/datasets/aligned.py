@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.image_files import decode_crop, decode_image
 from facer.stages.affect.datasets.label_files import note
 from facer.stages.features import detect
@@ -46,25 +47,6 @@ _LEFT_OUT = {
 
 AlignReport = Callable[[int, int], None]
 """Told (photographs done, photographs in all) while a set is aligned."""
-
-
-def default_cache() -> Path:
-    """The user's cache folder for aligned crops, below ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facer" / "crops"
-
-
-@dataclass(frozen=True)
-class AlignConfig:
-    """How photographs are aligned and where the crops are kept."""
-
-    cache: Path = field(default_factory=default_cache)
-    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    workers: int | None = None  # threads; None: one per core
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise FacerError(f"align workers: found {self.workers}, expected 1 or more")
 
 
 @dataclass(frozen=True)

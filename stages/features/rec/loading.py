@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
 from facer.stages.features.rec.card_network import CardRec
 from facer.stages.features.rec.crops import ARCFACE
@@ -26,18 +27,16 @@ from facer.stages.features.rec.network import (
     architecture_from_json,
     architecture_to_json,
     build_fitting,
+    pooled,
     scale_crops,
 )
 from facer.stages.features.rec.recognisers import Recogniser, Recognisers
 from facer.stages.features.rec.session import open_session
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 from facer.storage.text.likeness import did_you_mean
-
-STARTER = "rec-small"
-"""Name of the weights that the package carries."""
 
 _FORMAT = "facer-rec-1"
 _CROP_SHAPE = (112, 112, 3)
@@ -63,32 +62,39 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise OptionError(
-            f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N"
+            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
         ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise FacerError(
-            f"--device {device}: {torch.cuda.device_count()} CUDA devices found; "
+            f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
             "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
         )
     if resolved.type not in ("cpu", "cuda"):
-        raise OptionError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
+        raise OptionError(
+            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
+        )
     return resolved
 
 
 def load(
-    name_or_path: str | Path = STARTER, device: str = "auto", embedding: bool = False
+    name_or_path: str | Path = STARTER_REC,
+    device: str = "auto",
+    embedding: bool = False,
+    *,
+    bf16: bool = False,
 ) -> Recogniser:
     """Load a network by name, or by path: weights (.safetensors, .onnx) or a card (.toml).
 
     ``embedding``: REC also gives the pooled space that its outputs are made from; a card gives
-    what it says.
+    what it says. ``bf16``: REC's convolutions are computed in bfloat16; an ONNX file stays in
+    float32.
     """
     path = weights_path(name_or_path)
     if path.suffix == ".toml":
         return CardRec(read_card(path), resolve_device(device))
     if path.suffix == ".onnx":
         return OnnxRec(path, resolve_device(device), embedding)
-    return TorchRec(path, resolve_device(device), embedding)
+    return TorchRec(path, resolve_device(device), embedding, bf16=bf16)
 
 
 def load_own(name_or_path: str | Path, device: str = "auto") -> Recogniser:
@@ -96,8 +102,8 @@ def load_own(name_or_path: str | Path, device: str = "auto") -> Recogniser:
     model = load(name_or_path, device)
     if model.columns != FEATURE_NAMES or model.crop != ARCFACE:
         raise FacerError(
-            f"{name_or_path}: a model card; expected {STARTER}, or a .safetensors or .onnx file "
-            "with facer's 26 columns and crop"
+            f"{name_or_path}: a model card; expected {STARTER_REC}, or a .safetensors or .onnx "
+            "file with facer's 26 columns and crop"
         )
     return model
 
@@ -107,6 +113,8 @@ def load_all(
     device: str = "auto",
     embedding: bool = False,
     prefer: Sequence[str] = (),
+    *,
+    bf16: bool = False,
 ) -> Recognisers:
     """Load one or several networks as one.
 
@@ -115,25 +123,25 @@ def load_all(
     paths = [weights_path(name) for name in names]
     cards = [read_card(path) for path in paths if path.suffix == ".toml"]
     own = embedding and not any(output.embedding for card in cards for output in card.output)
-    return Recognisers([load(name, device, own) for name in names], prefer)
+    return Recognisers([load(name, device, own, bf16=bf16) for name in names], prefer)
 
 
 def weights_path(name_or_path: str | Path) -> Path:
     """The file behind a name or a path; ``FacerError`` when there is none."""
     name = str(name_or_path)
-    if name == STARTER:
-        return Path(str(files("facer.stages.features") / "weights" / f"{STARTER}.safetensors"))
+    if name == STARTER_REC:
+        return Path(str(files("facer.stages.features") / "weights" / f"{STARTER_REC}.safetensors"))
     if name in bundled_cards():
         return CARDS / f"{name}.toml"
     path = Path(name_or_path)
     if path.suffix.lower() in _PICKLED:
         raise FacerError(f"{path}: {_how_to_export(path)}")
     if not path.is_file():
-        known = (STARTER, *bundled_cards())
+        known = (STARTER_REC, *bundled_cards())
         near = did_you_mean(name, known)
         raise FacerError(
-            f"REC weights {path} is no file; expected {STARTER}, a card (facer models list), or "
-            f"the path of a .safetensors, .onnx or .toml file{near}"
+            f"REC weights {path} is no file; expected {STARTER_REC}, a card (facer models list), "
+            f"or the path of a .safetensors, .onnx or .toml file{near}"
         )
     return path
 
@@ -151,9 +159,13 @@ def _how_to_export(path: Path) -> str:
 
 
 class TorchRec:
-    """REC on PyTorch: float32 on the CPU, half precision and channels-last on a GPU."""
+    """REC on PyTorch, channels-last: the convolutions in float32 or bfloat16, what follows the
+    pooling in float32.
+    """
 
-    def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, embedding: bool = False, *, bf16: bool = False
+    ) -> None:
         network, meta = load_network(path)
         self.name = path.stem
         self.sha256 = weights_sha256(path)
@@ -163,11 +175,10 @@ class TorchRec:
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
-        self._half = device.type == "cuda"
-        network = fold_batch_norm(network.eval())
-        if self._half:
-            network = network.half()
-        self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
+        self._network = fold_batch_norm(network.eval()).to(device)
+        for convolutions in (self._network.stem, self._network.units):
+            convolutions.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def predict(self, crops: U8) -> F32:
@@ -176,14 +187,14 @@ class TorchRec:
         if len(crops) == 0:
             return np.zeros((0, len(FEATURE_NAMES) + self.embedding_width), np.float32)
         images = torch.from_numpy(np.ascontiguousarray(crops))
-        if self._half:
+        if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
         x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        embedding = self._network.embed(x.half() if self._half else x)
+        embedding = pooled(self._network.maps(x.to(self._dtype)).float())
         columns = self._network.outputs(embedding).features()
         if self.embedding_width:
             columns = torch.cat([columns, embedding], dim=1)
-        features: F32 = columns.float().cpu().numpy()
+        features: F32 = columns.cpu().numpy()
         return features
 
 

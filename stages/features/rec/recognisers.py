@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from facer.stages.features.rec.crops import CropSpec
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8
 
 
@@ -56,7 +56,7 @@ class Recognisers:
         with_embedding = [i for i, member in enumerate(self.members) if member.embedding_width]
         if len(with_embedding) > 1:
             found = " and ".join(names[i] for i in with_embedding)
-            raise OptionError(f"--rec: {found} both give an embedding, expected one")
+            raise OptionError(f"{named('rec')}: {found} both give an embedding, expected one")
         self._embedding = with_embedding[0] if with_embedding else None
         self.crops = tuple(dict.fromkeys(member.crop for member in self.members))
         self._crop = [self.crops.index(member.crop) for member in self.members]
@@ -127,12 +127,14 @@ def _preferences(members: Sequence[Recogniser], prefer: Sequence[str]) -> list[t
     for text in prefer:
         what, _, name = text.rpartition("=")
         if name not in names:
-            raise OptionError(f"--prefer {text}: expected one of {', '.join(names)} for a name")
+            raise OptionError(
+                f"{named('prefer')} {text}: expected one of {', '.join(names)} for a name"
+            )
         number = names.index(name)
         columns = FEATURE_GROUPS.get(what, (what,))
         given = [column for column in columns if column in members[number].columns]
         if what and not given:
-            raise OptionError(f"--prefer {text}: {name} has no such column")
+            raise OptionError(f"{named('prefer')} {text}: {name} has no such column")
         chosen.extend((column, number) for column in (given if what else [""]))
     return chosen
 
@@ -157,7 +159,7 @@ def _choose(members: Sequence[Recogniser], preferred: list[tuple[str, int]]) -> 
         more = f" and {len(open_columns) - 1} more" if len(open_columns) > 1 else ""
         both = " and ".join(members[n].name for n in numbers)
         raise OptionError(
-            f"--rec: {both} both give {first}{more}; say which with --prefer "
+            f"{named('rec')}: {both} both give {first}{more}; say which with --prefer "
             f"{members[numbers[0]].name}, or --prefer {first}={members[numbers[-1]].name}"
         )
     return source

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.affect.datasets.aligned import AlignConfig, Aligner
+from facer.stages.affect.config import AlignConfig
+from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.faces import Faces
 

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from facer.stages.features.detect import DetectorConfig, load
+from facer.stages.features.config import DetectorConfig
+from facer.stages.features.detect import load
 from facer.stages.features.rec.loading import load as load_rec
 from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError

@@ -153,8 +153,8 @@ def test_with_a_real_detector(shared, tmp_path):
     import cv2
     from skimage import data
 
-    from facer.stages.affect.datasets.aligned import AlignConfig
-    from facer.stages.features.detect import DetectorConfig
+    from facer.stages.affect.config import AlignConfig
+    from facer.stages.features.config import DetectorConfig
 
     cv2.imwrite(str(tmp_path / "astronaut.png"), data.astronaut()[..., ::-1])
     model = shared / "models" / "retinaface_mnet025_insightface_layout.onnx"
