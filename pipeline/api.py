@@ -22,6 +22,7 @@ from facer.pipeline.settings import (
 )
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
@@ -104,11 +105,13 @@ def load_rec(
     name_or_path: str | os.PathLike[str] = STARTER_REC,
     device: str = "auto",
     embedding: bool = False,
-) -> rec.Rec:
+) -> Recogniser:
     """Load REC by name or path: ``.predict(crops)``, RGB uint8 (B, 112, 112, 3) to (B, 26).
 
     The columns are :data:`facer.storage.FEATURE_NAMES`; ``embedding`` puts REC's pooled space after
-    them. Raises FacerError for weights that are not there and a device that this machine lacks.
+    them. A model card (.toml, or the name of one that comes with the package) gives what its
+    ``.columns`` say, of crops as its ``.crop`` says. Raises FacerError for weights that are not
+    there and a device that this machine lacks.
     """
     return rec.load(os.fspath(name_or_path), device, embedding)
 

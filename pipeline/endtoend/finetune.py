@@ -214,7 +214,7 @@ def finetune(
 
 def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
     path = weights_path(config.rec)
-    if path.suffix == ".onnx":
+    if path.suffix != ".safetensors":
         raise FacerError(
             f"{named('rec')} {path}: ONNX cannot be trained; expected .safetensors weights"
         )

@@ -104,7 +104,10 @@ def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     models = replace(models, precision=_precision(models, path, progress.note))
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
-    store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
+    rec = extractor.rec
+    store = FeatureStore.open_or_create(
+        path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
+    )
     if not videos.single:
         _tell_gone(config, found, store, progress)
     pending = tuple(_pending(config, videos, sources, store, progress))
@@ -157,7 +160,7 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
     extract = replace(
         config.extract,
-        rec=_absolute(config.extract.rec),
+        rec=tuple(map(_absolute, config.extract.recs)),
         detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
     )
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
@@ -186,7 +189,7 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
 
 def _absolute(model: str) -> str:
     """The path of a file of weights, as it is from any folder; a name stays a name."""
-    is_file = model.endswith((".onnx", ".safetensors")) and Path(model).is_file()
+    is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
     return str(Path(model).absolute()) if is_file else model
 
 
