@@ -13,7 +13,8 @@ from facer.pipeline.commands import shared
 ABSENT = "absent"  # a path; what is wrong with an option is told before anything is looked for
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
-    "device": ["tpu"], "precision": ["int4"], "face": ["smallest"], "changed": ["maybe"],
+    "device": ["tpu"], "log": ["wandb"], "precision": ["int4"], "face": ["smallest"],
+    "changed": ["maybe"],
     "kind": ["csv2"],
     "head": ["resnet"], "loss": ["l1"], "overlong": ["cut"], "missing": ["guess"],
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
