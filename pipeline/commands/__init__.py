@@ -18,6 +18,7 @@ from facer.pipeline.commands import (
     rec,
     scores,
     store,
+    study,
     views,
 )
 
@@ -26,6 +27,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
         views.picture, views.annotate,
     ),
+    "A study's tables": (study.design, study.summarise),
     "Heads": (
         labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
         ablation.ablate, endtoend.finetune, heads.export_head,
