@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
-        problem = str(error)
+        problem = error.with_options() if isinstance(error, FacerError) else str(error)
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
     except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
         if debug:

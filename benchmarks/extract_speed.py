@@ -35,18 +35,25 @@ from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
 from facer.pipeline.features.bench_steps import write_seconds
-from facer.stages.detection.network import DetectorNet, NetworkConfig
+from facer.stages.detection.config import NetworkConfig
+from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.refiner.network import PointsNet
 from facer.stages.features import detect
 from facer.stages.features import extractor as extract
 from facer.stages.features.align import CROP_PX
+from facer.stages.features.config import (
+    STARTER_INTERVAL,
+    STARTER_SIZE_PX,
+    DetectorConfig,
+    ExtractConfig,
+)
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.detect import Faces, RefinedDetector, iou
-from facer.stages.features.extractor import ExtractConfig, Extractor
-from facer.stages.features.keyframes import STARTER_EVERY, ClipFrames, FaceFinder
+from facer.stages.features.detect import RefiningDetector
+from facer.stages.features.extractor import Extractor
+from facer.stages.features.faces import Faces, iou, point_distance
+from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.refine import POINTS_PX
-from facer.stages.features.track import point_distance
 from facer.storage import FeatureStore
 from facer.storage.schema import U8
 from facer.storage.videos import VIDEO_SUFFIXES
@@ -230,12 +237,13 @@ def faces_of_peer(clips: list[Path], detector_path: Path) -> list[Faces]:
 
 def faces_of_facer(clips: list[Path], every: int) -> list[Faces]:
     """facer's faces in all frames, with the detector on every so many-th."""
-    finder = FaceFinder(detect.load(detect.DetectorConfig()), every)
+    keyframes = KeyframeDetector(detect.load(DetectorConfig()), every)
     faces: list[Faces] = []
     for clip in clips:
         with VideoReader(clip) as reader:
-            (seen,) = finder.find([ClipFrames(list(reader), ended=True)])
-        faces.extend(found for _, found in seen)
+            items = [*(ClipFrame(0, frame) for frame in reader), ClipEnd(0, 0.0, False, "")]
+        for batch in keyframes.faces(items, lambda _: 64):
+            faces.extend(item.faces for item in batch if isinstance(item, FrameFaces))
     return faces
 
 
@@ -270,11 +278,11 @@ def step_table(clips: list[Path]) -> str:
     cv2.setNumThreads(1)
     extractor = Extractor(ExtractConfig(device="cpu"))
     detector = extractor.detector
-    assert isinstance(detector, RefinedDetector)
+    assert isinstance(detector, RefiningDetector)
     resize, found, refined, rec_, aligned = (Watch() for _ in range(5))
     resize.on(detect, "_blob")
     found.on(detector._detector, "detect")
-    refined.on(detector.points, "refine")
+    refined.on(detector.refiner, "refine")
     rec_.on(extractor.rec, "predict")
     aligned.on(extract, "align")
     decode_s, frames = _decode_seconds(clips), 0
@@ -285,9 +293,9 @@ def step_table(clips: list[Path]) -> str:
     rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds
     peak = product_flops()
-    height = detect.STARTER_SIZE_PX * 9 // 16
+    height = STARTER_SIZE_PX * 9 // 16
     nets = {
-        "detect": _flops(DetectorNet(NetworkConfig()), height, detect.STARTER_SIZE_PX),
+        "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
         "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
         "REC": _flops(rec.load_network(rec.weights_path("rec-small"))[0], CROP_PX, CROP_PX),
     }
@@ -373,7 +381,7 @@ def main() -> None:
         if measured != frames:
             sys.exit(f"facer stored {measured} of {frames} frames")
     reference = faces_of_peer(clips, options.peer)
-    every_frame, key_frames = (faces_of_facer(clips, every) for every in (1, STARTER_EVERY))
+    every_frame, key_frames = (faces_of_facer(clips, every) for every in (1, STARTER_INTERVAL))
     print(f"plain insightface loop {frames / peer:7.1f} frames/s")
     print(f"tuned, two processes   {frames / tuned:7.1f} frames/s")
     print(f"facer extract          {frames / ours:7.1f} frames/s")

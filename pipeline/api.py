@@ -9,17 +9,17 @@ from typing import Any
 
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Place, Run, place_of, told
 from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.progress import fold_epoch, head_epoch, say
-from facer.pipeline.runtime.run_folder import read_run
 from facer.pipeline.settings import (
     EXTRACT,
     TRAIN_HEAD,
-    errors_in_python,
     extract_run_config,
     train_head_config,
 )
+from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -38,11 +38,10 @@ def extract(
     counts them. Raises FacerError for a wrong setting, a folder without videos, and a store of
     other provenance.
     """
-    with errors_in_python():
-        path = place_of(store) or ""
-        config = extract_run_config(os.fspath(video_dir), path, EXTRACT.complete(settings))
-        with told(progress) as to:
-            summary = extract_folder(config, to)
+    path = place_of(store) or ""
+    config = extract_run_config(os.fspath(video_dir), path, EXTRACT.complete(settings))
+    with told(progress) as to:
+        summary = extract_folder(config, to)
     if summary.missing:
         raise FacerError(
             f"{path}: {len(summary.missing)} clips have no record ({summary.missing[0]} ...): a "
@@ -68,15 +67,14 @@ def train_head(
     Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
     on with it) and where nothing can be learnt.
     """
-    with errors_in_python():
-        path = place_of(store) or ""
-        settings = TRAIN_HEAD.complete(settings)
-        config = train_head_config(path, os.fspath(labels), Path(run), settings)
-        note = say if progress else None
-        if config.folds is not None:
-            train_folds(config, fold_epoch if progress else None, note)
-        else:
-            train_seeds(config, head_epoch if progress else None, note)
+    path = place_of(store) or ""
+    settings = TRAIN_HEAD.complete(settings)
+    config = train_head_config(path, os.fspath(labels), Path(run), settings)
+    note = say if progress else None
+    if config.folds is not None:
+        train_folds(config, fold_epoch if progress else None, note)
+    else:
+        train_seeds(config, head_epoch if progress else None, note)
     return Run(config.run)
 
 
@@ -87,7 +85,7 @@ def open_run(path: Place) -> Run:
 
 
 def load_rec(
-    name_or_path: str | os.PathLike[str] = rec.STARTER,
+    name_or_path: str | os.PathLike[str] = STARTER_REC,
     device: str = "auto",
     embedding: bool = False,
 ) -> rec.Rec:
@@ -96,8 +94,7 @@ def load_rec(
     The columns are :data:`facer.storage.FEATURE_NAMES`; ``embedding`` puts REC's pooled space after
     them. Raises FacerError for weights that are not there and a device that this machine lacks.
     """
-    with errors_in_python():
-        return rec.load(os.fspath(name_or_path), device, embedding)
+    return rec.load(os.fspath(name_or_path), device, embedding)
 
 
 extract.__signature__ = EXTRACT.signature(extract)  # type: ignore[attr-defined]

@@ -49,6 +49,12 @@ class ClipFeatures:
         return len(self.timestamp_s)
 
 
+def mean_rate_hz(timestamp_s: npt.NDArray[np.float64]) -> float:
+    """Return the mean frame rate by the frames' own times (T,), NaN when they do not tell it."""
+    span = float(timestamp_s[-1] - timestamp_s[0]) if len(timestamp_s) > 1 else 0.0
+    return (len(timestamp_s) - 1) / span if span > 0 else float("nan")
+
+
 @dataclass(frozen=True)
 class Record:
     """One clip's entry in a store; written after its arrays, so a record means done."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.views.pictures import au_bars_picture, confusion_picture
-from facer.stages.affect.datasets.aligned import AlignConfig, Aligner, AlignReport
+from facer.stages.affect.config import AlignConfig
+from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.specs import parse_spec, read_spec
 from facer.stages.affect.metrics import evaluate

@@ -9,55 +9,16 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import (
-    EXIT_SOME_FAILED,
-    LISTED,
-    POSITIVE,
-    Finite,
-    json_option,
-    print_list,
-    warn,
-)
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, LISTED, json_option, print_list, warn
 from facer.pipeline.runtime.progress import echo
-from facer.stages.summary.config import SummaryConfig
-
-_DEFAULT = SummaryConfig()
-
-
-class Span(click.ParamType[tuple[float, float]]):
-    """``START:STOP`` in seconds."""
-
-    name = "START:STOP"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
-        """The two numbers; wrong usage for any other text."""
-        if isinstance(value, tuple):
-            return value
-        start, colon, stop = str(value).partition(":")
-        try:
-            span = (float(start), float(stop))
-        except ValueError:
-            span = (1.0, 0.0)
-        if not colon or not span[0] < span[1]:
-            self.fail(f"found {value!r}, expected START:STOP in seconds, such as 0:4", param, ctx)
-        return span
-
-
-class Named(click.ParamType[tuple[str, Any]]):
-    """``NAME=`` and a value of another kind."""
-
-    def __init__(self, kind: click.ParamType[Any]) -> None:
-        self.kind = kind
-        self.name = f"NAME={kind.name}"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
-        """The name and the value."""
-        if isinstance(value, tuple):
-            return value
-        name, equals, rest = str(value).partition("=")
-        if not name or not equals:
-            self.fail(f"found {value!r}, expected {self.name}", param, ctx)
-        return name, self.kind.convert(rest, param, ctx)
+from facer.pipeline.settings import SUMMARISE, make
+from facer.stages.summary.config import (
+    SummaryConfig,
+    parse_span,
+    parse_thresholds,
+    parse_windows,
+)
 
 
 @click.command()
@@ -117,37 +78,21 @@ def design(
               help="events.csv: clip_id, onset_s, duration_s, trial_type.")  # fmt: skip
 @click.option("--marks", type=click.Path(path_type=Path),
               help="marks.csv: stretches and clips that are left out.")  # fmt: skip
-@click.option("--window", "windows", type=Named(Span()), multiple=True,
+@click.option("--window", multiple=True, metavar="NAME=START:STOP",
               help="A window in seconds from the event, such as after=0:4; again for another. "
               "[default: each event's duration, or the whole clip]")  # fmt: skip
-@click.option("--baseline", type=Span(), help="Window of the baseline, such as -2:0.")
-@click.option("--threshold", "thresholds", type=Named(Finite()), multiple=True,
+@click.option("--baseline", metavar="START:STOP", help="Window of the baseline, such as -2:0.")
+@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
               help="Above it a feature counts as shown, such as au12=.4. [default: probabilities "
               ".5, intensities 1, valence and arousal 0]")  # fmt: skip
-@click.option("--min-valid", type=Finite(0, 1), default=_DEFAULT.min_valid, show_default=True,
-              help="Seen share of a window below which its numbers are empty.")  # fmt: skip
-@click.option("--min-baseline", type=Finite(0), default=_DEFAULT.min_baseline, show_default=True,
-              help="Seconds of a baseline that must be seen.")  # fmt: skip
-@click.option("--max-gap", type=Finite(0), default=_DEFAULT.max_gap, show_default=True,
-              help="Unseen seconds that an episode or a curve goes on over.")  # fmt: skip
-@click.option("--grid", type=POSITIVE, help="Also write curves with as many bins a second.")
-@click.option("--series", default=_DEFAULT.series, show_default=True,
-              help="Curves long (a row a feature) or wide.")  # fmt: skip
-@click.option("--scale", default=_DEFAULT.scale, show_default=True,
-              help="Against the baseline: difference, or logit for probabilities.")  # fmt: skip
-@click.option("--baseline-fallback", default=_DEFAULT.baseline_fallback, show_default=True,
-              help="none, or participant: the person's other baselines.")  # fmt: skip
-@click.option("--wide", default=",".join(_DEFAULT.wide), show_default=True,
-              help="Statistics of the table with a row a participant.")  # fmt: skip
-@click.option("--resamples", default=_DEFAULT.resamples, show_default=True,
-              help="Of the bootstrap over participants.")  # fmt: skip
-@click.option("--seed", default=_DEFAULT.seed, show_default=True, help="Of the bootstrap.")
+@with_settings(SUMMARISE)
 @click.option("--format", "form", default="csv", show_default=True,
               help="csv, parquet, feather or sav.")  # fmt: skip
 @json_option
 def summarise(
     store: str, output: Path, design_: str | None, events: Path | None, marks: Path | None,
-    form: Any, as_json: bool, **options: Any,
+    window: tuple[str, ...], baseline: str | None, threshold: tuple[str, ...], form: Any,
+    as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Measure every clip over windows of time: tables for R, SPSS or pandas.
 
@@ -166,13 +111,12 @@ def summarise(
     from facer.pipeline.summary.summarise import study
     from facer.storage import FeatureStore
 
-    for name in ("windows", "thresholds"):
-        named = dict(options[name])
-        if len(named) < len(options[name]):
-            raise click.UsageError(f"--{name[:-1]}: found one name twice, expected each once")
-        options[name] = named
-    options["wide"] = tuple(word.strip() for word in options["wide"].split(",") if word.strip())
-    found = study(FeatureStore.open(store), SummaryConfig(**options), design_, events, marks)
+    config = make(
+        SummaryConfig, settings, windows=parse_windows(window),
+        baseline=None if baseline is None else parse_span(baseline, "baseline"),
+        thresholds=parse_thresholds(threshold),
+    )  # fmt: skip
+    found = study(FeatureStore.open(store), config, design_, events, marks)
     outcome = summarise_to_folder(found, output, form)
     for note in outcome.notes:
         warn(note)
@@ -186,9 +130,7 @@ def summarise(
         echo(f"{output}: {sum(outcome.statuses.values())} clips ({counts}); "
              f"{', '.join(outcome.settings['tables'])}")  # fmt: skip
         if outcome.empty_windows:
-            echo(
-                f"{outcome.empty_windows} windows were seen for too little and are empty: left_out"
-            )
+            echo(f"{outcome.empty_windows} windows were seen too little: empty, in left_out")
         if outcome.flags:
             flags = ", ".join(f"{flag} {n}" for flag, n in sorted(outcome.flags.items()))
             echo(f"baselines with a flag (clips and events): {flags}")

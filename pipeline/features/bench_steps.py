@@ -19,8 +19,9 @@ import torch
 
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.stages.features.align import align
+from facer.stages.features.config import ExtractConfig
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.extractor import ExtractConfig, Extractor
+from facer.stages.features.extractor import Extractor
 from facer.stages.features.rec.loading import Rec
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError

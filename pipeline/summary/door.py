@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facer.pipeline.settings import errors_in_python
+from facer.pipeline.settings import SUMMARISE, make
 from facer.pipeline.summary.summarise import Outcome, Study, study, summarise_study
 from facer.stages.summary.config import Span, SummaryConfig
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
 from facer.storage.study.columns import Column
 from facer.storage.study.design import Design, design_of
@@ -72,6 +72,7 @@ def summarise(
     *,
     windows: Mapping[str, Span] | None = None,
     baseline: Span | None = None,
+    thresholds: Mapping[str, float] | None = None,
     events: Place | None = None,
     marks: Place | None = None,
     **settings: Any,
@@ -80,20 +81,22 @@ def summarise(
 
     ``design`` is a csv file (clip_id, participant, condition, ...) or a pattern of the clips'
     names such as ``{participant}_{condition}``; ``windows`` has spans in seconds from the event
-    by name. Other keywords are fields of SummaryConfig. Raises FacerError for a file or setting
+    by name, ``thresholds`` numbers by feature. Other keywords are the command's options with
+    underscores, such as ``grid=10``. Raises FacerError for a file or setting
     that does not fit, and without pandas.
     """
-    with errors_in_python():
-        config = SummaryConfig(windows=dict(windows or {}), baseline=baseline, **settings)
-        found = study(_opened(store), config, *map(_text, (design, events, marks)))
-        tables: dict[str, Collected] = {}
+    config = make(
+        SummaryConfig, SUMMARISE.complete(settings), windows=dict(windows or {}),
+        baseline=baseline, thresholds=dict(thresholds or {}),
+    )  # fmt: skip
+    found = study(_opened(store), config, *map(_text, (design, events, marks)))
+    tables: dict[str, Collected] = {}
 
-        def collect(name: str, columns: Sequence[Column]) -> Collected:
-            tables[name] = Collected(columns)
-            return tables[name]
+    def collect(name: str, columns: Sequence[Column]) -> Collected:
+        tables[name] = Collected(columns)
+        return tables[name]
 
-        outcome = summarise_study(found, collect)
-    return Summary(tables, outcome)
+    return Summary(tables, summarise_study(found, collect))
 
 
 def summarise_to_folder(
@@ -104,7 +107,9 @@ def summarise_to_folder(
     Files appear when all are whole, and replace those of the earlier summary; others stay.
     """
     if form not in TABLE_FORMATS:
-        raise OptionError(f"--format: found {form!r}, expected one of {', '.join(TABLE_FORMATS)}")
+        raise OptionError(
+            f"{named('format')}: found {form!r}, expected one of {', '.join(TABLE_FORMATS)}"
+        )
     before = _tables_before(folder)
     with _aside(folder) as aside:
         outcome = summarise_study(
@@ -163,13 +168,15 @@ def _aside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+summarise.__signature__ = SUMMARISE.signature(summarise)  # type: ignore[attr-defined]
+
+
 def design(store: FeatureStore | Place, source: Place) -> Design:
     """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
 
     Raises FacerError for a clip twice, a wrong cell, and where nothing fits the store.
     """
-    with errors_in_python():
-        return design_of(_text(source), _opened(store).clip_ids)
+    return design_of(_text(source), _opened(store).clip_ids)
 
 
 def _opened(store: FeatureStore | Place) -> FeatureStore:

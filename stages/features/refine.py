@@ -39,15 +39,6 @@ _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size kee
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
 
 
-def face_unit(points_px: F32) -> float:
-    """The length that distances between points (5, 2) are told in, in pixels: between the eyes, or
-    0.8 of the way from them to the mouth where that is more: in profile the eyes nearly coincide.
-    """
-    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
-    down = float(np.linalg.norm(points_px[3:].mean(axis=0) - points_px[:2].mean(axis=0)))
-    return max(eyes, 0.8 * down, 1e-6)
-
-
 def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
     """Similarity transforms from the frame to the crop: (n, 5, 2) -> (n, 2, 3)."""
     matrices = similarity_transforms(guess_px) * _SHRINK
@@ -73,7 +64,7 @@ def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
     return np.asarray(cv2.resize(big, (POINTS_PX,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class PointsModel:
+class KeypointRefiner:
     """The network as an ONNX file: ``image`` float32 (N, 3, 64, 64) in [-1, 1] -> ``points``
     (N, 5, 2), offsets in distances between the eyes, and ``face`` (N,) in [0, 1].
     """

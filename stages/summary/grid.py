@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facer.stages.summary.track import EPS, F64, Bools, Track
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 
 _MOST = 5_000_000  # bins of a clip
 
@@ -27,8 +27,8 @@ def bins(start_s: float, stop_s: float, rate_hz: float) -> F64:
     first, last = math.floor(start_s * rate_hz + 1e-6), math.ceil(stop_s * rate_hz - 1e-6)
     if last - first > _MOST:
         raise FacerError(
-            f"--grid {rate_hz:g}: found {last - first} bins in one clip, expected at most {_MOST}; "
-            "take a coarser grid"
+            f"{named('grid')} {rate_hz:g}: found {last - first} bins in one clip, expected at most "
+            f"{_MOST}; take a coarser grid"
         )
     return np.arange(first, last) / rate_hz
 

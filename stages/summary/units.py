@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 from facer.storage.schema import EXPRESSIONS, VALENCE_AROUSAL
 from facer.storage.text.likeness import did_you_mean
 
@@ -60,8 +60,8 @@ def with_thresholds(
     for name in thresholds:
         if name not in names:
             raise OptionError(
-                f"--threshold {name}: found no such feature{did_you_mean(name, names)}; expected "
-                f"some of {', '.join(names[:40])}"
+                f"{named('threshold')} {name}: found no such feature{did_you_mean(name, names)}; "
+                f"expected some of {', '.join(names[:40])}"
             )
     return tuple(
         unit._replace(threshold=thresholds.get(name, unit.threshold))

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.libreface import read_libreface
@@ -45,7 +45,7 @@ def import_features(
     if not path.exists():
         raise FacerError(f"{path}: found no such file or folder, expected features of {kind}")
     if fps is not None and not fps > 0:
-        raise OptionError(f"--fps: found {fps}, expected a positive number")
+        raise OptionError(f"{named('fps')}: found {fps}, expected a positive number")
     if kind == "pyfeat":
         return read_pyfeat(path, fps)
     readers = {

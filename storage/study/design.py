@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.csv_table import Table, is_absent, read_table
 from facer.storage.labels.matching import match_ids
 from facer.storage.labels.words import names_people
@@ -70,15 +70,16 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     stand between the fields, and ``{}`` is any text. A pattern with a ``/`` is of the whole id,
     another of what is after the last ``/``. A clip of another name has empty fields.
     """
+    where = f"{named('pattern')} {pattern}"
     fields = [name for name in _FIELD.findall(pattern) if name]
     if not fields or len(set(fields)) < len(fields):
         raise OptionError(
-            f"--pattern {pattern}: found {', '.join(fields) or 'no fields'}, expected each field "
+            f"{where}: found {', '.join(fields) or 'no fields'}, expected each field "
             "once, such as {participant}_{condition}"
         )
     for name in fields:
         if not name.isidentifier() or name in ("clip_id", "onset_s"):
-            raise OptionError(f"--pattern {pattern}: found field {name!r}, expected a plain word")
+            raise OptionError(f"{where}: found field {name!r}, expected a plain word")
     expression = _compiled(pattern)
     carried = tuple(name for name in fields if name not in KNOWN)
     rows: list[DesignRow] = []
@@ -97,9 +98,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
             )
         )
     if clip_ids and len(odd) == len(clip_ids):
-        raise FacerError(
-            f"--pattern {pattern}: no clip has such a name; found {clip_ids[0]!r}, for example"
-        )
+        raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
     notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
              f"fields: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}",)  # fmt: skip
     return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes if odd else ())

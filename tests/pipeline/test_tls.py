@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from facer.pipeline.runtime import executors
-from facer.pipeline.runtime.executors import DaskExecutor, TlsFiles
+from facer.pipeline.runtime.executors import DaskExecutor
+from facer.pipeline.runtime.tls import TlsFiles
 from facer.storage.errors import FacerError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text("utf-8")

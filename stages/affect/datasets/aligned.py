@@ -22,10 +22,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.image_files import decode_crop, decode_image
 from facer.stages.affect.datasets.label_files import note
 from facer.stages.features import detect
 from facer.stages.features.align import CROP_PX, align
+from facer.stages.features.faces import Faces, iou
 from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
@@ -45,25 +47,6 @@ _LEFT_OUT = {
 
 AlignReport = Callable[[int, int], None]
 """Told (photographs done, photographs in all) while a set is aligned."""
-
-
-def default_cache() -> Path:
-    """The user's cache folder for aligned crops, below ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facer" / "crops"
-
-
-@dataclass(frozen=True)
-class AlignConfig:
-    """How photographs are aligned and where the crops are kept."""
-
-    cache: Path = field(default_factory=default_cache)
-    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    workers: int | None = None  # threads; None: one per core
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise FacerError(f"align workers: found {self.workers}, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -142,7 +125,7 @@ class Aligner:
         """Digests of the models that aligned photographs; "" when none had to be loaded."""
         if self._given is None and "detector" not in vars(self):
             return ""
-        return " ".join((self.detector.sha256, detect.points_sha256(self.detector)))
+        return " ".join((self.detector.sha256, detect.refiner_sha256(self.detector)))
 
     @cached_property
     def _folder(self) -> Path:
@@ -185,9 +168,7 @@ class Aligner:
             for row, border, faces in zip(
                 rows, borders, self.detector.detect(bordered), strict=True
             ):
-                moved = detect.Faces(
-                    faces.bbox_px - border, faces.keypoints_px - border, faces.score
-                )
+                moved = Faces(faces.bbox_px - border, faces.keypoints_px - border, faces.score)
                 boxes = photographs.boxes_px
                 points = _choose(moved, None if boxes is None else boxes[row])
                 if points is not None:
@@ -207,7 +188,7 @@ class Aligner:
         parts = {
             "version": _CACHE_VERSION,
             "detector": self.detector.sha256,
-            "points_model": detect.points_sha256(self.detector),
+            "points_model": detect.refiner_sha256(self.detector),
             "size_px": settings["size_px"],
             "threshold": settings["threshold"],
             "path": str(path.absolute()),
@@ -277,14 +258,14 @@ def _cut(image: U8, points: F32 | None) -> bytes:
     return cv2.imencode(".jpg", np.ascontiguousarray(crop[..., ::-1]), quality)[1].tobytes()
 
 
-def _choose(faces: detect.Faces, box_px: F32 | None) -> F32 | None:
+def _choose(faces: Faces, box_px: F32 | None) -> F32 | None:
     """Points (5, 2) of the face that is meant, None when none was found."""
     if len(faces.score) == 0:
         return None
     if box_px is None or not np.isfinite(box_px).all():
         best: F32 = faces.keypoints_px[int(box_sizes(faces.bbox_px).argmax())]
         return best
-    overlap = detect.iou(box_px, faces.bbox_px)
+    overlap = iou(box_px, faces.bbox_px)
     if overlap.max() < _MIN_IOU:
         return None
     meant: F32 = faces.keypoints_px[int(overlap.argmax())]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facer.stages.affect.augment import AugmentConfig, augment
+from facer.stages.affect.augment import augment
+from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.packs import JpegPack
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.units.geometry import (

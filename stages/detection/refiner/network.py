@@ -72,7 +72,7 @@ def _fold(net: PointsNet) -> PointsNet:
 
 
 def export_points(net: PointsNet, path: Path, about: Mapping[str, str]) -> None:
-    """Write the file that :class:`facer.stages.features.refine.PointsModel` reads."""
+    """Write the file that :class:`facer.stages.features.refine.KeypointRefiner` reads."""
     partial = path.with_name(path.name + ".partial")
     names = ["points", "face"]
     with warnings.catch_warnings():

@@ -18,20 +18,19 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.network import (
     RecNet,
     architecture_from_json,
     architecture_to_json,
     build_fitting,
+    pooled,
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
-
-STARTER = "rec-small"
-"""Name of the weights that the package carries."""
 
 _FORMAT = "facer-rec-1"
 _CROP_SHAPE = (112, 112, 3)
@@ -60,57 +59,69 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise OptionError(
-            f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N"
+            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
         ) from error
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise FacerError(
-            f"--device {device}: {torch.cuda.device_count()} CUDA devices found; "
+            f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
             "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
         )
     if resolved.type not in ("cpu", "cuda"):
-        raise OptionError(f"--device: found {device!r}, expected auto, cpu, cuda or cuda:N")
+        raise OptionError(
+            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
+        )
     return resolved
 
 
-def load(name_or_path: str | Path = STARTER, device: str = "auto", embedding: bool = False) -> Rec:
+def load(
+    name_or_path: str | Path = STARTER_REC,
+    device: str = "auto",
+    embedding: bool = False,
+    *,
+    bf16: bool = False,
+) -> Rec:
     """Load REC weights by the name of a built-in model or by path (.safetensors or .onnx).
 
-    ``embedding``: it also gives the pooled space that its outputs are made from.
+    ``embedding``: it also gives the pooled space that its outputs are made from. ``bf16``: its
+    convolutions are computed in bfloat16; an ONNX file stays in float32.
     """
     path = weights_path(name_or_path)
     if path.suffix == ".onnx":
         return OnnxRec(path, resolve_device(device), embedding)
-    return TorchRec(path, resolve_device(device), embedding)
+    return TorchRec(path, resolve_device(device), embedding, bf16=bf16)
 
 
 def weights_path(name_or_path: str | Path) -> Path:
     """The file behind a name or a path; ``FacerError`` when there is none."""
-    if str(name_or_path) == STARTER:
-        return Path(str(files("facer.stages.features") / "weights" / f"{STARTER}.safetensors"))
+    if str(name_or_path) == STARTER_REC:
+        return Path(str(files("facer.stages.features") / "weights" / f"{STARTER_REC}.safetensors"))
     path = Path(name_or_path)
     if not path.is_file():
         raise FacerError(
-            f"REC weights {path} is no file; expected {STARTER} or the path of a "
+            f"REC weights {path} is no file; expected {STARTER_REC} or the path of a "
             ".safetensors or .onnx file"
         )
     return path
 
 
 class TorchRec:
-    """REC on PyTorch: float32 on the CPU, half precision and channels-last on a GPU."""
+    """REC on PyTorch, channels-last: the convolutions in float32 or bfloat16, what follows the
+    pooling in float32.
+    """
 
-    def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, embedding: bool = False, *, bf16: bool = False
+    ) -> None:
         network, meta = load_network(path)
         self.name = path.stem
         self.sha256 = weights_sha256(path)
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
-        self._half = device.type == "cuda"
-        network = fold_batch_norm(network.eval())
-        if self._half:
-            network = network.half()
-        self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
+        self._network = fold_batch_norm(network.eval()).to(device)
+        for convolutions in (self._network.stem, self._network.units):
+            convolutions.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def predict(self, crops: U8) -> F32:
@@ -119,14 +130,14 @@ class TorchRec:
         if len(crops) == 0:
             return np.zeros((0, len(FEATURE_NAMES) + self.embedding_width), np.float32)
         images = torch.from_numpy(np.ascontiguousarray(crops))
-        if self._half:
+        if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
         x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        embedding = self._network.embed(x.half() if self._half else x)
+        embedding = pooled(self._network.maps(x.to(self._dtype)).float())
         columns = self._network.outputs(embedding).features()
         if self.embedding_width:
             columns = torch.cat([columns, embedding], dim=1)
-        features: F32 = columns.float().cpu().numpy()
+        features: F32 = columns.cpu().numpy()
         return features
 
 
@@ -145,7 +156,9 @@ class OnnxRec:
         options.log_severity_level = 3
         providers = ["CUDAExecutionProvider"] if device.type == "cuda" else ["CPUExecutionProvider"]
         if not set(providers) <= set(onnxruntime.get_available_providers()):
-            raise FacerError(f"--device {device}: this onnxruntime has no CUDA; use --device cpu")
+            raise FacerError(
+                f"{named('device')} {device}: this onnxruntime has no CUDA; use --device cpu"
+            )
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:

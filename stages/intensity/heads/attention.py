@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 
 _HEADS = 4
 _WIDER = 2  # of the layer between two attentions
@@ -15,7 +15,9 @@ _WIDER = 2  # of the layer between two attentions
 def check_width(name: str, units: int) -> None:
     """Refuse a width that the attention's heads cannot share."""
     if units % _HEADS:
-        raise OptionError(f"--units: found {units}, expected a multiple of {_HEADS} for {name}")
+        raise OptionError(
+            f"{named('units')}: found {units}, expected a multiple of {_HEADS} for {name}"
+        )
 
 
 class Attention(nn.Module):

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads.base import Head, HeadShape
 from facer.stages.intensity.kernels.batches import Batch
 from facer.stages.intensity.kernels.recurrent import Recurrent
 from facer.stages.intensity.kernels.routed_dense import routed_dense

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads.base import Head, HeadShape
 from facer.stages.intensity.kernels.batches import Batch
 from facer.stages.intensity.kernels.recurrent import Recurrent
 

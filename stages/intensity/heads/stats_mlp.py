@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
 from facer.stages.intensity.kernels.batches import Batch
 
 _EPSILON = 1e-8

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.attention import (
     TransformerLayer,
     check_width,
     masked_mean,
     positions,
 )
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape, everywhere
+from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
 from facer.stages.intensity.kernels.batches import Batch
 
 _KERNEL = 5

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from facer.stages.intensity.config import Cell
 from facer.stages.intensity.kernels.packed_gru import packed_gru
-
-Cell = Literal["gru", "lstm"]
 
 
 class Recurrent(nn.Module):

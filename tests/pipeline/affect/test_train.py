@@ -1,7 +1,9 @@
 """Training of REC as a run folder: resumable to the bit, refusing, explaining itself."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import h5py
@@ -9,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec
-from facer.pipeline.affect.train import TrainRecConfig, read_curve, train_rec
-from facer.stages.affect.datasets.aligned import AlignConfig
+from facer.pipeline.affect.train import read_curve, train_rec
+from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.fit import RecFitConfig, mixed, taught
+from facer.stages.affect.fit import mixed, taught
 from facer.stages.affect.losses import Targets
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.onnx import export_onnx
@@ -120,6 +123,24 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
     assert result.epochs == 2
     again = train_rec(replace(config, resume=True))
     assert again.last == result.last
+
+
+def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
+    """It stopped after an epoch of two, and calls the decay ``average``."""
+    from facer.stages.features.rec import network as backbones
+
+    tiny = backbones.Architecture(2, (2, 4), (1, 1))
+    monkeypatch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
+    shutil.copytree(Path(__file__).parents[2] / "data" / "runs-v1" / "rec", config.run)
+    path = config.run / "config.json"
+    path.write_text(path.read_text().replace("/data/pack", str(pack.parent)))
+    (before,) = read_curve(config.run)
+    with pytest.raises(FacerError, match=r"ema_decay \(was 0.998, now 0.5\)"):
+        train_rec(replace(config, resume=True, fit=replace(FIT, ema_decay=0.5)))
+    assert train_rec(replace(config, resume=True)).epochs == 2
+    first, second = read_curve(config.run)
+    assert first == before
+    assert second["epoch"] == 2
 
 
 @pytest.mark.parametrize(
@@ -290,9 +311,9 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
 def test_validation_sets_can_be_others_and_are_limited(config, pack):
     fit = replace(FIT, epochs=1)
     result = train_rec(replace(config, validation=(f"pack:{pack}",) * 2, val_limit=10, fit=fit))
-    vals = [s for s in result.sets if s["split"] == "val"]
-    assert [s["n"] for s in vals] == [10, 10]
-    assert vals[0]["notes"] == ["own: 10 of 24 crops are scored, evenly spaced"]
+    vals = [s for s in result.sets if s.split == "val"]
+    assert [s.n for s in vals] == [10, 10]
+    assert vals[0].notes == ("own: 10 of 24 crops are scored, evenly spaced",)
     assert [v["n"] for v in result.last["val"]] == [10, 10]
     assert [v["data"] for v in result.last["val"]] == [f"pack:{pack}"] * 2
 

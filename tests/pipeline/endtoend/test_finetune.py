@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from facer.pipeline.endtoend.finetune import FinetuneConfig, finetune
+from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.endtoend.finetune import finetune
 from facer.pipeline.endtoend.joint import ClipCrops
+from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.head_run import load_models
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
-from facer.pipeline.runtime.run_folder import load_models
+from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.views.look import read_crops
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import Architecture, RecNet
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from facer.pipeline.features.bench import ASSUMPTIONS, BenchConfig, bench
+from facer.pipeline.features.bench import ASSUMPTIONS, bench
 from facer.pipeline.features.bench_steps import STEPS, measure_steps
+from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.runtime.executors import cpu_count
 from facer.storage import FacerError
 

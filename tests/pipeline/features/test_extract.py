@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from facer.pipeline.features import extract as module
-from facer.pipeline.features.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.status import store_status
 from facer.pipeline.runtime.progress import Silent
-from facer.stages.features import detect
+from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.extractor import ExtractConfig, Extractor
+from facer.stages.features.extractor import Extractor
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
@@ -416,7 +417,7 @@ def test_clips_that_a_worker_wrote_elsewhere_are_missed(videos, tmp_path, monkey
 def test_weights_are_named_by_a_path_that_holds_on_every_host(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.onnx").touch()
-    config = ExtractConfig(detect.DetectorConfig("own.onnx"), rec="rec-small", device="cpu")
+    config = ExtractConfig(DetectorConfig("own.onnx"), rec="rec-small", device="cpu")
     found = module._models(ExtractRunConfig(tmp_path, "s.zarr", config))
     assert found.detector.model == str(tmp_path / "own.onnx")
     assert found.rec == "rec-small"

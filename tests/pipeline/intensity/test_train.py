@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
+from facer.pipeline.intensity.train import config_of_run, train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.files import objects

@@ -351,7 +351,7 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
         ({"windows": {"w": (4, 1)}}, "window w: found 4 to 1 s, expected a start before its stop"),
         ({"min_valid": 1.5}, "min_valid: found 1.5, expected 0 to 1"),
         ({"thresholds": {"au13": 0.3}}, "threshold au13: found no such feature"),
-        ({"scale": "log"}, "scale: found log, expected difference or logit"),
+        ({"scale": "log"}, "scale: found 'log', expected difference or logit"),
         ({"baseline_fallback": "participant"}, "expected baseline beside it"),
         ({"grid": 1e9}, "grid: found 1000000000.0, expected 0.001 to 1000"),
     ],

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
-from facer.stages.intensity.heads import HEADS, HeadConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.fit import HeadTrainer, Task
+from facer.stages.intensity.heads import HEADS
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale, predict, predict_raw
@@ -38,7 +39,7 @@ def trainer(config=None, targets=None, **options):
 
 def run(trainer, epochs=None):
     while not trainer.finished and (epochs is None or len(trainer.curve) < epochs):
-        trainer.run_epoch()
+        trainer.epoch()
     return trainer
 
 

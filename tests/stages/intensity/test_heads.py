@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.heads import HEADS, HeadConfig, HeadShape, build_head
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads import HEADS, HeadShape, build_head
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.sequences import Sequences
 from facer.storage import FacerError

@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.sequences import (
-    SequenceConfig,
-    choose_features,
-    evenly,
-    prepare,
-    without_empty,
-)
+from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequences import choose_features, evenly, prepare, without_empty
 from facer.storage import FEATURE_NAMES, FacerError, Ragged
 
 NAN = np.nan

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from facer.cli import main
+from facer.pipeline.intensity.config import ScoreConfig, TrainHeadConfig
 from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate
-from facer.pipeline.intensity.scoring.score import ScoreConfig, score_files
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
+from facer.pipeline.intensity.scoring.score import score_files
+from facer.pipeline.intensity.train import train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import LabelOptions, write_predictions
 from facer.storage.errors import FacerError
 

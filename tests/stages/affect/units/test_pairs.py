@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.affect.augment import AugmentConfig
+from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.packs import JpegPack
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import rest_level_loss, unit_pair_loss
