@@ -24,6 +24,7 @@ from facer.storage.study.marks import Mark, unmarked
 Rows = tuple[str, Block]
 """The name of a table, and rows of it."""
 
+There = tuple[Record, ClipFeatures, Clock]
 _OF_EPISODES = ("start_s", "stop_s", "duration_s", "peak", "peak_s", "mean")
 _MEASURED = ("mean", "sd", "median", "p95", "peak", "peak_s", "share")
 
@@ -303,6 +304,22 @@ class ClipSummary:
             return None
         spans += [self.config.baseline] if self.config.baseline is not None else []
         return min(start for start, _ in spans), max(stop for _, stop in spans)
+
+    @property
+    def there(self) -> There | None:
+        """The clip's record, arrays and clock; None unless it counts and has frames."""
+        if self.record is None or self.clip is None or self.time is None:
+            return None
+        return (self.record, self.clip, self.time) if self.status in ("ok", "no_face") else None
+
+    def without_face(self) -> list[tuple[float, float]]:
+        """Stretches of the clip in which no face was measured."""
+        if self.clip is None or self.time is None:
+            return []
+        seen = np.flatnonzero(self.clip.valid)
+        track = Track(self.time, np.zeros(0, np.int64), seen, np.zeros((len(seen), 0)))
+        inside = np.clip(track.gaps_s, self.time.start_s, self.time.stop_s)
+        return [(float(a), float(b)) for a, b in inside if b - a > EPS]
 
     def left_out_rows(self) -> Rows:
         """Why numbers of the clip are empty."""

@@ -97,7 +97,7 @@ def summarise_study(
     tables = {name: sink(name, columns) for name, columns in of.tables.items()}
     outcome, people = Outcome(notes=list(of.design.notes)), _People(of.config)
     persons = _person_baselines(of) if of.config.baseline_fallback == "participant" else {}
-    for done, clip in enumerate(_clips(of, persons), 1):
+    for done, clip in enumerate(clips_of(of, persons), 1):
         _write_clip(clip, tables, people, outcome)
         if progress is not None:
             progress(done, len(of.design.rows))
@@ -121,7 +121,9 @@ def summarise_study(
     return outcome
 
 
-def _clips(of: Study, persons: Mapping[str, F64]) -> Iterator[ClipSummary]:
+def clips_of(of: Study, persons: Mapping[str, F64] | None = None) -> Iterator[ClipSummary]:
+    """Yield every clip of the design; ``persons``: baselines to fall back on."""
+    persons = persons or {}
     there = [row.clip_id for row in of.design.rows if row.known]
     arrays = stream(of.store, there)
     for row in of.design.rows:
@@ -142,7 +144,7 @@ def _person(row: DesignRow) -> str:
 def _person_baselines(of: Study) -> Mapping[str, F64]:
     """The median of every participant's usable baselines, (F,)."""
     found: dict[str, list[F64]] = defaultdict(list)
-    for clip in _clips(of, {}):
+    for clip in clips_of(of):
         found[_person(clip.row)] += clip.usable_baselines()
     return {
         person: np.array(
