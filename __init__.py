@@ -4,7 +4,8 @@ What a command does, Python does with the same words; names are loaded when they
 
 - :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it.
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
-- :func:`design`, :func:`summarise`: a store to a lab's tables.
+- :func:`design`, :func:`summarise`, :func:`compare`, :func:`methods`: a store to a lab's tables,
+  two stores side by side, and the paragraph for the paper.
 - :class:`ClipDataset`: a store and labels for a PyTorch model of one's own.
 - :func:`load_rec`: REC on crops. :class:`FacerError`: every problem that facer explains.
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from facer.pipeline.api import train_head as train_head
     from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
     from facer.pipeline.intensity.run import Run as Run
+    from facer.pipeline.summary.compare import compare as compare
     from facer.pipeline.summary.door import design as design
     from facer.pipeline.summary.door import summarise as summarise
+    from facer.pipeline.summary.methods import methods as methods
     from facer.storage.errors import FacerError as FacerError
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
@@ -48,6 +51,8 @@ _LAZY = {
     **dict.fromkeys(("extract", "load_rec", "open_run", "train_head"), "facer.pipeline.api"),
     "ClipDataset": "facer.pipeline.intensity.dataset",
     "Run": "facer.pipeline.intensity.run",
+    "compare": "facer.pipeline.summary.compare",
+    "methods": "facer.pipeline.summary.methods",
     **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
     "FacerError": "facer.storage.errors",
     "FeatureStore": "facer.storage.store",

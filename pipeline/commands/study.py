@@ -1,4 +1,4 @@
-"""design and summarise: who a clip is, and a lab's tables."""
+"""A study: who a clip is, a lab's tables, two stores side by side, the paper's paragraph."""
 
 from __future__ import annotations
 
@@ -136,3 +136,66 @@ def summarise(
             echo(f"baselines with a flag (clips and events): {flags}")
     failed = outcome.statuses["failed"] + outcome.statuses["not_in_store"]
     return EXIT_SOME_FAILED if failed else 0
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="A new folder for columns.csv, clips.csv, compare.json and a page.")  # fmt: skip
+@json_option
+def compare(a: str, b: str, output: Path | None, as_json: bool) -> int:
+    """Compare two stores over the same videos: what both saw, and how far they are apart.
+
+    By column: difference (B minus A), correlation, and by how much B comes later. By clip: time
+    that only one saw, the worst first. Either store may be an import of another tool's features.
+
+    \b
+    Examples:
+      facer compare features.zarr other-rec.zarr -o apart/
+      facer compare features.zarr openface.zarr
+    """
+    from facer.pipeline.summary.compare import compare, write_comparison
+
+    found = compare(a, b)
+    if output is not None:
+        write_comparison(found, output)
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return 0
+    width = max(len("column"), *(len(row["feature"]) for row in found.columns))
+    echo(f"{'column':{width}}   clips  mean A  mean B   B - A  distance  correlation    lag s")
+    for row in found.columns:
+        cells = "  ".join(
+            f"{'' if row[name] != row[name] else f'{row[name]:.3f}':>{size}}"
+            for name, size in (("mean_a", 6), ("mean_b", 6), ("difference", 6), ("distance", 8),
+                               ("correlation", 11), ("lag_s", 7))
+        )  # fmt: skip
+        echo(f"{row['feature']:{width}}  {row['clips']:6d}  {cells}")
+    print_list("clips, the worst first",
+          [f"{row['clip_id']}: only A {row['only_a_s']:.1f} s, only B {row['only_b_s']:.1f} s, "
+           f"distance {row['distance']:.3f} {row['farthest']}" for row in found.clips],
+          LISTED)  # fmt: skip
+    print_list("only in A", found.only_a, LISTED)
+    print_list("only in B", found.only_b, LISTED)
+    return 0
+
+
+@click.command()
+@click.argument("store")
+@click.option("--stats", type=click.Path(path_type=Path), help="A folder of facer summarise.")
+@json_option
+def methods(store: str, stats: Path | None, as_json: bool) -> int:
+    """Write a paper's paragraph on how the numbers were made, with BibTeX, from what is stored.
+
+    \b
+    Example:
+      facer methods features.zarr --stats stats/
+    """
+    from facer.pipeline.summary.methods import methods
+
+    paragraph, bibtex = methods(store, stats)
+    echo(
+        json.dumps({"text": paragraph, "bibtex": bibtex}) if as_json else f"{paragraph}\n\n{bibtex}"
+    )
+    return 0

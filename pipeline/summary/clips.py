@@ -61,7 +61,7 @@ class ClipSummary:
         self.time: Clock | None = None
         self.parts: list[Track] = []
         if self.clip is not None and self.clip.n_frames and self.record is not None:
-            times = _times(self.clip, self.record)
+            times = times_of(self.clip, self.record)
             if times is None:
                 self.status, self.reason = "failed", "its frames have no times"
             else:
@@ -337,7 +337,7 @@ class ClipSummary:
         return {**{name: [value] * n for name, value in same.items()}, **mine}
 
 
-def _times(clip: ClipFeatures, record: Record) -> F64 | None:
+def times_of(clip: ClipFeatures, record: Record) -> F64 | None:
     """Times that ascend; None where the clip has none and no frame rate."""
     times = clip.timestamp_s
     if np.isnan(times).any():
