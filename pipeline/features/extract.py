@@ -34,7 +34,6 @@ from facer.pipeline.runtime.progress import Progress, Silent
 from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.precision import native_bf16, stored_precision, usual_precision
-from facer.stages.features.rec.loading import resolve_device
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record

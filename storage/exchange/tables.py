@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,18 +16,18 @@ from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
-from facer.storage.exchange.parquet import write_parquet
+from facer.storage.exchange.parquet import write_feather, write_parquet
 from facer.storage.files.csv_table import safe_cell
 from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
-ExportFormat = Literal["muse", "hdf5", "parquet", "csv"]
+ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 _ENDINGS: Mapping[str, ExportFormat] = {
-    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".csv": "csv"
+    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".feather": "feather", ".csv": "csv"
 }  # fmt: skip
 _BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
 
@@ -66,11 +67,11 @@ def export_store(
     """Write a store's clips (default: all) to a new place and return how many were written.
 
     ``format`` is chosen by the path's ending where it is None. ``hdf5`` (.h5): one file,
-    lossless. ``parquet`` and ``csv``: one table, a row a frame with its clip's id and status; a
-    failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
+    lossless. ``parquet``, ``feather`` and ``csv``: one table, a row a frame with its clip's id and
+    status; a failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
     ``File_ID``, ``timestamp`` in milliseconds, the features; empty cells where no face was
     measured; the header alone for a failed clip. Raises FacerError when ``path`` exists already
-    or its ending is another format's, and without pyarrow for ``parquet``.
+    or its ending is another format's, and without pyarrow for ``parquet`` and ``feather``.
     """
     path = Path(path)
     format = format_of(path, format)
@@ -81,13 +82,11 @@ def export_store(
         "muse": _write_muse,
         "hdf5": write_hdf5,
         "parquet": write_parquet,
+        "feather": write_feather,
         "csv": _write_csv,
     }
-    try:
-        with written_aside(path) as aside:
-            writers[format](store, aside, ids)
-    except OSError as error:
-        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
+    with aside(path) as temporary:
+        writers[format](store, temporary, ids)
     return len(ids)
 
 
@@ -108,6 +107,16 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
             f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
         )
     return format or named or "hdf5"
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give a path to write to that becomes ``path`` when all went well; FacerError otherwise."""
+    try:
+        with written_aside(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
