@@ -78,9 +78,11 @@ def export(store: str, path: Path, form: Any, **of_study: Any) -> int:
     from facer.storage import FeatureStore
     from facer.storage.exchange.tables import export_store, format_of
 
+    config = SummaryConfig(thresholds=parse_thresholds(of_study["threshold"]))
+    if form not in STUDY_FORMATS:
+        form = format_of(path, form)
     opened = FeatureStore.open(store)
     if form in STUDY_FORMATS:
-        config = SummaryConfig(thresholds=parse_thresholds(of_study["threshold"]))
         tables = (of_study[name] for name in ("design", "events", "marks"))
         n_clips = export_study(study(opened, config, *tables), path, form, of_study["videos"])
         echo(f"{path}: {n_clips} clips")
@@ -90,7 +92,6 @@ def export(store: str, path: Path, form: Any, **of_study: Any) -> int:
                 raise click.UsageError(
                     f"--{name}: expected --format, one of {', '.join(STUDY_FORMATS)}"
                 )
-        form = format_of(path, form)
         echo(f"{path}: {export_store(opened, path, form)} clips")
     print_list("failed, so without frames",
           [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
