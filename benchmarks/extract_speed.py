@@ -280,7 +280,7 @@ def step_table(clips: list[Path]) -> str:
     detector = extractor.detector
     assert isinstance(detector, RefiningDetector)
     resize, found, refined, rec_, aligned = (Watch() for _ in range(5))
-    resize.on(detect, "_blob")
+    resize.on(detect, "_shrunk")
     found.on(detector._detector, "detect")
     refined.on(detector.refiner, "refine")
     rec_.on(extractor.rec, "predict")

@@ -13,7 +13,8 @@ from facer.pipeline.commands import shared
 ABSENT = "absent"  # a path; what is wrong with an option is told before anything is looked for
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
-    "device": ["tpu"], "precision": ["int4"], "face": ["smallest"], "changed": ["maybe"], "kind": ["csv2"],
+    "device": ["tpu"], "precision": ["int4"], "face": ["smallest"], "changed": ["maybe"],
+    "kind": ["csv2"],
     "head": ["resnet"], "loss": ["l1"], "overlong": ["cut"], "missing": ["guess"],
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
@@ -28,7 +29,7 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
-    "points", "config", "val",
+    "points", "config", "val", "prefer",
 }  # fmt: skip
 NAMES = {"export-head": "a.onnx", "export-rec": "a.onnx", "picture": "a.png", "annotate": "a.mp4"}
 

@@ -20,6 +20,7 @@ from facer.stages.affect.units.metrics import UnitMoves, move_units, unit_respon
 from facer.stages.affect.units.pairs import with_meshes
 from facer.stages.detection.measure import share_interval
 from facer.stages.features.rec import loading as recs
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
 
 _BATCH = 64
@@ -55,7 +56,7 @@ def evaluate_rec(
     accuracy, and the share of units that rise, for skin tones, turn, sharpness and light.
     """
     parsed = parse_spec(spec)
-    model = recs.load(rec, device)
+    model = recs.load_own(rec, device)
     aligner = Aligner(align or AlignConfig(), report=on_align)
     data = read_spec(parsed, split, aligner)
     features = _features(model, data, report)
@@ -83,7 +84,7 @@ def evaluate_rec(
 
 
 def _moves(
-    model: recs.Rec, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
+    model: Recogniser, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
 ) -> UnitMoves | None:
     if unit_geometry is None:
         return None
@@ -119,7 +120,7 @@ def _share(name: str, hits: int, n: int) -> dict[str, Any]:
     }
 
 
-def _features(model: recs.Rec, data: AffectSet, report: Report | None) -> F32:
+def _features(model: Recogniser, data: AffectSet, report: Report | None) -> F32:
     """REC features (N, 26) of every crop of a set."""
     features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
     for start in range(0, len(data), _BATCH):

@@ -15,6 +15,7 @@ from facer.pipeline.commands import (
     heads,
     labels,
     machine,
+    models,
     rec,
     scores,
     store,
@@ -31,7 +32,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         ablation.ablate, endtoend.finetune, heads.export_head,
     ),
     "Features of other tools": (exchange.import_, exchange.export),
-    "REC and models": (machine.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),
+    "REC and models": (models.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),
     "Make the starter detector": (
         detector.train_detector, detector.train_points, detector.evaluate_detector,
     ),

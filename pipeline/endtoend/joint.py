@@ -65,7 +65,7 @@ class ClipCrops:
         batch = self._places.batch(clips)
         crops = [self._crops(int(clip)) for clip in batch.clips]
         starts = np.cumsum([0, *(len(part) for part in crops)])
-        clip_of = np.concatenate([np.arange(size) for size in batch.sizes])
+        clip_of = np.concatenate([np.arange(size) for size in batch.batch_sizes])
         place = batch.features[:, 0].numpy().astype(np.int64)
         rows = np.where(place < 0, starts[-1], starts[clip_of] + place)
         return JointBatch(batch, np.concatenate(crops), torch.from_numpy(rows))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
 from facer.storage.exchange.parquet import write_parquet
 from facer.storage.files.csv_table import safe_cell
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 
@@ -85,8 +83,11 @@ def export_store(
         "parquet": write_parquet,
         "csv": _write_csv,
     }
-    with _aside(path) as temporary:
-        writers[format](store, temporary, ids)
+    try:
+        with written_aside(path) as aside:
+            writers[format](store, aside, ids)
+    except OSError as error:
+        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
     return len(ids)
 
 
@@ -107,24 +108,6 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
             f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
         )
     return format or named or "hdf5"
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes ``path`` when all went well."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.rename(path)
-    except OSError as error:
-        raise FacerError(f"{path}: cannot write: {error.strerror or error}") from error
-    finally:
-        if temporary.is_dir():
-            LocalObjects(temporary).delete("")
-        else:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:

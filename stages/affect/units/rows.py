@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facer.stages.affect.augment import AugmentConfig, augment
+from facer.stages.affect.augment import augment
+from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.coupling import coupling_matrix
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import (
