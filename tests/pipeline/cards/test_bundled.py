@@ -127,10 +127,6 @@ E8 = names("Anger Contempt Disgust Fear Happiness Neutral Sadness Surprise")
 AFFECTNET = names("Neutral Happy Sad Surprise Fear Disgust Angry Contempt")
 MAIN = units("1 2 4 5 6 7 9 10 11 12 13 14 15 16 17 18 19 20 22 23 24 25 26 27 32 38 39")
 SIDES = [f"{unit}_{side}" for unit in units("1 2 4 6 10 12 14") for side in ("left", "right")]
-    f"au{int(u):02d}_{side}"
-    for u in ["1", "2", "4", "6", "10", "12", "14"]
-    for side in ("left", "right")
-]
 
 
 def clipped(columns):
