@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -186,3 +188,14 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         triangles=Delaunay(xy).simplices.astype(np.int32),
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def toys() -> ModuleType:
+    """tests/toys.py: small networks that stand in for public ones, and cards."""
+    spec = spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
