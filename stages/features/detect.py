@@ -18,11 +18,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from facer.stages.common.onnx import session_options
 from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NO_FACES, Faces, iou
 from facer.stages.features.refine import MIN_FACE, KeypointRefiner
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
 
@@ -110,49 +111,27 @@ def _has_detector_outputs(path: Path) -> bool:
 
 
 def _open(path: Path, config: DetectorConfig) -> Any:
-    import onnxruntime
     from insightface.model_zoo import get_model
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = config.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    provider: Any = "CPUExecutionProvider"
-    on_gpu = config.device != "cpu"
-    if on_gpu:
-        provider = ("CUDAExecutionProvider", {"device_id": config.device.partition(":")[2] or "0"})
-    if on_gpu and not cuda_available():
-        raise FacerError(
-            f"{named('device')} {config.device}: this onnxruntime has no CUDA; install "
-            "onnxruntime-gpu "
-            "or use --device cpu"
-        )
+    options, providers = session_options(config.threads, config.device)
     expected = "expected a detector in insightface's RetinaFace or SCRFD layout, as name.onnx"
     if path.suffix != ".onnx" or read_onnx(path) is None:
         raise FacerError(f"{named('detector')}: {path} is no ONNX model; {expected}")
     try:
-        model = get_model(str(path), sess_options=options, providers=[provider])
+        model = get_model(str(path), sess_options=options, providers=providers)
     except Exception as error:
-        why = " ".join(str(error).split())
         raise FacerError(
             f"{named('detector')}: {path} is an ONNX model that insightface cannot open "
-            f"({why}); {expected}"
+            f"({one_line(error)}); {expected}"
         ) from error
     if model is None or getattr(model, "taskname", "") != "detection":
         raise FacerError(
             f"{named('detector')}: {path} is an ONNX model but no face detector; {expected}"
         )
     size = (config.size_px, config.size_px)
-    model.prepare(0 if on_gpu else -1, input_size=size)
+    model.prepare(-1 if config.device == "cpu" else 0, input_size=size)
     model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
     return model
-
-
-def cuda_available() -> bool:
-    """Whether the installed onnxruntime can run on a GPU."""
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _takes_batches(model: Any) -> bool:

@@ -75,9 +75,9 @@ def test_without_a_video_facer_makes_one_with_a_face():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clips": 0}, "--clips: found 0, expected more than 0"),
-        ({"seconds_per_clip": float("nan")}, "--seconds-per-clip: found nan"),
-        ({"seconds_per_clip": float("inf")}, "--seconds-per-clip: found inf"),
+        ({"clips": 0}, "clips: found 0, expected > 0"),
+        ({"seconds_per_clip": float("nan")}, "seconds_per_clip: found nan"),
+        ({"seconds_per_clip": float("inf")}, "seconds_per_clip: found inf"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):

@@ -226,7 +226,7 @@ def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
     assert store.clip_ids == ()
     assert "(old); they were taken out" in notes.texts[-1]
     for wrong in ({"settle_s": -1}, {"gone": "forget"}):
-        with pytest.raises(FacerError, match=r"--(settle: found -1|gone: found 'forget'), exp"):
+        with pytest.raises(FacerError, match=r"(settle: found -1|gone: found 'forget'), exp"):
             replace(config, **wrong)
 
 
