@@ -111,6 +111,7 @@ def train_rec(
     _open_run(config, record)
     if (config.run / "last.safetensors").exists():
         trainer.resume()
+        _draw_curve(config.run / "curve.png", read_curve(config.run))  # the stop may have cut it
     else:
         (config.run / "curve.jsonl").unlink(missing_ok=True)  # of a first epoch cut short
     scored = [data for _, data in validation]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.runtime.run_folder import absolute_place, check_label_files
 from facer.stages.intensity.sequences import (
     FeatureChoice,
     SequenceConfig,
@@ -243,7 +244,9 @@ def labels_of_run(
             "(evaluate and report take another file by --labels)"
         )
     found = read_labels(path, own if options is None else options.over(own))
-    if labels is None and labels_sha256(found) != record["labels"]["sha256"]:
+    now = labels_record(found)
+    if labels is None and now["sha256"] != record["labels"]["sha256"]:
+        check_label_files(run, record["labels"], now)
         raise FacerError(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
             "report take a new file by --labels)"
@@ -251,12 +254,22 @@ def labels_of_run(
     return found.only(record["names"])
 
 
-def labels_sha256(labels: IntensityLabels) -> str:
-    """Digest of the files that labels were read from, and of no others, in order of name."""
+def labels_record(labels: IntensityLabels) -> dict[str, Any]:
+    """What a run's config says of its labels: place, kind, and what was read, without any other.
+
+    ``sha256`` is over all files that labels were read from, in order of name; ``files`` are their
+    names, to tell one that is gone.
+    """
+    files = sorted(map(Path, labels.files))
     digest = hashlib.sha256()
-    for file in sorted(labels.files):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+    for file in files:
+        digest.update(file.read_bytes())
+    return {
+        "path": absolute_place(labels.source),
+        "kind": labels.kind,
+        "sha256": digest.hexdigest(),
+        "files": [file.name for file in files],
+    }
 
 
 def features_sha256(sequences: Sequences) -> str:

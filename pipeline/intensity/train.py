@@ -19,7 +19,7 @@ import torch
 from facer import __version__
 from facer.pipeline.intensity.cohort import (
     features_sha256,
-    labels_sha256,
+    labels_record,
     load_cohort,
     read_trainable,
 )
@@ -299,12 +299,7 @@ class Training:
             "store": absolute_place(config.store),
             "store_provenance": {**vars(provenance), "settings": dict(provenance.settings)},
             "data_sha256": self.data_sha256,
-            "labels": {
-                "path": absolute_place(config.labels),
-                "kind": self.labels.kind,
-                "sha256": labels_sha256(self.labels),
-                "options": config.reading.to_json(),
-            },
+            "labels": {**labels_record(self.labels), "options": config.reading.to_json()},
             "names": list(cohort.names),
             "columns": list(self.choice.columns),
             "embedding": self.choice.embedding,

@@ -71,11 +71,28 @@ def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
     The config may have more seeds than the run.
     """
     before, plain = read_run(run), json.loads(json.dumps(record))
+    check_label_files(run, before["labels"], plain["labels"])
+    for one in (before, plain):
+        one["labels"].pop("files", None)  # which older runs lack; the digest is of them all
     free = (*_FREE, *(("seeds",) if plain["seeds"] > before["seeds"] else ()))
     then, now = ({k: v for k, v in one.items() if k not in free} for one in (before, plain))
     if changed := differing(then, now, _OPTIONS):
         raise FacerError(
             f"{run}: was made with other {changed}; use the same settings and data, or another -o"
+        )
+
+
+def check_label_files(run: Path, made: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """``FacerError``, by name, when files of a run's labels are gone.
+
+    Both are what a config says of labels. A single file may have another name now.
+    """
+    files = made.get("files", ())
+    gone = [str(name) for name in files if name not in now["files"]]
+    if len(files) > 1 and gone and made["sha256"] != now["sha256"]:
+        raise FacerError(
+            f"{now['path']}: found no {', '.join(gone)}, expected the files that {run} was made "
+            f"of ({', '.join(map(str, files))}); put back what is missing"
         )
 
 
@@ -85,6 +102,7 @@ def check_same_data(run: Path, record: Mapping[str, Any]) -> None:
     Where they lie does not matter.
     """
     before, labels = read_run(run), record["labels"]
+    check_label_files(run, before["labels"], labels)
     if labels["sha256"] != before["labels"]["sha256"]:
         raise FacerError(
             f"{labels['path']}: changed since {run} was made; expected the same content "
