@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
         with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get(_META)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, MemoryError) as error:
         reason = " ".join(str(error).split())[:300]
         raise FacerError(f"{path}: cannot be read as a safetensors file: {reason}") from error
     try:
@@ -55,6 +56,19 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
     if not isinstance(meta, dict):
         raise FacerError(f"{path}: found no facer header, expected a file that facer wrote")
     return tensors, meta
+
+
+@contextmanager
+def reading_state(path: Path) -> Iterator[None]:
+    """``FacerError`` for whatever goes wrong with a training's state that was read from a file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as e:
+        reason = " ".join(str(e).split())[:200]
+        raise FacerError(
+            f"{path}: found no state of this training ({type(e).__name__}: {reason}); remove it to "
+            "train from the start"
+        ) from e
 
 
 def _check_header(path: Path) -> None:

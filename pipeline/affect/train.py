@@ -31,7 +31,7 @@ from facer.stages.features.rec.loading import resolve_device, weights_path
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import file_sha256, weights_sha256
-from facer.storage.layout.documents import read_json_object
+from facer.storage.layout.documents import read_json_lines, read_json_object
 from facer.storage.text.differing import differing
 
 _FORMAT = 1
@@ -128,7 +128,7 @@ def train_rec(
 
 def read_curve(run: Path) -> list[dict[str, Any]]:
     """The rows of a run's curve, one an epoch."""
-    return [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
+    return read_json_lines(run / "curve.jsonl")
 
 
 def _read_val(spec: str, aligner: Aligner) -> AffectSet:

@@ -37,7 +37,7 @@ from facer.stages.intensity.losses import LEAST_CLIPS
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.checkpoints import load_checkpoint, reading_state, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import weights_sha256
@@ -196,7 +196,8 @@ def finetune(config: FinetuneConfig, on_epoch: OnEpoch | None = None) -> Finetun
     _open_output(config)
     last = config.output / "last.safetensors"
     if last.exists():
-        training.load(last)
+        with reading_state(last):
+            training.load(last)
     while len(training.curve) <= config.epochs:
         row = training.epoch()
         training.save(last)

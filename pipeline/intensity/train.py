@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +38,10 @@ from facer.pipeline.runtime.run_folder import (
     draw_curves,
     fold_folder,
     open_run,
+    read_curve,
     read_run,
     save_model,
+    seed_folders,
     sequences_of,
 )
 from facer.stages.features.rec.loading import resolve_device
@@ -50,7 +52,7 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64, SequenceConfig
 from facer.storage import FeatureStore, IntensityLabels, LabelOptions, read_labels
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.checkpoints import load_checkpoint, reading_state, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.objects import write_atomic
 
@@ -265,12 +267,13 @@ class Training:
     def train(self, seed: int, on_epoch: OnEpoch | None = None) -> list[EpochRow]:
         """Train one seed in its folder, or go on with it, and return its curve."""
         folder = self.config.run / f"seed-{seed}"
-        if finished := _read_curve(folder / "curve.csv"):
+        if finished := read_curve(folder / "curve.csv"):
             return finished
         trainer = self.trainer(seed)
         last = folder / "last.safetensors"
         if last.exists():
-            trainer.load_state(*load_checkpoint(last))
+            with reading_state(last):
+                trainer.load_state(*load_checkpoint(last))
         saved = monotonic()
         while not trainer.finished:
             row = trainer.run_epoch()
@@ -400,22 +403,9 @@ def _save_best(trainer: HeadTrainer, folder: Path) -> None:
     write_atomic(folder / "curve.csv", text.getvalue())
 
 
-def _read_curve(path: Path) -> list[EpochRow]:
-    """The rows of a finished seed's ``curve.csv``; none where it has not finished."""
-    if not path.is_file():
-        return []
-    types = get_type_hints(EpochRow)
-    with path.open(newline="") as file:
-        rows = [{k: types[k](float(v)) if types[k] is not bool else v == "True"
-                 for k, v in row.items()} for row in csv.DictReader(file)]  # fmt: skip
-    return [EpochRow(**row) for row in rows]
-
-
 def finished_seeds(run: Path) -> tuple[SeedResult, ...]:
     """What the finished seeds of a run came to, by their curves."""
-    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
-    seeds = sorted(int(number) for number in numbers if number.isdecimal())
-    curves = ((seed, _read_curve(run / f"seed-{seed}" / "curve.csv")) for seed in seeds)
+    curves = ((n, read_curve(folder / "curve.csv")) for n, folder in seed_folders(run).items())
     return tuple(_result(seed, rows) for seed, rows in curves if rows)
 
 

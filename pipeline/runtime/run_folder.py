@@ -11,12 +11,14 @@ RUN/
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import LocalObjects, write_atomic
 from facer.storage.layout.documents import read_json_object
 from facer.storage.text.differing import differing
 
@@ -199,13 +201,18 @@ def refuse_folds(run: Path) -> None:
         )
 
 
+def seed_folders(run: Path) -> dict[int, Path]:
+    """The folder of every seed that a run has begun, in order."""
+    names = {path.name.removeprefix("seed-"): path for path in run.glob("seed-*")}
+    return dict(sorted((int(n), path) for n, path in names.items() if n.isdecimal()))
+
+
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
     refuse_folds(run)
     models = {}
-    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
-    for seed in sorted(int(number) for number in numbers if number.isdecimal()):
-        path = run / f"seed-{seed}" / "best.safetensors"
+    for seed, folder in seed_folders(run).items():
+        path = folder / "best.safetensors"
         if path.is_file():
             models[seed] = _load_model(path)
     if not models:
@@ -228,6 +235,28 @@ def _load_model(path: Path) -> IntensityModel:
         reason = " ".join(str(error).split())[:300]
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
     return model
+
+
+def read_curve(path: Path) -> list[EpochRow]:
+    """The rows of a finished seed's ``curve.csv``; none where it has not finished.
+
+    ``FacerError`` for a file that is none.
+    """
+    data = LocalObjects(path.parent).get(path.name)
+    if data is None:
+        return []
+    types = get_type_hints(EpochRow)
+    try:
+        rows = [
+            EpochRow(**{k: v == "True" if types[k] is bool else types[k](float(v))
+                        for k, v in row.items()})
+            for row in csv.DictReader(io.StringIO(data.decode(), newline=""))
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        raise FacerError(f"{path}: found no curve that facer wrote ({error})") from error
+    if rows and not any(row.best for row in rows):
+        raise FacerError(f"{path}: found no curve that facer wrote (no epoch is the best)")
+    return rows
 
 
 def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:

@@ -123,11 +123,13 @@ def clip_picture(
     :func:`strip_frames` with the same ``n_slots``; without any there is no strip. Columns are
     found by ``feature_names`` and a group without columns is left out. Times without a face
     are hatched. Names in ``weak_features`` carry an asterisk and a footnote. Raises
-    ``FacerError`` for a clip without frames, for crops that do not match, and for a path that
-    cannot be written.
+    ``FacerError`` for a clip without frames or with times that are no numbers, for crops that do
+    not match, and for a path that cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
+    if not np.isfinite(clip.timestamp_s).all():
+        raise FacerError(f"{path}: found times of frames that are no numbers, expected seconds")
     if len(frames) != len(crops):
         raise FacerError(f"{path}: found {len(crops)} crops for {len(frames)} frames")
     view = _View(

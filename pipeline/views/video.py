@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -64,7 +65,7 @@ def write_video(
         raise FacerError(f"{path}: no frames to write, expected at least one")
     size = _even_size(first[1], height_px)
     images = _fitted(itertools.chain([first], waiting), size)
-    aside = path.with_name(f".part-{path.name}")
+    aside = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _encode(aside, form, size, _timed(path, images))

@@ -49,9 +49,9 @@ from facer.stages.features.rec.network import (
     deepens,
     scale_crops,
 )
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.checkpoints import load_checkpoint, reading_state, save_checkpoint
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import LocalObjects, write_atomic
 from facer.storage.schema import AU_NAMES, F32
 
 _TAUGHT_CROPS = 64  # at once
@@ -301,8 +301,7 @@ class RecTrainer:
     def _save(self, row: dict[str, Any]) -> None:
         """Write the epoch's files; the checkpoint last, so that it means "epoch done"."""
         curve = self.run / "curve.jsonl"
-        before = curve.read_text() if curve.exists() else ""
-        write_atomic(curve, f"{before}{json.dumps(row)}\n")
+        write_atomic(curve, f"{_text_of(curve)}{json.dumps(row)}\n")
         averaged = build(self.config.backbone)
         averaged.load_state_dict(self.averaged)
         save_rec(
@@ -321,7 +320,14 @@ class RecTrainer:
 
     def resume(self) -> None:
         """Go on from ``last.safetensors``; the result equals an uninterrupted training's."""
-        arrays, meta = load_checkpoint(self.run / "last.safetensors")
+        path = self.run / "last.safetensors"
+        with reading_state(path):
+            self._load_state(*load_checkpoint(path))
+        curve = self.run / "curve.jsonl"
+        rows = _text_of(curve).splitlines(keepends=True)
+        write_atomic(curve, "".join(rows[: self.epoch]))  # not those cut short
+
+    def _load_state(self, arrays: dict[str, np.ndarray[Any, Any]], meta: dict[str, Any]) -> None:
         self.epoch, self.step = int(meta["epoch"]), int(meta["step"])
         tensors = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
         self.network.load_state_dict(_under(tensors, "network."))
@@ -332,8 +338,12 @@ class RecTrainer:
             for index in range(len(list(self.network.parameters())))
         }
         self.optimiser.load_state_dict(state)
-        rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
-        write_atomic(self.run / "curve.jsonl", "".join(rows[: self.epoch]))  # not those cut short
+
+
+def _text_of(curve: Path) -> str:
+    """The lines of a curve, as they are: a loss may be NaN. "" where there is none yet."""
+    data = LocalObjects(curve.parent).get(curve.name)
+    return "" if data is None else data.decode(errors="replace")
 
 
 def taught(

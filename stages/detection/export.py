@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import warnings
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facer.stages.detection.network import OUTPUT_NAMES, STRIDES, DetectorNet, Head
+from facer.storage.files.objects import write_atomic
 
 OPSET = 17
 INPUT_NAME = "image"
@@ -66,23 +68,22 @@ def export_onnx(net: DetectorNet, path: Path, metadata: Mapping[str, object]) ->
     exported = ExportedNet(net).eval()
     axes: dict[str, dict[int, str]] = {INPUT_NAME: {0: "batch", 2: "height", 3: "width"}}
     axes |= {name: {0: "batch", 1: f"anchors_{name.split('_')[1]}"} for name in OUTPUT_NAMES}
-    partial = path.with_name(path.name + ".partial")
+    buffer = io.BytesIO()
     with warnings.catch_warnings():
         # the tracing exporter is announced as deprecated; the new one needs onnxscript
         warnings.simplefilter("ignore")
         torch.onnx.export(
             exported,
             (torch.zeros(2, 3, 192, 320),),
-            str(partial),
+            buffer,  # type: ignore[arg-type]  # a buffer is taken, its annotation says paths
             input_names=[INPUT_NAME],
             output_names=list(OUTPUT_NAMES),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
-    model = onnx.load(str(partial))
+    model = onnx.load_model_from_string(buffer.getvalue())
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    write_atomic(path, model.SerializeToString())

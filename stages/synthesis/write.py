@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def write_clips(
 
 def write_clip(plan: ClipPlan, path: Path) -> None:
     """Render a clip into an mpeg4 file of ``plan.fps``; it appears whole or not at all."""
-    aside = path.with_name(f".part-{path.name}")
+    aside = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     codec = cv2.VideoWriter.fourcc(*"mp4v")
     video = cv2.VideoWriter(str(aside), codec, plan.fps, (plan.width_px, plan.height_px))
     if not video.isOpened():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import warnings
 from collections.abc import Mapping
 from itertools import pairwise
@@ -15,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facer.stages.features.rec.network import ResidualUnit
 from facer.stages.features.refine import POINTS_PX
+from facer.storage.files.objects import write_atomic
 
 _WIDTHS = (16, 32, 64, 96)
 _HIDDEN = 128
@@ -73,7 +75,7 @@ def _fold(net: PointsNet) -> PointsNet:
 
 def export_points(net: PointsNet, path: Path, about: Mapping[str, str]) -> None:
     """Write the file that :class:`facer.stages.features.refine.PointsModel` reads."""
-    partial = path.with_name(path.name + ".partial")
+    buffer = io.BytesIO()
     names = ["points", "face"]
     with warnings.catch_warnings():
         # the tracing exporter is announced as deprecated; the new one needs onnxscript
@@ -81,15 +83,14 @@ def export_points(net: PointsNet, path: Path, about: Mapping[str, str]) -> None:
         torch.onnx.export(
             _Exported(net).eval(),
             (torch.zeros(2, 3, POINTS_PX, POINTS_PX),),
-            str(partial),
+            buffer,  # type: ignore[arg-type]  # a buffer is taken, its annotation says paths
             input_names=["image"],
             output_names=names,
             dynamic_axes={name: {0: "batch"} for name in ("image", *names)},
             opset_version=OPSET,
             dynamo=False,
         )
-    model = onnx.load(str(partial))
+    model = onnx.load_model_from_string(buffer.getvalue())
     onnx.helper.set_model_props(model, dict(about))
     onnx.checker.check_model(model)
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    write_atomic(path, model.SerializeToString())
