@@ -59,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         problem = str(error)
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
+    except MemoryError as error:
+        if debug:
+            raise
+        problem = f"there is not enough memory for it ({' '.join(str(error).split())[:300]})"
+        code = EXIT_PROBLEM
     except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
         if debug:
             raise

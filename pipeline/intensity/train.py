@@ -36,6 +36,7 @@ from facer.pipeline.runtime.run_folder import (
     absolute_place,
     check_same_data,
     draw_curves,
+    fit_of,
     fold_folder,
     open_run,
     read_curve,
@@ -46,7 +47,6 @@ from facer.pipeline.runtime.run_folder import (
 )
 from facer.stages.features.rec.loading import resolve_device
 from facer.stages.intensity.fit import EpochRow, FitConfig, HeadTrainer, Task
-from facer.stages.intensity.heads import HeadConfig
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
@@ -427,15 +427,13 @@ def config_of_run(
             f"{run}: was made by facer finetune; expected a run of train-head "
             "(finetune.json there has the settings)"
         )
-    fit = dict(record["fit"])
-    fit["head"] = HeadConfig(**fit["head"])
     return TrainHeadConfig(
         store=store or record["store"],
         labels=labels or record["labels"]["path"],
         run=new_run,
         reading=LabelOptions.of_run(record["labels"]),
         sequences=sequences_of(record),
-        fit=FitConfig(**fit),
+        fit=fit_of(record),
         seeds=record["seeds"],
         threads=record["threads"],
         repeats=run,

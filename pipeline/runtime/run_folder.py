@@ -15,19 +15,20 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
-from facer.stages.intensity.fit import EpochRow
+from facer.stages.intensity.fit import EpochRow, FitConfig
 from facer.stages.intensity.heads import HeadConfig, HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import SequenceConfig
+from facer.storage import LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects, write_atomic
@@ -35,6 +36,9 @@ from facer.storage.layout.documents import read_json_object
 from facer.storage.text.differing import differing
 
 FORMAT = 1
+_LARGEST = 3e38  # of a label, which is a float32
+_MOST_SEEDS = 100_000
+_Config = TypeVar("_Config")
 _FREE = ("facer_version", "counts")  # what a resumed training may change
 _OPTIONS = (
     *("fit", "sequences", "seeds", "threads", "labels options"),
@@ -155,7 +159,70 @@ def read_run(run: Path) -> dict[str, Any]:
                 f"{path}: {key}: found {str(value)[:80]!r}, expected {_JSON_NAMES[kind]}; "
                 "this is not a config that facer train-head wrote"
             )
+    try:
+        _check_within(record)
+    except (LookupError, TypeError, ValueError, ArithmeticError, FacerError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FacerError(f"{path}: not a config that facer train-head wrote ({reason})") from error
     return record
+
+
+def _check_within(record: Mapping[str, Any]) -> None:
+    """Raise ValueError, KeyError, TypeError or FacerError for values that no run has."""
+    labels = record["labels"]
+    texts = [labels[key] for key in ("path", "kind", "sha256")]
+    texts += [*record["names"], *record["columns"], *labels.get("files", [])]
+    if odd := [text for text in texts if type(text) is not str or "\0" in text]:
+        raise ValueError(f"found {str(odd[0])[:40]!r}, expected text")
+    LabelOptions.of_run(labels)
+    sequences_of(record)
+    fit_of(record)
+    means = record.get("train_mean") or []
+    if not all(type(mean) in (int, float) and abs(mean) < _LARGEST for mean in means):
+        raise ValueError(f"train_mean {str(means)[:40]}, expected numbers")
+    if means and len(means) != len(record["names"]):
+        raise ValueError(f"{len(means)} train_mean for {len(record['names'])} names")
+    if not 0 < record["seeds"] <= _MOST_SEEDS:
+        raise ValueError(f"seeds {record['seeds']:.6g}, expected 1 to {_MOST_SEEDS}")
+    if "folds" in record:
+        fold, folds = record["fold"], record["folds"]
+        texts = [folds[key] for key in ("folds", "by", "sha256")]
+        if not (fold is None or type(fold) is int) or {*map(type, texts)} != {str}:
+            raise ValueError(f"fold {str(fold)[:40]} of {str(folds)[:80]}")
+
+
+def fit_of(record: Mapping[str, Any]) -> FitConfig:
+    """How a run was trained."""
+    return made(FitConfig, record["fit"])
+
+
+def made(config: type[_Config], values: Any) -> _Config:
+    """Settings from the JSON that a config was written as.
+
+    Raises ValueError or TypeError for names that are no settings and values of other types.
+    """
+    given = dict(values)
+    for one in fields(config):  # type: ignore[arg-type]  # a bound for dataclasses has no name
+        if one.name not in given:
+            continue  # an older run, which had no choice
+        value = given[one.name]
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if is_dataclass(default):
+            given[one.name] = made(type(default), value)
+        elif isinstance(default, tuple):
+            given[one.name] = value = tuple(value)
+            if not all(type(text) is str for text in value):
+                raise ValueError(f"{one.name}: found {str(value)[:40]}, expected texts")
+        elif not _is_like(value, default):
+            raise ValueError(f"{one.name}: found {str(value)[:40]!r}, expected {default!r} or such")
+    return config(**given)
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether a value is of its default's type; None stands for text or a number."""
+    if default is None:
+        return value is None or type(value) in (str, int, float)
+    return type(value) in ((int, float) if type(default) is float else (type(default),))
 
 
 _JSON_NAMES = {
@@ -179,8 +246,7 @@ _ABSENT: Mapping[str, str] = {"train_mean": "folds", "data_sha256": "finetune"}
 
 def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
     """How a run reads a clip's features."""
-    values = dict(record["sequences"])
-    return SequenceConfig(**{**values, "features": tuple(values["features"])})
+    return made(SequenceConfig, record["sequences"])
 
 
 def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
