@@ -78,7 +78,7 @@ def verify_store(store: FeatureStore, jobs: int) -> StoreReport:
     names = [name for name in store.objects.children(PARTS) if not name.startswith(".")]
     names = [name for name in names if name != "zarr.json"]
     with ThreadPoolExecutor(jobs) as pool:
-        parts = tuple(pool.map(lambda name: _verify_part(store, name), sorted(names)))
+        parts = tuple(pool.map(lambda name: verify_part(store, name), sorted(names)))
     return StoreReport(parts, _group_problem(store.objects) if names else "")
 
 
@@ -103,7 +103,8 @@ def _group_problem(objects: Objects) -> str:
     return ""
 
 
-def _verify_part(store: FeatureStore, name: str) -> PartReport:
+def verify_part(store: FeatureStore, name: str) -> PartReport:
+    """Read all of one part, by its id."""
     report = PartReport(name)
     data: bytes | None = None
     try:
