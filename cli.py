@@ -59,17 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         problem = str(error)
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
-    except MemoryError as error:
-        if debug:
-            raise
-        problem = f"there is not enough memory for it ({' '.join(str(error).split())[:300]})"
-        code = EXIT_PROBLEM
     except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
         if debug:
             raise
         text = " ".join(str(error).split())[:300]
         problem = (
-            f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it"
+            f"there is not enough memory for it ({text})"
+            if _is_of_memory(error)
+            else f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it"
         )
         code = EXIT_PROBLEM
     if problem:
@@ -78,6 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with suppress(BrokenPipeError):
                 echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory is lacking: Python says so by a type, torch by words."""
+    words = ("can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
 
 
 def _refuse_another_facer() -> None:

@@ -172,6 +172,11 @@ def _check_within(record: Mapping[str, Any]) -> None:
     labels = record["labels"]
     texts = [labels[key] for key in ("path", "kind", "sha256")]
     texts += [*record["names"], *record["columns"], *labels.get("files", [])]
+    provenance, fit = record["store_provenance"], record["fit"]
+    texts += [record["store"], *(v for k, v in provenance.items() if k != "settings")]
+    texts += [provenance[key] for key in ("detector_sha256", "rec_sha256")]
+    dict(provenance.get("settings", {}))
+    texts += [fit["calibrate"], fit["loss"]]
     if odd := [text for text in texts if type(text) is not str or "\0" in text]:
         raise ValueError(f"found {str(odd[0])[:40]!r}, expected text")
     LabelOptions.of_run(labels)
