@@ -46,14 +46,29 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves its world for the others to copy."""
+    return tmp_path_factory.mktemp("sound") / "world"
+
+
 @pytest.fixture
 def world(
-    planted: Callable[..., tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+    planted: Callable[..., tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    sound: Path,
+) -> Path:  # fmt: skip
     """A store, its labels and a run on them, in the current folder."""
-    store, labels = planted()
     monkeypatch.chdir(tmp_path)
-    train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST))
+    if not sound.exists():
+        train_head(TrainHeadConfig(*planted(), tmp_path / "run", fit=FAST))
+        shutil.copytree(tmp_path, sound)
+    else:
+        shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+        config = tmp_path / "run" / "config.json"
+        record = json.loads(config.read_text())
+        record["store"] = str(tmp_path / "planted.zarr")
+        record["labels"]["path"] = str(tmp_path / "labels.csv")
+        config.write_text(json.dumps(record))
     return tmp_path
 
 
