@@ -7,7 +7,6 @@ the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted (Ctrl-
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -21,11 +20,11 @@ from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_
 from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, say
 from facer.pipeline.runtime.terminal import (
-    SayWarnings,
     show_any_character,
     sigterm_as_interrupt,
+    warnings_as_lines,
 )
-from facer.storage.errors import FacerError, OptionError, PlaceError
+from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
 
 if TYPE_CHECKING:
     pass
@@ -42,11 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_any_character()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    logging.getLogger("facer").handlers = [SayWarnings()]  # warnings of storage
     problem = ""
     try:
         _refuse_another_facer()
-        with sigterm_as_interrupt():
+        with warnings_as_lines(), sigterm_as_interrupt():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         problem = "interrupted; run it again to go on (trainings with --resume)"
@@ -57,16 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
             raise
-        problem = str(error)
+        problem = error.with_options() if isinstance(error, FacerError) else str(error)
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
     except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
         if debug:
             raise
-        text = " ".join(str(error).split())[:300]
         problem = (
-            f"there is not enough memory for it ({text})"
+            f"there is not enough memory for it ({one_line(error)})"
             if _is_of_memory(error)
-            else f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it"
+            else f"unexpected {type(error).__name__}: {one_line(error)}; "
+            "--debug shows where, please report it"
         )
         code = EXIT_PROBLEM
     if problem:

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.features.part import ClipTask, PartTask
+from facer.pipeline.features.part import PartTask
+from facer.pipeline.features.pending import ClipTask
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, ProcessExecutor
-from facer.stages.features.extractor import ExtractConfig
+from facer.stages.features.config import ExtractConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 
 FRAME_S = 0.005

@@ -29,8 +29,8 @@ import cv2
 import numpy as np
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
+from facer.stages.features.config import STARTER_INTERVAL
 from facer.stages.features.decode.frames import Frame, VideoReader
-from facer.stages.features.keyframes import STARTER_EVERY
 from facer.storage.schema import F32
 
 SIZES = ((640, 360), (1920, 1080))
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--every", type=int, default=STARTER_EVERY)
+    parser.add_argument("--every", type=int, default=STARTER_INTERVAL)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"

@@ -32,7 +32,8 @@ from arithmetic import product_flops
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
+from facer.stages.intensity.config import FitConfig
+from facer.stages.intensity.fit import HeadTrainer, Task
 from facer.stages.intensity.heads.facernet import FaceRNet
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.losses import pearson_loss
@@ -127,7 +128,7 @@ def epochs(batch_size: int, clips: int, count: int) -> Iterator[tuple[float, flo
     trainer = HeadTrainer(config, data, Task(NAMES, targets, train, val), T)
     peer = PlainLoop(trainer, sequences)
     for epoch in range(1, count + 2):
-        row = trainer.run_epoch()
+        row = trainer.epoch()
         started = perf_counter()
         loss = peer.epoch(epoch)
         seconds = perf_counter() - started

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.features.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import ExtractSummary, extract_folder
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import OnEpoch, TrainHeadConfig, TrainHeadResult, train_head
+from facer.pipeline.intensity.train import OnEpoch, TrainHeadResult, train_head
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
-from facer.stages.intensity.fit import FitConfig
+from facer.stages.features.config import ExtractConfig
+from facer.stages.intensity.config import FitConfig
 from facer.stages.synthesis import SynthesisConfig, write_clips
 from facer.storage import FeatureStore, read_labels
 from facer.storage.errors import FacerError
@@ -50,7 +53,8 @@ def run_demo(
         raise FacerError(f"{folder}: exists and is not empty; give a new folder with -o")
     labels = write_clips(SynthesisConfig(), folder, on_clip)
     store = str(folder / "features.zarr")
-    summary = extract_folder(ExtractRunConfig(folder / "clips", store), progress)
+    same_everywhere = ExtractConfig(precision="float32")
+    summary = extract_folder(ExtractRunConfig(folder / "clips", store, same_everywhere), progress)
     fit = FitConfig(learning_rate=_LEARNING_RATE, epochs=_EPOCHS)
     training = train_head(TrainHeadConfig(store, str(labels), folder / "run", fit=fit), on_epoch)
     picture = folder / "clip.png"

@@ -12,8 +12,9 @@ import numpy as np
 
 from facer.stages.features import detect
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
+from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC, DetectorConfig
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.refine import PointsModel
+from facer.stages.features.refine import KeypointRefiner
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.weights import weights_sha256
@@ -85,7 +86,7 @@ def _face() -> U8:
 
 
 def _run_detector(path: Path) -> None:
-    config = detect.DetectorConfig(str(path))
+    config = DetectorConfig(str(path))
     (faces,) = detect.load(config).detect([_face()])
     if len(faces.score) != 1:
         raise FacerError(f"found {len(faces.score)} faces in an image of one")
@@ -94,7 +95,7 @@ def _run_detector(path: Path) -> None:
 
 def _run_points(path: Path) -> None:
     guess = ARCFACE_TEMPLATE_PX[None] + np.float32(100)
-    (points,), (score,) = PointsModel(path).refine([_face()], [guess])
+    (points,), (score,) = KeypointRefiner(path).refine([_face()], [guess])
     _expect_finite(points, score)
 
 
@@ -109,7 +110,7 @@ def _expect_finite(*outputs: object) -> None:
 
 
 _MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    detect.STARTER: ("detector.onnx", _run_detector),
-    f"{detect.STARTER} points": ("points.onnx", _run_points),
-    rec.STARTER: (f"{rec.STARTER}.safetensors", _run_rec),
+    STARTER_DETECTOR: ("detector.onnx", _run_detector),
+    f"{STARTER_DETECTOR} points": ("points.onnx", _run_points),
+    STARTER_REC: (f"{STARTER_REC}.safetensors", _run_rec),
 }

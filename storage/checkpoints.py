@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import DOCUMENT_BYTES, write_atomic
 from facer.storage.layout.documents import parse_json
@@ -47,8 +46,9 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
             header = (file.metadata() or {}).get(_META)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: cannot be read as a safetensors file: {reason}") from error
+        raise FacerError(
+            f"{path}: cannot be read as a safetensors file: {one_line(error)}"
+        ) from error
     try:
         meta = parse_json(header or "")
     except ValueError:
@@ -56,19 +56,6 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
     if not isinstance(meta, dict):
         raise FacerError(f"{path}: found no facer header, expected a file that facer wrote")
     return tensors, meta
-
-
-@contextmanager
-def reading_state(path: Path) -> Iterator[None]:
-    """``FacerError`` for whatever goes wrong with a training's state that was read from a file."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as e:
-        reason = " ".join(str(e).split())[:200]
-        raise FacerError(
-            f"{path}: found no state of this training ({type(e).__name__}: {reason}); remove it to "
-            "train from the start"
-        ) from e
 
 
 def _check_header(path: Path) -> None:

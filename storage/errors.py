@@ -20,15 +20,47 @@ def printable(text: object) -> str:
     return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(text))
 
 
+_NAMED = re.compile("\ue000([a-z0-9_]+)\ue001")
+
+
+def named(setting: str) -> str:
+    """Return the name of a setting for a message of a :class:`FacerError`.
+
+    Python shows it as it is, the command line as its option.
+    """
+    return f"\ue000{setting}\ue001"
+
+
+def one_line(error: BaseException, limit: int | None = 300) -> str:
+    r"""Return what an exception of any library says as one line of at most ``limit`` characters.
+
+    >>> one_line(OSError(28, "No space left on device", "a.zarr")), one_line(ValueError("a\n b"))
+    ('No space left on device', 'a b')
+    >>> one_line(KeyError())
+    'KeyError'
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:limit] or type(error).__name__
+
+
 class FacerError(Exception):
     """A problem that the user can act on.
 
     ``str(error)`` is one line that says where it is, what was found, what was expected and
     what to do. The command line prints it without a traceback.
+
+    >>> error = FacerError(f"{named('batch_size')}: found 0, expected 1 or more")
+    >>> print(error, "|", error.with_options())
+    batch_size: found 0, expected 1 or more | --batch-size: found 0, expected 1 or more
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return printable(_NAMED.sub(r"\1", super().__str__()))
+
+    def with_options(self) -> str:
+        """The message as the command line shows it, with options in place of settings."""
+        message = _NAMED.sub(lambda m: f"--{m[1].replace('_', '-')}", super().__str__())
+        return printable(message)
 
 
 class PlaceError(Exception):

@@ -24,6 +24,7 @@ import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
 from facer import __version__, cli
+from facer.pipeline.commands import shared
 from facer.storage import FeatureStore
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +98,7 @@ def test_the_messages_are_those_of_the_code() -> None:
     cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
     messages = [message for cell in cells for message in re.findall("`([^`]+)`", cell)]
     assert len(messages) > 10
-    sources = [text for path in (ROOT / "pipeline").glob("*.py") for text in texts(path)]
+    sources = [text for path in (ROOT / "pipeline").rglob("*.py") for text in texts(path)]
     for message in messages:
         assert any(message in text for text in sources), message
 
@@ -196,7 +197,7 @@ def test_the_job_starts_again_only_where_that_helps() -> None:
     (rule,) = job["podFailurePolicy"]["rules"]
     codes = rule["onExitCodes"]
     assert (rule["action"], codes["operator"]) == ("FailJob", "In")
-    assert codes["values"] == [cli.EXIT_USAGE, cli.EXIT_SOME_FAILED]
+    assert codes["values"] == [shared.EXIT_USAGE, shared.EXIT_SOME_FAILED]
     assert codes["containerName"] == job["template"]["spec"]["containers"][0]["name"]
 
 
@@ -230,7 +231,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def check(done: subprocess.CompletedProcess[str], store: Path) -> None:
-    assert done.returncode == cli.EXIT_SOME_FAILED, done.stderr
+    assert done.returncode == shared.EXIT_SOME_FAILED, done.stderr
     assert "2 of 2 clips to do, on 1 worker(s)" in done.stderr
     found = [(r.clip_id, r.status, r.n_frames) for r in FeatureStore.open(store).records]
     assert sorted(found) == [("a", "no_face", 3), ("text", "failed", 0)]

@@ -8,17 +8,10 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.options import (
-    FOLD_OPTIONS,
-    INPUT_OPTIONS,
-    LABEL_OPTIONS,
-    SCHEDULER_OPTIONS,
-    label_reading,
-    refuse_without_folds,
-    tls_files,
-)
-from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, say_notes, with_options
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, say_notes
 from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.settings import ABLATE, ablate_config
 
 
 @click.command()
@@ -32,37 +25,15 @@ from facer.pipeline.runtime.progress import echo, say
     help="Folder for the rows' runs and the tables.",
 )
 @click.option(
-    "--rows",
-    default="table2,table3,heads",
-    show_default=True,
-    help="Groups of rows, joined by commas.",
-)
-@click.option(
     "--also",
     multiple=True,
     metavar="NAME=STORE",
     help="Another store for rows that need one, such as resnet50=other.zarr.",
 )
-@with_options(LABEL_OPTIONS)
-@click.option("--seeds", default=3, show_default=True, help="Trainings of each row.")
-@click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]")
-@click.option("--jobs", default=1, show_default=True, help="Processes on this machine.")
-@with_options(SCHEDULER_OPTIONS)
-@with_options(INPUT_OPTIONS)
-@with_options(FOLD_OPTIONS)
+@with_settings(ABLATE)
 @json_option
 def ablate(
-    store: str,
-    labels: str,
-    output: Path,
-    rows: str,
-    also: tuple[str, ...],
-    seeds: int,
-    epochs: int | None,
-    jobs: int,
-    scheduler: str | None,
-    as_json: bool,
-    **options: Any,
+    store: str, labels: str, output: Path, also: tuple[str, ...], as_json: bool, **settings: Any
 ) -> int:
     """Train the rows of the paper's tables on one store; resumable row by row.
 
@@ -73,34 +44,11 @@ def ablate(
       facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
       facer ablate features.zarr --labels labels.csv -o folds --rows table2 --folds 5
     """
-    from facer.pipeline.intensity.ablation.ablate import AblateConfig
     from facer.pipeline.intensity.ablation.ablate import ablate as run_rows
     from facer.pipeline.intensity.ablation.report import as_markdown
-    from facer.pipeline.settings import fold_config
-    from facer.stages.intensity.fit import FitConfig
-    from facer.stages.intensity.sequences import SequenceConfig
 
-    refuse_without_folds(options)
-    config = AblateConfig(
-        store,
-        labels,
-        output,
-        tuple(name.strip() for name in rows.split(",") if name.strip()),
-        dict(_pair(text) for text in also),
-        label_reading(options),
-        sequences=SequenceConfig(missing=options["missing"], max_frames=options["t"]),
-        fit=FitConfig(
-            epochs=epochs,
-            learning_rate=options["learning_rate"],
-            standardise=options["standardise"],
-        ),
-        seeds=seeds,
-        jobs=jobs,
-        scheduler=scheduler,
-        tls=tls_files(options),
-        device=options["device"],
-        folds=fold_config(options),
-    )
+    others = dict(_pair(text) for text in also)
+    config = ablate_config(store, labels, output, {**settings, "also": others})
     table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), say)
     say_notes(table.notes)
     if as_json:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
-from facer.pipeline.commands.shared import POSITIVE, Device, with_options
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import log_option
+from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.runtime.progress import StepCounter, echo, say
+from facer.pipeline.settings import FINETUNE, label_options, make
 
 
 @click.command()
@@ -17,43 +19,29 @@ from facer.pipeline.runtime.progress import echo, say
 @click.argument("video_dir", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to write: the new REC and the new head.")  # fmt: skip
-@click.option("--rec", default="rec-small", show_default=True,
-              help="The weights that the run's store was extracted with.")  # fmt: skip
-@click.option("--epochs", default=5, show_default=True, help="Epochs.")
-@click.option(
-    "--learning-rate", type=POSITIVE, default=1e-5, show_default=True, help="Of both Adams."
-)
-@click.option("--batch-size", default=4, show_default=True, help="Clips per step.")
-@click.option("--chunk", default=32, show_default=True,
-              help="Crops whose activations are in memory at a time.")  # fmt: skip
-@click.option("--memory-mb", default=2048, show_default=True,
-              help="Of crops kept between epochs; more are decoded again.")  # fmt: skip
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Of the order of the clips.",
-)
-@click.option(
-    "--device", type=Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
-)
-@click.option("--resume", is_flag=True, help="Go on with an output that was stopped.")
-@with_options(LABEL_OPTIONS)
-def finetune(run: Path, video_dir: Path, output: Path, **options: Any) -> int:
+@with_settings(FINETUNE)
+@log_option
+def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard"] | None,
+             **settings: Any) -> int:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
     \b
     Example:
       facer finetune runs/first videos/ -o runs/joint
     """
-    from facer.pipeline.endtoend.finetune import FinetuneConfig
     from facer.pipeline.endtoend.finetune import finetune as tune
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    config = FinetuneConfig(run, video_dir, output, reading=label_reading(options), **options)
-    result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
-    for note in result.notes:
-        say(f"warning: {note}")
+    config = make(FinetuneConfig, settings, run, video_dir, output, reading=label_options(settings))
+    with epoch_log(log, output) as note:
+
+        def told(row: dict[str, Any]) -> None:
+            _joint_epoch_line(row, config.epochs)
+            note(row)
+
+        result = tune(config, told, StepCounter())
+    for text in result.notes:
+        say(f"warning: {text}")
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip

@@ -3,65 +3,42 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from facer.pipeline.commands.options import (
-    EXTRACT_OPTIONS,
-    FOLD_OPTIONS,
-    INPUT_OPTIONS,
-    LABEL_OPTIONS,
-    extract_config,
-    refuse_without_folds,
-)
+from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.scores import print_evaluation
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     LISTED,
-    SEED,
     STDOUT,
     json_option,
+    log_option,
     print_list,
     warn,
-    with_options,
 )
-from facer.pipeline.runtime.progress import echo, fold_epoch, head_epoch, say, shown
+from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig
+from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say, shown
+from facer.pipeline.settings import (
+    EXPORT_HEAD,
+    PREDICT,
+    TRAIN_HEAD,
+    extract_config,
+    make,
+    train_head_config,
+)
+from facer.storage.settings import flat
 
-_TRAIN_HEAD_OPTIONS = (
-    click.option("--features", default="all", show_default=True,
-                 help="va, expr, au, all, embedding or column names, joined by commas."),
-    click.option("--head", default="facernet", show_default=True,
-                 help="facernet, gru-last, tcn-transformer, perceiver or stats-mlp."),
-    click.option("--loss", default="pearson", show_default=True, help="pearson, mse or ccc."),
-    click.option("--seeds", default=1, show_default=True,
-                 help="Trainings with different seeds; more than a run has are added to it."),
-    click.option("--seed", type=SEED, default=0, show_default=True, help="The first seed."),
-    click.option("--epochs", type=int, help="At most. [default: 30, more for small sets]"),
-    click.option("--batch-size", default=4, show_default=True, help="Clips per step."),
-    click.option("--overlong", default="subsample", show_default=True,
-                 help="Clips of more frames: subsample, truncate or error."),
-    click.option("--cell", default="gru", show_default=True, help="gru or lstm."),
-    click.option("--units", default=128, show_default=True, help="Width of the recurrent layer."),
-    click.option("--layers", default=1, show_default=True, help="Recurrent layers."),
-    click.option("--dense", default=32, show_default=True, help="Width of the dense layer."),
-    click.option("--no-mask", is_flag=True, help="Leave Mask and routing out."),
-    click.option("--dropout", default=0.0, show_default=True, help="Within the head."),
-    click.option("--patience", type=int,
-                 help="Epochs without a better val score. [default: a third of the epochs]"),
-    click.option("--calibrate", default="train", show_default=True,
-                 help="Split whose labels set the scale of predictions: train, val or none."),
-    click.option("--jobs", default=1, show_default=True,
-                 help="Seeds trained at a time, in processes; never changes results."),
-    click.option("--threads", default=1, show_default=True,
-                 help="Of torch, in each process; sums round otherwise with another count."),
-    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
-    click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
-                 help="Make a run again, with its settings and seeds; STORE and --labels where "
-                 "these were moved."),
-)  # fmt: skip
+
+def _settings_of_run(run: Path) -> dict[str, Any]:
+    from facer.pipeline.intensity.train import config_of_run
+
+    config = config_of_run(run, run)
+    return {"store": config.store, "labels": config.labels, **dict(flat(config))}
 
 
 @click.command("train-head")
@@ -69,12 +46,13 @@ _TRAIN_HEAD_OPTIONS = (
 @click.option("--labels", help="Label file or folder.")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
-@with_options(LABEL_OPTIONS)
-@with_options(FOLD_OPTIONS)
-@with_options(INPUT_OPTIONS)
-@with_options(_TRAIN_HEAD_OPTIONS)
+@click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
+              help="Make a run again, with its settings and seeds; STORE and --labels where these "
+              "were moved.")  # fmt: skip
+@with_settings(TRAIN_HEAD, of_run=_settings_of_run)
+@log_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               **options: Any) -> int:  # fmt: skip
+               log: Literal["tensorboard"] | None, **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
@@ -84,7 +62,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
     from facer.pipeline.intensity import train as heads
-    from facer.pipeline.settings import train_head_config
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
@@ -94,11 +72,16 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
-        refuse_without_folds(options)
         config = train_head_config(store, labels, run, options)
-    if config.folds is not None and config.fold is None:
-        return _train_folds(config)
-    result = heads.train_head(config, head_epoch, say)
+    with epoch_log(log, run) as note:
+        if config.folds is not None and config.fold is None:
+            return _train_folds(config, note)
+
+        def told(seed: int, row: Any, epochs: int) -> None:
+            head_epoch(seed, row, epochs)
+            note(row, f"seed-{seed}")
+
+        result = heads.train_head(config, told, say, StepCounter())
     counts = result.counts
     echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
@@ -129,10 +112,14 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     return 0
 
 
-def _train_folds(config: Any) -> int:
+def _train_folds(config: Any, note: Callable[[Any, str], None]) -> int:
     from facer.pipeline.intensity.folds import train_folds
 
-    result = train_folds(config, fold_epoch, say)
+    def told(fold: int, seed: int, row: Any, epochs: int) -> None:
+        fold_epoch(fold, seed, row, epochs)
+        note(row, f"fold-{fold}/seed-{seed}")
+
+    result = train_folds(config, told, say)
     echo(f"{result.run}: {result.rule}")
     if result.crossing:
         warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
@@ -144,7 +131,18 @@ def _train_folds(config: Any) -> int:
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:
-    taken = {"store", "labels", "run", "source", "jobs", "device", "resume"}
+    taken = {
+        "store",
+        "labels",
+        "run",
+        "source",
+        "config",
+        "print_config",
+        "log",
+        "jobs",
+        "device",
+        "resume",
+    }
     typed = click.core.ParameterSource.COMMANDLINE
     given = [
         parameter.opts[-1]
@@ -163,28 +161,21 @@ def _refuse_options_beside_from(context: click.Context) -> None:
 @click.argument("videos", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path),
               help="Write a plain csv; - for stdout, instead of the table.")  # fmt: skip
-@click.option("--store", help="Keep the features there. [default: a temporary store]")
-@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for a picture a clip.")
-@click.option(
-    "--workers", type=click.IntRange(1), help="Processes on this machine. [default: one per core]"
-)
-@with_options(EXTRACT_OPTIONS)
+@with_settings(PREDICT)
 @json_option
-def predict(run: Path, videos: Path, output: Path | None, store: str | None,
-            pictures: Path | None, workers: int | None, as_json: bool,
-            **options: Any) -> int:  # fmt: skip
+def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **settings: Any) -> int:
     """Predict the intensities of a video, or of a folder of videos.
 
     \b
     Example:
       facer predict runs/first new-videos/ -o predictions.csv --pictures look/
     """
-    from facer.pipeline.intensity.predict import STAND_IN, PredictConfig, predict_videos
+    from facer.pipeline.intensity.predict import STAND_IN, predict_videos
     from facer.storage.labels.predictions import write_predictions
 
     if as_json and output == STDOUT:
         raise click.UsageError("-o - and --json: stdout takes one of them")
-    config = PredictConfig(run, videos, store, extract_config(options), workers, pictures)
+    config = make(PredictConfig, settings, run, videos, extract=extract_config(settings))
     with shown() as progress:
         found, summary = predict_videos(config, progress)
     if output is not None:
@@ -217,9 +208,8 @@ def predict(run: Path, videos: Path, output: Path | None, store: str | None,
 @click.command("export-head")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--seed", type=SEED, help="Which of the run's seeds. [default: the first]")
-@click.option("--rec", help="Put this REC before the head: from crops to intensities.")
-def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> int:
+@with_settings(EXPORT_HEAD)
+def export_head(run: Path, output: Path, **settings: Any) -> int:
     """Write the head of a run as ONNX, alone or with REC, checked against torch.
 
     \b
@@ -227,10 +217,9 @@ def export_head(run: Path, output: Path, seed: int | None, rec: str | None) -> i
       facer export-head runs/first head.onnx
       facer export-head runs/first whole.onnx --rec rec-small
     """
-    from facer.pipeline.intensity.export import ExportHeadConfig
     from facer.pipeline.intensity.export import export_head as export_run
 
-    result = export_run(ExportHeadConfig(run, output, seed, rec))
+    result = export_run(make(ExportHeadConfig, settings, run, output))
     echo(
         f"{result.path}: seed {result.seed}, input {result.inputs}; differs from torch by at most "
         f"{result.difference:.1e} on clips of {', '.join(map(str, result.lengths))} frames"

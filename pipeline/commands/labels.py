@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
-from facer.pipeline.commands.shared import LISTED, json_option, print_list, with_options
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import LISTED, json_option, print_list
 from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.settings import CHECK, label_options, make
+from facer.stages.intensity.config import SequenceConfig
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.check import FeatureCheck, LabelCheck
@@ -18,13 +20,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("store")
 @click.option("--labels", required=True, help="Label file or folder.")
-@with_options(LABEL_OPTIONS)
-@click.option("--features", default="all", show_default=True,
-              help="Of a head: va, expr, au, all, embedding or column names.")  # fmt: skip
-@click.option("--t", type=click.IntRange(1), default=480, show_default=True,
-              help="Frames a head sees at most.")  # fmt: skip
+@with_settings(CHECK)
 @json_option
-def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int:
+def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     """Compare a label file with a store: what joins, what is missing on either side.
 
     Also says what the file was taken for, and what each target and the features are like.
@@ -34,14 +32,14 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
       facer check features.zarr --labels labels.csv
     """
     from facer.pipeline.intensity.check import check_labels
-    from facer.stages.intensity.sequences import SequenceConfig
     from facer.storage import FeatureStore
-    from facer.storage.labels.options import comma_separated
     from facer.storage.labels.table import read_labels
 
-    reading = label_reading(options)
-    features = SequenceConfig(features=comma_separated(options["features"])).features
-    found = check_labels(FeatureStore.open(store), read_labels(labels, reading), t, features)
+    sequences, reading = make(SequenceConfig, settings), label_options(settings)
+    found = check_labels(
+        FeatureStore.open(store), read_labels(labels, reading),
+        sequences.max_frames, sequences.features,
+    )  # fmt: skip
     if as_json:
         echo(json.dumps(found.to_json()))
         return 0
@@ -72,7 +70,7 @@ def check(store: str, labels: str, t: int, as_json: bool, **options: Any) -> int
     print_list("labelled clips that failed", found.failed, LISTED)
     print_list("labelled clips without a face", found.no_face, LISTED)
     print_list("clips whose targets are all empty", found.without_targets, LISTED)
-    print_list(f"clips of more than {t} frames", found.overlong, LISTED)
+    print_list(f"clips of more than {settings['t']} frames", found.overlong, LISTED)
     return 0
 
 

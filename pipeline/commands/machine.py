@@ -1,28 +1,27 @@
-"""Commands about this machine: bench, demo, models."""
+"""Commands about this machine: bench, demo."""
 
 from __future__ import annotations
 
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.scores import print_evaluation
-from facer.pipeline.commands.shared import EXIT_PROBLEM, EXIT_SOME_FAILED, POSITIVE, json_option
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option
+from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.runtime.progress import echo, head_epoch, say, shown
-from facer.storage.errors import OptionError
+from facer.pipeline.settings import BENCH, make
 
 
 @click.command()
 @click.argument("video", required=False, type=click.Path(path_type=Path))
-@click.option("--clips", type=int, help="Clips to estimate for. [default: 1000]")
-@click.option("--seconds-per-clip", type=POSITIVE, help="How long they are. [default: 10]")
-@click.option("--folder", type=click.Path(path_type=Path), metavar="VIDEO_DIR",
-              help="Estimate for the videos of a folder instead.")  # fmt: skip
+@with_settings(BENCH)
 @json_option
-def bench(video: Path | None, clips: int | None, seconds_per_clip: float | None,
-          folder: Path | None, as_json: bool) -> int:  # fmt: skip
+def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
     """Measure extraction on this machine's CPU step by step, and say how long it would take.
 
     VIDEO is a clip of yours; without one, facer measures a typical video of --folder, or a clip
@@ -33,14 +32,15 @@ def bench(video: Path | None, clips: int | None, seconds_per_clip: float | None,
       facer bench clip.mp4 --clips 25067 --seconds-per-clip 10
       facer bench --folder videos/
     """
-    from facer.pipeline.features.bench import BenchConfig
     from facer.pipeline.features.bench import bench as measure
 
-    if folder is not None and (clips is not None or seconds_per_clip is not None):
+    given = click.get_current_context().get_parameter_source
+    written = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
+    if settings["folder"] is not None and (
+        given("clips") in written or given("seconds_per_clip") in written
+    ):
         raise click.UsageError("expected --folder, or --clips and --seconds-per-clip")
-    given = {"clips": clips, "seconds_per_clip": seconds_per_clip}
-    config = BenchConfig(video, folder, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    found = measure(config)
+    found = measure(make(BenchConfig, settings, video))
     echo(json.dumps(found.to_json()) if as_json else found.as_text())
     return 0
 
@@ -72,45 +72,3 @@ def demo(folder: Path) -> int:
     echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
     echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
     return EXIT_SOME_FAILED if result.summary.failed else 0
-
-
-@click.command()
-@click.argument("action", type=click.Choice(["list", "fetch", "verify"]))
-@click.argument("name", required=False)
-def models(action: str, name: str | None) -> int:
-    """List the built-in models with their digests, verify them, or fetch an insightface pack.
-
-    verify loads each of them and runs it; exit code 1 when one is broken. NAME: only this one,
-    with what belongs to it.
-
-    \b
-    Examples:
-      facer models list
-      facer models verify rec-small
-      facer models fetch buffalo_l
-    """
-    from facer.pipeline.models import shipped_models, verify_models
-    from facer.stages.features import detect
-    from facer.stages.features.rec import loading as rec
-
-    if action == "fetch":
-        if name is None:
-            raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
-        echo(str(detect.model_path(f"insightface:{name}")))
-        return 0
-    try:
-        found = (verify_models if action == "verify" else shipped_models)(name=name)
-    except OptionError as error:
-        raise click.UsageError(str(error)) from error
-    good = "  works" if action == "verify" else ""
-    for model in found:
-        state = f"  BROKEN: {model.problem}" if model.problem else good
-        echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
-    broken = [model for model in found if model.problem]
-    if broken:
-        say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
-        return EXIT_PROBLEM
-    if action == "list" and any(model.name == rec.STARTER for model in found):
-        weak = ", ".join(rec.load().weak_features)
-        echo(f"weakly supervised columns of {rec.STARTER}: {weak}")
-    return 0

@@ -1,131 +1,135 @@
-"""Options that several commands have."""
+"""Options made from the settings of configs; ``--config`` and ``--print-config``."""
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import POSITIVE, Device, Finite
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import Table
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.regular import open_regular
+from facer.storage.settings import Declared
+from facer.storage.text.likeness import did_you_mean
 
-if TYPE_CHECKING:
-    from facer.storage.labels.options import LabelOptions
-
-EXTRACT_OPTIONS = (
-    click.option("--detector", default="facer-det", show_default=True, metavar="NAME",
-                 help="facer-det, insightface:PACK (such as insightface:buffalo_l) or an ONNX "
-                 "file in insightface's RetinaFace or SCRFD layout."),
-    click.option("--det-size", default=None, type=int, metavar="PX",
-                 help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
-    click.option("--det-threshold", default=None, type=Finite(0, 1),
-                 help="Score from which on it is a face. [default: 0.5]"),
-    click.option("--rec", default="rec-small", show_default=True, metavar="NAME",
-                 help="rec-small, or the path of .safetensors or .onnx weights."),
-    click.option("--device", type=Device(), default="auto", show_default=True,
-                 help="auto, cpu, cuda or cuda:N."),
-    click.option("--face", default="track", show_default=True,
-                 help="Which face of a frame counts: track (the one that dominates the clip), "
-                 "largest, central, or all (one sequence a person: clip_id#0, clip_id#1 ...)."),
-    click.option("--stride", default=1, show_default=True, help="Keep every Nth frame."),
-    click.option("--detect-every", default=None, type=int, metavar="N",
-                 help="The detector looks at every Nth frame, and wherever faces cannot be "
-                 "followed; points are measured on all. [default: 4 for facer-det, else 1]"),
-    click.option("--decoders", type=int, metavar="N",
-                 help="Videos that each process decodes at once. [default: 1; on a GPU one per "
-                 "core, at most 8]"),
-    click.option("--embedding", is_flag=True,
-                 help="Also store REC's pooled space, for heads on --features embedding."),
-    click.option("--batch-size", default=32, show_default=True,
-                 help="Frames per run of the models; never changes results."),
-)  # fmt: skip
+Command = Callable[..., Any]
+_CONFIG_BYTES = 1 << 20
+_OWN = ("config", "print_config", "as_json")  # options that are no settings
 
 
-LABEL_OPTIONS = (
-    click.option("--kind", default="auto", show_default=True,
-                 help="Of the labels: plain, eri, muse, emi or mimic."),
-    click.option("--id-column", metavar="NAME",
-                 help="Column of the clips' ids. [default: clip_id, filename, video ...]"),
-    click.option("--targets", metavar="A,B",
-                 help="Columns of the intensities. [default: all with numbers, save ids, ages, "
-                 "folds, times and the like]"),
-    click.option("--subject-column", metavar="NAME",
-                 help="Column of who is seen, or none. [default: subject, participant ...]"),
-    click.option("--split-column", metavar="NAME",
-                 help="Column of train, val and test, or none. [default: split, partition ...]"),
-    click.option("--missing-values", metavar="A,B",
-                 help="Numbers or words that mean 'not rated', such as -1,999; none: numbers far "
-                 "from all others are labels."),
-)  # fmt: skip
+OfRun = Callable[[Path], Mapping[str, Any]]
+"""The settings of a run folder, by name."""
 
 
-def label_reading(options: dict[str, Any]) -> LabelOptions:
-    """Take the options on labels out of a command's."""
-    from facer.storage.labels.options import LabelOptions, comma_separated
+def with_settings(table: Table, of_run: OfRun | None = None) -> Callable[[Command], Command]:
+    """Give a command an option for each setting, ``--config`` and ``--print-config``.
 
-    targets, missing_values = (
-        comma_separated(options.pop(name)) for name in ("targets", "missing_values")
-    )
-    names = ("kind", "id_column", "subject_column", "split_column")
-    return LabelOptions(
-        targets=targets,
-        missing_values=missing_values,
-        **{name: options.pop(name) for name in names},
-    )
+    The command's other options and its arguments can stand in the file as well. ``of_run`` reads
+    the settings of a run folder, which is then a config too.
+    """
 
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def configured(*, config: None, print_config: bool, **settings: Any) -> Any:
+            del config  # read before, as defaults of the other options
+            if print_config:
+                echo(_as_toml(click.get_current_context()))
+                return 0
+            return command(**settings)
 
-SCHEDULER_OPTIONS = (
-    click.option("--scheduler", metavar="ADDRESS",
-                 help="A Dask scheduler, such as tls://host:8786, instead of processes here."),
-    click.option("--tls-ca-file", type=click.Path(path_type=Path),
-                 help="For tls://: certificate of the authority. [default: Dask's settings]"),
-    click.option("--tls-cert", type=click.Path(path_type=Path),
-                 help="For tls://: certificate of this client. [default: Dask's settings]"),
-    click.option("--tls-key", type=click.Path(path_type=Path),
-                 help="For tls://: its key. [default: Dask's settings]"),
-)  # fmt: skip
+        made: Command = click.option(
+            "--print-config", is_flag=True, help="Print all settings as TOML, and do nothing else."
+        )(configured)
+        made = click.option(
+            "--config", metavar="FILE", is_eager=True,
+            callback=lambda context, _, path: _read_config(context, path, of_run),
+            help="Settings of a TOML file, as --print-config writes it"
+            + (", or of a run folder" if of_run else "") + "; options win over it.",
+        )(made)  # fmt: skip
+        for one in reversed(table.declared.values()):
+            made = _option(one)(made)
+        return made
 
-
-def tls_files(options: dict[str, Any]) -> Any:
-    """Return the files of the options on TLS."""
-    from facer.pipeline.runtime.executors import TlsFiles
-
-    return TlsFiles(options["tls_ca_file"], options["tls_cert"], options["tls_key"])
+    return decorate
 
 
-def extract_config(options: dict[str, Any]) -> Any:
-    """Return which models, faces and frames the options say."""
-    from facer.pipeline.settings import extract_config
+def _option(one: Declared) -> Callable[[Command], Command]:
+    setting, default = one.setting, one.value
+    flag = f"--{one.name.replace('_', '-')}"
+    text, metavar = setting.help, setting.metavar or None
+    if one.choices and metavar is None:
+        metavar = "A,B" if tuple in one.types else "|".join(one.choices)
+    if setting.none:
+        text = f"{text} [default: {setting.none}]"
+    elif isinstance(default, tuple) and default:
+        text = f"{text} [default: {','.join(default)}]"
+    shown = not setting.none and not isinstance(default, tuple) and default is not None
+    if bool in one.types:
+        return click.option(flag, one.name, is_flag=True, default=default, help=text)
+    kind: Any = click.Path(path_type=Path) if Path in one.types and str not in one.types else str
+    kind = next((number for number in (int, float) if number in one.types), kind)
+    if setting.repeated:
+        return click.option(
+            flag, one.name, multiple=True, type=kind, metavar=metavar, help=text,
+            required=default is MISSING,
+        )  # fmt: skip
+    if isinstance(default, tuple):
+        default = ",".join(default) or None
+    return click.option(
+        flag, one.name, default=None if default is MISSING else default, type=kind,
+        metavar=metavar, show_default=shown, help=text,
+        required=default is MISSING and not setting.none,
+    )  # fmt: skip
 
-    return extract_config(options)
+
+def _read_config(context: click.Context, path: str | None, of_run: OfRun | None) -> None:
+    """Take the settings of a file or a run as the defaults of the command's options."""
+    if path is None:
+        return
+    place = Path(path).parent if Path(path).name == "config.json" else Path(path)
+    if of_run is not None and place.is_dir():
+        values = of_run(place)
+        context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
+        return
+    with open_regular(Path(path), "a TOML file") as file:
+        text = file.read(_CONFIG_BYTES)
+    try:
+        values = tomllib.loads(text.decode())
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise FacerError(f"--config {path}: found no TOML ({error}); see --print-config") from error
+    known = {str(p.name): p for p in context.command.params if p.name not in _OWN}
+    for name, value in values.items():
+        if name not in known:
+            near = did_you_mean(name, known) or f"; expected some of {', '.join(known)}"
+            raise OptionError(f"--config {path}: {name}: found no such setting{near}")
+        if isinstance(value, Mapping):
+            raise OptionError(f"--config {path}: {name}: found a table, expected a value")
+    context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
 
 
-FOLD_OPTIONS = (
-    click.option("--folds", metavar="K",
-                 help="Cross-validate: K folds, or 'subjects' to leave one out at a time."),
-    click.option("--by", default="auto", show_default=True,
-                 help="Divide by subject or clip; auto: by subject where every clip names one."),
-    click.option("--fold-splits", default="train,val", show_default=True,
-                 help="Splits of the label file that take part; without test, test stays unseen."),
-)  # fmt: skip
+def _as_default(context: click.Context, name: str, value: Any) -> Any:
+    """A value as the option takes it: several as one text, unless the option is repeated."""
+    several = any(p.name == name and getattr(p, "multiple", False) for p in context.command.params)
+    if isinstance(value, list | tuple) and not several:
+        return ",".join(map(str, value)) or None
+    return value
 
 
-INPUT_OPTIONS = (  # of train-head and ablate
-    click.option("--learning-rate", type=POSITIVE, default=1e-4, show_default=True,
-                 help="Of Adam."),
-    click.option("--t", default=480, show_default=True, help="Frames a head sees."),
-    click.option("--missing", default="hold", show_default=True,
-                 help="Frames without a face: hold, zero or drop."),
-    click.option("--standardise", is_flag=True,
-                 help="Bring features to mean 0 and deviation 1 over the training frames."),
-    click.option("--device", type=Device(), default="cpu", show_default=True,
-                 help="auto, cpu or cuda."),
-)  # fmt: skip
-
-
-def refuse_without_folds(options: dict[str, Any]) -> None:
-    """Refuse options on folds where no folds are asked for."""
-    given = click.get_current_context().get_parameter_source
-    for name in ("by", "fold_splits"):
-        if options["folds"] is None and given(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')}: expected --folds beside it")
+def _as_toml(context: click.Context) -> str:
+    """All settings of a command as they are now; those that are None are left out."""
+    lines = []
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.name in _OWN or value is None or value == ():
+            continue
+        if isinstance(value, Path):
+            value = str(value)
+        lines.append(f"{parameter.name} = {json.dumps(value, ensure_ascii=False)}\n")
+    return "".join(lines).rstrip()

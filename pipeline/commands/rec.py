@@ -6,96 +6,36 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
+from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
-    POSITIVE,
-    SEED,
-    Device,
-    Finite,
     json_option,
+    log_option,
     print_list,
     shortened,
-    with_options,
 )
-from facer.pipeline.runtime.progress import Counter, echo, say
-
-_ALIGN_OPTIONS = (
-    click.option("--cache", type=click.Path(path_type=Path),
-                 help="Folder for aligned crops. [default: ~/.cache/facer/crops]"),
-    click.option("--detector", default="facer-det", show_default=True, metavar="NAME",
-                 help="For photographs that are not aligned yet; as in facer extract."),
-    click.option("--det-size", default=None, type=int, metavar="PX",
-                 help="Longer side that the detector sees. [default: 320 for facer-det, else 640]"),
-)  # fmt: skip
-
-
-_TRAIN_REC_OPTIONS = (
-    click.option("--data", multiple=True, required=True, metavar="KIND:PATH",
-                 help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5; repeatable."),
-    click.option("--val", "validation", multiple=True, metavar="KIND:PATH",
-                 help="Sets whose val split is scored each epoch. [default: those of --data]"),
-    click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
-                 help="Run folder to write."),
-    click.option("--backbone", default="rec-small", show_default=True,
-                 help="rec, rec-small or resnet50."),
-    click.option("--start", default="", metavar="REC",
-                 help="Go on from these weights: rec-small or a .safetensors file."),
-    click.option("--teacher", "teachers", multiple=True, metavar="REC",
-                 help="A REC, .onnx too, to learn expressions from; repeatable: their mean."),
-    click.option("--teacher-share", default=0.7, show_default=True,
-                 help="Its part of the expressions' target, beside the labels."),
-    click.option("--coupling", default="paper", show_default=True, help="paper, shares or off."),
-    click.option("--weight", "weights", multiple=True, metavar="TERM=W",
-                 help="Of a loss term: ccc, cce, bce, dm or dm_labelled. [default: 1 each]"),
-    click.option("--augment", multiple=True, metavar="NAME=X",
-                 help="Range or chance of an augmentation, such as tint=0.5; see the docs."),
-    click.option("--unit-geometry", default="", metavar="FILE",
-                 help="Displacements of action units (npz): teach units by warped pairs."),
-    click.option("--meshes", multiple=True, metavar="FILE",
-                 help="Face meshes of a pack's crops (HDF5), for --unit-geometry; repeatable."),
-    click.option("--unit-pairs", default=32, show_default=True, help="Warped pairs per step."),
-    click.option("--mixup", type=Finite(min=0), default=0.0, show_default=True, metavar="A",
-                 help="Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no."),
-    click.option("--epochs", default=20, show_default=True, help="Epochs."),
-    click.option("--batch-size", default=64, show_default=True, help="Crops per step."),
-    click.option("--learning-rate", type=POSITIVE, default=1.5e-3, show_default=True,
-                 help="The highest one."),
-    click.option("--small-epochs", default=0.5, show_default=True,
-                 help="Share of the epochs trained on 80 px instead of 112, which is faster."),
-    click.option("--class-balance", default=0.5, show_default=True,
-                 help="0 natural frequencies of the classes, 1 all equally often."),
-    click.option("--database-balance", default=0.5, show_default=True,
-                 help="The same for databases."),
-    click.option("--val-limit", default=10_000, show_default=True,
-                 help="Crops of a val set that are scored each epoch, evenly spaced."),
-    click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random."),
-    click.option("--device", type=Device(), default="auto", show_default=True,
-                 help="auto, cpu, cuda or cuda:N."),
-    click.option("--bf16", is_flag=True,
-                 help="bfloat16 products on the CPU too: twice as fast where it knows them."),
-    click.option("--workers", default=0, show_default=True,
-                 help="Processes that read and augment; never changes results."),
-    click.option("--resume", is_flag=True, help="Go on with a run that was stopped."),
-)  # fmt: skip
-
-
-def _align_config(options: dict[str, Any]) -> Any:
-    from facer.stages.affect.datasets.aligned import AlignConfig, default_cache
-    from facer.stages.features.detect import detector_config
-
-    detector = detector_config(options["detector"], options["det_size"])
-    return AlignConfig(options["cache"] or default_cache(), detector)
+from facer.pipeline.runtime.progress import Counter, StepCounter, echo, say
+from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC, align_config, make
+from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 
 
 @click.command("train-rec")
-@with_options(_TRAIN_REC_OPTIONS)
-@with_options(_ALIGN_OPTIONS)
-def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val_limit: int,
-              resume: bool, weights: tuple[str, ...], augment: tuple[str, ...],
-              **options: Any) -> int:  # fmt: skip
+@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+              help="Run folder to write.")  # fmt: skip
+@click.option("--weight", "weights", multiple=True, metavar="TERM=W",
+              help="Of a loss term: ccc, cce, bce, dm, dm_labelled or pair. [default: 1 each]",
+)  # fmt: skip
+@click.option("--augment", multiple=True, metavar="NAME=X",
+              help="Range or chance of an augmentation, such as tint=0.5; see the docs.",
+)  # fmt: skip
+@with_settings(TRAIN_REC)
+@log_option
+def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
+              log: Literal["tensorboard"] | None, **settings: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     Writes RUN/rec.safetensors, which extract takes as --rec.
@@ -104,32 +44,30 @@ def train_rec(data: tuple[str, ...], validation: tuple[str, ...], run: Path, val
     Example:
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
-    from facer.pipeline.affect.train import TrainRecConfig
     from facer.pipeline.affect.train import train_rec as train
-    from facer.stages.affect.augment import AugmentConfig
-    from facer.stages.affect.fit import RecFitConfig
-    from facer.stages.affect.losses import LossWeights
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    names = ("backbone", "start", "teachers", "teacher_share", "coupling", "mixup", "epochs",
-             "unit_geometry", "meshes", "unit_pairs",
-             "batch_size", "learning_rate", "small_epochs", "class_balance", "database_balance",
-             "seed", "device", "bf16", "workers")  # fmt: skip
-    fit = RecFitConfig(
-        loss=_numbers("--weight", LossWeights(), weights),
+    fit = make(
+        RecFitConfig, settings, loss=_numbers("--weight", LossWeights(), weights),
         augment=_numbers("--augment", AugmentConfig(), augment),
-        **{name: options[name] for name in names},
-    )
-    config = TrainRecConfig(data, run, validation, fit, _align_config(options), val_limit, resume)
-    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"), _StepCounter())  # fmt: skip
+    )  # fmt: skip
+    config = make(TrainRecConfig, settings, run=run, fit=fit, align=align_config(settings))
+    with epoch_log(log, run) as note:
+
+        def told(row: dict[str, Any]) -> None:
+            _rec_epoch_line(row, fit.epochs)
+            note(row)
+
+        result = train(config, told, Counter("images aligned"),
+                       Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
     for one in result.sets:
-        kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
-        echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
-    print_list("left out", [f"{one['split']}, {shortened(note, 'config.json has all')}"
-                       for one in result.sets for note in one["notes"]])  # fmt: skip
+        kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
+        echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
+    print_list("left out", [f"{one.split}, {shortened(note, 'config.json has all')}"
+                       for one in result.sets for note in one.notes])  # fmt: skip
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
-    echo(f"next: facer evaluate-rec {result.rec} --data {(validation or data)[0]}")
+    echo(f"next: facer evaluate-rec {result.rec} --data {config.specs[0]}")
     return 0
 
 
@@ -150,18 +88,6 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
     return replace(defaults, **numbers)
 
 
-class _StepCounter:
-    """Steps within an epoch, at most one line in a few seconds."""
-
-    def __init__(self) -> None:
-        self._count = Counter("")
-
-    def __call__(self, epoch: int, done: int, total: int) -> None:
-        """``done`` of an epoch's ``total`` steps are done."""
-        self._count.what = f"steps of epoch {epoch}"
-        self._count(done, total)
-
-
 def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
     scores = []
     for one in row["val"]:
@@ -177,30 +103,9 @@ def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
 
 @click.command("evaluate-rec")
 @click.argument("rec", default="rec-small")
-@click.option("--data", required=True, metavar="KIND:PATH",
-              help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.")  # fmt: skip
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val"]),
-    default="val",
-    show_default=True,
-    help="train or val.",
-)
-@click.option("--pictures", type=click.Path(path_type=Path),
-              help="Folder for confusion.png and action-units.png.")  # fmt: skip
-@click.option("--unit-geometry", metavar="FILE",
-              help="Displacements of action units (npz): does each output rise on faces moved by "
-              "its unit?")  # fmt: skip
-@click.option("--meshes", multiple=True, metavar="FILE",
-              help="Face meshes of the pack's crops (HDF5), for --unit-geometry.")  # fmt: skip
-@click.option(
-    "--device", type=Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
-)
-@with_options(_ALIGN_OPTIONS)
+@with_settings(EVALUATE_REC)
 @json_option
-def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
-                 unit_geometry: str | None, meshes: tuple[str, ...], device: str,
-                 as_json: bool, **options: Any) -> int:  # fmt: skip
+def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
     REC is rec-small, or the path of .safetensors or .onnx weights.
@@ -211,16 +116,18 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
     """
     from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
 
+    config = make(EvaluateRecConfig, settings, rec, align=align_config(settings))
     found = evaluate_weights(
-        rec, data, split, device, align=_align_config(options), pictures=pictures,
-        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"),
-        on_align=Counter("images aligned"),
+        rec, config.data, config.split, config.device, align=config.align,
+        pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        by_group=config.by_group,
+        report=Counter("crops scored"), on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
         echo(json.dumps(found))
         return 0
     _print_rec_scores(found)
-    if pictures is not None:
+    if config.pictures is not None:
         drawn = ", ".join(found["pictures"])
         echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
     return 0
@@ -258,6 +165,15 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     for name, unit in moved.items():
         click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
                    f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
+    for row in found["by"] or ():
+        shares = [
+            f"{name} {number(row[name]).strip()} ({number(row[f'{name}_interval'][0]).strip()} to "
+            f"{number(row[f'{name}_interval'][1]).strip()}, n {row[f'{name}_n']})"
+            for name in ("accuracy", "risen")
+            if row.get(name) is not None
+        ]
+        if shares:
+            echo(f"{row['attribute']}, {row['group']}: {'; '.join(shares)}")
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:

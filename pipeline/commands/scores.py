@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
-from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, with_options
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option
+from facer.pipeline.intensity.config import ScoreConfig
 from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.settings import LABELS, SCORE, label_options, make
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -35,7 +37,7 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
     help="Scores for each value of a column of the labels too, such as subject.",
 )
 @click.option("--labels", help="Other labels than the run's.")
-@with_options(LABEL_OPTIONS)
+@with_settings(LABELS)
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
@@ -67,7 +69,7 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
 
     if as_json and predictions == STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    more = (label_reading(options), by)
+    more = (label_options(options), by)
     both = None if against is None else compare_runs(run, against, split, labels, store, *more)
     found = evaluate_run(run, split, labels, store, *more) if both is None else both.first
     if predictions is not None:
@@ -172,23 +174,9 @@ def _print_scores(title: str, values: Sequence[float], n: int, interval: Interva
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--labels", required=True, help="Label file or folder.")
-@click.option("--against", type=click.Path(path_type=Path),
-              help="Another file to compare with on the clips that both predict.")  # fmt: skip
-@click.option("--split", help="train, val or test. [default: each that FILE has a clip of]")
-@click.option(
-    "--by",
-    metavar="COLUMN",
-    help="Scores for each value of a column of the labels too, such as subject.",
-)
-@click.option(
-    "--file-id-column",
-    metavar="NAME",
-    help="FILE's column of the clips' ids. [default: clip_id, filename, video ...]",
-)
-@with_options(LABEL_OPTIONS)
+@with_settings(SCORE)
 @json_option
-def score(file: Path, labels: str, against: Path | None, split: str | None, by: str | None,
-          file_id_column: str | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
     """Score any file of predictions: a row a clip, a column for each intensity of the labels.
 
     Ids join the labels as labels join a store. Labelled clips without a prediction are counted.
@@ -198,10 +186,10 @@ def score(file: Path, labels: str, against: Path | None, split: str | None, by: 
       facer score theirs.csv --labels labels.csv --split test
       facer score ours.csv --labels labels.csv --against theirs.csv --by subject
     """
-    from facer.pipeline.intensity.scoring.score import ScoreConfig, score_files
+    from facer.pipeline.intensity.scoring.score import score_files
 
-    config = ScoreConfig(file, labels, against, split, by, label_reading(options), file_id_column)
-    found = score_files(config)
+    reading = label_options(settings)
+    found = score_files(make(ScoreConfig, settings, file, labels, reading=reading))
     if as_json:
         echo(json.dumps(found.to_json()))
         return 0
@@ -213,7 +201,9 @@ def score(file: Path, labels: str, against: Path | None, split: str | None, by: 
             say(f"warning: {warning}")
         _print_figures(one.scores)
     if found.pearson is not None:
-        _print_comparison(f"mean Pearson of {file}, less that of {against}", found.pearson)
+        _print_comparison(
+            f"mean Pearson of {file}, less that of {settings['against']}", found.pearson
+        )
     return 0
 
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer.pipeline.commands.options import EXTRACT_OPTIONS, SCHEDULER_OPTIONS
+from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_PROBLEM,
     EXIT_SOME_FAILED,
     LISTED,
     json_option,
     print_list,
-    with_options,
 )
+from facer.pipeline.features.config import VerifyConfig
 from facer.pipeline.runtime.progress import echo, say, shown
+from facer.pipeline.settings import EXTRACT, VERIFY, extract_run_config, make
 
 if TYPE_CHECKING:
     from facer.pipeline.features.extract import ExtractSummary
@@ -27,25 +28,7 @@ if TYPE_CHECKING:
 @click.argument("video_dir")
 @click.option("-o", "--output", "store", default="features.zarr", show_default=True,
               help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
-@click.option("--workers", type=int,
-              help="Processes here. [default: one per core; one per GPU, if any]")  # fmt: skip
-@with_options(SCHEDULER_OPTIONS)
-@click.option("--part-size", default=32, show_default=True, help="Clips per unit of work.")
-@click.option("--retry-failed", is_flag=True, help="Also try clips again that failed before.")
-@click.option("--changed", default="keep", show_default=True,
-              help="Videos whose content is not what was extracted: keep their features and say "
-              "how many there are, re-extract, or error. Failed ones are tried again.")  # fmt: skip
-@click.option(
-    "--settle",
-    default=0.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Leave videos for the next run that were written to less than this ago.",
-)
-@click.option("--gone", default="keep", show_default=True,
-              help="Clips of the store whose video is no longer in VIDEO_DIR: keep or drop them; "
-              "it is told how many there are.")  # fmt: skip
-@with_options(EXTRACT_OPTIONS)
+@with_settings(EXTRACT)
 def extract(video_dir: str, store: str, **options: Any) -> int:
     """Turn a folder of videos into a store of per-frame features.
 
@@ -59,7 +42,6 @@ def extract(video_dir: str, store: str, **options: Any) -> int:
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
     from facer.pipeline.features.extract import extract_folder
-    from facer.pipeline.settings import extract_run_config
 
     config = extract_run_config(video_dir, store, options)
     with shown() as progress:
@@ -116,9 +98,12 @@ def status(store: str, as_json: bool) -> int:
     echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
     echo(f"  without a face  {found.clips['no_face']} {noun}")
     echo(f"  failed          {found.clips['failed']} {noun}")
+    if found.quality is not None:
+        echo(f"  quality         {found.quality:.2f} on average over frames with a face (0 to 1)")
     echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
                f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
-               f"face: {made['face_policy']}")  # fmt: skip
+               f"face: {made['face_policy']}, "
+               f"{made['settings'].get('precision', 'float32')}")  # fmt: skip
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     print_list("damaged parts", found.damaged, LISTED)
@@ -131,12 +116,9 @@ def status(store: str, as_json: bool) -> int:
 
 @click.command()
 @click.argument("store")
-@click.option("--jobs", type=int, help="Parts read at a time. [default: one per core]")
-@click.option("--videos", metavar="VIDEO_DIR",
-              help="Also say which videos changed, are gone or have no record.")  # fmt: skip
-@click.option("--repair", is_flag=True, help="Drop damaged parts, for extract to make them anew.")
+@with_settings(VERIFY)
 @json_option
-def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_json: bool) -> int:
+def verify(store: str, as_json: bool, **settings: Any) -> int:
     """Read all of a store, every chunk and record, and say clip by clip what is not whole.
 
     Exit code 1 when anything is damaged or absent, also when it was dropped.
@@ -146,14 +128,13 @@ def verify(store: str, jobs: int | None, videos: str | None, repair: bool, as_js
       facer verify features.zarr --videos videos/
       facer verify features.zarr --repair
     """
-    from facer.pipeline.features.verify import VerifyConfig
     from facer.pipeline.features.verify import verify as verify_all
 
-    found = verify_all(VerifyConfig(store, jobs, videos, repair))
+    found = verify_all(make(VerifyConfig, settings, store))
     if as_json:
         echo(json.dumps(found.to_json()))
     else:
-        _print_verification(found, repair)
+        _print_verification(found, settings["repair"])
     return 0 if found.whole else EXIT_PROBLEM
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.options import LABEL_OPTIONS, label_reading
-from facer.pipeline.commands.shared import SPLIT, with_options
+from facer.pipeline.commands.options import with_settings
 from facer.pipeline.runtime.progress import Counter, echo, say
+from facer.pipeline.settings import REPORT, label_options, make
+from facer.pipeline.views.report.config import ReportConfig
 
 
 @click.command()
@@ -37,18 +38,8 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
 @click.argument("source")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="A new folder, or an earlier report to write again.")  # fmt: skip
-@click.option("--videos", type=click.Path(path_type=Path),
-              help="The VIDEO_DIR: clip pages then show the video and its faces.")  # fmt: skip
-@click.option("--clips", multiple=True, metavar="ID|worst:N|all",
-              help="Clips that get a page; repeatable. [default: worst:50]")  # fmt: skip
-@click.option("--embed", is_flag=True, help="Copy videos small (H.264) instead of linking them.")
-@click.option(
-    "--split", type=SPLIT, default="val", show_default=True, help="Of a run: train, val or test."
-)
-@click.option("--labels", help="Of a run: where its labels are now, or others.")
-@with_options(LABEL_OPTIONS)
-@click.option("--store", help="Of a run: where its store is now, or another one.")
-def report(source: str, output: Path, **options: Any) -> int:
+@with_settings(REPORT)
+def report(source: str, output: Path, **settings: Any) -> int:
     """Show a store, a run or an ablation as pages that open from the disk, offline.
 
     SOURCE is a store of extract, a run of train-head or a folder of ablate.
@@ -59,12 +50,9 @@ def report(source: str, output: Path, **options: Any) -> int:
       facer report runs/first --videos videos/ -o look-run/
     """
     from facer.pipeline.views.report.build import build_report
-    from facer.pipeline.views.report.config import ReportConfig
 
-    found = build_report(
-        ReportConfig(source, output, reading=label_reading(options), **options),
-        Counter("clip pages"),
-    )
+    config = make(ReportConfig, settings, source, output, reading=label_options(settings))
+    found = build_report(config, Counter("clip pages"))
     article = "an" if found.kind == "ablation" else "a"
     for note in found.notes:
         say(note)

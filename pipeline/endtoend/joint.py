@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from facer.pipeline.views.look import read_crops, source_video
+from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet
+from facer.stages.intensity.config import LossName, SequenceConfig
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
 from facer.stages.intensity.kernels.routing import RoutedAdam
-from facer.stages.intensity.losses import LOSSES, LossName
+from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.model import IntensityModel
-from facer.stages.intensity.sequences import I64, SequenceConfig, Sequences, prepare
+from facer.stages.intensity.sequences import I64, Sequences, prepare
 from facer.storage import FeatureStore
 from facer.storage.schema import F32, FEATURE_NAMES, U8
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ClipCrops:
         batch = self._places.batch(clips)
         crops = [self._crops(int(clip)) for clip in batch.clips]
         starts = np.cumsum([0, *(len(part) for part in crops)])
-        clip_of = np.concatenate([np.arange(size) for size in batch.sizes])
+        clip_of = np.concatenate([np.arange(size) for size in batch.batch_sizes])
         place = batch.features[:, 0].numpy().astype(np.int64)
         rows = np.where(place < 0, starts[-1], starts[clip_of] + place)
         return JointBatch(batch, np.concatenate(crops), torch.from_numpy(rows))
@@ -90,7 +90,7 @@ def _frame_numbers(
 
     Made by the same rules as a head's sequences, because they are made by the same function.
     """
-    ragged = store.load(clip_ids, columns)
+    ragged = store.load(clip_ids, columns, quality=config.min_quality is not None)
     lengths = np.diff(ragged.offsets)
     numbers = np.arange(len(ragged.valid)) - np.repeat(ragged.offsets[:-1], lengths) + 1.0
     numbers[~np.isfinite(ragged.features).all(axis=1)] = np.nan
@@ -158,8 +158,7 @@ class JointModel:
 
     def load_weights(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what :meth:`weights` returned."""
-        network = {k: torch.from_numpy(v) for k, v in under(arrays, "network.").items()}
-        self.network.load_state_dict(network)
+        self.network.load_state_dict(tensors_under(arrays, "network."))
         self.head.load_arrays(under(arrays, "head."))
 
     def moments(self) -> Arrays:
@@ -174,8 +173,3 @@ class JointModel:
         """Take over what :meth:`moments` returned."""
         for owner, optimiser in self._optimisers.items():
             optimiser.load_state(under(arrays, f"adam.{owner}."))
-
-
-def under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
-    """The arrays whose names start with ``prefix``, without it."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facer.pipeline.features.bench_steps import StepTimes, measure_steps
+from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.runtime.executors import cpu_count
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.folder import find_videos
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
+from facer.storage.schema import mean_rate_hz
 
 ASSUMPTIONS = (
     "a frame costs what the measured ones cost: decoding depends on size and codec, REC on how "
@@ -33,23 +36,6 @@ _OWN_CLIP = SynthesisConfig(
 )
 _NAMES = {"detect": "detect, follow", "rec": "REC"}
 _SAMPLE = 50  # videos of a folder whose headers are read
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """One ``facer bench``."""
-
-    video: Path | None = None  # None: a typical one of the folder, else a clip that facer makes
-    folder: Path | None = None  # to estimate for; None: for so many clips of that length
-    clips: int = 1000
-    seconds_per_clip: float = 10.0
-    limit_s: float = 15.0  # measuring a video ends after so long
-
-    def __post_init__(self) -> None:
-        for name in ("clips", "seconds_per_clip", "limit_s"):
-            if not 0 < getattr(self, name) < float("inf"):
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {getattr(self, name)}, expected more than 0")
 
 
 @dataclass(frozen=True)
@@ -93,6 +79,7 @@ class Bench:
             "face_share": self.face_share,
             "frames_measured": times.frames,
             "threads": 1,
+            "precision": times.precision,
             "steps": steps,
             "ms_per_frame": self.total_ms,
             "frames_per_s": 1e3 / self.total_ms,
@@ -109,7 +96,8 @@ class Bench:
         return "\n".join(
             [
                 f"{self.video}: {times.width_px}x{times.height_px}, {self.face_share:.0%} of its "
-                f"frames with a face; {times.frames} frames measured on one thread of the CPU",
+                f"frames with a face; {times.frames} frames measured on one thread of the CPU, "
+                f"in {times.precision}",
                 f"{'':16} ms a frame  share   frames/s",
                 *(
                     f"{name:16} {ms:10.2f}  {ms / self.total_ms:5.0%}  {_rate(ms):>9}"
@@ -167,9 +155,9 @@ def bench(config: BenchConfig) -> Bench:
     """
     folder = None if config.folder is None else _look_into(config.folder)
     with _video(config, folder) as (name, path):
-        times = measure_steps(path, config.limit_s)
-    seen = times.clip.timestamp_s
-    fps = (len(seen) - 1) / float(seen[-1] - seen[0]) if len(seen) > 1 else _OWN_CLIP.fps
+        times = measure_steps(path, config.limit_s, config.precision)
+    rate_hz = mean_rate_hz(times.clip.timestamp_s)
+    fps = _OWN_CLIP.fps if math.isnan(rate_hz) else rate_hz
     total_s = sum(times.ms_per_frame.values()) / 1e3
     if folder is None:
         clips = config.clips

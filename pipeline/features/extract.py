@@ -7,80 +7,40 @@ lost, nothing counts twice, and at most the parts in flight are worked on twice.
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, get_args
 
 import torch
 
 from facer import __version__
+from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.part import (
-    ClipTask,
     PartTask,
-    clip_of,
     extract_part,
-    give_up,
     load_extractor,
-    still_missing,
+    record_failure,
 )
+from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
-from facer.pipeline.runtime.executors import (
-    DaskExecutor,
-    Executor,
-    TlsFiles,
-    cpu_count,
-    make_executor,
-)
+from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.progress import Progress, Silent
-from facer.stages.features.extractor import ExtractConfig
-from facer.stages.features.rec.loading import resolve_device
+from facer.stages.common.device import resolve_device
+from facer.stages.features.config import ExtractConfig, Precision
+from facer.stages.features.precision import native_bf16, stored_precision, usual_precision
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError
-from facer.storage.schema import Record
-
-OnChanged = Literal["keep", "re-extract", "error"]
-OnGone = Literal["keep", "drop"]
+from facer.storage.errors import FacerError
+from facer.storage.schema import Provenance, Record
 
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
 _BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
-
-
-@dataclass(frozen=True)
-class ExtractRunConfig:
-    """One ``facer extract``: which videos, into which store, how."""
-
-    video_dir: Path | str  # a folder or one video: local path or fsspec URL
-    store: str  # local path or fsspec URL
-    extract: ExtractConfig = field(default_factory=ExtractConfig)
-    workers: int | None = None  # processes; None: one per core or GPU, at most one per part
-    scheduler: str | None = None  # address of a Dask scheduler, instead of workers
-    part_size: int = 32  # clips per part at most
-    retry_failed: bool = False
-    changed: OnChanged = "keep"  # what to do with a video that is not what was extracted
-    tls: TlsFiles | None = None  # for a scheduler at tls://
-    settle_s: float = 0.0  # videos written to since then are left for the next run
-    gone: OnGone = "keep"  # what to do with clips of the store whose video is no longer there
-
-    def __post_init__(self) -> None:
-        if self.part_size < 1:
-            raise OptionError(f"--part-size: found {self.part_size}, expected 1 or more")
-        if self.workers is not None and self.workers < 1:
-            raise OptionError(f"--workers: found {self.workers}, expected 1 or more")
-        if self.changed not in get_args(OnChanged):
-            expected = ", ".join(get_args(OnChanged))
-            raise OptionError(f"--changed: found {self.changed!r}, expected one of {expected}")
-        if not 0 <= self.settle_s < math.inf:
-            raise OptionError(f"--settle: found {self.settle_s}, expected 0 or more seconds")
-        if self.gone not in get_args(OnGone):
-            raise OptionError(f"--gone: found {self.gone!r}, expected keep or drop")
 
 
 @dataclass(frozen=True)
@@ -101,6 +61,25 @@ class ExtractSummary:
         return tuple(r for r in self.records if r.status == "failed")
 
 
+@dataclass(frozen=True)
+class ExtractPlan:
+    """What a run will do, settled before the first frame is decoded."""
+
+    config: ExtractRunConfig
+    videos: Videos
+    sources: tuple[Source, ...]
+    store: FeatureStore
+    provenance: Provenance  # of this run: its facer may be another one than the store's first
+    pending: tuple[ClipTask, ...]
+    models: ExtractConfig
+    workers: int  # processes of this machine; 1 is this process
+
+    @property
+    def n_done_before(self) -> int:
+        """Videos that the store has already."""
+        return len(self.sources) - len(self.pending)
+
+
 def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -> ExtractSummary:
     """Bring every video below a folder into a store; the same call again does what is missing.
 
@@ -108,44 +87,64 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     folder without videos, a store of other provenance, a place that cannot be written, or a
     cluster that cannot do the work; what was committed by then stays.
     """
-    progress = progress or Silent()
     started = perf_counter()
+    progress = progress or Silent()
+    planned = plan(config, progress)
+    new_frames = run(planned, progress) if planned.pending else 0
+    return summarise(planned, new_frames, perf_counter() - started)
+
+
+def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
+    """Find the videos, open or make the store, and list the clips that it lacks."""
     videos = open_videos(config.video_dir)
-    everything = videos.find(progress.note)
-    sources = _settled(config, everything, progress)
-    models = _models(config)
-    n_workers = config.workers or min(_usual_workers(config), len(sources))
-    elsewhere = config.scheduler is not None or n_workers > 1  # here they only give their names
-    extractor = load_extractor(replace(models, device="cpu") if elsewhere else models)
-    provenance = replace(extractor.provenance, facer_version=__version__)
+    found = videos.find(progress.note)
+    sources = _settled(config, found, progress)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
-    store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
+    models = _models(config)
+    models = replace(models, precision=_precision(models, path, progress.note))
+    extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
+    provenance = replace(extractor.provenance, facer_version=__version__)
+    rec = extractor.rec
+    store = FeatureStore.open_or_create(
+        path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
+    )
     if not videos.single:
-        _tell_gone(config, everything, store, progress)
-    todo = _todo(config, videos, sources, store, progress)
-    new_frames = 0
-    if todo:
-        n_workers = min(n_workers, len(todo)) if config.workers is None else n_workers
-        executor = make_executor(n_workers, config.scheduler, progress.note, config.tls)
-        alone = executor.in_process
-        template = PartTask(
-            videos.location, path, provenance, models, (), cpu_count() if alone else 1, not alone
-        )
-        try:
-            if config.scheduler and isinstance(executor, DaskExecutor):
-                check_cluster(executor, videos.location, sources[0], path, progress.note)
-            progress.start(len(sources), len(sources) - len(todo), executor.workers)
-            new_frames = _run(executor, template, todo, config.part_size, progress)
-        finally:
-            executor.close()
+        _tell_gone(config, found, store, progress)
+    pending = tuple(_pending(config, videos, sources, store, progress))
+    workers = config.workers or max(1, min(_usual_workers(config), len(pending)))
+    return ExtractPlan(config, videos, sources, store, provenance, pending, models, workers)
+
+
+def run(planned: ExtractPlan, progress: Progress) -> int:
+    """Extract what is pending, wherever the plan's configuration says; the frames it took."""
+    config, sources = planned.config, planned.sources
+    executor = make_executor(planned.workers, config.scheduler, progress.note, config.tls)
+    here = executor.in_process
+    template = PartTask(
+        planned.videos.location, planned.store.path, planned.provenance, planned.models, (),
+        cpu_count() if here else 1, not here,
+    )  # fmt: skip
+    try:
+        if isinstance(executor, DaskExecutor):
+            check_cluster(
+                executor, planned.videos.location, sources[0], planned.store.path, progress.note
+            )
+        progress.start(len(sources), planned.n_done_before, executor.workers)
+        return _run_parts(executor, template, planned.pending, config.part_size, progress)
+    finally:
+        executor.close()
+
+
+def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractSummary:
+    """What was done, and what the store holds of the folder now."""
+    store, policy = planned.store, planned.config.extract.face
     store.refresh()
-    ids = {source.clip_id for source in sources}
-    records = tuple(r for r in store.records if clip_of(r, config.extract.face) in ids)
-    before = len(sources) - len(todo)
-    there = {clip_of(record, config.extract.face) for record in records}
+    ids = {source.clip_id for source in planned.sources}
+    records = tuple(r for r in store.records if video_id(r, policy) in ids)
+    missing = ids - {video_id(record, policy) for record in records}
     return ExtractSummary(
-        config.store, len(sources), before, records, new_frames, perf_counter() - started,
-        tuple(sorted(ids - there)),
+        planned.config.store, len(ids), planned.n_done_before, records, new_frames, seconds,
+        tuple(sorted(missing)),
     )  # fmt: skip
 
 
@@ -161,7 +160,7 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
     extract = replace(
         config.extract,
-        rec=_absolute(config.extract.rec),
+        rec=tuple(map(_absolute, config.extract.recs)),
         detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
     )
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
@@ -169,41 +168,61 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     return replace(extract, device="cpu")
 
 
+def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -> Precision:
+    """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
+    device = str(resolve_device("auto")) if models.device == "auto" else models.device
+    native = native_bf16(device)
+    made: FeatureStore | None = None
+    with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
+        made = FeatureStore.open(store)
+    precision = models.precision
+    if precision == "auto" and made is not None:
+        precision = stored_precision(made.provenance)
+    elif precision == "auto":
+        precision = usual_precision(device)
+        if not native:
+            note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
+    if precision == "bf16" and not native:
+        note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
+    return precision
+
+
 def _absolute(model: str) -> str:
     """The path of a file of weights, as it is from any folder; a name stays a name."""
-    is_file = model.endswith((".onnx", ".safetensors")) and Path(model).is_file()
+    is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
     return str(Path(model).absolute()) if is_file else model
 
 
-def _todo(
+def _pending(
     config: ExtractRunConfig,
     videos: Videos,
     sources: Sequence[Source],
     store: FeatureStore,
     progress: Progress,
-) -> list[ClipTask]:
+) -> Iterator[ClipTask]:
     """Clips without a record, and those whose record is to be replaced."""
-    records = {clip_of(record, config.extract.face): record for record in store.records}
+    records = {video_id(record, config.extract.face): record for record in store.records}
     known = [(source, records[source.clip_id]) for source in sources if source.clip_id in records]
     other = changed(videos, known, progress.compared)
-    again = {s.clip_id for s, record in known if _unfinished(videos, s, record, other)}
-    other -= again
-    if again:
+    retry = {s.clip_id for s, record in known if _unfinished(videos, s, record, other)}
+    other -= retry
+    if retry:
         progress.note(
-            f"{config.video_dir}: {len(again)} video(s) that failed or broke off have changed "
-            f"({_names(sorted(again))}); trying them again"
+            f"{config.video_dir}: {len(retry)} video(s) that failed or broke off have changed "
+            f"({_names(sorted(retry))}); trying them again"
         )
     if other:
         _tell_changed(config, sorted(other), progress)
-    if config.changed == "re-extract":
-        again |= other
     if config.retry_failed:
-        again |= {source.clip_id for source, record in known if record.status == "failed"}
-    return [
-        ClipTask(s.clip_id, s.path, records[s.clip_id].part if s.clip_id in again else "")
-        for s in sources
-        if s.clip_id not in records or s.clip_id in again
-    ]
+        retry |= {source.clip_id for source, record in known if record.status == "failed"}
+    for source in sources:
+        clip_id, record = source.clip_id, records.get(source.clip_id)
+        if record is None:
+            yield ClipTask(clip_id, source.path)
+        elif clip_id in retry:
+            yield ClipTask(clip_id, source.path, "retry", record.part)
+        elif clip_id in other and config.changed == "re-extract":
+            yield ClipTask(clip_id, source.path, "changed", record.part)
 
 
 def _unfinished(videos: Videos, source: Source, record: Record, other: Collection[str]) -> bool:
@@ -235,7 +254,7 @@ def _tell_gone(
 ) -> None:
     """Name the clips of the store whose video is not in the folder, and drop them if asked to."""
     there = {source.clip_id for source in sources}
-    gone = [r.clip_id for r in store.records if clip_of(r, config.extract.face) not in there]
+    gone = [r.clip_id for r in store.records if video_id(r, config.extract.face) not in there]
     if not gone:
         return
     what = "are kept; --gone drop takes them out"
@@ -263,7 +282,7 @@ def _tell_changed(config: ExtractRunConfig, clip_ids: Sequence[str], progress: P
     progress.note(f"{text}; {'extracting them again' if config.changed == 're-extract' else keep}")
 
 
-def _run(
+def _run_parts(
     executor: Executor,
     template: PartTask,
     todo: Sequence[ClipTask],
@@ -283,12 +302,12 @@ def _run(
         parts = []
         for task, outcome in executor.map(function, tasks):
             if isinstance(outcome, Exception) and len(task.clips) > 1:
-                missing, _ = still_missing(
+                missing, _ = pending_clips(
                     FeatureStore.open(task.store), task.clips, task.extract.face
                 )
                 parts.extend((clip,) for clip in missing)
                 continue
-            records = give_up(task, outcome) if isinstance(outcome, Exception) else outcome
+            records = record_failure(task, outcome) if isinstance(outcome, Exception) else outcome
             videos = {r.source: r for r in records if not r.part}  # of one or more sequences
             frames += sum(r.n_frames for r in videos.values())
             progress.part(records)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 
+import cv2
 import numpy as np
+import torch
 
 from facer import __version__
 from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
-from facer.stages.features.extractor import ExtractConfig, Extraction, Extractor, FaceSequence
-from facer.stages.features.track import FacePolicy
+from facer.stages.features.config import ExtractConfig, FacePolicy
+from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
-from facer.storage.schema import ClipFeatures, Record
+from facer.storage.schema import F32, Record, mean_rate_hz
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-
-
-@dataclass(frozen=True)
-class ClipTask:
-    """One clip to do."""
-
-    clip_id: str
-    path: str  # relative to the place of the videos
-    replaces: str = ""  # id of the part whose record of it is to be replaced
 
 
 @dataclass(frozen=True)
@@ -48,46 +43,100 @@ class PartTask:
     shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
 
 
-def clip_of(record: Record, policy: FacePolicy) -> str:
-    """The clip that a record belongs to; under ``all`` its id is clip_id#0, clip_id#1 ..."""
-    return record.clip_id.rpartition("#")[0] if policy == "all" else record.clip_id
+class PartWorker:
+    """What a process keeps from part to part: models, and stores with their lists of clips."""
+
+    def __init__(self) -> None:
+        _keep_freed_memory()
+        self.extractor = lru_cache(maxsize=2)(Extractor)
+        self._stores: dict[str, FeatureStore] = {}
+        self._loading = Lock()  # tasks of a worker with several threads share the models
+
+    def extract(
+        self, task: PartTask, on_frames: Callable[[int], None] | None = None
+    ) -> tuple[Record, ...]:
+        """See :func:`extract_part`."""
+        torch.set_num_threads(task.threads)
+        cv2.setNumThreads(task.threads)
+        with self._loading:
+            extractor = self._models(task)
+            store = self._store(task)
+        policy = task.extract.face
+        clips, committed = pending_clips(store, task.clips, policy)
+        reading = Reading(open_videos(task.video_dir), GuardedReader)
+        entries: list[Entry] = []
+        try:
+            results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
+            for clip, result in zip(clips, results, strict=True):
+                source = reading.fingerprints.get(clip.path)
+                entries.extend(_entries(clip, result, source, policy, store))
+        except PlaceError as error:
+            host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
+            text = f"{host}{error}; run the same command again when that is mended"
+            raise FacerError(text) from error
+        finally:
+            if entries:
+                store.write_part(entries)
+        return (*committed, *(record for record, _ in entries))
+
+    def _models(self, task: PartTask) -> Extractor:
+        """The task's extractor; ``FacerError`` when facer or its weights are not the run's."""
+        host = f"host {socket.gethostname()}"
+        expected_facer = task.provenance.facer_version or __version__
+        if expected_facer != __version__:
+            raise FacerError(
+                f"{host}: found facer {__version__}, expected {expected_facer}; install it there "
+                "and start the worker again"
+            )
+        try:
+            if task.shares_gpus and task.extract.device in ("auto", "cuda"):
+                take_one_gpu()
+            extractor = self.extractor(task.extract)
+        except FacerError as error:
+            raise FacerError(f"{host}: {error}") from error
+        found, expected = _digests(extractor.provenance), _digests(task.provenance)
+        if found != expected:
+            raise FacerError(
+                f"{host}: found {_listed(found)}, expected {_listed(expected)}; "
+                "give all hosts the same files"
+            )
+        return extractor
+
+    def _store(self, task: PartTask) -> FeatureStore:
+        """The store with its list of clips as it is now; only new parts are read.
+
+        It is never made here: a host that does not see the run's store would fill one of its own.
+        """
+        host = f"host {socket.gethostname()}"
+        try:
+            now = FeatureStore.open(task.store)
+        except FacerError as error:
+            raise FacerError(
+                f"{host}: the run's store cannot be read there ({error}); give a path that all "
+                "hosts share, or a URL"
+            ) from error
+        run, made = task.provenance, now.root.provenance
+        if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
+            raise FacerError(
+                f"{host}: {task.store}: found another store than the run's; give a path that all "
+                "hosts share"
+            )
+        known = self._stores.get(task.store)
+        if known is None or known.root != now.root:
+            known = self._stores[task.store] = now
+        known.refresh()
+        return known
 
 
-def still_missing(
-    store: FeatureStore, clips: Sequence[ClipTask], policy: FacePolicy
-) -> tuple[list[ClipTask], tuple[Record, ...]]:
-    """Clips that are still to do, and the records of those that a run has committed by now."""
-    there: dict[str, list[Record]] = {}
-    for record in store.records:
-        there.setdefault(clip_of(record, policy), []).append(record)
-
-    def committed(clip: ClipTask) -> list[Record]:
-        records = there.get(clip.clip_id, [])
-        return [] if any(record.part == clip.replaces for record in records) else records
-
-    missing = [clip for clip in clips if not committed(clip)]
-    return missing, tuple(record for clip in clips for record in committed(clip))
+@cache
+def process_worker() -> PartWorker:
+    """The one of this process."""
+    return PartWorker()
 
 
-def give_up(task: PartTask, error: Exception) -> tuple[Record, ...]:
-    """Commit a record that says why the only clip of a task failed."""
-    (clip,) = task.clips
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    source = fingerprint(open_videos(task.video_dir), clip.path)
-    store = FeatureStore.open(task.store)
-    entries = _entries(clip, Extraction((), reason), source, task.extract.face, store)
-    store.write_part(entries)
-    return tuple(record for record, _ in entries)
-
-
-@lru_cache(maxsize=2)
 def load_extractor(config: ExtractConfig) -> Extractor:
     """The models of a configuration, loaded once per process."""
-    return Extractor(config)
-
-
-_loading = Lock()  # tasks of a worker with several threads share the models
-_stores: dict[str, FeatureStore] = {}  # whose lists of clips this process has read
+    return process_worker().extractor(config)
 
 
 def extract_part(
@@ -98,71 +147,30 @@ def extract_part(
     Clips that another run has committed by now are left as they are. Interrupted, it commits
     the clips that are finished.
     """
-    import cv2
-    import torch
-
-    torch.set_num_threads(task.threads)
-    cv2.setNumThreads(task.threads)
-    _keep_freed_memory()
-    with _loading:
-        extractor = _models(task)
-        store = _store(task)
-    policy = task.extract.face
-    clips, found = still_missing(store, task.clips, policy)
-    reading = Reading(open_videos(task.video_dir), GuardedReader)
-    entries: list[Entry] = []
-    try:
-        results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
-        for clip, result in zip(clips, results, strict=True):
-            source = reading.fingerprints.get(clip.path)
-            entries.extend(_entries(clip, result, source, policy, store))
-    except PlaceError as error:
-        host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
-        text = f"{host}{error}; run the same command again when that is mended"
-        raise FacerError(text) from error
-    finally:
-        if entries:
-            store.write_part(entries)
-    return (*found, *(record for record, _ in entries))
+    return process_worker().extract(task, on_frames)
 
 
-@lru_cache(maxsize=1)
+def record_failure(task: PartTask, error: Exception) -> tuple[Record, ...]:
+    """Commit a record that says why the only clip of a task failed."""
+    (clip,) = task.clips
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    source = fingerprint(open_videos(task.video_dir), clip.path)
+    store = FeatureStore.open(task.store)
+    entries = _entries(clip, Extraction((), reason), source, task.extract.face, store)
+    store.write_part(entries)
+    return tuple(record for record, _ in entries)
+
+
 def _keep_freed_memory() -> None:
     """Let glibc keep the memory of one batch for the next.
 
     Dask's workers start with a setting that gives every freed array back to the system, which
     then clears its pages anew: a third of the time of an extraction.
     """
-    import ctypes
-
     with suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # as large as it may be
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
-
-
-def _models(task: PartTask) -> Extractor:
-    """This process's extractor; ``FacerError`` when facer or its weights are not the run's."""
-    host = f"host {socket.gethostname()}"
-    expected_facer = task.provenance.facer_version or __version__
-    if expected_facer != __version__:
-        raise FacerError(
-            f"{host}: found facer {__version__}, expected {expected_facer}; install it there and "
-            "start the worker again"
-        )
-    try:
-        if task.shares_gpus and task.extract.device in ("auto", "cuda"):
-            take_one_gpu()
-        extractor = load_extractor(task.extract)
-    except FacerError as error:
-        raise FacerError(f"{host}: {error}") from error
-    found, expected = _digests(extractor.provenance), _digests(task.provenance)
-    if found != expected:
-        raise FacerError(
-            f"{host}: found {_listed(found)}, expected {_listed(expected)}; "
-            "give all hosts the same files"
-        )
-    return extractor
 
 
 def _digests(provenance: Provenance) -> dict[str, str]:
@@ -176,31 +184,6 @@ def _digests(provenance: Provenance) -> dict[str, str]:
 
 def _listed(digests: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({digest[:12]})" for name, digest in digests.items())
-
-
-def _store(task: PartTask) -> FeatureStore:
-    """The store with its list of clips as it is now; only new parts are read.
-
-    It is never made here: a host that does not see the run's store would fill one of its own.
-    """
-    try:
-        now = FeatureStore.open(task.store)
-    except FacerError as error:
-        raise FacerError(
-            f"host {socket.gethostname()}: the run's store cannot be read there ({error}); give a "
-            "path that all hosts share, or a URL"
-        ) from error
-    run, made = task.provenance, now.root.provenance
-    if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
-        raise FacerError(
-            f"host {socket.gethostname()}: {task.store}: found another store than the run's; give "
-            "a path that all hosts share"
-        )
-    known = _stores.get(task.store)
-    if known is None or known.root != now.root:
-        known = _stores[task.store] = now
-    known.refresh()
-    return known
 
 
 def _entries(
@@ -226,7 +209,7 @@ def _entries(
         )  # fmt: skip
     if policy != "all":
         return [_entry(record, next(iter(result.sequences), None))]
-    before = sum(clip_of(known, policy) == clip.clip_id for known in store.records)
+    before = sum(video_id(known, policy) == clip.clip_id for known in store.records)
     sequences: list[FaceSequence | None] = [*result.sequences] or [None]
     gone = _without_face(sequences[0])
     sequences += [gone] * (before - len(sequences))
@@ -245,7 +228,7 @@ def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
     if sequence is None:
         return None
     clip = sequence.clip
-    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding")
+    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding", "quality")
     values = {name: getattr(clip, name) for name in arrays}
     empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
     return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
@@ -259,14 +242,14 @@ def _described(record: Record, sequence: FaceSequence) -> Record:
         status="ok" if n_valid else "no_face",
         n_frames=clip.n_frames,
         n_valid=n_valid,
-        fps=_frame_rate(clip),
+        fps=mean_rate_hz(clip.timestamp_s),
         track_switches=sequence.track_switches,
+        quality=_mean(clip.quality),
     )
 
 
-def _frame_rate(clip: ClipFeatures) -> float:
-    """Mean frame rate in Hz by the frames' own times; nan for fewer than two."""
-    if clip.n_frames < 2:
-        return float("nan")
-    span = float(clip.timestamp_s[-1] - clip.timestamp_s[0])
-    return (clip.n_frames - 1) / span if span > 0 else float("nan")
+def _mean(quality: F32 | None) -> float | None:
+    """Of the frames with a face."""
+    if quality is None or np.isnan(quality).all():
+        return None
+    return round(float(np.nanmean(quality.astype(np.float64))), 4)

@@ -11,26 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.features.config import VerifyConfig
 from facer.storage import FeatureStore
-from facer.storage.errors import OptionError
 from facer.storage.layout.documents import group_json
 from facer.storage.parts import PARTS
 from facer.storage.schema import Record
 from facer.storage.verify import StoreReport, verify_store
-
-
-@dataclass(frozen=True)
-class VerifyConfig:
-    """One ``facer verify``."""
-
-    store: str  # local path or fsspec URL
-    jobs: int | None = None  # parts read at a time; None: one per core
-    videos: Path | str | None = None  # the VIDEO_DIR, to compare with
-    repair: bool = False  # drop the parts that are proved damaged
-
-    def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise OptionError(f"--jobs: found {self.jobs}, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -120,7 +106,7 @@ def verify(config: VerifyConfig) -> Verification:
 
 
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
-    from facer.pipeline.features.part import clip_of
+    from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import changed, open_videos
     from facer.pipeline.runtime.progress import Counter
 
@@ -128,7 +114,7 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     policy = store.provenance.face_policy
     records: dict[str, Record] = {}
     for record in store.records:
-        records.setdefault(clip_of(record, policy), record)  # type: ignore[arg-type]
+        records.setdefault(video_id(record, policy), record)  # type: ignore[arg-type]
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.pipeline.intensity.cohort import (
-    SPLITS,
     label_notes,
     shared_subjects,
     split_rows,
@@ -21,6 +20,7 @@ from facer.pipeline.intensity.cohort import (
 from facer.stages.intensity.sequences import FeatureChoice, choose_features
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.matching import match_clips, no_match_message
 from facer.storage.labels.table import IntensityLabels
 from facer.storage.schema import F32, Record

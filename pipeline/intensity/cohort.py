@@ -11,10 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.runtime.run_folder import absolute_place, check_label_files
+from facer.pipeline.intensity.head_run import (
+    HeadRunConfig,
+    RunLabels,
+    absolute_place,
+    check_label_files,
+)
+from facer.stages.intensity.config import SequenceConfig
 from facer.stages.intensity.sequences import (
     FeatureChoice,
-    SequenceConfig,
     Sequences,
     choose_features,
     prepare,
@@ -28,10 +33,10 @@ from facer.storage import (
     read_labels,
 )
 from facer.storage.errors import FacerError
+from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.matching import no_match_message
 from facer.storage.schema import F32
 
-SPLITS = ("train", "val", "test")
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 
 
@@ -140,7 +145,8 @@ def read_sequences(
 
     Clips of which no frame has all of these are left out, and named in ``empty``.
     """
-    ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding)
+    quality = config.min_quality is not None
+    ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding, quality=quality)
     return without_empty(prepare(ragged, config))
 
 
@@ -226,7 +232,7 @@ def untrained(labels: IntensityLabels, store: FeatureStore) -> tuple[str, ...]:
 
 def labels_of_run(
     run: Path,
-    record: Mapping[str, Any],
+    record: HeadRunConfig,
     labels: str | None = None,
     options: LabelOptions | None = None,
 ) -> IntensityLabels:
@@ -234,42 +240,39 @@ def labels_of_run(
 
     ``labels`` are others than its own. ``FacerError`` when its own have changed since.
     """
-    own = LabelOptions.of_run(record["labels"])
+    own = record.labels.reading
     if labels is not None:
         own = replace(own, kind="auto")
-    path = labels or str(record["labels"]["path"])
+    path = labels or record.labels.path
     if labels is None and not Path(path).exists():
         raise FacerError(
             f"{path}: found no such file, expected the labels that {run} was made of; put it back "
             "(evaluate and report take another file by --labels)"
         )
     found = read_labels(path, own if options is None else options.over(own))
-    now = labels_record(found)
-    if labels is None and now["sha256"] != record["labels"]["sha256"]:
-        check_label_files(run, record["labels"], now)
+    if labels is None and labels_sha256(found) != record.labels.sha256:
+        check_label_files(run, record.labels, run_labels(found, own))
         raise FacerError(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
             "report take a new file by --labels)"
         )
-    return found.only(record["names"])
+    return found.only(record.names)
 
 
-def labels_record(labels: IntensityLabels) -> dict[str, Any]:
-    """What a run's config says of its labels: place, kind, and what was read, without any other.
+def run_labels(labels: IntensityLabels, reading: LabelOptions) -> RunLabels:
+    """What a run's config says of its labels."""
+    files = tuple(Path(file).name for file in sorted(labels.files))
+    return RunLabels(
+        absolute_place(labels.source), labels.kind, labels_sha256(labels), reading, files
+    )
 
-    ``sha256`` is over all files that labels were read from, in order of name; ``files`` are their
-    names, to tell one that is gone.
-    """
-    files = sorted(map(Path, labels.files))
+
+def labels_sha256(labels: IntensityLabels) -> str:
+    """Digest of the files that labels were read from, and of no others, in order of name."""
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return {
-        "path": absolute_place(labels.source),
-        "kind": labels.kind,
-        "sha256": digest.hexdigest(),
-        "files": [file.name for file in files],
-    }
+    for file in sorted(labels.files):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 def features_sha256(sequences: Sequences) -> str:

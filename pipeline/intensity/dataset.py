@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facer.pipeline.intensity.cohort import SPLITS, read_sequences, read_trainable, split_rows
-from facer.pipeline.settings import DATASET, errors_in_python, label_options, sequence_config
+from facer.pipeline.intensity.cohort import read_sequences, read_trainable, split_rows
+from facer.pipeline.settings import DATASET, label_options, make
+from facer.stages.intensity.config import SequenceConfig
 from facer.stages.intensity.sequences import choose_features
 from facer.storage import FeatureStore, match_clips
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.matching import no_match_message
 
 
@@ -67,14 +69,15 @@ class ClipDataset(Dataset[ClipItem]):
         split: str = "train",
         **settings: Any,
     ) -> None:
-        with errors_in_python():
-            self._read(store, labels, split, DATASET.complete(settings))
+        self._read(store, labels, split, DATASET.complete(settings))
 
     def _read(self, store: Any, path: Any, split: str, settings: dict[str, Any]) -> None:
         if split not in SPLITS:
-            raise OptionError(f"--split: found {split!r}, expected one of {', '.join(SPLITS)}")
+            raise OptionError(
+                f"{named('split')}: found {split!r}, expected one of {', '.join(SPLITS)}"
+            )
         opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
-        config = sequence_config(settings)
+        config = make(SequenceConfig, settings)
         labels = read_trainable(os.fspath(path), label_options(settings), opened)
         splits, self.split_rule = split_rows(labels)
         pairs = match_clips(labels, opened.clip_ids).pairs

@@ -9,39 +9,26 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from facer.pipeline.runtime.run_folder import load_models, read_run
-from facer.stages.features.rec.loading import Rec, weights_path
-from facer.stages.features.rec.loading import load as load_rec
+from facer.pipeline.intensity.config import ExportHeadConfig
+from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
+from facer.stages.common.onnx import open_session
+from facer.stages.features.rec.loading import load_own, weights_path
 from facer.stages.features.rec.onnx import FEATURE_OUTPUTS, export_onnx
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES
 
 _TOLERANCE = 1e-4
 _REC_FRAMES = 32  # longest clip of crops that a file with REC is checked with
-
-
-@dataclass(frozen=True)
-class ExportHeadConfig:
-    """One export of a run."""
-
-    run: Path
-    output: Path  # .onnx
-    seed: int | None = None  # None: the run's first
-    rec: str | None = None  # REC by name or path: put before the head
-
-    def __post_init__(self) -> None:
-        if self.output.suffix != ".onnx":
-            raise OptionError(f"{self.output}: expected a name that ends in .onnx")
 
 
 @dataclass(frozen=True)
@@ -68,21 +55,21 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     seed = min(models) if config.seed is None else config.seed
     if seed not in models:
         raise FacerError(
-            f"--seed {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
+            f"{named('seed')} {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
         )
     model = models[seed]
-    if record["embedding"] and config.rec is not None:
+    if record.embedding and config.rec is not None:
         raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
-    whole = head_to_onnx(model, _columns(model, record), record["names"])
+    whole = head_to_onnx(model, _columns(model, record), list(record.names))
     lengths = _lengths(model.shape.max_frames)
     difference = max(_difference(whole, model, *_features(model, n)) for n in lengths)
     inputs = f"features (T, {model.shape.features})"
     if config.rec is not None:
         inputs = "crops (T, 3, 112, 112)"
         lengths = tuple(n for n in lengths if n <= _REC_FRAMES)
-        columns = record["columns"]
+        columns = list(record.columns)
         whole = _behind_rec(whole, _rec_model(config.rec, record), columns)
-        network = load_rec(config.rec, "cpu")
+        network = load_own(config.rec, "cpu")
         clips = (_crops(network, columns, n) for n in lengths)
         difference = max(difference, *(_difference(whole, model, *clip) for clip in clips))
     if not difference <= _TOLERANCE:
@@ -94,9 +81,9 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
 
 
-def _columns(model: IntensityModel, record: dict[str, Any]) -> list[str]:
+def _columns(model: IntensityModel, record: HeadRunConfig) -> list[str]:
     """Names of the head's inputs; those of the embedding are numbered."""
-    columns = list(record["columns"])
+    columns = list(record.columns)
     units = range(model.shape.features - len(columns))
     return columns + [f"embedding_{unit}" for unit in units]
 
@@ -113,7 +100,7 @@ def _features(model: IntensityModel, length: int) -> tuple[dict[str, F32], F32]:
     return {"features": features}, features
 
 
-def _crops(network: Rec, columns: list[str], length: int) -> tuple[dict[str, F32], F32]:
+def _crops(network: Recogniser, columns: list[str], length: int) -> tuple[dict[str, F32], F32]:
     """The same for a file with REC; torch's features come from its own REC."""
     crops = np.random.default_rng(length).integers(0, 256, (length, 112, 112, 3), np.uint8)
     features = network.predict(crops)[:, [FEATURE_NAMES.index(name) for name in columns]]
@@ -132,23 +119,18 @@ def _difference(
 
 
 def _run(model: onnx.ModelProto, inputs: dict[str, F32]) -> F32:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    (found,) = session.run(["intensities"], inputs)
+    (found,) = open_session(model.SerializeToString()).run(["intensities"], inputs)
     result: F32 = found
     return result
 
 
-def _rec_model(rec: str, record: dict[str, Any]) -> onnx.ModelProto:
+def _rec_model(rec: str, record: HeadRunConfig) -> onnx.ModelProto:
     """The REC that made the run's features, as ONNX; FacerError for any other."""
     path = weights_path(rec)
-    expected = record["store_provenance"]["rec_sha256"]
+    expected = record.store_provenance["rec_sha256"]
     if (found := weights_sha256(path)) != expected:
         raise FacerError(
-            f"--rec {rec}: found weights of sha256 {found}, expected {expected}, which "
+            f"{named('rec')} {rec}: found weights of sha256 {found}, expected {expected}, which "
             "made the features that the run was trained on"
         )
     if path.suffix == ".onnx":

@@ -5,46 +5,31 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, IntensityLabels, match_clips
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import safe_cell
-
-FoldBy = Literal["auto", "subject", "clip"]
-SUBJECTS = "subjects"
-"""Value of ``--folds`` that leaves one subject out at a time."""
 
 
 @dataclass(frozen=True)
-class FoldConfig:
-    """How clips are divided. The test split takes no part, so that it stays unseen."""
+class FoldRecord(FoldConfig):
+    """The folds of a run, as its ``config.json`` keeps them."""
 
-    folds: str  # a number, or SUBJECTS
-    by: FoldBy = "auto"  # subject where every clip names one, else clip
-    splits: tuple[str, ...] = ("train", "val")  # of the label file; all rows where it has none
+    unit: str = "clip"
+    n_folds: int = 0
+    rule: str = ""
+    sha256: str = ""
 
-    def __post_init__(self) -> None:
-        if self.folds != SUBJECTS and not (self.folds.isdecimal() and int(self.folds) > 1):
-            raise OptionError(
-                f"--folds: found {self.folds!r}, expected a number from 2 on, or {SUBJECTS}"
-            )
-        if self.by not in get_args(FoldBy):
-            raise OptionError(f"--by: found {self.by!r}, expected {', '.join(get_args(FoldBy))}")
-        if self.folds == SUBJECTS and self.by == "clip":
-            raise OptionError(f"--folds {SUBJECTS}: found --by clip, expected --by subject")
-        unknown = [split for split in self.splits if split not in ("train", "val", "test")]
-        if unknown or not self.splits:
-            raise OptionError(
-                f"--fold-splits: found {', '.join(unknown) or 'none'}, expected some of train, "
-                "val, test"
-            )
+    @property
+    def config(self) -> FoldConfig:
+        """How the clips were divided."""
+        return FoldConfig(self.folds, self.by, self.splits)
 
 
 @dataclass(frozen=True)
@@ -79,11 +64,11 @@ class FoldPlan:
                 writer.writerow([safe_cell(clip_id), safe_cell(unit), fold])
         return text.getvalue()
 
-    def record(self, config: FoldConfig) -> dict[str, Any]:
+    def record(self, config: FoldConfig) -> FoldRecord:
         """As a run's ``config.json`` keeps it."""
         digest = hashlib.sha256(self.as_csv().encode()).hexdigest()
-        found = {"unit": self.unit, "n_folds": self.n_folds, "rule": self.rule, "sha256": digest}
-        return {**asdict(config), **found}
+        return FoldRecord(**vars(config), unit=self.unit, n_folds=self.n_folds, rule=self.rule,
+                          sha256=digest)  # fmt: skip
 
 
 def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
@@ -98,7 +83,7 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
     rows = np.flatnonzero(part)
     if not len(rows):
         raise FacerError(
-            f"--folds: {labels.source} has no labelled row in {', '.join(config.splits)}"
+            f"{named('folds')}: {labels.source} has no labelled row in {', '.join(config.splits)}"
         )
     unit = _unit(labels, rows, config)
     units = labels.subjects if unit == "subject" else labels.clip_ids
@@ -139,31 +124,21 @@ def plan_trainable(
 
 
 def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
-    named = all(labels.subjects[row] for row in rows)
+    all_named = all(labels.subjects[row] for row in rows)
     wanted = "subject" if config.folds == SUBJECTS else config.by
-    if wanted == "subject" and not named:
+    if wanted == "subject" and not all_named:
         raise FacerError(
-            f"--by subject: {labels.source} names no subject; add a column subject, name it by "
+            f"{named('by')} subject: {labels.source} names no subject; add a column subject, "
+            "name it by "
             "--subject-column, or use --by clip"
         )
-    return "clip" if wanted == "clip" or not named else "subject"
+    return "clip" if wanted == "clip" or not all_named else "subject"
 
 
-def fold_config_of(record: Mapping[str, Any]) -> FoldConfig | None:
-    """The folds of a run by its config; None for a run without."""
-    if "folds" not in record:
-        return None
-    values = record["folds"]
-    return FoldConfig(values["folds"], values["by"], tuple(values["splits"]))
-
-
-def recorded_plan(labels: IntensityLabels, record: Mapping[str, Any]) -> FoldPlan:
+def recorded_plan(labels: IntensityLabels, record: FoldRecord) -> FoldPlan:
     """The plan of a run of folds; FacerError when these labels would give another one."""
-    config = fold_config_of(record)
-    if config is None:
-        raise FacerError("found a run without folds, expected one of train-head --folds")
-    plan = plan_folds(labels, config)
-    if plan.record(config)["sha256"] != record["folds"]["sha256"]:
+    plan = plan_folds(labels, record.config)
+    if plan.record(record.config).sha256 != record.sha256:
         raise FacerError(
             f"{labels.source}: divides into other folds than the run's, so that held-out clips "
             "could be ones that were trained on; give the labels that the run was trained on"

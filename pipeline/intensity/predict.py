@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from facer.pipeline.features.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.features.part import load_extractor
+from facer.pipeline.intensity.config import PredictConfig
+from facer.pipeline.intensity.head_run import read_run, refuse_folds
 from facer.pipeline.intensity.scoring.evaluate import check_provenance, predict_store
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.pipeline.runtime.progress import Progress
-from facer.pipeline.runtime.run_folder import read_run, refuse_folds
 from facer.pipeline.views.look import draw_clip
-from facer.stages.features.extractor import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import FEATURE_NAMES
 
 STAND_IN = {
     "no_face": "no face: the training mean",
@@ -25,33 +25,24 @@ STAND_IN = {
 """What the prediction of a clip is that nothing was measured of, by its status."""
 
 
-@dataclass(frozen=True)
-class PredictConfig:
-    """One ``facer predict``."""
-
-    run: Path
-    videos: Path  # a video or a folder
-    store: str | None = None  # kept, and gone on with; None: a temporary one
-    extract: ExtractConfig = field(default_factory=ExtractConfig)
-    workers: int | None = None
-    pictures: Path | None = None  # folder for one picture a clip
-
-
 def predict_videos(
     config: PredictConfig, progress: Progress | None = None
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
     refuse_folds(config.run)
     record = read_run(config.run)
-    embedding = config.extract.embedding or bool(record["embedding"])
+    embedding = config.extract.embedding or record.embedding
     extract = replace(config.extract, embedding=embedding)
+    if extract.precision == "auto":  # as the run's own features
+        made = record.store_provenance["settings"].get("precision", "float32")
+        extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
-    absent = [name for name in record["columns"] if name not in FEATURE_NAMES]
+    absent = [name for name in record.columns if name not in models.rec.columns]
     if absent:
         raise FacerError(
-            f"{config.run}: its head reads {', '.join(absent)}, which no REC makes of a video; "
-            "expected a run on columns of facer extract (train-head --features)"
+            f"{config.run}: its head reads {', '.join(absent)}, which --rec does not make of a "
+            "video; give the networks of the run's store, or train on columns of facer extract"
         )
     with tempfile.TemporaryDirectory(prefix="facer-") as folder:
         path = config.store or str(Path(folder) / "features.zarr")

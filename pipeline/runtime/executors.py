@@ -15,13 +15,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
-from facer.storage.errors import FacerError, OptionError
+from facer.pipeline.runtime.tls import TlsFiles
+from facer.storage.errors import FacerError, OptionError, named
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,21 +28,6 @@ Result = TypeVar("Result")
 _CONNECT_S = 10
 _POLL_S = 0.02
 _LONELY_S = 30.0  # without any worker, before the user hears of it
-
-
-@dataclass(frozen=True)
-class TlsFiles:
-    """Certificates for a scheduler at ``tls://``; what is None is taken from Dask's settings."""
-
-    ca_file: Path | None = None  # of the authority that signed the scheduler's certificate
-    cert: Path | None = None  # of this client
-    key: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name, path in vars(self).items():
-            if path is not None and not path.is_file():
-                option = f"--tls-{name.replace('_', '-')}"
-                raise FacerError(f"{option} {path}: no such file, expected one in PEM format")
 
 
 class Executor(Protocol):
@@ -83,7 +67,7 @@ def make_executor(
     if scheduler is not None:
         return DaskExecutor(scheduler, note, tls)
     if workers < 1:
-        raise OptionError(f"--workers: found {workers}, expected 1 or more")
+        raise OptionError(f"{named('workers')}: found {workers}, expected 1 or more")
     return SerialExecutor() if workers == 1 else ProcessExecutor(workers)
 
 
@@ -146,13 +130,15 @@ class DaskExecutor:
         except (OSError, TimeoutError, ValueError) as error:
             why = str(error) or f"in {_CONNECT_S} s"
             raise FacerError(
-                f"--scheduler {address}: no answer ({why}); expected the address that "
+                f"{named('scheduler')} {address}: no answer ({why}); expected the address that "
                 "`dask scheduler` printed, such as tcp://host:8786"
             ) from error
         self.workers = len(self._client.nthreads())
         if self.workers == 0:
             self.close()
-            raise FacerError(f"--scheduler {address}: no workers; start `dask worker {address}`")
+            raise FacerError(
+                f"{named('scheduler')} {address}: no workers; start `dask worker {address}`"
+            )
         if not address.startswith("tls://"):
             note(
                 f"--scheduler {address}: without TLS, whoever reaches the scheduler or a worker "
@@ -210,7 +196,8 @@ class DaskExecutor:
     def _check_connection(self) -> None:
         if self._client.status != "running":
             raise FacerError(
-                f"--scheduler {self._address}: the connection to the scheduler was lost; what was "
+                f"{named('scheduler')} {self._address}: the connection to the scheduler was "
+                "lost; what was "
                 "committed is safe: run the same command again when the scheduler is back"
             )
 
@@ -256,17 +243,19 @@ def _security(address: str, tls: TlsFiles) -> Any:
     encrypted = address.startswith("tls://")
     if given and not encrypted:
         raise FacerError(
-            f"--scheduler {address}: found TLS files, expected tls://, the address that "
+            f"{named('scheduler')} {address}: found TLS files, expected tls://, the address that "
             "`dask scheduler` printed"
         )
     security = Security(require_encryption=encrypted, **given)
     try:
         context = security.get_connection_args("client")["ssl_context"]
     except OSError as error:
-        raise FacerError(f"--scheduler {address}: the TLS files do not fit: {error}") from error
+        raise FacerError(
+            f"{named('scheduler')} {address}: the TLS files do not fit: {error}"
+        ) from error
     if encrypted and context is None:
         raise FacerError(
-            f"--scheduler {address}: found no TLS settings here, expected --tls-ca-file, "
+            f"{named('scheduler')} {address}: found no TLS settings here, expected --tls-ca-file, "
             "--tls-cert and --tls-key (docs/cluster.md, TLS)"
         )
     return security

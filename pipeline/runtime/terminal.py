@@ -39,9 +39,18 @@ def sigterm_as_interrupt() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-class SayWarnings(logging.Handler):
-    """What storage warns of, as a line for the user."""
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Say what facer's modules warn of as lines for the user."""
+    logger = logging.getLogger("facer")
+    before, logger.handlers = logger.handlers, [_SayWarnings()]
+    try:
+        yield
+    finally:
+        logger.handlers = before
 
+
+class _SayWarnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
         say(f"warning: {record.getMessage()}")

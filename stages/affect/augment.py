@@ -7,51 +7,12 @@ outside the source image gets another picture, and sharpness and geometry vary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import FacerError, OptionError
+from facer.stages.affect.config import LARGEST_SMALL_PX, SIDE_PX, AugmentConfig
 from facer.storage.schema import F32, U8
-
-SIDE_PX = 112
-_LARGEST_SMALL_PX = 80  # that low resolution goes up to
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Ranges of the augmentation; probabilities in [0, 1], angles in degrees, sizes in pixels."""
-
-    flip: float = 0.5
-    rotate_deg: float = 10.0
-    scale: float = 0.12
-    shift_px: float = 5.0
-    tint: float = 0.7  # of grey crops
-    grey: float = 0.3  # of coloured crops
-    low_resolution: float = 0.3
-    smallest_px: int = 28  # face size that low resolution goes down to
-    blur: float = 0.15
-    noise: float = 0.3
-    jpeg: float = 0.2
-    erase: float = 0.2
-    background: float = 0.8  # chance that the area outside the source image is painted
-
-    def __post_init__(self) -> None:
-        for name, largest in (("rotate_deg", 180), ("scale", 0.9), ("shift_px", SIDE_PX)):
-            if not 0 <= getattr(self, name) <= largest:
-                found = getattr(self, name)
-                raise OptionError(f"augment {name}: found {found}, expected 0 to {largest}")
-        if not 1 <= self.smallest_px < _LARGEST_SMALL_PX:
-            raise FacerError(
-                f"augment smallest_px: found {self.smallest_px}, expected 1 to "
-                f"{_LARGEST_SMALL_PX - 1}"
-            )
-        shares = ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase")
-        for name in (*shares, "background"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"augment {name}: found {getattr(self, name)}, expected 0 to 1")
 
 
 def augment(
@@ -132,7 +93,7 @@ def _tone_curves(
 def _degrade(crop: U8, rng: np.random.Generator, config: AugmentConfig) -> U8:
     image: npt.NDArray[np.uint8] = crop
     if rng.random() < config.low_resolution:
-        side = int(rng.integers(config.smallest_px, _LARGEST_SMALL_PX))
+        side = int(rng.integers(config.smallest_px, LARGEST_SMALL_PX))
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         how = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
         image = cv2.resize(small, (SIDE_PX, SIDE_PX), interpolation=how).astype(np.uint8)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from facer.stages.affect.config import Coupling
 from facer.storage.errors import OptionError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
-
-Coupling = Literal["paper", "shares", "off"]
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,14 @@ units) that carry its label; a term without any is exactly zero and has zero gra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facer.stages.affect.config import LossWeights
 from facer.stages.features.rec.network import RecOutput
-from facer.storage.errors import OptionError
 
 _EPSILON = 1e-8
 PAIR_MARGIN = 4.0  # logits that a unit should rise by at full strength
@@ -31,23 +30,6 @@ class Targets(NamedTuple):
     expression: Tensor
     au: Tensor
     au_weight: Tensor
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term; the paper's sum is all ones."""
-
-    ccc: float = 1.0
-    cce: float = 1.0
-    bce: float = 1.0
-    dm: float = 1.0
-    dm_labelled: float = 1.0  # of L_DM on units that carry a label themselves, relative to dm
-    pair: float = 1.0  # of L_pair, where pairs of one face are given
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 0:
-                raise OptionError(f"loss weight {name}: found {value}, expected 0 or more")
 
 
 def concordance(prediction: Tensor, target: Tensor) -> Tensor:

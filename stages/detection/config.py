@@ -1,80 +1,227 @@
-"""The settings of one training of the detector."""
+"""Settings of the trainings of the detector and its refiner, and of their measurement."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
-from facer.stages.detection.data.camera import SceneConfig
-from facer.stages.detection.losses import LossWeights
-from facer.stages.detection.network import NetworkConfig
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
+from facer.storage.settings import SEED, Setting, check
+
+Split = Literal["train", "tune", "val"]
+
+PHOTOS = Setting("HDF5 of photographs with five points each (jpeg, points_px, split).")
+SCENES = Setting("Folder of photographs without faces.")
+CLIPS = Setting("Folder of videos whose frames the teacher labels.")
+TEACHER = Setting("A detector in insightface's RetinaFace layout (ONNX).")
+PEOPLE = Setting("Folder of photographs of people with faces.csv; some sources are left out.")
+PEOPLE_CLIPS = Setting("Folder of clips of people with faces.csv and frames.csv.")
+STEPS = Setting("Optimiser steps.", low=1)
+RATE = Setting("The largest.", low=0, high=1, low_open=True, high_open=True)
+BF16 = Setting("Compute products in bfloat16.")
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
-    """One training of the detector; everything that decides its result.
+class LossWeights:
+    """Weights of the three terms, all at least 0."""
 
-    Attributes:
-        run: the folder that is written.
-        name: what the ONNX file calls itself.
-        faces: HDF5 of photographs (columns jpeg, points_px, split).
-        scenes: folder of photographs without faces.
-        clips: folder of videos whose frames the teacher labels.
-        teacher: RetinaFace ONNX model that insightface reads.
-        held_out_scenes: scenes kept from training, for false positives.
-        frame_every: every how many-th frame of a video is used.
-        steps: optimiser steps.
-        batch: images of 192 x 320 in a step; as many pixels of images of other shapes.
-        people: folder of photographs of people at every pose with their faces, or None.
-        people_clips: folder of clips of people with the faces of some frames, or None.
-        start: weights to begin with, or None: the checkpoint of another training of the same
-            network, or the detector.onnx of a network that lacks some residual units at most.
-        bf16: compute products in bfloat16, twice as fast on a CPU with AVX512-BF16.
-    """
+    score: float = 1.0
+    bbox: float = 1.0
+    kps: float = 10.0
 
-    faces: Path
-    scenes: Path
-    clips: Path
-    teacher: Path
-    run: Path
-    people: Path | None = None
-    people_clips: Path | None = None
-    name: str = "facer-det-2"
-    steps: int = 7000
-    batch: int = 16
-    learning_rate: float = 2.5e-3
+    def __post_init__(self) -> None:
+        if min(self.score, self.bbox, self.kps) < 0:
+            raise ValueError(f"LossWeights: found {self}, expected no negative weight")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Widths (channels) of the body by stride 2, 4, 8, 16, 32 and of the pyramid."""
+
+    stem: int = 16
+    stride4: int = 32
+    stride8: int = 48
+    stride16: int = 64
+    stride32: int = 96
+    pyramid: int = 48
+
+    def __post_init__(self) -> None:
+        bad = {name: width for name, width in asdict(self).items() if width < 4}
+        if bad:
+            raise ValueError(
+                f"NetworkConfig: found widths {bad}, expected at least 4 channels each"
+            )
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """How often what is shown, and how large; sizes are sqrt(width * height) of the box."""
+
+    p_people: float = 0.66  # a photograph of people, or a frame of theirs
+    p_frame: float = 0.1  # a video frame that the teacher labelled
+    p_scene: float = 0.06  # a scene without faces; the rest are pasted photographs
+    p_four: float = 0.35  # four of them beside each other, in images of 160 px and more
+    p_whole: float = 0.4  # a photograph or frame is seen whole, and not a face at some size
+    min_face_px: float = 13.0
+    max_face_share: float = 1.35  # of the image's shorter side
+    p_roll: float = 0.4  # any roll up to the largest; the others hardly roll
+    roll_sd_degrees: float = 6.0
+    max_roll_degrees: float = 55.0
+
+    def __post_init__(self) -> None:
+        shares = (self.p_people, self.p_frame, self.p_scene)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ValueError(f"SceneConfig: found shares {shares}, expected <= 1 together")
+        if not 0 < self.min_face_px < 100:
+            raise ValueError(
+                f"SceneConfig: found min_face_px {self.min_face_px}, expected 0 to 100"
+            )
+
+
+@dataclass(frozen=True)
+class DetectorTrainConfig:
+    """One training of the detector; everything that decides its result."""
+
+    faces: Annotated[Path, PHOTOS]
+    scenes: Annotated[Path, SCENES]
+    clips: Annotated[Path, CLIPS]
+    teacher: Annotated[Path, TEACHER]
+    people: Annotated[Path | None, PEOPLE] = None
+    people_clips: Annotated[Path | None, PEOPLE_CLIPS] = None
+    name: str = "facer-det-2"  # what the ONNX file calls itself
+    steps: Annotated[int, STEPS] = 7000
+    batch: int = 16  # images of 192 x 320; as many pixels of images of other shapes
+    learning_rate: Annotated[float, RATE] = 2.5e-3
     warmup: int = 300
     weight_decay: float = 0.02
-    ema: float = 0.999
+    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
     teacher_threshold: float = 0.5
-    held_out_scenes: int = 100
-    frame_every: int = 2
+    held_out_scenes: int = 100  # kept from training, for false positives
+    frame_every: int = 2  # every how many-th frame of a video is used
     checkpoint_every: int = 500
-    seed: int = 0
-    start: Path | None = None
-    bf16: bool = False
+    seed: Annotated[int, SEED] = 0
+    start: Annotated[
+        Path | None,
+        Setting("Weights to begin with: a checkpoint, or a detector.onnx that facer wrote."),
+    ] = None
+    bf16: Annotated[bool, BF16] = False
     network: NetworkConfig = field(default_factory=NetworkConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     loss: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "frame_every", "checkpoint_every"):
+        check(self)
+        for name in ("batch", "frame_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise OptionError(
                     f"train-detector {name}: found {getattr(self, name)}, expected 1 or more"
                 )
-        if not 0 < self.learning_rate < 1:
+        if not 0 <= self.ema_decay < 1:
             raise OptionError(
-                f"train-detector learning_rate: found {self.learning_rate}, expected 0 to 1"
+                f"train-detector ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
             )
-        if not 0 <= self.ema < 1:
-            raise OptionError(f"train-detector ema: found {self.ema}, expected 0 <= ema < 1")
 
 
-def to_json(config: DetectorConfig) -> dict[str, object]:
+@dataclass(frozen=True)
+class RefinerTrainConfig:
+    """One training of the points model."""
+
+    faces: Annotated[Path, PHOTOS]
+    crops: Annotated[
+        tuple[Path, ...],
+        Setting("Packs of aligned crops (jpeg, points, split); repeatable.", repeated=True),
+    ]
+    scenes: Annotated[Path, SCENES]
+    clips: Annotated[Path, CLIPS]
+    teacher: Annotated[Path, TEACHER]
+    people: Annotated[Path | None, PEOPLE] = None
+    people_clips: Annotated[Path | None, PEOPLE_CLIPS] = None
+    detector: Annotated[
+        Path | None,
+        Setting("The detector.onnx whose right and wrong guesses are learnt from as well."),
+    ] = None
+    start: Annotated[
+        Path | None, Setting("Weights to begin with: a points.onnx that facer wrote.")
+    ] = None
+    bf16: Annotated[bool, BF16] = False
+    steps: Annotated[int, STEPS] = 9000
+    batch: int = 96
+    learning_rate: Annotated[float, RATE] = 2e-3
+    warmup: int = 300
+    weight_decay: float = 0.02
+    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
+    held_out_scenes: int = 100
+    checkpoint_every: int = 500
+    seed: Annotated[int, SEED] = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("batch", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise OptionError(
+                    f"train-points {name}: found {getattr(self, name)}, expected 1 or more"
+                )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What a detector is measured on; each part for itself, None leaves it out."""
+
+    detector: str  # facer-det, insightface:PACK or the path of an ONNX file
+    people: Annotated[
+        Path | None,
+        Setting(
+            "Folder of photographs of people with faces.csv: what is found, by pose, size and "
+            "light."
+        ),
+    ] = None
+    people_clips: Annotated[
+        Path | None,
+        Setting("Folder of clips of people with faces.csv and frames.csv: the same."),
+    ] = None
+    split: Annotated[Split, Setting("Which of their sources.")] = "val"
+    scenes: Annotated[
+        Path | None,
+        Setting("Folder of photographs without faces; those kept from training are used."),
+    ] = None
+    clips: Annotated[Path | None, CLIPS] = None
+    teacher: Annotated[
+        Path | None,
+        Setting("The detector whose faces are to be found (RetinaFace layout, ONNX)."),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Setting(
+            "Score from which on it is a face.",
+            low=0,
+            high=1,
+            low_open=True,
+            high_open=True,
+            none="the detector's own",
+        ),
+    ] = None
+    held_out_scenes: int = 100
+
+    def __post_init__(self) -> None:
+        check(self)
+        if (self.clips is None) != (self.teacher is None):
+            raise OptionError(
+                f"evaluate-detector: found one of {named('clips')} and {named('teacher')}, "
+                "expected "
+                "both or none"
+            )
+        if not any((self.people, self.people_clips, self.scenes, self.clips)):
+            raise OptionError(
+                f"evaluate-detector: found nothing to measure on, expected {named('people')}, "
+                f"{named('people_clips')}, {named('scenes')}, or {named('clips')} with "
+                f"{named('teacher')}"
+            )
+
+
+def to_json(config: DetectorTrainConfig) -> dict[str, object]:
     """The configuration as plain JSON values."""
     plain: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return plain

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.stages.detection.data.camera import SceneConfig
-from facer.stages.detection.data.people import Split, read_people, read_people_clips
+from facer.stages.detection.config import EvaluationConfig, SceneConfig
+from facer.stages.detection.data.people import read_people, read_people_clips
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import Sources, list_videos, read_scenes, video_frames
 from facer.stages.detection.data.teacher import Labelled, Teacher
 from facer.stages.detection.measure import Detect, false_line, measure, people_table
-from facer.stages.features.detect import (
-    STARTER_SIZE_PX,
-    STARTER_THRESHOLD,
-    DetectorConfig,
-    detector_config,
-    load,
-)
-from facer.storage.errors import OptionError
+from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD, DetectorConfig
+from facer.stages.features.detect import load
+from facer.stages.features.faces import iou, point_distance_px
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -93,9 +88,11 @@ class Tally:
 
     def add(self, truth: Labelled, boxes: F32, points: F32) -> None:
         """One frame: the teacher's faces and the detector's (n, 5), (n, 5, 2)."""
-        iou = _iou(truth.bbox_px, boxes[:, :4])
-        gap = _points_gap(truth.kps_px, points)
-        match = (iou >= MATCH_IOU) | (gap <= MATCH_POINTS)
+        overlap = iou(truth.bbox_px[:, None], boxes[:, :4])
+        eyes_px = np.linalg.norm(truth.kps_px[:, 1] - truth.kps_px[:, 0], axis=1)
+        far_px = point_distance_px(truth.kps_px[:, None], points)
+        gap = far_px / np.maximum(eyes_px, 1e-6)[:, None]
+        match = (overlap >= MATCH_IOU) | (gap <= MATCH_POINTS)
         sure = ~truth.ignore
         hits = match[sure].any(axis=1)
         for row in np.flatnonzero(sure):
@@ -123,64 +120,9 @@ class Tally:
         )
 
 
-def _iou(a: F32, b: F32) -> F32:
-    """IoU of every box of a (n, 4) with every box of b (m, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = (high - low).clip(min=0).prod(axis=2)
-    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a, b)]
-    iou: F32 = inter / np.maximum(areas[0][:, None] + areas[1][None] - inter, 1e-6)
-    return iou
-
-
-def _points_gap(truth: F32, found: F32) -> F32:
-    """Mean point distance over the eye distance of every face of truth with every one found."""
-    eyes = np.linalg.norm(truth[:, 1] - truth[:, 0], axis=1)
-    distance = np.linalg.norm(truth[:, None] - found[None], axis=3).mean(axis=2)
-    gap: F32 = distance / np.maximum(eyes, 1e-6)[:, None]
-    return gap
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What a detector is measured on; each part for itself, None leaves it out.
-
-    Attributes:
-        detector: facer-det, insightface:PACK or the path of an ONNX file.
-        people: folder of photographs of people with their faces.
-        people_clips: folder of clips of people with the faces of some frames.
-        split: which sources of these two: train, tune or val.
-        scenes: folder of photographs without faces; those that training leaves out are used.
-        clips: folder of videos whose every frame a teacher labels.
-        teacher: RetinaFace ONNX model that insightface reads.
-        threshold: detection score from which on it is a face; None for the detector's own.
-    """
-
-    detector: str
-    people: Path | None = None
-    people_clips: Path | None = None
-    split: Split = "val"
-    scenes: Path | None = None
-    clips: Path | None = None
-    teacher: Path | None = None
-    threshold: float | None = None
-    held_out_scenes: int = 100
-
-    def __post_init__(self) -> None:
-        if (self.clips is None) != (self.teacher is None):
-            raise OptionError(
-                "evaluate-detector: found one of --clips and --teacher, expected both or none"
-            )
-        if not any((self.people, self.people_clips, self.scenes, self.clips)):
-            raise OptionError(
-                "evaluate-detector: found nothing to measure on, expected --people, "
-                "--people-clips, --scenes, or --clips with --teacher"
-            )
-
-
 def evaluate(config: EvaluationConfig) -> Iterator[str]:
     """Markdown tables of all that a detector is measured on, one after another."""
-    usual = detector_config(config.detector, threshold=config.threshold)
+    usual = DetectorConfig(config.detector, score=config.threshold)
     detect = load_detector(config.detector, usual.size_px, usual.threshold)
     if config.people is not None:
         yield people_table(
@@ -245,7 +187,7 @@ def score_composed(sources: Sources, detect: Detect, count: int, seed: int = 0) 
         made = compose(np.random.default_rng([seed, number]), sources, SceneConfig(), 192, 320)
         boxes, points = detect(made.image)
         size = np.sqrt((made.bbox_px[:, 2:] - made.bbox_px[:, :2]).prod(axis=1))
-        matched = (_iou(made.bbox_px, boxes[:, :4]) >= MATCH_IOU).any(axis=0)
+        matched = (iou(made.bbox_px[:, None], boxes[:, :4]) >= MATCH_IOU).any(axis=0)
         for place, tally in enumerate(tallies):
             inside = (size >= BUCKETS_PX[place]) & (size < BUCKETS_PX[place + 1])
             kept = np.ones(len(boxes), np.bool_) if place == 0 else matched

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facer.stages.detection.config import LossWeights
 from facer.stages.detection.network import STRIDES
 from facer.stages.detection.targets import AnchorGrid, Targets, decode
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 POINTS_FULL_PX = 64.0  # size from which on a face's points count fully
 POINTS_BETA = 0.005  # of the face size: below it the points' loss is quadratic
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the three terms, all at least 0."""
-
-    score: float = 1.0
-    bbox: float = 1.0
-    kps: float = 10.0
-
-    def __post_init__(self) -> None:
-        if min(self.score, self.bbox, self.kps) < 0:
-            raise ValueError(f"LossWeights: found {self}, expected no negative weight")
 
 
 def focal(logits: Tensor, target: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from facer.stages.detection.data.people import Picture
+from facer.stages.features.faces import point_distance_px
 from facer.storage.schema import F32, U8
 
 SMALLEST, SMALL, LARGE = 1 / 16, 1 / 8, 1 / 2  # of the picture's longer side
@@ -80,7 +81,7 @@ def matches(truth: F32, boxes: F32, points: F32) -> npt.NDArray[np.bool_]:
 def points_error(box: F32, truth: F32, found: F32) -> F32:
     """Error of points found (m, 5, 2) for a face's box (4,) and points (5, 2): (m,)."""
     unit = max(float(np.linalg.norm(truth[1] - truth[0])), 0.4 * float(box[3] - box[1]))
-    return np.asarray(np.linalg.norm(found - truth, axis=2).mean(axis=1) / unit, np.float32)
+    return np.asarray(point_distance_px(truth, found) / unit, np.float32)
 
 
 def _kinds(picture: Picture) -> list[list[str]]:

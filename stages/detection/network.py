@@ -9,11 +9,11 @@ widens what stride 32 sees to faces that fill the frame.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from facer.stages.detection.config import NetworkConfig
 
 STRIDES = (8, 16, 32)
 ANCHORS = 2
@@ -24,25 +24,6 @@ KINDS = {"score": 1, "bbox": 4, "kps": 10}
 PRIORS = {"score": -4.6, "bbox": 0.5, "kps": 0.0}
 """Predictions before training: score 0.01 (focal loss's prior), half a face to every side."""
 OUTPUT_NAMES = tuple(f"{kind}_{stride}" for kind in KINDS for stride in STRIDES)
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Widths (channels) of the body by stride 2, 4, 8, 16, 32 and of the pyramid."""
-
-    stem: int = 16
-    stride4: int = 32
-    stride8: int = 48
-    stride16: int = 64
-    stride32: int = 96
-    pyramid: int = 48
-
-    def __post_init__(self) -> None:
-        bad = {name: width for name, width in asdict(self).items() if width < 4}
-        if bad:
-            raise ValueError(
-                f"NetworkConfig: found widths {bad}, expected at least 4 channels each"
-            )
 
 
 class ConvNormAct(nn.Sequential):

@@ -9,81 +9,29 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from facer.stages.features.refine import MIN_FACE, PointsModel
-from facer.storage.errors import FacerError, OptionError
+from facer.stages.common.onnx import session_options
+from facer.stages.features.bf16 import TorchGraph
+from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
+from facer.stages.features.faces import NO_FACES, Faces, iou
+from facer.stages.features.refine import MIN_FACE, KeypointRefiner
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
-
-STARTER = "facer-det"
-"""Name of the detector that the package carries."""
-
-STARTER_SIZE_PX = 320
-STARTER_THRESHOLD = 0.5
-"""Longer side that it is meant to see, and score from which on it is a face: chosen on
-photographs of people and scenes kept from training (docs/starter-models.md)."""
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _NMS_IOU = 0.4
 _CPU_FRAMES = 4  # in one run on the CPU: more are no faster, and every size keeps its memory
-
-
-class Faces(NamedTuple):
-    """The n faces of one frame, best first, in pixels of the upright frame.
-
-    bbox_px (n, 4) x1 y1 x2 y2, keypoints_px (n, 5, 2) in insightface's order, score (n,).
-    """
-
-    bbox_px: F32
-    keypoints_px: F32
-    score: F32
-
-
-NO_FACES = Faces(
-    np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
-)
-
-
-@dataclass(frozen=True)
-class DetectorConfig:
-    """Which detector, and how it looks at a frame."""
-
-    model: str = STARTER  # facer-det, insightface:PACK or the path of an ONNX file
-    size_px: int = STARTER_SIZE_PX  # the longer side that facer-det sees; fixed for most others
-    threshold: float = STARTER_THRESHOLD  # detection score from which on it is a face
-    threads: int = 1
-    device: str = "cpu"  # cpu, cuda or cuda:N
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise OptionError(f"--det-threshold: found {self.threshold}, expected 0 to 1")
-        if self.size_px < 32:
-            raise OptionError(f"--det-size: found {self.size_px}, expected 32 px or more")
-
-
-def detector_config(
-    model: str = STARTER, size_px: int | None = None, threshold: float | None = None
-) -> DetectorConfig:
-    """The settings of a model; what is None is the model's own: 320 px and 0.5 for facer-det,
-    640 px and 0.5 for every other one, as insightface has it.
-    """
-    own = model == STARTER
-    usual_size, usual_threshold = (STARTER_SIZE_PX, STARTER_THRESHOLD) if own else (640, 0.5)
-    return DetectorConfig(
-        model,
-        usual_size if size_px is None else size_px,
-        usual_threshold if threshold is None else threshold,
-    )
+_BF16_FRAMES = 32
 
 
 class Detector(Protocol):
@@ -103,27 +51,31 @@ def load(config: DetectorConfig) -> Detector:
     model = _open(path, config)
     if not getattr(model, "use_kps", False):
         raise FacerError(
-            f"--detector {config.model}: the model gives no five points; expected an insightface "
+            f"{named('detector')} {config.model}: the model gives no five points; expected an "
+            "insightface "
             "detector with keypoints (9 or 15 outputs)"
         )
     if not _takes_batches(model):
         return SingleDetector(path.stem, sha256, model)
     detector = BatchDetector(path.stem, sha256, model, config)
-    if config.model != STARTER:
+    if config.model != STARTER_DETECTOR:
         return detector
-    return RefinedDetector(detector, PointsModel(threads=config.threads, device=config.device))
+    if config.bf16 and config.device == "cpu":
+        detector.use(TorchGraph(path).run, _BF16_FRAMES)
+    return RefiningDetector(detector, KeypointRefiner(threads=config.threads, device=config.device))
 
 
 def model_path(name: str) -> Path:
     """The ONNX file behind facer-det, insightface:PACK or a path."""
-    if name == STARTER:
+    if name == STARTER_DETECTOR:
         return Path(str(files("facer.stages.features") / "weights" / "detector.onnx"))
     if name.startswith("insightface:"):
         return _pack_path(name.removeprefix("insightface:"))
     path = Path(name)
     if not path.is_file():
         raise FacerError(
-            f"--detector: {name} is no file; expected {STARTER}, insightface:PACK "
+            f"{named('detector')}: {name} is no file; expected {STARTER_DETECTOR}, "
+            "insightface:PACK "
             "(such as insightface:buffalo_l) or the path of an ONNX file"
         )
     return path
@@ -135,19 +87,21 @@ def _pack_path(pack: str) -> Path:
 
     if not re.fullmatch(r"\w[\w.-]*", pack):
         raise OptionError(
-            f"--detector insightface:{pack}: expected the name of a pack, such as buffalo_l"
+            f"{named('detector')} insightface:{pack}: expected the name of a pack, such as "
+            "buffalo_l"
         )
     try:
         with contextlib.redirect_stdout(sys.stderr):  # insightface prints where it downloads to
             folder = Path(ensure_available("models", pack))
     except Exception as error:
         raise FacerError(
-            f"--detector insightface:{pack}: not in ~/.insightface/models and could not be "
+            f"{named('detector')} insightface:{pack}: not in ~/.insightface/models and could "
+            "not be "
             f"fetched ({error}); expected a pack of insightface's model zoo and a network"
         ) from error
     candidates = [p for p in sorted(folder.rglob("*.onnx")) if _has_detector_outputs(p)]
     if not candidates:
-        raise FacerError(f"--detector insightface:{pack}: {folder} holds no detector")
+        raise FacerError(f"{named('detector')} insightface:{pack}: {folder} holds no detector")
     return candidates[0]
 
 
@@ -157,45 +111,27 @@ def _has_detector_outputs(path: Path) -> bool:
 
 
 def _open(path: Path, config: DetectorConfig) -> Any:
-    import onnxruntime
     from insightface.model_zoo import get_model
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = config.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    provider: Any = "CPUExecutionProvider"
-    on_gpu = config.device != "cpu"
-    if on_gpu:
-        provider = ("CUDAExecutionProvider", {"device_id": config.device.partition(":")[2] or "0"})
-    if on_gpu and not cuda_available():
-        raise FacerError(
-            f"--device {config.device}: this onnxruntime has no CUDA; install onnxruntime-gpu "
-            "or use --device cpu"
-        )
+    options, providers = session_options(config.threads, config.device)
     expected = "expected a detector in insightface's RetinaFace or SCRFD layout, as name.onnx"
     if path.suffix != ".onnx" or read_onnx(path) is None:
-        raise FacerError(f"--detector: {path} is no ONNX model; {expected}")
+        raise FacerError(f"{named('detector')}: {path} is no ONNX model; {expected}")
     try:
-        model = get_model(str(path), sess_options=options, providers=[provider])
+        model = get_model(str(path), sess_options=options, providers=providers)
     except Exception as error:
-        why = " ".join(str(error).split())
         raise FacerError(
-            f"--detector: {path} is an ONNX model that insightface cannot open ({why}); {expected}"
+            f"{named('detector')}: {path} is an ONNX model that insightface cannot open "
+            f"({one_line(error)}); {expected}"
         ) from error
     if model is None or getattr(model, "taskname", "") != "detection":
-        raise FacerError(f"--detector: {path} is an ONNX model but no face detector; {expected}")
+        raise FacerError(
+            f"{named('detector')}: {path} is an ONNX model but no face detector; {expected}"
+        )
     size = (config.size_px, config.size_px)
-    model.prepare(0 if on_gpu else -1, input_size=size)
+    model.prepare(-1 if config.device == "cpu" else 0, input_size=size)
     model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
     return model
-
-
-def cuda_available() -> bool:
-    """Whether the installed onnxruntime can run on a GPU."""
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _takes_batches(model: Any) -> bool:
@@ -231,12 +167,16 @@ class BatchDetector:
 
     def __init__(self, name: str, sha256: str, model: Any, config: DetectorConfig) -> None:
         self.name, self.sha256 = name, sha256
-        self._session = model.session
-        self._input = model.input_name
-        self._outputs = model.output_names
+        self._network: Callable[[U8], list[F32]] = lambda images: model.session.run(
+            model.output_names, {model.input_name: _scaled(images)}
+        )
         self._size_px = config.size_px
         self._threshold = config.threshold
         self._at_once = _CPU_FRAMES if config.device == "cpu" else 1024
+
+    def use(self, network: Callable[[U8], list[F32]], at_once: int) -> None:
+        """Run another implementation of the same graph, on so many frames at once."""
+        self._network, self._at_once = network, at_once
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image; images of one size share a run."""
@@ -253,13 +193,13 @@ class BatchDetector:
         return result
 
     def _run(self, images: list[U8]) -> list[Faces]:
-        scale, blob = _blob(images, self._size_px)
-        outputs = self._session.run(self._outputs, {self._input: blob})
+        scale, small = _shrunk(images, self._size_px)
+        outputs = self._network(small)
         scores, boxes, points = (
             np.concatenate(outputs[start : start + len(_STRIDES)], axis=1)
             for start in range(0, 3 * len(_STRIDES), len(_STRIDES))
         )
-        centres, strides = _anchors(blob.shape[2], blob.shape[3])
+        centres, strides = _anchors(*small.shape[1:3])
         faces = []
         for row in range(len(images)):
             keep = np.flatnonzero(scores[row, :, 0] >= self._threshold)
@@ -272,15 +212,15 @@ class BatchDetector:
         return faces
 
 
-class RefinedDetector:
-    """A detector whose five points a points model sets right, and whose faces it must see too:
-    it looks at them in the frame's own pixels, the detector at a few hundred.
+class RefiningDetector:
+    """A detector whose five points a :class:`KeypointRefiner` corrects, and whose faces it must
+    confirm: it sees them in the frame's own pixels, the detector at a few hundred.
     """
 
-    def __init__(self, detector: BatchDetector, points: PointsModel) -> None:
+    def __init__(self, detector: BatchDetector, refiner: KeypointRefiner) -> None:
         self.name = detector.name
         self.sha256 = detector.sha256
-        self.points = points
+        self.refiner = refiner
         self._detector = detector
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
@@ -293,12 +233,12 @@ class RefinedDetector:
         ]
 
     def _look(self, images: Sequence[U8], guesses_px: Sequence[F32]) -> tuple[list[F32], list[F32]]:
-        """As the points model's ``refine``; where it doubts a face it looks once more, from the
-        points that it put right itself.
+        """As :meth:`KeypointRefiner.refine`; a face in doubt is looked at once more, from the
+        points that were corrected already.
         """
-        points, sure = self.points.refine(images, guesses_px)
+        points, sure = self.refiner.refine(images, guesses_px)
         doubt = [s < MIN_FACE for s in sure]
-        again, surer = self.points.refine(
+        again, surer = self.refiner.refine(
             images, [p[d] for p, d in zip(points, doubt, strict=True)]
         )
         for row, d in enumerate(doubt):
@@ -306,25 +246,27 @@ class RefinedDetector:
         return points, sure
 
 
-def points_sha256(detector: Detector) -> str:
-    """Digest of the points model's file; "" for a detector without one."""
-    return detector.points.sha256 if isinstance(detector, RefinedDetector) else ""
+def refiner_sha256(detector: Detector) -> str:
+    """Digest of the keypoint refiner's file; "" for a detector without one."""
+    return detector.refiner.sha256 if isinstance(detector, RefiningDetector) else ""
 
 
-def _blob(images: list[U8], size_px: int) -> tuple[F32, F32]:
-    """(2,) scale in x and y, and (n, 3, H, W) float32 (x - 127.5) / 128 of one run."""
+def _shrunk(images: list[U8], size_px: int) -> tuple[F32, U8]:
+    """(2,) scale in x and y, and the images of one run, uint8 (n, H, W, 3), padded with black."""
     height, width = images[0].shape[:2]
     ratio = size_px / max(height, width)
     small_w, small_h = max(1, round(width * ratio)), max(1, round(height * ratio))
     padded_w, padded_h = -(-small_w // 32) * 32, -(-small_h // 32) * 32
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    blob = np.full((len(images), 3, padded_h, padded_w), -127.5 / 128, np.float32)
-    for target, image in zip(blob, images, strict=True):
-        small = cv2.resize(image, (small_w, small_h), interpolation=how)
-        target[:, :small_h, :small_w] = cv2.dnn.blobFromImage(
-            small, 1 / 128, mean=(127.5, 127.5, 127.5)
-        )[0]
-    return np.array([small_w / width, small_h / height], np.float32), blob
+    small = np.zeros((len(images), padded_h, padded_w, 3), np.uint8)
+    for target, image in zip(small, images, strict=True):
+        target[:small_h, :small_w] = cv2.resize(image, (small_w, small_h), interpolation=how)
+    return np.array([small_w / width, small_h / height], np.float32), small
+
+
+def _scaled(images: U8) -> F32:
+    """(x - 127.5) / 128 of images (n, H, W, 3): float32 (n, 3, H, W)."""
+    return np.asarray(cv2.dnn.blobFromImages(list(images), 1 / 128, mean=(127.5,) * 3), np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -356,13 +298,3 @@ def _suppress(bbox: F32) -> list[int]:
         if not kept or float(iou(bbox[position], bbox[kept]).max()) <= _NMS_IOU:
             kept.append(position)
     return kept
-
-
-def iou(box: F32, boxes: F32) -> F32:
-    """Intersection over union of one box (4,) with boxes (n, 4): (n,) in [0, 1]."""
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return np.asarray(shared / np.maximum(area + areas - shared, 1e-9), np.float32)

@@ -7,25 +7,32 @@ for result in Extractor(config).run(paths):
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
-from facer.stages.features.align import align
+from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
-from facer.stages.features.keyframes import STARTER_EVERY, ClipFrames, FaceFinder
+from facer.stages.features.faces import Faces
+from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
+from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
-from facer.storage.errors import FacerError, OptionError
-from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
+from facer.stages.features.rec.crops import ARCFACE, cut
+from facer.stages.features.rec.recognisers import Recognisers
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
@@ -41,42 +48,6 @@ class Video(Protocol):
 
 OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
 """Opens (path, stride, threads); ``FacerError`` when it cannot."""
-
-
-@dataclass(frozen=True)
-class ExtractConfig:
-    """Everything that decides a clip's features, and how fast they come."""
-
-    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    rec: str = rec.STARTER
-    device: str = "auto"
-    face: track.FacePolicy = "track"
-    stride: int = 1
-    detect_every: int | None = None  # key frames of the detector; None: the detector's usual
-    embedding: bool = False  # keep REC's embedding too
-    batch_size: int = 32  # frames per detector run and crops per REC run; never changes results
-    decoders: int | None = None  # videos decoded at once; None: 1, on a GPU one a core, 8 at most
-    decode_threads: int = 1  # of each
-
-    def __post_init__(self) -> None:
-        track.check_policy(self.face)
-        for name in ("stride", "batch_size", "decode_threads"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"--{name.replace('_', '-')}: found {getattr(self, name)}, expected 1 or more"
-                )
-        for name in ("detect_every", "decoders"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {value}, expected 1 or more")
-
-    @property
-    def key_distance(self) -> int:
-        """The detector looks at every so many-th frame."""
-        if self.detect_every is not None:
-            return self.detect_every
-        return STARTER_EVERY if self.detector.model == detect.STARTER else 1
 
 
 @dataclass(frozen=True)
@@ -98,6 +69,25 @@ class Extraction:
     seconds: float = 0.0  # from the first to the last frame of the clip
 
 
+class FrameCrops(NamedTuple):
+    """A frame of one of several clips, without its pixels but for the faces to be measured."""
+
+    clip: int
+    timestamp_s: float
+    size_px: tuple[int, int]  # width and height
+    n_faces: int  # found, of which n are measured
+    faces: Faces
+    crops: tuple[U8, ...]  # each (n, size, size, 3), as the networks want them
+    quality: F32  # (n,)
+
+
+class FrameRows(NamedTuple):
+    """The same with what REC says of the faces."""
+
+    frame: FrameCrops
+    columns: Sequence[F32]  # n of (F + D,)
+
+
 class Extractor:
     """Models loaded once; clips in, features out, in order.
 
@@ -106,20 +96,29 @@ class Extractor:
 
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
-        device = rec.resolve_device(config.device)
-        self.rec = rec.load(config.rec, str(device), config.embedding)
+        device = resolve_device(config.device)
+        self.rec = rec.load_all(
+            config.recs,
+            str(device),
+            config.embedding,
+            config.prefer,
+            bf16=config.precision == "bf16",
+        )
+        self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
-        on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
+        on_gpu = device.type == "cuda" and (asked or cuda_available())
         where = str(device) if on_gpu else "cpu"
-        self.detector = detect.load(replace(config.detector, device=where))
+        self.detector = detect.load(
+            replace(config.detector, device=where, bf16=config.precision == "bf16")
+        )
         usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
         self._decoders = config.decoders or usual
-        self._finder = FaceFinder(self.detector, config.key_distance)
+        self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)
 
     @property
     def provenance(self) -> Provenance:
         """What a store of these features records."""
-        config, points = self.config, detect.points_sha256(self.detector)
+        config, points = self.config, detect.refiner_sha256(self.detector)
         return Provenance(
             detector=self.detector.name,
             detector_sha256=self.detector.sha256,
@@ -128,11 +127,14 @@ class Extractor:
             face_policy=config.face,
             frame_policy="every frame" if config.stride == 1 else f"one of {config.stride} frames",
             settings={
+                **self.rec.provenance,
                 "det_size_px": config.detector.size_px,
                 "det_threshold": config.detector.threshold,
-                "detect_every": config.key_distance,
+                "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
-                **({"embedding": self.rec.embedding_width} if config.embedding else {}),
+                **({"precision": "bf16"} if config.precision == "bf16" else {}),
+                **({"embedding": width} if (width := self.rec.embedding_width) else {}),
+                **({"identify": self._same_person} if self._same_person is not None else {}),
             },
             decoder=DECODER,
             libav_version=LIBAV,
@@ -148,239 +150,223 @@ class Extractor:
 
         ``decoders`` of them are open at a time and give their frames in turns.
         """
-        open_clips: deque[_Clip] = deque()
-        crops = _CropQueue(self.rec, self.config.batch_size)
-        held = 0  # frames that wait for their faces
-        for clip, frame in self._frames(paths, open_clips, open_video):
-            clip.queue.frames.append(frame)
-            held += 1
-            if held >= self._room(frame):
-                held -= self._measure(open_clips, crops, on_frames)
-                yield from _finished(open_clips)
-        self._measure(open_clips, crops, on_frames)
-        crops.flush()
-        yield from _finished(open_clips)
+        frames = self._frames(paths, open_video)
+        rows = self._rows(self._crops(self._faces(frames, on_frames or (lambda _: None))))
+        builders: defaultdict[int, _ClipBuilder] = defaultdict(
+            lambda: _ClipBuilder(self.config.face, self.rec, self._same_person)
+        )
+        done: dict[int, Extraction] = {}
+        n_given = 0
+        for item in rows:
+            if isinstance(item, FrameRows):
+                builders[item.frame.clip].add(*item)
+                continue
+            done[item.clip] = builders[item.clip].build(item)
+            del builders[item.clip]
+            while n_given in done:
+                yield done.pop(n_given)
+                n_given += 1
 
     def _frames(
-        self, paths: Sequence[Path], open_clips: deque[_Clip], open_video: OpenVideo
-    ) -> Iterator[tuple[_Clip, Frame]]:
-        """Frames of several videos in turns, each with its clip, noted in ``open_clips``."""
-        waiting = iter(paths)
-        playing: deque[tuple[_Clip, Iterator[Frame]]] = deque()
-        while True:
-            while len(playing) < self._decoders and (path := next(waiting, None)) is not None:
-                clip = _Clip(path, self.config.face, self.rec.embedding_width)
-                open_clips.append(clip)
-                playing.append((clip, clip.frames(self.config, open_video)))
-            if not playing:
-                return
-            clip, frames = playing.popleft()
-            frame = next(frames, None)
-            if frame is None:
-                clip.queue.ended = True
+        self, paths: Sequence[Path], open_video: OpenVideo
+    ) -> Iterator[ClipFrame | ClipEnd]:
+        """Frames of several videos in turns, and the end of each."""
+        waiting = (self._decode(clip, path, open_video) for clip, path in enumerate(paths))
+        playing = deque(islice(waiting, self._decoders))
+        while playing:
+            video = playing.popleft()
+            item = next(video)
+            yield item
+            if isinstance(item, ClipFrame):
+                playing.append(video)
             else:
-                playing.append((clip, frames))
-                yield clip, frame
+                playing.extend(islice(waiting, 1))
+
+    def _decode(
+        self, clip: int, path: Path, open_video: OpenVideo
+    ) -> Iterator[ClipFrame | ClipEnd]:
+        """The frames of one video; what goes wrong is its reason, not raised."""
+        started = perf_counter()
+        n_frames, failed, reason = 0, "", ""
+        try:
+            with open_video(path, self.config.stride, self.config.decode_threads) as reader:
+                for n_frames, frame in enumerate(reader, 1):  # noqa: B007 - counted on
+                    yield ClipFrame(clip, frame)
+                reason = reader.problem
+        except (FacerError, OSError) as error:
+            failed = str(error).strip()
+        if n_frames == 0 and not failed:
+            failed = f"{path.name}: no frame could be decoded"
+        yield ClipEnd(clip, started, bool(failed), failed or reason)
+
+    def _faces(
+        self, items: Iterable[ClipFrame | ClipEnd], on_frames: Callable[[int], None]
+    ) -> Iterator[FrameFaces | ClipEnd]:
+        """Find the faces of frames, many frames at a time."""
+        for batch in self._keyframes.faces(items, self._room):
+            yield from batch
+            on_frames(sum(isinstance(item, FrameFaces) for item in batch))
+            batch.clear()  # its frames need not lie beside the next ones
 
     def _room(self, frame: Frame) -> int:
         """How many such frames are held at most: key frames for a full batch, within bounds."""
-        wanted = self.config.batch_size * self.config.key_distance
+        wanted = self.config.batch_size * self.config.keyframe_interval
         height, width = frame.size
-        return min(wanted, self.config.key_distance + _BATCH_BYTES // (height * width * 3))
+        return min(wanted, self.config.keyframe_interval + _BATCH_BYTES // (height * width * 3))
 
-    def _measure(
-        self,
-        clips: Sequence[_Clip],
-        crops: _CropQueue,
-        on_frames: Callable[[int], None] | None,
-    ) -> int:
-        """Find faces and crop them; returns how many frames are done."""
-        done = 0
-        for clip, seen in zip(clips, self._finder.find([c.queue for c in clips]), strict=True):
-            for frame, faces in seen:
-                chosen = clip.add(frame, faces)
-                crops.put(clip, align(frame.picture, chosen.keypoints_px))
-            done += len(seen)
-        if on_frames is not None and done:
-            on_frames(done)
-        return done
+    def _crops(self, items: Iterable[FrameFaces | ClipEnd]) -> Iterator[FrameCrops | ClipEnd]:
+        """Cut out the faces worth measuring, aligned; frames themselves end here."""
+        for item in items:
+            if isinstance(item, ClipEnd):
+                yield item
+                continue
+            frame, faces = item.frame, item.faces
+            height, width = frame.size
+            chosen = track.candidates(faces, self.config.face, width, height)
+            places = chosen.bbox_px, chosen.keypoints_px
+            crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
+            specs = self.rec.crops
+            aligned = (
+                crops[specs.index(ARCFACE)]
+                if ARCFACE in specs
+                else cut(frame.picture, places, ARCFACE)
+            )
+            measured = quality(aligned, chosen.keypoints_px)
+            yield FrameCrops(
+                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops,
+                measured,
+            )  # fmt: skip
 
+    def _rows(self, items: Iterable[FrameCrops | ClipEnd]) -> Iterator[FrameRows | ClipEnd]:
+        """Run REC on full batches of crops, of whichever frames and clips."""
+        size = self.config.batch_size
+        waiting: deque[FrameCrops | ClipEnd] = deque()
+        crops: deque[tuple[U8, ...]] = deque()
+        rows: deque[F32] = deque()
+        for item in chain(items, [None]):
+            if item is not None:
+                waiting.append(item)
+                crops.extend(() if isinstance(item, ClipEnd) else zip(*item.crops, strict=True))
+            while len(crops) >= size or (item is None and crops):
+                rows.extend(self._predict([crops.popleft() for _ in range(min(size, len(crops)))]))
+            while waiting:
+                first = waiting[0]
+                if isinstance(first, ClipEnd):
+                    yield first
+                elif len(first.faces.score) <= len(rows):
+                    own = [rows.popleft() for _ in first.faces.score]
+                    yield FrameRows(first, own)
+                else:
+                    break
+                waiting.popleft()
 
-def _finished(clips: deque[_Clip]) -> Iterator[Extraction]:
-    while clips and clips[0].done:
-        yield clips.popleft().result()
-
-
-class _CropQueue:
-    """Crops of several clips on their way to REC, in batches."""
-
-    def __init__(self, model: rec.Rec, batch_size: int) -> None:
-        self._model = model
-        self._batch_size = batch_size
-        self._waiting: list[tuple[_Clip, U8]] = []
-
-    def put(self, clip: _Clip, crops: U8) -> None:
-        clip.pending += len(crops)
-        self._waiting.extend((clip, crop) for crop in crops)
-        while len(self._waiting) >= self._batch_size:
-            self._predict(self._batch_size)
-
-    def flush(self) -> None:
-        while self._waiting:
-            self._predict(self._batch_size)
-
-    def _predict(self, count: int) -> None:
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        crops = np.zeros((self._batch_size, *batch[0][1].shape), np.uint8)  # always as many:
-        crops[: len(batch)] = [crop for _, crop in batch]  # the last digits depend on the number
-        features = self._model.predict(crops)[: len(batch)]
-        for (clip, _), row in zip(batch, features, strict=True):
-            clip.features.add(row)
-            clip.pending -= 1
+    def _predict(self, crops: Sequence[tuple[U8, ...]]) -> F32:
+        """Columns (n, F + D) of n faces, always in batches of the same size: the last digits
+        depend on it.
+        """
+        batches = []
+        for of_one_kind in zip(*crops, strict=True):
+            batch = np.zeros((self.config.batch_size, *of_one_kind[0].shape), np.uint8)
+            batch[: len(crops)] = of_one_kind
+            batches.append(batch)
+        return self.rec.predict(batches)[: len(crops)]
 
 
 class _Rows:
-    """Growing float32 rows in one block of memory.
+    """Growing rows of a structured dtype in one block of memory.
 
     Arrays of a few bytes, kept for a clip's length among large ones that come and go, leave
     holes in the heap that nothing fits in: tens of kilobytes for every frame.
     """
 
-    def __init__(self, *shape: int) -> None:
-        self._shape = shape
+    def __init__(self, *columns: tuple[Any, ...]) -> None:
+        self._dtype = np.dtype(list(columns))
         self._bytes = bytearray()
 
-    def add(self, values: F32) -> None:
-        """Add a row, or several (n, *shape)."""
-        self._bytes += values.astype(np.float32, copy=False).tobytes()
+    def add(self, n: int, **columns: npt.ArrayLike) -> None:
+        """Add n rows."""
+        rows = np.empty(n, self._dtype)
+        for name, values in columns.items():
+            rows[name] = values
+        self._bytes += rows.tobytes()
 
-    def array(self) -> F32:
-        """All rows, (n, *shape)."""
-        return np.frombuffer(self._bytes, np.float32).reshape(-1, *self._shape)
+    def array(self) -> npt.NDArray[Any]:
+        """All rows, (n,) with named fields."""
+        return np.frombuffer(self._bytes, self._dtype)
 
 
-class _Clip:
-    """One video on its way: what its frames gave so far; frames themselves are not kept."""
+class _ClipBuilder:
+    """Collects the rows of one clip; at its end, those of the chosen faces are its arrays."""
 
-    def __init__(self, path: Path, policy: track.FacePolicy, embedding_width: int) -> None:
-        self.path = path
-        self.queue = ClipFrames()
-        self.features = _Rows(len(FEATURE_NAMES) + embedding_width)  # of every measured face
-        self.pending = 0  # faces that wait for REC
+    def __init__(self, policy: FacePolicy, rec: Recognisers, same_person: float | None) -> None:
         self._policy = policy
-        self._linker = track.Linker()
-        self._ended = False
-        self._problem = ""
-        self._failed = ""
-        self._started = perf_counter()
+        self._same_person = same_person  # cosine of embeddings; None: faces are not identified
+        self._n_columns = len(rec.columns)
+        self._tracker = track.Tracker()
         self._size_px = (0, 0)
-        self._timestamps: list[float] = []
-        self._n_faces: list[int] = []
-        self._n_read = 0
-        self._frame: list[int] = []  # of every measured face
-        self._track: list[int] = []
-        self._bbox_px, self._keypoints_px, self._score = _Rows(4), _Rows(5, 2), _Rows()
+        self._n_frames = 0
+        self._frames = _Rows(("timestamp_s", "f8"), ("n_faces", "i2"))
+        self._faces = _Rows(
+            ("frame", "i8"), ("track", "i8"), ("det_score", "f4"), ("bbox_px", "f4", 4),
+            ("keypoints_px", "f4", (5, 2)), ("features", "f4", (len(rec.columns),)),
+            ("embedding", "f4", (rec.embedding_width,)), ("quality", "f4"),
+        )  # fmt: skip
 
-    @property
-    def done(self) -> bool:
-        """Decoded to the end, detected and measured."""
-        all_seen = self._n_read == len(self._timestamps)
-        return self._ended and all_seen and self.pending == 0
-
-    def frames(self, config: ExtractConfig, open_video: OpenVideo) -> Iterator[Frame]:
-        """Decode; what goes wrong is kept as the clip's reason, not raised."""
-        self._started = perf_counter()
-        try:
-            with open_video(self.path, config.stride, config.decode_threads) as reader:
-                for frame in reader:
-                    self._n_read += 1
-                    yield frame
-                self._problem = reader.problem
-        except (FacerError, OSError) as error:
-            self._failed = str(error).strip()
-        if self._n_read == 0 and not self._failed:
-            self._failed = f"{self.path.name}: no frame could be decoded"
-        self._ended = True
-
-    def add(self, frame: Frame, faces: detect.Faces) -> detect.Faces:
-        """Note one frame; returns the faces whose crops REC shall see."""
-        height, width = frame.size
-        self._size_px = (width, height)
-        chosen = track.candidates(faces, self._policy, width, height)
+    def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
+        """Add the next frame and what was measured of its faces."""
+        faces, n = frame.faces, len(frame.faces.score)
+        self._size_px = frame.size_px
         tracked = self._policy in ("track", "all")
-        numbers = self._linker.link(chosen) if tracked else [0] * len(chosen.score)
-        self._frame.extend([len(self._timestamps)] * len(numbers))
-        self._track.extend(numbers)
-        self._bbox_px.add(chosen.bbox_px)
-        self._keypoints_px.add(chosen.keypoints_px)
-        self._score.add(chosen.score)
-        self._timestamps.append(frame.timestamp_s)
-        self._n_faces.append(len(faces.score))
-        return chosen
+        track_ids = self._tracker.update(faces) if tracked else [0] * n
+        if n:
+            rows = np.stack(columns)
+            self._faces.add(
+                n, frame=self._n_frames, track=track_ids, det_score=faces.score,
+                bbox_px=faces.bbox_px, keypoints_px=faces.keypoints_px,
+                features=rows[:, : self._n_columns], embedding=rows[:, self._n_columns :],
+                quality=frame.quality,
+            )  # fmt: skip
+        self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
+        self._n_frames += 1
 
-    def result(self) -> Extraction:
-        """The clip's arrays, with the rows of the chosen faces filled in."""
-        sequences = () if self._failed else self._sequences()
-        seconds = perf_counter() - self._started
-        return Extraction(sequences, self._failed or self._problem, *self._size_px, seconds)
+    def build(self, end: ClipEnd) -> Extraction:
+        """The clip's sequences, or the reason why there are none."""
+        sequences = () if end.failed else self._sequences()
+        seconds = perf_counter() - end.started
+        return Extraction(sequences, end.reason, *self._size_px, seconds)
 
     def _sequences(self) -> tuple[FaceSequence, ...]:
-        measured = _Measured(
-            frame=np.array(self._frame, np.int64),
-            bbox_px=self._bbox_px.array(),
-            keypoints_px=self._keypoints_px.array(),
-            score=self._score.array(),
-            features=self.features.array(),
-        )
-        tracks = np.array(self._track, np.int64)
-        chosen = track.sequences_of(
-            measured.frame, tracks, measured.bbox_px, measured.score, self._policy
-        )
-        timestamp_s = np.array(self._timestamps, np.float64)
-        n_faces = np.array(self._n_faces, np.int16)
-        return tuple(
-            FaceSequence(
-                measured.clip(rows, timestamp_s, n_faces), track.count_switches(tracks[rows])
+        faces = self._faces.array()
+        people = faces["track"]
+        if self._same_person is not None:
+            people = track.join_people(
+                faces["frame"], people, faces["embedding"], self._same_person
             )
-            for rows in chosen
-        )
+        chosen = track.choose_sequences(
+            faces["frame"], people, faces["bbox_px"], faces["det_score"], self._policy,
+            stand_ins=self._same_person is None,
+        )  # fmt: skip
+        return tuple(self._sequence(faces[rows]) for rows in chosen)
 
+    def _sequence(self, faces: npt.NDArray[Any]) -> FaceSequence:
+        """One face's arrays, NaN in the frames that it has no row for."""
+        frames = self._frames.array()
 
-@dataclass(frozen=True)
-class _Measured:
-    """All measured faces of a clip, in the order of their frames."""
-
-    frame: npt.NDArray[np.int64]  # (n,)
-    bbox_px: F32
-    keypoints_px: F32
-    score: F32
-    features: F32  # and the embedding, where there is one
-
-    def clip(
-        self,
-        rows: npt.NDArray[np.int64],
-        timestamp_s: npt.NDArray[np.float64],
-        n_faces: npt.NDArray[np.int16],
-    ) -> ClipFeatures:
-        """The arrays of one sequence, NaN in the frames that it has no row for."""
-        n_frames = len(timestamp_s)
-        valid = np.zeros(n_frames, bool)
-        valid[self.frame[rows]] = True
-
-        def spread(values: F32) -> F32:
-            result = np.full((n_frames, *values.shape[1:]), np.nan, np.float32)
-            result[self.frame[rows]] = values[rows]
+        def spread(name: str) -> F32:
+            values = faces[name]
+            result = np.full((len(frames), *values.shape[1:]), np.nan, np.float32)
+            result[faces["frame"]] = values
             return result
 
-        n = len(FEATURE_NAMES)
-        embedding = self.features[:, n:]
-        return ClipFeatures(
-            features=spread(self.features[:, :n]),
-            timestamp_s=timestamp_s,
+        valid = np.zeros(len(frames), bool)
+        valid[faces["frame"]] = True
+        measured = ("features", "det_score", "bbox_px", "keypoints_px", "quality")
+        embedding = spread("embedding").astype(np.float16)
+        clip = ClipFeatures(
+            timestamp_s=frames["timestamp_s"].copy(),
+            n_faces=frames["n_faces"].copy(),
             valid=valid,
-            det_score=spread(self.score),
-            bbox_px=spread(self.bbox_px),
-            keypoints_px=spread(self.keypoints_px),
-            n_faces=n_faces,
-            embedding=spread(embedding).astype(np.float16) if embedding.shape[1] else None,
+            embedding=embedding if embedding.shape[1] else None,
+            **{name: spread(name) for name in measured},
         )
+        return FaceSequence(clip, track.count_switches(faces["track"]))

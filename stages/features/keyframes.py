@@ -1,181 +1,203 @@
-"""Step 2, all of it: the faces of every frame, from a detector on key frames and a points model.
+"""Step 2, all of it: the faces of every frame, from a detector on key frames and a refiner between.
 
-The detector looks at every ``every``-th frame of a clip and at its last. On a frame between two
-key frames with the same faces, points carried over in a straight line are the points model's
-guess; it corrects them on that frame's own pixels and says whether a face is there. Where the
-key frames differ, a face moved too far between them, or the model doubts a guess, the detector
-looks at that frame too. So points are always measured, never carried over, and a face can go
-unseen only when it comes and goes between two key frames that both have the same other faces.
+The detector sees every ``interval``-th frame of a clip and its last. On a frame between two key
+frames with the same faces, keypoints interpolated in a straight line are the refiner's guess; it
+corrects them on that frame's own pixels and says whether a face is there. Where the key frames
+differ, a face moved too far between them, or the refiner doubts a guess, the detector sees that
+frame too. So keypoints are always measured, never carried over, and a face can go unseen only
+when it comes and goes between two key frames that both have the same other faces.
 
 What a frame gives depends on its clip alone, not on how frames are batched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.detect import NO_FACES, Detector, Faces, RefinedDetector
+from facer.stages.features.detect import Detector, RefiningDetector
+from facer.stages.features.faces import NO_FACES, Faces, point_distance
 from facer.stages.features.refine import MIN_FACE
-from facer.stages.features.track import point_distance
-from facer.storage.errors import FacerError
-from facer.storage.schema import F32
-
-STARTER_EVERY = 4
-"""Distance of key frames for facer-det: what is gained beyond is little beside REC's share."""
+from facer.storage.errors import FacerError, named
 
 MAX_MOVE = 0.5
 """Mean distance of the five points between two key frames, in distances between the eyes, up to
 which a face is the same one on its way."""
 
 
-@dataclass
-class ClipFrames:
-    """Frames of one clip that wait for their faces, after those that have them."""
+class ClipFrame(NamedTuple):
+    """A frame of one of several clips."""
 
-    frames: list[Frame] = field(default_factory=list)
-    first: int = 0  # number of frames[0] in its clip
-    before: Faces | None = None  # the faces of the frame before it, a key frame
-    ended: bool = False  # no frame comes after them
-
-    def is_key(self, place: int, every: int) -> bool:
-        """Whether the detector looks at frames[place] in any case."""
-        last = self.ended and place == len(self.frames) - 1
-        return last or (self.first + place) % every == 0
-
-
-class _Place(NamedTuple):
     clip: int
-    place: int
+    frame: Frame
 
 
-Seen = list[tuple[Frame, Faces]]
-"""Frames with their faces, in order."""
+class ClipEnd(NamedTuple):
+    """No frame of a clip comes after it."""
+
+    clip: int
+    started: float  # perf_counter() when it was opened
+    failed: bool
+    reason: str  # why it failed, or what was odd about it
 
 
-class FaceFinder:
-    """A detector on every ``every``-th frame and its points model on those between.
+class FramesToKey(NamedTuple):
+    """Frames of one of several clips up to its next key frame, which is the last of them."""
 
-    ``FacerError`` for ``every`` beyond 1 with a detector that has no points model.
+    clip: int
+    frames: list[Frame]
+
+
+class FrameFaces(NamedTuple):
+    """A frame of one of several clips with its faces."""
+
+    clip: int
+    frame: Frame
+    faces: Faces
+
+
+class KeyframeSegment(NamedTuple):
+    """The frames between two key frames of a clip, and the faces of both."""
+
+    before: Faces | None  # None at a clip's start, where no frames come before a key frame
+    frames: Sequence[Frame]
+    after: Faces
+
+
+def cut_at_keys(
+    items: Iterable[ClipFrame | ClipEnd], interval: int
+) -> Iterator[FramesToKey | ClipEnd]:
+    """Collect each clip's frames up to its key frames: the first, every ``interval``-th from
+    there, and the last.
     """
-
-    def __init__(self, detector: Detector, every: int = 1) -> None:
-        self._detector = detector
-        self._points = detector.points if isinstance(detector, RefinedDetector) else None
-        self._every = every
-        if every > 1 and self._points is None:
-            raise FacerError(
-                f"--detect-every {every}: {detector.name} has no points model to follow faces "
-                "with; expected 1, or --detector facer-det"
-            )
-
-    def find(self, clips: Sequence[ClipFrames]) -> list[Seen]:
-        """Leading frames of every clip, up to its last key frame, with their faces; takes them
-        from ``clips``. Frames after it wait for the next one.
-        """
-        found: dict[_Place, Faces] = {}
-        self._detect(clips, found, [p for p in _places(clips) if self._is_key(clips, p)])
-        guesses: dict[_Place, Faces] = {}
-        for number, clip in enumerate(clips):
-            guesses.update(_guesses(number, clip, found))
-        self._follow(clips, found, guesses)
-        rest = [p for p in _places(clips) if p not in found and self._is_due(clips, p)]
-        self._detect(clips, found, rest)
-        return [_take(number, clip, found) for number, clip in enumerate(clips)]
-
-    def _is_key(self, clips: Sequence[ClipFrames], at: _Place) -> bool:
-        return clips[at.clip].is_key(at.place, self._every)
-
-    def _is_due(self, clips: Sequence[ClipFrames], at: _Place) -> bool:
-        """Whether a key frame comes after it."""
-        clip = clips[at.clip]
-        return any(clip.is_key(later, self._every) for later in range(at.place, len(clip.frames)))
-
-    def _detect(
-        self, clips: Sequence[ClipFrames], found: dict[_Place, Faces], places: list[_Place]
-    ) -> None:
-        images = [clips[at.clip].frames[at.place].image for at in places]
-        found.update(zip(places, self._detector.detect(images), strict=True))
-
-    def _follow(
-        self,
-        clips: Sequence[ClipFrames],
-        found: dict[_Place, Faces],
-        guesses: dict[_Place, Faces],
-    ) -> None:
-        """Correct guesses on their own pixels; those in doubt are left out of ``found``."""
-        if self._points is None or not guesses:
-            return
-        pictures = [clips[at.clip].frames[at.place].picture for at in guesses]
-        points, faces = self._points.refine(pictures, [g.keypoints_px for g in guesses.values()])
-        for (at, guess), better, face in zip(guesses.items(), points, faces, strict=True):
-            if (face >= MIN_FACE).all():
-                moved = (better - guess.keypoints_px).mean(axis=1)
-                found[at] = Faces(guess.bbox_px + np.tile(moved, 2), better, guess.score)
-
-
-def _places(clips: Sequence[ClipFrames]) -> list[_Place]:
-    return [_Place(n, place) for n, clip in enumerate(clips) for place in range(len(clip.frames))]
-
-
-def _guesses(number: int, clip: ClipFrames, found: Mapping[_Place, Faces]) -> dict[_Place, Faces]:
-    """Straight lines between key frames that have the same faces."""
-    guesses: dict[_Place, Faces] = {}
-    start, before = -1, clip.before
-    for place in range(len(clip.frames)):
-        after = found.get(_Place(number, place))
-        if after is None:
+    frames_of: dict[int, list[Frame]] = {}
+    for item in items:
+        if isinstance(item, ClipFrame):
+            first = item.clip not in frames_of
+            frames = frames_of.setdefault(item.clip, [])
+            frames.append(item.frame)
+            if first or len(frames) == interval:
+                frames_of[item.clip] = []
+                yield FramesToKey(item.clip, frames)
             continue
-        pairs = None if before is None else same_faces(before, after)
-        for between in range(start + 1, place):
-            if before is not None and pairs is not None:
-                share = (between - start) / (place - start)
-                guesses[_Place(number, between)] = _between(before, after, pairs, share)
-        start, before = place, after
-    return guesses
+        if frames := frames_of.pop(item.clip, []):
+            yield FramesToKey(item.clip, frames)
+        yield item
 
 
-def _take(number: int, clip: ClipFrames, found: Mapping[_Place, Faces]) -> Seen:
-    """Remove the leading frames that have their faces from a clip."""
-    seen: Seen = []
-    for place, frame in enumerate(clip.frames):
-        if (at := _Place(number, place)) not in found:
-            break
-        seen.append((frame, found[at]))
-    if seen:
-        del clip.frames[: len(seen)]
-        clip.first += len(seen)
-        clip.before = seen[-1][1]
-    return seen
+def interpolate(segment: KeyframeSegment) -> list[Faces]:
+    """A guess for every frame between: faces on a straight line from one key frame to the other,
+    in the order of the first. None at all when the key frames have different faces.
+    """
+    before, after = segment.before, segment.after
+    pairs = None if before is None else same_faces(before, after)
+    if before is None or pairs is None:
+        return []
+    to = [values[pairs] for values in after] if pairs else NO_FACES
+    shares = ((place + 1) / (len(segment.frames) + 1) for place in range(len(segment.frames)))
+    return [
+        Faces(
+            *(np.asarray((1 - x) * a + x * b, np.float32) for a, b in zip(before, to, strict=True))
+        )
+        for x in shares
+    ]
 
 
 def same_faces(before: Faces, after: Faces) -> list[int] | None:
-    """For every face before, its number after, when the faces are the same and none moved far;
+    """For every face before, its row after, when the faces are the same and none moved far;
     None otherwise.
     """
-    count = len(before.score)
-    if len(after.score) != count:
+    if len(after.score) != len(before.score):
         return None
-    pairs: list[int] = []
-    for points in before.keypoints_px:
-        distance = point_distance(points, after.keypoints_px)
+    rows: list[int] = []
+    for keypoints_px in before.keypoints_px:
+        distance = point_distance(keypoints_px, after.keypoints_px)
         nearest = int(distance.argmin())
-        if distance[nearest] > MAX_MOVE or nearest in pairs:
+        if distance[nearest] > MAX_MOVE or nearest in rows:
             return None
-        pairs.append(nearest)
-    return pairs
+        rows.append(nearest)
+    return rows
 
 
-def _between(before: Faces, after: Faces, pairs: Sequence[int], share: float) -> Faces:
-    """Faces on their way from one key frame to the next, in the order of the first."""
-    if not pairs:
-        return NO_FACES
+class KeyframeDetector:
+    """A detector on every ``interval``-th frame and its keypoint refiner on those between.
 
-    def mean(first: F32, second: F32) -> F32:
-        return np.asarray((1 - share) * first + share * second[list(pairs)], np.float32)
+    ``FacerError`` for an interval beyond 1 with a detector that has no refiner.
+    """
 
-    return Faces(*(mean(a, b) for a, b in zip(before, after, strict=True)))
+    def __init__(self, detector: Detector, interval: int = 1) -> None:
+        self._detector = detector
+        self._refiner = detector.refiner if isinstance(detector, RefiningDetector) else None
+        self._interval = interval
+        if interval > 1 and self._refiner is None:
+            raise FacerError(
+                f"{named('detect_every')} {interval}: {detector.name} has no points model to "
+                "follow faces "
+                "with; expected 1, or --detector facer-det"
+            )
+
+    def faces(
+        self, items: Iterable[ClipFrame | ClipEnd], room: Callable[[Frame], int]
+    ) -> Iterator[list[FrameFaces | ClipEnd]]:
+        """The same items with faces, in batches of about ``room(frame)`` frames."""
+        key_faces: dict[int, Faces] = {}  # of each clip's latest key frame
+        batch: list[FramesToKey | ClipEnd] = []
+        n_frames = 0
+        for item in cut_at_keys(items, self._interval):
+            batch.append(item)
+            if isinstance(item, FramesToKey):
+                n_frames += len(item.frames)
+                if n_frames >= room(item.frames[-1]):
+                    yield self._resolve(batch, key_faces)
+                    batch, n_frames = [], 0
+        yield self._resolve(batch, key_faces)
+
+    def _resolve(
+        self, batch: Sequence[FramesToKey | ClipEnd], key_faces: dict[int, Faces]
+    ) -> list[FrameFaces | ClipEnd]:
+        """Detect on all key frames at once, correct all guesses at once, detect on the rest."""
+        runs = [item for item in batch if isinstance(item, FramesToKey)]
+        frames = [frame for run in runs for frame in run.frames]
+        found: list[Faces | None] = []
+        guesses: dict[int, Faces] = {}  # by position in frames
+        for run, after in zip(runs, self._detect([run.frames[-1] for run in runs]), strict=True):
+            segment = KeyframeSegment(key_faces.get(run.clip), run.frames[:-1], after)
+            guesses.update(enumerate(interpolate(segment), len(found)))
+            found += [*[None] * len(segment.frames), after]
+            key_faces[run.clip] = after
+        for position, faces in self._follow(frames, guesses):
+            found[position] = faces
+        rest = [position for position, faces in enumerate(found) if faces is None]
+        for position, faces in zip(rest, self._detect([frames[i] for i in rest]), strict=True):
+            found[position] = faces
+        in_order = iter(found)
+        result: list[FrameFaces | ClipEnd] = []
+        for item in batch:
+            if isinstance(item, ClipEnd):
+                result.append(item)
+            else:
+                pairs = zip(item.frames, in_order)  # noqa: B905 - as many as there are frames
+                result += [
+                    FrameFaces(item.clip, frame, cast(Faces, faces)) for frame, faces in pairs
+                ]
+        return result
+
+    def _detect(self, frames: Sequence[Frame]) -> list[Faces]:
+        return self._detector.detect([frame.image for frame in frames])
+
+    def _follow(
+        self, frames: Sequence[Frame], guesses: Mapping[int, Faces]
+    ) -> Iterator[tuple[int, Faces]]:
+        """Guesses corrected on their own pixels, but for those with a face in doubt."""
+        if self._refiner is None or not guesses:
+            return
+        pictures = [frames[position].picture for position in guesses]
+        refined = self._refiner.refine(pictures, [g.keypoints_px for g in guesses.values()])
+        for (position, guess), keypoints_px, face in zip(guesses.items(), *refined, strict=True):
+            if (face >= MIN_FACE).all():
+                shift = (keypoints_px - guess.keypoints_px).mean(axis=1)
+                bbox_px = guess.bbox_px + np.tile(shift, 2)
+                yield position, Faces(bbox_px, keypoints_px, guess.score)

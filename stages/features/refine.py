@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.onnx import open_session
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
 from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.files.weights import weights_sha256
@@ -37,15 +38,6 @@ EYES_PX = float(np.linalg.norm(POINTS_TEMPLATE_PX[1] - POINTS_TEMPLATE_PX[0]))
 
 _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
-
-
-def face_unit(points_px: F32) -> float:
-    """The length that distances between points (5, 2) are told in, in pixels: between the eyes, or
-    0.8 of the way from them to the mouth where that is more: in profile the eyes nearly coincide.
-    """
-    eyes = float(np.linalg.norm(points_px[1] - points_px[0]))
-    down = float(np.linalg.norm(points_px[3:].mean(axis=0) - points_px[:2].mean(axis=0)))
-    return max(eyes, 0.8 * down, 1e-6)
 
 
 def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
@@ -73,24 +65,15 @@ def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
     return np.asarray(cv2.resize(big, (POINTS_PX,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class PointsModel:
+class KeypointRefiner:
     """The network as an ONNX file: ``image`` float32 (N, 3, 64, 64) in [-1, 1] -> ``points``
     (N, 5, 2), offsets in distances between the eyes, and ``face`` (N,) in [0, 1].
     """
 
     def __init__(self, path: Path | None = None, threads: int = 1, device: str = "cpu") -> None:
-        import onnxruntime
-
         path = path or Path(str(files("facer.stages.features") / "weights" / "points.onnx"))
         self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        provider: str | tuple[str, dict[str, str]] = "CPUExecutionProvider"
-        if device != "cpu":
-            provider = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        self._session = open_session(path, threads, device)
         self._at_once = _CPU_CROPS if device == "cpu" else 1024
 
     def refine(

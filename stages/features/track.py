@@ -6,19 +6,16 @@ when the clip has ended, the face that dominates it is chosen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.features.detect import Faces, iou
-from facer.stages.features.refine import face_unit
-from facer.storage.errors import OptionError
+from facer.stages.features.config import FacePolicy
+from facer.stages.features.faces import Faces, iou, point_distance
 from facer.storage.schema import F32
 
 I64 = npt.NDArray[np.int64]
-FacePolicy = Literal["track", "largest", "central", "all"]
 
 MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
 """Faces of one frame that are measured; the largest ones, more are only counted."""
@@ -33,12 +30,6 @@ _MAX_DRIFT = 2.0  # ... up to this, for a face that is about as large
 _MAX_DRIFT_RATIO = 1.5  # between the sizes, to be the same face after a drift
 _MAX_SIZE_RATIO = 2.0  # between a track and the chosen face, to stand in for it
 _LEADING = 0.5  # of the most dominant track's dominance, to be the clip's face with its stand-ins
-
-
-def check_policy(policy: str) -> None:
-    """``FacerError`` for an unknown face policy."""
-    if policy not in get_args(FacePolicy):
-        raise OptionError(f"--face: found {policy!r}, expected {', '.join(get_args(FacePolicy))}")
 
 
 def candidates(faces: Faces, policy: FacePolicy, width_px: int, height_px: int) -> Faces:
@@ -61,16 +52,14 @@ def box_sizes(bbox_px: F32) -> F32:
     return np.asarray(np.sqrt(sides.prod(axis=1)), np.float32)
 
 
-@dataclass
-class _Track:
-    number: int
+class _Track(NamedTuple):
     bbox_px: F32
     keypoints_px: F32
     seen: int  # the frame in which it was seen last
 
 
-class Linker:
-    """Gives every face the number of its track.
+class Tracker:
+    """Gives every face the id of its track.
 
     A track survives any gap if nothing moved, and a face that turned away may come back a little
     farther off the longer it was away.
@@ -80,26 +69,26 @@ class Linker:
         self._tracks: list[_Track] = []
         self._frame = 0
 
-    def link(self, faces: Faces) -> list[int]:
-        """Track numbers (n,) of the next frame's faces, each at most once; best pairs first."""
+    def update(self, faces: Faces) -> list[int]:
+        """Track ids (n,) of the next frame's faces, each at most once; best pairs first."""
         self._frame += 1
-        numbers = [-1] * len(faces.score)
-        free = {track.number for track in self._tracks}
-        for face, number in self._pairs(faces):
-            if numbers[face] < 0 and number in free:
-                numbers[face] = number
-                free.remove(number)
-        for face, number in enumerate(numbers):
-            found = faces.bbox_px[face], faces.keypoints_px[face]
-            if number < 0:
-                numbers[face] = len(self._tracks)
-                self._tracks.append(_Track(numbers[face], *found, self._frame))
+        track_ids = [-1] * len(faces.score)
+        free = set(range(len(self._tracks)))
+        for face, track_id in self._pairs(faces):
+            if track_ids[face] < 0 and track_id in free:
+                track_ids[face] = track_id
+                free.remove(track_id)
+        for face, track_id in enumerate(track_ids):
+            seen = _Track(faces.bbox_px[face], faces.keypoints_px[face], self._frame)
+            if track_id < 0:
+                track_ids[face] = len(self._tracks)
+                self._tracks.append(seen)
             else:
-                self._tracks[number] = _Track(number, *found, self._frame)
-        return numbers
+                self._tracks[track_id] = seen
+        return track_ids
 
     def _pairs(self, faces: Faces) -> list[tuple[int, int]]:
-        """Face and number of a track that may be the same, the surest first."""
+        """Face and id of a track that may be the same, the surest first."""
         if not self._tracks or len(faces.score) == 0:
             return []
         boxes = np.stack([track.bbox_px for track in self._tracks])
@@ -115,27 +104,22 @@ class Linker:
             reach = _MAX_POINT_DISTANCE + np.where(alike, drift, 0.0)
             near = np.flatnonzero((overlap >= _MIN_IOU) | (distance <= reach))
             scored.extend((float(distance[i] - overlap[i]), face, int(i)) for i in near)
-        return [(face, number) for _, face, number in sorted(scored)]
+        return [(face, track_id) for _, face, track_id in sorted(scored)]
 
 
-def point_distance(points: F32, others: F32) -> F32:
-    """Mean distance of five points (5, 2) to others (n, 5, 2) in units of the face, about the
-    distance between the eyes (see ``face_unit``).
-    """
-    far = np.linalg.norm(others - points, axis=2).mean(axis=1)
-    return np.asarray(far / face_unit(points), np.float32)
-
-
-def sequences_of(frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy) -> list[I64]:
+def choose_sequences(
+    frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy, stand_ins: bool = True
+) -> list[I64]:
     """Rows of each sequence that a clip gives, given all measured faces (n,); at least one.
 
     Under ``all`` one for every face that was measured in :data:`MIN_SEQUENCE` frames or more,
-    the most dominant first; under every other policy the first of these alone.
+    the most dominant first; under every other policy the first of these alone. ``stand_ins``:
+    as :func:`choose_rows`.
     """
     left = np.arange(len(frame))
     sequences: list[I64] = []
     while policy == "all" or not sequences:
-        rows = left[choose_rows(frame[left], track[left], bbox_px[left], score[left])]
+        rows = left[choose_rows(frame[left], track[left], bbox_px[left], score[left], stand_ins)]
         if sequences and len(rows) < MIN_SEQUENCE:
             if len(rows) == 0:
                 break
@@ -151,13 +135,45 @@ def count_switches(track: I64) -> int:
     return int(np.count_nonzero(np.diff(track)))
 
 
-def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32) -> I64:
+def join_people(frame: I64, track: I64, embedding: F32, same_person: float) -> I64:
+    """The person (n,) of every measured face, given its track and identity embedding (n, D).
+
+    The longest track first, each joins the person whose mean embedding it is most like, by a
+    cosine of ``same_person`` or more, among those who are never in a frame of it.
+    """
+    person = np.zeros_like(track)
+    sums: list[F32] = []
+    frames: list[set[int]] = []
+    sizes = np.bincount(track) if len(track) else np.zeros(0, np.int64)
+    for track_id in np.argsort(-sizes, kind="stable"):
+        rows = np.flatnonzero(track == track_id)
+        if len(rows) == 0:
+            continue
+        total, seen = embedding[rows].sum(axis=0, dtype=np.float32), set(frame[rows].tolist())
+        alike = [_cosine(total, other) for other in sums]
+        free = [i for i, a in enumerate(alike) if a >= same_person and not seen & frames[i]]
+        found = max(free, key=lambda i: alike[i], default=len(sums))
+        if found == len(sums):
+            sums.append(np.zeros_like(total))
+            frames.append(set())
+        sums[found] = sums[found] + total
+        frames[found] |= seen
+        person[rows] = found
+    return person
+
+
+def _cosine(a: F32, b: F32) -> float:
+    return float(a @ b / max(1e-12, float(np.linalg.norm(a) * np.linalg.norm(b))))
+
+
+def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32, stand_ins: bool = True) -> I64:
     """Rows (at most one per frame) that make the clip's face, given all measured faces (n,).
 
     A track's dominance is its sum of score times size over the clip. Where a track is absent,
     others of a similar size that never appear beside it stand in, the most dominant first: the
     same person after a cut, a jump or a return. The clip's face is the one whose tracks together
     dominate, among tracks that have half the dominance of the first or more by themselves.
+    Without ``stand_ins``: the rows of the most dominant track alone.
     """
     if len(frame) == 0:
         return np.zeros(0, np.int64)
@@ -165,6 +181,8 @@ def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32) -> I64:
     dominance = np.bincount(track, weights=weight)
     order = [n for n in np.argsort(-dominance, kind="stable") if (track == n).any()]
     first = [n for n in order if dominance[n] >= _LEADING * dominance[order[0]]]
+    if not stand_ins:
+        return np.flatnonzero(track == order[0])
     people = [_with_stand_ins(n, order, frame, track, bbox_px) for n in first]
     return max(people, key=lambda rows: float(weight[rows].sum()))
 
@@ -174,8 +192,8 @@ def _with_stand_ins(first: int, order: list[int], frame: I64, track: I64, bbox_p
     size = box_sizes(bbox_px)
     chosen = np.flatnonzero(track == first)
     main_size = float(np.median(size[chosen]))
-    for number in order:
-        rows = np.flatnonzero(track == number)
+    for track_id in order:
+        rows = np.flatnonzero(track == track_id)
         ratio = float(np.median(size[rows])) / max(main_size, 1e-6)
         similar = 1 / _MAX_SIZE_RATIO <= ratio <= _MAX_SIZE_RATIO
         if similar and not np.isin(frame[rows], frame[chosen]).any():

@@ -5,66 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from facer.stages.common.training import OnStep, under
 from facer.stages.intensity.calibration import fit_calibration
-from facer.stages.intensity.heads import HeadConfig, HeadShape
+from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
+from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
 from facer.stages.intensity.kernels.routing import RoutedAdam
-from facer.stages.intensity.losses import LEAST_CLIPS, LOSSES, LossName
+from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
 from facer.stages.intensity.sequences import I64
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import F32
-
-CalibrateOn = Literal["train", "val", "none"]
 
 _EPOCHS = 30
 _LEAST_STEPS = 2000  # small sets get as many epochs as make this many steps
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Everything that decides a training, beside its data. The defaults are the paper's."""
-
-    head: HeadConfig = field(default_factory=HeadConfig)
-    loss: LossName = "pearson"
-    batch_size: int = 4
-    learning_rate: float = 1e-4
-    epochs: int | None = None  # None: 30, more for sets of fewer than 267 clips
-    patience: int | None = None  # epochs without a better val score; None: a third of epochs
-    standardise: bool = False  # inputs to mean 0 and deviation 1 over the training frames
-    calibrate: CalibrateOn = "train"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                option = name.replace("_", "-")
-                raise OptionError(f"--{option}: found {value}, expected 1 or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise OptionError(f"--learning-rate: found {self.learning_rate}, expected > 0")
-        if self.seed < 0:
-            raise OptionError(f"--seed: found {self.seed}, expected 0 or more")
-        if self.loss not in LOSSES:
-            raise OptionError(f"--loss: found {self.loss!r}, expected {', '.join(LOSSES)}")
-        if self.calibrate not in get_args(CalibrateOn):
-            expected = ", ".join(get_args(CalibrateOn))
-            raise OptionError(f"--calibrate: found {self.calibrate!r}, expected {expected}")
-        if self.batch_size < (least := LEAST_CLIPS[self.loss]):
-            raise OptionError(
-                f"--batch-size: found {self.batch_size}, expected {least} or more for a "
-                f"correlation (--loss {self.loss}), which two clips do not have; use a larger "
-                "batch or --loss mse"
-            )
 
 
 @dataclass(frozen=True)
@@ -102,7 +65,7 @@ class EpochRow:
 
 
 class HeadTrainer:
-    """One training; ``run_epoch`` until ``finished``.
+    """One training; ``epoch`` until ``finished``.
 
     The best epoch is the one with the highest mean Pearson on the val split; no other split is
     looked at. On the CPU, with the same number of threads, the same seed gives the same bits,
@@ -151,11 +114,16 @@ class HeadTrainer:
         done = len(self.curve)
         return done >= self.epochs or done - self.best_epoch >= self.patience > 0 < done
 
-    def run_epoch(self) -> EpochRow:
+    @property
+    def epochs_done(self) -> int:
+        """Rows of the learning curve so far."""
+        return len(self.curve)
+
+    def epoch(self, on_step: OnStep | None = None) -> EpochRow:
         """Train one epoch, validate, and keep the weights when they are the best so far."""
         epoch = len(self.curve) + 1
         started = perf_counter()
-        loss = self._train(epoch)
+        loss = self._train(epoch, on_step)
         trained = perf_counter()
         raw = predict_raw(self.model, self.data, self.task.val)
         if not np.isfinite(raw).all():
@@ -193,18 +161,20 @@ class HeadTrainer:
     def _split(self, clips: I64) -> list[I64]:
         return split_batches(clips, self.config.batch_size, LEAST_CLIPS[self.config.loss])
 
-    def _train(self, epoch: int) -> float:
+    def _train(self, epoch: int, on_step: OnStep | None) -> float:
         loss_of = LOSSES[self.config.loss]
         total = torch.zeros((), device=self.device)
         self.model.train()
         with self._random(epoch):  # for dropout
-            for clips in self.batches_of(epoch):
+            for done, clips in enumerate(self.batches_of(epoch), start=1):
                 batch = self.data.batch(clips)
                 loss = loss_of(self.model(batch), self.targets[batch.clips])
                 self.optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimiser.step(self.model.head.routed_steps(batch))
                 total += loss.detach()
+                if on_step is not None:
+                    on_step(epoch, done, self.steps_per_epoch)
         return float(total) / self.steps_per_epoch
 
     @contextmanager
@@ -235,11 +205,7 @@ class HeadTrainer:
 
     def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
         """Take over what :meth:`state` returned."""
-        self.model.load_arrays(_under(arrays, "model."))
-        self.optimiser.load_state(_under(arrays, "adam."))
-        self.best = _under(arrays, "best.")
+        self.model.load_arrays(under(arrays, "model."))
+        self.optimiser.load_state(under(arrays, "adam."))
+        self.best = under(arrays, "best.")
         self.curve = [EpochRow(**row) for row in meta["curve"]]
-
-
-def _under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

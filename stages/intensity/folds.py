@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from facer.stages.intensity.sequences import I64
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 
 _VAL_SHARE = 0.15  # of the clips that a fold does not hold out
 
@@ -35,7 +35,8 @@ def assign_folds(units: Sequence[str], n_folds: int) -> I64:
     held = [members for _, members, _ in filled]
     if n_folds < 2 or min(held) < 1 or len(sizes) - max(held) < 2:
         raise FacerError(
-            f"--folds {n_folds}: found {len(sizes)} subjects or clips to divide, expected 2 "
+            f"{named('folds')} {n_folds}: found {len(sizes)} subjects or clips to divide, "
+            "expected 2 "
             "folds or more, each with one to hold out and two others, to train and to validate on"
         )
     return np.array([fold_of[unit] for unit in units], np.int64)

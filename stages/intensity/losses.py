@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-LossName = Literal["pearson", "mse", "ccc"]
+from facer.stages.intensity.config import LossName
 
 _EPSILON = 1e-8
 
@@ -68,9 +68,6 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
     squares = torch.where(labelled, prediction - torch.where(labelled, target, 0.0), 0.0).square()
     return squares.sum() / labelled.sum().clamp_min(1)
 
-
-LEAST_CLIPS: Mapping[LossName, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
-"""Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
 
 LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"pearson": pearson_loss, "mse": mse_loss, "ccc": ccc_loss}

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.calibration import Calibration
-from facer.stages.intensity.heads import HeadConfig, HeadShape, build_head
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads import HeadShape, build_head
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
 from facer.stages.intensity.sequences import I64
 from facer.storage.schema import F32

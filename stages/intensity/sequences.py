@@ -4,43 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import FacerError, OptionError
+from facer.stages.intensity.config import SequenceConfig
+from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
 from facer.storage.schema import F32, FEATURE_GROUPS
 
-Missing = Literal["hold", "zero", "drop"]
-Overlong = Literal["subsample", "truncate", "error"]
 I64 = npt.NDArray[np.int64]
 
 EMBEDDING = "embedding"
 _BLOCK_ROWS = 1 << 16  # rows moved at a time, so that no second matrix is needed
-
-
-@dataclass(frozen=True)
-class SequenceConfig:
-    """How a clip's features become a sequence."""
-
-    features: tuple[str, ...] = ("all",)  # groups (va, expr, au), all, embedding, column names
-    missing: Missing = "hold"  # invalid frames: last valid value, zeros, or left out
-    overlong: Overlong = "subsample"  # clips of more than max_frames
-    max_frames: int = 480  # t
-
-    def __post_init__(self) -> None:
-        if not self.features:
-            raise OptionError("--features: found none, expected at least one, such as va,expr,au")
-        for option, value, known in (
-            ("missing", self.missing, get_args(Missing)),
-            ("overlong", self.overlong, get_args(Overlong)),
-        ):
-            if value not in known:
-                raise OptionError(f"--{option}: found {value!r}, expected {' or '.join(known)}")
-        if self.max_frames < 1:
-            raise OptionError(f"--t: found {self.max_frames}, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -88,7 +64,7 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
         found = [member for member in members if member in known]
         if not found:
             raise FacerError(
-                f"--features {name}: the store has no such column; expected all, "
+                f"{named('features')} {name}: the store has no such column; expected all, "
                 f"{', '.join(FEATURE_GROUPS)}, {EMBEDDING} or some of "
                 f"{', '.join(feature_names[:100])}{', ...' if len(known) > 100 else ''}"
             )
@@ -100,14 +76,18 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     """Fill or drop invalid frames, then shorten clips of more than ``max_frames``.
 
     ``ragged.features`` is used up: it is changed in place, so that memory is the matrix and
-    little more. A frame whose chosen features are not all finite counts as invalid. Raises
-    FacerError for a clip without frames, and for an overlong one where those are errors.
+    little more. A frame whose chosen features are not all finite counts as invalid, and one of
+    less than ``min_quality``, for which ``ragged`` must have the quality. Raises FacerError for a
+    clip without frames, and for an overlong one where those are errors.
     """
     lengths = np.diff(ragged.offsets)
     if (lengths == 0).any():
         clip_id = ragged.clip_ids[int(lengths.argmin())]
         raise FacerError(f"clip {clip_id!r}: found no frames, expected at least one")
     valid = _measured(ragged)
+    if config.min_quality is not None:
+        assert ragged.quality is not None
+        valid &= ragged.quality >= config.min_quality  # False for NaN
     counted = np.add.reduceat(valid, ragged.offsets[:-1], dtype=np.int64)
     empty = tuple(ragged.clip_ids[i] for i in np.flatnonzero(counted == 0))
     features, offsets = ragged.features, ragged.offsets

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.parts import Entry
-from facer.storage.schema import ClipFeatures, Provenance, Record
+from facer.storage.schema import ClipFeatures, Provenance, Record, mean_rate_hz
 
 F64 = npt.NDArray[np.float64]
 
@@ -94,9 +94,3 @@ def imported_clip(
         reason=note,
     )
     return record, clip
-
-
-def mean_rate_hz(timestamp_s: F64) -> float:
-    """Return frames a second of a clip, NaN when its times do not tell."""
-    span = float(timestamp_s[-1] - timestamp_s[0]) if len(timestamp_s) > 1 else 0.0
-    return (len(timestamp_s) - 1) / span if span > 0 else float("nan")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import Table, read_table
 from facer.storage.labels.challenges import bare_id, plain_name
 from facer.storage.labels.table import IntensityLabels
@@ -34,7 +34,8 @@ def label_column(labels: IntensityLabels, name: str) -> tuple[str, ...]:
             found |= {clip_id: cell for clip_id, cell in cells if cell}
     if not found:
         raise FacerError(
-            f"--by {name}: {labels.source}: found no such column with values, expected one of "
+            f"{named('by')} {name}: {labels.source}: found no such column with values, "
+            "expected one of "
             f"{', '.join(filter(None, columns))}"
         )
     return tuple(found.get(bare_id(clip_id), "") for clip_id in labels.clip_ids)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 from facer.storage.files.csv_table import parse_number
+from facer.storage.settings import Setting, check
 
 LabelKind = Literal["plain", "eri", "muse", "emi", "mimic"]
 KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
@@ -24,20 +25,46 @@ class LabelOptions:
     among them says that numbers far from all others are labels, which are refused otherwise.
     """
 
-    kind: LabelKind | Literal["auto"] = "auto"
-    id_column: str | None = None
-    targets: tuple[str, ...] = ()
-    subject_column: str | None = None
-    split_column: str | None = None
-    missing_values: tuple[str, ...] = ()
+    kind: Annotated[
+        Literal["auto"] | LabelKind, Setting("Of the labels: plain, eri, muse, emi or mimic.")
+    ] = "auto"
+    id_column: Annotated[
+        str | None,
+        Setting("Column of the clips' ids.", none="clip_id, filename, video ...", metavar="NAME"),
+    ] = None
+    targets: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Columns of the intensities.",
+            none="all with numbers, save ids, ages, folds, times and the like",
+            metavar="A,B",
+        ),
+    ] = ()
+    subject_column: Annotated[
+        str | None,
+        Setting("Column of who is seen, or none.", none="subject, participant ...", metavar="NAME"),
+    ] = None
+    split_column: Annotated[
+        str | None,
+        Setting(
+            "Column of train, val and test, or none.", none="split, partition ...", metavar="NAME"
+        ),
+    ] = None
+    missing_values: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Numbers or words that mean 'not rated', such as -1,999; none: numbers far from all "
+            "others are labels.",
+            metavar="A,B",
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in ("auto", *KINDS):
-            raise OptionError(
-                f"label kind: found {self.kind!r}, expected auto or one of {', '.join(KINDS)}"
-            )
+        check(self)
         if len(set(self.targets)) < len(self.targets):
-            raise OptionError(f"--targets: found {', '.join(self.targets)}, expected each once")
+            raise OptionError(
+                f"{named('targets')}: found {', '.join(self.targets)}, expected each once"
+            )
 
     def over(self, others: LabelOptions) -> LabelOptions:
         """Return these options, and the other ones' where these say nothing."""
@@ -55,24 +82,6 @@ class LabelOptions:
     def words_absent(self) -> frozenset[str]:
         """All ``missing_values`` as words, in lower case."""
         return frozenset(text.strip().lower() for text in self.missing_values)
-
-    def to_json(self) -> dict[str, Any]:
-        """As a run's config holds it."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LabelOptions:
-        """Return what :meth:`to_json` wrote; names that a later version adds are ignored."""
-        known = {field.name for field in fields(cls)}
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
-        }
-        return cls(**given)
-
-    @classmethod
-    def of_run(cls, labels: Mapping[str, Any]) -> LabelOptions:
-        """Return how a run read its labels, from the ``labels`` of its config."""
-        return cls.from_json({"kind": labels["kind"], **labels.get("options", {})})
 
 
 def comma_separated(text: str | None) -> tuple[str, ...]:

@@ -19,10 +19,11 @@ from pathlib import Path
 import distributed
 
 from facer.pipeline.features import extract as module
-from facer.pipeline.features.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.part import load_extractor
 from facer.pipeline.runtime.progress import Silent
-from facer.stages.features.extractor import ExtractConfig
+from facer.stages.features.config import ExtractConfig
 from facer.storage.schema import Record
 
 # small batches: a batch is filled up with empty crops, and these clips are short

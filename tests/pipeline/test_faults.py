@@ -25,10 +25,11 @@ import psutil
 import pytest
 
 from facer.pipeline.features import extract as module
-from facer.pipeline.features.extract import ExtractRunConfig, ExtractSummary, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.features.status import store_status
 from facer.pipeline.runtime.progress import Silent
-from facer.stages.features.extractor import ExtractConfig
+from facer.stages.features.config import ExtractConfig
 from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Record

@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from facer.cli import facer
-from facer.pipeline.features.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.guarded import guard
+from facer.stages.features.config import ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.extractor import ExtractConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 

@@ -2,11 +2,12 @@
 
 Requests and answers are JSON lines on stdin and stdout:
 
-- in: ``{"path", "stride", "threads"}`` decodes a video, ``{"path", "function", "arguments"}``
-  asks one of :data:`FUNCTIONS` about it; an empty line frees the oldest slot;
+- in: ``{"path", "stride", "threads", "start"}`` decodes a video, leaving out its first ``start``
+  frames; ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty
+  line frees the oldest slot;
 - out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
   ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it,
-  ``{"skipped"}`` for one that the stride skips, ``{"alive"}`` from a function that takes its time,
+  ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that takes its time,
   and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}`` when that
   failed. ``cpu_s`` is what the video took so far.
 
@@ -104,19 +105,19 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
                 function = FUNCTIONS[request["function"]]
                 say(result=function(path, *request["arguments"], lambda: say(alive=True)))
             else:
-                _decode(path, request["stride"], request["threads"], ring, say)
+                _decode(path, request, ring, say)
         except FacerError as error:
             say(error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever a decoder does is the clip's reason
             say(error=f"{path.name}: {_one_line(error)}")
 
 
-def _decode(path: Path, stride: int, threads: int, ring: Ring, say: Callable[..., None]) -> None:
+def _decode(path: Path, request: Mapping[str, int], ring: Ring, say: Callable[..., None]) -> None:
     ring.shrink()
-    started = process_time()
-    with VideoReader(path, stride, threads) as reader:
+    started, stride = process_time(), request["stride"]
+    with VideoReader(path, stride, request["threads"]) as reader:
         for frame in reader.steps():
-            if frame is None:
+            if frame is None or frame.frame_index < request["start"] * stride:
                 say(skipped=True)
                 continue
             height, width = frame.size

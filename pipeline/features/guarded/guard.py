@@ -17,7 +17,7 @@ import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -32,6 +32,7 @@ from facer.storage.errors import FacerError, PlaceError
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
+_ATTEMPTS = 2  # at a video whose decoder crashes
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
 _idle: list[DecodeChild] = []
@@ -56,8 +57,6 @@ class GuardedReader:
         self.cpu_s = 0.0  # that decoding took so far, in its own process
         self._name = path.name
         self._request = {"path": str(path.absolute()), "stride": stride, "threads": threads}
-        self._n_given = 0
-        self._watch = _Watch(path.name, "frame")
         self._child: DecodeChild | None = None
 
     def __enter__(self) -> GuardedReader:
@@ -69,39 +68,27 @@ class GuardedReader:
             self._child = None
 
     def __iter__(self) -> Iterator[Frame]:
-        with suppress(DecoderDiedError):
-            yield from self._decode()
-            return
-        self.__exit__()
-        try:
-            yield from self._decode()
-        except DecoderDiedError as death:
-            raise FacerError(
-                f"{self._name}: the decoder crashed twice ({death}), after {self._n_given} frames"
-            ) from death
-
-    def _decode(self) -> Iterator[Frame]:
-        """Frames from the first that was not given yet."""
-        child = self._child = _take_child()
-        child.send(json.dumps(self._request))
-        n_seen = 0
-        for message in self._watch.messages(child):
-            self.cpu_s = message.get("cpu_s", self.cpu_s)
-            if "frame" not in message:
-                continue
-            n_seen += 1
-            if n_seen <= self._n_given:
-                child.send("")
-                continue
-            picture = child.copy_picture(message["offset"], message["size"], message["yuv"])
-            child.send("")
-            self._n_given += 1
-            yield Frame(message["frame"], message["time_s"], picture)
-        _idle.append(child)
-        self._child = None
-        if "error" in message:
-            raise FacerError(message["error"])
-        self.problem, self.n_decoded = message["problem"], message["n_decoded"]
+        watch, n_given = _Watch(self._name, "frame"), 0
+        for attempt in range(_ATTEMPTS):
+            child = self._child = _take_child()
+            try:
+                for frame in child.frames(self._request, n_given, watch):
+                    n_given += 1
+                    self.cpu_s = watch.last["cpu_s"]
+                    yield frame
+            except DecoderDiedError as death:
+                self.__exit__()
+                if attempt + 1 == _ATTEMPTS:
+                    found = f"the decoder crashed twice ({death}), after {n_given} frames"
+                    raise FacerError(f"{self._name}: {found}") from death
+            else:
+                _idle.append(child)
+                self._child = None
+                break
+        if "error" in watch.last:
+            raise FacerError(watch.last["error"])
+        self.problem, self.n_decoded = watch.last["problem"], watch.last["n_decoded"]
+        self.cpu_s = watch.last["cpu_s"]
 
 
 def ask(function: str, path: Path, *arguments: Any) -> Any:
@@ -127,19 +114,20 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
 
 
 class _Watch:
-    """Hears what a child says of one file, and gives up on one that takes too long."""
+    """Reads what a child says of one file, and gives up on one that takes too long."""
 
     def __init__(self, name: str, what: str) -> None:
         self._name, self._what = name, what
+        self.last: dict[str, Any] = {}
         self._n_heard = 0
         self._waited_s = 0.0
 
     def messages(self, child: DecodeChild) -> Iterator[dict[str, Any]]:
         """All messages up to the last, which ends what was asked for."""
-        message: dict[str, Any] = {}
-        while not message.keys() & {"problem", "result", "error"}:
-            message = self._read(child)
-            yield message
+        self.last = {}
+        while not self.last.keys() & {"problem", "result", "error"}:
+            self.last = self._read(child)
+            yield self.last
 
     def _read(self, child: DecodeChild) -> dict[str, Any]:
         left_s = FRAME_TIMEOUT_S + MEAN_FRAME_S * self._n_heard - self._waited_s
@@ -202,7 +190,19 @@ class DecodeChild:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def copy_picture(self, offset: int, size: tuple[int, int], yuv: list[Any] | None) -> Picture:
+    def frames(self, request: Mapping[str, Any], start: int, watch: _Watch) -> Iterator[Frame]:
+        """Decode a video and give its frames from number ``start``; ``watch`` has the last word.
+
+        DecoderDiedError when the process ends before the video does.
+        """
+        self.send(json.dumps({**request, "start": start}))
+        for message in watch.messages(self):
+            if "frame" in message:
+                picture = self._copy_picture(message["offset"], message["size"], message["yuv"])
+                self.send("")
+                yield Frame(message["frame"], message["time_s"], picture)
+
+    def _copy_picture(self, offset: int, size: tuple[int, int], yuv: list[Any] | None) -> Picture:
         """Take a frame out of the shared memory."""
         height, width = size
         n_bytes = height * width * 3

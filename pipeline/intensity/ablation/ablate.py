@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -23,27 +23,25 @@ import numpy as np
 from facer.pipeline.intensity.ablation.report import AblationTable, TableRow, write_table
 from facer.pipeline.intensity.ablation.rows import FULL, AblationRow, ablation_rows
 from facer.pipeline.intensity.cohort import label_notes, read_trainable, split_rows
-from facer.pipeline.intensity.fold_plan import FoldConfig, plan_trainable
+from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
+from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS, train_folds
+from facer.pipeline.intensity.head_run import absolute_place, check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD, evaluate
 from facer.pipeline.intensity.train import (
     OnNote,
-    TrainHeadConfig,
     Training,
     describe,
     tell_scale,
     torch_threads,
     train_head,
 )
-from facer.pipeline.runtime.executors import TlsFiles, make_executor
-from facer.pipeline.runtime.run_folder import absolute_place, check_unchanged, read_run
-from facer.stages.intensity.fit import FitConfig
+from facer.pipeline.runtime.executors import make_executor
 from facer.stages.intensity.metrics import defined
-from facer.stages.intensity.sequences import SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
-from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips, read_labels
-from facer.storage.errors import FacerError, OptionError
+from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects
 from facer.storage.labels.matching import no_match_message
 from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions
@@ -54,32 +52,6 @@ SPLIT = "val"
 
 OnRow = Callable[[str, int, int], None]
 """Called with a row's title, how many rows are done and how many there are."""
-
-
-@dataclass(frozen=True)
-class AblateConfig:
-    """One ``facer ablate``."""
-
-    store: str
-    labels: str
-    output: Path
-    rows: tuple[str, ...] = ("table2", "table3", "heads")
-    also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
-    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
-    sequences: SequenceConfig = field(default_factory=SequenceConfig)  # what rows change
-    fit: FitConfig = field(default_factory=FitConfig)  # likewise
-    seeds: int = 3
-    jobs: int = 1
-    scheduler: str | None = None
-    tls: TlsFiles | None = None  # for a scheduler at tls://
-    device: str = "cpu"
-    folds: FoldConfig | None = None  # rows are scored out of fold, not on val
-
-    def __post_init__(self) -> None:
-        for name in ("seeds", "jobs"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name}: found {getattr(self, name)}, expected 1 or more")
-        ablation_rows(self.rows, tuple(self.also))  # refuses unknown ones
 
 
 @dataclass(frozen=True)
@@ -170,7 +142,7 @@ def _done(task: RowTask) -> bool:
     if not (run / "row.json").is_file():
         return False
     check_unchanged(run, describe(task.config))
-    return bool(read_run(run)["seeds"] == task.config.seeds)
+    return bool(read_run(run).seeds == task.config.seeds)
 
 
 def run_row(task: RowTask) -> str | None:
@@ -270,7 +242,7 @@ def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Compari
 
 def _predictions(run: Path) -> Path:
     """Where a done row keeps the predictions that it was scored by."""
-    return run / (PREDICTIONS if "folds" in read_run(run) else "val.csv")
+    return run / (PREDICTIONS if read_run(run).folds is not None else "val.csv")
 
 
 def _ordered(table: Predictions, like: Predictions) -> np.ndarray[Any, np.dtype[np.float32]]:

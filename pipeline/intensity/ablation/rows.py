@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.losses import LossName
-from facer.stages.intensity.sequences import SequenceConfig
-from facer.storage.errors import OptionError
+from facer.stages.intensity.config import FitConfig, LossName, SequenceConfig
+from facer.storage.errors import OptionError, named
 
 GROUPS: Mapping[str, str] = MappingProxyType(
     {
@@ -85,7 +83,7 @@ def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationR
     for group in groups:
         if group not in GROUPS or group == "also":
             known = ", ".join(name for name in GROUPS if name != "also")
-            raise OptionError(f"--rows: found {group!r}, expected some of {known}")
+            raise OptionError(f"{named('rows')}: found {group!r}, expected some of {known}")
     chosen = [
         row
         for row in _ROWS
@@ -94,7 +92,9 @@ def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationR
     ids = {row.id for row in _ROWS if row.other_store is None}
     for name in also:
         if not name.replace("-", "").replace("_", "").isalnum() or name in ids:
-            raise OptionError(f"--also {name}=...: expected a new name of letters, digits, - and _")
+            raise OptionError(
+                f"{named('also')} {name}=...: expected a new name of letters, digits, - and _"
+            )
         if all(row.other_store != name for row in chosen):
             chosen.append(AblationRow(name, ("also",), f"{name} features", other_store=name))
     return tuple(chosen)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from facer.pipeline.intensity.cohort import SPLITS, split_rows
+from facer.pipeline.intensity.cohort import split_rows
+from facer.pipeline.intensity.config import ScoreConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluation_of, grouped
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.sequences import I64
 from facer.stages.intensity.statistics.intervals import Comparison, compare
-from facer.storage import IntensityLabels, LabelOptions, match_clips, read_labels
-from facer.storage.errors import FacerError, OptionError
+from facer.storage import IntensityLabels, match_clips, read_labels
+from facer.storage.errors import FacerError
 from facer.storage.labels.groups import label_column
 from facer.storage.labels.predictions import read_predictions
 from facer.storage.schema import F32
@@ -24,23 +25,6 @@ from facer.storage.schema import F32
 Mask = npt.NDArray[np.bool_]
 
 _OF_A_RUN = ("n_filled_with_train_mean", "seeds", "calibrated_on", "std_over_seeds", "ensemble")
-
-
-@dataclass(frozen=True)
-class ScoreConfig:
-    """One ``facer score``."""
-
-    predictions: Path
-    labels: str
-    against: Path | None = None  # another file, compared on the clips that both predict
-    split: str | None = None  # None: every split of which the file predicts a clip
-    by: str | None = None  # a column of the labels
-    reading: LabelOptions = field(default_factory=LabelOptions)
-    prediction_id_column: str | None = None  # None: by its name
-
-    def __post_init__(self) -> None:
-        if self.split is not None and self.split not in SPLITS:
-            raise OptionError(f"--split: found {self.split!r}, expected {', '.join(SPLITS)}")
 
 
 @dataclass(frozen=True)

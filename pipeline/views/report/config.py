@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from facer.storage import LabelOptions
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.labels.challenges import Split
+from facer.storage.labels.options import LabelOptions
+from facer.storage.settings import Setting, check
 
 OnPage = Callable[[int, int], None]
 """Called with how many pages of clips are written, and of how many."""
@@ -19,17 +22,32 @@ class ReportConfig:
 
     source: str  # a store, a run of train-head or the folder of ablate
     output: Path
-    videos: Path | None = None  # VIDEO_DIR of the store
-    clips: tuple[str, ...] = ()  # which get a page: ids, worst:N or all; none given: worst:50
-    embed: bool = False  # copy videos instead of linking them
-    split: str = "val"  # of a run
-    labels: str | None = None  # of a run, where its own have moved
-    store: str | None = None  # of a run, where its own has moved
+    videos: Annotated[
+        Path | None, Setting("The VIDEO_DIR: clip pages then show the video and its faces.")
+    ] = None
+    clips: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Clips that get a page; repeatable.",
+            none="worst:50",
+            metavar="ID|worst:N|all",
+            repeated=True,
+        ),
+    ] = ()
+    embed: Annotated[bool, Setting("Copy videos small (H.264) instead of linking them.")] = False
+    split: Annotated[Split, Setting("Of a run: train, val or test.")] = "val"
+    labels: Annotated[str | None, Setting("Of a run: where its labels are now, or others.")] = None
+    store: Annotated[str | None, Setting("Of a run: where its store is now, or another one.")] = (
+        None
+    )
     reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
 
     def __post_init__(self) -> None:
+        check(self)
         if self.videos is not None and not self.videos.is_dir():
-            raise FacerError(f"--videos {self.videos}: no such folder, expected the VIDEO_DIR")
+            raise FacerError(
+                f"{named('videos')} {self.videos}: no such folder, expected the VIDEO_DIR"
+            )
         if self.embed and self.videos is None:
             raise OptionError("--embed: found no --videos VIDEO_DIR, expected the videos to copy")
 
@@ -50,7 +68,8 @@ class ReportConfig:
                 chosen.update(dict.fromkeys(ranked[: int(count)]))
             else:
                 raise FacerError(
-                    f"--clips {wish}: not one of the {len(ranked)} clips with frames; expected a "
+                    f"{named('clips')} {wish}: not one of the {len(ranked)} clips with "
+                    "frames; expected a "
                     "clip id, worst:N or all"
                 )
         return list(chosen)

@@ -14,7 +14,7 @@ from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder, number
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -22,12 +20,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.image_files import decode_crop, decode_image, read_image_file
 from facer.stages.affect.datasets.label_files import note
 from facer.stages.features import detect
 from facer.stages.features.align import CROP_PX, align
+from facer.stages.features.faces import Faces, iou
 from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
+from facer.storage.files.objects import written_aside
 from facer.storage.schema import F32, U8
 
 _CACHE_VERSION = 2
@@ -45,25 +46,6 @@ _LEFT_OUT = {
 
 AlignReport = Callable[[int, int], None]
 """Told (photographs done, photographs in all) while a set is aligned."""
-
-
-def default_cache() -> Path:
-    """The user's cache folder for aligned crops, below ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facer" / "crops"
-
-
-@dataclass(frozen=True)
-class AlignConfig:
-    """How photographs are aligned and where the crops are kept."""
-
-    cache: Path = field(default_factory=default_cache)
-    detector: detect.DetectorConfig = field(default_factory=detect.DetectorConfig)
-    workers: int | None = None  # threads; None: one per core
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise FacerError(f"align workers: found {self.workers}, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -140,7 +122,7 @@ class Aligner:
         """Digests of the models that aligned photographs; "" when none had to be loaded."""
         if self._given is None and "detector" not in vars(self):
             return ""
-        return " ".join((self.detector.sha256, detect.points_sha256(self.detector)))
+        return " ".join((self.detector.sha256, detect.refiner_sha256(self.detector)))
 
     @cached_property
     def _folder(self) -> Path:
@@ -183,9 +165,7 @@ class Aligner:
             for row, border, faces in zip(
                 rows, borders, self.detector.detect(bordered), strict=True
             ):
-                moved = detect.Faces(
-                    faces.bbox_px - border, faces.keypoints_px - border, faces.score
-                )
+                moved = Faces(faces.bbox_px - border, faces.keypoints_px - border, faces.score)
                 boxes = photographs.boxes_px
                 points = _choose(moved, None if boxes is None else boxes[row])
                 if points is not None:
@@ -201,13 +181,12 @@ class Aligner:
             state = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return ""
-        settings = asdict(self.config.detector)
         parts = {
             "version": _CACHE_VERSION,
             "detector": self.detector.sha256,
-            "points_model": detect.points_sha256(self.detector),
-            "size_px": settings["size_px"],
-            "threshold": settings["threshold"],
+            "points_model": detect.refiner_sha256(self.detector),
+            "size_px": self.config.detector.size_px,
+            "threshold": self.config.detector.threshold,
             "path": str(path.absolute()),
             "bytes": state.st_size,
             "mtime_ns": state.st_mtime_ns,
@@ -226,14 +205,10 @@ class Aligner:
     def _keep(self, key: str, crop: bytes) -> None:
         """Write a crop whole or not at all; an empty file stands for "no face"."""
         path = _file(self._folder, key)
-        aside = path.with_name(f".{uuid.uuid4().hex}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(crop)
-            aside.replace(path)
+            with written_aside(path) as aside:
+                aside.write_bytes(crop)
         except OSError as error:
-            with suppress(OSError):
-                aside.unlink()
             raise FacerError(
                 f"{path}: cannot be written ({error.strerror}); expected a folder for the cache "
                 "of aligned crops that has room"
@@ -275,14 +250,14 @@ def _cut(image: U8, points: F32 | None) -> bytes:
     return cv2.imencode(".jpg", np.ascontiguousarray(crop[..., ::-1]), quality)[1].tobytes()
 
 
-def _choose(faces: detect.Faces, box_px: F32 | None) -> F32 | None:
+def _choose(faces: Faces, box_px: F32 | None) -> F32 | None:
     """Points (5, 2) of the face that is meant, None when none was found."""
     if len(faces.score) == 0:
         return None
     if box_px is None or not np.isfinite(box_px).all():
         best: F32 = faces.keypoints_px[int(box_sizes(faces.bbox_px).argmax())]
         return best
-    overlap = detect.iou(box_px, faces.bbox_px)
+    overlap = iou(box_px, faces.bbox_px)
     if overlap.max() < _MIN_IOU:
         return None
     meant: F32 = faces.keypoints_px[int(overlap.argmax())]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from facer.stages.affect.augment import AugmentConfig, augment
+from facer.stages.affect.augment import augment
+from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import Targets
 

@@ -13,7 +13,7 @@ from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.affect.datasets.emotionet import read_emotionet
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.datasets.samples import AffectSet
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 
 Kind = Literal["affwild2", "affectnet", "emotionet", "pack"]
 
@@ -38,7 +38,7 @@ def parse_spec(text: str) -> DataSpec:
     kind, colon, path = text.partition(":")
     if not colon or kind not in get_args(Kind) or not path:
         raise OptionError(
-            f"--data: found {text!r}, expected KIND:PATH with one of the kinds "
+            f"{named('data')}: found {text!r}, expected KIND:PATH with one of the kinds "
             f"{', '.join(get_args(Kind))}, such as affwild2:DIR or pack:FILE.h5"
         )
     return DataSpec(cast(Kind, kind), Path(path).expanduser())

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from facer.stages.detection.config import SceneConfig
 from facer.stages.detection.data.teacher import MIRRORED
 from facer.storage.schema import F32, U8
 
 TOO_BIG = 4.0  # largest enlargement of a source image
-
-
-@dataclass(frozen=True)
-class SceneConfig:
-    """How often what is shown, and how large; sizes are sqrt(width * height) of the box."""
-
-    p_people: float = 0.66  # a photograph of people, or a frame of theirs
-    p_frame: float = 0.1  # a video frame that the teacher labelled
-    p_scene: float = 0.06  # a scene without faces; the rest are pasted photographs
-    p_four: float = 0.35  # four of them beside each other, in images of 160 px and more
-    p_whole: float = 0.4  # a photograph or frame is seen whole, and not a face at some size
-    min_face_px: float = 13.0
-    max_face_share: float = 1.35  # of the image's shorter side
-    p_roll: float = 0.4  # any roll up to the largest; the others hardly roll
-    roll_sd_degrees: float = 6.0
-    max_roll_degrees: float = 55.0
-
-    def __post_init__(self) -> None:
-        shares = (self.p_people, self.p_frame, self.p_scene)
-        if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError(f"SceneConfig: found shares {shares}, expected <= 1 together")
-        if not 0 < self.min_face_px < 100:
-            raise ValueError(
-                f"SceneConfig: found min_face_px {self.min_face_px}, expected 0 to 100"
-            )
 
 
 class Camera(NamedTuple):

@@ -8,9 +8,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from facer.stages.detection.config import SceneConfig
 from facer.stages.detection.data.camera import (
     Camera,
-    SceneConfig,
     centre_of,
     draw_camera,
     move_faces,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.onnx import open_session
+from facer.stages.features.faces import point_distance_px
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_sha256
@@ -100,19 +102,15 @@ def nearest_points(candidates: F32, points: F32) -> tuple[int, float]:
     """
     if not len(candidates):
         return -1, float("inf")
-    gaps = np.linalg.norm(candidates - points, axis=2).mean(axis=1)
+    gaps = point_distance_px(points, candidates)
     eyes = max(float(np.linalg.norm(points[1] - points[0])), 1e-6)
     nearest = int(gaps.argmin())
     return nearest, float(gaps[nearest]) / eyes
 
 
 def _open(path: Path, threshold: float) -> Any:
-    import onnxruntime
     from insightface.model_zoo.retinaface import RetinaFace
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    model = RetinaFace(model_file=str(path), session=session)
+    model = RetinaFace(model_file=str(path), session=open_session(path))
     model.prepare(ctx_id=-1, det_thresh=threshold)
     return model

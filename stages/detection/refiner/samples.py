@@ -17,12 +17,12 @@ from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.people import Picture
 from facer.stages.detection.data.photometry import distort, flesh
 from facer.stages.detection.data.teacher import MIRRORED, Labelled
+from facer.stages.features.faces import face_unit
 from facer.stages.features.refine import (
     EYES_PX,
     POINTS_PX,
     POINTS_TEMPLATE_PX,
     crop_transforms,
-    face_unit,
     read_crop,
 )
 from facer.storage.errors import FacerError

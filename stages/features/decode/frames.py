@@ -41,7 +41,7 @@ from facer.stages.features.decode.container import (
 )
 from facer.stages.features.decode.display import Display, Turn, fit, turn_of
 from facer.stages.features.decode.picture import Picture, rgb, size_of
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import U8
 
 _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called broken
@@ -84,7 +84,7 @@ class VideoReader:
 
     def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
         if stride < 1:
-            raise OptionError(f"--stride: found {stride}, expected 1 or more")
+            raise OptionError(f"{named('stride')}: found {stride}, expected 1 or more")
         self.problem = ""
         self.n_decoded = 0
         self._path, self._stride = path, stride

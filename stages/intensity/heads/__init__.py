@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from facer.stages.intensity.heads.base import Head, HeadConfig, HeadShape
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads.base import Head, HeadShape
 from facer.stages.intensity.heads.facernet import FaceRNet
 from facer.stages.intensity.heads.gru_last import GruLast
 from facer.stages.intensity.heads.perceiver import Perceiver
 from facer.stages.intensity.heads.stats_mlp import StatsMlp
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 
 HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
     {
@@ -27,7 +28,9 @@ HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
 def build_head(config: HeadConfig, shape: HeadShape) -> Head:
     """Make a head with fresh weights from torch's random state; FacerError for its name."""
     if config.name not in HEADS:
-        raise OptionError(f"--head: found {config.name!r}, expected one of {', '.join(HEADS)}")
+        raise OptionError(
+            f"{named('head')}: found {config.name!r}, expected one of {', '.join(HEADS)}"
+        )
     return HEADS[config.name](config, shape)
 
 

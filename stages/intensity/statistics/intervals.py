@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facer.stages.intensity.metrics import F64, mean_defined, pearson, weighted_sums
 from facer.stages.intensity.statistics.bca import bca_shares
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 
 FEW_UNITS = 30
 """Percentile intervals over fewer units are too narrow: BCa there, where it is defined."""
@@ -30,7 +30,7 @@ class BootstrapConfig:
 
     def __post_init__(self) -> None:
         if self.resamples < 1:
-            raise OptionError(f"--bootstrap: found {self.resamples}, expected 1 or more")
+            raise OptionError(f"{named('bootstrap')}: found {self.resamples}, expected 1 or more")
         if not 0 < self.level < 1:
             raise OptionError(f"bootstrap level: found {self.level}, expected between 0 and 1")
 

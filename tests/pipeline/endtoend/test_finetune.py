@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from facer.pipeline.endtoend.finetune import FinetuneConfig, finetune
+from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.endtoend.finetune import finetune
 from facer.pipeline.endtoend.joint import ClipCrops
+from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.head_run import load_models
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
-from facer.pipeline.runtime.run_folder import load_models
+from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.views.look import read_crops
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import Architecture, RecNet
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
@@ -217,5 +217,5 @@ def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
     with pytest.raises(FacerError, match=r"made with other --learning-rate \(was .*, now 0.0001\)"):
         finetune(replace(config, videos=tmp_path, learning_rate=1e-4, resume=True))
     for name, value in (("epochs", 0), ("batch_size", 2), ("chunk", 0)):
-        with pytest.raises(FacerError, match=f"--{name.replace('_', '-')}: found {value}"):
+        with pytest.raises(FacerError, match=f"{name}: found {value}"):
             replace(config, **{name: value})

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facer.pipeline.features.part import ClipTask, PartTask, extract_part, give_up, load_extractor
-from facer.stages.features.extractor import ExtractConfig, Extraction, Extractor, FaceSequence
+from facer.pipeline.features.part import PartTask, extract_part, load_extractor, record_failure
+from facer.pipeline.features.pending import ClipTask
+from facer.stages.features.config import ExtractConfig
+from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures
@@ -112,7 +114,7 @@ def test_other_weights_on_a_host_are_refused(task: PartTask, model: str) -> None
 
 
 def test_a_device_that_a_host_lacks_is_told_by_host(task: PartTask) -> None:
-    with pytest.raises(FacerError, match=r"host \S+: --device cuda:99"):
+    with pytest.raises(FacerError, match=r"host \S+: device cuda:99"):
         extract_part(replace(task, extract=replace(task.extract, device="cuda:99")))
 
 
@@ -135,7 +137,7 @@ def test_an_unmounted_share_leaves_an_empty_folder(task: PartTask) -> None:
 
 
 def test_giving_up_says_why(task: PartTask) -> None:
-    (record,) = give_up(replace(task, clips=task.clips[:1]), ValueError("bad\nluck"))
+    (record,) = record_failure(replace(task, clips=task.clips[:1]), ValueError("bad\nluck"))
     assert (record.status, record.reason) == ("failed", "ValueError: bad")
     assert len(FeatureStore.open(task.store).record("a").source_sha256) == 64
 

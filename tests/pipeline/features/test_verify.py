@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from facer.cli import main
+from facer.pipeline.features.config import VerifyConfig
 from facer.pipeline.features.status import store_status
-from facer.pipeline.features.verify import VerifyConfig, verify
+from facer.pipeline.features.verify import verify
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
 
@@ -105,5 +106,5 @@ def test_videos_are_compared(store, tmp_path):
 
 
 def test_jobs_are_checked():
-    with pytest.raises(FacerError, match="--jobs: found 0"):
+    with pytest.raises(FacerError, match="jobs: found 0"):
         VerifyConfig("x", 0)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from facer.cli import main
-from facer.pipeline.intensity.ablation.ablate import AblateConfig, ablate
+from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.check import check_labels
-from facer.pipeline.intensity.cohort import labels_record
+from facer.pipeline.intensity.cohort import labels_sha256
+from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
-from facer.pipeline.runtime.run_folder import read_run
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
+from facer.pipeline.intensity.train import config_of_run, train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, LabelOptions, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.labels.challenges import CHALLENGES
@@ -85,7 +85,7 @@ def test_a_target_without_a_label_in_train_is_not_predicted(capsys, unlabelled_i
     assert code == 0
     assert "no clip of train has a label of fear: not trained, and not predicted" in err
     assert "fear (no label in train)" in err
-    assert read_run(tmp_path / "run")["names"] == ["joy", "awe", "disgust"]
+    assert read_run(tmp_path / "run").names == ("joy", "awe", "disgust")
     assert evaluate(tmp_path / "run", "test").names == ("joy", "awe", "disgust")
     opened = FeatureStore.open(store)
     assert predict_store(tmp_path / "run", opened, ["clip-00"]).names == ("joy", "awe", "disgust")
@@ -181,14 +181,14 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
     rows = [[f"k{r[0]}", r[0], r[1], *r[2:], "-1" if i % 5 == 0 else r[2], str(i % 3)]
             for i, r in enumerate(rows)]  # fmt: skip
     write(labels, ["clip_id", "key", "part", *header[2:], "fear", "age"], rows)
-    with pytest.raises(FacerError, match="--missing-values -1"):
+    with pytest.raises(FacerError, match="missing_values -1"):
         read_labels(labels)
     reading = LabelOptions(
         id_column="key", split_column="part", targets=("fear", "joy", "age"), missing_values=("-1",)
     )
     train_head(TrainHeadConfig(store, labels, tmp_path / "run", reading=reading, fit=FAST))
     record = read_run(tmp_path / "run")
-    assert LabelOptions.of_run(record["labels"]) == reading
+    assert record.labels.reading == reading
     assert evaluate(tmp_path / "run").names == ("fear", "joy", "age")
     moved = shutil.copy(labels, tmp_path / "moved.csv")
     found = evaluate(tmp_path / "run", labels=str(moved))
@@ -227,12 +227,12 @@ def test_the_digest_covers_the_files_that_were_read_and_no_others(planted, tmp_p
     train_head(TrainHeadConfig(store, source, tmp_path / "run", fit=FAST))
     (folder / "notes.csv").write_text("a,b\n1,2\n")
     assert evaluate(tmp_path / "run").n_scored == 6
-    digest = labels_record(read_labels(source))["sha256"]
+    digest = labels_sha256(read_labels(source))
     swapped = {"train": "val", "val": "train", "test": "test"}
     write(
         folder / "partition.csv", ["filename", "partition"], [[r[0], swapped[r[1]]] for r in rows]
     )
-    assert labels_record(read_labels(source))["sha256"] != digest
+    assert labels_sha256(read_labels(source)) != digest
     with pytest.raises(FacerError, match=r"changed since .* was made; expected it as it was"):
         evaluate(tmp_path / "run")
 

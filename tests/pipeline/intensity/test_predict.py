@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facer.pipeline.features.extract import ExtractRunConfig, extract_folder
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.intensity import predict as module
-from facer.pipeline.intensity.predict import PredictConfig, predict_videos
+from facer.pipeline.intensity.config import PredictConfig, TrainHeadConfig
+from facer.pipeline.intensity.predict import predict_videos
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.stages.features.extractor import ExtractConfig
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.pipeline.intensity.train import train_head
+from facer.stages.features.config import ExtractConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 

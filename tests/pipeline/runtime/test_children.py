@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from facer.pipeline.features.part import ClipTask, PartTask
-from facer.pipeline.intensity.train import SeedTask, TrainHeadConfig, train_seed
+from facer.pipeline.features.part import PartTask
+from facer.pipeline.features.pending import ClipTask
+from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.train import SeedTask, train_seed
 from facer.pipeline.runtime.children import describe_error, dumps, function_name, loads, raised
-from facer.stages.features.extractor import ExtractConfig
+from facer.stages.features.config import ExtractConfig
 from facer.storage import Provenance, Record
 
 

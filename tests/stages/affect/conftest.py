@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.affect.datasets.aligned import AlignConfig, Aligner
+from facer.stages.affect.config import AlignConfig
+from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
-from facer.stages.features.detect import Faces
+from facer.stages.features.faces import Faces
 
 
 class FakeDetector:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.affect.augment import AugmentConfig, augment
+from facer.stages.affect.augment import augment
+from facer.stages.affect.config import AugmentConfig
 from facer.storage.errors import FacerError
 
 RNG = np.random.default_rng(0)

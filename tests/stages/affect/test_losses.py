@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from facer.stages.affect.config import LossWeights
 from facer.stages.affect.coupling import coupling_matrix
 from facer.stages.affect.losses import (
-    LossWeights,
     Targets,
     au_loss,
     ccc_loss,

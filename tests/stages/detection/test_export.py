@@ -8,13 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from facer.stages.detection.config import NetworkConfig
 from facer.stages.detection.export import export_onnx
-from facer.stages.detection.network import (
-    OUTPUT_NAMES,
-    DetectorNet,
-    NetworkConfig,
-    parameter_count,
-)
+from facer.stages.detection.network import OUTPUT_NAMES, DetectorNet, parameter_count
 
 SMALL = NetworkConfig(4, 4, 8, 8, 8, 8)
 

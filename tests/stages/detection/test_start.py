@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from facer.stages.detection.config import NetworkConfig
 from facer.stages.detection.export import export_onnx
-from facer.stages.detection.network import DetectorNet, NetworkConfig
+from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.refiner.network import PointsNet, export_points
 from facer.stages.detection.start import read_weights, start_detector, start_network
 from facer.storage.errors import FacerError

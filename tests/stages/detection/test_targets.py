@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from facer.stages.detection.losses import LossWeights, detection_loss, distance_iou, focal
+from facer.stages.detection.config import LossWeights
+from facer.stages.detection.losses import detection_loss, distance_iou, focal
 from facer.stages.detection.network import ANCHORS, STRIDES
 from facer.stages.detection.targets import AnchorGrid, Faces, anchor_grid, assign, decode
 

@@ -5,13 +5,9 @@ import onnxruntime
 import pytest
 
 from facer.stages.features import detect
-from facer.stages.features.detect import (
-    DetectorConfig,
-    Faces,
-    RefinedDetector,
-    SingleDetector,
-    load,
-)
+from facer.stages.features.config import DetectorConfig
+from facer.stages.features.detect import RefiningDetector, SingleDetector, load
+from facer.stages.features.faces import Faces, iou
 from facer.storage.errors import FacerError
 
 
@@ -22,7 +18,7 @@ def detector():
 
 def test_the_starter_finds_the_face_and_its_points_in_place(detector, face_frames):
     (faces,) = detector.detect(face_frames(1))
-    assert isinstance(detector, RefinedDetector)
+    assert isinstance(detector, RefiningDetector)
     assert faces.bbox_px.shape == (1, 4)
     x1, y1, x2, y2 = faces.bbox_px[0]
     points = faces.keypoints_px[0]
@@ -53,7 +49,7 @@ def test_insightface_runs_the_starter_like_any_other_pack(face_frames):
     model = get_model(str(detect.model_path("facer-det")), providers=["CPUExecutionProvider"])
     model.prepare(-1, input_size=(320, 256))
     boxes, points = model.detect(np.ascontiguousarray(image[..., ::-1]))
-    by_path = DetectorConfig(str(detect.model_path("facer-det")))  # without the points model
+    by_path = DetectorConfig(str(detect.model_path("facer-det")), input_px=320)  # no refiner
     (faces,) = load(by_path).detect([image])
     np.testing.assert_allclose(faces.bbox_px, boxes[:, :4], atol=0.05)
     np.testing.assert_allclose(faces.keypoints_px, points, atol=0.05)
@@ -82,13 +78,13 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
 def test_a_missing_gpu_is_an_error_never_a_fall_back():
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(FacerError, match="--device cuda: this onnxruntime has no CUDA"):
+    with pytest.raises(FacerError, match="device cuda: this onnxruntime has no CUDA"):
         load(DetectorConfig(device="cuda"))
 
 
 def test_overlapping_boxes_are_suppressed_and_the_best_stays():
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 0, 30, 10]], np.float32)
-    np.testing.assert_allclose(detect.iou(boxes[0], boxes), [1, 81 / 119, 0], atol=1e-6)
+    np.testing.assert_allclose(iou(boxes[0], boxes), [1, 81 / 119, 0], atol=1e-6)
     found = detect._decode(
         np.array([0.6, 0.9, 0.7], np.float32),
         np.full((3, 4), 5, np.float32),
@@ -143,7 +139,7 @@ class Looks:
 
 def test_a_face_counts_that_the_points_model_sees_at_the_second_look_at_least():
     model = Looks([0.9, 0.4, 0.1, 0.2], [0.8, 0.55, 0.1])
-    (faces,) = RefinedDetector(SeesFour(), model).detect([np.zeros((4, 4, 3), np.uint8)])
+    (faces,) = RefiningDetector(SeesFour(), model).detect([np.zeros((4, 4, 3), np.uint8)])
     assert model.looked == [[4], [3]]
     np.testing.assert_array_equal(faces.keypoints_px[:, 0, 0], [1, 102, 202])
     np.testing.assert_array_equal(faces.bbox_px[:, 0], [0, 100, 200])

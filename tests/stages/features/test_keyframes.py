@@ -1,4 +1,4 @@
-"""Key frames: who is looked at by the detector, who is followed, and that batches do not matter."""
+"""Key frames: what the detector sees, what is followed, and that batches change nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.detect import NO_FACES, Faces, RefinedDetector
-from facer.stages.features.keyframes import MAX_MOVE, ClipFrames, FaceFinder, same_faces
+from facer.stages.features.detect import RefiningDetector
+from facer.stages.features.faces import NO_FACES, Faces
+from facer.stages.features.keyframes import (
+    MAX_MOVE,
+    ClipEnd,
+    ClipFrame,
+    KeyframeDetector,
+    KeyframeSegment,
+    interpolate,
+    same_faces,
+)
 from facer.storage.errors import FacerError
 
 FIVE = np.array([[0, 0], [40, 0], [20, 22], [6, 42], [34, 42]], np.float32)
@@ -28,7 +37,7 @@ def face_at(x: float) -> Faces:
 
 
 def image(x: float | None, sure: float = 1.0) -> np.ndarray:
-    """A frame that says where its face is, and how sure the points model is of it."""
+    """A frame that says where its face is, and how sure the refiner is of it."""
     pixels = np.zeros((2, 2, 3), np.uint8)
     pixels[0, 0, 0] = 255 if x is None else int(x)
     pixels[0, 1, 0] = int(sure * 255)
@@ -40,7 +49,6 @@ class Detector:
 
     def __init__(self) -> None:
         self.looked: list[int] = []
-        self.points = self
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
         self.looked.extend(int(i[0, 0, 0]) for i in images)
@@ -64,29 +72,30 @@ def detector() -> Detector:
     return Detector()
 
 
-def finder(detector: Detector, every: int = 4) -> FaceFinder:
-    return FaceFinder(RefinedDetector(detector, detector), every)  # type: ignore[arg-type]
+def keyframes(detector: Detector, interval: int = 4) -> KeyframeDetector:
+    return KeyframeDetector(RefiningDetector(detector, detector), interval)  # type: ignore[arg-type]
 
 
 def frames(places: Sequence[float | None]) -> list[Frame]:
     return [Frame(i, i / 25, image(x)) for i, x in enumerate(places)]
 
 
-def found(finder: FaceFinder, seen: list[Frame], size: int) -> list[Faces]:
-    """Faces of all frames when they come ``size`` at a time."""
-    clip, result = ClipFrames(), []
-    for start in range(0, len(seen), size):
-        clip.frames.extend(seen[start : start + size])
-        clip.ended = start + size >= len(seen)
-        (done,) = finder.find([clip])
-        result.extend(done)
-    assert [frame.frame_index for frame, _ in result] == list(range(len(seen)))
-    return [faces for _, faces in result]
+def ending(clip: int = 0) -> ClipEnd:
+    return ClipEnd(clip, 0.0, failed=False, reason="")
+
+
+def found(keyframes: KeyframeDetector, seen: list[Frame], size: int) -> list[Faces]:
+    """Faces of all frames when about ``size`` of them are held."""
+    items = [*(ClipFrame(0, frame) for frame in seen), ending()]
+    result = [item for batch in keyframes.faces(items, lambda _: size) for item in batch]
+    assert result.pop() == ending()
+    assert [item.frame.frame_index for item in result] == list(range(len(seen)))
+    return [item.faces for item in result]
 
 
 def test_a_calm_face_is_detected_on_key_frames_and_the_last_and_measured_on_all(detector):
     places = [10, 11, 13, 14, 16, 17, 18]
-    faces = found(finder(detector), frames(places), 100)
+    faces = found(keyframes(detector), frames(places), 100)
     assert detector.looked == [10, 16, 18]
     for x, one in zip(places, faces, strict=True):
         np.testing.assert_allclose(one.keypoints_px[0], five(x), atol=1e-4)
@@ -97,10 +106,10 @@ def test_a_calm_face_is_detected_on_key_frames_and_the_last_and_measured_on_all(
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 def test_batches_change_nothing(detector, size):
     places = [10, 12, 13, 15, None, 60, 62, 61, 63, 120, None, None, None, None, 70]
-    together = found(finder(detector), frames(places), 100)
+    together = found(keyframes(detector), frames(places), 100)
     looked = sorted(detector.looked)
     detector.looked.clear()
-    apart = found(finder(detector), frames(places), size)
+    apart = found(keyframes(detector), frames(places), size)
     assert sorted(detector.looked) == looked
     for a, b in zip(together, apart, strict=True):
         assert len(a.score) == len(b.score)
@@ -108,12 +117,12 @@ def test_batches_change_nothing(detector, size):
 
 
 def test_a_face_that_moved_far_is_detected_on_every_frame_between(detector):
-    found(finder(detector), frames([10, 20, 40, 70, 100]), 100)
+    found(keyframes(detector), frames([10, 20, 40, 70, 100]), 100)
     assert sorted(detector.looked) == [10, 20, 40, 70, 100]
 
 
 def test_a_face_that_comes_is_detected_on_every_frame_between(detector):
-    faces = found(finder(detector), frames([None, None, 30, 30, 30]), 100)
+    faces = found(keyframes(detector), frames([None, None, 30, 30, 30]), 100)
     assert [len(f.score) for f in faces] == [0, 0, 1, 1, 1]
     assert len(detector.looked) == 5
 
@@ -121,32 +130,48 @@ def test_a_face_that_comes_is_detected_on_every_frame_between(detector):
 def test_a_guess_in_doubt_is_left_to_the_detector(detector):
     seen = frames([10, 11, 12, 13, 14])
     seen[2] = Frame(2, 0.08, image(12, sure=0.2))
-    found(finder(detector), seen, 100)
+    found(keyframes(detector), seen, 100)
     assert sorted(detector.looked) == [10, 12, 14]
 
 
 def test_an_empty_stretch_costs_key_frames_alone(detector):
-    faces = found(finder(detector), frames([None] * 9), 100)
+    faces = found(keyframes(detector), frames([None] * 9), 100)
     assert len(detector.looked) == 3
     assert all(len(f.score) == 0 for f in faces)
 
 
 def test_frames_after_the_last_key_frame_wait(detector):
-    clip = ClipFrames(frames([10] * 7))
-    (done,) = finder(detector).find([clip])
-    assert len(done) == 5
-    assert len(clip.frames) == 2
-    clip.ended = True
-    (done,) = finder(detector).find([clip])
-    assert [frame.frame_index for frame, _ in done] == [5, 6]
+    items = [*(ClipFrame(0, frame) for frame in frames([10] * 7)), ending()]
+    first, (*rest, end) = keyframes(detector).faces(iter(items), lambda _: 5)
+    assert [item.frame.frame_index for item in first] == [0, 1, 2, 3, 4]
+    assert [item.frame.frame_index for item in rest] == [5, 6]
+    assert end == ending()
 
 
 def test_clips_do_not_see_each_other(detector):
-    one, two = ClipFrames(frames([10, 11, 12, 13, 14])), ClipFrames(frames([80, 81, 82, 83, 84]))
-    first, second = finder(detector).find([one, two])
+    one, two = frames([10, 11, 12, 13, 14]), frames([80, 81, 82, 83, 84])
+    turns = [
+        ClipFrame(n, frame) for pair in zip(one, two, strict=True) for n, frame in enumerate(pair)
+    ]
+    (batch,) = keyframes(detector).faces([*turns, ending(0), ending(1)], lambda _: 100)
     assert sorted(detector.looked) == [10, 14, 80, 84]
-    assert float(first[2][1].keypoints_px[0, 0, 0]) == 12
-    assert float(second[2][1].keypoints_px[0, 0, 0]) == 82
+    for clip, middle in enumerate((12, 82)):
+        own = [item for item in batch if item.clip == clip]
+        assert [item.frame.frame_index for item in own[:-1]] == [0, 1, 2, 3, 4]
+        assert float(own[2].faces.keypoints_px[0, 0, 0]) == middle
+        assert own[-1] == ending(clip)
+
+
+def test_guesses_lie_on_a_straight_line_between_the_key_frames():
+    between = frames([None] * 3)
+    guesses = interpolate(KeyframeSegment(face_at(10), between, face_at(18)))
+    for x, guess in zip((12, 14, 16), guesses, strict=True):
+        np.testing.assert_allclose(guess.keypoints_px[0], five(x), atol=1e-5)
+        np.testing.assert_allclose(guess.bbox_px, face_at(x).bbox_px, atol=1e-5)
+    empty = interpolate(KeyframeSegment(NO_FACES, between, NO_FACES))
+    assert [len(guess.score) for guess in empty] == [0, 0, 0]
+    assert interpolate(KeyframeSegment(face_at(10), between, NO_FACES)) == []
+    assert interpolate(KeyframeSegment(None, [], face_at(10))) == []
 
 
 def test_same_faces_pairs_each_with_the_nearest_and_no_two_with_one():
@@ -161,6 +186,6 @@ def test_same_faces_pairs_each_with_the_nearest_and_no_two_with_one():
 
 
 def test_a_detector_without_a_points_model_cannot_leave_frames_out(detector):
-    with pytest.raises(FacerError, match="--detect-every 4: fake has no points model"):
-        FaceFinder(detector, 4)
-    assert len(found(FaceFinder(detector), frames([10] * 5), 100)) == 5
+    with pytest.raises(FacerError, match="detect_every 4: fake has no points model"):
+        KeyframeDetector(detector, 4)
+    assert len(found(KeyframeDetector(detector), frames([10] * 5), 100)) == 5

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from facer.stages.features.detect import Faces
+from facer.stages.features.faces import Faces
 from facer.stages.features.track import (
     MIN_SEQUENCE,
-    Linker,
+    Tracker,
     candidates,
     choose_rows,
+    choose_sequences,
     count_switches,
-    sequences_of,
 )
 from facer.storage.errors import FacerError
 
@@ -27,10 +27,10 @@ def faces(*centres, size=40.0):
 
 def linked(frames):
     """Frame, track, box and score of every face of a clip's frames."""
-    linker, frame, track, boxes, scores = Linker(), [], [], [], []
+    tracker, frame, track, boxes, scores = Tracker(), [], [], [], []
     for index, found in enumerate(frames):
         frame += [index] * len(found.score)
-        track += linker.link(found)
+        track += tracker.update(found)
         boxes.append(found.bbox_px)
         scores.append(found.score)
     return np.array(frame), np.array(track), np.concatenate(boxes), np.concatenate(scores)
@@ -44,17 +44,17 @@ def run(frames):
 
 
 def test_two_people_who_swap_order_keep_their_tracks():
-    linker = Linker()
-    assert linker.link(faces((50, 50), (200, 50))) == [0, 1]
-    assert linker.link(faces((203, 51), (52, 50))) == [1, 0]
+    tracker = Tracker()
+    assert tracker.update(faces((50, 50), (200, 50))) == [0, 1]
+    assert tracker.update(faces((203, 51), (52, 50))) == [1, 0]
 
 
 def test_a_track_survives_a_gap():
-    linker = Linker()
-    linker.link(faces((50, 50)))
+    tracker = Tracker()
+    tracker.update(faces((50, 50)))
     for _ in range(100):
-        linker.link(faces())
-    assert linker.link(faces((54, 50))) == [0]
+        tracker.update(faces())
+    assert tracker.update(faces((54, 50))) == [0]
 
 
 def test_the_chosen_face_stays_on_one_person():
@@ -101,7 +101,7 @@ def test_candidates_follow_the_policy():
 def sequences(frames, policy):
     """(frame numbers, switches) of each sequence of a clip."""
     frame, track, boxes, scores = linked(frames)
-    found = sequences_of(frame, track, boxes, scores, policy)
+    found = choose_sequences(frame, track, boxes, scores, policy)
     return [(frame[rows].tolist(), count_switches(track[rows])) for rows in found]
 
 
@@ -129,9 +129,9 @@ def test_a_jump_of_the_same_person_is_counted_as_a_switch():
 
 
 def test_an_unknown_policy_is_refused():
-    from facer.stages.features.extractor import ExtractConfig
+    from facer.stages.features.config import ExtractConfig
 
-    with pytest.raises(FacerError, match="--face: found 'best'"):
+    with pytest.raises(FacerError, match="face: found 'best'"):
         ExtractConfig(face="best")
 
 
@@ -146,28 +146,28 @@ def beside(*all_):
 
 
 def test_a_head_that_turns_to_profile_and_moves_keeps_its_track():
-    linker = Linker()
+    tracker = Tracker()
     for i in range(30):
         share = abs(np.cos(np.pi * i / 29)) + 0.02  # at i = 14 the eyes nearly coincide
-        assert linker.link(turned(faces((60 + 6 * i, 50)), share)) == [0]
+        assert tracker.update(turned(faces((60 + 6 * i, 50)), share)) == [0]
 
 
 @pytest.mark.parametrize("lost", [1, 4, 12])
 def test_a_head_that_turns_away_comes_back_a_little_farther_off(lost):
-    linker = Linker()
-    linker.link(faces((60, 50)))
+    tracker = Tracker()
+    tracker.update(faces((60, 50)))
     for _ in range(lost):
-        linker.link(faces())
-    assert linker.link(faces((60 + 10 + min(3 * lost, 25), 50))) == [0]
+        tracker.update(faces())
+    assert tracker.update(faces((60 + 10 + min(3 * lost, 25), 50))) == [0]
 
 
 def test_a_face_far_off_or_of_another_size_is_not_the_one_that_was_lost():
-    linker = Linker()
-    linker.link(faces((60, 50)))
+    tracker = Tracker()
+    tracker.update(faces((60, 50)))
     for _ in range(30):
-        linker.link(faces())
-    assert linker.link(faces((140, 50))) == [1]
-    assert linker.link(faces((60, 90), size=15)) == [2]
+        tracker.update(faces())
+    assert tracker.update(faces((140, 50))) == [1]
+    assert tracker.update(faces((60, 90), size=15)) == [2]
 
 
 def test_the_one_who_turns_away_again_and_again_is_still_the_clips_face():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from facer.stages.intensity.calibration import Calibration
+from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.export import head_to_onnx
-from facer.stages.intensity.heads import HEADS, HeadConfig, HeadShape
+from facer.stages.intensity.heads import HEADS, HeadShape
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import InputScale, IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
-from facer.stages.intensity.heads import HEADS, HeadConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.fit import HeadTrainer, Task
+from facer.stages.intensity.heads import HEADS
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale, predict, predict_raw
@@ -38,7 +39,7 @@ def trainer(config=None, targets=None, **options):
 
 def run(trainer, epochs=None):
     while not trainer.finished and (epochs is None or len(trainer.curve) < epochs):
-        trainer.run_epoch()
+        trainer.epoch()
     return trainer
 
 
@@ -143,7 +144,7 @@ def test_two_clips_have_no_correlation():
     data, targets = world()
     task = Task(NAMES, targets, np.arange(2), np.arange(18, 24))
     for loss in ("pearson", "ccc"):
-        with pytest.raises(FacerError, match=f"--batch-size: found 2, expected 3 .*--loss {loss}"):
+        with pytest.raises(FacerError, match=f"batch_size: found 2, expected 3 .*--loss {loss}"):
             FitConfig(loss=loss, batch_size=2)
         with pytest.raises(FacerError, match=r"split train: found 2 labelled clips .* expected 3"):
             HeadTrainer(FitConfig(SMALL, loss=loss), data, task, T)

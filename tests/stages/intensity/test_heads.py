@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.heads import HEADS, HeadConfig, HeadShape, build_head
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads import HEADS, HeadShape, build_head
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.sequences import Sequences
 from facer.storage import FacerError
@@ -123,7 +124,7 @@ def test_padded_and_extended_hold_the_clips():
     data = sequences([3, 5, 1])
     batch = data.batch(np.array([0, 1, 2]))
     assert batch.clips.tolist() == [1, 0, 2]
-    assert batch.sizes == (3, 2, 2, 1, 1)
+    assert batch.batch_sizes == (3, 2, 2, 1, 1)
     x, there = batch.padded()
     assert there.sum(1).tolist() == [5, 3, 1]
     assert torch.equal(x[1, :3], data.features[:3])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.intensity.fit import FitConfig, HeadTrainer, Task
-from facer.stages.intensity.heads import HeadConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.fit import HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import predict
@@ -74,7 +74,7 @@ def predicted(planted, routed):
         config = FitConfig(head, batch_size=16, learning_rate=2e-3, epochs=12, seed=seed)
         trainer = HeadTrainer(config, data, task, T)
         while not trainer.finished:
-            trainer.run_epoch()
+            trainer.epoch()
         test = np.arange(TRAIN + VAL, len(labels))
         predictions.append(predict(trainer.best_model(), data, test))
     return np.mean(predictions, 0)

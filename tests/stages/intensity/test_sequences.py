@@ -1,17 +1,13 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.sequences import (
-    SequenceConfig,
-    choose_features,
-    evenly,
-    prepare,
-    without_empty,
-)
+from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequences import choose_features, evenly, prepare, without_empty
 from facer.storage import FEATURE_NAMES, FacerError, Ragged
 
 NAN = np.nan
@@ -160,18 +156,33 @@ class TestChoose:
         assert choice.embedding
 
     def test_an_unknown_column_is_named(self):
-        with pytest.raises(FacerError, match="--features AU99: the store has no such column"):
+        with pytest.raises(FacerError, match="features AU99: the store has no such column"):
             choose_features(("AU99",), ("AU01_r",))
 
     def test_a_group_is_what_the_store_has_of_it(self):
         openface = ("pose_Rx", "au12", "au01", "au45")
         assert choose_features(("au",), openface).columns == ("au01", "au12")
-        with pytest.raises(FacerError, match="--features va: the store has no such column"):
+        with pytest.raises(FacerError, match="features va: the store has no such column"):
             choose_features(("va", "au"), openface)
 
 
+def test_frames_of_a_low_quality_count_as_frames_without_a_face():
+    quality = np.array([0.9, 0.2, NAN, 0.5], np.float32)
+    data = replace(ragged([1, 2, NAN, 4]), quality=quality)
+    sequences = prepare(data, SequenceConfig(min_quality=0.5))
+    assert columns(sequences) == [[1, 1, 1, 4]]
+    assert sequences.missing_frames == 2
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"missing": "guess"}, {"overlong": "x"}, {"max_frames": 0}, {"features": ()}]
+    "wrong",
+    [
+        {"missing": "guess"},
+        {"overlong": "x"},
+        {"max_frames": 0},
+        {"features": ()},
+        {"min_quality": 2},
+    ],
 )
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError):

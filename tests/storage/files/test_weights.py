@@ -11,9 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from facer.stages.features.detect import DetectorConfig, load
+from facer.stages.features.config import DetectorConfig
+from facer.stages.features.detect import load
 from facer.stages.features.rec.loading import load as load_rec
-from facer.stages.features.refine import PointsModel
+from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import external_files, read_onnx, weights_sha256
 
@@ -96,7 +97,7 @@ def test_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> No
     (path.parent / "link").symlink_to(tmp_path / "secret")
     for refuses in (
         weights_sha256,
-        PointsModel,
+        KeypointRefiner,
         lambda p: load_rec(p, "cpu"),
         lambda p: load(DetectorConfig(str(p))),
     ):

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from facer.pipeline.intensity.ablation import ablate as module
-from facer.pipeline.intensity.ablation.ablate import AblateConfig, ablate
+from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.ablation.report import PAPER, as_markdown
 from facer.pipeline.intensity.ablation.rows import ablation_rows
-from facer.pipeline.intensity.fold_plan import FoldConfig
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.pipeline.intensity.config import AblateConfig, FoldConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -162,7 +160,7 @@ def test_rows_of_table_3_change_what_they_say():
     "wrong", [(("table9",), ()), ((), ("va",)), ((), ("a/b",)), (("also",), ()), ((), ())]
 )
 def test_unknown_rows_and_bad_names_are_refused(wrong):
-    with pytest.raises(FacerError, match=r"--rows: found|expected a new name"):
+    with pytest.raises(FacerError, match=r"rows: found|expected a new name"):
         ablation_rows(*wrong)
 
 

@@ -2,11 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.compare import compare_runs
-from facer.pipeline.intensity.train import TrainHeadConfig, config_of_run, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
-from facer.stages.intensity.sequences import SequenceConfig
+from facer.pipeline.intensity.train import config_of_run, train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(units=16, dense=8), learning_rate=3e-3, epochs=12)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from facer.cli import main
+from facer.pipeline.intensity.config import ScoreConfig, TrainHeadConfig
 from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate
-from facer.pipeline.intensity.scoring.score import ScoreConfig, score_files
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
+from facer.pipeline.intensity.scoring.score import score_files
+from facer.pipeline.intensity.train import train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import LabelOptions, write_predictions
 from facer.storage.errors import FacerError
 
@@ -164,7 +164,7 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
     splits = score_files(ScoreConfig(file, str(labels), by="split")).file.scores.by.scores
     (val,) = splits
     assert val.interval.low <= val.mean("pearson") <= val.interval.high
-    with pytest.raises(FacerError, match=r"--by Region: .* expected one of clip_id, split, subj"):
+    with pytest.raises(FacerError, match=r"by Region: .* expected one of clip_id, split, subj"):
         score_files(ScoreConfig(file, str(labels), by="Region"))
 
 

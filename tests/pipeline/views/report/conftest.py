@@ -12,9 +12,9 @@ import pytest
 
 from facer.pipeline.intensity.ablation.report import AblationTable, TableRow, write_table
 from facer.pipeline.intensity.ablation.rows import ablation_rows
-from facer.pipeline.intensity.train import TrainHeadConfig, train_head
-from facer.stages.intensity.fit import FitConfig
-from facer.stages.intensity.heads import HeadConfig
+from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.train import train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.parts import Entry
 

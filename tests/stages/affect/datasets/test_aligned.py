@@ -13,7 +13,8 @@ from facer.stages.affect.datasets.aligned import (
     Photographs,
 )
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
-from facer.stages.features.detect import NO_FACES, Faces, RefinedDetector
+from facer.stages.features.detect import RefiningDetector
+from facer.stages.features.faces import NO_FACES, Faces
 from facer.storage.errors import FacerError
 
 
@@ -71,7 +72,7 @@ class SamePoints:
 def test_another_points_model_never_meets_an_old_crop(aligner, detector, photographs):
     keys = []
     for sha256 in ("a" * 64, "b" * 64):
-        refined = RefinedDetector(detector, SamePoints(sha256))
+        refined = RefiningDetector(detector, SamePoints(sha256))
         keys.append(Aligner(aligner.config, refined).align(photographs)[0].keys[0])
     assert keys[0] != keys[1]
 
@@ -152,8 +153,8 @@ def test_with_a_real_detector(shared, tmp_path):
     import cv2
     from skimage import data
 
-    from facer.stages.affect.datasets.aligned import AlignConfig
-    from facer.stages.features.detect import DetectorConfig
+    from facer.stages.affect.config import AlignConfig
+    from facer.stages.features.config import DetectorConfig
 
     cv2.imwrite(str(tmp_path / "astronaut.png"), data.astronaut()[..., ::-1])
     model = shared / "models" / "retinaface_mnet025_insightface_layout.onnx"

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.affect.augment import AugmentConfig
+from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.sampling import EpochCrops, collate, draw_epoch, sampling_weights
 

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.detection.data.camera import Camera, SceneConfig, move_faces, similarity, warp
+from facer.stages.detection.config import SceneConfig
+from facer.stages.detection.data.camera import Camera, move_faces, similarity, warp
 from facer.stages.detection.data.pasting import wear_glasses, wear_mask
 from facer.stages.detection.data.photometry import distort, flesh
 from facer.stages.detection.data.scenes import compose

@@ -1,0 +1,47 @@
+"""Which clips a store still lacks, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from facer.stages.features.config import FacePolicy
+from facer.storage import FeatureStore
+from facer.storage.schema import Record
+
+Reason = Literal["new", "retry", "changed"]
+"""Why a clip is to be done: it has no record; it failed or broke off; it is another video now."""
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """One clip to do."""
+
+    clip_id: str
+    path: str  # relative to the place of the videos
+    reason: Reason = "new"
+    replaces: str = ""  # id of the part whose record of it is to be replaced
+
+
+def video_id(record: Record, policy: FacePolicy) -> str:
+    """The video that a record belongs to; under ``all`` its id is video#0, video#1 ..."""
+    return record.clip_id.rpartition("#")[0] if policy == "all" else record.clip_id
+
+
+def pending_clips(
+    store: FeatureStore, clips: Sequence[ClipTask], policy: FacePolicy
+) -> tuple[list[ClipTask], tuple[Record, ...]]:
+    """Clips that are still to do, and the records of those that a run has committed by now."""
+    records: dict[str, list[Record]] = {}
+    for record in store.records:
+        records.setdefault(video_id(record, policy), []).append(record)
+    pending: list[ClipTask] = []
+    committed: list[Record] = []
+    for clip in clips:
+        found = records.get(clip.clip_id, [])
+        if not found or any(record.part == clip.replaces for record in found):
+            pending.append(clip)
+        else:
+            committed += found
+    return pending, tuple(committed)

@@ -1,0 +1,200 @@
+"""Settings of runs of stage two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
+from facer.stages.features.config import ExtractConfig
+from facer.stages.intensity.config import FitConfig, SequenceConfig
+from facer.storage.errors import OptionError, named
+from facer.storage.labels.challenges import SPLITS, Split
+from facer.storage.labels.options import LabelOptions
+from facer.storage.settings import DEVICE, Setting, check
+
+FoldBy = Literal["auto", "subject", "clip"]
+SUBJECTS = "subjects"
+"""Value of ``folds`` that leaves one subject out at a time."""
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """How clips are divided. The test split takes no part, so that it stays unseen."""
+
+    folds: Annotated[
+        str,
+        Setting(
+            "Cross-validate: K folds, or 'subjects' to leave one out at a time.",
+            none="no folds",
+            metavar="K",
+        ),
+    ]
+    by: Annotated[
+        FoldBy,
+        Setting("Divide by subject or clip; auto: by subject where every clip names one."),
+    ] = "auto"
+    splits: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Splits of the label file that take part; without test, test stays unseen.",
+            name="fold_splits",
+            choices=SPLITS,
+        ),
+    ] = ("train", "val")
+
+    def __post_init__(self) -> None:
+        if self.folds != SUBJECTS and not (self.folds.isdecimal() and int(self.folds) > 1):
+            raise OptionError(
+                f"{named('folds')}: found {self.folds!r}, expected a number from 2 on, or "
+                f"{SUBJECTS}"
+            )
+        check(self)
+        if self.folds == SUBJECTS and self.by == "clip":
+            raise OptionError(
+                f"{named('folds')} {SUBJECTS}: found {named('by')} clip, expected {named('by')} "
+                "subject"
+            )
+        if not self.splits:
+            raise OptionError(
+                f"{named('fold_splits')}: found none, expected some of {', '.join(SPLITS)}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainHeadConfig:
+    """One ``facer train-head``."""
+
+    store: str
+    labels: str
+    run: Path
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    seeds: Annotated[
+        int,
+        Setting(
+            "Trainings with different seeds, from --seed on; more than a run has are added to it.",
+            low=1,
+        ),
+    ] = 1
+    jobs: Annotated[
+        int,
+        Setting("Seeds trained at a time, in processes; never changes results.", low=1),
+    ] = 1
+    device: Annotated[str, DEVICE] = "cpu"
+    threads: Annotated[
+        int,
+        Setting("Of torch, in each process; sums round otherwise with another count.", low=1),
+    ] = 1
+    resume: Annotated[bool, Setting("Resume a run that was stopped.")] = False
+    repeats: Path | None = None  # a run of which labels and features must be the same
+    folds: FoldConfig | None = None  # cross-validate: see facer.pipeline.intensity.folds
+    fold: int | None = None  # of these, the one that this run holds out
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """One ``facer ablate``."""
+
+    store: str
+    labels: str
+    output: Path
+    rows: Annotated[
+        tuple[str, ...],
+        Setting("Some of table2, table3, heads.", choices=("table2", "table3", "heads")),
+    ] = ("table2", "table3", "heads")
+    also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
+    reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)  # what rows change
+    fit: FitConfig = field(default_factory=FitConfig)  # likewise
+    seeds: Annotated[int, Setting("Trainings of each row.", low=1)] = 3
+    jobs: Annotated[int, Setting("Processes on this machine.", low=1)] = 1
+    scheduler: Annotated[str | None, SCHEDULER] = None
+    tls: TlsFiles | None = None  # for a scheduler at tls://
+    device: Annotated[str, DEVICE] = "cpu"
+    folds: FoldConfig | None = None  # rows are scored out of fold, not on val
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.rows and not self.also:
+            raise OptionError(
+                f"{named('rows')}: found none, expected at least one of table2, table3, heads"
+            )
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """One ``facer predict``."""
+
+    run: Path
+    videos: Path  # a video or a folder
+    store: Annotated[str | None, Setting("Keep the features there.", none="a temporary store")] = (
+        None
+    )
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    workers: Annotated[
+        int | None, Setting("Processes on this machine.", low=1, none="one per core")
+    ] = None
+    pictures: Annotated[Path | None, Setting("Folder for a picture a clip.")] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One ``facer score``."""
+
+    predictions: Path
+    labels: str
+    against: Annotated[
+        Path | None, Setting("Another file to compare with on the clips that both predict.")
+    ] = None
+    split: Annotated[
+        Split | None, Setting("train, val or test.", none="each that FILE has a clip of")
+    ] = None
+    by: Annotated[
+        str | None,
+        Setting(
+            "Scores for each value of a column of the labels too, such as subject.",
+            metavar="COLUMN",
+        ),
+    ] = None
+    reading: LabelOptions = field(default_factory=LabelOptions)
+    prediction_id_column: Annotated[
+        str | None,
+        Setting(
+            "FILE's column of the clips' ids.",
+            name="file_id_column",
+            none="clip_id, filename, video ...",
+            metavar="NAME",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class ExportHeadConfig:
+    """One ``facer export-head``."""
+
+    run: Path
+    output: Path  # .onnx
+    seed: Annotated[int | None, Setting("Which of the run's seeds.", low=0, none="the first")] = (
+        None
+    )
+    rec: Annotated[
+        str | None, Setting("Put this REC before the head: from crops to intensities.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.output.suffix != ".onnx":
+            raise OptionError(f"{self.output}: expected a name that ends in .onnx")

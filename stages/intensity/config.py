@@ -1,0 +1,120 @@
+"""Settings of stage two: how features become sequences, which head, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from facer.storage.errors import OptionError, named
+from facer.storage.settings import SEED, Setting, check
+
+Missing = Literal["hold", "zero", "drop"]
+Overlong = Literal["subsample", "truncate", "error"]
+Cell = Literal["gru", "lstm"]
+LossName = Literal["pearson", "mse", "ccc"]
+CalibrateOn = Literal["train", "val", "none"]
+HeadName = Literal["facernet", "gru-last", "tcn-transformer", "perceiver", "stats-mlp"]
+
+LEAST_CLIPS: Mapping[str, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
+"""Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
+
+_ONLY_OF = {"cell": ("facernet", "gru-last"), "dense": ("facernet",), "routed": ("facernet",)}
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """How a clip's features become a sequence."""
+
+    features: Annotated[
+        tuple[str, ...],
+        Setting("va, expr, au, all, embedding or column names, joined by commas."),
+    ] = ("all",)
+    missing: Annotated[
+        Missing, Setting("Frames without a face: hold the last value, zero, or drop them.")
+    ] = "hold"
+    overlong: Annotated[
+        Overlong, Setting("Clips of more than t frames: subsample, truncate or error.")
+    ] = "subsample"
+    max_frames: Annotated[int, Setting("Frames a head sees.", name="t", low=1)] = 480
+    min_quality: Annotated[
+        float | None,
+        Setting("Frames of a lower quality count as frames without a face.", low=0, high=1),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.features:
+            raise OptionError(
+                f"{named('features')}: found none, expected at least one, such as va,expr,au"
+            )
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Which head, and its size. The defaults are the paper's FaceRNET.
+
+    A head uses what it knows; what it does not is in :attr:`unused`.
+    """
+
+    name: Annotated[
+        HeadName,
+        Setting("The kind of head: the paper's, or one in the spirit of its peers.", name="head"),
+    ] = "facernet"
+    cell: Annotated[Cell, Setting("Of the recurrent layer.")] = "gru"
+    units: Annotated[int, Setting("Width of the recurrent layer.", low=1)] = 128
+    layers: Annotated[int, Setting("Recurrent layers.", low=1)] = 1
+    dense: Annotated[int, Setting("Width of the dense layer.", low=1)] = 32
+    routed: Annotated[
+        bool, Setting("Leave Mask and routing out.", name="no_mask", inverted=True)
+    ] = True
+    dropout: Annotated[float, Setting("Within the head.", low=0, high=1, high_open=True)] = 0.0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Fields that differ from their defaults but mean nothing to this head."""
+        return tuple(
+            field.name
+            for field in fields(self)
+            if self.name not in _ONLY_OF.get(field.name, (self.name,))
+            if getattr(self, field.name) != field.default
+        )
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that decides a training, beside its data. The defaults are the paper's."""
+
+    head: HeadConfig = field(default_factory=HeadConfig)
+    loss: Annotated[LossName, Setting("What is minimised: 1 - correlation, or an error.")] = (
+        "pearson"
+    )
+    batch_size: Annotated[int, Setting("Clips per step.", low=1)] = 4
+    learning_rate: Annotated[float, Setting("Of Adam.", low=0, low_open=True)] = 1e-4
+    epochs: Annotated[
+        int | None, Setting("At most.", low=1, none="30, more for sets of fewer than 267 clips")
+    ] = None
+    patience: Annotated[
+        int | None,
+        Setting("Epochs without a better val score.", low=1, none="a third of the epochs"),
+    ] = None
+    standardise: Annotated[
+        bool, Setting("Bring features to mean 0 and std 1 over the training frames.")
+    ] = False
+    calibrate: Annotated[
+        CalibrateOn, Setting("Split whose labels set the scale of predictions.")
+    ] = "train"
+    seed: Annotated[int, SEED] = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.batch_size < (least := LEAST_CLIPS[self.loss]):
+            raise OptionError(
+                f"{named('batch_size')}: found {self.batch_size}, expected {least} or more for a "
+                f"correlation ({named('loss')} {self.loss}), which two clips do not have; use a "
+                f"larger batch or {named('loss')} mse"
+            )
