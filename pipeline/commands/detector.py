@@ -8,16 +8,17 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.runtime.progress import echo, say
-from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS, make
-from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, PointsConfig
+from facer.pipeline.commands.shared import json_option, print_json
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
 
 @click.command("train-detector")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_DETECTOR)
-def train_detector(run: Path, **settings: Any) -> int:
+@json_option
+def train_detector(run: Path, as_json: bool, **settings: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -25,14 +26,12 @@ def train_detector(run: Path, **settings: Any) -> int:
       facer train-detector --faces faces.h5 --scenes scenes/ --clips videos/ \\
         --teacher retinaface.onnx -o runs/detector
     """
-    from facer.stages.detection.fit import fit
+    from facer.pipeline.functions.models import train_detector as train
 
-    config = make(DetectorTrainConfig, settings, run=run)
-    run.mkdir(parents=True, exist_ok=True)
-    result = fit(
-        config,
-        lambda p: say(f"step {p.step}/{p.steps}: loss {p.losses['total']:.4f}"),
-    )
+    result = train(run, progress=True, **settings)
+    if as_json:
+        print_json(result)
+        return 0
     echo(f"detector: {result.onnx}")
     echo(
         f"next: facer evaluate-detector {result.onnx} --teacher {settings['teacher']} "
@@ -45,7 +44,8 @@ def train_detector(run: Path, **settings: Any) -> int:
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_POINTS)
-def train_points(run: Path, **settings: Any) -> int:
+@json_option
+def train_points(run: Path, as_json: bool, **settings: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -53,21 +53,21 @@ def train_points(run: Path, **settings: Any) -> int:
       facer train-points --faces faces.h5 --crops crops.h5 --scenes scenes/ \\
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
-    from facer.stages.detection.refiner.fit import fit_points
+    from facer.pipeline.functions.models import train_points as train
 
-    path = fit_points(
-        make(PointsConfig, settings, run=run),
-        lambda p: say(f"step {p.step}/{p.steps}: loss {p.loss:.4f}; held-out faces: points off by "
-                       f"{p.val_error:.1%} of the eyes' distance"),
-    )  # fmt: skip
-    echo(f"points model: {path}")
+    path = train(run, progress=True, **settings)
+    if as_json:
+        print_json({"onnx": path})
+    else:
+        echo(f"points model: {path}")
     return 0
 
 
 @click.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
 @with_settings(EVALUATE_DETECTOR)
-def evaluate_detector(detector: str, **settings: Any) -> int:
+@json_option
+def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> int:
     """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
     \b
@@ -75,8 +75,12 @@ def evaluate_detector(detector: str, **settings: Any) -> int:
       facer evaluate-detector facer-det --people photographs/ --scenes scenes/
       facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/
     """
-    from facer.stages.detection.evaluate import evaluate
+    from facer.pipeline.functions.models import evaluate_detector as measure
 
-    for table in evaluate(make(EvaluationConfig, settings, detector)):
+    tables = measure(detector, **settings)
+    if as_json:
+        print_json({"tables": tables})
+        return 0
+    for table in tables:
         echo(table + "\n")
     return 0

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.commands.shared import json_option, print_json
 from facer.pipeline.runtime.progress import echo, say
-from facer.pipeline.settings import FINETUNE, label_options, make
+from facer.pipeline.settings import FINETUNE
 
 
 @click.command()
@@ -19,27 +19,25 @@ from facer.pipeline.settings import FINETUNE, label_options, make
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to write: the new REC and the new head.")  # fmt: skip
 @with_settings(FINETUNE)
-def finetune(run: Path, video_dir: Path, output: Path, **settings: Any) -> int:
+@json_option
+def finetune(run: Path, video_dir: Path, output: Path, as_json: bool, **settings: Any) -> int:
     """Train REC and a head end to end on the videos of the head's store.
 
     \b
     Example:
       facer finetune runs/first videos/ -o runs/joint
     """
-    from facer.pipeline.endtoend.finetune import finetune as tune
+    from facer.pipeline.functions.heads import finetune as tune
 
-    config = make(FinetuneConfig, settings, run, video_dir, output, reading=label_options(settings))
-    result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
+    result = tune(run, video_dir, output, progress=True, **settings)
     for note in result.notes:
         say(f"warning: {note}")
+    if as_json:
+        print_json(result)
+        return 0
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
     echo(f"next: facer extract {video_dir} -o {result.output / 'features.zarr'} "
                f"--rec {result.rec}, then facer evaluate {result.output}")  # fmt: skip
     return 0
-
-
-def _joint_epoch_line(row: dict[str, Any], epochs: int) -> None:
-    loss = "before training" if row["loss"] is None else f"loss {row['loss']:.4f}"
-    say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")

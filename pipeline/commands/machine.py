@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,14 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.scores import print_evaluation
-from facer.pipeline.commands.shared import EXIT_PROBLEM, EXIT_SOME_FAILED, json_option
-from facer.pipeline.features.config import BenchConfig
-from facer.pipeline.runtime.progress import echo, head_epoch, say, shown
-from facer.pipeline.settings import BENCH, make
+from facer.pipeline.commands.shared import (
+    EXIT_PROBLEM,
+    EXIT_SOME_FAILED,
+    json_option,
+    print_json,
+)
+from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.settings import BENCH
 from facer.stages.features.config import STARTER_REC
 from facer.storage.errors import OptionError
 
@@ -34,7 +37,7 @@ def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
       facer bench clip.mp4 --clips 25067 --seconds-per-clip 10
       facer bench --folder videos/
     """
-    from facer.pipeline.features.bench import bench as measure
+    from facer.pipeline.functions.models import bench as measure
 
     given = click.get_current_context().get_parameter_source
     written = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
@@ -42,28 +45,35 @@ def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
         given("clips") in written or given("seconds_per_clip") in written
     ):
         raise click.UsageError("expected --folder, or --clips and --seconds-per-clip")
-    found = measure(make(BenchConfig, settings, video))
-    echo(json.dumps(found.to_json()) if as_json else found.as_text())
+    found = measure(video, **settings)
+    if as_json:
+        print_json(found)
+    else:
+        echo(found.as_text())
     return 0
 
 
 @click.command()
 @click.option("-o", "--output", "folder", default="facer-demo", show_default=True,
               type=click.Path(path_type=Path), help="A new folder.")  # fmt: skip
-def demo(folder: Path) -> int:
+@json_option
+def demo(folder: Path, as_json: bool) -> int:
     """Run the whole of facer on small clips made from photographs, offline.
 
     \b
     Example:
       facer demo -o demo
     """
-    from facer.pipeline.demo import run_demo
+    from facer.pipeline.functions.models import demo as run_demo
     from facer.stages.synthesis import LIMITS
 
     started = time.monotonic()
     say("making clips from photographs that scikit-image and insightface carry")
-    with shown() as progress:
-        result = run_demo(folder, progress, on_epoch=head_epoch)
+    result = run_demo(folder, progress=True)
+    code = EXIT_SOME_FAILED if result.summary.failed else 0
+    if as_json:
+        print_json(result)
+        return code
     echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
     echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
     echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
@@ -73,13 +83,14 @@ def demo(folder: Path) -> int:
     echo(f"5. a clip    {result.picture}")
     echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
     echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
-    return EXIT_SOME_FAILED if result.summary.failed else 0
+    return code
 
 
 @click.command()
 @click.argument("action", type=click.Choice(["list", "fetch", "verify"]))
 @click.argument("name", required=False)
-def models(action: str, name: str | None) -> int:
+@json_option
+def models(action: str, name: str | None, as_json: bool) -> int:
     """List the built-in models with their digests, verify them, or fetch an insightface pack.
 
     verify loads each of them and runs it; exit code 1 when one is broken. NAME: only this one,
@@ -91,19 +102,21 @@ def models(action: str, name: str | None) -> int:
       facer models verify rec-small
       facer models fetch buffalo_l
     """
-    from facer.pipeline.models import shipped_models, verify_models
-    from facer.stages.features import detect
+    from facer.pipeline.functions.models import models as find
     from facer.stages.features.rec import loading as rec
 
-    if action == "fetch":
-        if name is None:
-            raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
-        echo(str(detect.model_path(f"insightface:{name}")))
-        return 0
+    if action == "fetch" and name is None:
+        raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
     try:
-        found = (verify_models if action == "verify" else shipped_models)(name=name)
+        found = find(action, name)
     except OptionError as error:
         raise click.UsageError(str(error)) from error
+    if as_json:
+        print_json({"models": found})
+        return EXIT_PROBLEM if any(model.problem for model in found) else 0
+    if action == "fetch":
+        echo(str(found[0].path))
+        return 0
     good = "  works" if action == "verify" else ""
     for model in found:
         state = f"  BROKEN: {model.problem}" if model.problem else good

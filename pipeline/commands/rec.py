@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +9,16 @@ from typing import Any
 
 import click
 
-from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     json_option,
+    print_json,
     print_list,
     shortened,
 )
-from facer.pipeline.runtime.progress import Counter, echo, say
-from facer.pipeline.settings import ALIGN, TRAIN_REC, align_config, make
-from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import ALIGN, TRAIN_REC
+from facer.stages.affect.config import AugmentConfig, LossWeights
 
 
 @click.command("train-rec")
@@ -32,8 +31,9 @@ from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
               help="Range or chance of an augmentation, such as tint=0.5; see the docs.",
 )  # fmt: skip
 @with_settings(TRAIN_REC)
+@json_option
 def train_rec(
-    run: Path, weights: tuple[str, ...], augment: tuple[str, ...], **settings: Any
+    run: Path, weights: tuple[str, ...], augment: tuple[str, ...], as_json: bool, **settings: Any
 ) -> int:
     """Train REC on labelled faces; several databases are trained on together.
 
@@ -43,15 +43,15 @@ def train_rec(
     Example:
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
-    from facer.pipeline.affect.train import train_rec as train
+    from facer.pipeline.functions.models import train_rec as train
 
-    fit = make(
-        RecFitConfig, settings, loss=_numbers("--weight", LossWeights(), weights),
-        augment=_numbers("--augment", AugmentConfig(), augment),
+    result = train(
+        run, weights=_numbers("--weight", LossWeights(), weights),
+        augmentation=_numbers("--augment", AugmentConfig(), augment), progress=True, **settings,
     )  # fmt: skip
-    config = make(TrainRecConfig, settings, run=run, fit=fit, align=align_config(settings))
-    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"), _StepCounter())  # fmt: skip
+    if as_json:
+        print_json(result)
+        return 0
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
         echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
@@ -59,7 +59,7 @@ def train_rec(
                        for one in result.sets for note in one["notes"]])  # fmt: skip
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
-    echo(f"next: facer evaluate-rec {result.rec} --data {config.specs[0]}")
+    echo(f"next: facer evaluate-rec {result.rec} --data {(settings['val'] or settings['data'])[0]}")
     return 0
 
 
@@ -78,31 +78,6 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
                                    "followed by =NUMBER, such as "
                                    f"{next(iter(known))}=0.5")  # fmt: skip
     return replace(defaults, **numbers)
-
-
-class _StepCounter:
-    """Steps within an epoch, at most one line in a few seconds."""
-
-    def __init__(self) -> None:
-        self._count = Counter("")
-
-    def __call__(self, epoch: int, done: int, total: int) -> None:
-        """``done`` of an epoch's ``total`` steps are done."""
-        self._count.what = f"steps of epoch {epoch}"
-        self._count(done, total)
-
-
-def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
-    scores = []
-    for one in row["val"]:
-        expression = one["expression"] or {}
-        aucs = [e["auc"] for e in one["au"].values() if e is not None and e["auc"] is not None]
-        cccs = [e["ccc"] for e in one["va"].values() if e is not None and e["ccc"] is not None]
-        parts = [f"accuracy {expression['accuracy']:.3f}"] if expression else []
-        parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
-        parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
-        scores.append(f"{one['data']}: {', '.join(parts)}")
-    say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
 
 
 @click.command("evaluate-rec")
@@ -136,15 +111,14 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
     Example:
       facer evaluate-rec runs/rec/rec.safetensors --data affectnet:AffectNet --pictures look/
     """
-    from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
+    from facer.pipeline.functions.models import evaluate_rec as evaluate_weights
 
     found = evaluate_weights(
-        rec, data, split, settings["device"], align=align_config(settings), pictures=pictures,
-        unit_geometry=unit_geometry, meshes=meshes, report=Counter("crops scored"),
-        on_align=Counter("images aligned"),
+        rec, data=data, split=split, pictures=pictures, unit_geometry=unit_geometry, meshes=meshes,
+        progress=True, **settings,
     )  # fmt: skip
     if as_json:
-        echo(json.dumps(found))
+        print_json(found)
         return 0
     _print_rec_scores(found)
     if pictures is not None:
@@ -198,16 +172,19 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
 @click.command("export-rec")
 @click.argument("rec")
 @click.argument("output", type=click.Path(path_type=Path))
-def export_rec(rec: str, output: Path) -> int:
+@json_option
+def export_rec(rec: str, output: Path, as_json: bool) -> int:
     """Write REC weights as ONNX, checked against torch.
 
     \b
     Example:
       facer export-rec rec-small rec-small.onnx
     """
-    from facer.stages.features.rec.loading import weights_path
-    from facer.stages.features.rec.onnx import export_onnx
+    from facer.pipeline.functions.models import export_rec as export
 
-    difference = export_onnx(weights_path(rec), output)
+    difference = export(rec, output)
+    if as_json:
+        print_json({"path": output, "difference": difference})
+        return 0
     echo(f"{output}: written, differs from torch by at most {difference:.1e}")
     return 0

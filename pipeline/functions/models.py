@@ -1,0 +1,147 @@
+"""Functions of models and of this machine: REC, the detector, weights, bench, demo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.affect.config import TrainRecConfig
+from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
+from facer.pipeline.affect.train import TrainRecResult
+from facer.pipeline.affect.train import train_rec as train
+from facer.pipeline.demo import DemoResult, run_demo
+from facer.pipeline.features.bench import Bench
+from facer.pipeline.features.bench import bench as measure
+from facer.pipeline.features.config import BenchConfig
+from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.intensity.run import Place, told
+from facer.pipeline.models import ModelFile, shipped_models, verify_models
+from facer.pipeline.runtime.epochs import StepCounter, detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.progress import Counter, head_epoch
+from facer.pipeline.settings import (
+    ALIGN,
+    BENCH,
+    EVALUATE_DETECTOR,
+    TRAIN_DETECTOR,
+    TRAIN_POINTS,
+    TRAIN_REC,
+    align_config,
+    make,
+)
+from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
+from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, PointsConfig
+from facer.stages.detection.evaluate import evaluate as evaluate_detections
+from facer.stages.detection.fit import FitResult, fit
+from facer.stages.detection.refiner.fit import fit_points
+from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC
+from facer.stages.features.detect import model_path
+from facer.stages.features.rec.loading import weights_path
+from facer.stages.features.rec.onnx import export_onnx
+
+
+@keywords(TRAIN_REC)
+def train_rec(
+    run: Place, *, weights: LossWeights | None = None, augmentation: AugmentConfig | None = None,
+    progress: bool = False, **settings: Any,
+) -> TrainRecResult:  # fmt: skip
+    """Train REC on labelled faces; several databases are trained on together.
+
+    ``data`` is such as ``["affectnet:AffectNet"]``. The weights are at ``.rec``, which
+    :func:`facer.extract` takes as ``rec``. Raises FacerError for data that cannot be read.
+    """
+    settings_of_fit = make(
+        RecFitConfig, settings, loss=weights or LossWeights(),
+        augment=augmentation or AugmentConfig(),
+    )  # fmt: skip
+    config = make(
+        TrainRecConfig, settings, run=Path(run), fit=settings_of_fit, align=align_config(settings)
+    )
+    if not progress:
+        return train(config)
+    return train(config, rec_epoch(settings_of_fit.epochs), Counter("images aligned"),
+                 Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+
+
+@keywords(ALIGN)
+def evaluate_rec(
+    rec: Place = STARTER_REC, *, data: str, split: str = "val", pictures: Place | None = None,
+    unit_geometry: str | None = None, meshes: Sequence[str] = (), progress: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Score REC weights on labelled faces: expressions, action units, valence and arousal.
+
+    ``data`` is such as ``"pack:FILE.h5"``, ``split`` train or val. Returns what ``facer
+    evaluate-rec --json`` prints; None where nothing is labelled.
+    """
+    return evaluate_weights(
+        os.fspath(rec), data, split, settings["device"], align=align_config(settings),
+        pictures=None if pictures is None else Path(pictures), unit_geometry=unit_geometry,
+        meshes=meshes, report=Counter("crops scored") if progress else None,
+        on_align=Counter("images aligned") if progress else None,
+    )  # fmt: skip
+
+
+def export_rec(rec: Place, output: Place) -> float:
+    """Write REC weights as ONNX, and return how far the file is from torch, at most.
+
+    Raises FacerError for weights that are not there.
+    """
+    return export_onnx(weights_path(os.fspath(rec)), Path(output))
+
+
+@keywords(TRAIN_DETECTOR)
+def train_detector(run: Place, *, progress: bool = False, **settings: Any) -> FitResult:
+    """Train facer's face detector; ``.onnx`` is what :func:`facer.extract` takes as ``detector``.
+
+    The same call again resumes it.
+    """
+    config = make(DetectorTrainConfig, settings, run=Path(run))
+    config.run.mkdir(parents=True, exist_ok=True)
+    return fit(config, detector_step if progress else lambda _: None)
+
+
+@keywords(TRAIN_POINTS)
+def train_points(run: Place, *, progress: bool = False, **settings: Any) -> Path:
+    """Train the points model that follows facer-det, and return its ONNX file.
+
+    The same call again resumes it.
+    """
+    config = make(PointsConfig, settings, run=Path(run))
+    return fit_points(config, points_step if progress else lambda _: None)
+
+
+@keywords(EVALUATE_DETECTOR)
+def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> tuple[str, ...]:
+    """Measure a detector on faces of people, a teacher's faces and scenes; tables in Markdown."""
+    return tuple(evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector))))
+
+
+def models(action: str = "list", name: str | None = None) -> tuple[ModelFile, ...]:
+    """Return the models that facer carries, with their digests.
+
+    ``action`` is list, verify (each is loaded and run; ``.problem`` says what is wrong), or fetch
+    (the insightface pack ``name``). Raises OptionError for an unknown name.
+    """
+    if action == "fetch":
+        return (ModelFile(name or "", model_path(f"insightface:{name}"), ""),)
+    return (verify_models if action == "verify" else shipped_models)(name=name)
+
+
+@keywords(BENCH)
+def bench(video: Place | None = None, **settings: Any) -> Bench:
+    """Measure extraction on this machine's CPU step by step, and how long it would take.
+
+    Without ``video``, a typical one of ``folder`` is measured, or a clip that facer makes.
+    """
+    return measure(make(BenchConfig, settings, None if video is None else Path(video)))
+
+
+def demo(folder: Place = "facer-demo", *, progress: bool = False) -> DemoResult:
+    """Run the whole of facer on small clips made from photographs, offline, in about two minutes.
+
+    Raises FacerError for a folder that holds something.
+    """
+    with told(progress) as to:
+        return run_demo(Path(folder), to, on_epoch=head_epoch if progress else None)
