@@ -10,15 +10,19 @@ What a command does, Python does with the same words; names are loaded when they
 
 The map, top to bottom; imports run in this direction only:
 
-- ``facer.cli``: click commands; each turns options into a config and makes one call.
-- ``facer.pipeline``: orchestration: runs over many clips, executors, run folders, reports.
+- ``facer.cli``: the entry point and exit codes.
+- ``facer.pipeline.commands``: options become a config and one call.
+- ``facer.pipeline``: ``X`` runs what ``facer.stages.X`` computes: many clips, many seeds, folders;
+  ``runtime`` is executors, progress and run folders, ``views`` is what people look at.
 - ``facer.stages``: pure computation, arrays in, arrays out.
 
-  - ``features``: stage one, a file per step: decode, detect, track, align, rec, extract.
+  - ``features``: stage one, a file per step: decode, detect, refine, track, align, rec, extractor.
   - ``affect`` and ``detection``: how REC and the face detector are trained.
-  - ``intensity``: stage two: sequences, heads, losses, metrics, routing, fit.
-  - ``synthesis``: the demo's clips.
-- ``facer.storage``: the contract between the stages: schema, store, label files, checkpoints.
+  - ``intensity``: stage two: sequences, heads, losses, metrics, kernels, fit.
+  - ``endtoend``: REC and head as one model. ``synthesis``: the demo's clips.
+- ``facer.storage``: the contract between the stages: schema, store, labels, exchange, files.
+
+Settings are fields of the dataclasses in ``config.py`` beside the code that they drive.
 """
 
 from importlib import import_module

@@ -128,7 +128,7 @@ def epochs(batch_size: int, clips: int, count: int) -> Iterator[tuple[float, flo
     trainer = HeadTrainer(config, data, Task(NAMES, targets, train, val), T)
     peer = PlainLoop(trainer, sequences)
     for epoch in range(1, count + 2):
-        row = trainer.run_epoch()
+        row = trainer.epoch()
         started = perf_counter()
         loss = peer.epoch(epoch)
         seconds = perf_counter() - started

@@ -9,10 +9,10 @@ from typing import Any
 
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Place, Run, place_of, told
 from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.progress import fold_epoch, head_epoch, say
-from facer.pipeline.runtime.run_folder import read_run
 from facer.pipeline.settings import (
     EXTRACT,
     TRAIN_HEAD,

@@ -17,6 +17,7 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import OnEpoch, TrainHeadResult, train_head
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
+from facer.stages.features.config import ExtractConfig
 from facer.stages.intensity.config import FitConfig
 from facer.stages.synthesis import SynthesisConfig, write_clips
 from facer.storage import FeatureStore, read_labels
@@ -52,7 +53,8 @@ def run_demo(
         raise FacerError(f"{folder}: exists and is not empty; give a new folder with -o")
     labels = write_clips(SynthesisConfig(), folder, on_clip)
     store = str(folder / "features.zarr")
-    summary = extract_folder(ExtractRunConfig(folder / "clips", store), progress)
+    same_everywhere = ExtractConfig(precision="float32")
+    summary = extract_folder(ExtractRunConfig(folder / "clips", store, same_everywhere), progress)
     fit = FitConfig(learning_rate=_LEARNING_RATE, epochs=_EPOCHS)
     training = train_head(TrainHeadConfig(store, str(labels), folder / "run", fit=fit), on_epoch)
     picture = folder / "clip.png"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar
 
-from facer.pipeline.affect.config import TrainRecConfig
+from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.endtoend.config import FinetuneConfig
 from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, VerifyConfig
 from facer.pipeline.intensity.config import (
@@ -29,7 +29,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
-from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, PointsConfig
+from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage.errors import OptionError, named
@@ -51,6 +51,7 @@ class Table:
     """The settings of some configs by name."""
 
     def __init__(self, *configs: type) -> None:
+        self.configs = configs
         self.declared: dict[str, Declared] = {}
         for config in configs:
             self.declared |= declared(config)
@@ -116,14 +117,14 @@ EXPORT_HEAD = Table(ExportHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig)
 FINETUNE = Table(LabelOptions, FinetuneConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
-ALIGN = Table(AlignConfig, DetectorConfig)
+EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
 TRAIN_DETECTOR = Table(DetectorTrainConfig)
-TRAIN_POINTS = Table(PointsConfig)
+TRAIN_POINTS = Table(RefinerTrainConfig)
 EVALUATE_DETECTOR = Table(EvaluationConfig)
 
 
 def align_config(settings: Settings) -> AlignConfig:
-    """Return how photographs are aligned; from all of :data:`ALIGN`."""
+    """Return how photographs are aligned; from all of AlignConfig and DetectorConfig."""
     return make(AlignConfig, settings, detector=make(DetectorConfig, settings))
 
 

@@ -166,7 +166,8 @@ def flat(config: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name in names:
-            yield names[field.name], value
+            one = declared(type(config))[names[field.name]]
+            yield one.name, not value if one.setting.inverted else value
         elif is_dataclass(value):
             yield from flat(value)
 

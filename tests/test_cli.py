@@ -74,7 +74,7 @@ def test_every_command_has_help_with_an_example(capsys):
         (["bench", "/"], 1, "a folder, expected a video"),
         (["bench", "--folder", ".", "--clips", "3"], 2, "expected --folder, or --clips"),
         (["models", "fetch"], 2, "expected the name of an insightface pack"),
-        (["extract", ".", "--face", "best"], 2, "--face: found 'best', expected track"),
+        (["extract", ".", "--face", "best"], 2, "--face: found 'best', expected one of track"),
         (["extract", ".", "--workers", "0"], 2, "--workers: found 0"),
         (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),
         (["extract", ".", "--bad"], 2, "No such option"),
@@ -87,7 +87,7 @@ def test_every_command_has_help_with_an_example(capsys):
             2,
             "--head perceiver takes no --no-mask",
         ),
-        (["check", "s", "--labels", "l", "--t", "0"], 2, "Invalid value for '--t': 0"),
+        (["check", "s", "--labels", "l", "--t", "0"], 2, "--t: found 0, expected 1 or more"),
         (["train-head", "-o", "run"], 2, "expected STORE and --labels, or --from RUN"),
         (
             ["train-rec", "--data", "pack:a.h5", "-o", "r", "--weight", "x=1"],

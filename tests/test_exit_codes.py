@@ -8,11 +8,13 @@ import click
 import pytest
 
 from facer import cli
+from facer.pipeline.commands import shared
 
 ABSENT = "absent"  # a path; what is wrong with an option is told before anything is looked for
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
-    "device": ["tpu"], "face": ["smallest"], "changed": ["maybe"], "kind": ["csv2"],
+    "device": ["tpu"], "precision": ["int4"], "face": ["smallest"], "changed": ["maybe"],
+    "kind": ["csv2"],
     "head": ["resnet"], "loss": ["l1"], "overlong": ["cut"], "missing": ["guess"],
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
@@ -27,7 +29,7 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
-    "points",
+    "points", "config", "val",
 }  # fmt: skip
 NAMES = {"export-head": "a.onnx", "export-rec": "a.onnx", "picture": "a.png", "annotate": "a.mp4"}
 
@@ -77,7 +79,7 @@ def test_a_wrong_value_is_wrong_usage(
     with pytest.raises(SystemExit) as ended:
         cli.main([name, *arguments(name, option), f"{option}={value}"])
     told = capsys.readouterr()
-    assert ended.value.code == cli.EXIT_USAGE, told.err
+    assert ended.value.code == shared.EXIT_USAGE, told.err
     assert told.err.startswith("facer: ")
     assert told.err.count("\n") == 1
     assert told.out == ""
@@ -92,5 +94,5 @@ def test_what_is_not_there_is_a_problem(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with pytest.raises(SystemExit) as ended:
         cli.main([name, *arguments(name, "")])
-    assert ended.value.code == cli.EXIT_PROBLEM
+    assert ended.value.code == shared.EXIT_PROBLEM
     assert capsys.readouterr().err.count("\n") == 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.storage.errors import OptionError, named
-from facer.storage.settings import Setting, check
+from facer.storage.settings import DEVICE, Setting, check
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,39 @@ class TrainRecConfig:
             raise OptionError(
                 f"{named('data')}: found none, expected at least one, such as pack:FILE.h5"
             )
+
+
+@dataclass(frozen=True)
+class EvaluateRecConfig:
+    """One ``facer evaluate-rec``."""
+
+    rec: str  # by name or path
+    data: Annotated[
+        str,
+        Setting("affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.", metavar="KIND:PATH"),
+    ]
+    split: Annotated[Literal["train", "val"], Setting("Which split is scored.")] = "val"
+    pictures: Annotated[Path | None, Setting("Folder for confusion.png and action-units.png.")] = (
+        None
+    )
+    unit_geometry: Annotated[
+        str | None,
+        Setting(
+            "Displacements of action units (npz): does each output rise on faces moved by its "
+            "unit?",
+            metavar="FILE",
+        ),
+    ] = None
+    meshes: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Face meshes of the pack's crops (HDF5), for --unit-geometry.",
+            metavar="FILE",
+            repeated=True,
+        ),
+    ] = ()
+    device: Annotated[str, DEVICE] = "auto"
+    align: AlignConfig = field(default_factory=AlignConfig)
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -11,37 +11,107 @@ RUN/
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from facer import __version__
 from facer.pipeline.affect.config import TrainRecConfig
+from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.pipeline.views.canvas import canvas
 from facer.stages.affect.config import RecFitConfig
 from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_spec, read_spec
-from facer.stages.affect.fit import CropReport, EpochReport, RecTrainer, StepReport
-from facer.stages.features.rec.loading import resolve_device, weights_path
+from facer.stages.affect.fit import CropReport, RecTrainer
+from facer.stages.common.training import OnStep
+from facer.stages.features.rec.loading import resolve_device, save_rec, weights_path
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import file_sha256, weights_sha256
-from facer.storage.layout.documents import read_json_object
-from facer.storage.text.differing import differing
+from facer.storage.text.typed_json import to_json
 
-_FORMAT = 1
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
 _CCC = "mean CCC"
 _SPLITS = ("train", "val")
+OnEpoch = Callable[[dict[str, Any]], None]
+"""Called with the epoch's row of the curve."""
+
 _FREE = ("device", "workers")  # settings that a resumed training may change
+
+
+@dataclass(frozen=True)
+class SetRecord:
+    """One set that was trained on or scored."""
+
+    spec: str
+    split: str
+    n: int
+    labelled: Mapping[str, int]  # crops with labels of each kind
+    va_is_weak: bool
+    labels_sha256: str
+    notes: tuple[str, ...]  # what was left out
+
+
+@dataclass(frozen=True)
+class RecRunConfig:
+    """What ``config.json`` says."""
+
+    COMMAND: ClassVar[str] = "facer train-rec"
+    OPTIONS: ClassVar[tuple[str, ...]] = ("fit", "val_limit")
+
+    format: int
+    facer_version: str
+    sets: tuple[SetRecord, ...]
+    fit: RecFitConfig
+    start_sha256: str = ""
+    teachers_sha256: tuple[str, ...] = ()
+    unit_files_sha256: tuple[str, ...] = ()
+    detector: Mapping[str, Any] = field(default_factory=dict)
+    aligned_by: str = ""
+    torch: str = ""
+    threads: int = 1
+    val_limit: int = 10_000
+
+    def deciding(self) -> Mapping[str, Any]:
+        """Settings and data."""
+        sets = [to_json(one) for one in self.sets]
+        keys = ("start_sha256", "teachers_sha256", "unit_files_sha256", "detector", "aligned_by")
+        return {
+            "fit": _decisive(self.fit),
+            "sets": {split: [s.spec for s in self.sets if s.split == split] for split in _SPLITS},
+            "set": {f"{one['spec']} {one['split']}": one for one in sets},
+            **{key: to_json(getattr(self, key)) for key in (*keys, "val_limit")},
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """What the weights say about their making: no folders and file names of this machine."""
+        keys = ("split", "n", "labelled", "labels_sha256")
+        sets = [
+            {
+                "data": one.spec.partition(":")[0] + ":" + Path(one.spec).name,
+                **{key: to_json(getattr(one, key)) for key in keys},
+            }
+            for one in self.sets
+            if one.split == "train"
+        ]
+        fit = _decisive(self.fit)
+        fit["start"] = Path(fit["start"]).name
+        fit["teachers"] = [Path(teacher).name for teacher in fit["teachers"]]
+        fit["unit_geometry"] = Path(fit["unit_geometry"]).name
+        fit["meshes"] = [Path(path).name for path in fit["meshes"]]
+        names = ("facer_version", "start_sha256", "teachers_sha256", "unit_files_sha256")
+        known = {name: to_json(getattr(self, name)) for name in names}
+        return {**known, "sets": sets, "fit": fit}
+
+
+def _decisive(fit: RecFitConfig) -> dict[str, Any]:
+    return {key: value for key, value in to_json(fit).items() if key not in _FREE}
 
 
 @dataclass(frozen=True)
@@ -50,7 +120,7 @@ class TrainRecResult:
 
     run: Path
     rec: Path  # the weights
-    sets: tuple[dict[str, Any], ...]  # as in config.json: spec, split, n, labels, notes ...
+    sets: tuple[SetRecord, ...]
     weak_features: tuple[str, ...]
     epochs: int
     last: dict[str, Any]  # the last epoch's row of the curve
@@ -58,10 +128,10 @@ class TrainRecResult:
 
 def train_rec(
     config: TrainRecConfig,
-    on_epoch: EpochReport | None = None,
+    on_epoch: OnEpoch | None = None,
     on_align: AlignReport | None = None,
     on_teaching: CropReport | None = None,
-    on_step: StepReport | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainRecResult:
     """Train REC on all data together; ``resume`` goes on where a stopped run ended.
 
@@ -69,7 +139,10 @@ def train_rec(
     run folder that is there already, data that cannot be read, and a resumed run whose data or
     settings changed.
     """
-    _refuse_existing(config)
+    for spec in (*config.data, *config.validation):
+        parse_spec(spec)  # what no file could make right comes first
+    folder = RunFolder(config.run, RecRunConfig)
+    folder.refuse_occupied(config.resume)
     fit = replace(config.fit, device=str(resolve_device(config.fit.device)))
     aligner = Aligner(config.align, report=on_align)
     validation = [  # first: without one, the long reading of the train splits is for nothing
@@ -87,28 +160,34 @@ def train_rec(
     ]
     sets = [_summary(spec, "train", data) for spec, data in train]
     sets += [_summary(spec, "val", data) for spec, data in validation]
+    trainer = RecTrainer(fit, [data for _, data in train], [data for _, data in validation])
     record = _record(config, fit, sets, aligner)
-    trainer = RecTrainer(fit, [data for _, data in train], config.run, _provenance(record))
-    _open_run(config, record)
-    if (config.run / "last.safetensors").exists():
-        trainer.resume()
-    else:
-        (config.run / "curve.jsonl").unlink(missing_ok=True)  # of a first epoch cut short
-    scored = [data for _, data in validation]
-    trainer.fit(scored, _then_draw(config.run, on_epoch), on_teaching, on_step)
+    folder.claim(record, config.resume)
+    folder.resume(trainer)
+    trainer.ask_teachers(on_teaching)
+    rec = config.run / "rec.safetensors"
+    weak = weak_features(trainer.train)
+
+    def keep(row: dict[str, Any]) -> None:
+        folder.append(row)
+        training = {"epoch": trainer.epochs_done, **record.provenance()}
+        save_rec(rec, trainer.averaged(), weak=weak, training=training)
+        _draw_curve(config.run / "curve.png", folder.read_curve())
+
+    folder.train(trainer, on_epoch, on_step, keep)
     return TrainRecResult(
         run=config.run,
-        rec=config.run / "rec.safetensors",
+        rec=rec,
         sets=tuple(sets),
-        weak_features=weak_features(trainer.train),
-        epochs=trainer.epoch,
-        last=read_curve(config.run)[-1],
+        weak_features=weak,
+        epochs=trainer.epochs_done,
+        last=folder.read_curve()[-1],
     )
 
 
 def read_curve(run: Path) -> list[dict[str, Any]]:
     """The rows of a run's curve, one an epoch."""
-    return [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
+    return RunFolder(run, RecRunConfig).read_curve()
 
 
 def _read_val(spec: str, aligner: Aligner) -> AffectSet:
@@ -127,7 +206,7 @@ def _every_nth(data: AffectSet, limit: int) -> AffectSet:
     return replace(data.take(rows), notes=(*data.notes, text))
 
 
-def _summary(spec: str, split: str, data: AffectSet) -> dict[str, Any]:
+def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
     """One set for config.json: what it is, how much of it there is, what was left out."""
     labelled = {
         name: int(np.isfinite(getattr(data, name)).any(axis=1).sum())
@@ -136,15 +215,15 @@ def _summary(spec: str, split: str, data: AffectSet) -> dict[str, Any]:
     digest = hashlib.sha256()
     for values in (data.indices, data.expression, data.va, data.au, data.au_trust):
         digest.update(np.ascontiguousarray(np.nan_to_num(values, nan=-9)).tobytes())
-    return {
-        "spec": str(_absolute(parse_spec(spec))),
-        "split": split,
-        "n": len(data),
-        "labelled": labelled,
-        "va_is_weak": data.va_is_weak,
-        "labels_sha256": digest.hexdigest(),
-        "notes": list(data.notes),
-    }
+    return SetRecord(
+        spec=str(_absolute(parse_spec(spec))),
+        split=split,
+        n=len(data),
+        labelled=labelled,
+        va_is_weak=data.va_is_weak,
+        labels_sha256=digest.hexdigest(),
+        notes=tuple(data.notes),
+    )
 
 
 def _absolute(spec: DataSpec) -> DataSpec:
@@ -152,92 +231,24 @@ def _absolute(spec: DataSpec) -> DataSpec:
 
 
 def _record(
-    config: TrainRecConfig, fit: RecFitConfig, sets: Sequence[dict[str, Any]], aligner: Aligner
-) -> dict[str, Any]:
-    """What config.json says, as it reads back."""
-    record = {
-        "format": _FORMAT,
-        "facer_version": __version__,
-        "sets": list(sets),
-        "fit": asdict(fit),
-        "start_sha256": weights_sha256(weights_path(fit.start)) if fit.start else "",
-        "teachers_sha256": [weights_sha256(weights_path(teacher)) for teacher in fit.teachers],
-        "unit_files_sha256": [
-            file_sha256(Path(path)) for path in (fit.unit_geometry, *fit.meshes) if path
-        ],
-        "detector": asdict(config.align.detector),
-        "aligned_by": aligner.digest,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "val_limit": config.val_limit,
-    }
-    return dict(json.loads(json.dumps(record)))
-
-
-def _provenance(record: dict[str, Any]) -> dict[str, Any]:
-    """What the weights say about their making: no folders and file names of this machine."""
-    sets = [
-        {
-            "data": one["spec"].partition(":")[0] + ":" + Path(one["spec"]).name,
-            **{key: one[key] for key in ("split", "n", "labelled", "labels_sha256")},
-        }
-        for one in record["sets"]
-        if one["split"] == "train"
-    ]
-    fit = {k: v for k, v in record["fit"].items() if k not in _FREE}
-    fit["start"] = Path(fit["start"]).name
-    fit["teachers"] = [Path(teacher).name for teacher in fit["teachers"]]
-    fit["unit_geometry"] = Path(fit["unit_geometry"]).name
-    fit["meshes"] = [Path(path).name for path in fit["meshes"]]
-    keys = ("facer_version", "start_sha256", "teachers_sha256", "unit_files_sha256")
-    known = {key: record[key] for key in keys}
-    return {**known, "sets": sets, "fit": fit}
-
-
-def _refuse_existing(config: TrainRecConfig) -> None:
-    if config.run.exists() and not config.run.is_dir():
-        raise FacerError(f"{config.run}: is a file, expected the name of a new folder")
-    if config.resume or not config.run.is_dir() or not any(config.run.iterdir()):
-        return
-    raise FacerError(
-        f"{config.run}: is there already and not empty; use another -o, or --resume to go on"
+    config: TrainRecConfig, fit: RecFitConfig, sets: Sequence[SetRecord], aligner: Aligner
+) -> RecRunConfig:
+    """What config.json says."""
+    unit_files = [Path(path) for path in (fit.unit_geometry, *fit.meshes) if path]
+    return RecRunConfig(
+        format=FORMAT,
+        facer_version=__version__,
+        sets=tuple(sets),
+        fit=fit,
+        start_sha256=weights_sha256(weights_path(fit.start)) if fit.start else "",
+        teachers_sha256=tuple(weights_sha256(weights_path(one)) for one in fit.teachers),
+        unit_files_sha256=tuple(map(file_sha256, unit_files)),
+        detector=to_json(config.align.detector),
+        aligned_by=aligner.digest,
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        val_limit=config.val_limit,
     )
-
-
-def _open_run(config: TrainRecConfig, record: dict[str, Any]) -> None:
-    """Write config.json, or compare it with the one of the run that is resumed."""
-    path = config.run / "config.json"
-    if not path.is_file():
-        LocalObjects(config.run).put(path.name, (json.dumps(record, indent=1) + "\n").encode())
-        return
-    before = read_json_object(path)
-    changed = differing(_decisive(before), _decisive(record), ("fit", "val_limit"))
-    if changed:
-        raise FacerError(
-            f"{config.run}: was made with other {changed}; resume with the same data and settings, "
-            "or use another -o"
-        )
-
-
-def _decisive(record: dict[str, Any]) -> dict[str, Any]:
-    """What of a record decides the result."""
-    sets = record.get("sets", [])
-    keys = ("start_sha256", "teachers_sha256", "unit_files_sha256", "detector", "aligned_by")
-    return {
-        "fit": {key: value for key, value in record.get("fit", {}).items() if key not in _FREE},
-        "sets": {split: [s["spec"] for s in sets if s["split"] == split] for split in _SPLITS},
-        "set": {f"{one['spec']} {one['split']}": one for one in sets},
-        **{key: record.get(key) for key in (*keys, "val_limit")},
-    }
-
-
-def _then_draw(run: Path, on_epoch: EpochReport | None) -> Callable[[dict[str, Any]], None]:
-    def report(row: dict[str, Any]) -> None:
-        _draw_curve(run / "curve.png", read_curve(run))
-        if on_epoch is not None:
-            on_epoch(row)
-
-    return report
 
 
 def _draw_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -26,6 +26,15 @@ from facer.pipeline.settings import (
     TRAIN_HEAD,
     train_head_config,
 )
+from facer.storage.settings import flat
+
+
+def _settings_of_run(run: Path) -> dict[str, Any]:
+    from facer.pipeline.intensity.train import config_of_run
+
+    config = config_of_run(run, run)
+    return {"store": config.store, "labels": config.labels, **dict(flat(config))}
+
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.train import TrainHeadResult
@@ -39,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
               help="Make a run again, with its settings and seeds; STORE and --labels where these "
               "were moved.")  # fmt: skip
-@with_settings(TRAIN_HEAD)
+@with_settings(TRAIN_HEAD, of_run=_settings_of_run)
 @json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                as_json: bool, **options: Any) -> int:  # fmt: skip

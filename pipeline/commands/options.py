@@ -24,10 +24,15 @@ _CONFIG_BYTES = 1 << 20
 _OWN = ("config", "print_config", "as_json")  # options that are no settings
 
 
-def with_settings(table: Table) -> Callable[[Command], Command]:
+OfRun = Callable[[Path], Mapping[str, Any]]
+"""The settings of a run folder, by name."""
+
+
+def with_settings(table: Table, of_run: OfRun | None = None) -> Callable[[Command], Command]:
     """Give a command an option for each setting, ``--config`` and ``--print-config``.
 
-    The command's other options and its arguments can stand in the file as well.
+    The command's other options and its arguments can stand in the file as well. ``of_run`` reads
+    the settings of a run folder, which is then a config too.
     """
 
     def decorate(command: Command) -> Command:
@@ -43,8 +48,10 @@ def with_settings(table: Table) -> Callable[[Command], Command]:
             "--print-config", is_flag=True, help="Print all settings as TOML, and do nothing else."
         )(configured)
         made = click.option(
-            "--config", metavar="FILE", is_eager=True, expose_value=True, callback=_read_config,
-            help="Settings of a TOML file, as --print-config writes it; options win over it.",
+            "--config", metavar="FILE", is_eager=True,
+            callback=lambda context, _, path: _read_config(context, path, of_run),
+            help="Settings of a TOML file, as --print-config writes it"
+            + (", or of a run folder" if of_run else "") + "; options win over it.",
         )(made)  # fmt: skip
         for one in reversed(table.declared.values()):
             made = _option(one)(made)
@@ -82,9 +89,14 @@ def _option(one: Declared) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def _read_config(context: click.Context, _: click.Parameter, path: str | None) -> None:
-    """Take a file's settings as the defaults of the command's options."""
+def _read_config(context: click.Context, path: str | None, of_run: OfRun | None) -> None:
+    """Take the settings of a file or a run as the defaults of the command's options."""
     if path is None:
+        return
+    place = Path(path).parent if Path(path).name == "config.json" else Path(path)
+    if of_run is not None and place.is_dir():
+        values = of_run(place)
+        context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
         return
     with open_regular(Path(path), "a TOML file") as file:
         text = file.read(_CONFIG_BYTES)
@@ -99,9 +111,15 @@ def _read_config(context: click.Context, _: click.Parameter, path: str | None) -
             raise OptionError(f"--config {path}: {name}: found no such setting{near}")
         if isinstance(value, Mapping):
             raise OptionError(f"--config {path}: {name}: found a table, expected a value")
-        if isinstance(value, list) and not getattr(known[name], "multiple", False):
-            values[name] = ",".join(map(str, value))
-    context.default_map = values
+    context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
+
+
+def _as_default(context: click.Context, name: str, value: Any) -> Any:
+    """A value as the option takes it: several as one text, unless the option is repeated."""
+    several = any(p.name == name and getattr(p, "multiple", False) for p in context.command.params)
+    if isinstance(value, list | tuple) and not several:
+        return ",".join(map(str, value)) or None
+    return value
 
 
 def _as_toml(context: click.Context) -> str:

@@ -17,7 +17,7 @@ from facer.pipeline.commands.shared import (
     shortened,
 )
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import ALIGN, TRAIN_REC
+from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC
 from facer.stages.affect.config import AugmentConfig, LossWeights
 
 
@@ -53,10 +53,10 @@ def train_rec(
         print_json(result)
         return 0
     for one in result.sets:
-        kinds = ", ".join(f"{n} with {kind}" for kind, n in one["labelled"].items())
-        echo(f"{one['split']:5} {one['spec']}: {one['n']} crops; {kinds}")
-    print_list("left out", [f"{one['split']}, {shortened(note, 'config.json has all')}"
-                       for one in result.sets for note in one["notes"]])  # fmt: skip
+        kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
+        echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
+    print_list("left out", [f"{one.split}, {shortened(note, 'config.json has all')}"
+                       for one in result.sets for note in one.notes])  # fmt: skip
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
     echo(f"next: facer evaluate-rec {result.rec} --data {(settings['val'] or settings['data'])[0]}")
@@ -82,27 +82,9 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
 
 @click.command("evaluate-rec")
 @click.argument("rec", default="rec-small")
-@click.option("--data", required=True, metavar="KIND:PATH",
-              help="affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.")  # fmt: skip
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val"]),
-    default="val",
-    show_default=True,
-    help="train or val.",
-)
-@click.option("--pictures", type=click.Path(path_type=Path),
-              help="Folder for confusion.png and action-units.png.")  # fmt: skip
-@click.option("--unit-geometry", metavar="FILE",
-              help="Displacements of action units (npz): does each output rise on faces moved by "
-              "its unit?")  # fmt: skip
-@click.option("--meshes", multiple=True, metavar="FILE",
-              help="Face meshes of the pack's crops (HDF5), for --unit-geometry.")  # fmt: skip
-@with_settings(ALIGN)
+@with_settings(EVALUATE_REC)
 @json_option
-def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
-                 unit_geometry: str | None, meshes: tuple[str, ...], as_json: bool,
-                 **settings: Any) -> int:  # fmt: skip
+def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
     REC is rec-small, or the path of .safetensors or .onnx weights.
@@ -114,14 +96,13 @@ def evaluate_rec(rec: str, data: str, split: str, pictures: Path | None,
     from facer.pipeline.functions.models import evaluate_rec as evaluate_weights
 
     found = evaluate_weights(
-        rec, data=data, split=split, pictures=pictures, unit_geometry=unit_geometry, meshes=meshes,
-        progress=True, **settings,
+        rec, progress=True, **settings
     )  # fmt: skip
     if as_json:
         print_json(found)
         return 0
     _print_rec_scores(found)
-    if pictures is not None:
+    if settings["pictures"] is not None:
         drawn = ", ".join(found["pictures"])
         echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
     return 0

@@ -125,7 +125,8 @@ def status(store: str, as_json: bool) -> int:
     echo(f"  failed          {found.clips['failed']} {noun}")
     echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
                f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
-               f"face: {made['face_policy']}")  # fmt: skip
+               f"face: {made['face_policy']}, "
+               f"{made['settings'].get('precision', 'float32')}")  # fmt: skip
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     print_list("damaged parts", found.damaged, LISTED)

@@ -12,20 +12,22 @@ OUT/
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from facer import __version__
 from facer.pipeline.endtoend.config import _LEAST_CLIPS, FinetuneConfig
-from facer.pipeline.endtoend.joint import ClipCrops, JointModel, under
+from facer.pipeline.endtoend.joint import ClipCrops, JointModel
 from facer.pipeline.intensity.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
-from facer.pipeline.runtime.run_folder import load_models, read_run, save_model, sequences_of
+from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run, save_model
+from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.stages.common.training import Arrays, OnStep, under
 from facer.stages.features.rec.loading import (
     load_network,
     resolve_device,
@@ -37,14 +39,39 @@ from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import LocalObjects
 from facer.storage.files.weights import weights_sha256
-from facer.storage.layout.documents import read_json_object
-from facer.storage.text.differing import differing
 
 OnEpoch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class FinetuneRunConfig:
+    """What ``finetune.json`` says: the settings that decide the result."""
+
+    COMMAND: ClassVar[str] = "facer finetune"
+    OPTIONS: ClassVar[tuple[str, ...]] = (
+        "rec", "epochs", "learning_rate", "batch_size", "chunk", "seed", "reading",
+    )  # fmt: skip
+
+    run: Path
+    videos: Path
+    rec: str
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    chunk: int
+    seed: int
+    reading: LabelOptions = field(default_factory=LabelOptions)
+
+    @classmethod
+    def of(cls, config: FinetuneConfig) -> FinetuneRunConfig:
+        """Return what of a config decides the result."""
+        return cls(**{one.name: getattr(config, one.name) for one in fields(cls)})
+
+    def deciding(self) -> Mapping[str, Any]:
+        """All of them."""
+        return plain(self)
 
 
 @dataclass(frozen=True)
@@ -63,25 +90,25 @@ class FinetuneResult:
         return max(self.curve, key=lambda row: float(row["val_pearson"]))
 
 
-class _Training:
-    """The state of one fine-tuning; weights of the epoch with the best val score are kept."""
+class FinetuneTrainer:
+    """One fine-tuning; weights of the epoch with the best val score are kept."""
 
     def __init__(self, config: FinetuneConfig) -> None:
         self.config = config
         self.record = read_run(config.run)
-        self.store = FeatureStore.open(self.record["store"])
+        self.store = FeatureStore.open(self.record.store)
         self.cohort = self._cohort()
         network, self.rec_meta = load_network(_checked_weights(config, self.store))
         models = load_models(config.run)
         self.head_seed = min(models)
         device = resolve_device(config.device)
-        columns = self.record["columns"]
+        columns = list(self.record.columns)
         self.model = JointModel(
             network.to(device), models[self.head_seed].to(device), columns, config.chunk,
             config.learning_rate,
         )  # fmt: skip
         self.data = ClipCrops(
-            self.store, config.videos, self.cohort.sequences.clip_ids, sequences_of(self.record),
+            self.store, config.videos, self.cohort.sequences.clip_ids, self.record.sequences,
             columns, config.memory_mb << 20,
         )  # fmt: skip
         self.targets = self.cohort.sequence_targets
@@ -92,13 +119,13 @@ class _Training:
         self.best = self.initial
 
     def _cohort(self) -> Cohort:
-        if self.record["embedding"]:
+        if self.record.embedding:
             raise FacerError(
                 f"{self.config.run}: its head reads the embedding; expected a head on the "
                 "features, such as train-head --features all makes"
             )
         source = labels_of_run(self.config.run, self.record, None, self.config.reading)
-        return load_cohort(self.store, source, sequences_of(self.record))[0]
+        return load_cohort(self.store, source, self.record.sequences)[0]
 
     def _clips(self, split: str) -> I64:
         """Sequences of the labelled clips of a split."""
@@ -107,10 +134,20 @@ class _Training:
             raise FacerError(f"split {split}: found no labelled clip with features, expected some")
         return clips
 
-    def epoch(self) -> dict[str, Any]:
+    @property
+    def epochs_done(self) -> int:
+        """Rows of the learning curve so far; epoch 0 is what was started from."""
+        return len(self.curve)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return len(self.curve) > self.config.epochs
+
+    def epoch(self, on_step: OnStep | None = None) -> dict[str, Any]:
         """Train one epoch (the first call only validates) and add a row to the curve."""
         number = len(self.curve)
-        loss = self._train(number) if number else None
+        loss = self._train(number, on_step) if number else None
         raw = self.model.predict(self.data, self.val, self.config.batch_size)
         found = score(raw, self.targets[self.val], self.cohort.names).mean("pearson")
         if np.isnan(found):
@@ -125,52 +162,51 @@ class _Training:
             self.best = self.model.weights()
         return row
 
-    def _train(self, number: int) -> float:
+    def _train(self, number: int, on_step: OnStep | None) -> float:
         order = np.random.default_rng((self.config.seed, number)).permutation(self.train)
         batches = split_batches(order, self.config.batch_size, _LEAST_CLIPS)
         torch.manual_seed(self.config.seed * 100_003 + number)  # dropout of the head
         self.model.head.train()
         targets = torch.from_numpy(self.targets).to(self.device)
-        loss = self.record["fit"]["loss"]
+        loss = self.record.fit.loss
         total = 0.0
-        for clips in batches:
+        for done, clips in enumerate(batches, start=1):
             joint = self.data.batch(clips)
             total += self.model.step(joint, targets[joint.batch.clips], loss)
+            if on_step is not None:
+                on_step(number, done, len(batches))
         return total / len(batches)
 
-    def save(self, path: Path) -> None:
-        """Everything needed to go on."""
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays and JSON to resume from."""
         arrays = {f"now.{k}": v for k, v in self.model.weights().items()}
         arrays |= {f"best.{k}": v for k, v in self.best.items()}
-        save_checkpoint(path, arrays | self.model.moments(), {"curve": self.curve})
+        return arrays | self.model.moments(), {"curve": self.curve}
 
-    def load(self, path: Path) -> None:
-        """Go on from what :meth:`save` wrote."""
-        arrays, meta = load_checkpoint(path)
+    def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` returned."""
         self.model.load_weights(under(arrays, "now."))
         self.model.load_moments(arrays)
         self.best = under(arrays, "best.")
         self.curve = list(meta["curve"])
 
 
-def finetune(config: FinetuneConfig, on_epoch: OnEpoch | None = None) -> FinetuneResult:
+def finetune(
+    config: FinetuneConfig, on_epoch: OnEpoch | None = None, on_step: OnStep | None = None
+) -> FinetuneResult:
     """Train REC and head together at a small rate; the best epoch on val is kept.
 
     Memory is bounded by gradient checkpointing over chunks of crops (the gradient is exact) and
     by ``memory_mb`` of crops kept. ``FacerError`` for an output that is there already, another
     REC than the store's, and videos that are not there.
     """
-    training = _Training(config)
-    _open_output(config)
-    last = config.output / "last.safetensors"
-    if last.exists():
-        training.load(last)
-    while len(training.curve) <= config.epochs:
-        row = training.epoch()
-        training.save(last)
-        if on_epoch is not None:
-            on_epoch(row)
-    _write(training)
+    training = FinetuneTrainer(config)
+    folder = RunFolder(config.output, FinetuneRunConfig, "finetune.json")
+    settings = FinetuneRunConfig.of(config)
+    folder.claim(settings, config.resume)
+    folder.resume(training)
+    folder.train(training, on_epoch, on_step, lambda _: folder.write_curve(training.curve))
+    _write(training, settings)
     return FinetuneResult(
         output=config.output,
         rec=config.output / "rec.safetensors",
@@ -194,36 +230,7 @@ def _checked_weights(config: FinetuneConfig, store: FeatureStore) -> Path:
     return path
 
 
-def _settings(config: FinetuneConfig) -> dict[str, Any]:
-    """What decides the result, as it reads back from JSON."""
-    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-    values["reading"] = config.reading.to_json()
-    free = ("output", "resume", "device", "memory_mb")
-    return {k: v for k, v in values.items() if k not in free}
-
-
-def _open_output(config: FinetuneConfig) -> None:
-    """Note the settings of a new output, or compare them with those of a resumed one."""
-    path = config.output / "finetune.json"
-    if path.is_file() and config.resume:
-        before = read_json_object(path)
-        now = _settings(config)
-        changed = differing(
-            {key: before.get(key) for key in now}, now, set(now) - {"run", "videos"}
-        )
-        if changed:
-            raise FacerError(
-                f"{config.output}: was made with other {changed}; resume with the same settings or "
-                "use another -o"
-            )
-        return
-    if config.output.exists() and (not config.output.is_dir() or any(config.output.iterdir())):
-        raise FacerError(f"{config.output}: is there already; use another -o, or --resume")
-    text = json.dumps(_settings(config), indent=1) + "\n"
-    LocalObjects(config.output).put(path.name, text.encode())
-
-
-def _write(training: _Training) -> None:
+def _write(training: FinetuneTrainer, settings: FinetuneRunConfig) -> None:
     """The new REC, the new head, the curve, and a config that evaluate and predict take."""
     config, model = training.config, training.model
     model.load_weights(training.best)
@@ -242,30 +249,28 @@ def _write(training: _Training) -> None:
     _calibrate(training)
     epoch = max(row["epoch"] for row in training.curve if row["best"])
     save_model(model.head, epoch, config.output / f"seed-{training.head_seed}")
-    made = training.record["store_provenance"] | {
-        "rec": rec.stem,
-        "rec_sha256": weights_sha256(rec),
-    }
-    labels = training.record["labels"]
-    reading = config.reading.over(LabelOptions.of_run(labels))
-    record = training.record | {
-        "labels": {**labels, "options": reading.to_json()},
-        "facer_version": __version__,
-        "store": str((config.output / "features.zarr").absolute()),
-        "store_provenance": made,
-        "data_sha256": None,  # the new REC's features are not extracted yet
-        "clips_sha256": clips_sha256(training.cohort.sequences),
-        "seeds": 1,
-        "finetune": _settings(config),
-    }
-    objects = LocalObjects(config.output)
-    objects.put("curve.jsonl", "".join(json.dumps(r) + "\n" for r in training.curve).encode())
-    objects.put("config.json", (json.dumps(record, indent=1) + "\n").encode())
+    labels = training.record.labels
+    record = replace(
+        training.record,
+        labels=replace(labels, options=config.reading.over(labels.reading)),
+        facer_version=__version__,
+        store=str((config.output / "features.zarr").absolute()),
+        store_provenance={
+            **training.record.store_provenance,
+            "rec": rec.stem,
+            "rec_sha256": weights_sha256(rec),
+        },
+        data_sha256=None,  # the new REC's features are not extracted yet
+        clips_sha256=clips_sha256(training.cohort.sequences),
+        seeds=1,
+        finetune=plain(settings),
+    )
+    RunFolder(config.output, HeadRunConfig).write(record)
 
 
-def _calibrate(training: _Training) -> None:
+def _calibrate(training: FinetuneTrainer) -> None:
     """Bring the head's predictions to the labels' scale on the split that the run chose."""
-    head, split = training.model.head, training.record["fit"]["calibrate"]
+    head, split = training.model.head, training.record.fit.calibrate
     clips = training.val if split == "val" else training.train
     raw = training.model.predict(training.data, clips, training.config.batch_size)
     if split == "none":

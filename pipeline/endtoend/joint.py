@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from facer.pipeline.views.look import read_crops, source_video
+from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet
 from facer.stages.intensity.config import LossName, SequenceConfig
@@ -24,8 +25,6 @@ from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import I64, Sequences, prepare
 from facer.storage import FeatureStore
 from facer.storage.schema import F32, FEATURE_NAMES, U8
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ class JointModel:
 
     def load_weights(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what :meth:`weights` returned."""
-        network = {k: torch.from_numpy(v) for k, v in under(arrays, "network.").items()}
-        self.network.load_state_dict(network)
+        self.network.load_state_dict(tensors_under(arrays, "network."))
         self.head.load_arrays(under(arrays, "head."))
 
     def moments(self) -> Arrays:
@@ -175,8 +173,3 @@ class JointModel:
         """Take over what :meth:`moments` returned."""
         for owner, optimiser in self._optimisers.items():
             optimiser.load_state(under(arrays, f"adam.{owner}."))
-
-
-def under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
-    """The arrays whose names start with ``prefix``, without it."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,8 @@ from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.progress import Progress, Silent
-from facer.stages.features.config import ExtractConfig
+from facer.stages.features.config import ExtractConfig, Precision
+from facer.stages.features.precision import native_bf16, stored_precision
 from facer.stages.features.rec.loading import resolve_device
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -114,10 +116,11 @@ def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     videos = open_videos(config.video_dir)
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
+    path = config.store if "://" in config.store else str(Path(config.store).absolute())
     models = _models(config)
+    models = replace(models, precision=_precision(models, path, progress.note))
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
-    path = config.store if "://" in config.store else str(Path(config.store).absolute())
     store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
     if not videos.single:
         _tell_gone(config, found, store, progress)
@@ -177,6 +180,25 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
         return extract
     return replace(extract, device="cpu")
+
+
+def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -> Precision:
+    """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
+    device = str(resolve_device("auto")) if models.device == "auto" else models.device
+    native = native_bf16(device)
+    made: FeatureStore | None = None
+    with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
+        made = FeatureStore.open(store)
+    precision = models.precision
+    if precision == "auto" and made is not None:
+        precision = stored_precision(made.provenance)
+    elif precision == "auto":
+        precision = "bf16" if native else "float32"
+        if not native:
+            note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
+    if precision == "bf16" and not native:
+        note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
+    return precision
 
 
 def _absolute(model: str) -> str:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.affect.config import TrainRecConfig
+from facer.pipeline import models as carried
+from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
 from facer.pipeline.affect.train import TrainRecResult
 from facer.pipeline.affect.train import train_rec as train
 from facer.pipeline.demo import DemoResult, run_demo
+from facer.pipeline.detection import train as detection
+from facer.pipeline.detection.train import DetectorResult
 from facer.pipeline.features.bench import Bench
 from facer.pipeline.features.bench import bench as measure
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import Place, told
-from facer.pipeline.models import ModelFile, shipped_models, verify_models
-from facer.pipeline.runtime.epochs import StepCounter, detector_step, points_step, rec_epoch
-from facer.pipeline.runtime.progress import Counter, head_epoch
+from facer.pipeline.models import ModelFile
+from facer.pipeline.runtime.epochs import detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.progress import Counter, StepCounter, head_epoch
 from facer.pipeline.settings import (
-    ALIGN,
     BENCH,
     EVALUATE_DETECTOR,
+    EVALUATE_REC,
     TRAIN_DETECTOR,
     TRAIN_POINTS,
     TRAIN_REC,
@@ -31,10 +33,8 @@ from facer.pipeline.settings import (
     make,
 )
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
-from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, PointsConfig
+from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.detection.evaluate import evaluate as evaluate_detections
-from facer.stages.detection.fit import FitResult, fit
-from facer.stages.detection.refiner.fit import fit_points
 from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC
 from facer.stages.features.detect import model_path
 from facer.stages.features.rec.loading import weights_path
@@ -64,21 +64,20 @@ def train_rec(
                  Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
 
 
-@keywords(ALIGN)
+@keywords(EVALUATE_REC)
 def evaluate_rec(
-    rec: Place = STARTER_REC, *, data: str, split: str = "val", pictures: Place | None = None,
-    unit_geometry: str | None = None, meshes: Sequence[str] = (), progress: bool = False,
-    **settings: Any,
-) -> dict[str, Any]:  # fmt: skip
+    rec: Place = STARTER_REC, *, progress: bool = False, **settings: Any
+) -> dict[str, Any]:
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
     ``data`` is such as ``"pack:FILE.h5"``, ``split`` train or val. Returns what ``facer
     evaluate-rec --json`` prints; None where nothing is labelled.
     """
+    config = make(EvaluateRecConfig, settings, os.fspath(rec), align=align_config(settings))
     return evaluate_weights(
-        os.fspath(rec), data, split, settings["device"], align=align_config(settings),
-        pictures=None if pictures is None else Path(pictures), unit_geometry=unit_geometry,
-        meshes=meshes, report=Counter("crops scored") if progress else None,
+        config.rec, config.data, config.split, config.device, align=config.align,
+        pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        report=Counter("crops scored") if progress else None,
         on_align=Counter("images aligned") if progress else None,
     )  # fmt: skip
 
@@ -92,14 +91,13 @@ def export_rec(rec: Place, output: Place) -> float:
 
 
 @keywords(TRAIN_DETECTOR)
-def train_detector(run: Place, *, progress: bool = False, **settings: Any) -> FitResult:
+def train_detector(run: Place, *, progress: bool = False, **settings: Any) -> DetectorResult:
     """Train facer's face detector; ``.onnx`` is what :func:`facer.extract` takes as ``detector``.
 
     The same call again resumes it.
     """
-    config = make(DetectorTrainConfig, settings, run=Path(run))
-    config.run.mkdir(parents=True, exist_ok=True)
-    return fit(config, detector_step if progress else lambda _: None)
+    told = (detector_step, StepCounter("steps")) if progress else ()
+    return detection.train_detector(make(DetectorTrainConfig, settings), Path(run), *told)
 
 
 @keywords(TRAIN_POINTS)
@@ -108,8 +106,8 @@ def train_points(run: Place, *, progress: bool = False, **settings: Any) -> Path
 
     The same call again resumes it.
     """
-    config = make(PointsConfig, settings, run=Path(run))
-    return fit_points(config, points_step if progress else lambda _: None)
+    told = (points_step, StepCounter("steps")) if progress else ()
+    return detection.train_points(make(RefinerTrainConfig, settings), Path(run), *told)
 
 
 @keywords(EVALUATE_DETECTOR)
@@ -126,7 +124,7 @@ def models(action: str = "list", name: str | None = None) -> tuple[ModelFile, ..
     """
     if action == "fetch":
         return (ModelFile(name or "", model_path(f"insightface:{name}"), ""),)
-    return (verify_models if action == "verify" else shipped_models)(name=name)
+    return (carried.verify_models if action == "verify" else carried.shipped_models)(name=name)
 
 
 @keywords(BENCH)

@@ -49,9 +49,11 @@ def check(store: FeatureStore | Place, labels: Place, **settings: Any) -> LabelC
 
     Raises FacerError for labels that cannot be read.
     """
-    sequences = make(SequenceConfig, settings)
-    table = read_labels(os.fspath(labels), label_options(settings))
-    return check_labels(opened(store), table, sequences.max_frames, sequences.features)
+    sequences, reading = make(SequenceConfig, settings), label_options(settings)
+    return check_labels(
+        opened(store), read_labels(os.fspath(labels), reading),
+        sequences.max_frames, sequences.features,
+    )  # fmt: skip
 
 
 def import_(

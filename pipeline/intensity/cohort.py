@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.intensity.head_run import HeadRunConfig
 from facer.stages.intensity.config import SequenceConfig
 from facer.stages.intensity.sequences import (
     FeatureChoice,
@@ -225,7 +226,7 @@ def untrained(labels: IntensityLabels, store: FeatureStore) -> tuple[str, ...]:
 
 def labels_of_run(
     run: Path,
-    record: Mapping[str, Any],
+    record: HeadRunConfig,
     labels: str | None = None,
     options: LabelOptions | None = None,
 ) -> IntensityLabels:
@@ -233,22 +234,22 @@ def labels_of_run(
 
     ``labels`` are others than its own. ``FacerError`` when its own have changed since.
     """
-    own = LabelOptions.of_run(record["labels"])
+    own = record.labels.reading
     if labels is not None:
         own = replace(own, kind="auto")
-    path = labels or str(record["labels"]["path"])
+    path = labels or record.labels.path
     if labels is None and not Path(path).exists():
         raise FacerError(
             f"{path}: found no such file, expected the labels that {run} was made of; put it back "
             "(evaluate and report take another file by --labels)"
         )
     found = read_labels(path, own if options is None else options.over(own))
-    if labels is None and labels_sha256(found) != record["labels"]["sha256"]:
+    if labels is None and labels_sha256(found) != record.labels.sha256:
         raise FacerError(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
             "report take a new file by --labels)"
         )
-    return found.only(record["names"])
+    return found.only(record.names)
 
 
 def labels_sha256(labels: IntensityLabels) -> str:

@@ -122,6 +122,10 @@ class AblateConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.rows and not self.also:
+            raise OptionError(
+                f"{named('rows')}: found none, expected at least one of table2, table3, heads"
+            )
 
 
 @dataclass(frozen=True)

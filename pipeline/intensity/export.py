@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from facer.pipeline.intensity.config import ExportHeadConfig
-from facer.pipeline.runtime.run_folder import load_models, read_run
+from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
 from facer.stages.features.rec.loading import Rec, weights_path
 from facer.stages.features.rec.loading import load as load_rec
 from facer.stages.features.rec.onnx import FEATURE_OUTPUTS, export_onnx
@@ -58,16 +58,16 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
             f"{named('seed')} {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
         )
     model = models[seed]
-    if record["embedding"] and config.rec is not None:
+    if record.embedding and config.rec is not None:
         raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
-    whole = head_to_onnx(model, _columns(model, record), record["names"])
+    whole = head_to_onnx(model, _columns(model, record), list(record.names))
     lengths = _lengths(model.shape.max_frames)
     difference = max(_difference(whole, model, *_features(model, n)) for n in lengths)
     inputs = f"features (T, {model.shape.features})"
     if config.rec is not None:
         inputs = "crops (T, 3, 112, 112)"
         lengths = tuple(n for n in lengths if n <= _REC_FRAMES)
-        columns = record["columns"]
+        columns = list(record.columns)
         whole = _behind_rec(whole, _rec_model(config.rec, record), columns)
         network = load_rec(config.rec, "cpu")
         clips = (_crops(network, columns, n) for n in lengths)
@@ -81,9 +81,9 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
 
 
-def _columns(model: IntensityModel, record: dict[str, Any]) -> list[str]:
+def _columns(model: IntensityModel, record: HeadRunConfig) -> list[str]:
     """Names of the head's inputs; those of the embedding are numbered."""
-    columns = list(record["columns"])
+    columns = list(record.columns)
     units = range(model.shape.features - len(columns))
     return columns + [f"embedding_{unit}" for unit in units]
 
@@ -129,10 +129,10 @@ def _run(model: onnx.ModelProto, inputs: dict[str, F32]) -> F32:
     return result
 
 
-def _rec_model(rec: str, record: dict[str, Any]) -> onnx.ModelProto:
+def _rec_model(rec: str, record: HeadRunConfig) -> onnx.ModelProto:
     """The REC that made the run's features, as ONNX; FacerError for any other."""
     path = weights_path(rec)
-    expected = record["store_provenance"]["rec_sha256"]
+    expected = record.store_provenance["rec_sha256"]
     if (found := weights_sha256(path)) != expected:
         raise FacerError(
             f"{named('rec')} {rec}: found weights of sha256 {found}, expected {expected}, which "

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +14,21 @@ from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.errors import FacerError, named
+
+
+@dataclass(frozen=True)
+class FoldRecord(FoldConfig):
+    """The folds of a run, as its ``config.json`` keeps them."""
+
+    unit: str = "clip"
+    n_folds: int = 0
+    rule: str = ""
+    sha256: str = ""
+
+    @property
+    def config(self) -> FoldConfig:
+        """How the clips were divided."""
+        return FoldConfig(self.folds, self.by, self.splits)
 
 
 @dataclass(frozen=True)
@@ -47,11 +60,11 @@ class FoldPlan:
         writer.writerows(row for row in rows if row[2] >= 0)
         return text.getvalue()
 
-    def record(self, config: FoldConfig) -> dict[str, Any]:
+    def record(self, config: FoldConfig) -> FoldRecord:
         """As a run's ``config.json`` keeps it."""
         digest = hashlib.sha256(self.as_csv().encode()).hexdigest()
-        found = {"unit": self.unit, "n_folds": self.n_folds, "rule": self.rule, "sha256": digest}
-        return {**asdict(config), **found}
+        return FoldRecord(**vars(config), unit=self.unit, n_folds=self.n_folds, rule=self.rule,
+                          sha256=digest)  # fmt: skip
 
 
 def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
@@ -118,21 +131,10 @@ def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
     return "clip" if wanted == "clip" or not all_named else "subject"
 
 
-def fold_config_of(record: Mapping[str, Any]) -> FoldConfig | None:
-    """The folds of a run by its config; None for a run without."""
-    if "folds" not in record:
-        return None
-    values = record["folds"]
-    return FoldConfig(values["folds"], values["by"], tuple(values["splits"]))
-
-
-def recorded_plan(labels: IntensityLabels, record: Mapping[str, Any]) -> FoldPlan:
+def recorded_plan(labels: IntensityLabels, record: FoldRecord) -> FoldPlan:
     """The plan of a run of folds; FacerError when these labels would give another one."""
-    config = fold_config_of(record)
-    if config is None:
-        raise FacerError("found a run without folds, expected one of train-head --folds")
-    plan = plan_folds(labels, config)
-    if plan.record(config)["sha256"] != record["folds"]["sha256"]:
+    plan = plan_folds(labels, record.config)
+    if plan.record(record.config).sha256 != record.sha256:
         raise FacerError(
             f"{labels.source}: divides into other folds than the run's, so that held-out clips "
             "could be ones that were trained on; give the labels that the run was trained on"

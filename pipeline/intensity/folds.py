@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.head_run import check_same_data, draw_curves, fold_folder, open_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import (
@@ -28,7 +29,6 @@ from facer.pipeline.intensity.train import (
     torch_threads,
     training_result,
 )
-from facer.pipeline.runtime.run_folder import check_same_data, draw_curves, fold_folder, open_run
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects

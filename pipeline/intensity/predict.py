@@ -10,10 +10,10 @@ from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.features.part import load_extractor
 from facer.pipeline.intensity.config import PredictConfig
+from facer.pipeline.intensity.head_run import read_run, refuse_folds
 from facer.pipeline.intensity.scoring.evaluate import check_provenance, predict_store
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.pipeline.runtime.progress import Progress
-from facer.pipeline.runtime.run_folder import read_run, refuse_folds
 from facer.pipeline.views.look import draw_clip
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -32,11 +32,14 @@ def predict_videos(
     """Intensities of every video that could be extracted, and how the extraction went."""
     refuse_folds(config.run)
     record = read_run(config.run)
-    embedding = config.extract.embedding or bool(record["embedding"])
+    embedding = config.extract.embedding or record.embedding
     extract = replace(config.extract, embedding=embedding)
+    if extract.precision == "auto":  # as the run's own features
+        made = record.store_provenance["settings"].get("precision", "float32")
+        extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
-    absent = [name for name in record["columns"] if name not in FEATURE_NAMES]
+    absent = [name for name in record.columns if name not in FEATURE_NAMES]
     if absent:
         raise FacerError(
             f"{config.run}: its head reads {', '.join(absent)}, which no REC makes of a video; "

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from facer.pipeline.intensity.config import PredictConfig
+from facer.pipeline.intensity.head_run import fold_folder, read_run
 from facer.pipeline.intensity.predict import predict_videos
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.progress import Progress, Silent, shown
-from facer.pipeline.runtime.run_folder import fold_folder, read_run
+from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import (
     EXTRACT_MODELS,
     LABELS,
@@ -37,12 +38,12 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The run's ``config.json``: settings, and digests of its data."""
-        return read_run(self.path)
+        return plain(read_run(self.path))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the intensities that the run predicts, (E,)."""
-        return tuple(self.config["names"])
+        return read_run(self.path).names
 
     def evaluate(
         self,
@@ -91,8 +92,7 @@ class Run:
     @property
     def seeds(self) -> tuple[SeedResult, ...]:
         """The finished seeds with their best scores on val; of a run of folds, all of them."""
-        record = self.config
-        if "folds" in record and record["fold"] is None:
+        if read_run(self.path).is_whole_of_folds:
             folds = range(len(list(self.path.glob("fold-*"))))
             return tuple(s for k in folds for s in finished_seeds(fold_folder(self.path, k)))
         return finished_seeds(self.path)
@@ -106,11 +106,11 @@ class Run:
         return notebook.table(self._summary(), header, rows)
 
     def _summary(self) -> str:
-        record, scores = self.config, [seed.val_pearson for seed in self.seeds]
+        record, scores = read_run(self.path), [seed.val_pearson for seed in self.seeds]
         mean = f", mean val Pearson {sum(scores) / len(scores):.4f}" if scores else ""
-        head = record["fit"].get("head", {}).get("name", "head")
         return (
-            f"{str(self.path)!r}: {head} for {', '.join(record['names'])}, "
+            f"{str(self.path)!r}: {record.fit.head.name} for "
+            f"{', '.join(record.names)}, "
             f"{len(scores)} trainings finished{mean}"
         )
 

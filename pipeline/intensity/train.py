@@ -26,13 +26,12 @@ from facer.pipeline.intensity.cohort import (
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import (
     FoldPlan,
-    fold_config_of,
     labels_in_fold,
     plan_trainable,
 )
-from facer.pipeline.runtime.executors import make_executor
-from facer.pipeline.runtime.run_folder import (
-    FORMAT,
+from facer.pipeline.intensity.head_run import (
+    HeadRunConfig,
+    RunLabels,
     absolute_place,
     check_same_data,
     draw_curves,
@@ -40,19 +39,20 @@ from facer.pipeline.runtime.run_folder import (
     open_run,
     read_run,
     save_model,
-    sequences_of,
 )
+from facer.pipeline.runtime.executors import make_executor
+from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
+from facer.stages.common.training import OnStep
 from facer.stages.features.rec.loading import resolve_device
-from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64
-from facer.storage import FeatureStore, IntensityLabels, LabelOptions, read_labels
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage import FeatureStore, IntensityLabels, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
+from facer.storage.text.typed_json import to_json
 
 _SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 
@@ -118,7 +118,10 @@ class SeedTask:
 
 
 def train_head(
-    config: TrainHeadConfig, on_epoch: OnEpoch | None = None, on_note: OnNote | None = None
+    config: TrainHeadConfig,
+    on_epoch: OnEpoch | None = None,
+    on_note: OnNote | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainHeadResult:
     """Train the seeds of a run; ``resume`` goes on where one stopped.
 
@@ -135,7 +138,7 @@ def train_head(
             check_same_data(config.repeats, record)
         tell(training, on_note)
         open_run(config.run, record, config.resume)
-        curves = training.run(on_epoch)
+        curves = training.run(on_epoch, on_step)
     draw_curves(config.run / "curve.png", curves)
     return training_result(training, curves)
 
@@ -157,7 +160,7 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
     )
 
 
-def describe(config: TrainHeadConfig) -> dict[str, Any]:
+def describe(config: TrainHeadConfig) -> HeadRunConfig:
     """What a training's ``config.json`` would say, digests of its data included."""
     return Training(config).describe()
 
@@ -237,85 +240,89 @@ class Training:
         fit = replace(self.config.fit, seed=seed)
         return HeadTrainer(fit, self.data, self.task, self.config.sequences.max_frames)
 
-    def run(self, on_epoch: OnEpoch | None) -> dict[int, list[EpochRow]]:
+    def run(
+        self, on_epoch: OnEpoch | None, on_step: OnStep | None = None
+    ) -> dict[int, list[EpochRow]]:
         """Train all seeds and return their curves."""
         report = None if on_epoch is None else lambda _, *epoch: on_epoch(*epoch)
-        return run_all([self], report)[self.config.run]
+        return run_all([self], report, on_step)[self.config.run]
 
-    def train(self, seed: int, on_epoch: OnEpoch | None = None) -> list[EpochRow]:
+    def train(
+        self, seed: int, on_epoch: OnEpoch | None = None, on_step: OnStep | None = None
+    ) -> list[EpochRow]:
         """Train one seed in its folder, or go on with it, and return its curve."""
         folder = self.config.run / f"seed-{seed}"
         if finished := _read_curve(folder / "curve.csv"):
             return finished
         trainer = self.trainer(seed)
-        last = folder / "last.safetensors"
-        if last.exists():
-            trainer.load_state(*load_checkpoint(last))
         saved = monotonic()
-        while not trainer.finished:
-            row = trainer.run_epoch()
-            if trainer.finished or monotonic() - saved > _SAVE_EVERY_S:
-                save_checkpoint(last, *trainer.state())
-                saved = monotonic()
+
+        def due(_: EpochRow) -> bool:
+            nonlocal saved
+            if monotonic() - saved <= _SAVE_EVERY_S:
+                return False
+            saved = monotonic()
+            return True
+
+        def report(row: EpochRow) -> None:
             if on_epoch is not None:
                 on_epoch(seed, row, trainer.epochs)
+
+        run = RunFolder(folder, HeadRunConfig)
+        run.resume(trainer)
+        run.train(trainer, report, on_step, due=due)
         _save_best(trainer, folder)
         return trainer.curve
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> HeadRunConfig:
         """What ``config.json`` says."""
-        config, cohort = self.config, self.cohort
-        provenance = self.store.provenance
-        train = np.ma.masked_invalid(cohort.targets[cohort.rows("train")])
-        splits = {
-            "splits": {split: len(cohort.rows(split)) for split in ("train", "val", "test")},
-            "train_mean": train.mean(axis=0).filled(0).tolist(),  # 0 where nothing is labelled
-        }
-        if self.plan is not None and config.fold is None:
-            splits = {}  # every fold has its own
-        return {
-            "format": FORMAT,
-            "facer_version": __version__,
-            "store": absolute_place(config.store),
-            "store_provenance": {**vars(provenance), "settings": dict(provenance.settings)},
-            "data_sha256": self.data_sha256,
-            "labels": {
-                "path": absolute_place(config.labels),
-                "kind": self.labels.kind,
-                "sha256": labels_sha256(self.labels),
-                "options": config.reading.to_json(),
-            },
-            "names": list(cohort.names),
-            "columns": list(self.choice.columns),
-            "embedding": self.choice.embedding,
-            "sequences": asdict(config.sequences),
-            "fit": asdict(config.fit),
-            "seeds": config.seeds,
-            "threads": config.threads,
-            "split_rule": self.plan.rule if self.plan else cohort.split_rule,
-            "counts": cohort.counts,
-            **self._folds_record(),
-            **splits,
-        }
+        config, cohort, folds, splits, mean = self.config, self.cohort, None, None, None
+        if self.plan is not None and config.folds is not None:
+            folds = self.plan.record(config.folds)
+        if folds is None or config.fold is not None:  # of a run of folds, every fold has its own
+            splits = {split: len(cohort.rows(split)) for split in ("train", "val", "test")}
+            train = np.ma.masked_invalid(cohort.targets[cohort.rows("train")])
+            mean = tuple(train.mean(axis=0).filled(0).tolist())  # 0 where nothing is labelled
+        return HeadRunConfig(
+            format=FORMAT,
+            facer_version=__version__,
+            store=absolute_place(config.store),
+            store_provenance=to_json(self.store.provenance),
+            data_sha256=self.data_sha256,
+            labels=RunLabels(
+                absolute_place(config.labels), self.labels.kind, labels_sha256(self.labels),
+                config.reading,
+            ),
+            names=cohort.names,
+            columns=tuple(self.choice.columns),
+            embedding=self.choice.embedding,
+            sequences=config.sequences,
+            fit=config.fit,
+            seeds=config.seeds,
+            threads=config.threads,
+            split_rule=self.plan.rule if self.plan else cohort.split_rule,
+            counts=cohort.counts,
+            folds=folds,
+            fold=config.fold,
+            splits=splits,
+            train_mean=mean,
+        )  # fmt: skip
 
     @cached_property
     def data_sha256(self) -> str:
         """Digest of the sequences, the same for all folds."""
         return features_sha256(self.cohort.sequences)
 
-    def _folds_record(self) -> dict[str, Any]:
-        if self.plan is None or self.config.folds is None:
-            return {}
-        return {"folds": self.plan.record(self.config.folds), "fold": self.config.fold}
-
 
 def run_all(
-    trainings: Sequence[Training], report: Callable[[Path, int, EpochRow, int], None] | None
+    trainings: Sequence[Training],
+    report: Callable[[Path, int, EpochRow, int], None] | None,
+    on_step: OnStep | None = None,
 ) -> dict[Path, dict[int, list[EpochRow]]]:
     """Train all seeds of some runs that differ in fold alone; curves by run and seed.
 
     ``report`` is called with run, seed, row and number of epochs: each epoch, or once a seed
-    where seeds run in processes.
+    where seeds run in processes; ``on_step`` where they do not.
     """
     config = trainings[0].config
     seeds = range(config.fit.seed, config.fit.seed + config.seeds)
@@ -324,7 +331,7 @@ def run_all(
     if config.jobs == 1 or len(tasks) == 1:
         for one in trainings:
             told = None if report is None else partial(report, one.config.run)
-            curves[one.config.run] = {seed: one.train(seed, told) for seed in seeds}
+            curves[one.config.run] = {seed: one.train(seed, told, on_step) for seed in seeds}
         return curves
     executor = make_executor(min(config.jobs, len(tasks)), None)
     try:
@@ -417,23 +424,21 @@ def config_of_run(
     ``train_head`` raises FacerError when these are not the same data.
     """
     record = read_run(run)
-    if "finetune" in record:
+    if record.finetune is not None:
         raise FacerError(
             f"{run}: was made by facer finetune; expected a run of train-head "
             "(finetune.json there has the settings)"
         )
-    fit = dict(record["fit"])
-    fit["head"] = HeadConfig(**fit["head"])
     return TrainHeadConfig(
-        store=store or record["store"],
-        labels=labels or record["labels"]["path"],
+        store=store or record.store,
+        labels=labels or record.labels.path,
         run=new_run,
-        reading=LabelOptions.of_run(record["labels"]),
-        sequences=sequences_of(record),
-        fit=FitConfig(**fit),
-        seeds=record["seeds"],
-        threads=record["threads"],
+        reading=record.labels.reading,
+        sequences=record.sequences,
+        fit=record.fit,
+        seeds=record.seeds,
+        threads=record.threads,
         repeats=run,
-        folds=fold_config_of(record),
-        fold=record.get("fold"),
+        folds=None if record.folds is None else record.folds.config,
+        fold=record.fold,
     )

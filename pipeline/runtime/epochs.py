@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facer.pipeline.runtime.progress import Counter, say
+from facer.pipeline.runtime.progress import say
 
 
 def rec_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
@@ -36,29 +36,17 @@ def joint_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
     return line
 
 
-def detector_step(at: Any) -> None:
+def detector_step(row: Any) -> None:
     """Say how far the detector's training is."""
-    say(f"step {at.step}/{at.steps}: loss {at.losses['total']:.4f}")
+    say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
 
 
-def points_step(at: Any) -> None:
+def points_step(row: Any) -> None:
     """Say how far the training of the points model is."""
-    say(f"step {at.step}/{at.steps}: loss {at.loss:.4f}; held-out faces: points off by "
-        f"{at.val_error:.1%} of the eyes' distance")  # fmt: skip
+    say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
+        f"off by {row.val_error:.1%} of the eyes' distance")  # fmt: skip
 
 
 def ablation_row(title: str, done: int, total: int) -> None:
     """Say that a row of an ablation is done."""
     say(f"{done}/{total} rows done: {title}")
-
-
-class StepCounter:
-    """Steps within an epoch, at most one line in a few seconds."""
-
-    def __init__(self) -> None:
-        self._count = Counter("")
-
-    def __call__(self, epoch: int, done: int, total: int) -> None:
-        """``done`` of an epoch's ``total`` steps are done."""
-        self._count.what = f"steps of epoch {epoch}"
-        self._count(done, total)

@@ -198,3 +198,16 @@ class Counter:
         if time.monotonic() - self._spoke >= PlainProgress.interval_s:
             self._spoke = time.monotonic()
             say(f"{done}/{total} {self.what}")
+
+
+class StepCounter:
+    """Steps within an epoch on stderr, at most one line in a few seconds."""
+
+    def __init__(self, steps: str = "steps of epoch {}") -> None:
+        self._steps = steps
+        self._count = Counter("")
+
+    def __call__(self, epoch: int, done: int, total: int) -> None:
+        """``done`` of an epoch's ``total`` steps are done."""
+        self._count.what = self._steps.format(epoch)
+        self._count(done, total)

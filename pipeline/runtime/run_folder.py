@@ -1,231 +1,176 @@
-"""A head's run folder: opened, compared with the run it continues or repeats, read again.
+"""The folder of one training: its settings, its learning curve, its weights and where it stopped.
 
 RUN/
-  config.json               settings, labels and store with their digests, counts
-  curve.png                 learning curves of all seeds
-  seed-<n>/
-    best.safetensors        the calibrated model of the epoch with the best val score
-    last.safetensors        where the training stopped, to go on from
-    curve.csv               one row an epoch
+  config.json          the run's typed config, digests of its data among it
+  curve.jsonl          one row an epoch (a head's seeds have curve.csv)
+  last.safetensors     where the training stopped, to resume from
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-import numpy as np
-
-from facer.pipeline.views.canvas import canvas
-from facer.stages.features.rec.network import build_fitting
-from facer.stages.intensity.config import HeadConfig, SequenceConfig
-from facer.stages.intensity.fit import EpochRow
-from facer.stages.intensity.heads import HeadShape
-from facer.stages.intensity.model import IntensityModel
+from facer.stages.common.training import OnStep, Trainer
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
 from facer.storage.layout.documents import read_json_object
 from facer.storage.text.differing import differing
+from facer.storage.text.typed_json import from_json, to_json
 
+Row = TypeVar("Row")
 FORMAT = 1
-_FREE = ("facer_version", "counts")  # what a resumed training may change
-_OPTIONS = (
-    *("fit", "sequences", "seeds", "threads", "labels options"),
-    *("folds folds", "folds by", "folds splits"),
-)
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of a config that names its format; a newer facer may write a higher one."""
 
 
-def open_run(run: Path, record: Mapping[str, Any], resume: bool) -> None:
-    """Write the config of a new run, or compare it with that of the run to go on with.
+class RunConfig(Protocol):
+    """What a run was made with: a frozen dataclass, its JSON the run's config file."""
 
-    More seeds than the run has are added to it, with ``resume`` or without. ``FacerError`` for
-    a folder that holds a run already, and for other settings or data.
-    """
-    if not (run / "config.json").exists():
-        _write_config(run, record)
-        return
-    more = record["seeds"] > read_run(run)["seeds"]
-    if not resume and not more:
-        raise FacerError(
-            f"{run}: holds a run already; use another -o, --resume to go on with it, or more "
-            "--seeds to add to it"
-        )
-    check_unchanged(run, record)
-    if more:
-        _write_config(run, record)
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    COMMAND: ClassVar[str]
+    """What writes such runs, such as facer train-head."""
+    OPTIONS: ClassVar[tuple[str, ...]]
+    """Keys whose values are options of the command, for messages."""
+
+    def deciding(self) -> Mapping[str, Any]:
+        """Return, as JSON, what must be the same where the run is resumed."""
 
 
-def _write_config(run: Path, record: Mapping[str, Any]) -> None:
-    write_atomic(run / "config.json", json.dumps(record, indent=1) + "\n")
+C = TypeVar("C", bound=RunConfig)
 
 
-def check_unchanged(run: Path, record: Mapping[str, Any]) -> None:
-    """``FacerError`` unless a run was made with the settings and data of this config.
+@dataclass(frozen=True)
+class RunFolder(Generic[C]):
+    """A folder with everything that one training made; ``kind`` is its config's class."""
 
-    The config may have more seeds than the run.
-    """
-    before, plain = read_run(run), json.loads(json.dumps(record))
-    free = (*_FREE, *(("seeds",) if plain["seeds"] > before["seeds"] else ()))
-    then, now = ({k: v for k, v in one.items() if k not in free} for one in (before, plain))
-    if changed := differing(then, now, _OPTIONS):
-        raise FacerError(
-            f"{run}: was made with other {changed}; use the same settings and data, or another -o"
-        )
+    path: Path
+    kind: type[C]
+    config_name: str = "config.json"
 
+    @property
+    def config_path(self) -> Path:
+        """The file of the config."""
+        return self.path / self.config_name
 
-def check_same_data(run: Path, record: Mapping[str, Any]) -> None:
-    """``FacerError`` unless a config's labels and features are those that ``run`` was made of.
+    @property
+    def last(self) -> Path:
+        """The file to resume from."""
+        return self.path / "last.safetensors"
 
-    Where they lie does not matter.
-    """
-    before, labels = read_run(run), record["labels"]
-    if labels["sha256"] != before["labels"]["sha256"]:
-        raise FacerError(
-            f"{labels['path']}: changed since {run} was made; expected the same content "
-            f"(sha256 {before['labels']['sha256'][:12]}, found {labels['sha256'][:12]})"
-        )
-    made = before["store_provenance"]
-    for name, found in json.loads(json.dumps(record["store_provenance"])).items():
-        if found != made.get(name, found):  # older runs name fewer things
+    @property
+    def curve(self) -> Path:
+        """The file of the learning curve."""
+        return self.path / "curve.jsonl"
+
+    def read(self) -> C:
+        """Return the config; FacerError where it cannot be read."""
+        if not self.config_path.is_file():
             raise FacerError(
-                f"{record['store']}: {name} is {found}, expected {made[name]}, which {run} was "
-                "made with; give the store that it was trained on"
+                f"{self.path}: found no {self.config_name}, expected a folder of "
+                f"{self.kind.COMMAND}"
             )
-    if record["data_sha256"] != before["data_sha256"]:
-        counts = [f"{r['counts']['usable']} labelled clips" for r in (record, before)]
-        raise FacerError(
-            f"{record['store']}: clips or features are not those that {run} was made of (found "
-            f"{counts[0]}, expected {counts[1]} as they were); give the store as it was then"
-        )
+        values = read_json_object(self.config_path)
+        if "format" in self.kind.__dataclass_fields__:
+            self._check_format(values)
+        return from_json(self.kind, values, str(self.config_path), self.kind.COMMAND)
 
-
-def fold_folder(run: Path, fold: int) -> Path:
-    """Where a run of folds keeps the training that holds one fold out."""
-    return run / f"fold-{fold}"
-
-
-def absolute_place(path: str) -> str:
-    """A path as it is from any folder; URLs stay as they are."""
-    return path if "://" in path else str(Path(path).absolute())
-
-
-def read_run(run: Path) -> dict[str, Any]:
-    """The config of a run folder; ``FacerError`` when it is none, or of a newer facer."""
-    path = run / "config.json"
-    if not path.is_file():
-        raise FacerError(f"{run}: found no config.json, expected a folder of facer train-head")
-    record = read_json_object(path)
-    if type(record.get("format")) is not int:
-        raise FacerError(f"{path}: found no format, expected the config of facer train-head")
-    if record["format"] > FORMAT:
-        made = str(record.get("facer_version"))[:40]
-        raise FacerError(f"{run}: made by a newer facer ({made}); update facer")
-    for key, kind in _KINDS.items():
-        value = record.get(key)
-        if value is None and _ABSENT.get(key) in record:
-            continue
-        if type(value) is not kind:
+    def _check_format(self, values: Mapping[str, Any]) -> None:
+        if type(values.get("format")) is not int:
             raise FacerError(
-                f"{path}: {key}: found {str(value)[:80]!r}, expected {_JSON_NAMES[kind]}; "
-                "this is not a config that facer train-head wrote"
+                f"{self.config_path}: found no format, expected the config of {self.kind.COMMAND}"
             )
-    return record
+        if values["format"] > FORMAT:
+            made = str(values.get("facer_version"))[:40]
+            raise FacerError(f"{self.path}: made by a newer facer ({made}); update facer")
+
+    def write(self, config: C) -> None:
+        """Write the config."""
+        write_atomic(self.config_path, json.dumps(plain(config), indent=1) + "\n")
+
+    def refuse_occupied(self, resume: bool) -> None:
+        """FacerError where the folder is a file, or holds something and is not resumed."""
+        if self.path.exists() and not self.path.is_dir():
+            raise FacerError(f"{self.path}: is a file, expected the name of a new folder")
+        if not resume and self.path.is_dir() and any(self.path.iterdir()):
+            raise FacerError(
+                f"{self.path}: is there already and not empty; use another -o, or --resume to go on"
+            )
+
+    def claim(self, config: C, resume: bool) -> None:
+        """Write the config of a new run, or compare it with that of the run that is resumed."""
+        self.refuse_occupied(resume)
+        if self.config_path.is_file():
+            self.compare(config)
+        else:
+            self.write(config)
+
+    def compare(self, config: C, before: C | None = None) -> None:
+        """FacerError unless the run was made with what decides ``config``."""
+        before = before or self.read()
+        if changed := differing(before.deciding(), config.deciding(), self.kind.OPTIONS):
+            raise FacerError(
+                f"{self.path}: was made with other {changed}; use the same data and settings, or "
+                "another -o"
+            )
+
+    def resume(self, trainer: Trainer[Any]) -> None:
+        """Have a fresh trainer resume where the run stopped, if it did."""
+        if self.last.exists():
+            arrays, meta = load_checkpoint(self.last)
+            try:
+                trainer.load_state(arrays, meta)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise FacerError(
+                    f"{self.last}: found no state that {self.kind.COMMAND} wrote ({reason})"
+                ) from error
+        rows = self.curve.read_text().splitlines(keepends=True) if self.curve.exists() else []
+        if len(rows) > trainer.epochs_done:  # those of an epoch that was cut short
+            write_atomic(self.curve, "".join(rows[: trainer.epochs_done]))
+
+    def save(self, trainer: Trainer[Any]) -> None:
+        """Write where a training is."""
+        save_checkpoint(self.last, *trainer.state())
+
+    def train(
+        self,
+        trainer: Trainer[Row],
+        on_epoch: Callable[[Row], None] | None = None,
+        on_step: OnStep | None = None,
+        keep: Callable[[Row], None] | None = None,
+        due: Callable[[Row], bool] | None = None,
+    ) -> None:
+        """Train what is left, and save where it is after each epoch, or after those that are due.
+
+        ``keep`` writes what an epoch made, before its state says that the epoch is done.
+        """
+        while not trainer.finished:
+            row = trainer.epoch(on_step)
+            if keep is not None:
+                keep(row)
+            if due is None or trainer.finished or due(row):
+                self.save(trainer)
+            if on_epoch is not None:
+                on_epoch(row)
+
+    def append(self, row: Any) -> None:
+        """Add a row to the learning curve."""
+        before = self.curve.read_text() if self.curve.exists() else ""
+        write_atomic(self.curve, f"{before}{json.dumps(to_json(row))}\n")
+
+    def write_curve(self, rows: Iterable[Any]) -> None:
+        """Write the learning curve anew."""
+        write_atomic(self.curve, "".join(json.dumps(to_json(row)) + "\n" for row in rows))
+
+    def read_curve(self) -> list[dict[str, Any]]:
+        """Return the rows of the learning curve."""
+        return [json.loads(line) for line in self.curve.read_text().splitlines()]
 
 
-_JSON_NAMES = {
-    str: "text",
-    dict: "an object",
-    list: "a list",
-    bool: "true or false",
-    int: "a whole number",
-}
-_KINDS: Mapping[str, type] = {
-    **dict.fromkeys(("store", "data_sha256"), str),
-    **dict.fromkeys(("store_provenance", "labels", "sequences", "fit", "counts"), dict),
-    **dict.fromkeys(("names", "columns", "train_mean"), list),
-    "embedding": bool,
-    "seeds": int,
-}
-
-_ABSENT: Mapping[str, str] = {"train_mean": "folds", "data_sha256": "finetune"}
-"""Keys that a run with another key has not: every fold has its own mean, crops no features."""
-
-
-def sequences_of(record: Mapping[str, Any]) -> SequenceConfig:
-    """How a run reads a clip's features."""
-    values = dict(record["sequences"])
-    return SequenceConfig(**{**values, "features": tuple(values["features"])})
-
-
-def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
-    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
-    meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
-    if model.stand_in is not None:
-        meta["stand_in"] = model.stand_in.tolist()
-    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
-
-
-def refuse_folds(run: Path) -> None:
-    """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
-    record = read_run(run)
-    if "folds" in record and record["fold"] is None:
-        raise FacerError(
-            f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
-            "clips; train a model for other clips without --folds"
-        )
-
-
-def load_models(run: Path) -> dict[int, IntensityModel]:
-    """The best model of every finished seed, by seed."""
-    refuse_folds(run)
-    models = {}
-    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
-    for seed in sorted(int(number) for number in numbers if number.isdecimal()):
-        path = run / f"seed-{seed}" / "best.safetensors"
-        if path.is_file():
-            models[seed] = _load_model(path)
-    if not models:
-        raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
-    return models
-
-
-def _load_model(path: Path) -> IntensityModel:
-    arrays, meta = load_checkpoint(path)
-    try:
-        config, shape = HeadConfig(**meta["head"]), HeadShape(**meta["shape"])
-        if not all(type(size) is int and 0 < size < 2**31 for size in (*shape, config.layers)):
-            raise ValueError(f"sizes {str(shape)[:200]}")
-        make = partial(IntensityModel, config, shape)
-        model = build_fitting(make, config.layers, arrays)
-        model.load_arrays(arrays)
-        if "stand_in" in meta:
-            model.stand_in = np.array(meta["stand_in"], np.float32)
-    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
-    return model
-
-
-def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
-    """Draw the learning curves of some seeds."""
-    with canvas(
-        path, (8, 3.6), "Learning curves", "mean Pearson on val, and training loss"
-    ) as sheet:
-        left, right = sheet.subplots(1, 2, gridspec_kw={"top": 0.78, "bottom": 0.16})
-        for place, (seed, rows) in enumerate(curves.items()):
-            colour = _COLOURS[place % len(_COLOURS)]
-            epochs = [row.epoch for row in rows]
-            left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
-            best = [row for row in rows if row.best][-1]
-            left.plot([best.epoch], [best.val_pearson], "o", color=colour)
-            right.plot(epochs, [row.train_loss for row in rows], color=colour)
-        left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")
-        right.set(xlabel="epoch", ylabel="training loss")
-        if len(curves) > 1:
-            left.legend(frameon=False, fontsize=8)
+def plain(config: RunConfig) -> dict[str, Any]:
+    """Return a config as JSON, without what it says nothing of."""
+    return {key: value for key, value in to_json(config).items() if value is not None}

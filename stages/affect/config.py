@@ -135,16 +135,10 @@ class RecFitConfig:
         ),
     ] = 0.5
     small_px: int = 80
-    average: Annotated[
+    ema_decay: Annotated[
         float,
-        Setting(
-            "Decay of the averaged weights, which are kept.",
-            name="ema_decay",
-            low=0,
-            high=1,
-            high_open=True,
-        ),
-    ] = 0.998
+        Setting("Decay of the averaged weights, which are kept.", low=0, high=1, high_open=True),
+    ] = field(default=0.998, metadata={"was": "average"})
     seed: Annotated[int, SEED] = 0
     device: Annotated[str, DEVICE] = "auto"
     bf16: Annotated[

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -32,8 +32,9 @@ from facer.stages.affect.units.pairs import (
     usable_rows,
     with_meshes,
 )
+from facer.stages.common.training import Arrays, Descent, OnStep, Schedule, decay_groups
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.rec.loading import Rec, load, load_network, save_rec, weights_path
+from facer.stages.features.rec.loading import Rec, load, load_network, weights_path
 from facer.stages.features.rec.network import (
     RecNet,
     RecOutput,
@@ -43,9 +44,7 @@ from facer.stages.features.rec.network import (
     deepens,
     scale_crops,
 )
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import write_atomic
 from facer.storage.schema import AU_NAMES, F32
 
 _TAUGHT_CROPS = 64  # at once
@@ -53,39 +52,24 @@ _LEVEL = 0.3  # weight of the levels of paired units beside their order
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
 
 
-EpochReport = Callable[[dict[str, Any]], None]
 CropReport = Callable[[int, int], None]  # crops done, crops in all
-StepReport = Callable[[int, int, int], None]  # epoch, its steps done, its steps in all
 
 
 class RecTrainer:
-    """One training in a run folder.
-
-    RUN/ holds ``last.safetensors`` (everything needed to go on), ``curve.jsonl`` (one line an
-    epoch) and ``rec.safetensors`` (the averaged weights, as extract takes them).
-    """
+    """One training; the averaged weights are the ones to keep. Call ``ask_teachers`` first."""
 
     def __init__(
-        self,
-        config: RecFitConfig,
-        train: Sequence[AffectSet],
-        run: Path,
-        provenance: Any,
+        self, config: RecFitConfig, train: Sequence[AffectSet], validation: Sequence[AffectSet]
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.train = tuple(train)
+        self.validation = validation
         self._read_units()
         self.teachers = [load(teacher, config.device) for teacher in config.teachers]
-        self.run = run
-        self.provenance = provenance
         self.device = torch.device(config.device)
         self.network = _first_network(config).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(
-            _decay_groups(self.network, config.weight_decay), lr=config.learning_rate
-        )
         matrix = coupling_matrix(config.coupling)
         self.coupling = None if matrix is None else torch.from_numpy(matrix).to(self.device)
         self.weights = sampling_weights(train, config.class_balance, config.database_balance)
@@ -94,8 +78,20 @@ class RecTrainer:
                 f"train-rec: found {len(self.weights)} crops, fewer than the batch size of "
                 f"{config.batch_size}; give more data or a smaller --batch-size"
             )
-        self.epoch = 0
-        self.step = 0
+        self.epochs_done = 0
+        groups = decay_groups(self.network, config.weight_decay)
+        self._descent = Descent(
+            self.network,
+            torch.optim.AdamW(groups, lr=config.learning_rate),
+            Schedule(
+                config.learning_rate, _WARM_UP, end=1.0, first=1e-3,
+                steps=self.steps_per_epoch * config.epochs,
+            ),
+            config.ema_decay,
+            max_norm=5.0,
+            names=("network.", "averaged."),
+            ema_first=1,
+        )  # fmt: skip
 
     def _read_units(self) -> None:
         """Meshes and displacements, where pairs of one face are to teach units."""
@@ -118,7 +114,13 @@ class RecTrainer:
             return
         size = self.steps_per_epoch * config.unit_pairs
         pairs = UnitPairs(
-            self.train, self.geometry, size, config.augment, config.seed, self.epoch, self.pair_rows
+            self.train,
+            self.geometry,
+            size,
+            config.augment,
+            config.seed,
+            self.epochs_done,
+            self.pair_rows,
         )
         loader = DataLoader(
             pairs, config.unit_pairs, num_workers=config.workers, collate_fn=pair_arrays
@@ -131,31 +133,35 @@ class RecTrainer:
         """Optimiser steps in one epoch."""
         return len(self.weights) // self.config.batch_size
 
-    def fit(
-        self,
-        validation: Sequence[AffectSet],
-        report: EpochReport,
-        on_teaching: CropReport | None = None,
-        on_step: StepReport | None = None,
-    ) -> None:
-        """Ask the teachers, train the epochs that are left; write the checkpoint after each."""
-        if self.epoch < self.config.epochs:
-            share = self.config.teacher_share
-            self.train = tuple(taught(s, self.teachers, share, on_teaching) for s in self.train)
-        while self.epoch < self.config.epochs:
-            row: dict[str, Any] = {"epoch": self.epoch + 1, "side_px": self._side_px}
-            row["loss"] = self._one_epoch(on_step)
-            row["val"] = self._validate(validation)
-            self.epoch += 1
-            self._save(row)
-            report(row)
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epochs_done >= self.config.epochs
 
-    def _one_epoch(self, on_step: StepReport | None = None) -> dict[str, float]:
+    def ask_teachers(self, on_crops: CropReport | None = None) -> None:
+        """Blend the teachers' answers into the targets, where epochs are left."""
+        if not self.finished:
+            share = self.config.teacher_share
+            self.train = tuple(taught(s, self.teachers, share, on_crops) for s in self.train)
+
+    def epoch(self, on_step: OnStep | None = None) -> dict[str, Any]:
+        """Train one epoch; its losses, and the metrics of every validation set."""
+        row: dict[str, Any] = {"epoch": self.epochs_done + 1, "side_px": self._side_px}
+        row["loss"] = self._one_epoch(on_step)
+        network, side = self.averaged(), self._side_px
+        row["val"] = [
+            evaluate(predict(network.to(self.device), data, self.device, side), data)
+            for data in self.validation
+        ]
+        self.epochs_done += 1
+        return row
+
+    def _one_epoch(self, on_step: OnStep | None) -> dict[str, float]:
         config = self.config
-        torch.manual_seed(config.seed * 10_007 + self.epoch)  # dropout
+        torch.manual_seed(config.seed * 10_007 + self.epochs_done)  # dropout
         size = self.steps_per_epoch * config.batch_size
-        order = draw_epoch(self.weights, size, config.seed, self.epoch)
-        crops = EpochCrops(self.train, order, config.augment, config.seed, self.epoch)
+        order = draw_epoch(self.weights, size, config.seed, self.epochs_done)
+        crops = EpochCrops(self.train, order, config.augment, config.seed, self.epochs_done)
         loader = DataLoader(
             crops, config.batch_size, num_workers=config.workers, collate_fn=collate_arrays
         )
@@ -166,21 +172,21 @@ class RecTrainer:
             images, *labels = map(torch.from_numpy, arrays)
             targets = Targets(*labels)
             if config.mixup:
-                images, targets = mixed(images, targets, config.mixup, [config.seed, self.step])
+                images, targets = mixed(
+                    images, targets, config.mixup, [config.seed, self._descent.step]
+                )
             terms = self._one_step(
                 images.to(self.device), Targets(*(t.to(self.device) for t in targets)), pair
             )
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach())
             if on_step is not None:
-                on_step(self.epoch + 1, done, self.steps_per_epoch)
+                on_step(self.epochs_done + 1, done, self.steps_per_epoch)
         return {name: total / self.steps_per_epoch for name, total in sums.items()}
 
     def _one_step(
         self, images: Tensor, targets: Targets, pair: UnitPair | None
     ) -> dict[str, Tensor]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
         seen = images if pair is None else torch.cat([images, pair.base, pair.moved])
         x = scale_crops(seen)
         x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
@@ -191,12 +197,7 @@ class RecTrainer:
         if pair is not None:
             terms |= self._pair_terms(output.au[len(images) :].float(), pair)
             terms["total"] = terms["total"] + self.config.loss.pair * terms["pair"]
-        self.optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.step += 1
-        self._average()
+        self._descent.down(terms["total"])
         return terms
 
     def _pair_terms(self, logits: Tensor, pair: UnitPair) -> dict[str, Tensor]:
@@ -211,71 +212,27 @@ class RecTrainer:
     @property
     def _side_px(self) -> int:
         """Size of the crops in this epoch; the networks of one size are of no use at another."""
-        small = self.epoch < self.config.small_epochs * self.config.epochs
+        small = self.epochs_done < self.config.small_epochs * self.config.epochs
         return self.config.small_px if small else CROP_PX
 
     @property
     def _bf16(self) -> bool:
         return self.config.bf16 or self.device.type == "cuda"
 
-    def _learning_rate(self) -> float:
-        done = self.step / (self.steps_per_epoch * self.config.epochs)
-        if done < _WARM_UP:
-            return self.config.learning_rate * (done + 1e-3) / _WARM_UP
-        falling = (done - _WARM_UP) / (1 - _WARM_UP)
-        return self.config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * falling)))
+    def averaged(self) -> RecNet:
+        """A network with the averaged weights."""
+        network = build(self.config.backbone)
+        network.load_state_dict(self._descent.averaged)
+        return network
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - decay)
-            else:
-                self.averaged[name].copy_(value)
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays and JSON to resume from."""
+        return self._descent.state(), {"epoch": self.epochs_done, "step": self._descent.step}
 
-    def _validate(self, sets: Sequence[AffectSet]) -> list[dict[str, Any]]:
-        network = build(self.config.backbone).to(self.device)
-        network.load_state_dict(self.averaged)
-        side = self._side_px
-        return [evaluate(predict(network, data, self.device, side), data) for data in sets]
-
-    def _save(self, row: dict[str, Any]) -> None:
-        """Write the epoch's files; the checkpoint last, so that it means "epoch done"."""
-        curve = self.run / "curve.jsonl"
-        before = curve.read_text() if curve.exists() else ""
-        write_atomic(curve, f"{before}{json.dumps(row)}\n")
-        averaged = build(self.config.backbone)
-        averaged.load_state_dict(self.averaged)
-        save_rec(
-            self.run / "rec.safetensors",
-            averaged,
-            weak=weak_features(self.train),
-            training={"epoch": self.epoch, **self.provenance},
-        )
-        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        state |= {f"averaged.{k}": v for k, v in self.averaged.items()}
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            state |= {f"adam.{index}.{k}": v for k, v in moments.items()}
-        arrays = {k: v.cpu().numpy() for k, v in state.items()}
-        meta = {"epoch": self.epoch, "step": self.step}
-        save_checkpoint(self.run / "last.safetensors", arrays, meta)
-
-    def resume(self) -> None:
-        """Go on from ``last.safetensors``; the result equals an uninterrupted training's."""
-        arrays, meta = load_checkpoint(self.run / "last.safetensors")
-        self.epoch, self.step = int(meta["epoch"]), int(meta["step"])
-        tensors = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
-        self.network.load_state_dict(_under(tensors, "network."))
-        self.averaged = _under(tensors, "averaged.")
-        state = self.optimiser.state_dict()
-        state["state"] = {
-            index: _under(tensors, f"adam.{index}.")
-            for index in range(len(list(self.network.parameters())))
-        }
-        self.optimiser.load_state_dict(state)
-        rows = (self.run / "curve.jsonl").read_text().splitlines(keepends=True)
-        write_atomic(self.run / "curve.jsonl", "".join(rows[: self.epoch]))  # not those cut short
+    def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` returned."""
+        self.epochs_done = int(meta["epoch"])
+        self._descent.load_state(arrays, int(meta["step"]))
 
 
 def taught(
@@ -339,19 +296,6 @@ def _resized(x: Tensor, side_px: int) -> Tensor:
     if x.shape[-1] == side_px:
         return x
     return torch.nn.functional.interpolate(x, (side_px,) * 2, mode="bilinear", antialias=True)
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _decay_groups(network: RecNet, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for convolutions and linear maps, none for norms and biases."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 @torch.inference_mode()

@@ -89,7 +89,6 @@ class DetectorTrainConfig:
     scenes: Annotated[Path, SCENES]
     clips: Annotated[Path, CLIPS]
     teacher: Annotated[Path, TEACHER]
-    run: Path  # the folder that is written
     people: Annotated[Path | None, PEOPLE] = None
     people_clips: Annotated[Path | None, PEOPLE_CLIPS] = None
     name: str = "facer-det-2"  # what the ONNX file calls itself
@@ -98,7 +97,7 @@ class DetectorTrainConfig:
     learning_rate: Annotated[float, RATE] = 2.5e-3
     warmup: int = 300
     weight_decay: float = 0.02
-    ema: float = 0.999
+    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
     teacher_threshold: float = 0.5
     held_out_scenes: int = 100  # kept from training, for false positives
     frame_every: int = 2  # every how many-th frame of a video is used
@@ -120,15 +119,16 @@ class DetectorTrainConfig:
                 raise OptionError(
                     f"train-detector {name}: found {getattr(self, name)}, expected 1 or more"
                 )
-        if not 0 <= self.ema < 1:
-            raise OptionError(f"train-detector ema: found {self.ema}, expected 0 <= ema < 1")
+        if not 0 <= self.ema_decay < 1:
+            raise OptionError(
+                f"train-detector ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
+            )
 
 
 @dataclass(frozen=True)
-class PointsConfig:
+class RefinerTrainConfig:
     """One training of the points model."""
 
-    run: Path  # the folder that is written
     faces: Annotated[Path, PHOTOS]
     crops: Annotated[
         tuple[Path, ...],
@@ -152,7 +152,7 @@ class PointsConfig:
     learning_rate: Annotated[float, RATE] = 2e-3
     warmup: int = 300
     weight_decay: float = 0.02
-    ema: float = 0.999
+    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
     held_out_scenes: int = 100
     checkpoint_every: int = 500
     seed: Annotated[int, SEED] = 0

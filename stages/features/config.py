@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from facer.storage.settings import DEVICE, Setting, check
 
+Precision = Literal["auto", "float32", "bf16"]
 FacePolicy = Literal["track", "largest", "central", "all"]
 
 STARTER_DETECTOR = "facer-det"
@@ -107,6 +108,13 @@ class ExtractConfig:
             metavar="N",
         ),
     ] = None
+    precision: Annotated[
+        Precision,
+        Setting(
+            "What facer's own networks are computed in: float32, bf16, or auto: as the store was "
+            "made; a new one in bf16 on a GPU or a CPU with AMX, else float32."
+        ),
+    ] = "auto"
     embedding: Annotated[
         bool, Setting("Also store REC's pooled space, for heads on --features embedding.")
     ] = False

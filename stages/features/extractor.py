@@ -92,7 +92,9 @@ class Extractor:
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
         device = rec.resolve_device(config.device)
-        self.rec = rec.load(config.rec, str(device), config.embedding)
+        self.rec = rec.load(
+            config.rec, str(device), config.embedding, bf16=config.precision == "bf16"
+        )
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
         on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
         where = str(device) if on_gpu else "cpu"
@@ -117,6 +119,7 @@ class Extractor:
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
+                **({"precision": "bf16"} if config.precision == "bf16" else {}),
                 **({"embedding": self.rec.embedding_width} if config.embedding else {}),
             },
             decoder=DECODER,

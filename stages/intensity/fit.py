@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from facer.stages.common.training import OnStep, under
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
@@ -64,7 +65,7 @@ class EpochRow:
 
 
 class HeadTrainer:
-    """One training; ``run_epoch`` until ``finished``.
+    """One training; ``epoch`` until ``finished``.
 
     The best epoch is the one with the highest mean Pearson on the val split; no other split is
     looked at. On the CPU, with the same number of threads, the same seed gives the same bits,
@@ -113,11 +114,16 @@ class HeadTrainer:
         done = len(self.curve)
         return done >= self.epochs or done - self.best_epoch >= self.patience > 0 < done
 
-    def run_epoch(self) -> EpochRow:
+    @property
+    def epochs_done(self) -> int:
+        """Rows of the learning curve so far."""
+        return len(self.curve)
+
+    def epoch(self, on_step: OnStep | None = None) -> EpochRow:
         """Train one epoch, validate, and keep the weights when they are the best so far."""
         epoch = len(self.curve) + 1
         started = perf_counter()
-        loss = self._train(epoch)
+        loss = self._train(epoch, on_step)
         trained = perf_counter()
         raw = predict_raw(self.model, self.data, self.task.val)
         if not np.isfinite(raw).all():
@@ -155,18 +161,20 @@ class HeadTrainer:
     def _split(self, clips: I64) -> list[I64]:
         return split_batches(clips, self.config.batch_size, LEAST_CLIPS[self.config.loss])
 
-    def _train(self, epoch: int) -> float:
+    def _train(self, epoch: int, on_step: OnStep | None) -> float:
         loss_of = LOSSES[self.config.loss]
         total = torch.zeros((), device=self.device)
         self.model.train()
         with self._random(epoch):  # for dropout
-            for clips in self.batches_of(epoch):
+            for done, clips in enumerate(self.batches_of(epoch), start=1):
                 batch = self.data.batch(clips)
                 loss = loss_of(self.model(batch), self.targets[batch.clips])
                 self.optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimiser.step(self.model.head.routed_steps(batch))
                 total += loss.detach()
+                if on_step is not None:
+                    on_step(epoch, done, self.steps_per_epoch)
         return float(total) / self.steps_per_epoch
 
     @contextmanager
@@ -197,11 +205,7 @@ class HeadTrainer:
 
     def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
         """Take over what :meth:`state` returned."""
-        self.model.load_arrays(_under(arrays, "model."))
-        self.optimiser.load_state(_under(arrays, "adam."))
-        self.best = _under(arrays, "best.")
+        self.model.load_arrays(under(arrays, "model."))
+        self.optimiser.load_state(under(arrays, "adam."))
+        self.best = under(arrays, "best.")
         self.curve = [EpochRow(**row) for row in meta["curve"]]
-
-
-def _under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

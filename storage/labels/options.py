@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
 from facer.storage.files.csv_table import parse_number
@@ -82,24 +82,6 @@ class LabelOptions:
     def words_absent(self) -> frozenset[str]:
         """All ``missing_values`` as words, in lower case."""
         return frozenset(text.strip().lower() for text in self.missing_values)
-
-    def to_json(self) -> dict[str, Any]:
-        """As a run's config holds it."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LabelOptions:
-        """Return what :meth:`to_json` wrote; names that a later version adds are ignored."""
-        known = {field.name for field in fields(cls)}
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
-        }
-        return cls(**given)
-
-    @classmethod
-    def of_run(cls, labels: Mapping[str, Any]) -> LabelOptions:
-        """Return how a run read its labels, from the ``labels`` of its config."""
-        return cls.from_json({"kind": labels["kind"], **labels.get("options", {})})
 
 
 def comma_separated(text: str | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ _NAMES = {  # settings under an option's key whose name on the command line is a
     "fit teachers": "--teacher",
     "fit weight_decay": "weight_decay",
     "fit small_px": "small_px",
-    "fit average": "average",
+    "fit ema_decay": "ema_decay",
     "sequences max_frames": "--t",
     "folds splits": "--fold-splits",
 }

@@ -1,6 +1,7 @@
 """Python's keywords are the commands' options: same words, defaults and checks."""
 
 import inspect
+from dataclasses import MISSING
 from pathlib import Path
 
 import click
@@ -9,20 +10,41 @@ import pytest
 
 import facer
 from facer.cli import facer as command_line
+from facer.cli import main
 from facer.pipeline.settings import (
+    ABLATE,
+    BENCH,
+    CHECK,
     DATASET,
+    EVALUATE_DETECTOR,
+    EVALUATE_REC,
+    EXPORT_HEAD,
     EXTRACT,
     EXTRACT_MODELS,
+    FINETUNE,
     LABELS,
+    PREDICT,
+    REPORT,
+    SCORE,
+    TRAIN_DETECTOR,
     TRAIN_HEAD,
+    TRAIN_POINTS,
+    TRAIN_REC,
+    VERIFY,
     extract_run_config,
-    in_python,
     train_head_config,
     words,
 )
 from facer.storage.errors import OptionError
+from facer.storage.settings import declared
 
-NOT_KEYWORDS = {"output", "labels", "from"}  # the first two are positional in Python
+NOT_KEYWORDS = {
+    "output",
+    "labels",
+    "from",
+    "config",
+    "print_config",
+}  # the first two are positional in Python
 
 
 def options(command: str) -> dict[str, click.Option]:
@@ -101,23 +123,23 @@ def test_settings_reach_their_fields(tmp_path):
     [
         (extract, {"worker": 2}, "worker: found no such setting; did you mean 'workers'?"),
         (train, {"learning_rat": 2}, "did you mean 'learning_rate'?"),
-        (extract, {"zzz": 2}, "zzz: found no such setting; expected some of rec, device"),
-        (train, {"seeds": "3"}, "--seeds: found '3', expected a whole number"),
-        (train, {"seeds": True}, "--seeds: found True, expected a whole number"),
-        (train, {"seeds": 1.5}, "--seeds: found 1.5, expected a whole number"),
-        (train, {"seeds": None}, "--seeds: found None, expected a whole number"),
-        (train, {"standardise": 1}, "--standardise: found 1, expected True or False"),
-        (train, {"targets": 3}, "--targets: found 3, expected a list of words"),
-        (train, {"head": "resnet"}, "--head: found 'resnet', expected one of facernet"),
-        (train, {"head": "perceiver", "no_mask": True}, "--head perceiver takes no --no-mask"),
-        (train, {"by": "clip"}, "--by: expected --folds beside it"),
-        (train, {"fold_splits": ["train"]}, "--fold-splits: expected --folds beside it"),
-        (train, {"learning_rate": float("nan")}, "--learning-rate: found nan"),
-        (extract, {"det_threshold": "0.5"}, "--det-threshold: found '0.5', expected a number"),
-        (extract, {"det_threshold": 1.5}, "--det-threshold"),
-        (extract, {"device": 3}, "--device: found 3, expected text"),
-        (extract, {"stride": 0}, "--stride: found 0, expected 1 or more"),
-        (extract, {"face": "larges"}, "--face: found 'larges'"),
+        (extract, {"zzz": 2}, "zzz: found no such setting; expected some of detector, det_size"),
+        (train, {"seeds": "3"}, "seeds: found '3', expected a whole number"),
+        (train, {"seeds": True}, "seeds: found True, expected a whole number"),
+        (train, {"seeds": 1.5}, "seeds: found 1.5, expected a whole number"),
+        (train, {"seeds": None}, "seeds: found None, expected a whole number"),
+        (train, {"standardise": 1}, "standardise: found 1, expected True or False"),
+        (train, {"targets": 3}, "targets: found 3, expected a list of words"),
+        (train, {"head": "resnet"}, "head: found 'resnet', expected one of facernet"),
+        (train, {"head": "perceiver", "no_mask": True}, "head perceiver takes no no_mask"),
+        (train, {"by": "clip"}, "by: expected folds beside it"),
+        (train, {"fold_splits": ["train"]}, "fold_splits: expected folds beside it"),
+        (train, {"learning_rate": float("nan")}, "learning_rate: found nan"),
+        (extract, {"det_threshold": "0.5"}, "det_threshold: found '0.5', expected a number"),
+        (extract, {"det_threshold": 1.5}, "det_threshold"),
+        (extract, {"device": 3}, "device: found 3, expected text"),
+        (extract, {"stride": 0}, "stride: found 0, expected 1 or more"),
+        (extract, {"face": "larges"}, "face: found 'larges'"),
     ],
 )
 def test_a_wrong_setting_is_told(call, settings, message):
@@ -131,11 +153,102 @@ def test_an_unknown_keyword_is_a_type_error_too():
         extract(worker=2)
 
 
-def test_messages_name_keywords():
-    assert (
-        in_python("--det-size: found 3; use --det-size 32") == "det_size: found 3; use det_size 32"
-    )
-    kept = "x.zarr: facer verify x.zarr --repair drops it"
-    assert in_python(kept, everywhere=False) == kept
-    assert in_python("--device cuda: none; use --device cpu", False).startswith("device cuda: ")
-    assert in_python("a file--name and ---") == "a file--name and ---"
+def test_messages_name_keywords_in_python_and_options_on_the_command_line():
+    with pytest.raises(OptionError) as told:
+        train(batch_size=2)
+    assert str(told.value).startswith("batch_size: found 2, expected 3 or more")
+    assert str(told.value).endswith("use a larger batch or loss mse")
+    assert told.value.with_options().startswith("--batch-size: found 2")
+    assert told.value.with_options().endswith("or --loss mse")
+
+
+COMMANDS = {
+    "ablate": ABLATE, "bench": BENCH, "check": CHECK, "evaluate": LABELS,
+    "export-head": EXPORT_HEAD,
+    "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
+    "finetune": FINETUNE, "predict": PREDICT, "report": REPORT, "score": SCORE,
+    "train-detector": TRAIN_DETECTOR, "train-head": TRAIN_HEAD, "train-points": TRAIN_POINTS,
+    "train-rec": TRAIN_REC, "verify": VERIFY,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_defaults_and_choices_of_a_command_are_those_of_its_configs(command):
+    found = options(command)
+    for name, one in COMMANDS[command].declared.items():
+        option = found[name]
+        text = str(option.help) + str(option.metavar)
+        assert all(choice in text for choice in one.choices), name
+        assert one.setting.help in str(option.help)
+        default = option.to_info_dict()["default"]  # None where there is none
+        value = None if one.value is MISSING else one.value
+        if isinstance(value, tuple) or tuple in one.types:
+            assert tuple(words(default)) == (value or ()), name  # none of a repeated option
+        else:
+            assert default == value, name
+
+
+@pytest.mark.parametrize("table", COMMANDS.values())
+def test_no_two_settings_of_a_table_have_one_name(table):
+    assert len(table.declared) == sum(len(declared(config)) for config in table.configs)
+
+
+def config_of(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--print-config"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_a_printed_config_given_back_is_the_same(tmp_path, capsys):
+    given = ["train-head", "s.zarr", "--labels", "l.csv", "-o", "run", "--features", "va,au12",
+             "--folds", "5", "--learning-rate", "3e-05", "--no-mask"]  # fmt: skip
+    printed = config_of(capsys, *given)
+    path = tmp_path / "config.toml"
+    path.write_text(printed)
+    assert config_of(capsys, "train-head", "--config", str(path)) == printed
+    changed = config_of(capsys, "train-head", "--config", str(path), "--dense", "64")
+    assert changed == printed.replace("dense = 32", "dense = 64")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("worker = 2", "worker: found no such setting; did you mean 'workers'?"),
+        ("workers = [", "found no TOML"),
+        ("workers = 'x'", "'x' is not a valid integer"),
+        ("[workers]\na = 1", "workers: found a table, expected a value"),
+        ("workers = 0", "--workers: found 0, expected 1 or more"),
+        ("as_json = true", "as_json: found no such setting"),
+        ("\x00", "found no TOML"),
+    ],
+)
+def test_a_wrong_config_is_told_in_a_line(tmp_path, capsys, text, message):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["extract", str(tmp_path), "-o", str(tmp_path / "s.zarr"), "--config", str(path)])
+    told = capsys.readouterr()
+    assert ended.value.code in (1, 2)
+    assert message in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_a_config_that_is_not_there_is_told(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["extract", "videos", "--config", str(tmp_path / "absent.toml")])
+    assert ended.value.code == 1
+    assert "absent.toml: no such file" in capsys.readouterr().err
+
+
+def test_a_run_is_a_config(planted, tmp_path, capsys):
+    store, labels = planted()
+    with pytest.raises(SystemExit):
+        main(["train-head", str(store), "--labels", str(labels), "-o", str(tmp_path / "run"),
+              "--epochs", "2", "--t", "32", "--units", "8", "--dense", "4"])  # fmt: skip
+    capsys.readouterr()
+    for place in (tmp_path / "run", tmp_path / "run" / "config.json"):
+        printed = config_of(capsys, "train-head", "--config", str(place), "-o", "again")
+        assert 'run = "again"\n' in printed
+        for line in ("epochs = 2", "t = 32", "units = 8", "dense = 4"):
+            assert f"{line}\n" in printed

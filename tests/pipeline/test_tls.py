@@ -62,7 +62,7 @@ def test_the_key_opens_it_and_nothing_else_does(
 
 
 def test_files_that_do_not_fit_are_told(ours: TlsFiles, tmp_path: Path) -> None:
-    with pytest.raises(FacerError, match=r"--tls-key nowhere: no such file"):
+    with pytest.raises(FacerError, match=r"tls_key nowhere: no such file"):
         TlsFiles(key=Path("nowhere"))
     with pytest.raises(FacerError, match=r"tcp://h:1: found TLS files, expected tls://"):
         DaskExecutor("tcp://h:1", tls=ours)

@@ -26,6 +26,7 @@ from facer.pipeline.intensity.cohort import label_notes, read_trainable, split_r
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS, train_folds
+from facer.pipeline.intensity.head_run import absolute_place, check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD, evaluate
 from facer.pipeline.intensity.train import (
     OnNote,
@@ -36,7 +37,6 @@ from facer.pipeline.intensity.train import (
     train_head,
 )
 from facer.pipeline.runtime.executors import make_executor
-from facer.pipeline.runtime.run_folder import absolute_place, check_unchanged, read_run
 from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
@@ -142,7 +142,7 @@ def _done(task: RowTask) -> bool:
     if not (run / "row.json").is_file():
         return False
     check_unchanged(run, describe(task.config))
-    return bool(read_run(run)["seeds"] == task.config.seeds)
+    return bool(read_run(run).seeds == task.config.seeds)
 
 
 def run_row(task: RowTask) -> str | None:
@@ -242,7 +242,7 @@ def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Compari
 
 def _predictions(run: Path) -> Path:
     """Where a done row keeps the predictions that it was scored by."""
-    return run / (PREDICTIONS if "folds" in read_run(run) else "val.csv")
+    return run / (PREDICTIONS if read_run(run).folds is not None else "val.csv")
 
 
 def _ordered(table: Predictions, like: Predictions) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +18,12 @@ from facer.pipeline.intensity.cohort import (
     read_sequences,
 )
 from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
-from facer.pipeline.runtime.run_folder import fold_folder, load_models, read_run, sequences_of
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
-from facer.stages.intensity.sequences import I64, FeatureChoice, Sequences
+from facer.stages.intensity.sequences import I64, Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, LabelOptions, Provenance
@@ -54,14 +53,13 @@ def evaluate(
     """
     record = read_run(run)
     table = labels_of_run(run, record, labels, reading)
-    opened = FeatureStore.open(store or record["store"])
+    opened = FeatureStore.open(store or record.store)
     check_provenance(run, opened.provenance, opened.path)
-    choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
-    plan = recorded_plan(table, record) if "folds" in record else None
-    if plan is not None and record["fold"] is not None:
-        table = labels_in_fold(table, plan, record["fold"])
-    cohort, _ = load_cohort(opened, table, sequences_of(record), choice)
-    if plan is not None and record["fold"] is None:
+    plan = None if record.folds is None else recorded_plan(table, record.folds)
+    if plan is not None and record.fold is not None:
+        table = labels_in_fold(table, plan, record.fold)
+    cohort, _ = load_cohort(opened, table, record.sequences, record.choice)
+    if plan is not None and record.fold is None:
         found = _out_of_fold(run, split, cohort, plan)
     else:
         found = _on_split(run, split or "val", cohort, table.source)
@@ -71,7 +69,7 @@ def evaluate(
     own = labels is None and store is None
     return replace(
         found,
-        n_seeds_wanted=int(record["seeds"]),
+        n_seeds_wanted=record.seeds,
         notes=cohort.notes,
         features_changed=own and _changed(record, cohort.sequences),
     )
@@ -84,7 +82,7 @@ def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
         raise FacerError(f"{named('split')} {split}: {path} has no such rows; found {found}")
     record = read_run(run)
     by_seed = _predict_rows(run, cohort, rows)
-    return _scored(split, record["fit"]["calibrate"], cohort, rows, by_seed)
+    return _scored(split, record.fit.calibrate, cohort, rows, by_seed)
 
 
 def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -> Evaluation:
@@ -111,7 +109,7 @@ def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -
         for held, found in by_fold:
             values[held] = found[seed]
         by_seed[seed] = values[rows]
-    calibrate = read_run(run)["fit"]["calibrate"]
+    calibrate = read_run(run).fit.calibrate
     pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
     folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
     return replace(pooled, folds=folds, fold_rule=plan.rule)
@@ -123,11 +121,11 @@ def grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
     return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
 
 
-def _changed(record: dict[str, Any], sequences: Sequences) -> bool:
+def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
     """Whether these are not the sequences of the run; after finetune, not their lengths."""
-    if record["data_sha256"] is None:
-        return clips_sha256(sequences) != str(record["clips_sha256"])
-    return features_sha256(sequences) != str(record["data_sha256"])
+    if record.data_sha256 is None:
+        return clips_sha256(sequences) != record.clips_sha256
+    return features_sha256(sequences) != record.data_sha256
 
 
 def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
@@ -157,12 +155,12 @@ def _stand_in(run: Path, model: IntensityModel) -> F32:
     if model.stand_in is not None:
         return model.stand_in
     record = read_run(run)
-    if record["fit"]["calibrate"] == "none":
+    if record.fit.calibrate == "none":
         raise FacerError(
             f"{run}: made by an earlier facer with --calibrate none, without what stands in for a "
             "clip without features; train it again (facer train-head --from)"
         )
-    return np.array(record["train_mean"], np.float32)
+    return np.array(record.train_mean, np.float32)
 
 
 def _scored(
@@ -221,9 +219,8 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
     """
     record = read_run(run)
     check_provenance(run, store.provenance, store.path)
-    choice = FeatureChoice(tuple(record["columns"]), bool(record["embedding"]))
     usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
-    sequences = read_sequences(store, usable, sequences_of(record), choice)
+    sequences = read_sequences(store, usable, record.sequences, record.choice)
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
     found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
@@ -232,12 +229,12 @@ def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Pr
         "no_features" if found == "ok" and clip not in place else found
         for clip, found in ((clip, store.record(clip).status) for clip in clip_ids)
     ]
-    return Prediction(tuple(record["names"]), tuple(clip_ids), values, tuple(status))
+    return Prediction(record.names, tuple(clip_ids), values, tuple(status))
 
 
 def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
     """``FacerError`` unless features of this provenance are what the run was trained on."""
-    made = read_run(run)["store_provenance"]
+    made = read_run(run).store_provenance
     names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
     pairs = [(name, getattr(provenance, name), made[name]) for name in names]
     ours, theirs = provenance.settings, made["settings"]
@@ -253,5 +250,6 @@ def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
             )
         raise FacerError(
             f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            "extract with the same --detector, --rec, --face, --stride and --det options"
+            "extract with the same --detector, --rec, --face, --stride, --precision and --det "
+            "options"
         )

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from facer.pipeline.intensity.cohort import labels_of_run
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.runtime.run_folder import read_run
+from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder, number
@@ -29,12 +30,12 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     """Write a run's page and the pages of its worst-predicted clips; returns their number."""
     run = Path(config.source)
     record = read_run(run)
-    split = None if "folds" in record and record["fold"] is None else config.split
+    split = None if record.is_whole_of_folds else config.split
     found = evaluate(run, split, config.labels, config.store, config.reading)
     labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]
-    store = FeatureStore.open(config.store or record["store"])
+    store = FeatureStore.open(config.store or record.store)
     errors = clip_errors(found.predictions, targets)
     order = [int(i) for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
     shown = _clips_shown(config, store, labels, [found.label_ids[i] for i in order])
@@ -71,8 +72,8 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
         unit=found.intervals.unit if found.intervals else "",
         worst=_worst(found, targets, errors, order, urls),
         curves=bool(curves),
-        settings=flat({k: v for k, v in record.items() if k != "store_provenance"}),
-        provenance=flat(record["store_provenance"]),
+        settings=flat({k: v for k, v in plain(record).items() if k != "store_provenance"}),
+        provenance=flat(record.store_provenance),
     )
     return len(urls)
 

@@ -1,24 +1,27 @@
-"""Training of the points model; stop and go on to the same result."""
+"""Training of the points model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facer.stages.detection.config import PointsConfig
+from facer.stages.common.training import Arrays, Descent, OnStep, Schedule
+from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import LOOKS, guessed
 from facer.stages.detection.data.people import read_all_people
 from facer.stages.detection.data.sources import list_videos, read_frames, read_photos, read_scenes
 from facer.stages.detection.data.teacher import Teacher, without_faces
-from facer.stages.detection.refiner.network import PointsNet, export_points
+from facer.stages.detection.refiner.network import PointsNet
 from facer.stages.detection.refiner.samples import (
     PointsSources,
     agreed_faces,
@@ -26,7 +29,6 @@ from facer.stages.detection.refiner.samples import (
     read_crops,
 )
 from facer.stages.detection.start import read_weights, start_network
-from facer.stages.detection.state import Schedule, TrainingState
 from facer.stages.features.config import STARTER_SIZE_PX, DetectorConfig
 from facer.stages.features.detect import Detector, load
 from facer.stages.features.faces import NO_FACES, Faces
@@ -34,12 +36,11 @@ from facer.storage.schema import U8
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.2
-_CHECKPOINT = "last.safetensors"
 
 
 @dataclass(frozen=True)
-class PointsProgress:
-    """What the training says at every checkpoint."""
+class RefinerRow:
+    """One line of the learning curve, at every checkpoint."""
 
     step: int
     steps: int
@@ -48,9 +49,14 @@ class PointsProgress:
     val_face: float  # share of held-out guesses whose face or no face is told right
 
 
-def read_points_sources(config: PointsConfig, split: str = "train") -> PointsSources:
-    """Photographs, frames, crops and scenes of one split; the val split has no frames."""
-    teacher = Teacher(config.teacher, memory=config.run / "teacher.safetensors")
+def read_points_sources(
+    config: RefinerTrainConfig, memory: Path, split: str = "train"
+) -> PointsSources:
+    """Photographs, frames, crops and scenes of one split; the val split has no frames.
+
+    ``memory`` is the file of the teacher's earlier answers.
+    """
+    teacher = Teacher(config.teacher, memory=memory)
     photos = read_photos(config.faces, split, teacher)
     if split == "train":
         photos += tuple(read_frames(list_videos(config.clips), teacher, every=2))
@@ -111,35 +117,71 @@ def points_loss(points: Tensor, logit: Tensor, offsets: Tensor, face: Tensor) ->
     return loss
 
 
-def fit_points(
-    config: PointsConfig,
-    progress: Callable[[PointsProgress], None],
-    sources: PointsSources | None = None,
-    validation: PointsSources | None = None,
-) -> Path:
-    """Train, or go on training, in ``config.run``; returns RUN/points.onnx."""
-    cv2.setNumThreads(1)
-    config.run.mkdir(parents=True, exist_ok=True)
-    sources = sources or read_points_sources(config)
-    held_out = make_batch(
-        np.random.default_rng([config.seed, 7]),
-        validation or read_points_sources(config, "val"),
-        1000,
-    )
-    state = _state(config, make_batch(np.random.default_rng(config.seed), sources, 500)[0])
-    total, taken = 0.0, 0
-    while state.step < config.steps:
-        rng = np.random.default_rng([config.seed, 1, state.step])
-        total += _advance(state, make_batch(rng, sources, config.batch), config.bf16)
-        taken += 1
-        if state.step % config.checkpoint_every == 0 or state.step == config.steps:
-            state.save(config.run / _CHECKPOINT)
-            error, face = evaluate_points(_averaged(state), held_out)
-            progress(PointsProgress(state.step, config.steps, total / taken, error, face))
-            total, taken = 0.0, 0
-    path = config.run / "points.onnx"
-    export_points(_averaged(state), path, _about(config, sources))
-    return path
+class RefinerTrainer:
+    """One training; an epoch lasts from checkpoint to checkpoint."""
+
+    def __init__(
+        self, config: RefinerTrainConfig, sources: PointsSources, validation: PointsSources
+    ) -> None:
+        self.config, self.sources = config, sources
+        self._held_out = make_batch(np.random.default_rng([config.seed, 7]), validation, 1000)
+        torch.manual_seed(config.seed)
+        net = PointsNet()
+        if config.start is not None:
+            images = make_batch(np.random.default_rng(config.seed), sources, 500)[0]
+            start_network(net, read_weights(config.start), images, config.start)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimiser = torch.optim.AdamW(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        schedule = Schedule(config.learning_rate, config.warmup, config.steps, floor=0.005)
+        self._descent = Descent(net, optimiser, schedule, config.ema_decay, max_norm=5.0)
+
+    @property
+    def epochs_done(self) -> int:
+        """Rows of the learning curve so far."""
+        return math.ceil(self._descent.step / self.config.checkpoint_every)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self._descent.step >= self.config.steps
+
+    def epoch(self, on_step: OnStep | None = None) -> RefinerRow:
+        """Train to the next checkpoint."""
+        config, before = self.config, self._descent.step
+        end = min(config.steps, (before // config.checkpoint_every + 1) * config.checkpoint_every)
+        total = 0.0
+        for step in range(before, end):
+            rng = np.random.default_rng([config.seed, 1, step])
+            total += self._advance(make_batch(rng, self.sources, config.batch))
+            if on_step is not None:
+                on_step(self.epochs_done, step + 1, config.steps)
+        error, face = evaluate_points(self.averaged(), self._held_out)
+        return RefinerRow(end, config.steps, total / (end - before), error, face)
+
+    def _advance(self, batch: Batch) -> float:
+        images, offsets, face = batch
+        net = self._descent.network.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.bf16):
+            points, logit = net(images.contiguous(memory_format=torch.channels_last))
+        loss = points_loss(points.float(), logit.float(), offsets, face)
+        self._descent.down(loss)
+        return float(loss.detach())
+
+    def averaged(self) -> PointsNet:
+        """A copy of the network with the averaged weights."""
+        net = PointsNet()
+        net.load_state_dict(self._descent.averaged)
+        return net.eval()
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays and JSON to resume from."""
+        return self._descent.state(), {"step": self._descent.step}
+
+    def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` returned."""
+        self._descent.load_state(arrays, int(meta["step"]))
 
 
 @torch.inference_mode()
@@ -154,8 +196,8 @@ def evaluate_points(net: PointsNet, batch: Batch) -> tuple[float, float]:
     return float(error), float(right)
 
 
-def _about(config: PointsConfig, sources: PointsSources) -> dict[str, str]:
-    """What the file says about itself; file names without their folders."""
+def summary(config: RefinerTrainConfig, sources: PointsSources) -> dict[str, str]:
+    """What the ONNX file says about itself; file names without their folders."""
     training = {
         "faces": config.faces.name,
         "crops": [path.name for path in config.crops],
@@ -171,38 +213,3 @@ def _about(config: PointsConfig, sources: PointsSources) -> dict[str, str]:
         "seed": config.seed,
     }
     return {"name": "facer-points-2", "training": json.dumps(training)}
-
-
-def _state(config: PointsConfig, images: Tensor) -> TrainingState:
-    """A fresh training, or the one that the run folder holds; see ``start_network``."""
-    torch.manual_seed(config.seed)
-    net = PointsNet()
-    if config.start is not None:
-        start_network(net, read_weights(config.start), images, config.start)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = Schedule(config.learning_rate, config.warmup, config.steps, floor=0.005)
-    settings = json.loads(json.dumps(asdict(config), default=str))
-    state = TrainingState(net, optimiser, schedule, settings, config.ema, max_norm=5.0)
-    checkpoint = config.run / _CHECKPOINT
-    if checkpoint.exists():
-        state.load(checkpoint)
-    return state
-
-
-def _advance(state: TrainingState, batch: Batch, bf16: bool) -> float:
-    images, offsets, face = batch
-    state.net.train()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        points, logit = state.net(images.contiguous(memory_format=torch.channels_last))
-    loss = points_loss(points.float(), logit.float(), offsets, face)
-    state.descend(loss)
-    return float(loss.detach())
-
-
-def _averaged(state: TrainingState) -> PointsNet:
-    net = PointsNet()
-    net.load_state_dict(state.average)
-    return net.eval()

@@ -24,6 +24,7 @@ from facer.stages.features.rec.network import (
     architecture_from_json,
     architecture_to_json,
     build_fitting,
+    pooled,
     scale_crops,
 )
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -73,16 +74,21 @@ def resolve_device(device: str) -> torch.device:
 
 
 def load(
-    name_or_path: str | Path = STARTER_REC, device: str = "auto", embedding: bool = False
+    name_or_path: str | Path = STARTER_REC,
+    device: str = "auto",
+    embedding: bool = False,
+    *,
+    bf16: bool = False,
 ) -> Rec:
     """Load REC weights by the name of a built-in model or by path (.safetensors or .onnx).
 
-    ``embedding``: it also gives the pooled space that its outputs are made from.
+    ``embedding``: it also gives the pooled space that its outputs are made from. ``bf16``: its
+    convolutions are computed in bfloat16; an ONNX file stays in float32.
     """
     path = weights_path(name_or_path)
     if path.suffix == ".onnx":
         return OnnxRec(path, resolve_device(device), embedding)
-    return TorchRec(path, resolve_device(device), embedding)
+    return TorchRec(path, resolve_device(device), embedding, bf16=bf16)
 
 
 def weights_path(name_or_path: str | Path) -> Path:
@@ -99,20 +105,23 @@ def weights_path(name_or_path: str | Path) -> Path:
 
 
 class TorchRec:
-    """REC on PyTorch: float32 on the CPU, half precision and channels-last on a GPU."""
+    """REC on PyTorch, channels-last: the convolutions in float32 or bfloat16, what follows the
+    pooling in float32.
+    """
 
-    def __init__(self, path: Path, device: torch.device, embedding: bool = False) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, embedding: bool = False, *, bf16: bool = False
+    ) -> None:
         network, meta = load_network(path)
         self.name = path.stem
         self.sha256 = weights_sha256(path)
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
-        self._half = device.type == "cuda"
-        network = fold_batch_norm(network.eval())
-        if self._half:
-            network = network.half()
-        self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
+        self._network = fold_batch_norm(network.eval()).to(device)
+        for convolutions in (self._network.stem, self._network.units):
+            convolutions.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def predict(self, crops: U8) -> F32:
@@ -121,14 +130,14 @@ class TorchRec:
         if len(crops) == 0:
             return np.zeros((0, len(FEATURE_NAMES) + self.embedding_width), np.float32)
         images = torch.from_numpy(np.ascontiguousarray(crops))
-        if self._half:
+        if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
         x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        embedding = self._network.embed(x.half() if self._half else x)
+        embedding = pooled(self._network.maps(x.to(self._dtype)).float())
         columns = self._network.outputs(embedding).features()
         if self.embedding_width:
             columns = torch.cat([columns, embedding], dim=1)
-        features: F32 = columns.float().cpu().numpy()
+        features: F32 = columns.cpu().numpy()
         return features
 
 

@@ -125,9 +125,13 @@ class RecNet(nn.Module):
         self.expression = nn.Linear(channels, len(EXPRESSIONS))
         self.au = nn.Linear(channels, len(AU_NAMES))
 
+    def maps(self, x: Tensor) -> Tensor:
+        """The last unit's maps: (B, 3, H, W) -> (B, D, H / 16, W / 16) or so."""
+        return cast(Tensor, self.units(self.stem(x)))
+
     def embed(self, x: Tensor) -> Tensor:
         """The pooled space: (B, 3, H, W) -> (B, D), before dropout."""
-        return cast(Tensor, self.units(self.stem(x)).mean(dim=(2, 3)))
+        return pooled(self.maps(x))
 
     def outputs(self, embedding: Tensor) -> RecOutput:
         """All three outputs from the same pooled space (B, D)."""
@@ -138,6 +142,11 @@ class RecNet(nn.Module):
     def forward(self, x: Tensor) -> RecOutput:
         """(B, 3, H, W) in [-1, 1] -> :class:`RecOutput`."""
         return self.outputs(self.dropout(self.embed(x)))
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """The mean of maps (B, D, H, W) over their places: (B, D)."""
+    return maps.mean(dim=(2, 3))
 
 
 def deepens(shallow: Architecture, deep: Architecture) -> bool:

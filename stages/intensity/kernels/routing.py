@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from facer.stages.common.training import Arrays, load_optimiser, optimiser_state
 from facer.storage.errors import FacerError
 
 _BETAS = (0.9, 0.999)
@@ -77,28 +79,18 @@ class RoutedAdam:
         )
         self._counts[:steps] += 1
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+    def state(self) -> Arrays:
         """Everything needed to go on, by name."""
-        arrays = {
-            f"{index}.{name}": value.detach().cpu().numpy()
-            for index, moments in self._plain.state_dict()["state"].items()
-            for name, value in moments.items()
-        }
+        arrays = optimiser_state(self._plain)
         if self.routed is not None:
             arrays |= {"routed.counts": self._counts.copy()}
             for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
                 arrays[f"routed.{name}"] = moment.cpu().numpy()
         return arrays
 
-    def load_state(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def load_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what :meth:`state` returned."""
-        state = self._plain.state_dict()
-        state["state"] = {}
-        for key, array in arrays.items():
-            owner, name = key.split(".")
-            if owner != "routed":
-                state["state"].setdefault(int(owner), {})[name] = torch.from_numpy(array.copy())
-        self._plain.load_state_dict(state)
+        load_optimiser(self._plain, {k: v for k, v in arrays.items() if k[:7] != "routed."})
         if self.routed is not None:
             self._counts = np.array(arrays["routed.counts"], np.float32)
             for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):

@@ -1,7 +1,9 @@
 """Training of REC as a run folder: resumable to the bit, refusing, explaining itself."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import h5py
@@ -123,6 +125,24 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
     assert again.last == result.last
 
 
+def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
+    """It stopped after an epoch of two, and calls the decay ``average``."""
+    from facer.stages.features.rec import network as backbones
+
+    tiny = backbones.Architecture(2, (2, 4), (1, 1))
+    monkeypatch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
+    shutil.copytree(Path(__file__).parents[2] / "data" / "runs-v1" / "rec", config.run)
+    path = config.run / "config.json"
+    path.write_text(path.read_text().replace("/data/pack", str(pack.parent)))
+    (before,) = read_curve(config.run)
+    with pytest.raises(FacerError, match=r"ema_decay \(was 0.998, now 0.5\)"):
+        train_rec(replace(config, resume=True, fit=replace(FIT, ema_decay=0.5)))
+    assert train_rec(replace(config, resume=True)).epochs == 2
+    first, second = read_curve(config.run)
+    assert first == before
+    assert second["epoch"] == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -154,7 +174,7 @@ def test_data_without_a_val_split_says_what_to_do(pack, config, tmp_path):
 
 
 def test_training_goes_on_from_weights(config, trained):
-    with pytest.raises(FacerError, match=r"--start \S+: found .*, expected that of --backbone rec"):
+    with pytest.raises(FacerError, match=r"start \S+: found .*, expected that of --backbone rec"):
         train_rec(replace(config, fit=replace(FIT, backbone="rec", start=str(trained.rec))))
     still = replace(FIT, start=str(trained.rec), epochs=1, learning_rate=1e-12)
     assert not config.run.exists()
@@ -291,19 +311,19 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
 def test_validation_sets_can_be_others_and_are_limited(config, pack):
     fit = replace(FIT, epochs=1)
     result = train_rec(replace(config, validation=(f"pack:{pack}",) * 2, val_limit=10, fit=fit))
-    vals = [s for s in result.sets if s["split"] == "val"]
-    assert [s["n"] for s in vals] == [10, 10]
-    assert vals[0]["notes"] == ["own: 10 of 24 crops are scored, evenly spaced"]
+    vals = [s for s in result.sets if s.split == "val"]
+    assert [s.n for s in vals] == [10, 10]
+    assert vals[0].notes == ("own: 10 of 24 crops are scored, evenly spaced",)
     assert [v["n"] for v in result.last["val"]] == [10, 10]
     assert [v["data"] for v in result.last["val"]] == [f"pack:{pack}"] * 2
 
 
 def test_wrong_configurations_are_refused_before_work(config, tmp_path):
-    with pytest.raises(FacerError, match="--data: found none"):
+    with pytest.raises(FacerError, match="data: found none"):
         replace(config, data=())
     with pytest.raises(FacerError, match="one of the kinds"):
         replace(config, validation=("own.h5",))
-    with pytest.raises(FacerError, match="--val-limit: found 0"):
+    with pytest.raises(FacerError, match="val_limit: found 0"):
         replace(config, val_limit=0)
     with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):
         train_rec(replace(config, fit=RecFitConfig(batch_size=64)))
@@ -391,7 +411,7 @@ def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
 
 
 def test_pairs_need_geometry_and_meshes(meshes, geometry_file):
-    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+    with pytest.raises(FacerError, match="unit_geometry and --meshes"):
         replace(FIT, meshes=(str(meshes),))
-    with pytest.raises(FacerError, match="--unit-geometry and --meshes"):
+    with pytest.raises(FacerError, match="unit_geometry and --meshes"):
         replace(FIT, unit_geometry=str(geometry_file))

@@ -231,7 +231,7 @@ def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
 
 
 def test_what_to_do_with_changed_videos_is_one_of_three():
-    with pytest.raises(FacerError, match="--changed: found 'skip', expected one of keep, re-ext"):
+    with pytest.raises(FacerError, match="changed: found 'skip', expected one of keep, re-ext"):
         ExtractRunConfig("videos", "s.zarr", changed="skip")
 
 

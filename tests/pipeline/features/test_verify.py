@@ -106,5 +106,5 @@ def test_videos_are_compared(store, tmp_path):
 
 
 def test_jobs_are_checked():
-    with pytest.raises(FacerError, match="--jobs: found 0"):
+    with pytest.raises(FacerError, match="jobs: found 0"):
         VerifyConfig("x", 0)

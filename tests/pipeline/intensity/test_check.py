@@ -13,9 +13,9 @@ from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.check import check_labels
 from facer.pipeline.intensity.cohort import labels_sha256
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import train_head
-from facer.pipeline.runtime.run_folder import read_run
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, LabelOptions, read_labels
 from facer.storage.errors import FacerError
@@ -84,7 +84,7 @@ def test_a_target_without_a_label_in_train_is_not_predicted(capsys, unlabelled_i
     assert code == 0
     assert "no clip of train has a label of fear: not trained, and not predicted" in err
     assert "fear (no label in train)" in err
-    assert read_run(tmp_path / "run")["names"] == ["joy", "awe", "disgust"]
+    assert read_run(tmp_path / "run").names == ("joy", "awe", "disgust")
     assert evaluate(tmp_path / "run", "test").names == ("joy", "awe", "disgust")
     opened = FeatureStore.open(store)
     assert predict_store(tmp_path / "run", opened, ["clip-00"]).names == ("joy", "awe", "disgust")
@@ -180,14 +180,14 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
     rows = [[f"k{r[0]}", r[0], r[1], *r[2:], "-1" if i % 5 == 0 else r[2], str(i % 3)]
             for i, r in enumerate(rows)]  # fmt: skip
     write(labels, ["clip_id", "key", "part", *header[2:], "fear", "age"], rows)
-    with pytest.raises(FacerError, match="--missing-values -1"):
+    with pytest.raises(FacerError, match="missing_values -1"):
         read_labels(labels)
     reading = LabelOptions(
         id_column="key", split_column="part", targets=("fear", "joy", "age"), missing_values=("-1",)
     )
     train_head(TrainHeadConfig(store, labels, tmp_path / "run", reading=reading, fit=FAST))
     record = read_run(tmp_path / "run")
-    assert LabelOptions.of_run(record["labels"]) == reading
+    assert record.labels.reading == reading
     assert evaluate(tmp_path / "run").names == ("fear", "joy", "age")
     moved = shutil.copy(labels, tmp_path / "moved.csv")
     found = evaluate(tmp_path / "run", labels=str(moved))

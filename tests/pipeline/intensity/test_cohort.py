@@ -11,9 +11,9 @@ import pytest
 from facer.pipeline.intensity.cohort import features_sha256, load_cohort
 from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import train_head
-from facer.pipeline.runtime.run_folder import read_run
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, read_labels
 from facer.storage.errors import FacerError
@@ -45,7 +45,7 @@ def test_a_head_learns_from_the_embedding(config, tmp_path):
     store = FeatureStore.open(config.store)
     again = predict_store(config.run, store, found.label_ids)
     np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)
-    assert read_run(config.run)["embedding"] is True
+    assert read_run(config.run).embedding is True
     exported = export_head(ExportHeadConfig(config.run, tmp_path / "head.onnx"))
     clip = store.read(found.label_ids[0])
     x = np.hstack([clip.features[:, :1], clip.embedding.astype(np.float32)])
@@ -93,11 +93,11 @@ def test_a_clip_without_the_chosen_columns_counts_as_without_features(
     fit = FitConfig(HeadConfig(units=4, dense=4), learning_rate=3e-3, epochs=2)
     train_head(TrainHeadConfig(path, labels, tmp_path / "run", sequences=sequences, fit=fit))
     record = read_run(tmp_path / "run")
-    assert (record["counts"]["usable"], record["counts"]["no_features"]) == (21, 3)
+    assert (record.counts["usable"], record.counts["no_features"]) == (21, 3)
     found = evaluate(tmp_path / "run", "val")
     assert found.n_filled == 1
     assert found.label_ids[0] == "clip-02"
-    np.testing.assert_allclose(found.predictions[0], record["train_mean"], rtol=1e-5)
+    np.testing.assert_allclose(found.predictions[0], record.train_mean, rtol=1e-5)
     again = predict_store(tmp_path / "run", FeatureStore.open(path), found.label_ids)
     assert again.filled == ("clip-02",)
     np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)

@@ -7,9 +7,9 @@ import torch
 
 from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
+from facer.pipeline.intensity.head_run import load_models
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import train_head
-from facer.pipeline.runtime.run_folder import load_models
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import build
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
@@ -81,5 +81,5 @@ def test_what_cannot_be_exported_is_refused(config, tmp_path):
     train_head(config)
     with pytest.raises(FacerError, match=r"ends in \.onnx"):
         ExportHeadConfig(config.run, tmp_path / "head.pt")
-    with pytest.raises(FacerError, match="--seed 7: found seeds 0"):
+    with pytest.raises(FacerError, match="seed 7: found seeds 0"):
         export_head(ExportHeadConfig(config.run, tmp_path / "h.onnx", seed=7))

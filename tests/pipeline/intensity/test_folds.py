@@ -10,10 +10,10 @@ import pytest
 from facer.pipeline.intensity.config import FoldConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_folds
 from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.head_run import load_models, read_run
 from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.pipeline.runtime.run_folder import load_models, read_run
 from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
@@ -92,7 +92,7 @@ def test_labels_of_a_fold_do_not_change_the_training_that_holds_it_out(config, t
     before, after = _weights(config.run), _weights(tmp_path / "blind")
     assert before["fold-0/seed-0/best.safetensors"] == after["fold-0/seed-0/best.safetensors"]
     assert before["fold-1/seed-0/best.safetensors"] != after["fold-1/seed-0/best.safetensors"]
-    means = [read_run(run / "fold-0")["train_mean"] for run in (config.run, tmp_path / "blind")]
+    means = [read_run(run / "fold-0").train_mean for run in (config.run, tmp_path / "blind")]
     assert means[0] == means[1]
 
 
@@ -189,7 +189,7 @@ def test_a_file_without_subjects_is_divided_by_clip_or_told(config):
     _write(
         config.labels, [{k: row[k] for k in row if k != "subject"} for row in _rows(config.labels)]
     )
-    with pytest.raises(FacerError, match=r"--by subject: .* names no subject; .* --by clip"):
+    with pytest.raises(FacerError, match=r"by subject: .* names no subject; .* --by clip"):
         _plan(config, folds="3", by="subject")
     assert _plan(config, folds="3").unit == "clip"
 
@@ -245,5 +245,5 @@ def test_labels_that_divide_otherwise_are_refused(config, tmp_path):
         evaluate(config.run, labels=str(other))
     with pytest.raises(FacerError, match="divides into other folds than the run's"):
         evaluate(config.run / "fold-0", "test", labels=str(other))
-    with pytest.raises(FacerError, match=r"--split val: .* is a run of folds"):
+    with pytest.raises(FacerError, match=r"split val: .* is a run of folds"):
         evaluate(config.run, "val")

@@ -141,7 +141,7 @@ def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
 
 def test_an_address_without_scheduler_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(executors, "_CONNECT_S", 0.5)
-    with pytest.raises(FacerError, match=r"--scheduler tcp://127\.0\.0\.1:9: no answer"):
+    with pytest.raises(FacerError, match=r"scheduler tcp://127\.0\.0\.1:9: no answer"):
         DaskExecutor("tcp://127.0.0.1:9")
 
 
@@ -172,6 +172,6 @@ def test_every_worker_is_asked(remote):
 
 
 def test_workers_must_be_positive():
-    with pytest.raises(FacerError, match="--workers: found 0"):
+    with pytest.raises(FacerError, match="workers: found 0"):
         make_executor(0, None)
     assert make_executor(1, None).workers == 1

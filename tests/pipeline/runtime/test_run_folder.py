@@ -1,156 +1,126 @@
-"""A run is repeated or gone on with on the data it was made of, wherever that lies now."""
+"""A run folder: claimed, compared, resumed, whatever is trained in it."""
+
+from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
-from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.scoring.evaluate import evaluate
-from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.pipeline.runtime.run_folder import load_models, read_run
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
-from facer.storage import FeatureStore
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.pipeline.endtoend.finetune import FinetuneRunConfig
+from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.storage.checkpoints import save_checkpoint
 from facer.storage.errors import FacerError
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+
+@dataclass(frozen=True)
+class Config:
+    COMMAND: ClassVar[str] = "facer train-x"
+    OPTIONS: ClassVar[tuple[str, ...]] = ("steps",)
+
+    steps: int
+    note: str = ""
+
+    def deciding(self) -> Mapping[str, Any]:
+        return {"steps": self.steps}
+
+
+class Sum:
+    """Adds its epoch to a number."""
+
+    def __init__(self, epochs: int = 3) -> None:
+        self.total, self.epochs_done, self.epochs = 0.0, 0, epochs
+
+    @property
+    def finished(self) -> bool:
+        return self.epochs_done >= self.epochs
+
+    def epoch(self, on_step=None):
+        self.epochs_done += 1
+        self.total += self.epochs_done
+        if on_step is not None:
+            on_step(self.epochs_done, 1, 1)
+        return {"epoch": self.epochs_done, "total": self.total}
+
+    def state(self):
+        return {"total": np.array(self.total)}, {"epoch": self.epochs_done}
+
+    def load_state(self, arrays, meta):
+        self.total, self.epochs_done = float(arrays["total"]), int(meta["epoch"])
 
 
 @pytest.fixture
-def config(planted, tmp_path):
-    store, labels = planted()
-    sequences = SequenceConfig(max_frames=24)
-    config = TrainHeadConfig(store, labels, tmp_path / "run", sequences=sequences, fit=FAST)
-    train_head(config)
-    return config
+def folder(tmp_path: Path) -> RunFolder[Config]:
+    return RunFolder(tmp_path / "run", Config)
 
 
-def brighter(clip):
-    features = clip.features.copy()
-    features[0, 3] += 0.01
-    return replace(clip, features=features)
+def test_a_new_run_is_claimed_and_an_old_one_refused_or_compared(folder):
+    folder.claim(Config(3, "first"), resume=False)
+    assert folder.read() == Config(3, "first")
+    with pytest.raises(FacerError, match="is there already and not empty"):
+        folder.claim(Config(3), resume=False)
+    folder.claim(Config(3, "other"), resume=True)
+    assert folder.read().note == "first"
+    with pytest.raises(FacerError, match=r"was made with other --steps \(was 3, now 4\); use"):
+        folder.claim(Config(4), resume=True)
 
 
-def test_moved_data_repeat_a_run(config, tmp_path, copy_store):
-    store = copy_store(config.store, tmp_path / "moved.zarr")
-    labels = shutil.copy(config.labels, tmp_path / "moved.csv")
-    shutil.rmtree(config.store)
-    Path(config.labels).unlink()
-    again = config_of_run(config.run, tmp_path / "again", store, str(labels))
-    train_head(again)
-    first, second = (r / "seed-0" / "best.safetensors" for r in (config.run, again.run))
-    assert first.read_bytes() == second.read_bytes()
-    assert read_run(again.run)["store"] == store
+def test_a_file_is_no_run(folder):
+    folder.path.write_text("")
+    with pytest.raises(FacerError, match="is a file, expected the name of a new folder"):
+        folder.claim(Config(3), resume=True)
 
 
-def test_other_features_do_not_repeat_a_run(config, tmp_path, copy_store):
-    store = copy_store(config.store, tmp_path / "changed.zarr", brighter)
-    with pytest.raises(FacerError, match="clips or features are not those"):
-        train_head(config_of_run(config.run, tmp_path / "again", store))
-    assert not (tmp_path / "again").exists()
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_stopped_anywhere_it_ends_the_same(folder, stop):
+    class Stop(Exception):
+        pass
+
+    def keep(row):
+        folder.append(row)
+        if row["epoch"] == stop:
+            raise Stop  # the row is written, the state is not
+
+    with pytest.raises(Stop):
+        folder.train(Sum(), keep=keep)
+    trainer, heard, steps = Sum(), [], []
+    folder.resume(trainer)
+    assert trainer.epochs_done == stop - 1
+    folder.train(trainer, heard.append, lambda *step: steps.append(step), folder.append)
+    assert trainer.total == 6
+    assert [row["epoch"] for row in folder.read_curve()] == [1, 2, 3]
+    assert [row["epoch"] for row in heard] == list(range(stop, 4))
+    assert steps == [(epoch, 1, 1) for epoch in range(stop, 4)]
 
 
-def test_a_store_of_other_weights_does_not_repeat_a_run(config, tmp_path, copy_store):
-    made = replace(FeatureStore.open(config.store).provenance, rec_sha256="x" * 64)
-    store = copy_store(config.store, tmp_path / "other.zarr", provenance=made)
-    with pytest.raises(FacerError, match=r"rec_sha256 is xxx.*, expected rrr"):
-        train_head(config_of_run(config.run, tmp_path / "again", store))
+def test_states_are_saved_when_due_and_at_the_end(folder, monkeypatch):
+    saved = []
+    monkeypatch.setattr(RunFolder, "save", lambda _, trainer: saved.append(trainer.epochs_done))
+    folder.train(Sum(5), due=lambda row: row["epoch"] == 2)
+    assert saved == [2, 5]
 
 
-def test_other_labels_do_not_repeat_a_run(config, tmp_path):
-    labels = tmp_path / "other.csv"
-    labels.write_text(Path(config.labels).read_text() + "ghost,train,0.5,0.5\n")
-    with pytest.raises(FacerError, match=r"other.csv: changed since .* was made"):
-        train_head(config_of_run(config.run, tmp_path / "again", labels=str(labels)))
+def test_another_state_is_told_in_a_line(folder):
+    save_checkpoint(folder.last, {}, {"epoch": 2})
+    with pytest.raises(FacerError, match="found no state that facer train-x wrote"):
+        folder.resume(Sum())
 
 
-def test_a_run_does_not_go_on_after_its_features_changed(config, tmp_path, copy_store):
-    """Seen: a cache named by its parameters and reused after the features had changed."""
-    kept = config.run / "seed-0" / "last.safetensors"
-    before = kept.read_bytes()
-    shutil.move(config.store, tmp_path / "before.zarr")
-    copy_store(str(tmp_path / "before.zarr"), Path(config.store), brighter)
-    with pytest.raises(FacerError, match="made with other data_sha256"):
-        train_head(replace(config, resume=True))
-    assert kept.read_bytes() == before
+def test_a_curve_without_a_state_starts_again(folder):
+    folder.append({"epoch": 1})
+    folder.resume(Sum())
+    assert folder.read_curve() == []
 
 
-def test_a_fine_tuned_run_is_not_repeated_as_a_head(config):
-    path = config.run / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"finetune": {}}))
-    with pytest.raises(FacerError, match="made by facer finetune"):
-        config_of_run(config.run, config.run)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{", "not JSON"), ('{"format": 99, "facer_version": "9"}', "newer facer .9.; update facer")],
-)
-def test_a_config_that_cannot_be_read(config, text, message):
-    (config.run / "config.json").write_text(text)
-    with pytest.raises(FacerError, match=message):
-        read_run(config.run)
-
-
-@pytest.mark.parametrize("changes", [{"names": "joy"}, {"seeds": "3"}, {"store": None}])
-def test_a_config_with_text_for_numbers(config, changes):
-    path = config.run / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(FacerError, match=rf"{next(iter(changes))}: found .*, expected"):
-        read_run(config.run)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"head": {"units": 10**9}},
-        {"head": {"layers": 10**9}},
-        {"head": {"units": "8"}},
-        {"head": {"name": "other"}},
-        {"head": None},
-        {"shape": {"features": 10**13, "intensities": 2, "max_frames": 24}},
-        {"shape": {"features": 26}},
-    ],
-)
-def test_a_head_larger_than_its_tensors_allocates_nothing(config, changes):
-    path = config.run / "seed-0" / "best.safetensors"
-    arrays, meta = load_checkpoint(path)
-    for key, value in changes.items():
-        meta[key] = meta[key] | value if key == "head" and value else value
-    save_checkpoint(path, arrays, meta)
-    with pytest.raises(FacerError, match="found no head that facer wrote") as refused:
-        load_models(config.run)
-    assert "\n" not in str(refused.value)
-
-
-def test_seeds_added_to_a_finished_run_are_those_of_a_longer_one(config, tmp_path):
-    """``--seeds 3`` on a run of 1 trains two, and comes out as 3 from the start."""
-    kept = config.run / "seed-0" / "best.safetensors"
-    before = kept.stat().st_mtime_ns
-    (config.run / "seed-0" / "last.safetensors").unlink()  # ablate keeps none
-    trained = []
-    found = train_head(replace(config, seeds=3), lambda seed, *_: trained.append(seed))
-    assert set(trained) == {1, 2}
-    assert kept.stat().st_mtime_ns == before
-    whole = replace(config, run=tmp_path / "whole", seeds=3)
-    assert found.seeds == train_head(whole).seeds
-    for seed in range(3):
-        name = f"seed-{seed}/best.safetensors"
-        assert (config.run / name).read_bytes() == (whole.run / name).read_bytes()
-    assert read_run(config.run) == read_run(whole.run)
-    assert evaluate(config.run).to_json() == evaluate(whole.run).to_json()
-
-
-def test_fewer_seeds_or_more_with_other_settings_are_refused(config):
-    with pytest.raises(
-        FacerError, match=r"was made with other --epochs \(was [0-9]+, now 3\); use"
-    ):
-        train_head(replace(config, seeds=2, fit=replace(FAST, epochs=3)))
-    train_head(replace(config, seeds=2))
-    with pytest.raises(FacerError, match=r"was made with other --seeds \(was 2, now 1\)"):
-        train_head(replace(config, resume=True))
-    with pytest.raises(FacerError, match="holds a run already"):
-        train_head(replace(config, seeds=2))
+def test_settings_of_an_older_finetune_are_read(tmp_path):
+    old = Path(__file__).parents[2] / "data" / "runs-v1" / "joint"
+    run = Path(shutil.copytree(old, tmp_path / "run"))
+    found = RunFolder(run, FinetuneRunConfig, "finetune.json").read()
+    assert (found.run, found.epochs, found.reading.kind) == (Path("/runs/fhead"), 2, "auto")
+    stored = json.loads((run / "finetune.json").read_text())
+    assert plain(found)["learning_rate"] == stored["learning_rate"]

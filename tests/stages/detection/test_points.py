@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.detection.config import PointsConfig
 from facer.stages.detection.data.guesses import Guessed, guessed
 from facer.stages.detection.data.teacher import Labelled, without_faces
-from facer.stages.detection.refiner.fit import fit_points, points_loss
+from facer.stages.detection.refiner.fit import points_loss
 from facer.stages.detection.refiner.network import PointsNet, export_points
 from facer.stages.detection.refiner.samples import (
     FAR,
@@ -30,7 +29,6 @@ from facer.stages.features.refine import (
     crop_transforms,
     read_crop,
 )
-from facer.storage.errors import FacerError
 
 FIVE = np.array([[60, 70], [100, 70], [80, 92], [66, 112], [94, 112]], np.float32)
 NO_CROPS = Crops([], np.zeros((0, 5, 2), np.float32))
@@ -140,37 +138,6 @@ def test_frames_without_faces_take_no_part(dotted):
     points, faces = KeypointRefiner().refine([dotted, dotted], [none, none])
     assert [p.shape for p in points] == [(0, 5, 2)] * 2
     assert [f.shape for f in faces] == [(0,)] * 2
-
-
-def config(run: Path, **changes: int) -> PointsConfig:
-    nowhere = run / "nowhere"
-    settings = {"steps": 6, "batch": 4, "checkpoint_every": 3, "warmup": 2} | changes
-    return PointsConfig(run, nowhere, (), nowhere, nowhere, nowhere, **settings)
-
-
-def test_a_training_that_stopped_goes_on_to_the_same_file(tmp_path, sources):
-    heard = []
-    whole = fit_points(config(tmp_path / "whole"), heard.append, sources, sources)
-    assert [p.step for p in heard] == [3, 6]
-    assert all(np.isfinite([p.loss, p.val_error, p.val_face]).all() for p in heard)
-
-    class StopError(Exception):
-        pass
-
-    def stop(progress):
-        raise StopError
-
-    with pytest.raises(StopError):
-        fit_points(config(tmp_path / "cut"), stop, sources, sources)
-    resumed = fit_points(config(tmp_path / "cut"), lambda p: None, sources, sources)
-    assert whole.read_bytes() == resumed.read_bytes()
-
-
-def test_other_settings_do_not_go_on(tmp_path, sources):
-    fit_points(config(tmp_path / "run"), lambda p: None, sources, sources)
-    (tmp_path / "run" / "points.onnx").unlink()
-    with pytest.raises(FacerError, match=r"found a training with other --steps \(was"):
-        fit_points(config(tmp_path / "run", steps=9), lambda p: None, sources, sources)
 
 
 def test_a_detectors_guesses_are_sorted_by_what_they_are_on(dotted):

@@ -78,7 +78,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
 def test_a_missing_gpu_is_an_error_never_a_fall_back():
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(FacerError, match="--device cuda: this onnxruntime has no CUDA"):
+    with pytest.raises(FacerError, match="device cuda: this onnxruntime has no CUDA"):
         load(DetectorConfig(device="cuda"))
 
 

@@ -186,6 +186,6 @@ def test_same_faces_pairs_each_with_the_nearest_and_no_two_with_one():
 
 
 def test_a_detector_without_a_points_model_cannot_leave_frames_out(detector):
-    with pytest.raises(FacerError, match="--detect-every 4: fake has no points model"):
+    with pytest.raises(FacerError, match="detect_every 4: fake has no points model"):
         KeyframeDetector(detector, 4)
     assert len(found(KeyframeDetector(detector), frames([10] * 5), 100)) == 5

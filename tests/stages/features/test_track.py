@@ -131,7 +131,7 @@ def test_a_jump_of_the_same_person_is_counted_as_a_switch():
 def test_an_unknown_policy_is_refused():
     from facer.stages.features.config import ExtractConfig
 
-    with pytest.raises(FacerError, match="--face: found 'best'"):
+    with pytest.raises(FacerError, match="face: found 'best'"):
         ExtractConfig(face="best")
 
 

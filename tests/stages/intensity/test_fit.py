@@ -39,7 +39,7 @@ def trainer(config=None, targets=None, **options):
 
 def run(trainer, epochs=None):
     while not trainer.finished and (epochs is None or len(trainer.curve) < epochs):
-        trainer.run_epoch()
+        trainer.epoch()
     return trainer
 
 
@@ -144,7 +144,7 @@ def test_two_clips_have_no_correlation():
     data, targets = world()
     task = Task(NAMES, targets, np.arange(2), np.arange(18, 24))
     for loss in ("pearson", "ccc"):
-        with pytest.raises(FacerError, match=f"--batch-size: found 2, expected 3 .*--loss {loss}"):
+        with pytest.raises(FacerError, match=f"batch_size: found 2, expected 3 .*--loss {loss}"):
             FitConfig(loss=loss, batch_size=2)
         with pytest.raises(FacerError, match=r"split train: found 2 labelled clips .* expected 3"):
             HeadTrainer(FitConfig(SMALL, loss=loss), data, task, T)

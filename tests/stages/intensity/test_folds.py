@@ -61,7 +61,7 @@ def test_a_subject_with_most_of_the_clips_is_trained_on_not_validated_on():
 
 @pytest.mark.parametrize(("units", "folds"), [("abc", 4), ("abcdef", 1), ("ab", 2), ("abc", 2)])
 def test_too_few_units_are_told(units, folds):
-    with pytest.raises(FacerError, match=rf"--folds {folds}: found {len(units)} subjects"):
+    with pytest.raises(FacerError, match=rf"folds {folds}: found {len(units)} subjects"):
         assign_folds(list(units), folds)
 
 

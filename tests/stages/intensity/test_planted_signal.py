@@ -74,7 +74,7 @@ def predicted(planted, routed):
         config = FitConfig(head, batch_size=16, learning_rate=2e-3, epochs=12, seed=seed)
         trainer = HeadTrainer(config, data, task, T)
         while not trainer.finished:
-            trainer.run_epoch()
+            trainer.epoch()
         test = np.arange(TRAIN + VAL, len(labels))
         predictions.append(predict(trainer.best_model(), data, test))
     return np.mean(predictions, 0)

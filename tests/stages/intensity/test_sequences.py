@@ -155,13 +155,13 @@ class TestChoose:
         assert choice.embedding
 
     def test_an_unknown_column_is_named(self):
-        with pytest.raises(FacerError, match="--features AU99: the store has no such column"):
+        with pytest.raises(FacerError, match="features AU99: the store has no such column"):
             choose_features(("AU99",), ("AU01_r",))
 
     def test_a_group_is_what_the_store_has_of_it(self):
         openface = ("pose_Rx", "au12", "au01", "au45")
         assert choose_features(("au",), openface).columns == ("au01", "au12")
-        with pytest.raises(FacerError, match="--features va: the store has no such column"):
+        with pytest.raises(FacerError, match="features va: the store has no such column"):
             choose_features(("va", "au"), openface)
 
 

@@ -261,8 +261,6 @@ def test_only_the_files_that_were_read_are_named(tmp_path: Path) -> None:
 
 def test_options_are_kept_and_overridden() -> None:
     run = LabelOptions(id_column="a", missing_values=("-1", "x"), kind="plain")
-    assert LabelOptions.from_json(run.to_json()) == run
-    assert LabelOptions.of_run({"kind": "muse"}) == LabelOptions(kind="muse")  # of an older run
     given = LabelOptions(targets=("joy",), id_column="b")
     both = given.over(run)
     assert both == LabelOptions("plain", "b", ("joy",), None, None, ("-1", "x"))

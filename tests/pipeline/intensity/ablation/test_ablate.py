@@ -160,7 +160,7 @@ def test_rows_of_table_3_change_what_they_say():
     "wrong", [(("table9",), ()), ((), ("va",)), ((), ("a/b",)), (("also",), ()), ((), ())]
 )
 def test_unknown_rows_and_bad_names_are_refused(wrong):
-    with pytest.raises(FacerError, match=r"--rows: found|expected a new name"):
+    with pytest.raises(FacerError, match=r"rows: found|expected a new name"):
         ablation_rows(*wrong)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import train_head
-from facer.pipeline.runtime.run_folder import read_run
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, read_labels
@@ -139,7 +139,7 @@ def test_labels_that_do_not_vary_are_not_defined_and_said(run, tmp_path):
 
 
 def test_intervals_over_one_person_say_so(run, tmp_path):
-    rows = [line.split(",") for line in Path(read_run(run)["labels"]["path"]).read_text().split()]
+    rows = [line.split(",") for line in Path(read_run(run).labels.path).read_text().split()]
     text = "\n".join(",".join([*row, "subject" if i == 0 else "p1"]) for i, row in enumerate(rows))
     labels = tmp_path / "one-person.csv"
     labels.write_text(text + "\n")

@@ -164,7 +164,7 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
     splits = score_files(ScoreConfig(file, str(labels), by="split")).file.scores.by.scores
     (val,) = splits
     assert val.interval.low <= val.mean("pearson") <= val.interval.high
-    with pytest.raises(FacerError, match=r"--by Region: .* expected one of clip_id, split, subj"):
+    with pytest.raises(FacerError, match=r"by Region: .* expected one of clip_id, split, subj"):
         score_files(ScoreConfig(file, str(labels), by="Region"))
 
 

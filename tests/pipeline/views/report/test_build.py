@@ -38,11 +38,11 @@ def test_clips_are_chosen_by_id_or_rank(tmp_path, clips, expected):
 
 
 def test_an_unknown_clip_and_options_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(FacerError, match="--clips worst:x: not one of the 1 clips"):
+    with pytest.raises(FacerError, match="clips worst:x: not one of the 1 clips"):
         ReportConfig("s", tmp_path, clips=("worst:x",)).choose(["a"])
     with pytest.raises(FacerError, match="no such folder"):
         ReportConfig("s", tmp_path, videos=tmp_path / "absent")
-    with pytest.raises(FacerError, match="--embed"):
+    with pytest.raises(FacerError, match="embed"):
         ReportConfig("s", tmp_path, embed=True)
 
 
@@ -81,7 +81,7 @@ def test_a_folder_with_none_or_some_of_the_videos_is_said(
     store = make_store(blind, {"a": "a.mp4", "b": "b.mp4"})
     make_video("videos/other.mp4", 4)
     config = ReportConfig(store.path, tmp_path / "report", videos=tmp_path / "videos")
-    with pytest.raises(FacerError, match=r"--videos .*: 2 of 2 clips have no video there \(\w: fo"):
+    with pytest.raises(FacerError, match=r"videos .*: 2 of 2 clips have no video there \(\w: fo"):
         build_report(config)
     make_video("videos/a.mp4", 4)
     (note,) = build_report(config).notes

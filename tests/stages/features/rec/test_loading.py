@@ -109,7 +109,7 @@ def test_a_missing_gpu_is_an_error():
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:x", "mps"])
 def test_an_unknown_device_is_refused(device):
-    with pytest.raises(FacerError, match="--device"):
+    with pytest.raises(FacerError, match="device"):
         rec.resolve_device(device)
 
 

@@ -1,4 +1,6 @@
 import dataclasses
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -6,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from facer.pipeline.detection.train import DetectorResult, train_detector
 from facer.stages.detection.config import DetectorTrainConfig, NetworkConfig, SceneConfig
 from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import load_detector, score_composed
-from facer.stages.detection.fit import FitProgress, fit, make_batch
+from facer.stages.detection.fit import DetectorRow, make_batch
 from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
 
@@ -42,16 +45,23 @@ def sources() -> Sources:
     return Sources(photos, scenes, (frame,))
 
 
-def config_for(run: Path, **changes: object) -> DetectorTrainConfig:
+def config_for(**changes: object) -> DetectorTrainConfig:
     nowhere = Path("unused")
     base = DetectorTrainConfig(
-        nowhere, nowhere, nowhere, nowhere, run, steps=6, batch=2, checkpoint_every=3, network=SMALL
+        nowhere, nowhere, nowhere, nowhere, steps=6, batch=2, checkpoint_every=3, network=SMALL
     )
     return dataclasses.replace(base, **changes)
 
 
-def test_batches_depend_on_seed_and_step_alone(sources: Sources, tmp_path: Path) -> None:
-    config = config_for(tmp_path)
+def fit(
+    run: Path, sources: Sources, on_epoch: Callable[[DetectorRow], None] | None = None,
+    **changes: object,
+) -> DetectorResult:  # fmt: skip
+    return train_detector(config_for(**changes), run, on_epoch, sources=sources)
+
+
+def test_batches_depend_on_seed_and_step_alone(sources: Sources) -> None:
+    config = config_for()
     first, faces = make_batch(config, sources, 4)
     again, _ = make_batch(config, sources, 4)
     other, _ = make_batch(config, sources, 5)
@@ -66,43 +76,60 @@ def test_stopped_and_resumed_equals_uninterrupted(sources: Sources, tmp_path: Pa
     class Stopped(Exception):
         pass
 
-    def stop_after_three(progress: FitProgress) -> None:
-        if progress.step == 6:
+    def stop_after_three(progress: DetectorRow) -> None:
+        if progress.step == 3:
             raise Stopped
 
-    whole = fit(config_for(tmp_path / "whole"), lambda _: None, sources)
+    whole = fit(tmp_path / "whole", sources)
     with pytest.raises(Stopped):
-        fit(config_for(tmp_path / "parts"), stop_after_three, sources)
+        fit(tmp_path / "parts", sources, stop_after_three)
     assert load_checkpoint(tmp_path / "parts" / "last.safetensors")[1]["step"] == 3
-    parts = fit(config_for(tmp_path / "parts"), lambda _: None, sources)
+    parts = fit(tmp_path / "parts", sources)
     a, b = load_checkpoint(whole.checkpoint)[0], load_checkpoint(parts.checkpoint)[0]
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    other = fit(config_for(tmp_path / "other", seed=1), lambda _: None, sources)
+    other = fit(tmp_path / "other", sources, seed=1)
     assert not np.array_equal(
         load_checkpoint(other.checkpoint)[0]["ema.stem.0.0.weight"], a["ema.stem.0.0.weight"]
     )
 
 
+def test_a_run_of_facer_0_1_goes_on(sources: Sources, tmp_path: Path) -> None:
+    """It stopped at step 3 of 6, and calls the decay ``ema``."""
+    old = Path(__file__).parents[2] / "data" / "runs-v1" / "detector"
+    run = Path(shutil.copytree(old, tmp_path / "run"))
+    network = NetworkConfig(4, 4, 4, 4, 4, 4)
+    with pytest.raises(FacerError, match=r"ema_decay \(was 0.999, now 0.5\)"):
+        fit(run, sources, network=network, ema_decay=0.5)
+    seen: list[DetectorRow] = []
+    resumed = fit(run, sources, seen.append, network=network)
+    assert [row.step for row in seen] == [6]
+    whole = fit(tmp_path / "whole", sources, network=network)
+    a, b = (load_checkpoint(one.checkpoint)[0] for one in (resumed, whole))
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-3, err_msg=name)
+
+
 def test_other_settings_do_not_go_on(sources: Sources, tmp_path: Path) -> None:
-    fit(config_for(tmp_path, steps=2), lambda _: None, sources)
+    fit(tmp_path, sources, steps=2)
     with pytest.raises(FacerError, match="learning_rate"):
-        fit(config_for(tmp_path, steps=2, learning_rate=1e-3), lambda _: None, sources)
+        fit(tmp_path, sources, steps=2, learning_rate=1e-3)
 
 
 def test_a_run_starts_from_another(sources: Sources, tmp_path: Path) -> None:
-    first = fit(config_for(tmp_path / "first", steps=2), lambda _: None, sources)
-    more = config_for(tmp_path / "second", steps=1, start=first.checkpoint, learning_rate=1e-9)
-    second = fit(more, lambda _: None, sources)
+    first = fit(tmp_path / "first", sources, steps=2)
+    second = fit(tmp_path / "second", sources, steps=1, start=first.checkpoint, learning_rate=1e-9)
     a, b = load_checkpoint(first.checkpoint)[0], load_checkpoint(second.checkpoint)[0]
     np.testing.assert_allclose(a["ema.stem.0.0.weight"], b["net.stem.0.0.weight"], atol=1e-6)
 
 
 def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:
-    seen: list[FitProgress] = []
-    config = config_for(
+    seen: list[DetectorRow] = []
+    result = fit(
         tmp_path,
+        sources,
+        seen.append,
         steps=30,
         batch=4,
         warmup=5,
@@ -110,15 +137,14 @@ def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:
         checkpoint_every=5,
         scene=SceneConfig(p_frame=0.0, p_scene=0.0, min_face_px=40),
     )
-    result = fit(config, seen.append, sources)
     assert seen[-1].losses["total"] < 0.9 * seen[0].losses["total"]
     scores = score_composed(sources, load_detector(str(result.onnx), 320, 0.01), count=3)
     assert sum(score.faces for score in scores) >= 1
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("steps", 0), ("learning_rate", 0.0), ("ema", 1.0), ("batch", 0)]
+    ("name", "value"), [("steps", 0), ("learning_rate", 0.0), ("ema_decay", 1.0), ("batch", 0)]
 )
-def test_settings_are_checked(tmp_path: Path, name: str, value: float) -> None:
+def test_settings_are_checked(name: str, value: float) -> None:
     with pytest.raises(FacerError, match=name):
-        config_for(tmp_path, **{name: value})
+        config_for(**{name: value})

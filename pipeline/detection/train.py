@@ -1,0 +1,129 @@
+"""Training of the detector and of its refiner as run folders.
+
+RUN/
+  config.json             all settings, and how much material there was
+  detector.onnx           the averaged weights, as extract takes them; points.onnx of the refiner
+  curve.jsonl             losses, at every 50th step and every checkpoint
+  last.safetensors        where the training stopped, to resume from
+  teacher.safetensors     the teacher's answers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+
+from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.stages.common.training import OnStep
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.detection.data.sources import Sources
+from facer.stages.detection.export import export_onnx
+from facer.stages.detection.fit import DetectorRow, DetectorTrainer, read_sources, summary
+from facer.stages.detection.refiner import fit as refiner
+from facer.stages.detection.refiner.fit import RefinerRow, RefinerTrainer
+from facer.stages.detection.refiner.network import export_points
+from facer.stages.detection.refiner.samples import PointsSources
+from facer.storage.checkpoints import load_checkpoint
+from facer.storage.text.typed_json import from_json
+
+_OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")
+
+
+@dataclass(frozen=True)
+class DetectorRunConfig(DetectorTrainConfig):
+    """What ``config.json`` of a detector's run says."""
+
+    COMMAND: ClassVar[str] = "facer train-detector"
+    OPTIONS: ClassVar[tuple[str, ...]] = _OPTIONS
+
+    sources: Mapping[str, Any] = field(default_factory=dict)  # how much material there was
+
+    def deciding(self) -> Mapping[str, Any]:
+        """All settings."""
+        return {key: value for key, value in plain(self).items() if key != "sources"}
+
+
+@dataclass(frozen=True)
+class RefinerRunConfig(RefinerTrainConfig):
+    """What ``config.json`` of a refiner's run says."""
+
+    COMMAND: ClassVar[str] = "facer train-points"
+    OPTIONS: ClassVar[tuple[str, ...]] = _OPTIONS
+
+    sources: Mapping[str, Any] = field(default_factory=dict)
+
+    def deciding(self) -> Mapping[str, Any]:
+        """All settings."""
+        return {key: value for key, value in plain(self).items() if key != "sources"}
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """Files and last losses of a finished training."""
+
+    onnx: Path
+    checkpoint: Path
+    losses: dict[str, float]
+
+
+def train_detector(
+    config: DetectorTrainConfig,
+    run: Path,
+    on_epoch: Callable[[DetectorRow], None] | None = None,
+    on_step: OnStep | None = None,
+    sources: Sources | None = None,
+) -> DetectorResult:
+    """Train the detector in ``run``, or resume the training of the same settings there.
+
+    The state is saved every ``checkpoint_every`` steps; a resumed training's result is that of
+    an uninterrupted one. ``sources`` overrides what the paths of ``config`` hold.
+    """
+    cv2.setNumThreads(1)  # many small images: threads cost more than they give
+    folder = RunFolder(run, DetectorRunConfig)
+    sources = sources or read_sources(config, run / "teacher.safetensors")
+    trainer = DetectorTrainer(config, sources)
+    folder.claim(DetectorRunConfig(**vars(config), sources=sources.counts()), resume=True)
+    folder.resume(trainer)
+    losses: dict[str, float] = {}
+
+    def keep(row: DetectorRow) -> None:
+        folder.append(row)
+        losses.update(row.losses)
+
+    folder.train(trainer, on_epoch, on_step, keep, lambda r: r.step % config.checkpoint_every == 0)
+    path = run / "detector.onnx"
+    export_onnx(trainer.averaged(), path, summary(config, sources))
+    return DetectorResult(path, folder.last, losses)
+
+
+def train_points(
+    config: RefinerTrainConfig,
+    run: Path,
+    on_epoch: Callable[[RefinerRow], None] | None = None,
+    on_step: OnStep | None = None,
+    sources: PointsSources | None = None,
+    validation: PointsSources | None = None,
+) -> Path:
+    """Train the refiner in ``run``, or resume there; returns RUN/points.onnx."""
+    cv2.setNumThreads(1)
+    folder = RunFolder(run, RefinerRunConfig)
+    memory = run / "teacher.safetensors"
+    sources = sources or refiner.read_points_sources(config, memory)
+    validation = validation or refiner.read_points_sources(config, memory, "val")
+    trainer = RefinerTrainer(config, sources, validation)
+    record = RefinerRunConfig(**vars(config), sources=sources.counts())
+    if folder.last.exists() and not folder.config_path.exists():  # as facer 0.1 left it
+        before = load_checkpoint(folder.last)[1].get("config")
+        folder.compare(
+            record, from_json(RefinerRunConfig, before, str(folder.last), RefinerRunConfig.COMMAND)
+        )
+    folder.claim(record, resume=True)
+    folder.resume(trainer)
+    folder.train(trainer, on_epoch, on_step, folder.append)
+    path = run / "points.onnx"
+    export_points(trainer.averaged(), path, refiner.summary(config, sources))
+    return path

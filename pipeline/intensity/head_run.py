@@ -1,0 +1,248 @@
+"""A head's run: its config, its models read again, its learning curves drawn.
+
+RUN/
+  config.json               settings, labels and store with their digests, counts
+  curve.png                 learning curves of all seeds
+  seed-<n>/
+    best.safetensors        the calibrated model of the epoch with the best val score
+    last.safetensors        where the training stopped, to resume from
+    curve.csv               one row an epoch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from facer.pipeline.intensity.fold_plan import FoldRecord
+from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.pipeline.views.canvas import canvas
+from facer.stages.features.rec.network import build_fitting
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.fit import EpochRow
+from facer.stages.intensity.heads import HeadShape
+from facer.stages.intensity.model import IntensityModel
+from facer.stages.intensity.sequences import FeatureChoice
+from facer.storage import LabelOptions
+from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """The labels of a run."""
+
+    path: str
+    kind: str  # as which they were read
+    sha256: str
+    options: LabelOptions | None = None  # not in the oldest runs
+
+    @property
+    def reading(self) -> LabelOptions:
+        """How the run read them."""
+        return self.options or LabelOptions(kind=self.kind)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class HeadRunConfig:
+    """What ``config.json`` of a head's run says."""
+
+    COMMAND: ClassVar[str] = "facer train-head"
+    OPTIONS: ClassVar[tuple[str, ...]] = (
+        *("fit", "sequences", "seeds", "threads", "labels options"),
+        *("folds folds", "folds by", "folds splits"),
+    )
+
+    format: int
+    facer_version: str
+    store: str
+    store_provenance: Mapping[str, Any]  # older runs name fewer things
+    labels: RunLabels
+    names: tuple[str, ...]  # of the intensities, (E,)
+    columns: tuple[str, ...]
+    embedding: bool
+    sequences: SequenceConfig
+    fit: FitConfig
+    seeds: int
+    counts: Mapping[str, int]
+    threads: int = 1
+    split_rule: str = ""
+    data_sha256: str | None = None  # None after finetune, whose features are not extracted yet
+    folds: FoldRecord | None = None
+    fold: int | None = None  # of these, the one that is held out
+    splits: Mapping[str, int] | None = None  # labelled clips of each
+    train_mean: tuple[float, ...] | None = None  # labels' mean over train; each fold has its own
+    clips_sha256: str | None = None  # after finetune
+    finetune: Mapping[str, Any] | None = None  # finetune's settings
+
+    def __post_init__(self) -> None:
+        if self.train_mean is None and self.folds is None:
+            raise FacerError("train_mean: found nothing, expected a list")
+        if self.data_sha256 is None and self.finetune is None:
+            raise FacerError("data_sha256: found nothing, expected text")
+
+    def deciding(self) -> Mapping[str, Any]:
+        """All but what a resumed training may change."""
+        free = ("facer_version", "counts")
+        return {key: value for key, value in plain(self).items() if key not in free}
+
+    @property
+    def choice(self) -> FeatureChoice:
+        """What the head reads of a store."""
+        return FeatureChoice(self.columns, self.embedding)
+
+    @property
+    def is_whole_of_folds(self) -> bool:
+        """Whether this is a run of folds, each of which has a run in it."""
+        return self.folds is not None and self.fold is None
+
+
+def _folder(run: Path) -> RunFolder[HeadRunConfig]:
+    return RunFolder(run, HeadRunConfig)
+
+
+def open_run(run: Path, config: HeadRunConfig, resume: bool) -> None:
+    """Write the config of a new run, or compare it with that of the run to resume.
+
+    More seeds than the run has are added to it, with ``resume`` or without. ``FacerError`` for
+    a folder that holds a run already, and for other settings or data.
+    """
+    folder = _folder(run)
+    if not folder.config_path.exists():
+        folder.write(config)
+        return
+    more = config.seeds > folder.read().seeds
+    if not resume and not more:
+        raise FacerError(
+            f"{run}: holds a run already; use another -o, --resume to go on with it, or more "
+            "--seeds to add to it"
+        )
+    check_unchanged(run, config)
+    if more:
+        folder.write(config)
+
+
+def check_unchanged(run: Path, config: HeadRunConfig) -> None:
+    """``FacerError`` unless a run was made with the settings and data of this config.
+
+    The config may have more seeds than the run.
+    """
+    before = read_run(run)
+    if config.seeds > before.seeds:
+        before = replace(before, seeds=config.seeds)
+    _folder(run).compare(config, before)
+
+
+def check_same_data(run: Path, config: HeadRunConfig) -> None:
+    """``FacerError`` unless a config's labels and features are those that ``run`` was made of.
+
+    Where they lie does not matter.
+    """
+    before, labels = read_run(run), config.labels
+    if labels.sha256 != before.labels.sha256:
+        raise FacerError(
+            f"{labels.path}: changed since {run} was made; expected the same content "
+            f"(sha256 {before.labels.sha256[:12]}, found {labels.sha256[:12]})"
+        )
+    made = before.store_provenance
+    for name, found in config.store_provenance.items():
+        if found != made.get(name, found):  # older runs name fewer things
+            raise FacerError(
+                f"{config.store}: {name} is {found}, expected {made[name]}, which {run} was "
+                "made with; give the store that it was trained on"
+            )
+    if config.data_sha256 != before.data_sha256:
+        counts = [f"{one.counts['usable']} labelled clips" for one in (config, before)]
+        raise FacerError(
+            f"{config.store}: clips or features are not those that {run} was made of (found "
+            f"{counts[0]}, expected {counts[1]} as they were); give the store as it was then"
+        )
+
+
+def read_run(run: Path) -> HeadRunConfig:
+    """The config of a run folder; ``FacerError`` when it is none, or of a newer facer."""
+    return _folder(run).read()
+
+
+def fold_folder(run: Path, fold: int) -> Path:
+    """Where a run of folds keeps the training that holds one fold out."""
+    return run / f"fold-{fold}"
+
+
+def absolute_place(path: str) -> str:
+    """A path as it is from any folder; URLs stay as they are."""
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
+    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
+    meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
+    if model.stand_in is not None:
+        meta["stand_in"] = model.stand_in.tolist()
+    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
+
+
+def refuse_folds(run: Path) -> None:
+    """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
+    if read_run(run).is_whole_of_folds:
+        raise FacerError(
+            f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
+            "clips; train a model for other clips without --folds"
+        )
+
+
+def load_models(run: Path) -> dict[int, IntensityModel]:
+    """The best model of every finished seed, by seed."""
+    refuse_folds(run)
+    models = {}
+    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
+    for seed in sorted(int(number) for number in numbers if number.isdecimal()):
+        path = run / f"seed-{seed}" / "best.safetensors"
+        if path.is_file():
+            models[seed] = _load_model(path)
+    if not models:
+        raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
+    return models
+
+
+def _load_model(path: Path) -> IntensityModel:
+    arrays, meta = load_checkpoint(path)
+    try:
+        config, shape = HeadConfig(**meta["head"]), HeadShape(**meta["shape"])
+        if not all(type(size) is int and 0 < size < 2**31 for size in (*shape, config.layers)):
+            raise ValueError(f"sizes {str(shape)[:200]}")
+        make = partial(IntensityModel, config, shape)
+        model = build_fitting(make, config.layers, arrays)
+        model.load_arrays(arrays)
+        if "stand_in" in meta:
+            model.stand_in = np.array(meta["stand_in"], np.float32)
+    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
+    return model
+
+
+def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
+    """Draw the learning curves of some seeds."""
+    with canvas(
+        path, (8, 3.6), "Learning curves", "mean Pearson on val, and training loss"
+    ) as sheet:
+        left, right = sheet.subplots(1, 2, gridspec_kw={"top": 0.78, "bottom": 0.16})
+        for place, (seed, rows) in enumerate(curves.items()):
+            colour = _COLOURS[place % len(_COLOURS)]
+            epochs = [row.epoch for row in rows]
+            left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
+            best = [row for row in rows if row.best][-1]
+            left.plot([best.epoch], [best.val_pearson], "o", color=colour)
+            right.plot(epochs, [row.train_loss for row in rows], color=colour)
+        left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")
+        right.set(xlabel="epoch", ylabel="training loss")
+        if len(curves) > 1:
+            left.legend(frameon=False, fontsize=8)
