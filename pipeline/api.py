@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from facer.pipeline.intensity.folds import train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Place, Run, place_of, told
 from facer.pipeline.intensity.train import train_head as train_seeds
+from facer.pipeline.runtime.epochs import both
 from facer.pipeline.runtime.progress import fold_epoch, head_epoch, say
 from facer.pipeline.settings import (
     EXTRACT,
@@ -21,6 +23,7 @@ from facer.pipeline.settings import (
 )
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
@@ -58,12 +61,16 @@ def extract(
 
 def train_head(
     store: FeatureStore | Place, labels: Place, run: Place, *, progress: bool = False,
-    **settings: Any,
+    on_epoch: Callable[..., None] | None = None, **settings: Any,
 ) -> Run:  # fmt: skip
     """Train a head on a store, as ``facer train-head``, and return its run.
 
     Keywords are the command's options with underscores, such as ``seeds=3``, ``features="va,au"``
     or ``folds=5``; the defaults are the paper's. ``progress=True`` tells on stderr how it goes.
+    ``on_epoch(seed, row, epochs)`` is called after each epoch with its row of the learning curve
+    (``row.epoch``, ``row.train_loss``, ``row.val_pearson`` ...) and the number of epochs at most;
+    with ``folds`` it is ``on_epoch(fold, seed, row, epochs)``, and with ``jobs`` of 2 or more it
+    is called once a seed. What it raises stops the training, which ``resume=True`` goes on with.
     Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
     on with it) and where nothing can be learnt.
     """
@@ -72,9 +79,9 @@ def train_head(
     config = train_head_config(path, os.fspath(labels), Path(run), settings)
     note = say if progress else None
     if config.folds is not None:
-        train_folds(config, fold_epoch if progress else None, note)
+        train_folds(config, both(fold_epoch if progress else None, on_epoch), note)
     else:
-        train_seeds(config, head_epoch if progress else None, note)
+        train_seeds(config, both(head_epoch if progress else None, on_epoch), note)
     return Run(config.run)
 
 
@@ -88,11 +95,13 @@ def load_rec(
     name_or_path: str | os.PathLike[str] = STARTER_REC,
     device: str = "auto",
     embedding: bool = False,
-) -> rec.Rec:
+) -> Recogniser:
     """Load REC by name or path: ``.predict(crops)``, RGB uint8 (B, 112, 112, 3) to (B, 26).
 
     The columns are :data:`facer.storage.FEATURE_NAMES`; ``embedding`` puts REC's pooled space after
-    them. Raises FacerError for weights that are not there and a device that this machine lacks.
+    them. A model card (.toml, or the name of one that comes with the package) gives what its
+    ``.columns`` say, of crops as its ``.crop`` says. Raises FacerError for weights that are not
+    there and a device that this machine lacks.
     """
     return rec.load(os.fspath(name_or_path), device, embedding)
 

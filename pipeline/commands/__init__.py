@@ -15,9 +15,11 @@ from facer.pipeline.commands import (
     heads,
     labels,
     machine,
+    models,
     rec,
     scores,
     store,
+    study,
     views,
 )
 
@@ -26,12 +28,13 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
         views.picture, views.annotate,
     ),
+    "A study's tables": (study.design, study.summarise, study.compare, study.methods),
     "Heads": (
         labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
         ablation.ablate, endtoend.finetune, heads.export_head,
     ),
     "Features of other tools": (exchange.import_, exchange.export),
-    "REC and models": (machine.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),
+    "REC and models": (models.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),
     "Make the starter detector": (
         detector.train_detector, detector.train_points, detector.evaluate_detector,
     ),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import json_option, print_json
+from facer.pipeline.commands.shared import json_option, log_option, print_json
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
@@ -17,8 +17,11 @@ from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POI
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_DETECTOR)
+@log_option
 @json_option
-def train_detector(run: Path, as_json: bool, **settings: Any) -> int:
+def train_detector(
+    run: Path, log: Literal["tensorboard"] | None, as_json: bool, **settings: Any
+) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -27,8 +30,10 @@ def train_detector(run: Path, as_json: bool, **settings: Any) -> int:
         --teacher retinaface.onnx -o runs/detector
     """
     from facer.pipeline.functions.models import train_detector as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    result = train(run, progress=True, **settings)
+    with epoch_log(log, run) as note:
+        result = train(run, progress=True, on_epoch=note, **settings)
     if as_json:
         print_json(result)
         return 0
@@ -44,8 +49,11 @@ def train_detector(run: Path, as_json: bool, **settings: Any) -> int:
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_POINTS)
+@log_option
 @json_option
-def train_points(run: Path, as_json: bool, **settings: Any) -> int:
+def train_points(
+    run: Path, log: Literal["tensorboard"] | None, as_json: bool, **settings: Any
+) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -54,8 +62,10 @@ def train_points(run: Path, as_json: bool, **settings: Any) -> int:
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
     from facer.pipeline.functions.models import train_points as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    path = train(run, progress=True, **settings)
+    with epoch_log(log, run) as note:
+        path = train(run, progress=True, on_epoch=note, **settings)
     if as_json:
         print_json({"onnx": path})
     else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import json_option, print_json
+from facer.pipeline.commands.shared import json_option, log_option, print_json
 from facer.pipeline.runtime.progress import echo, say
 from facer.pipeline.settings import FINETUNE
 
@@ -19,8 +19,10 @@ from facer.pipeline.settings import FINETUNE
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to write: the new REC and the new head.")  # fmt: skip
 @with_settings(FINETUNE)
+@log_option
 @json_option
-def finetune(run: Path, video_dir: Path, output: Path, as_json: bool, **settings: Any) -> int:
+def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard"] | None,
+             as_json: bool, **settings: Any) -> int:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
     \b
@@ -28,10 +30,12 @@ def finetune(run: Path, video_dir: Path, output: Path, as_json: bool, **settings
       facer finetune runs/first videos/ -o runs/joint
     """
     from facer.pipeline.functions.heads import finetune as tune
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    result = tune(run, video_dir, output, progress=True, **settings)
-    for note in result.notes:
-        say(f"warning: {note}")
+    with epoch_log(log, output) as note:
+        result = tune(run, video_dir, output, progress=True, on_epoch=note, **settings)
+    for text in result.notes:
+        say(f"warning: {text}")
     if as_json:
         print_json(result)
         return 0

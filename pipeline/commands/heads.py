@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -15,11 +16,12 @@ from facer.pipeline.commands.shared import (
     LISTED,
     STDOUT,
     json_option,
+    log_option,
     print_json,
     print_list,
     warn,
 )
-from facer.pipeline.runtime.progress import echo, fold_epoch, head_epoch, say
+from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say
 from facer.pipeline.settings import (
     EXPORT_HEAD,
     PREDICT,
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
               help="Make a run again, with its settings and seeds; STORE and --labels where these "
               "were moved.")  # fmt: skip
 @with_settings(TRAIN_HEAD, of_run=_settings_of_run)
+@log_option
 @json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               as_json: bool, **options: Any) -> int:  # fmt: skip
+               log: Literal["tensorboard"] | None, as_json: bool,
+               **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
@@ -61,6 +65,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
     from facer.pipeline.intensity import train as heads
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
@@ -71,9 +76,15 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
         config = train_head_config(store, labels, run, options)
-    if config.folds is not None and config.fold is None:
-        return _train_folds(config, as_json)
-    result = heads.train_head(config, head_epoch, say)
+    with epoch_log(log, run) as note:
+        if config.folds is not None and config.fold is None:
+            return _train_folds(config, note, as_json)
+
+        def told(seed: int, row: Any, epochs: int) -> None:
+            head_epoch(seed, row, epochs)
+            note(row, f"seed-{seed}")
+
+        result = heads.train_head(config, told, say, StepCounter())
     _print_training(result, config.sequences.max_frames, as_json)
     return 0
 
@@ -115,10 +126,14 @@ def _no_lines(_: str) -> None:
     """Under --json there is one object alone."""
 
 
-def _train_folds(config: Any, as_json: bool) -> int:
+def _train_folds(config: Any, note: Callable[[Any, str], None], as_json: bool) -> int:
     from facer.pipeline.intensity.folds import train_folds
 
-    result = train_folds(config, fold_epoch, say)
+    def told(fold: int, seed: int, row: Any, epochs: int) -> None:
+        fold_epoch(fold, seed, row, epochs)
+        note(row, f"fold-{fold}/seed-{seed}")
+
+    result = train_folds(config, told, say)
     if not as_json:
         echo(f"{result.run}: {result.rule}")
     if result.crossing:
@@ -141,6 +156,7 @@ def _refuse_options_beside_from(context: click.Context) -> None:
         "source",
         "config",
         "print_config",
+        "log",
         "jobs",
         "device",
         "resume",

@@ -1,4 +1,4 @@
-"""Commands about this machine: bench, demo, models."""
+"""Commands about this machine: bench, demo."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.scores import print_evaluation
-from facer.pipeline.commands.shared import (
-    EXIT_PROBLEM,
-    EXIT_SOME_FAILED,
-    json_option,
-    print_json,
-)
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json
 from facer.pipeline.runtime.progress import echo, say
 from facer.pipeline.settings import BENCH
-from facer.stages.features.config import STARTER_REC
-from facer.storage.errors import OptionError
 
 
 @click.command()
@@ -84,48 +77,3 @@ def demo(folder: Path, as_json: bool) -> int:
     echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
     echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
     return code
-
-
-@click.command()
-@click.argument("action", type=click.Choice(["list", "fetch", "verify"]))
-@click.argument("name", required=False)
-@json_option
-def models(action: str, name: str | None, as_json: bool) -> int:
-    """List the built-in models with their digests, verify them, or fetch an insightface pack.
-
-    verify loads each of them and runs it; exit code 1 when one is broken. NAME: only this one,
-    with what belongs to it.
-
-    \b
-    Examples:
-      facer models list
-      facer models verify rec-small
-      facer models fetch buffalo_l
-    """
-    from facer.pipeline.functions.models import models as find
-    from facer.stages.features.rec import loading as rec
-
-    if action == "fetch" and name is None:
-        raise click.UsageError("expected the name of an insightface pack, such as buffalo_l")
-    try:
-        found = find(action, name)
-    except OptionError as error:
-        raise click.UsageError(str(error)) from error
-    if as_json:
-        print_json({"models": found})
-        return EXIT_PROBLEM if any(model.problem for model in found) else 0
-    if action == "fetch":
-        echo(str(found[0].path))
-        return 0
-    good = "  works" if action == "verify" else ""
-    for model in found:
-        state = f"  BROKEN: {model.problem}" if model.problem else good
-        echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
-    broken = [model for model in found if model.problem]
-    if broken:
-        say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
-        return EXIT_PROBLEM
-    if action == "list" and any(model.name == STARTER_REC for model in found):
-        weak = ", ".join(rec.load().weak_features)
-        echo(f"weakly supervised columns of {STARTER_REC}: {weak}")
-    return 0

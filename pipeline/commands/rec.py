@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     json_option,
+    log_option,
     print_json,
     print_list,
     shortened,
@@ -31,10 +32,11 @@ from facer.stages.affect.config import AugmentConfig, LossWeights
               help="Range or chance of an augmentation, such as tint=0.5; see the docs.",
 )  # fmt: skip
 @with_settings(TRAIN_REC)
+@log_option
 @json_option
-def train_rec(
-    run: Path, weights: tuple[str, ...], augment: tuple[str, ...], as_json: bool, **settings: Any
-) -> int:
+def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
+              log: Literal["tensorboard"] | None, as_json: bool,
+              **settings: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     Writes RUN/rec.safetensors, which extract takes as --rec.
@@ -44,11 +46,14 @@ def train_rec(
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
     from facer.pipeline.functions.models import train_rec as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    result = train(
-        run, weights=_numbers("--weight", LossWeights(), weights),
-        augmentation=_numbers("--augment", AugmentConfig(), augment), progress=True, **settings,
-    )  # fmt: skip
+    loss = _numbers("--weight", LossWeights(), weights)
+    augmentation = _numbers("--augment", AugmentConfig(), augment)
+    with epoch_log(log, run) as note:
+        result = train(
+            run, weights=loss, augmentation=augmentation, progress=True, on_epoch=note, **settings
+        )
     if as_json:
         print_json(result)
         return 0
@@ -140,6 +145,15 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     for name, unit in moved.items():
         click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
                    f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
+    for row in found["by"] or ():
+        shares = [
+            f"{name} {number(row[name]).strip()} ({number(row[f'{name}_interval'][0]).strip()} to "
+            f"{number(row[f'{name}_interval'][1]).strip()}, n {row[f'{name}_n']})"
+            for name in ("accuracy", "risen")
+            if row.get(name) is not None
+        ]
+        if shares:
+            echo(f"{row['attribute']}, {row['group']}: {'; '.join(shares)}")
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:

@@ -8,7 +8,7 @@ writing, are what the processor was busy for: a process of its own decodes besid
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +19,11 @@ import torch
 
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.stages.features.align import align
-from facer.stages.features.config import ExtractConfig
+from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.decode.frames import Frame
 from facer.stages.features.extractor import Extractor
-from facer.stages.features.rec.loading import Rec
+from facer.stages.features.precision import usual_precision
+from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures, Record
@@ -43,24 +44,28 @@ class StepTimes:
     clip: ClipFeatures  # what the video gave, as far as it was read
     width_px: int
     height_px: int
+    precision: Precision  # of the networks
 
 
-def measure_steps(video: Path, limit_s: float) -> StepTimes:
+def measure_steps(video: Path, limit_s: float, precision: Precision = "auto") -> StepTimes:
     """Time facer's defaults on a video, which is read again and again for up to ``limit_s``.
+
+    ``auto`` is what a new store would be made in here.
 
     ``FacerError`` when it cannot be decoded.
     """
     with _one_thread():
-        extractor = Extractor(ExtractConfig(device="cpu"))
+        precision = usual_precision("cpu") if precision == "auto" else precision
+        extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
         _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
         run = _Run(extractor, video, limit_s)
-        align_s = _align_seconds(video, run.clip) * run.rec.crops
+        align_s = _align_seconds(video, run.clip) * run.rec.n_faces
         write_s = write_seconds(extractor, run.clip)
     detect_s = max(0.0, run.seconds - run.fetch_s - run.rec.seconds - align_s)
     seconds = (run.decode_s + run.fetch_s, detect_s, align_s, run.rec.seconds)
     times = [1e3 * s / run.frames for s in seconds]
     by_step = dict(zip(STEPS, (*times, 1e3 * write_s), strict=True))
-    return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px)
+    return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px, precision)
 
 
 class _Run:
@@ -119,21 +124,19 @@ class _TimedVideo:
         self.problem = self.reader.problem
 
 
-class _TimedRec:
-    """A REC that counts its crops and its time."""
+class _TimedRec(Recognisers):
+    """Recognisers that count their crops and their time."""
 
-    def __init__(self, model: Rec) -> None:
-        self.name, self.sha256, self.weak_features = model.name, model.sha256, model.weak_features
-        self.embedding_width = model.embedding_width
-        self.seconds, self.crops = 0.0, 0
-        self._model = model
+    def __init__(self, model: Recognisers) -> None:
+        super().__init__(model.members)
+        self.seconds, self.n_faces = 0.0, 0
 
-    def predict(self, crops: U8) -> F32:
-        """As :meth:`Rec.predict`."""
+    def predict(self, crops: Sequence[U8]) -> F32:
+        """As :meth:`Recognisers.predict`."""
         started = process_time()
-        features = self._model.predict(crops)
+        features = super().predict(crops)
         self.seconds += process_time() - started
-        self.crops += len(crops)
+        self.n_faces += len(crops[0])
         return features
 
 

@@ -33,9 +33,9 @@ from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.progress import Progress, Silent
+from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
-from facer.stages.features.precision import native_bf16, stored_precision
-from facer.stages.features.rec.loading import resolve_device
+from facer.stages.features.precision import native_bf16, stored_precision, usual_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record
@@ -121,7 +121,10 @@ def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     models = replace(models, precision=_precision(models, path, progress.note))
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
-    store = FeatureStore.open_or_create(path, provenance, weak_features=extractor.rec.weak_features)
+    rec = extractor.rec
+    store = FeatureStore.open_or_create(
+        path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
+    )
     if not videos.single:
         _tell_gone(config, found, store, progress)
     pending = tuple(_pending(config, videos, sources, store, progress))
@@ -174,7 +177,7 @@ def _models(config: ExtractRunConfig) -> ExtractConfig:
     """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
     extract = replace(
         config.extract,
-        rec=_absolute(config.extract.rec),
+        rec=tuple(map(_absolute, config.extract.recs)),
         detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
     )
     if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
@@ -193,7 +196,7 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
     if precision == "auto" and made is not None:
         precision = stored_precision(made.provenance)
     elif precision == "auto":
-        precision = "bf16" if native else "float32"
+        precision = usual_precision(device)
         if not native:
             note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
     if precision == "bf16" and not native:
@@ -203,7 +206,7 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
 
 def _absolute(model: str) -> str:
     """The path of a file of weights, as it is from any folder; a name stays a name."""
-    is_file = model.endswith((".onnx", ".safetensors")) and Path(model).is_file()
+    is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
     return str(Path(model).absolute()) if is_file else model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.scoring.score import ScoreResult, score_files
-from facer.pipeline.runtime.epochs import ablation_row, joint_epoch
-from facer.pipeline.runtime.progress import say
+from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
+from facer.pipeline.runtime.progress import StepCounter, say
 from facer.pipeline.settings import (
     ABLATE,
     EXPORT_HEAD,
@@ -109,18 +109,21 @@ def ablate(
 
 @keywords(FINETUNE)
 def finetune(
-    run: Run | Place, video_dir: Place, output: Place, *, progress: bool = False, **settings: Any
-) -> FinetuneResult:
+    run: Run | Place, video_dir: Place, output: Place, *, progress: bool = False,
+    on_epoch: Callable[..., None] | None = None, **settings: Any,
+) -> FinetuneResult:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
-    ``output`` is a new folder for the new REC and the new head. Raises FacerError where the
+    ``output`` is a new folder for the new REC and the new head; ``on_epoch(row)`` is called after
+    each epoch with its row of the learning curve. Raises FacerError where the
     videos, the store or the weights are not those of the run.
     """
     config = make(
         FinetuneConfig, settings, _folder(run), Path(video_dir), Path(output),
         reading=label_options(settings),
     )  # fmt: skip
-    return tune(config, joint_epoch(config.epochs) if progress else None)
+    line = joint_epoch(config.epochs) if progress else None
+    return tune(config, both(line, on_epoch), StepCounter() if progress else None)
 
 
 @keywords(EXPORT_HEAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
 from facer.pipeline.affect.train import TrainRecResult
 from facer.pipeline.affect.train import train_rec as train
+from facer.pipeline.cards.check import check_card
+from facer.pipeline.cards.fetch import fetch
+from facer.pipeline.cards.listing import list_cards
 from facer.pipeline.demo import DemoResult, run_demo
 from facer.pipeline.detection import train as detection
 from facer.pipeline.detection.train import DetectorResult
@@ -19,8 +23,7 @@ from facer.pipeline.features.bench import bench as measure
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import Place, told
-from facer.pipeline.models import ModelFile
-from facer.pipeline.runtime.epochs import detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
 from facer.pipeline.runtime.progress import Counter, StepCounter, head_epoch
 from facer.pipeline.settings import (
     BENCH,
@@ -37,19 +40,22 @@ from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig,
 from facer.stages.detection.evaluate import evaluate as evaluate_detections
 from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC
 from facer.stages.features.detect import model_path
+from facer.stages.features.rec.card import bundled_cards
 from facer.stages.features.rec.loading import weights_path
 from facer.stages.features.rec.onnx import export_onnx
+from facer.storage.errors import OptionError
 
 
 @keywords(TRAIN_REC)
 def train_rec(
     run: Place, *, weights: LossWeights | None = None, augmentation: AugmentConfig | None = None,
-    progress: bool = False, **settings: Any,
+    progress: bool = False, on_epoch: Callable[..., None] | None = None, **settings: Any,
 ) -> TrainRecResult:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     ``data`` is such as ``["affectnet:AffectNet"]``. The weights are at ``.rec``, which
-    :func:`facer.extract` takes as ``rec``. Raises FacerError for data that cannot be read.
+    :func:`facer.extract` takes as ``rec``. ``on_epoch(row)`` is called after each epoch with its
+    row of the learning curve. Raises FacerError for data that cannot be read.
     """
     settings_of_fit = make(
         RecFitConfig, settings, loss=weights or LossWeights(),
@@ -59,8 +65,9 @@ def train_rec(
         TrainRecConfig, settings, run=Path(run), fit=settings_of_fit, align=align_config(settings)
     )
     if not progress:
-        return train(config)
-    return train(config, rec_epoch(settings_of_fit.epochs), Counter("images aligned"),
+        return train(config, on_epoch)
+    return train(config, both(rec_epoch(settings_of_fit.epochs), on_epoch),
+                 Counter("images aligned"),
                  Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
 
 
@@ -77,6 +84,7 @@ def evaluate_rec(
     return evaluate_weights(
         config.rec, config.data, config.split, config.device, align=config.align,
         pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        by_group=config.by_group,
         report=Counter("crops scored") if progress else None,
         on_align=Counter("images aligned") if progress else None,
     )  # fmt: skip
@@ -91,22 +99,28 @@ def export_rec(rec: Place, output: Place) -> float:
 
 
 @keywords(TRAIN_DETECTOR)
-def train_detector(run: Place, *, progress: bool = False, **settings: Any) -> DetectorResult:
+def train_detector(
+    run: Place, *, progress: bool = False, on_epoch: Callable[..., None] | None = None,
+    **settings: Any,
+) -> DetectorResult:  # fmt: skip
     """Train facer's face detector; ``.onnx`` is what :func:`facer.extract` takes as ``detector``.
 
-    The same call again resumes it.
+    The same call again resumes it; ``on_epoch(row)`` is called with each row of the curve.
     """
-    told = (detector_step, StepCounter("steps")) if progress else ()
+    told = (both(detector_step, on_epoch), StepCounter("steps")) if progress else (on_epoch, None)
     return detection.train_detector(make(DetectorTrainConfig, settings), Path(run), *told)
 
 
 @keywords(TRAIN_POINTS)
-def train_points(run: Place, *, progress: bool = False, **settings: Any) -> Path:
+def train_points(
+    run: Place, *, progress: bool = False, on_epoch: Callable[..., None] | None = None,
+    **settings: Any,
+) -> Path:  # fmt: skip
     """Train the points model that follows facer-det, and return its ONNX file.
 
-    The same call again resumes it.
+    The same call again resumes it; ``on_epoch(row)`` is called with each row of the curve.
     """
-    told = (points_step, StepCounter("steps")) if progress else ()
+    told = (both(points_step, on_epoch), StepCounter("steps")) if progress else (on_epoch, None)
     return detection.train_points(make(RefinerTrainConfig, settings), Path(run), *told)
 
 
@@ -116,15 +130,30 @@ def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> tu
     return tuple(evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector))))
 
 
-def models(action: str = "list", name: str | None = None) -> tuple[ModelFile, ...]:
-    """Return the models that facer carries, with their digests.
+def models(action: str = "list", name: str | None = None, *, accept_licence: bool = False) -> Any:
+    """Return the models that facer carries and the cards of public ones; check or fetch one.
 
-    ``action`` is list, verify (each is loaded and run; ``.problem`` says what is wrong), or fetch
-    (the insightface pack ``name``). Raises OptionError for an unknown name.
+    ``list``: a tuple of models with their digests, then cards. ``verify``: a tuple of models, each
+    loaded and run; ``.problem`` says what is wrong. ``check``: what each column of the card
+    ``name`` did on pictures of faces, and its ``.problems``. ``fetch``: where the weights of a card
+    are now, whose licence is to be accepted, or the path of an insightface pack. Raises OptionError
+    for an unknown name.
     """
+    if action == "check":
+        return check_card(str(name))
     if action == "fetch":
-        return (ModelFile(name or "", model_path(f"insightface:{name}"), ""),)
-    return (carried.verify_models if action == "verify" else carried.shipped_models)(name=name)
+        if not str(name).endswith(".toml") and name not in bundled_cards():
+            return model_path(f"insightface:{name}")
+        return fetch(str(name), accept_licence=accept_licence)
+    if action == "verify":
+        return carried.verify_models(name=name)
+    cards = tuple(card for card in list_cards() if name in (None, card.name))
+    try:
+        return (*carried.shipped_models(name=name), *cards)
+    except OptionError:
+        if cards:
+            return cards
+        raise
 
 
 @keywords(BENCH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.check import LabelCheck, check_labels
 from facer.pipeline.intensity.run import Place, place_of
 from facer.pipeline.settings import CHECK, VERIFY, label_options, make
+from facer.pipeline.summary.exports import STUDY_FORMATS, export_study
+from facer.pipeline.summary.summarise import study
 from facer.stages.intensity.config import SequenceConfig
+from facer.stages.summary.config import SummaryConfig, parse_thresholds
 from facer.storage import FeatureStore, read_labels
-from facer.storage.exchange.tables import ExportFormat, export_store
+from facer.storage.errors import OptionError, named
+from facer.storage.exchange.tables import export_store, format_of
 
 
 def opened(store: FeatureStore | Place) -> FeatureStore:
@@ -69,10 +74,30 @@ def import_(
     return import_into_store(kind, Path(path), place_of(store) or "", fps)
 
 
-def export(store: FeatureStore | Place, path: Place, *, format: ExportFormat | None = None) -> int:
+def export(
+    store: FeatureStore | Place, path: Place, *, format: Any = None, design: Any = None,
+    events: Any = None, marks: Any = None, threshold: Sequence[str] = (),
+    videos: Place | None = None,
+) -> int:  # fmt: skip
     """Write a store's features for other tools, and return the number of clips.
 
-    ``format`` is hdf5 (lossless), parquet, csv or muse (a folder of csv files); without it, the
-    ending of ``path`` says which. Raises FacerError where something is at ``path``.
+    ``format`` is hdf5 (lossless), parquet, feather or csv, one file, or muse, elan, textgrid, bids,
+    facereader, imotions, openface or json, a folder; without it, the ending of ``path`` says which.
+    ``design``, ``events``, ``marks`` (tables of a study) and ``threshold`` (``"au12=.4"``) are for
+    folders, ``videos`` for elan. Raises FacerError where something is at ``path``.
     """
+    config = SummaryConfig(thresholds=parse_thresholds(threshold))
+    if format in STUDY_FORMATS:
+        tables = study(opened(store), config, design, events, marks)
+        return export_study(tables, Path(path), format, None if videos is None else Path(videos))
+    of_study = {
+        "design": design, "events": events, "marks": marks, "threshold": threshold,
+        "videos": videos,
+    }  # fmt: skip
+    format = format_of(Path(path), format)
+    for name, value in of_study.items():
+        if value:
+            raise OptionError(
+                f"{named(name)}: expected {named('format')}, one of {', '.join(STUDY_FORMATS)}"
+            )
     return export_store(opened(store), path, format)

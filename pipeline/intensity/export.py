@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from facer.pipeline.intensity.config import ExportHeadConfig
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
-from facer.stages.features.rec.loading import Rec, weights_path
-from facer.stages.features.rec.loading import load as load_rec
+from facer.stages.common.onnx import open_session
+from facer.stages.features.rec.loading import load_own, weights_path
 from facer.stages.features.rec.onnx import FEATURE_OUTPUTS, export_onnx
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict
@@ -69,7 +69,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
         lengths = tuple(n for n in lengths if n <= _REC_FRAMES)
         columns = list(record.columns)
         whole = _behind_rec(whole, _rec_model(config.rec, record), columns)
-        network = load_rec(config.rec, "cpu")
+        network = load_own(config.rec, "cpu")
         clips = (_crops(network, columns, n) for n in lengths)
         difference = max(difference, *(_difference(whole, model, *clip) for clip in clips))
     if not difference <= _TOLERANCE:
@@ -100,7 +100,7 @@ def _features(model: IntensityModel, length: int) -> tuple[dict[str, F32], F32]:
     return {"features": features}, features
 
 
-def _crops(network: Rec, columns: list[str], length: int) -> tuple[dict[str, F32], F32]:
+def _crops(network: Recogniser, columns: list[str], length: int) -> tuple[dict[str, F32], F32]:
     """The same for a file with REC; torch's features come from its own REC."""
     crops = np.random.default_rng(length).integers(0, 256, (length, 112, 112, 3), np.uint8)
     features = network.predict(crops)[:, [FEATURE_NAMES.index(name) for name in columns]]
@@ -119,12 +119,7 @@ def _difference(
 
 
 def _run(model: onnx.ModelProto, inputs: dict[str, F32]) -> F32:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    (found,) = session.run(["intensities"], inputs)
+    (found,) = open_session(model.SerializeToString()).run(["intensities"], inputs)
     result: F32 = found
     return result
 

@@ -17,7 +17,6 @@ from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import FEATURE_NAMES
 
 STAND_IN = {
     "no_face": "no face: the training mean",
@@ -39,11 +38,11 @@ def predict_videos(
         extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
-    absent = [name for name in record.columns if name not in FEATURE_NAMES]
+    absent = [name for name in record.columns if name not in models.rec.columns]
     if absent:
         raise FacerError(
-            f"{config.run}: its head reads {', '.join(absent)}, which no REC makes of a video; "
-            "expected a run on columns of facer extract (train-head --features)"
+            f"{config.run}: its head reads {', '.join(absent)}, which --rec does not make of a "
+            "video; give the networks of the run's store, or train on columns of facer extract"
         )
     with tempfile.TemporaryDirectory(prefix="facer-") as folder:
         path = config.store or str(Path(folder) / "features.zarr")

@@ -8,6 +8,17 @@ from typing import Any
 from facer.pipeline.runtime.progress import say
 
 
+def both(*told: Callable[..., None] | None) -> Callable[..., None]:
+    """Return a callback that calls those that there are."""
+
+    def report(*epoch: Any) -> None:
+        for one in told:
+            if one is not None:
+                one(*epoch)
+
+    return report
+
+
 def rec_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
     """Return what says how an epoch of REC's training went, with the scores of each val set."""
 

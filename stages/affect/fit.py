@@ -34,7 +34,7 @@ from facer.stages.affect.units.pairs import (
 )
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule, decay_groups
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.rec.loading import Rec, load, load_network, weights_path
+from facer.stages.features.rec.loading import load_network, load_own, weights_path
 from facer.stages.features.rec.network import (
     RecNet,
     RecOutput,
@@ -44,6 +44,7 @@ from facer.stages.features.rec.network import (
     deepens,
     scale_crops,
 )
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import AU_NAMES, F32
 
@@ -66,7 +67,7 @@ class RecTrainer:
         self.train = tuple(train)
         self.validation = validation
         self._read_units()
-        self.teachers = [load(teacher, config.device) for teacher in config.teachers]
+        self.teachers = [load_own(teacher, config.device) for teacher in config.teachers]
         self.device = torch.device(config.device)
         self.network = _first_network(config).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -236,7 +237,7 @@ class RecTrainer:
 
 
 def taught(
-    data: AffectSet, teachers: Sequence[Rec], share: float, report: CropReport | None = None
+    data: AffectSet, teachers: Sequence[Recogniser], share: float, report: CropReport | None = None
 ) -> AffectSet:
     """The set with ``share`` of its expressions from the teachers, and all where it has none.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +26,17 @@ ARCFACE_TEMPLATE_PX: F32 = np.array(
 """The eye, nose and mouth positions that insightface aligns to (Deng et al. 2019, ArcFace)."""
 
 
-def similarity_transforms(keypoints_px: F32) -> npt.NDArray[np.float64]:
-    """Least-squares similarity transforms onto the template: (n, 5, 2) -> (n, 2, 3).
+def similarity_transforms(
+    keypoints_px: F32, template_px: npt.NDArray[np.floating[Any]] = ARCFACE_TEMPLATE_PX
+) -> npt.NDArray[np.float64]:
+    """Least-squares similarity transforms onto the template (5, 2): (n, 5, 2) -> (n, 2, 3).
 
     As complex numbers, z -> a z + b with a = sum conj(z) t / sum |z|^2 over centred points:
     the closed form of Umeyama 1991 in the plane, without reflection.
     """
     points = keypoints_px.astype(np.float64)
     z = points[..., 0] + 1j * points[..., 1]
-    template = ARCFACE_TEMPLATE_PX[:, 0] + 1j * ARCFACE_TEMPLATE_PX[:, 1].astype(np.float64)
+    template = template_px[:, 0] + 1j * template_px[:, 1].astype(np.float64)
     z_mean, t_mean = z.mean(1), template.mean()
     centred = z - z_mean[:, None]
     norm = np.maximum((np.abs(centred) ** 2).sum(1), 1e-12)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from facer.storage.errors import OptionError, named
 from facer.storage.settings import DEVICE, Setting, check
 
 Precision = Literal["auto", "float32", "bf16"]
@@ -64,6 +65,7 @@ class DetectorConfig:
     ] = None
     threads: int = 1
     device: str = "cpu"  # cpu, cuda or cuda:N
+    bf16: bool = False  # facer-det on a CPU in bfloat16
 
     def __post_init__(self) -> None:
         check(self)
@@ -73,6 +75,13 @@ class DetectorConfig:
         """Longer side of the detector's input; fixed for most detectors but facer-det."""
         usual = STARTER_SIZE_PX if self.model == STARTER_DETECTOR else _OTHER_SIZE_PX
         return usual if self.input_px is None else self.input_px
+
+    def in_use(self) -> dict[str, Any]:
+        """What a detector is loaded with, as run folders keep it."""
+        return {
+            "model": self.model, "size_px": self.size_px, "threshold": self.threshold,
+            "threads": self.threads, "device": self.device,
+        }  # fmt: skip
 
     @property
     def threshold(self) -> float:
@@ -86,9 +95,23 @@ class ExtractConfig:
 
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     rec: Annotated[
-        str,
-        Setting("rec-small, or the path of .safetensors or .onnx weights.", metavar="NAME"),
-    ] = STARTER_REC
+        str | tuple[str, ...],
+        Setting(
+            "rec-small, the path of .safetensors or .onnx weights, or a model card: a name of "
+            "facer models list, or the path of a .toml. Several: their columns are merged.",
+            repeated=True,
+            metavar="NAME",
+        ),
+    ] = (STARTER_REC,)
+    prefer: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Where several networks give a column, whose it is: NAME, COLUMN=NAME or GROUP=NAME "
+            "(va, expr, au).",
+            repeated=True,
+            metavar="NAME",
+        ),
+    ] = ()
     device: Annotated[str, DEVICE] = "auto"
     face: Annotated[
         FacePolicy,
@@ -118,6 +141,13 @@ class ExtractConfig:
     embedding: Annotated[
         bool, Setting("Also store REC's pooled space, for heads on --features embedding.")
     ] = False
+    identify: Annotated[
+        bool,
+        Setting(
+            "Tell people apart by the identity embedding of a card: a clip's face is one person, "
+            "also after a cut."
+        ),
+    ] = False
     batch_size: Annotated[
         int, Setting("Frames per run of the models; never changes results.", low=1)
     ] = 32
@@ -134,6 +164,17 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.recs:
+            raise OptionError(f"{named('rec')}: found none, expected one or more")
+        if self.identify and self.face not in ("track", "all"):
+            raise OptionError(
+                f"{named('identify')}: found {named('face')} {self.face}, expected track or all"
+            )
+
+    @property
+    def recs(self) -> tuple[str, ...]:
+        """The networks, by name or path."""
+        return (self.rec,) if isinstance(self.rec, str) else self.rec
 
     @property
     def keyframe_interval(self) -> int:

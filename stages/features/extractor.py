@@ -19,16 +19,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
-from facer.stages.features.align import align
 from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
 from facer.stages.features.faces import Faces
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
+from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.crops import ARCFACE, cut
+from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError
-from facer.storage.schema import F32, FEATURE_NAMES, U8, ClipFeatures, Provenance
+from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
@@ -73,14 +77,15 @@ class FrameCrops(NamedTuple):
     size_px: tuple[int, int]  # width and height
     n_faces: int  # found, of which n are measured
     faces: Faces
-    crops: U8  # (n, 112, 112, 3)
+    crops: tuple[U8, ...]  # each (n, size, size, 3), as the networks want them
+    quality: F32  # (n,)
 
 
 class FrameRows(NamedTuple):
     """The same with what REC says of the faces."""
 
     frame: FrameCrops
-    columns: Sequence[F32]  # n of (26 + D,)
+    columns: Sequence[F32]  # n of (F + D,)
 
 
 class Extractor:
@@ -91,14 +96,21 @@ class Extractor:
 
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
-        device = rec.resolve_device(config.device)
-        self.rec = rec.load(
-            config.rec, str(device), config.embedding, bf16=config.precision == "bf16"
+        device = resolve_device(config.device)
+        self.rec = rec.load_all(
+            config.recs,
+            str(device),
+            config.embedding,
+            config.prefer,
+            bf16=config.precision == "bf16",
         )
+        self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
-        on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
+        on_gpu = device.type == "cuda" and (asked or cuda_available())
         where = str(device) if on_gpu else "cpu"
-        self.detector = detect.load(replace(config.detector, device=where))
+        self.detector = detect.load(
+            replace(config.detector, device=where, bf16=config.precision == "bf16")
+        )
         usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
         self._decoders = config.decoders or usual
         self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)
@@ -115,12 +127,14 @@ class Extractor:
             face_policy=config.face,
             frame_policy="every frame" if config.stride == 1 else f"one of {config.stride} frames",
             settings={
+                **self.rec.provenance,
                 "det_size_px": config.detector.size_px,
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
                 **({"precision": "bf16"} if config.precision == "bf16" else {}),
-                **({"embedding": self.rec.embedding_width} if config.embedding else {}),
+                **({"embedding": width} if (width := self.rec.embedding_width) else {}),
+                **({"identify": self._same_person} if self._same_person is not None else {}),
             },
             decoder=DECODER,
             libav_version=LIBAV,
@@ -139,7 +153,7 @@ class Extractor:
         frames = self._frames(paths, open_video)
         rows = self._rows(self._crops(self._faces(frames, on_frames or (lambda _: None))))
         builders: defaultdict[int, _ClipBuilder] = defaultdict(
-            lambda: _ClipBuilder(self.config.face, self.rec.embedding_width)
+            lambda: _ClipBuilder(self.config.face, self.rec, self._same_person)
         )
         done: dict[int, Extraction] = {}
         n_given = 0
@@ -209,41 +223,53 @@ class Extractor:
             frame, faces = item.frame, item.faces
             height, width = frame.size
             chosen = track.candidates(faces, self.config.face, width, height)
-            crops = align(frame.picture, chosen.keypoints_px)
-            yield FrameCrops(
-                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops
+            places = chosen.bbox_px, chosen.keypoints_px
+            crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
+            specs = self.rec.crops
+            aligned = (
+                crops[specs.index(ARCFACE)]
+                if ARCFACE in specs
+                else cut(frame.picture, places, ARCFACE)
             )
+            measured = quality(aligned, chosen.keypoints_px)
+            yield FrameCrops(
+                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops,
+                measured,
+            )  # fmt: skip
 
     def _rows(self, items: Iterable[FrameCrops | ClipEnd]) -> Iterator[FrameRows | ClipEnd]:
         """Run REC on full batches of crops, of whichever frames and clips."""
         size = self.config.batch_size
         waiting: deque[FrameCrops | ClipEnd] = deque()
-        crops: deque[U8] = deque()
+        crops: deque[tuple[U8, ...]] = deque()
         rows: deque[F32] = deque()
         for item in chain(items, [None]):
             if item is not None:
                 waiting.append(item)
-                crops.extend(() if isinstance(item, ClipEnd) else item.crops)
+                crops.extend(() if isinstance(item, ClipEnd) else zip(*item.crops, strict=True))
             while len(crops) >= size or (item is None and crops):
                 rows.extend(self._predict([crops.popleft() for _ in range(min(size, len(crops)))]))
             while waiting:
                 first = waiting[0]
                 if isinstance(first, ClipEnd):
                     yield first
-                elif len(first.crops) <= len(rows):
-                    own = [rows.popleft() for _ in first.crops]
+                elif len(first.faces.score) <= len(rows):
+                    own = [rows.popleft() for _ in first.faces.score]
                     yield FrameRows(first, own)
                 else:
                     break
                 waiting.popleft()
 
-    def _predict(self, crops: Sequence[U8]) -> F32:
-        """Columns (n, 26 + D) of n crops, always in batches of the same size: the last digits
+    def _predict(self, crops: Sequence[tuple[U8, ...]]) -> F32:
+        """Columns (n, F + D) of n faces, always in batches of the same size: the last digits
         depend on it.
         """
-        batch = np.zeros((self.config.batch_size, *crops[0].shape), np.uint8)
-        batch[: len(crops)] = crops
-        return self.rec.predict(batch)[: len(crops)]
+        batches = []
+        for of_one_kind in zip(*crops, strict=True):
+            batch = np.zeros((self.config.batch_size, *of_one_kind[0].shape), np.uint8)
+            batch[: len(crops)] = of_one_kind
+            batches.append(batch)
+        return self.rec.predict(batches)[: len(crops)]
 
 
 class _Rows:
@@ -272,16 +298,18 @@ class _Rows:
 class _ClipBuilder:
     """Collects the rows of one clip; at its end, those of the chosen faces are its arrays."""
 
-    def __init__(self, policy: FacePolicy, embedding_width: int) -> None:
+    def __init__(self, policy: FacePolicy, rec: Recognisers, same_person: float | None) -> None:
         self._policy = policy
+        self._same_person = same_person  # cosine of embeddings; None: faces are not identified
+        self._n_columns = len(rec.columns)
         self._tracker = track.Tracker()
         self._size_px = (0, 0)
         self._n_frames = 0
         self._frames = _Rows(("timestamp_s", "f8"), ("n_faces", "i2"))
         self._faces = _Rows(
             ("frame", "i8"), ("track", "i8"), ("det_score", "f4"), ("bbox_px", "f4", 4),
-            ("keypoints_px", "f4", (5, 2)), ("features", "f4", len(FEATURE_NAMES)),
-            ("embedding", "f4", embedding_width),
+            ("keypoints_px", "f4", (5, 2)), ("features", "f4", (len(rec.columns),)),
+            ("embedding", "f4", (rec.embedding_width,)), ("quality", "f4"),
         )  # fmt: skip
 
     def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
@@ -295,8 +323,8 @@ class _ClipBuilder:
             self._faces.add(
                 n, frame=self._n_frames, track=track_ids, det_score=faces.score,
                 bbox_px=faces.bbox_px, keypoints_px=faces.keypoints_px,
-                features=rows[:, : len(FEATURE_NAMES)],
-                embedding=rows[:, len(FEATURE_NAMES) :],
+                features=rows[:, : self._n_columns], embedding=rows[:, self._n_columns :],
+                quality=frame.quality,
             )  # fmt: skip
         self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
@@ -309,9 +337,15 @@ class _ClipBuilder:
 
     def _sequences(self) -> tuple[FaceSequence, ...]:
         faces = self._faces.array()
+        people = faces["track"]
+        if self._same_person is not None:
+            people = track.join_people(
+                faces["frame"], people, faces["embedding"], self._same_person
+            )
         chosen = track.choose_sequences(
-            faces["frame"], faces["track"], faces["bbox_px"], faces["det_score"], self._policy
-        )
+            faces["frame"], people, faces["bbox_px"], faces["det_score"], self._policy,
+            stand_ins=self._same_person is None,
+        )  # fmt: skip
         return tuple(self._sequence(faces[rows]) for rows in chosen)
 
     def _sequence(self, faces: npt.NDArray[Any]) -> FaceSequence:
@@ -326,7 +360,7 @@ class _ClipBuilder:
 
         valid = np.zeros(len(frames), bool)
         valid[faces["frame"]] = True
-        measured = ("features", "det_score", "bbox_px", "keypoints_px")
+        measured = ("features", "det_score", "bbox_px", "keypoints_px", "quality")
         embedding = spread("embedding").astype(np.float16)
         clip = ClipFeatures(
             timestamp_s=frames["timestamp_s"].copy(),

@@ -108,17 +108,18 @@ class Tracker:
 
 
 def choose_sequences(
-    frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy
+    frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy, stand_ins: bool = True
 ) -> list[I64]:
     """Rows of each sequence that a clip gives, given all measured faces (n,); at least one.
 
     Under ``all`` one for every face that was measured in :data:`MIN_SEQUENCE` frames or more,
-    the most dominant first; under every other policy the first of these alone.
+    the most dominant first; under every other policy the first of these alone. ``stand_ins``:
+    as :func:`choose_rows`.
     """
     left = np.arange(len(frame))
     sequences: list[I64] = []
     while policy == "all" or not sequences:
-        rows = left[choose_rows(frame[left], track[left], bbox_px[left], score[left])]
+        rows = left[choose_rows(frame[left], track[left], bbox_px[left], score[left], stand_ins)]
         if sequences and len(rows) < MIN_SEQUENCE:
             if len(rows) == 0:
                 break
@@ -134,13 +135,45 @@ def count_switches(track: I64) -> int:
     return int(np.count_nonzero(np.diff(track)))
 
 
-def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32) -> I64:
+def join_people(frame: I64, track: I64, embedding: F32, same_person: float) -> I64:
+    """The person (n,) of every measured face, given its track and identity embedding (n, D).
+
+    The longest track first, each joins the person whose mean embedding it is most like, by a
+    cosine of ``same_person`` or more, among those who are never in a frame of it.
+    """
+    person = np.zeros_like(track)
+    sums: list[F32] = []
+    frames: list[set[int]] = []
+    sizes = np.bincount(track) if len(track) else np.zeros(0, np.int64)
+    for track_id in np.argsort(-sizes, kind="stable"):
+        rows = np.flatnonzero(track == track_id)
+        if len(rows) == 0:
+            continue
+        total, seen = embedding[rows].sum(axis=0, dtype=np.float32), set(frame[rows].tolist())
+        alike = [_cosine(total, other) for other in sums]
+        free = [i for i, a in enumerate(alike) if a >= same_person and not seen & frames[i]]
+        found = max(free, key=lambda i: alike[i], default=len(sums))
+        if found == len(sums):
+            sums.append(np.zeros_like(total))
+            frames.append(set())
+        sums[found] = sums[found] + total
+        frames[found] |= seen
+        person[rows] = found
+    return person
+
+
+def _cosine(a: F32, b: F32) -> float:
+    return float(a @ b / max(1e-12, float(np.linalg.norm(a) * np.linalg.norm(b))))
+
+
+def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32, stand_ins: bool = True) -> I64:
     """Rows (at most one per frame) that make the clip's face, given all measured faces (n,).
 
     A track's dominance is its sum of score times size over the clip. Where a track is absent,
     others of a similar size that never appear beside it stand in, the most dominant first: the
     same person after a cut, a jump or a return. The clip's face is the one whose tracks together
     dominate, among tracks that have half the dominance of the first or more by themselves.
+    Without ``stand_ins``: the rows of the most dominant track alone.
     """
     if len(frame) == 0:
         return np.zeros(0, np.int64)
@@ -148,6 +181,8 @@ def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32) -> I64:
     dominance = np.bincount(track, weights=weight)
     order = [n for n in np.argsort(-dominance, kind="stable") if (track == n).any()]
     first = [n for n in order if dominance[n] >= _LEADING * dominance[order[0]]]
+    if not stand_ins:
+        return np.flatnonzero(track == order[0])
     people = [_with_stand_ins(n, order, frame, track, bbox_px) for n in first]
     return max(people, key=lambda rows: float(weight[rows].sum()))
 

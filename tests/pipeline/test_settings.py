@@ -45,6 +45,7 @@ NOT_KEYWORDS = {
     "config",
     "print_config",
     "json",
+    "log",
 }  # the first two are positional in Python
 
 

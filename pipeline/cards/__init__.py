@@ -1,0 +1,1 @@
+"""Model cards: listing them, checking what a network gives by one, and fetching weights."""

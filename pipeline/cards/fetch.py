@@ -1,0 +1,182 @@
+"""Weights of a card, fetched once: after its licence was accepted, resumed where they broke off,
+and the same bytes ever after.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.cards.listing import find_card
+from facer.stages.features.rec.card import Card
+from facer.stages.features.rec.card_network import how_to_get, pin_of, pinned_sha256, weights_of
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.objects import write_atomic
+from facer.storage.files.weights import read_onnx, weights_sha256
+
+_MAX_BYTES = 2 << 30
+_BLOCK = 1 << 20
+_TIMEOUT_S = 30.0
+
+OnBytes = Callable[[int, int | None], None]
+"""Hears how many bytes are there, of how many (None: unknown)."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Weights that are there."""
+
+    path: Path
+    sha256: str
+    n_bytes: int  # fetched now; 0 when they were there
+
+
+def terms(name_or_path: str) -> str:
+    """Return what a user must know of a card's weights before fetching them, in lines."""
+    card = find_card(name_or_path)
+    file = card.file
+    lines = [
+        f"{card.name}: {file.url or how_to_get(card)}",
+        f"licence:    {file.licence}",
+        f"project:    {file.source}",
+        f"trained on: {file.training}",
+    ]
+    return "\n".join([*lines, *([f"note:       {file.notes}"] if file.notes else [])])
+
+
+def fetch(
+    name_or_path: str, *, accept_licence: bool = False, on_bytes: OnBytes | None = None
+) -> Fetched:
+    """Fetch a card's weights to where ``--rec NAME`` finds them.
+
+    The sha256 is that of the card, or else the one of the first time, which is written down.
+    ``OptionError`` without ``accept_licence``, ``FacerError`` without a network, for a project that
+    publishes no ONNX file, and for other bytes than expected.
+    """
+    card = find_card(name_or_path)
+    target = weights_of(card)
+    expected = card.file.sha256 or pinned_sha256(card)
+    if target.is_file():
+        found = weights_sha256(target)
+        if expected and found != expected:
+            raise FacerError(f"{target}: {_other(found, expected)}; remove it and fetch it again")
+        _pin(card, found)
+        return Fetched(target, found, 0)
+    if not card.file.url:
+        raise FacerError(f"{card.name}: there is no ONNX file to fetch; {how_to_get(card)}")
+    if not accept_licence:
+        raise OptionError(
+            f"{card.name}: its licence is {card.file.licence!r} ({card.file.source}); read it, "
+            "then --accept-licence"
+        )
+    part = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        n_bytes = _download(card.file.url, part, on_bytes or _unheard)
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise FacerError(
+            f"{card.name}: {card.file.url} cannot be fetched ({str(reason)[:200]}); run the same "
+            f"command again to go on, or fetch it on another machine and put it at {target}"
+        ) from error
+    found = weights_sha256(part)
+    if expected and found != expected:
+        _forget(part)
+        raise FacerError(f"{card.name}: {card.file.url}: {_other(found, expected)}; not kept")
+    if read_onnx(part) is None:
+        _forget(part)
+        raise FacerError(f"{card.name}: {card.file.url}: found no ONNX model there; not kept")
+    _pin(card, found)
+    part.replace(target)
+    _forget(part)
+    return Fetched(target, found, n_bytes)
+
+
+def _unheard(done: int, total: int | None) -> None:
+    """Ignore how far it is."""
+
+
+def _other(found: str, expected: str) -> str:
+    return f"found sha256 {found}, expected {expected}"
+
+
+def _pin(card: Card, sha256: str) -> None:
+    """Write down the digest of the first time."""
+    if not card.file.sha256 and not pinned_sha256(card):
+        values = {"sha256": sha256, "url": card.file.url, "file": card.file.name}
+        write_atomic(pin_of(card), json.dumps(values, indent=1))
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator_of(part).unlink(missing_ok=True)
+
+
+def _validator_of(part: Path) -> Path:
+    """The file that says of which version of the file a beginning is there."""
+    return part.with_name(f"{part.name}.version")
+
+
+def _download(url: str, part: Path, on_bytes: OnBytes) -> int:
+    """Bring a file to ``part``, after the bytes of it that are there; how many were fetched."""
+    headers = {"User-Agent": "facer", "Accept-Encoding": "identity"}
+    version, start = _validator_of(part), 0
+    if part.is_file() and version.is_file():
+        start = part.stat().st_size
+        headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text()}
+    try:
+        answer = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S
+        )
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 416 or not start:
+            raise
+        _forget(part)  # it is as long as the file or longer: from the beginning
+        return _download(url, part, on_bytes)
+    with answer:
+        if url.startswith("https:") and not answer.url.startswith("https:"):
+            raise ValueError(f"leads to {answer.url[:200]}, which is not https")
+        start, total = _extent(answer, start)
+        validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+        if validator and not validator.startswith("W/"):
+            write_atomic(version, validator)
+        else:
+            version.unlink(missing_ok=True)
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            done = start
+            while block := answer.read(_BLOCK):
+                done += len(block)
+                if done > _MAX_BYTES:
+                    raise ValueError(f"more than {_MAX_BYTES >> 30} GB")
+                file.write(block)
+                on_bytes(done, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and done != total:
+        raise ValueError(f"broke off after {done} of {total} bytes")
+    return done - start
+
+
+def _extent(answer: Any, start: int) -> tuple[int, int | None]:
+    """Where the bytes of an answer begin in the file, and how long that is."""
+    if answer.status == 206:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+        if not found or int(found[1]) != start:
+            raise ValueError("the server goes on elsewhere in the file")
+        return start, int(found[2])
+    length = answer.headers.get("Content-Length")
+    total = int(length) if length and length.isdecimal() else None
+    if total is not None and total > _MAX_BYTES:
+        raise ValueError(f"{total} bytes, expected {_MAX_BYTES >> 30} GB at most")
+    return 0, total

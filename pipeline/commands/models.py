@@ -1,0 +1,124 @@
+"""The command about models: the package's own, and public ones by their cards."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
+from facer.pipeline.runtime.progress import echo, say
+from facer.stages.features.config import STARTER_REC
+from facer.storage.errors import OptionError
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["list", "check", "fetch", "verify"]))
+@click.argument("name", required=False)
+@click.option("--accept-licence", is_flag=True, help="fetch: the licence was read and is accepted.")
+@json_option
+def models(action: str, name: str | None, accept_licence: bool, as_json: bool) -> int:
+    """List models and model cards, check a card, fetch its weights, or verify facer's own models.
+
+    check runs a card's golden example and the package's pictures of faces, and says what each
+    column did; verify loads each built-in model and runs it; exit code 1 when something is wrong.
+    fetch takes the name or path of a card, or an insightface pack. NAME: only this one, with what
+    belongs to it.
+
+    \b
+    Examples:
+      facer models list
+      facer models fetch enet_b0_8_va_mtl --accept-licence
+      facer models check my-card.toml
+      facer models verify rec-small
+    """
+    if action in ("check", "fetch") and name is None:
+        pack = ", or of an insightface pack, such as buffalo_l" if action == "fetch" else ""
+        raise click.UsageError(f"expected the name or path of a model card{pack}")
+    if action == "check":
+        return _check(str(name), as_json)
+    if action == "fetch":
+        return _fetch(str(name), accept_licence, as_json)
+    return _list(action, name, as_json)
+
+
+def _list(action: str, name: str | None, as_json: bool) -> int:
+    from facer.pipeline.cards.listing import list_cards
+    from facer.pipeline.models import shipped_models, verify_models
+    from facer.stages.features.rec import loading as rec
+
+    cards = [card for card in list_cards() if action == "list" and name in (None, card.name)]
+    try:
+        found = (verify_models if action == "verify" else shipped_models)(name=name)
+    except OptionError as error:
+        if not cards:
+            raise click.UsageError(str(error)) from error
+        found = ()
+    broken = [model for model in found if model.problem]
+    if as_json:
+        values = {"models": [asdict(m) for m in found], "cards": [asdict(c) for c in cards]}
+        echo(json.dumps(values, default=str))
+        return EXIT_PROBLEM if broken else 0
+    good = "  works" if action == "verify" else ""
+    for model in found:
+        state = f"  BROKEN: {model.problem}" if model.problem else good
+        echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
+    if broken:
+        say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
+        return EXIT_PROBLEM
+    if action == "list" and any(model.name == STARTER_REC for model in found):
+        weak = ", ".join(rec.load().weak_features)
+        echo(f"weakly supervised columns of {STARTER_REC}: {weak}")
+    for card in cards:
+        what = "identity" if card.embedding else f"{len(card.columns)} columns"
+        there = "there" if card.there else "not there"
+        echo(f"{card.name:22}  {card.size_px:3} px  {what:10}  {there:9}  {card.licence}")
+        if name is not None:
+            echo(f"columns: {', '.join(card.columns) or 'none, an embedding'}")
+            echo(f"weights: {card.path}" + ("" if card.there else f"; {card.how}"))
+    return 0
+
+
+def _check(name: str, as_json: bool) -> int:
+    from facer.pipeline.cards.check import check_card
+
+    found = check_card(name)
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return EXIT_PROBLEM if found.problems else 0
+    echo(f"{found.name}: {found.pictures} pictures of faces, at rest and smiling"
+         + ("" if found.has_golden else "; its card has no golden example: only what is "
+            "implausible is found"))  # fmt: skip
+    echo("column           lowest  highest   rest -> smile   red and blue exchanged"
+         + ("   golden (expected)" if found.has_golden else ""))  # fmt: skip
+    for column, did in found.columns.items():
+        golden = "" if did.golden is None else f"   {did.golden:.3f} ({did.expected:.3f})"
+        echo(f"{column:15} {did.lowest:7.3f} {did.highest:8.3f}   {did.neutral:6.3f} -> "
+             f"{did.smile:6.3f}   {did.swapped:.3f}{golden}")  # fmt: skip
+    print_list("problems", found.problems)
+    return EXIT_PROBLEM if found.problems else 0
+
+
+def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
+    from facer.pipeline.cards.fetch import fetch, terms
+    from facer.stages.features import detect
+    from facer.stages.features.rec.card import bundled_cards
+
+    if not name.endswith(".toml") and name not in bundled_cards():
+        path = str(detect.model_path(f"insightface:{name}"))
+        echo(json.dumps({"path": path}) if as_json else path)
+        return 0
+    for line in terms(name).splitlines():
+        say(line)
+    if not accept_licence and sys.stdin.isatty():
+        accept_licence = click.confirm("Accept this licence and fetch?", err=True)
+    found = fetch(name, accept_licence=accept_licence)
+    if as_json:
+        echo(json.dumps(asdict(found), default=str))
+        return 0
+    echo(f"{found.path}  sha256 {found.sha256}")
+    say("fetched" if found.n_bytes else "it was there already")
+    say(f"next: facer models check {name}; facer extract VIDEO_DIR --rec {name}")
+    return 0

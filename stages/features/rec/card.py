@@ -1,0 +1,309 @@
+"""Model cards: what the input and the outputs of a public network mean, as TOML beside its ONNX
+file (docs/model-cards.md).
+
+A card is facts, no weights: which file, under which licence, how a face becomes its input, and
+which of facer's columns each number of its outputs is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from facer.stages.features.rec.crops import CropSpec
+from facer.storage.errors import FacerError
+from facer.storage.files.regular import open_regular
+from facer.storage.text.likeness import did_you_mean
+
+FORMAT = "facer-card-1"
+CARDS = Path(str(files("facer.stages.features.rec") / "cards"))
+"""The folder of the package's cards."""
+
+_MAX_BYTES = 1 << 18
+_MAX_COLUMNS = 1024
+_COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Colour = Literal["rgb", "bgr", "grey"]
+Layout = Literal["nchw", "nhwc"]
+Activation = Literal["none", "softmax", "sigmoid", "tanh"]
+
+
+def _one_of(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise FacerError(f"{name}: found {value!r}, expected {', '.join(get_args(choices))}")
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """Which file of weights, where it comes from, and what may be done with it."""
+
+    name: str  # of the ONNX file, beside the card
+    licence: str
+    source: str  # the project's page
+    training: str  # the sets that it was trained on
+    sha256: str = ""  # of the weights; unknown until they were fetched
+    url: str = ""  # of the ONNX file; none where the project publishes no ONNX
+    checkpoint: str = ""  # where the project's own file is
+    export: str = ""  # the command that makes the ONNX file of it
+    known_as: tuple[str, ...] = ()  # parts of the names of such checkpoints, in lower case
+    notes: str = ""  # what a user must know of the numbers
+
+    def __post_init__(self) -> None:
+        """Refuse names that lead elsewhere, and unknown digests."""
+        if not _NAME.fullmatch(self.name) or not self.name.endswith(".onnx"):
+            raise FacerError(f"name: found {self.name!r}, expected the name of an .onnx file")
+        if self.sha256 and not _SHA256.fullmatch(self.sha256):
+            raise FacerError(f"sha256: found {self.sha256!r}, expected 64 hexadecimal digits")
+        if self.url and not self.url.startswith(("https://", "http://")):
+            raise FacerError(f"url: found {self.url!r}, expected https://...")
+
+
+@dataclass(frozen=True)
+class CardInput:
+    """How a crop, RGB uint8, becomes the tensor: (pixel / scale - mean) / std."""
+
+    size_px: int
+    tensor: str = ""  # "": the network's only input
+    layout: Layout = "nchw"
+    colour: Colour = "rgb"
+    scale: float = 255.0  # 1: pixels stay 0 to 255
+    mean: tuple[float, ...] = (0.0,)  # one, or one a channel in the order of ``colour``
+    std: tuple[float, ...] = (1.0,)
+    batch: int = 0  # crops in a run; 0: as many as there are
+
+    def __post_init__(self) -> None:
+        """Refuse what is no preprocessing."""
+        _one_of("layout", self.layout, Layout)
+        _one_of("colour", self.colour, Colour)
+        if not 0 <= self.batch <= 4096:
+            raise FacerError(f"batch: found {self.batch}, expected 0 (free) to 4096")
+        if not (isfinite(self.scale) and self.scale > 0):
+            raise FacerError(f"scale: found {self.scale}, expected more than 0")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels) or not all(map(isfinite, values)):
+                raise FacerError(f"{name}: found {values}, expected 1 or {self.channels} numbers")
+        if min(self.std) <= 0:
+            raise FacerError(f"std: found {self.std}, expected more than 0")
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, else 3."""
+        return 1 if self.colour == "grey" else 3
+
+
+@dataclass(frozen=True)
+class CardOutput:
+    """A stretch of an output tensor: activation, then dropped classes, then scale, then clip."""
+
+    columns: tuple[str, ...] = ()  # in the tensor's order; "" is left out
+    tensor: str = ""  # "": the network's only output
+    slice: tuple[int, ...] = ()  # first and last + 1 of the tensor's columns; all of them
+    activation: Activation = "none"
+    drop: tuple[str, ...] = ()  # classes left out; the others add up to 1 again
+    scale: float = 1.0
+    clip: tuple[float, ...] = ()  # lowest and highest
+    weak: tuple[str, ...] = ()  # columns that nobody annotated
+    embedding: bool = False  # identity: no columns, a vector of length 1 for each face
+    same_person: float = 0.35  # cosine from which on two embeddings are one person
+
+    def __post_init__(self) -> None:
+        """Refuse columns that cannot be stored."""
+        _one_of("activation", self.activation, Activation)
+        if self.embedding == bool(self.columns):
+            raise FacerError("columns: expected names of columns, or embedding = true without any")
+        if len(self.columns) > _MAX_COLUMNS:
+            raise FacerError(f"columns: found {len(self.columns)}, expected {_MAX_COLUMNS} at most")
+        for name in filter(None, self.columns):
+            if not _COLUMN.fullmatch(name):
+                raise FacerError(f"columns: found {name!r}, expected names such as au12")
+        self._check_numbers()
+        for option in ("drop", "weak"):
+            strangers = set(getattr(self, option)) - set(self.columns)
+            if strangers:
+                raise FacerError(f"{option}: found {min(strangers)!r}, expected some of columns")
+        if self.drop and self.activation != "softmax":
+            raise FacerError("drop: expected activation = 'softmax', whose classes add up to 1")
+
+    def _check_numbers(self) -> None:
+        bounds = self.slice
+        if bounds and not (len(bounds) == 2 and 0 <= bounds[0] < bounds[1] <= 1 << 20):
+            raise FacerError(f"slice: found {bounds}, expected first and last + 1")
+        if bounds and self.columns and bounds[1] - bounds[0] != len(self.columns):
+            raise FacerError(
+                f"slice: found {bounds[1] - bounds[0]} numbers for {len(self.columns)} columns"
+            )
+        if not (isfinite(self.scale) and self.scale != 0):
+            raise FacerError(f"scale: found {self.scale}, expected another number than 0")
+        if self.clip and not (len(self.clip) == 2 and self.clip[0] < self.clip[1]):
+            raise FacerError(f"clip: found {self.clip}, expected lowest and highest")
+        if not -1 < self.same_person < 1:
+            raise FacerError(f"same_person: found {self.same_person}, expected -1 to 1")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The columns that a store gets, in order."""
+        return tuple(name for name in self.columns if name and name not in self.drop)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A face and what the network says of it, measured with the project's own code."""
+
+    image: str  # beside the card
+    values: Mapping[str, float]  # by column
+    tolerance: float = 0.02
+    bbox_px: tuple[float, ...] = ()  # x1 y1 x2 y2; without: facer's detector finds the face
+    keypoints_px: tuple[tuple[float, float], ...] = ()  # five
+
+    def __post_init__(self) -> None:
+        """Refuse an example that compares nothing."""
+        if not _NAME.fullmatch(self.image):
+            raise FacerError(f"image: found {self.image!r}, expected the name of a file")
+        if not self.values or not all(map(isfinite, self.values.values())):
+            raise FacerError(f"values: found {dict(self.values)}, expected a number by column")
+        if not 0 < self.tolerance < 1:
+            raise FacerError(f"tolerance: found {self.tolerance}, expected between 0 and 1")
+        if bool(self.bbox_px) != bool(self.keypoints_px):
+            raise FacerError("expected both bbox_px and keypoints_px, or neither")
+        if self.bbox_px and (len(self.bbox_px) != 4 or len(self.keypoints_px) != 5):
+            raise FacerError("expected bbox_px = [x1, y1, x2, y2] and five keypoints_px")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One network."""
+
+    name: str
+    file: CardFile
+    input: CardInput
+    crop: CropSpec
+    output: tuple[CardOutput, ...]
+    golden: Golden | None = None
+    path: Path = field(default=Path(), compare=False)  # of the card
+
+    def __post_init__(self) -> None:
+        """Refuse columns that come twice."""
+        if not _NAME.fullmatch(self.name):
+            raise FacerError(f"name: found {self.name!r}, expected letters, digits, . _ + -")
+        columns = self.columns
+        if len(set(columns)) != len(columns):
+            twice = next(name for name in columns if columns.count(name) > 1)
+            raise FacerError(f"output: found the column {twice!r} twice")
+        if sum(output.embedding for output in self.output) > 1:
+            raise FacerError("output: found several embeddings, expected one at most")
+        if self.golden and (strangers := set(self.golden.values) - set(columns)):
+            raise FacerError(f"golden: values: found {min(strangers)!r}, expected columns")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it gives, in the order of its outputs."""
+        return tuple(name for output in self.output for name in output.kept)
+
+    @property
+    def weak_features(self) -> tuple[str, ...]:
+        """Columns that nobody annotated."""
+        return tuple(n for output in self.output for n in output.kept if n in output.weak)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that decides the numbers, save the weights: not of prose."""
+        facts = asdict(replace(self, golden=None, path=Path()))
+        facts = {key: facts[key] for key in ("input", "crop", "output")}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def bundled_cards() -> tuple[str, ...]:
+    """Names of the cards that come with the package."""
+    return tuple(sorted(path.stem for path in CARDS.glob("*.toml")))
+
+
+def read_card(path: Path) -> Card:
+    """Read a card; ``FacerError`` that names the table and key for one that breaks the format."""
+    with open_regular(path, "a model card (.toml)") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise FacerError(f"{path}: larger than {_MAX_BYTES} bytes, expected a model card")
+    try:
+        table = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise FacerError(f"{path}: no readable TOML ({str(error)[:200]})") from error
+    found = table.pop("format", None)
+    if found != FORMAT:
+        newer = isinstance(found, str) and re.fullmatch(r"facer-card-\d+", found)
+        advice = "update facer" if newer else f"expected format = {FORMAT!r} in its first line"
+        raise FacerError(f"{path}: found format {found!r}; {advice}")
+    try:
+        return replace(_card(table), path=path)
+    except FacerError as error:
+        raise FacerError(f"{path}: {error}") from error
+
+
+def _card(table: dict[str, Any]) -> Card:
+    crop, size = table.get("crop"), table.get("input")
+    if isinstance(crop, dict) and isinstance(size, dict):
+        if "size_px" in crop:
+            raise FacerError("crop: size_px: expected it in [input] alone")
+        table["crop"] = {**crop, "size_px": size.get("size_px")}
+    card: Card = _build(Card, table, "", hidden=("path",))
+    return card
+
+
+def _build(cls: Any, table: Any, where: str, hidden: tuple[str, ...] = ()) -> Any:
+    """A dataclass of a table, every value of its field's type."""
+    if not isinstance(table, dict):
+        raise FacerError(f"{where}found {str(table)[:40]!r}, expected a table")
+    hints, known = get_type_hints(cls), [f for f in fields(cls) if f.name not in hidden]
+    names = [f.name for f in known]
+    for key in table:
+        if key not in names:
+            near = did_you_mean(key, names) or f"; expected {', '.join(names)}"
+            raise FacerError(f"{where}found no such key as {key[:40]!r}{near}")
+    for one in known:
+        required = one.default is MISSING and one.default_factory is MISSING
+        if required and one.name not in table:
+            raise FacerError(f"{where}{one.name}: found none, expected one")
+    values = {key: _value(hints[key], value, f"{where}{key}: ") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except FacerError as error:
+        raise FacerError(f"{where}{error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """A TOML value as a field's type."""
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        if not isinstance(value, list) or len(value) > _MAX_COLUMNS:
+            raise FacerError(f"{where}found {str(value)[:40]!r}, expected a list")
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(value):
+            raise FacerError(f"{where}found {len(value)} values, expected {len(kinds)}")
+        return tuple(_value(k, v, where) for k, v in zip(kinds, value, strict=True))
+    if get_origin(hint) is Literal:
+        return _value(str, value, where)
+    if get_origin(hint) is Mapping or hint is Mapping:
+        if not isinstance(value, dict) or len(value) > _MAX_COLUMNS:
+            raise FacerError(f"{where}found {str(value)[:40]!r}, expected a table")
+        return {key: _value(float, number, f"{where}{key}: ") for key, number in value.items()}
+    choices = [kind for kind in get_args(hint) if kind is not NoneType]
+    if choices:
+        return _value(choices[0], value, where)
+    if hasattr(hint, "__dataclass_fields__"):
+        return _build(hint, value, where)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+        raise FacerError(f"{where}found {str(value)[:40]!r}, expected {kind[hint]}")
+    return value

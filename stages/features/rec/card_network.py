@@ -1,0 +1,214 @@
+"""The network of a model card: crops in, the card's columns out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
+from facer.stages.features.rec.session import open_network
+from facer.storage.errors import FacerError
+from facer.storage.files.weights import weights_sha256
+from facer.storage.layout.documents import parse_json
+from facer.storage.schema import F32, U8
+
+MAX_EMBEDDING = 4096
+_GREY = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601), as OpenCV and Pillow
+
+
+def models_folder() -> Path:
+    """Where fetched weights lie: FACER_MODELS, or facer/models in the user's cache."""
+    own = os.environ.get("FACER_MODELS")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(own) if own else Path(cache) / "facer" / "models"
+
+
+def weights_of(card: Card) -> Path:
+    """The ONNX file of a card: beside it; for the package's cards in the folder of models."""
+    bundled = card.path.parent == CARDS
+    return (models_folder() / card.name if bundled else card.path.parent) / card.file.name
+
+
+def pin_of(card: Card) -> Path:
+    """The file that says which bytes a card's weights were when they were fetched first."""
+    path = weights_of(card)
+    return path.with_name(f"{path.name}.pin.json")
+
+
+def pinned_sha256(card: Card) -> str:
+    """The digest in it; "" where there is none. ``FacerError`` for a damaged one."""
+    path = pin_of(card)
+    if not path.is_file():
+        return ""
+    try:
+        values = parse_json(path.read_text())
+        return str(values["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FacerError(f"{path}: is damaged ({error}); remove it, and fetch again") from error
+
+
+class CardRec:
+    """A card's network in onnxruntime, in float32."""
+
+    def __init__(self, card: Card, device: torch.device) -> None:
+        path = weights_of(card)
+        if not path.is_file():
+            raise FacerError(f"{card.name}: its weights {path} are not there; {how_to_get(card)}")
+        found = weights_sha256(path)
+        expected = card.file.sha256 or pinned_sha256(card)
+        if expected and found != expected:
+            raise FacerError(
+                f"{card.name}: {path} has sha256 {found}, expected {expected}; it is another file "
+                "or damaged: get it again"
+            )
+        self.card = card
+        self.name = card.name
+        self.sha256 = found
+        self.columns = card.columns
+        self.weak_features = card.weak_features
+        self.crop = card.crop
+        self.card_sha256 = card.sha256
+        self.same_person = next((o.same_person for o in card.output if o.embedding), None)
+        self._session = open_network(path, device)
+        self._input = _only(card.input.tensor, self._session.get_inputs(), f"{card.name}: input")
+        outputs = self._session.get_outputs()
+        self._tensors = [_only(o.tensor, outputs, f"{card.name}: output") for o in card.output]
+        self.embedding_width = 0
+        self.embedding_width = self._probe()
+
+    def predict(self, crops: U8) -> F32:
+        """RGB uint8 (B, size, size, 3) -> float32 (B, F + D): the card's columns, its embedding."""
+        parts = self._outputs(crops)
+        found = zip(self.card.output, parts, strict=True)
+        columns = [_columns(o, part) for o, part in found if not o.embedding]
+        vectors = [
+            part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+            for output, part in zip(self.card.output, parts, strict=True)
+            if output.embedding
+        ]
+        return np.concatenate([*columns, *vectors], axis=1).astype(np.float32)
+
+    def _outputs(self, crops: U8) -> list[F32]:
+        """The numbers (B, n) of each of the card's outputs."""
+        side = self.crop.size_px
+        if crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
+            raise FacerError(
+                f"{self.name}: found crops {crops.dtype} {crops.shape}, expected uint8 (B, {side}, "
+                f"{side}, 3)"
+            )
+        batch = self.card.input.batch or max(1, len(crops))
+        runs = [
+            self._run(to_input(crops[start : start + batch], self.card.input), batch)
+            for start in range(0, len(crops), batch)
+        ] or [[part[:0] for part in self._run(self._blank(batch), batch)]]
+        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+
+    def _run(self, images: F32, batch: int) -> list[F32]:
+        n = len(images)
+        if n < batch:
+            images = np.concatenate([images, np.zeros((batch - n, *images.shape[1:]), np.float32)])
+        names = list(dict.fromkeys(self._tensors))
+        found = dict(zip(names, self._session.run(names, {self._input: images}), strict=True))
+        return [
+            _stretch(output, found[tensor], batch, f"{self.name}: output {tensor}")[:n]
+            for output, tensor in zip(self.card.output, self._tensors, strict=True)
+        ]
+
+    def _blank(self, batch: int) -> F32:
+        side = self.crop.size_px
+        return to_input(np.zeros((batch, side, side, 3), np.uint8), self.card.input)
+
+    def _probe(self) -> int:
+        """Run it once, so that what a card has wrong is said before the first video."""
+        batch = self.card.input.batch or 2
+        try:
+            parts = self._run(self._blank(batch), batch)
+        except FacerError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise FacerError(
+                f"{self.name}: the network does not take {batch} crops of {self.crop.size_px} px "
+                f"as {self.card.input.layout} ({reason}); correct size_px, layout, colour or batch "
+                f"of {self.card.path}"
+            ) from error
+        widths = [p.shape[1] for o, p in zip(self.card.output, parts, strict=True) if o.embedding]
+        if widths and widths[0] > MAX_EMBEDDING:
+            raise FacerError(f"{self.name}: embedding of {widths[0]}, expected {MAX_EMBEDDING}")
+        return widths[0] if widths else 0
+
+
+def how_to_get(card: Card) -> str:
+    """What to do for a card's weights, in a line."""
+    if card.file.url:
+        return f"facer models fetch {card.name}, or put the file there"
+    if card.file.export:
+        where = card.file.checkpoint or card.file.source
+        return f"export them from {where}: {card.file.export}"
+    return "put the file there"
+
+
+def to_input(crops: U8, config: CardInput) -> F32:
+    """Preprocess crops, RGB uint8 (B, S, S, 3): float32 (B, C, S, S), or (B, S, S, C) for nhwc."""
+    images: Tensor = torch.from_numpy(np.ascontiguousarray(crops))
+    if config.colour == "grey":
+        images = (images.float() @ torch.tensor(_GREY)).round_().unsqueeze(-1)
+    elif config.colour == "bgr":
+        images = images.flip(-1)
+    mean, std = (torch.tensor(values) for values in (config.mean, config.std))
+    images = images.permute(0, 3, 1, 2).float()  # a copy
+    gain, shift = 1 / (config.scale * std), -mean / std
+    images = images.mul_(gain.view(1, -1, 1, 1)).add_(shift.view(1, -1, 1, 1))
+    if config.layout == "nhwc":
+        images = images.permute(0, 2, 3, 1)
+    result: F32 = images.contiguous().numpy()
+    return result
+
+
+def _columns(output: CardOutput, numbers: F32) -> F32:
+    """The kept columns (B, n) of an output's numbers."""
+    kept = [i for i, n in enumerate(output.columns) if n and n not in output.drop]
+    x: F32 = numbers.astype(np.float32)
+    if output.activation == "softmax":
+        x = np.exp(x - x.max(axis=1, keepdims=True))
+        x = x / (x[:, kept] if output.drop else x).sum(axis=1, keepdims=True)
+    elif output.activation == "sigmoid":
+        x = np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))), np.float32)
+    elif output.activation == "tanh":
+        x = np.tanh(x)
+    x = x[:, kept] * np.float32(output.scale)
+    return np.clip(x, output.clip[0], output.clip[1]) if output.clip else x
+
+
+def _stretch(output: CardOutput, tensor: Any, batch: int, where: str) -> F32:
+    """An output's part (B, n) of its tensor."""
+    numbers = np.asarray(tensor)
+    if numbers.ndim < 2 or len(numbers) != batch or numbers.dtype.kind != "f":
+        raise FacerError(f"{where}: found {numbers.dtype} {numbers.shape}, expected ({batch}, n)")
+    numbers = numbers.reshape(batch, -1)
+    first, stop = output.slice or (0, numbers.shape[1])
+    width = len(output.columns) or stop - first
+    if stop > numbers.shape[1] or width != stop - first:
+        raise FacerError(
+            f"{where}: found {numbers.shape[1]} numbers, the card names {width} columns"
+            f"{f' from {first} to {stop}' if output.slice else ''}"
+        )
+    part: F32 = numbers[:, first:stop]
+    return part
+
+
+def _only(name: str, tensors: Sequence[Any], where: str) -> str:
+    """The tensor of that name; the only one where the card gives no name."""
+    names = [tensor.name for tensor in tensors]
+    if not name and len(names) == 1:
+        return str(names[0])
+    if name not in names:
+        found = f"{name!r}" if name else "no name"
+        raise FacerError(f"{where}: found {found}, the network has {', '.join(names[:20])}")
+    return name

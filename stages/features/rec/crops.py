@@ -1,0 +1,158 @@
+"""What a network looks at: a square crop of a face, by its five points or by its box.
+
+Every kind is one affine transform per face, computed for all faces at once; the crops of several
+kinds come from the same decoded frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
+from facer.stages.features.decode.picture import Picture, shown, size_of
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, U8
+
+F64 = npt.NDArray[np.float64]
+Kind = Literal["five-point", "box"]
+Outside = Literal["black", "edge", "clip"]
+
+MAX_CROP_PX = 1024
+_MAX_SHRINK = 8  # pixels across that antialiasing averages
+
+
+def _arcface() -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in ARCFACE_TEMPLATE_PX)
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """A square crop of ``size_px``; RGB uint8, bilinear.
+
+    ``five-point``: the similarity that brings the five points onto a template, given for a crop
+    of ``template_size_px``. ``box``: the detector's box, its sides times ``margin`` about its
+    centre, both as long as the longer one where ``square``, resized to the crop. With
+    ``resize_px`` a face is resized so that its shorter side (or the template's crop) has that
+    many pixels, its shape kept, and ``size_px`` are cut out of the middle.
+
+    ``outside``: what lies beyond the frame is black, the frame's last row or column (edge), or
+    the box ends where the frame does (clip). ``antialias``: a face larger than the crop is
+    averaged, as Pillow and torchvision do, instead of sampled, as OpenCV does.
+    """
+
+    size_px: int = CROP_PX
+    kind: Kind = "five-point"
+    template_px: tuple[tuple[float, float], ...] = _arcface()
+    template_size_px: int = CROP_PX
+    margin: float = 1.0
+    square: bool = False
+    resize_px: int | None = None
+    outside: Outside = "black"
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be cut out."""
+        for name, value, known in (
+            ("kind", self.kind, get_args(Kind)), ("outside", self.outside, get_args(Outside)),
+        ):  # fmt: skip
+            if value not in known:
+                raise FacerError(f"{name}: found {value!r}, expected {', '.join(known)}")
+        for name, size in (("size_px", self.size_px), ("template_size_px", self.template_size_px)):
+            if not 8 <= size <= MAX_CROP_PX:
+                raise FacerError(f"{name}: found {size}, expected 8 to {MAX_CROP_PX}")
+        if self.resize_px is not None and not self.size_px <= self.resize_px <= 4 * self.size_px:
+            raise FacerError(
+                f"resize_px: found {self.resize_px}, expected {self.size_px} (size_px) to four "
+                "times as many"
+            )
+        if not 0.1 <= self.margin <= 10:
+            raise FacerError(f"margin: found {self.margin}, expected 0.1 to 10")
+        points = self.template_px
+        if len(points) != 5 or any(len(p) != 2 or not all(map(isfinite, p)) for p in points):
+            raise FacerError(f"template_px: found {str(points)[:80]}, expected five x, y")
+        if self.kind == "five-point" and (self.margin != 1 or self.square or self.clips):
+            raise FacerError("margin, square and outside = 'clip' belong to kind = 'box'")
+
+    @property
+    def clips(self) -> bool:
+        """Whether a box ends where the frame does."""
+        return self.outside == "clip"
+
+
+ARCFACE = CropSpec()
+"""facer's own: 112 px on the ArcFace template."""
+
+
+def transforms(faces: tuple[F32, F32], frame_size: tuple[int, int], spec: CropSpec) -> F64:
+    """From the pixels of a frame (height, width) to those of the crops: (n, 2, 3).
+
+    ``faces``: boxes (n, 4) as x1 y1 x2 y2, and points (n, 5, 2).
+    """
+    boxes, points = faces
+    if spec.kind == "five-point":
+        side = spec.resize_px or spec.size_px
+        template = np.array(spec.template_px) * (side / spec.template_size_px)
+        return similarity_transforms(points, template - (side - spec.size_px) / 2)
+    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+    centre, sides = (low + high) / 2, (high - low) * spec.margin
+    if spec.square:
+        sides = np.repeat(sides.max(1, keepdims=True), 2, axis=1)
+    if spec.clips:
+        frame = np.array(frame_size[::-1], np.float64)
+        low = np.clip(centre - sides / 2, 0, frame)
+        high = np.clip(centre + sides / 2, 0, frame)
+        centre, sides = (low + high) / 2, high - low
+    sides = np.maximum(sides, 1.0)
+    if spec.resize_px is None:
+        scale = spec.size_px / sides
+    else:
+        scale = np.repeat(spec.resize_px / sides.min(1, keepdims=True), 2, axis=1)
+    offset = (0.5 - centre) * scale + (spec.size_px - 1) / 2
+    matrices = np.zeros((len(boxes), 2, 3))
+    matrices[:, 0, 0], matrices[:, 1, 1] = scale[:, 0], scale[:, 1]
+    matrices[:, :, 2] = offset
+    return matrices
+
+
+def cut(picture: Picture, faces: tuple[F32, F32], spec: CropSpec) -> U8:
+    """Crops of all faces of one frame: RGB uint8 (n, size_px, size_px, 3).
+
+    ``faces``: boxes (n, 4) and points (n, 5, 2), in the frame's pixels.
+    """
+    matrices = transforms(faces, size_of(picture), spec)
+    crops = np.empty((len(matrices), spec.size_px, spec.size_px, 3), np.uint8)
+    border = cv2.BORDER_CONSTANT if spec.outside == "black" else cv2.BORDER_REPLICATE
+    for crop, matrix in zip(crops, matrices, strict=True):
+        shrink = _shrink(matrix) if spec.antialias else 1
+        with _larger(crop, shrink) as target:
+            larger = shrink * matrix
+            larger[:, 2] += (shrink - 1) / 2
+            side = len(target)
+            with shown(picture, larger, side) as image:
+                cv2.warpAffine(image, larger, (side, side), dst=target, borderMode=border)
+    return crops
+
+
+def _shrink(matrix: F64) -> int:
+    """How many pixels of a frame, across, make one of the crop."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    return int(np.clip(np.ceil(1 / max(scale, 1e-6)), 1, _MAX_SHRINK))
+
+
+@contextmanager
+def _larger(crop: U8, times: int) -> Iterator[U8]:
+    """An image so many times as large, whose means fill the crop at the end; the crop for 1."""
+    if times == 1:
+        yield crop
+        return
+    image = np.empty((times * crop.shape[0], times * crop.shape[1], 3), np.uint8)
+    yield image
+    cv2.resize(image, crop.shape[:2], dst=crop, interpolation=cv2.INTER_AREA)
