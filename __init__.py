@@ -4,6 +4,8 @@ What a command does, Python does with the same words; names are loaded when they
 
 - :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it.
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
+- :func:`design`, :func:`summarise`, :func:`compare`, :func:`methods`: a store to a lab's tables,
+  two stores side by side, and the paragraph for the paper.
 - :class:`ClipDataset`: a store and labels for a PyTorch model of one's own.
 - :func:`load_rec`: REC on crops. :class:`FacerError`: every problem that facer explains.
 
@@ -18,6 +20,7 @@ The map, top to bottom; imports run in this direction only:
   - ``features``: stage one, a file per step: decode, detect, refine, track, align, rec, extractor.
   - ``affect`` and ``detection``: how REC and the face detector are trained.
   - ``intensity``: stage two: sequences, heads, losses, metrics, kernels, fit.
+  - ``summary``: sequences become a lab's tables.
   - ``endtoend``: REC and head as one model. ``synthesis``: the demo's clips.
 - ``facer.storage``: the contract between the stages: schema, store, labels, exchange, files.
 
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
     from facer.pipeline.api import train_head as train_head
     from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
     from facer.pipeline.intensity.run import Run as Run
+    from facer.pipeline.summary.compare import compare as compare
+    from facer.pipeline.summary.door import design as design
+    from facer.pipeline.summary.door import summarise as summarise
+    from facer.pipeline.summary.methods import methods as methods
     from facer.storage.errors import FacerError as FacerError
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
@@ -48,6 +55,9 @@ _LAZY = {
     **dict.fromkeys(("extract", "load_rec", "open_run", "train_head"), "facer.pipeline.api"),
     "ClipDataset": "facer.pipeline.intensity.dataset",
     "Run": "facer.pipeline.intensity.run",
+    "compare": "facer.pipeline.summary.compare",
+    "methods": "facer.pipeline.summary.methods",
+    **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
     "FacerError": "facer.storage.errors",
     "FeatureStore": "facer.storage.store",
     "open_store": "facer.storage.store",

@@ -24,7 +24,7 @@ from facer.pipeline.runtime.terminal import (
     sigterm_as_interrupt,
     warnings_as_lines,
 )
-from facer.storage.errors import FacerError, OptionError, PlaceError
+from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
 
 if TYPE_CHECKING:
     pass
@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
         if debug:
             raise
-        text = " ".join(str(error).split())[:300]
         problem = (
-            f"unexpected {type(error).__name__}: {text}; --debug shows where, please report it"
+            f"unexpected {type(error).__name__}: {one_line(error)}; "
+            "--debug shows where, please report it"
         )
         code = EXIT_PROBLEM
     if problem:

@@ -34,13 +34,14 @@ def main() -> None:
     options = parser.parse_args()
     with (options.people / "faces.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if _usable(row)]
-    jpegs, frames = [], []
+    jpegs, frames, points = [], [], []
     for row in rows:
         image = cv2.imread(str(options.people / row["file"]))
         keypoints = np.array([[float(row[f"{p}_{a}"]) for a in "xy"] for p in POINTS], np.float32)
-        crop, frame = align_with_frame(image, keypoints)
+        crop, frame, aligned = align_with_frame(image, keypoints)
         jpegs.append(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].ravel())
         frames.append(frame)
+        points.append(aligned)
     n = len(rows)
     with h5py.File(options.pack, "w") as file:
         jpeg = file.create_dataset("jpeg", (n,), h5py.vlen_dtype(np.uint8))
@@ -50,6 +51,7 @@ def main() -> None:
         file["source"] = np.array([row["source"] for row in rows], "S")
         file["yaw_class"] = np.array([row["yaw_class"] for row in rows], "S")
         file["frame"] = np.array(frames, np.float16)
+        file["points"] = np.array(points, np.float16)
         file["expression_votes"] = np.zeros((n, len(EXPRESSIONS)), np.uint8)
         file["expression_label"] = np.full(n, -1, np.int8)
         file["au"] = np.full((n, len(AU_NAMES)), np.nan, np.float16)
@@ -69,15 +71,16 @@ def _split(source: str) -> str:
     return "val" if hashlib.sha256(source.encode()).digest()[0] % 10 == 0 else "train"
 
 
-def align_with_frame(image: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The BGR crop, and the corners of the photograph in it (4, 2)."""
+def align_with_frame(image: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The BGR crop, and in it the corners of the photograph (4, 2) and the points (5, 2)."""
     (matrix,) = similarity_transforms(keypoints[None])
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     crop = cv2.warpAffine(
         image, matrix, (112, 112), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
     )
-    return crop, corners @ matrix[:, :2].T + matrix[:, 2]
+    corners, points = (p @ matrix[:, :2].T + matrix[:, 2] for p in (corners, keypoints))
+    return crop, corners, points
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from facer.pipeline.runtime.progress import say
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.features.rec.onnx import to_onnx
+from facer.stages.features.rec.onnx import rec_to_onnx
 
 CROP_PX, SIDE_PX = 112, 128
 BATCH = 64
@@ -310,7 +310,7 @@ def main() -> None:
     load_dlib(network, options.dlib, some)
     network.to(memory_format=torch.channels_last)
     trained = train(network, window, faces, votes, options.epochs)
-    options.teacher.write_bytes(to_onnx(Teacher(trained, window)))
+    options.teacher.write_bytes(rec_to_onnx(Teacher(trained, window), {}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,16 @@ def extract(
 
 def train_head(
     store: FeatureStore | Place, labels: Place, run: Place, *, progress: bool = False,
-    **settings: Any,
+    on_epoch: Callable[..., None] | None = None, **settings: Any,
 ) -> Run:  # fmt: skip
     """Train a head on a store, as ``facer train-head``, and return its run.
 
     Keywords are the command's options with underscores, such as ``seeds=3``, ``features="va,au"``
     or ``folds=5``; the defaults are the paper's. ``progress=True`` tells on stderr how it goes.
+    ``on_epoch(seed, row, epochs)`` is called after each epoch with its row of the learning curve
+    (``row.epoch``, ``row.train_loss``, ``row.val_pearson`` ...) and the number of epochs at most;
+    with ``folds`` it is ``on_epoch(fold, seed, row, epochs)``, and with ``jobs`` of 2 or more it
+    is called once a seed. What it raises stops the training, which ``resume=True`` goes on with.
     Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
     on with it) and where nothing can be learnt.
     """
@@ -73,10 +78,21 @@ def train_head(
     config = train_head_config(path, os.fspath(labels), Path(run), settings)
     note = say if progress else None
     if config.folds is not None:
-        train_folds(config, fold_epoch if progress else None, note)
+        train_folds(config, _both(fold_epoch if progress else None, on_epoch), note)
     else:
-        train_seeds(config, head_epoch if progress else None, note)
+        train_seeds(config, _both(head_epoch if progress else None, on_epoch), note)
     return Run(config.run)
+
+
+def _both(*told: Callable[..., None] | None) -> Callable[..., None]:
+    """Return a callback that calls those that there are."""
+
+    def report(*epoch: Any) -> None:
+        for one in told:
+            if one is not None:
+                one(*epoch)
+
+    return report
 
 
 def open_run(path: Place) -> Run:

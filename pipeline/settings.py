@@ -32,6 +32,7 @@ from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import Declared, declared
@@ -113,6 +114,7 @@ TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, FitConf
 ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, FitConfig, AblateConfig, TlsFiles)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
+SUMMARISE = Table(SummaryConfig)
 EXPORT_HEAD = Table(ExportHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig)
 FINETUNE = Table(LabelOptions, FinetuneConfig)

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import DOCUMENT_BYTES, write_atomic
 from facer.storage.layout.documents import parse_json
@@ -46,8 +46,9 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
             header = (file.metadata() or {}).get(_META)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: cannot be read as a safetensors file: {reason}") from error
+        raise FacerError(
+            f"{path}: cannot be read as a safetensors file: {one_line(error)}"
+        ) from error
     try:
         meta = parse_json(header or "")
     except ValueError:

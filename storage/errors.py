@@ -31,6 +31,18 @@ def named(setting: str) -> str:
     return f"\ue000{setting}\ue001"
 
 
+def one_line(error: BaseException, limit: int | None = 300) -> str:
+    r"""Return what an exception of any library says as one line of at most ``limit`` characters.
+
+    >>> one_line(OSError(28, "No space left on device", "a.zarr")), one_line(ValueError("a\n b"))
+    ('No space left on device', 'a b')
+    >>> one_line(KeyError())
+    'KeyError'
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:limit] or type(error).__name__
+
+
 class FacerError(Exception):
     """A problem that the user can act on.
 

@@ -14,7 +14,7 @@ from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Rows, StoredArray
-from facer.storage.parts import EMBEDDING, PARTS, Part
+from facer.storage.parts import EMBEDDING, PARTS, QUALITY, Part
 from facer.storage.schema import F32, Record
 
 
@@ -32,6 +32,7 @@ class Ragged:
     clip_ids: tuple[str, ...]  # (C,)
     timestamp_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """(N,) As the store has them; empty for sequences that were not read from one."""
+    quality: F32 | None = None  # (N,) where it was asked for
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -76,10 +77,12 @@ def gather(
     sources: Sequence[Source],
     records: Sequence[Record],
     parts: Mapping[str, Part],
+    quality: bool = False,
 ) -> Ragged:
     """Read arrays of several clips, side by side, into one matrix.
 
-    The result follows ``records``. Its memory and a few chunks are all that is used.
+    The result follows ``records``. Its memory and a few chunks are all that is used. FacerError
+    when ``quality`` is wanted and a part has none.
     """
     offsets = np.zeros(len(records) + 1, np.int64)
     np.cumsum([record.n_frames for record in records], out=offsets[1:])
@@ -88,6 +91,7 @@ def gather(
     values = np.empty((offsets[-1], width), np.float32)
     valid = np.empty(len(values), np.bool_)
     times_s = np.empty(len(values), np.float64)
+    qualities = np.empty(len(values), np.float32) if quality else None
     rows: dict[str, list[Rows]] = defaultdict(list)
     for record, target in zip(records, offsets.tolist(), strict=False):
         if record.n_frames:
@@ -107,13 +111,25 @@ def gather(
             first += source.wanted
         part_array(objects, parts[part], "timestamp_s", 0).scatter(rows[part], times_s)
         part_array(objects, parts[part], "valid", 0).scatter(rows[part], valid)
+        if qualities is not None:
+            _quality(objects, parts[part]).scatter(rows[part], qualities)
 
     with ThreadPoolExecutor(objects.parallel) as pool:
         for _ in pool.map(read_part, sorted(rows)):
             pass
     for record, start in zip(records, offsets.tolist(), strict=False):
         check_valid(objects, record, valid[start : start + record.n_frames])
-    return Ragged(values, valid, offsets, tuple(record.clip_id for record in records), times_s)
+    clip_ids = tuple(record.clip_id for record in records)
+    return Ragged(values, valid, offsets, clip_ids, times_s, qualities)
+
+
+def _quality(objects: Objects, part: Part) -> StoredArray:
+    if QUALITY not in part.seals:
+        raise FacerError(
+            f"{objects.location}: found clips without a quality (part {part.id}), expected one for "
+            "all; facer extract of this version writes it, into another store"
+        )
+    return part_array(objects, part, QUALITY, 0)
 
 
 def check_valid(objects: Objects, record: Record, valid: npt.NDArray[np.bool_]) -> None:

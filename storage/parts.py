@@ -25,6 +25,9 @@ from facer.storage.schema import ClipFeatures, Record
 
 PARTS = "parts"
 EMBEDDING = "embedding"
+QUALITY = "quality"
+OPTIONAL = (EMBEDDING, QUALITY)
+"""Arrays that a part may lack; they are there for all of its clips or for none."""
 
 Entry = tuple[Record, ClipFeatures | None]
 
@@ -38,9 +41,10 @@ LAYOUT: Mapping[str, tuple[str, tuple[str, ...], tuple[int | None, ...]]] = {
     "keypoints_px": ("float32", ("frame", "point", "axis"), (5, 2)),
     "n_faces": ("int16", ("frame",), ()),
     EMBEDDING: ("float16", ("frame", "embedding_unit"), (None,)),
+    QUALITY: ("float32", ("frame",), ()),
 }
-ARRAYS = tuple(name for name in LAYOUT if name != EMBEDDING)
-"""Arrays of every part; ``embedding`` may be there as well."""
+ARRAYS = tuple(name for name in LAYOUT if name not in OPTIONAL)
+"""Arrays of every part; those of ``OPTIONAL`` may be there as well."""
 
 _ID = re.compile(r"(\d{8})T(\d{12})Z-[0-9a-f]{8}")
 SEALED = ("records", "arrays")
@@ -82,8 +86,7 @@ def check_entries(entries: Sequence[Entry], n_columns: int, where: str) -> None:
     if not entries:
         raise FacerError(f"{where}: found a part of no clips, expected at least one")
     seen: set[str] = set()
-    embedding: int | None = None
-    first = True
+    optional: tuple[int | None, bool] | None = None
     for record, clip in entries:
         here = f"{where}: clip {record.clip_id!r}"
         if not record.clip_id or record.clip_id in seen:
@@ -93,12 +96,14 @@ def check_entries(entries: Sequence[Entry], n_columns: int, where: str) -> None:
         if clip is None:
             continue
         width = None if clip.embedding is None else clip.embedding.shape[-1]
-        if not first and width != embedding:
+        if optional is not None and width != optional[0]:
             raise FacerError(
-                f"{here}: embedding: found width {width}, expected {embedding} as in the part's "
+                f"{here}: embedding: found width {width}, expected {optional[0]} as in the part's "
                 f"first clip; give all clips of a part an embedding or none"
             )
-        first, embedding = False, width
+        if optional is not None and (clip.quality is not None) != optional[1]:
+            raise FacerError(f"{here}: quality: expected it for all clips of a part or for none")
+        optional = width, clip.quality is not None
         _check_arrays(clip, n_columns, here)
 
 
@@ -148,7 +153,7 @@ def concatenate(
     clips = [clip for _, clip in entries if clip is not None]
     arrays: dict[str, tuple[Array, tuple[str, ...]]] = {}
     for name, (dtype, dimensions, frame_shape) in LAYOUT.items():
-        if name == EMBEDDING and not any(clip.embedding is not None for clip in clips):
+        if name in OPTIONAL and all(getattr(clip, name) is None for clip in clips):
             continue
         if clips:
             values = np.concatenate([getattr(clip, name) for clip in clips])

@@ -23,7 +23,7 @@ _NUMBERS = ("width_px", "height_px", "source_size", "n_valid", "track_switches")
 _KINDS: Mapping[str, frozenset[type]] = {
     **dict.fromkeys(_WRITTEN, frozenset({str})),
     **dict.fromkeys((*_NUMBERS, "source_mtime_ns"), frozenset({int})),
-    "fps": frozenset({float, int, type(None)}),
+    **dict.fromkeys(("fps", "quality"), frozenset({float, int, type(None)})),
     "seconds": frozenset({float, int}),
 }
 
@@ -72,7 +72,7 @@ def _check_values(columns: Mapping[str, Sequence[Any]]) -> None:
     for name in _NUMBERS:
         _check_range(name, columns[name], 0, _LIMIT)
     _check_range("source_mtime_ns", columns["source_mtime_ns"], 1 - 2**63, 2**63)
-    for name in ("fps", "seconds"):  # None is no number; JSON has infinities (1e999) but no NaN
+    for name in ("fps", "seconds", "quality"):  # None is none; JSON has infinities but no NaN
         _check_range(name, [value or 0 for value in columns[name]], -_LIMIT, _LIMIT)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from facer.storage.errors import DamagedError, FacerError
@@ -12,6 +13,8 @@ from facer.storage.layout import documents
 from facer.storage.schema import STORE_VERSION, Provenance
 
 FORMAT = "facer-features"
+UNNAMED_SETTINGS: Mapping[str, Any] = MappingProxyType({"precision": "float32"})
+"""What settings are in a store that does not name them, as those of an earlier facer."""
 _NOT_COMPARED = ("facer_version", "libav_version", "settings")  # settings are compared one by one
 
 
@@ -140,7 +143,7 @@ def differences(store: Root, run: Root) -> list[str]:
         for f in fields(Provenance)
         if f.name not in _NOT_COMPARED
     ]
-    ours, theirs = store.provenance.settings, run.provenance.settings
+    ours, theirs = ({**UNNAMED_SETTINGS, **root.provenance.settings} for root in (store, run))
     pairs += [
         (f"settings {name}", ours.get(name), theirs.get(name)) for name in sorted({*ours, *theirs})
     ]

@@ -31,7 +31,7 @@ U8 = npt.NDArray[np.uint8]
 class ClipFeatures:
     """What one clip's frames gave; one row per decoded frame, T rows.
 
-    A frame without a face has NaN features, score, box and points, and ``valid`` False.
+    A frame without a face has NaN features, score, box, points and quality, and ``valid`` False.
     """
 
     features: F32  # (T, F)
@@ -42,6 +42,7 @@ class ClipFeatures:
     keypoints_px: F32  # (T, 5, 2)
     n_faces: npt.NDArray[np.int16]  # (T,) faces found in the frame
     embedding: npt.NDArray[np.float16] | None = None  # (T, D)
+    quality: F32 | None = None  # (T,) how far the features can be trusted, 0 to 1
 
     @property
     def n_frames(self) -> int:
@@ -73,6 +74,7 @@ class Record:
     seconds: float = 0.0  # spent on the clip
     n_valid: int = 0  # frames with a measured face
     track_switches: int = 0  # how often the clip's face goes on as another track
+    quality: float | None = None  # mean over the frames with a face, 0 to 1, where it is known
     part: str = ""  # where the rows lie: part id and first row; set by the store
     start: int = 0
 

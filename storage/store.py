@@ -29,6 +29,7 @@ from facer.storage.parts import (
     ARRAYS,
     EMBEDDING,
     PARTS,
+    QUALITY,
     Entry,
     Part,
     check_entries,
@@ -297,6 +298,8 @@ class FeatureStore:
         embedding = part_embedding(self._objects, self.parts[record.part])
         if embedding is not None:
             arrays[EMBEDDING] = embedding.read(record.start, record.stop)
+        if QUALITY in self.parts[record.part].seals:
+            arrays[QUALITY] = self.array(record.part, QUALITY).read(record.start, record.stop)
         return ClipFeatures(**arrays)
 
     def load(
@@ -305,14 +308,16 @@ class FeatureStore:
         columns: Sequence[str] | None = None,
         *,
         embedding: bool = False,
+        quality: bool = False,
     ) -> Ragged:
         """Read the features of many clips into one matrix, in the order of ``clip_ids``.
 
         Beside them are the frames' times and which are valid.
 
         ``columns`` chooses features by name (default: all); ``embedding`` puts the embedding's
-        columns after them. Each part is read once; memory is the matrix and a few chunks. A
-        failed clip has no rows. Raises FacerError when an embedding is asked for and absent.
+        columns after them, ``quality`` that of each frame beside them. Each part is read once;
+        memory is the matrix and a few chunks. A failed clip has no rows. Raises FacerError when
+        an embedding or the quality is asked for and absent.
         """
         names, where = self.feature_names, self.path
         picks = None if columns is None else column_indices(names, columns, where)
@@ -322,7 +327,7 @@ class FeatureStore:
             parts = sorted({record.part for record in records if record.n_frames})
             width = embedding_width(self._objects, [self.parts[part] for part in parts])
             sources.append(Source(EMBEDDING, width))
-        return gather(self._objects, sources, records, self.parts)
+        return gather(self._objects, sources, records, self.parts, quality)
 
     def write_part(self, entries: Sequence[Entry]) -> str:
         """Write clips as one new part and return its id; all of them are there, or none.

@@ -20,7 +20,7 @@ from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Expected, own_array
 from facer.storage.layout.documents import parse_group, parse_json
 from facer.storage.loading import part_array
-from facer.storage.parts import ARRAYS, EMBEDDING, PARTS, Part, parse_part
+from facer.storage.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part, parse_part
 from facer.storage.store import FeatureStore
 
 ClipState = Literal["whole", "absent", "damaged", "unknown"]
@@ -132,7 +132,7 @@ def _legible_ids(data: bytes | None) -> tuple[str, ...]:
 
 def _arrays_of(objects: Objects, part: Part) -> Sequence[str]:
     if part.seals:
-        return [name for name in (*ARRAYS, EMBEDDING) if name in part.seals]
+        return [name for name in (*ARRAYS, *OPTIONAL) if name in part.seals]
     embedding = objects.get(f"{PARTS}/{part.id}/{EMBEDDING}/zarr.json") is not None
     return (*ARRAYS, EMBEDDING) if embedding else ARRAYS
 

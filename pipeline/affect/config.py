@@ -85,6 +85,9 @@ class EvaluateRecConfig:
             repeated=True,
         ),
     ] = ()
+    by_group: Annotated[
+        bool, Setting("Also by skin tone, turn of the head, sharpness and light.")
+    ] = False
     device: Annotated[str, DEVICE] = "auto"
     align: AlignConfig = field(default_factory=AlignConfig)
 

@@ -13,10 +13,12 @@ from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.specs import parse_spec, read_spec
-from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.groups import groups_of
+from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.units.geometry import read_geometry
-from facer.stages.affect.units.metrics import unit_response
+from facer.stages.affect.units.metrics import UnitMoves, move_units, unit_response
 from facer.stages.affect.units.pairs import with_meshes
+from facer.stages.detection.measure import share_interval
 from facer.stages.features.rec import loading as recs
 from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
@@ -37,6 +39,7 @@ def evaluate_rec(
     pictures: Path | None = None,
     unit_geometry: str | None = None,
     meshes: Sequence[str] = (),
+    by_group: bool = False,
     report: Report | None = None,
     on_align: AlignReport | None = None,
 ) -> dict[str, Any]:
@@ -49,13 +52,16 @@ def evaluate_rec(
     a folder, confusion.png and action-units.png are written where there is something to draw;
     ``pictures`` of the result names those that were. With ``unit_geometry`` (displacements of
     units) and ``meshes`` (of the pack's crops), ``unit_response`` says whether each unit's output
-    rises on faces that were moved by it; else it is None.
+    rises on faces that were moved by it; else it is None. With ``by_group``, ``by`` lists
+    accuracy, and the share of units that rise, for skin tones, turn, sharpness and light.
     """
     parsed = parse_spec(spec)
     model = recs.load_own(rec, device)
     aligner = Aligner(align or AlignConfig(), report=on_align)
     data = read_spec(parsed, split, aligner)
-    scores = evaluate(_features(model, data, report), data)
+    features = _features(model, data, report)
+    scores = evaluate(features, data)
+    moves = _moves(model, data, unit_geometry, meshes)
     derived = scores["va"] if data.va_is_weak else None
     result = {
         "rec": model.name,
@@ -68,7 +74,8 @@ def evaluate_rec(
         "au": scores["au"],
         "va": dict.fromkeys(VALENCE_AROUSAL) if data.va_is_weak else scores["va"],
         "va_derived": derived,
-        "unit_response": _unit_response(model, data, unit_geometry, meshes),
+        "unit_response": None if moves is None else dict(unit_response(moves)),
+        "by": _by_group(data, features, moves) if by_group else None,
         "notes": list(data.notes),
     }
     if pictures is not None:
@@ -76,14 +83,41 @@ def evaluate_rec(
     return result
 
 
-def _unit_response(
+def _moves(
     model: Recogniser, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
-) -> dict[str, Any] | None:
+) -> UnitMoves | None:
     if unit_geometry is None:
         return None
     geometry = read_geometry(Path(unit_geometry))
     data = with_meshes(data, [Path(path) for path in meshes])
-    return dict(unit_response(model.predict, data, geometry))
+    return move_units(model.predict, data, geometry)
+
+
+def _by_group(data: AffectSet, features: F32, moves: UnitMoves | None) -> list[dict[str, Any]]:
+    """A row a group: how often the expression is right and how often a moved unit rises."""
+    truth = data.expression_class
+    right = features[:, EXPRESSION_COLUMNS].argmax(1) == truth
+    rows = []
+    for group in groups_of(data):
+        told = group.rows[truth[group.rows] >= 0]
+        row: dict[str, Any] = {"attribute": group.attribute, "group": group.name}
+        row |= _share("accuracy", int(right[told].sum()), len(told))
+        if moves is not None:
+            faces = np.isin(moves.rows, group.rows)
+            risen = moves.risen[faces]
+            row |= _share("risen", int(risen.sum()), risen.size) | {"n_faces": int(faces.sum())}
+        rows.append(row)
+    return rows
+
+
+def _share(name: str, hits: int, n: int) -> dict[str, Any]:
+    """A share with its 95 % interval (Wilson), None without any."""
+    low, high = share_interval(hits, n) if n else (None, None)
+    return {
+        name: hits / n if n else None,
+        f"{name}_n": n,
+        f"{name}_interval": [low, high],
+    }
 
 
 def _features(model: Recogniser, data: AffectSet, report: Report | None) -> F32:

@@ -29,8 +29,9 @@ from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_spec, read_spec
 from facer.stages.affect.fit import CropReport, RecTrainer
+from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
-from facer.stages.features.rec.loading import resolve_device, save_rec, weights_path
+from facer.stages.features.rec.loading import save_rec, weights_path
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.text.typed_json import to_json
@@ -243,7 +244,7 @@ def _record(
         start_sha256=weights_sha256(weights_path(fit.start)) if fit.start else "",
         teachers_sha256=tuple(weights_sha256(weights_path(one)) for one in fit.teachers),
         unit_files_sha256=tuple(map(file_sha256, unit_files)),
-        detector=to_json(config.align.detector),
+        detector=config.align.detector.in_use(),
         aligned_by=aligner.digest,
         torch=torch.__version__,
         threads=torch.get_num_threads(),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import log_option
 from facer.pipeline.runtime.progress import StepCounter, echo, say
 from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS, make
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
@@ -17,7 +18,8 @@ from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig,
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_DETECTOR)
-def train_detector(run: Path, **settings: Any) -> int:
+@log_option
+def train_detector(run: Path, log: Literal["tensorboard"] | None, **settings: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -26,13 +28,15 @@ def train_detector(run: Path, **settings: Any) -> int:
         --teacher retinaface.onnx -o runs/detector
     """
     from facer.pipeline.detection.train import train_detector as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    result = train(
-        make(DetectorTrainConfig, settings),
-        run,
-        lambda row: say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}"),
-        StepCounter("steps"),
-    )
+    with epoch_log(log, run) as note:
+
+        def told(row: Any) -> None:
+            say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
+            note(row)
+
+        result = train(make(DetectorTrainConfig, settings), run, told, StepCounter("steps"))
     echo(f"detector: {result.onnx}")
     echo(
         f"next: facer evaluate-detector {result.onnx} --teacher {settings['teacher']} "
@@ -45,7 +49,8 @@ def train_detector(run: Path, **settings: Any) -> int:
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_POINTS)
-def train_points(run: Path, **settings: Any) -> int:
+@log_option
+def train_points(run: Path, log: Literal["tensorboard"] | None, **settings: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -54,14 +59,16 @@ def train_points(run: Path, **settings: Any) -> int:
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
     from facer.pipeline.detection.train import train_points as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
-    path = train(
-        make(RefinerTrainConfig, settings),
-        run,
-        lambda row: say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
-                        f"off by {row.val_error:.1%} of the eyes' distance"),
-        StepCounter("steps"),
-    )  # fmt: skip
+    with epoch_log(log, run) as note:
+
+        def told(row: Any) -> None:
+            say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points off by "
+                f"{row.val_error:.1%} of the eyes' distance")  # fmt: skip
+            note(row)
+
+        path = train(make(RefinerTrainConfig, settings), run, told, StepCounter("steps"))
     echo(f"points model: {path}")
     return 0
 

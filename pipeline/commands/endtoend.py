@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import log_option
 from facer.pipeline.endtoend.config import FinetuneConfig
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import StepCounter, echo, say
 from facer.pipeline.settings import FINETUNE, label_options, make
 
 
@@ -19,7 +20,9 @@ from facer.pipeline.settings import FINETUNE, label_options, make
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to write: the new REC and the new head.")  # fmt: skip
 @with_settings(FINETUNE)
-def finetune(run: Path, video_dir: Path, output: Path, **settings: Any) -> int:
+@log_option
+def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard"] | None,
+             **settings: Any) -> int:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
     \b
@@ -27,11 +30,18 @@ def finetune(run: Path, video_dir: Path, output: Path, **settings: Any) -> int:
       facer finetune runs/first videos/ -o runs/joint
     """
     from facer.pipeline.endtoend.finetune import finetune as tune
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
     config = make(FinetuneConfig, settings, run, video_dir, output, reading=label_options(settings))
-    result = tune(config, lambda row: _joint_epoch_line(row, config.epochs))
-    for note in result.notes:
-        say(f"warning: {note}")
+    with epoch_log(log, output) as note:
+
+        def told(row: dict[str, Any]) -> None:
+            _joint_epoch_line(row, config.epochs)
+            note(row)
+
+        result = tune(config, told, StepCounter())
+    for text in result.notes:
+        say(f"warning: {text}")
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip

@@ -47,28 +47,54 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
 @click.argument("store")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--format", "form",
-              help="hdf5, parquet, csv or muse (a folder of csv files). [default: by the ending of "
-              "PATH: .h5, .parquet or .csv]")  # fmt: skip
-def export(store: str, path: Path, form: Any) -> int:
-    """Write a store's features for other tools: hdf5 (lossless), one table, or MuSe's csv files.
+              help="hdf5, parquet, feather or csv (one file); muse, elan, textgrid, bids, "
+              "facereader, imotions, openface or json (a folder). [default: by the ending of PATH: "
+              ".h5, .parquet, .feather or .csv]")  # fmt: skip
+@click.option("--design", metavar="FILE|PATTERN",
+              help="For a folder: design.csv, or how clips are named.")  # fmt: skip
+@click.option("--events", type=click.Path(path_type=Path), help="For a folder: events.csv.")
+@click.option("--marks", type=click.Path(path_type=Path), help="For a folder: marks.csv.")
+@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
+              help="For a folder: above it a feature counts as shown.")  # fmt: skip
+@click.option("--videos", type=click.Path(path_type=Path),
+              help="For elan: the VIDEO_DIR, which the documents link to.")  # fmt: skip
+def export(store: str, path: Path, form: Any, **of_study: Any) -> int:
+    """Write a store's features for other tools: one table, or a folder of files that they read.
 
-    The ending of PATH chooses the format. Every clip of the store is in it; a failed clip has no
-    frames.
+    The ending of PATH chooses the format of a file. Every clip of the store is in it; a failed clip
+    has no frames. elan and textgrid have a tier a feature with its episodes, bids a physio
+    recording a clip; facereader, imotions and openface are these programs' own text files.
 
     \b
     Examples:
       facer export features.zarr features.h5
       facer export features.zarr features.csv
-      facer export features.zarr feats/ --format muse
+      facer export features.zarr coding/ --format elan --videos videos/
+      facer export features.zarr bids/ --format bids --design "{participant}_{condition}"
     """
+    from facer.pipeline.summary.exports import STUDY_FORMATS, export_study
+    from facer.pipeline.summary.summarise import study
+    from facer.stages.summary.config import SummaryConfig, parse_thresholds
     from facer.storage import FeatureStore
     from facer.storage.exchange.tables import export_store, format_of
 
-    form = format_of(path, form)
+    config = SummaryConfig(thresholds=parse_thresholds(of_study["threshold"]))
+    if form not in STUDY_FORMATS:
+        form = format_of(path, form)
     opened = FeatureStore.open(store)
-    echo(f"{path}: {export_store(opened, path, form)} clips")
+    if form in STUDY_FORMATS:
+        tables = (of_study[name] for name in ("design", "events", "marks"))
+        n_clips = export_study(study(opened, config, *tables), path, form, of_study["videos"])
+        echo(f"{path}: {n_clips} clips")
+    else:
+        for name in of_study:
+            if of_study[name]:
+                raise click.UsageError(
+                    f"--{name}: expected --format, one of {', '.join(STUDY_FORMATS)}"
+                )
+        echo(f"{path}: {export_store(opened, path, form)} clips")
     print_list("failed, so without frames",
           [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
-    if form in ("muse", "csv") and "embedding" in opened.provenance.settings:
+    if form not in ("hdf5", "parquet") and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0

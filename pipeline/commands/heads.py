@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -16,11 +17,12 @@ from facer.pipeline.commands.shared import (
     LISTED,
     STDOUT,
     json_option,
+    log_option,
     print_list,
     warn,
 )
 from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig
-from facer.pipeline.runtime.progress import echo, fold_epoch, head_epoch, say, shown
+from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say, shown
 from facer.pipeline.settings import (
     EXPORT_HEAD,
     PREDICT,
@@ -48,8 +50,9 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
               help="Make a run again, with its settings and seeds; STORE and --labels where these "
               "were moved.")  # fmt: skip
 @with_settings(TRAIN_HEAD, of_run=_settings_of_run)
+@log_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               **options: Any) -> int:  # fmt: skip
+               log: Literal["tensorboard"] | None, **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
@@ -59,6 +62,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
     """
     from facer.pipeline.intensity import train as heads
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
@@ -69,9 +73,15 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
         config = train_head_config(store, labels, run, options)
-    if config.folds is not None and config.fold is None:
-        return _train_folds(config)
-    result = heads.train_head(config, head_epoch, say)
+    with epoch_log(log, run) as note:
+        if config.folds is not None and config.fold is None:
+            return _train_folds(config, note)
+
+        def told(seed: int, row: Any, epochs: int) -> None:
+            head_epoch(seed, row, epochs)
+            note(row, f"seed-{seed}")
+
+        result = heads.train_head(config, told, say, StepCounter())
     counts = result.counts
     echo(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
@@ -102,10 +112,14 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     return 0
 
 
-def _train_folds(config: Any) -> int:
+def _train_folds(config: Any, note: Callable[[Any, str], None]) -> int:
     from facer.pipeline.intensity.folds import train_folds
 
-    result = train_folds(config, fold_epoch, say)
+    def told(fold: int, seed: int, row: Any, epochs: int) -> None:
+        fold_epoch(fold, seed, row, epochs)
+        note(row, f"fold-{fold}/seed-{seed}")
+
+    result = train_folds(config, told, say)
     echo(f"{result.run}: {result.rule}")
     if result.crossing:
         warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
@@ -124,6 +138,7 @@ def _refuse_options_beside_from(context: click.Context) -> None:
         "source",
         "config",
         "print_config",
+        "log",
         "jobs",
         "device",
         "resume",

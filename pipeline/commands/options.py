@@ -78,7 +78,8 @@ def _option(one: Declared) -> Callable[[Command], Command]:
     if setting.repeated:
         return click.option(
             flag, one.name, multiple=True, type=kind, metavar=metavar, help=text,
-            default=None if default is MISSING else default, required=default is MISSING,
+            default=None if default is MISSING else default or None,
+            required=default is MISSING,
         )  # fmt: skip
     if isinstance(default, tuple):
         default = ",".join(default) or None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -14,6 +14,7 @@ from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     json_option,
+    log_option,
     print_list,
     shortened,
 )
@@ -32,9 +33,9 @@ from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
               help="Range or chance of an augmentation, such as tint=0.5; see the docs.",
 )  # fmt: skip
 @with_settings(TRAIN_REC)
-def train_rec(
-    run: Path, weights: tuple[str, ...], augment: tuple[str, ...], **settings: Any
-) -> int:
+@log_option
+def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
+              log: Literal["tensorboard"] | None, **settings: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     Writes RUN/rec.safetensors, which extract takes as --rec.
@@ -44,14 +45,21 @@ def train_rec(
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
     from facer.pipeline.affect.train import train_rec as train
+    from facer.pipeline.runtime.epoch_log import epoch_log
 
     fit = make(
         RecFitConfig, settings, loss=_numbers("--weight", LossWeights(), weights),
         augment=_numbers("--augment", AugmentConfig(), augment),
     )  # fmt: skip
     config = make(TrainRecConfig, settings, run=run, fit=fit, align=align_config(settings))
-    result = train(config, lambda row: _rec_epoch_line(row, fit.epochs), Counter("images aligned"),
-                   Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+    with epoch_log(log, run) as note:
+
+        def told(row: dict[str, Any]) -> None:
+            _rec_epoch_line(row, fit.epochs)
+            note(row)
+
+        result = train(config, told, Counter("images aligned"),
+                       Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
         echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
@@ -112,6 +120,7 @@ def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     found = evaluate_weights(
         rec, config.data, config.split, config.device, align=config.align,
         pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        by_group=config.by_group,
         report=Counter("crops scored"), on_align=Counter("images aligned"),
     )  # fmt: skip
     if as_json:
@@ -156,6 +165,15 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
     for name, unit in moved.items():
         click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
                    f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
+    for row in found["by"] or ():
+        shares = [
+            f"{name} {number(row[name]).strip()} ({number(row[f'{name}_interval'][0]).strip()} to "
+            f"{number(row[f'{name}_interval'][1]).strip()}, n {row[f'{name}_n']})"
+            for name in ("accuracy", "risen")
+            if row.get(name) is not None
+        ]
+        if shares:
+            echo(f"{row['attribute']}, {row['group']}: {'; '.join(shares)}")
     derived = found["va_derived"]
     for name, entry in (derived or found["va"]).items():
         if entry is not None:

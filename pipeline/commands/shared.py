@@ -100,3 +100,10 @@ def shortened(note: str, where: str) -> str:
     if len(note) <= NOTE_CHARACTERS:
         return note
     return f"{note[:NOTE_CHARACTERS].rpartition(', ')[0]} ... ({where})"
+
+
+log_option = click.option(
+    "--log", type=click.Choice(["tensorboard"]),
+    help="Note the learning curve there too, in RUN/tensorboard (pip install facer[tensorboard]).",
+)  # fmt: skip
+"""``--log`` of commands that train."""

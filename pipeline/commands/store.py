@@ -98,6 +98,8 @@ def status(store: str, as_json: bool) -> int:
     echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
     echo(f"  without a face  {found.clips['no_face']} {noun}")
     echo(f"  failed          {found.clips['failed']} {noun}")
+    if found.quality is not None:
+        echo(f"  quality         {found.quality:.2f} on average over frames with a face (0 to 1)")
     echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
                f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
                f"face: {made['face_policy']}, "

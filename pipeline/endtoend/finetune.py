@@ -27,13 +27,9 @@ from facer.pipeline.endtoend.joint import ClipCrops, JointModel
 from facer.pipeline.intensity.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run, save_model
 from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
-from facer.stages.features.rec.loading import (
-    load_network,
-    resolve_device,
-    save_rec,
-    weights_path,
-)
+from facer.stages.features.rec.loading import load_network, save_rec, weights_path
 from facer.stages.intensity.calibration import Calibration, fit_calibration
 from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score

@@ -65,7 +65,7 @@ class ClipCrops:
         batch = self._places.batch(clips)
         crops = [self._crops(int(clip)) for clip in batch.clips]
         starts = np.cumsum([0, *(len(part) for part in crops)])
-        clip_of = np.concatenate([np.arange(size) for size in batch.sizes])
+        clip_of = np.concatenate([np.arange(size) for size in batch.batch_sizes])
         place = batch.features[:, 0].numpy().astype(np.int64)
         rows = np.where(place < 0, starts[-1], starts[clip_of] + place)
         return JointBatch(batch, np.concatenate(crops), torch.from_numpy(rows))
@@ -90,7 +90,7 @@ def _frame_numbers(
 
     Made by the same rules as a head's sequences, because they are made by the same function.
     """
-    ragged = store.load(clip_ids, columns)
+    ragged = store.load(clip_ids, columns, quality=config.min_quality is not None)
     lengths = np.diff(ragged.offsets)
     numbers = np.arange(len(ragged.valid)) - np.repeat(ragged.offsets[:-1], lengths) + 1.0
     numbers[~np.isfinite(ragged.features).all(axis=1)] = np.nan

@@ -25,7 +25,7 @@ from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
-from facer.storage.schema import Record, mean_rate_hz
+from facer.storage.schema import F32, Record, mean_rate_hz
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -228,7 +228,7 @@ def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
     if sequence is None:
         return None
     clip = sequence.clip
-    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding")
+    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding", "quality")
     values = {name: getattr(clip, name) for name in arrays}
     empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
     return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
@@ -244,4 +244,12 @@ def _described(record: Record, sequence: FaceSequence) -> Record:
         n_valid=n_valid,
         fps=mean_rate_hz(clip.timestamp_s),
         track_switches=sequence.track_switches,
+        quality=_mean(clip.quality),
     )
+
+
+def _mean(quality: F32 | None) -> float | None:
+    """Of the frames with a face."""
+    if quality is None or np.isnan(quality).all():
+        return None
+    return round(float(np.nanmean(quality.astype(np.float64))), 4)

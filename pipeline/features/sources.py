@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 
 from facer.stages.features.decode.folder import Note, find_videos, name_clips, unheard
 from facer.stages.features.extractor import OpenVideo, Video
-from facer.storage.errors import FacerError, PlaceError
+from facer.storage.errors import FacerError, PlaceError, one_line
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import Record
 
@@ -158,7 +158,7 @@ class UrlVideos:
         try:
             yield
         except Exception as error:  # every kind of place has exceptions of its own
-            raise FacerError(f"{self.location}: cannot {what}: {_reason(error)}") from error
+            raise FacerError(f"{self.location}: cannot {what}: {one_line(error)}") from error
 
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
@@ -195,12 +195,12 @@ class UrlVideos:
                     shutil.copyfileobj(remote, file, 1 << 20)
             except (FileNotFoundError, PermissionError) as error:
                 self._check()
-                reason = _reason(error)
+                reason = one_line(error)
                 raise FacerError(
                     f"{path}: cannot be read from {self.location}: {reason}"
                 ) from error
             except Exception as error:  # the network, or no room here
-                reason = _reason(error)
+                reason = one_line(error)
                 raise PlaceError(f"{self.location}/{path}: cannot be fetched: {reason}") from error
             yield target
 
@@ -210,13 +210,8 @@ class UrlVideos:
             self._fs.invalidate_cache()
             self._fs.ls(self._root)
         except Exception as error:  # every kind of place has exceptions of its own
-            reason = _reason(error)
+            reason = one_line(error)
             raise PlaceError(f"{self.location}: the videos cannot be read: {reason}") from error
-
-
-def _reason(error: Exception) -> str:
-    """An exception of any library in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _mtime_ns(info: dict[str, Any]) -> int:

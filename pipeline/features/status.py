@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from facer.storage import FeatureStore
+from facer.storage.schema import Record
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class StoreStatus:
     videos: int
     frames: int
     face_frames: int
+    quality: float | None  # mean over the frames with a face of which it is known, 0 to 1
     seconds_spent: float
     failures: tuple[tuple[str, str], ...]  # (clip_id, reason)
     notes: tuple[tuple[str, str], ...]  # (clip_id, what was odd) of clips that are there
@@ -39,6 +42,7 @@ class StoreStatus:
             "frames": self.frames,
             "frames_with_face": self.face_frames,
             "face_share": self.face_share,
+            "quality": self.quality,
             "seconds_spent": self.seconds_spent,
             "failures": dict(self.failures),
             "notes": dict(self.notes),
@@ -58,12 +62,19 @@ def store_status(store: FeatureStore) -> StoreStatus:
         videos=len({r.source or r.clip_id for r in records}),
         frames=sum(r.n_frames for r in records),
         face_frames=sum(r.n_valid for r in records),
+        quality=_mean_quality(records),
         seconds_spent=sum(r.seconds for r in records),
         failures=tuple((r.clip_id, r.reason) for r in records if r.status == "failed"),
         notes=tuple((r.clip_id, r.reason) for r in records if r.reason and r.status != "failed"),
         damaged=tuple(map(str, store.damaged.values())),
         provenance=_plain(store),
     )
+
+
+def _mean_quality(records: Sequence[Record]) -> float | None:
+    known = [(r.quality, r.n_valid) for r in records if r.n_valid and r.quality is not None]
+    frames = sum(n for _, n in known)
+    return sum(quality * n for quality, n in known) / frames if frames else None
 
 
 def _plain(store: FeatureStore) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def read_sequences(
 
     Clips of which no frame has all of these are left out, and named in ``empty``.
     """
-    ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding)
+    quality = config.min_quality is not None
+    ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding, quality=quality)
     return without_empty(prepare(ragged, config))
 
 

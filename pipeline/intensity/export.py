@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from facer.pipeline.intensity.config import ExportHeadConfig
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
+from facer.stages.common.onnx import open_session
 from facer.stages.features.rec.loading import load_own, weights_path
 from facer.stages.features.rec.onnx import FEATURE_OUTPUTS, export_onnx
 from facer.stages.features.rec.recognisers import Recogniser
@@ -119,12 +119,7 @@ def _difference(
 
 
 def _run(model: onnx.ModelProto, inputs: dict[str, F32]) -> F32:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    (found,) = session.run(["intensities"], inputs)
+    (found,) = open_session(model.SerializeToString()).run(["intensities"], inputs)
     result: F32 = found
     return result
 

@@ -137,7 +137,8 @@ def check_unchanged(run: Path, config: HeadRunConfig) -> None:
     before = read_run(run)
     if config.seeds > before.seeds:
         before = replace(before, seeds=config.seeds)
-    _folder(run).compare(config, before)
+    advice = "use the same settings and data, or another -o"
+    _folder(run).compare(config, before, advice)
 
 
 def check_same_data(run: Path, config: HeadRunConfig) -> None:

@@ -42,8 +42,8 @@ from facer.pipeline.intensity.head_run import (
 )
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
+from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
-from facer.stages.features.rec.loading import resolve_device
 from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score

@@ -108,14 +108,16 @@ class RunFolder(Generic[C]):
         else:
             self.write(config)
 
-    def compare(self, config: C, before: C | None = None) -> None:
-        """FacerError unless the run was made with what decides ``config``."""
+    def compare(
+        self,
+        config: C,
+        before: C | None = None,
+        advice: str = "resume with the same data and settings, or use another -o",
+    ) -> None:
+        """FacerError, with advice, unless the run was made with what decides ``config``."""
         before = before or self.read()
         if changed := differing(before.deciding(), config.deciding(), self.kind.OPTIONS):
-            raise FacerError(
-                f"{self.path}: was made with other {changed}; use the same data and settings, or "
-                "another -o"
-            )
+            raise FacerError(f"{self.path}: was made with other {changed}; {advice}")
 
     def resume(self, trainer: Trainer[Any]) -> None:
         """Have a fresh trainer resume where the run stopped, if it did."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -17,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.objects import written_aside
 from facer.storage.schema import U8
 
 _TIME_BASE = Fraction(1, 90_000)
@@ -64,16 +64,11 @@ def write_video(
         raise FacerError(f"{path}: no frames to write, expected at least one")
     size = _even_size(first[1], height_px)
     images = _fitted(itertools.chain([first], waiting), size)
-    aside = path.with_name(f".part-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _encode(aside, form, size, _timed(path, images))
-        aside.replace(path)
+        with written_aside(path) as aside:
+            _encode(aside, form, size, _timed(path, images))
     except (OSError, av.FFmpegError) as error:
         raise FacerError(f"{path}: the video cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):  # there only when it was not moved into place
-            aside.unlink()
 
 
 def _format_of(path: Path) -> _Format:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facer.stages.common.onnx import fold_batch_norm, to_onnx
 from facer.stages.detection.network import OUTPUT_NAMES, STRIDES, DetectorNet, Head
+from facer.storage.files.objects import write_atomic
 
-OPSET = 17
 INPUT_NAME = "image"
 
 
@@ -35,12 +32,7 @@ class ExportedNet(nn.Module):
 
 def fold(net: DetectorNet) -> DetectorNet:
     """A copy in evaluation mode whose convolutions carry their batch normalisation and scale."""
-    folded = copy.deepcopy(net).eval()
-    for module in folded.modules():
-        if isinstance(module, nn.Sequential) and len(module) > 1:
-            conv, norm = module[0], module[1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[0], module[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    folded = fold_batch_norm(copy.deepcopy(net).eval())
     for head in folded.modules():
         if isinstance(head, Head):
             _fold_units(head)
@@ -66,23 +58,6 @@ def export_onnx(net: DetectorNet, path: Path, metadata: Mapping[str, object]) ->
     exported = ExportedNet(net).eval()
     axes: dict[str, dict[int, str]] = {INPUT_NAME: {0: "batch", 2: "height", 3: "width"}}
     axes |= {name: {0: "batch", 1: f"anchors_{name.split('_')[1]}"} for name in OUTPUT_NAMES}
-    partial = path.with_name(path.name + ".partial")
-    with warnings.catch_warnings():
-        # the tracing exporter is announced as deprecated; the new one needs onnxscript
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            exported,
-            (torch.zeros(2, 3, 192, 320),),
-            str(partial),
-            input_names=[INPUT_NAME],
-            output_names=list(OUTPUT_NAMES),
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(str(partial))
-    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
-    onnx.helper.set_model_props(model, texts)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    example = torch.zeros(2, 3, 192, 320)
+    model = to_onnx(exported, example, (INPUT_NAME, OUTPUT_NAMES), axes, metadata)
+    write_atomic(path, model.SerializeToString())

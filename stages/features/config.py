@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import DEVICE, Setting, check
@@ -65,6 +65,7 @@ class DetectorConfig:
     ] = None
     threads: int = 1
     device: str = "cpu"  # cpu, cuda or cuda:N
+    bf16: bool = False  # facer-det on a CPU in bfloat16
 
     def __post_init__(self) -> None:
         check(self)
@@ -74,6 +75,13 @@ class DetectorConfig:
         """Longer side of the detector's input; fixed for most detectors but facer-det."""
         usual = STARTER_SIZE_PX if self.model == STARTER_DETECTOR else _OTHER_SIZE_PX
         return usual if self.input_px is None else self.input_px
+
+    def in_use(self) -> dict[str, Any]:
+        """What a detector is loaded with, as run folders keep it."""
+        return {
+            "model": self.model, "size_px": self.size_px, "threshold": self.threshold,
+            "threads": self.threads, "device": self.device,
+        }  # fmt: skip
 
     @property
     def threshold(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from facer.stages.common.onnx import session_options
+from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NO_FACES, Faces, iou
 from facer.stages.features.refine import MIN_FACE, KeypointRefiner
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
 
@@ -29,6 +31,7 @@ _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _NMS_IOU = 0.4
 _CPU_FRAMES = 4  # in one run on the CPU: more are no faster, and every size keeps its memory
+_BF16_FRAMES = 32
 
 
 class Detector(Protocol):
@@ -57,6 +60,8 @@ def load(config: DetectorConfig) -> Detector:
     detector = BatchDetector(path.stem, sha256, model, config)
     if config.model != STARTER_DETECTOR:
         return detector
+    if config.bf16 and config.device == "cpu":
+        detector.use(TorchGraph(path).run, _BF16_FRAMES)
     return RefiningDetector(detector, KeypointRefiner(threads=config.threads, device=config.device))
 
 
@@ -106,49 +111,27 @@ def _has_detector_outputs(path: Path) -> bool:
 
 
 def _open(path: Path, config: DetectorConfig) -> Any:
-    import onnxruntime
     from insightface.model_zoo import get_model
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = config.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    provider: Any = "CPUExecutionProvider"
-    on_gpu = config.device != "cpu"
-    if on_gpu:
-        provider = ("CUDAExecutionProvider", {"device_id": config.device.partition(":")[2] or "0"})
-    if on_gpu and not cuda_available():
-        raise FacerError(
-            f"{named('device')} {config.device}: this onnxruntime has no CUDA; install "
-            "onnxruntime-gpu "
-            "or use --device cpu"
-        )
+    options, providers = session_options(config.threads, config.device)
     expected = "expected a detector in insightface's RetinaFace or SCRFD layout, as name.onnx"
     if path.suffix != ".onnx" or read_onnx(path) is None:
         raise FacerError(f"{named('detector')}: {path} is no ONNX model; {expected}")
     try:
-        model = get_model(str(path), sess_options=options, providers=[provider])
+        model = get_model(str(path), sess_options=options, providers=providers)
     except Exception as error:
-        why = " ".join(str(error).split())
         raise FacerError(
             f"{named('detector')}: {path} is an ONNX model that insightface cannot open "
-            f"({why}); {expected}"
+            f"({one_line(error)}); {expected}"
         ) from error
     if model is None or getattr(model, "taskname", "") != "detection":
         raise FacerError(
             f"{named('detector')}: {path} is an ONNX model but no face detector; {expected}"
         )
     size = (config.size_px, config.size_px)
-    model.prepare(0 if on_gpu else -1, input_size=size)
+    model.prepare(-1 if config.device == "cpu" else 0, input_size=size)
     model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
     return model
-
-
-def cuda_available() -> bool:
-    """Whether the installed onnxruntime can run on a GPU."""
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _takes_batches(model: Any) -> bool:
@@ -184,12 +167,16 @@ class BatchDetector:
 
     def __init__(self, name: str, sha256: str, model: Any, config: DetectorConfig) -> None:
         self.name, self.sha256 = name, sha256
-        self._session = model.session
-        self._input = model.input_name
-        self._outputs = model.output_names
+        self._network: Callable[[U8], list[F32]] = lambda images: model.session.run(
+            model.output_names, {model.input_name: _scaled(images)}
+        )
         self._size_px = config.size_px
         self._threshold = config.threshold
         self._at_once = _CPU_FRAMES if config.device == "cpu" else 1024
+
+    def use(self, network: Callable[[U8], list[F32]], at_once: int) -> None:
+        """Run another implementation of the same graph, on so many frames at once."""
+        self._network, self._at_once = network, at_once
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image; images of one size share a run."""
@@ -206,13 +193,13 @@ class BatchDetector:
         return result
 
     def _run(self, images: list[U8]) -> list[Faces]:
-        scale, blob = _blob(images, self._size_px)
-        outputs = self._session.run(self._outputs, {self._input: blob})
+        scale, small = _shrunk(images, self._size_px)
+        outputs = self._network(small)
         scores, boxes, points = (
             np.concatenate(outputs[start : start + len(_STRIDES)], axis=1)
             for start in range(0, 3 * len(_STRIDES), len(_STRIDES))
         )
-        centres, strides = _anchors(blob.shape[2], blob.shape[3])
+        centres, strides = _anchors(*small.shape[1:3])
         faces = []
         for row in range(len(images)):
             keep = np.flatnonzero(scores[row, :, 0] >= self._threshold)
@@ -264,20 +251,22 @@ def refiner_sha256(detector: Detector) -> str:
     return detector.refiner.sha256 if isinstance(detector, RefiningDetector) else ""
 
 
-def _blob(images: list[U8], size_px: int) -> tuple[F32, F32]:
-    """(2,) scale in x and y, and (n, 3, H, W) float32 (x - 127.5) / 128 of one run."""
+def _shrunk(images: list[U8], size_px: int) -> tuple[F32, U8]:
+    """(2,) scale in x and y, and the images of one run, uint8 (n, H, W, 3), padded with black."""
     height, width = images[0].shape[:2]
     ratio = size_px / max(height, width)
     small_w, small_h = max(1, round(width * ratio)), max(1, round(height * ratio))
     padded_w, padded_h = -(-small_w // 32) * 32, -(-small_h // 32) * 32
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    blob = np.full((len(images), 3, padded_h, padded_w), -127.5 / 128, np.float32)
-    for target, image in zip(blob, images, strict=True):
-        small = cv2.resize(image, (small_w, small_h), interpolation=how)
-        target[:, :small_h, :small_w] = cv2.dnn.blobFromImage(
-            small, 1 / 128, mean=(127.5, 127.5, 127.5)
-        )[0]
-    return np.array([small_w / width, small_h / height], np.float32), blob
+    small = np.zeros((len(images), padded_h, padded_w, 3), np.uint8)
+    for target, image in zip(small, images, strict=True):
+        target[:small_h, :small_w] = cv2.resize(image, (small_w, small_h), interpolation=how)
+    return np.array([small_w / width, small_h / height], np.float32), small
+
+
+def _scaled(images: U8) -> F32:
+    """(x - 127.5) / 128 of images (n, H, W, 3): float32 (n, 3, H, W)."""
+    return np.asarray(cv2.dnn.blobFromImages(list(images), 1 / 128, mean=(127.5,) * 3), np.float32)
 
 
 @lru_cache(maxsize=16)

@@ -19,14 +19,17 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
 from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
 from facer.stages.features.faces import Faces
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
+from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.crops import cut
+from facer.stages.features.rec.crops import ARCFACE, cut
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures, Provenance
@@ -75,6 +78,7 @@ class FrameCrops(NamedTuple):
     n_faces: int  # found, of which n are measured
     faces: Faces
     crops: tuple[U8, ...]  # each (n, size, size, 3), as the networks want them
+    quality: F32  # (n,)
 
 
 class FrameRows(NamedTuple):
@@ -92,7 +96,7 @@ class Extractor:
 
     def __init__(self, config: ExtractConfig) -> None:
         self.config = config
-        device = rec.resolve_device(config.device)
+        device = resolve_device(config.device)
         self.rec = rec.load_all(
             config.recs,
             str(device),
@@ -102,9 +106,11 @@ class Extractor:
         )
         self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
-        on_gpu = device.type == "cuda" and (asked or detect.cuda_available())
+        on_gpu = device.type == "cuda" and (asked or cuda_available())
         where = str(device) if on_gpu else "cpu"
-        self.detector = detect.load(replace(config.detector, device=where))
+        self.detector = detect.load(
+            replace(config.detector, device=where, bf16=config.precision == "bf16")
+        )
         usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
         self._decoders = config.decoders or usual
         self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)
@@ -219,9 +225,17 @@ class Extractor:
             chosen = track.candidates(faces, self.config.face, width, height)
             places = chosen.bbox_px, chosen.keypoints_px
             crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
-            yield FrameCrops(
-                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops
+            specs = self.rec.crops
+            aligned = (
+                crops[specs.index(ARCFACE)]
+                if ARCFACE in specs
+                else cut(frame.picture, places, ARCFACE)
             )
+            measured = quality(aligned, chosen.keypoints_px)
+            yield FrameCrops(
+                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops,
+                measured,
+            )  # fmt: skip
 
     def _rows(self, items: Iterable[FrameCrops | ClipEnd]) -> Iterator[FrameRows | ClipEnd]:
         """Run REC on full batches of crops, of whichever frames and clips."""
@@ -295,7 +309,7 @@ class _ClipBuilder:
         self._faces = _Rows(
             ("frame", "i8"), ("track", "i8"), ("det_score", "f4"), ("bbox_px", "f4", 4),
             ("keypoints_px", "f4", (5, 2)), ("features", "f4", (len(rec.columns),)),
-            ("embedding", "f4", (rec.embedding_width,)),
+            ("embedding", "f4", (rec.embedding_width,)), ("quality", "f4"),
         )  # fmt: skip
 
     def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
@@ -310,6 +324,7 @@ class _ClipBuilder:
                 n, frame=self._n_frames, track=track_ids, det_score=faces.score,
                 bbox_px=faces.bbox_px, keypoints_px=faces.keypoints_px,
                 features=rows[:, : self._n_columns], embedding=rows[:, self._n_columns :],
+                quality=frame.quality,
             )  # fmt: skip
         self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
@@ -345,7 +360,7 @@ class _ClipBuilder:
 
         valid = np.zeros(len(frames), bool)
         valid[faces["frame"]] = True
-        measured = ("features", "det_score", "bbox_px", "keypoints_px")
+        measured = ("features", "det_score", "bbox_px", "keypoints_px", "quality")
         embedding = spread("embedding").astype(np.float16)
         clip = ClipFeatures(
             timestamp_s=frames["timestamp_s"].copy(),

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.onnx import open_session
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
 from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.files.weights import weights_sha256
@@ -70,18 +71,9 @@ class KeypointRefiner:
     """
 
     def __init__(self, path: Path | None = None, threads: int = 1, device: str = "cpu") -> None:
-        import onnxruntime
-
         path = path or Path(str(files("facer.stages.features") / "weights" / "points.onnx"))
         self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        provider: str | tuple[str, dict[str, str]] = "CPUExecutionProvider"
-        if device != "cpu":
-            provider = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        self._session = open_session(path, threads, device)
         self._at_once = _CPU_CROPS if device == "cpu" else 1024
 
     def refine(

@@ -38,6 +38,10 @@ class SequenceConfig:
         Overlong, Setting("Clips of more than t frames: subsample, truncate or error.")
     ] = "subsample"
     max_frames: Annotated[int, Setting("Frames a head sees.", name="t", low=1)] = 480
+    min_quality: Annotated[
+        float | None,
+        Setting("Frames of a lower quality count as frames without a face.", low=0, high=1),
+    ] = None
 
     def __post_init__(self) -> None:
         check(self)

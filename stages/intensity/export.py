@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from facer.stages.common.onnx import to_onnx
 from facer.stages.intensity.model import IntensityModel
 from facer.storage.errors import FacerError
 
-_OPSET = 17
 _TRACED_FRAMES = 16
 
 
@@ -54,35 +50,14 @@ def head_to_onnx(
             f"export: found {len(columns)} columns and {len(names)} names, expected "
             f"{model.shape.features} and {model.shape.intensities}"
         )
-    exported = _trace(_Clip(model).cpu().eval(), model.shape.features)
-    onnx.helper.set_model_props(
-        exported,
-        {
-            "columns": json.dumps(list(columns)),
-            "names": json.dumps(list(names)),
-            "max_frames": str(model.shape.max_frames),
-            "zero_row": json.dumps(model.get_buffer("input_mean").tolist()),
-            "head": json.dumps(asdict(model.config)),
-        },
-    )
-    onnx.checker.check_model(exported)
-    return exported
-
-
-def _trace(clip: _Clip, features: int) -> onnx.ModelProto:
-    """Trace with torch's TorchScript exporter: the other one needs a package more."""
-    frames = min(_TRACED_FRAMES, clip.model.shape.max_frames)
-    with tempfile.TemporaryDirectory(prefix="facer-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is deprecated, and that T might be fixed
-        path = Path(folder) / "head.onnx"
-        torch.onnx.export(
-            clip,
-            (torch.rand(frames, features),),
-            path,
-            input_names=["features"],
-            output_names=["intensities"],
-            dynamic_axes={"features": {0: "T"}},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-        return onnx.load(path)
+    frames = min(_TRACED_FRAMES, model.shape.max_frames)
+    metadata = {
+        "columns": list(columns),
+        "names": list(names),
+        "max_frames": str(model.shape.max_frames),
+        "zero_row": model.get_buffer("input_mean").tolist(),
+        "head": asdict(model.config),
+    }
+    example, axes = torch.rand(frames, model.shape.features), {"features": {0: "T"}}
+    clip = _Clip(model).cpu().eval()
+    return to_onnx(clip, example, ("features", ["intensities"]), axes, metadata)

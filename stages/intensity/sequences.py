@@ -76,14 +76,18 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     """Fill or drop invalid frames, then shorten clips of more than ``max_frames``.
 
     ``ragged.features`` is used up: it is changed in place, so that memory is the matrix and
-    little more. A frame whose chosen features are not all finite counts as invalid. Raises
-    FacerError for a clip without frames, and for an overlong one where those are errors.
+    little more. A frame whose chosen features are not all finite counts as invalid, and one of
+    less than ``min_quality``, for which ``ragged`` must have the quality. Raises FacerError for a
+    clip without frames, and for an overlong one where those are errors.
     """
     lengths = np.diff(ragged.offsets)
     if (lengths == 0).any():
         clip_id = ragged.clip_ids[int(lengths.argmin())]
         raise FacerError(f"clip {clip_id!r}: found no frames, expected at least one")
     valid = _measured(ragged)
+    if config.min_quality is not None:
+        assert ragged.quality is not None
+        valid &= ragged.quality >= config.min_quality  # False for NaN
     counted = np.add.reduceat(valid, ragged.offsets[:-1], dtype=np.int64)
     empty = tuple(ragged.clip_ids[i] for i in np.flatnonzero(counted == 0))
     features, offsets = ragged.features, ragged.offsets

@@ -13,7 +13,7 @@ from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, pla
 from facer.stages.synthesis.render import render
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import safe_cell
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import write_atomic, written_aside
 
 LIMITS = (
     "These clips are warped photographs of five people, made to show that the pipeline runs "
@@ -52,20 +52,19 @@ def write_clips(
 
 def write_clip(plan: ClipPlan, path: Path) -> None:
     """Render a clip into an mpeg4 file of ``plan.fps``; it appears whole or not at all."""
-    aside = path.with_name(f".part-{path.name}")
     codec = cv2.VideoWriter.fourcc(*"mp4v")
-    video = cv2.VideoWriter(str(aside), codec, plan.fps, (plan.width_px, plan.height_px))
-    if not video.isOpened():
-        raise FacerError(
-            f"{path}: OpenCV could not open it for mpeg4 video; check that the folder can be "
-            "written and that opencv-python came from its wheel, with ffmpeg inside"
-        )
-    try:
-        for frame in render(plan):
-            video.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    finally:
-        video.release()
-    aside.replace(path)
+    with written_aside(path) as aside:
+        video = cv2.VideoWriter(str(aside), codec, plan.fps, (plan.width_px, plan.height_px))
+        if not video.isOpened():
+            raise FacerError(
+                f"{path}: OpenCV could not open it for mpeg4 video; check that the folder can be "
+                "written and that opencv-python came from its wheel, with ffmpeg inside"
+            )
+        try:
+            for frame in render(plan):
+                video.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        finally:
+            video.release()
 
 
 def _write_labels(plans: tuple[ClipPlan, ...], path: Path) -> Path:

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 import h5py
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
 from facer.storage.exchange.imported import Imported, imported_clip, imported_provenance
 from facer.storage.files.objects import DOCUMENT_BYTES
@@ -81,8 +81,7 @@ def _opened(path: Path) -> Iterator[Any]:
             refuse_links_out(path, file)
             yield file
     except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: cannot be read as HDF5: {reason}") from error
+        raise FacerError(f"{path}: cannot be read as HDF5: {one_line(error)}") from error
 
 
 def _read_ours(path: Path, file: Any) -> Imported:

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import csv
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
-from facer.storage.exchange.parquet import write_parquet
+from facer.storage.exchange.parquet import write_feather, write_parquet
 from facer.storage.files.csv_table import safe_cell
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
-ExportFormat = Literal["muse", "hdf5", "parquet", "csv"]
+ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 _ENDINGS: Mapping[str, ExportFormat] = {
-    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".csv": "csv"
+    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".feather": "feather", ".csv": "csv"
 }  # fmt: skip
 _BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
 
@@ -68,11 +67,11 @@ def export_store(
     """Write a store's clips (default: all) to a new place and return how many were written.
 
     ``format`` is chosen by the path's ending where it is None. ``hdf5`` (.h5): one file,
-    lossless. ``parquet`` and ``csv``: one table, a row a frame with its clip's id and status; a
-    failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
+    lossless. ``parquet``, ``feather`` and ``csv``: one table, a row a frame with its clip's id and
+    status; a failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
     ``File_ID``, ``timestamp`` in milliseconds, the features; empty cells where no face was
     measured; the header alone for a failed clip. Raises FacerError when ``path`` exists already
-    or its ending is another format's, and without pyarrow for ``parquet``.
+    or its ending is another format's, and without pyarrow for ``parquet`` and ``feather``.
     """
     path = Path(path)
     format = format_of(path, format)
@@ -83,9 +82,10 @@ def export_store(
         "muse": _write_muse,
         "hdf5": write_hdf5,
         "parquet": write_parquet,
+        "feather": write_feather,
         "csv": _write_csv,
     }
-    with _aside(path) as temporary:
+    with aside(path) as temporary:
         writers[format](store, temporary, ids)
     return len(ids)
 
@@ -98,33 +98,25 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
         )
     named = _ENDINGS.get(path.suffix.lower())
     if format is None and named is None:
-        raise FacerError(
+        raise OptionError(
             f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or --format "
             "muse for a folder of csv files"
         )
     if format is not None and named not in (None, format):
-        raise FacerError(
+        raise OptionError(
             f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
         )
     return format or named or "hdf5"
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes ``path`` when all went well."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def aside(path: Path) -> Iterator[Path]:
+    """Give a path to write to that becomes ``path`` when all went well; FacerError otherwise."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.rename(path)
+        with written_aside(path) as temporary:
+            yield temporary
     except OSError as error:
-        raise FacerError(f"{path}: cannot write: {error.strerror or error}") from error
-    finally:
-        if temporary.is_dir():
-            LocalObjects(temporary).delete("")
-        else:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:

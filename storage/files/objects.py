@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from facer.storage.errors import DamagedError, FacerError
+from facer.storage.errors import DamagedError, FacerError, one_line
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""
@@ -200,7 +200,7 @@ class UrlObjects:
         try:
             fs, root = url_to_fs(url)
         except Exception as error:
-            raise FacerError(f"{url}: cannot be opened: {_one_line(error)}") from error
+            raise FacerError(f"{url}: cannot be opened: {one_line(error, None)}") from error
         self._fs: Any = fs
         self._root: str = root.rstrip("/")
 
@@ -276,6 +276,25 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     LocalObjects(path.parent).put(path.name, data.encode() if isinstance(data, str) else data)
 
 
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path``, of its suffix, for a file or folder that moves there when whole.
+
+    After an exception nothing is left of it. ``OSError`` where the place refuses.
+    """
+    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        aside.replace(path)
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            with suppress(OSError):  # there only when it was not moved into place
+                aside.unlink()
+
+
 def _new_folders(folder: Path) -> set[Path]:
     """Return the folders that making this one changes: they get a new folder each."""
     changed: set[Path] = set()
@@ -289,17 +308,10 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(target)
-    finally:
-        with suppress(OSError):  # there only when it was not moved into place
-            aside.unlink()
+    with written_aside(target) as aside, aside.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:
@@ -327,9 +339,4 @@ def _check_size(path: str, size: int, limit: int) -> None:
 
 def _refused(what: str, path: str, error: Exception) -> FacerError:
     advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
-    return FacerError(f"{path}: cannot {what}: {_one_line(error)}{advice}")
-
-
-def _one_line(error: BaseException) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return FacerError(f"{path}: cannot {what}: {one_line(error, None)}{advice}")

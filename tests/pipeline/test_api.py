@@ -124,6 +124,32 @@ def test_labels_and_store_may_be_others(trained, copy_store, tmp_path):
     assert found.by is not None
 
 
+def test_a_callback_hears_each_epoch_and_stops_a_training(trained, tmp_path):
+    _, store, labels = trained
+
+    class Stop(Exception):
+        pass
+
+    heard = []
+
+    def stop(seed, row, epochs):
+        heard.append((seed, row.epoch, epochs))
+        if row.epoch == 2:
+            raise Stop
+
+    settings = {"epochs": 3, "units": 4, "dense": 4}
+    with pytest.raises(Stop):
+        facer.train_head(store, labels, tmp_path / "stopped", on_epoch=stop, **settings)
+    assert heard == [(0, 1, 3), (0, 2, 3)]
+    run = facer.train_head(store, labels, tmp_path / "stopped", resume=True, **settings)
+    assert run.seeds[0].epochs == 3
+    facer.train_head(
+        store, labels, tmp_path / "folds", folds=2, on_epoch=lambda *row: heard.append(row),
+        **settings,
+    )  # fmt: skip
+    assert {fold for fold, _, row, _ in heard[2:] if row.epoch == 1} == {0, 1}
+
+
 def test_errors_name_the_keyword(trained, tmp_path):
     run, store, labels = trained
     for call, message in (

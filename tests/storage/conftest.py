@@ -33,6 +33,7 @@ def make_entry() -> Callable[..., Entry]:
         columns: int = len(FEATURE_NAMES),
         seed: int = 0,
         embedding: int | None = None,
+        quality: bool = False,
         face: bool = True,
     ) -> Entry:
         rng = np.random.default_rng([seed, frames])
@@ -52,6 +53,7 @@ def make_entry() -> Callable[..., Entry]:
             keypoints_px=measured(5, 2),
             n_faces=valid.astype(np.int16),
             embedding=None if embedding is None else measured(embedding).astype(np.float16),
+            quality=measured() if quality else None,
         )
         status = "ok" if valid.any() else "no_face"
         return Record(clip_id, status, frames, n_valid=int(valid.sum()), fps=30.0), clip

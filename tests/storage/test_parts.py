@@ -73,6 +73,8 @@ def test_clips_that_do_not_fit_each_other(store: FeatureStore, make_entry: Make)
     mixed = [make_entry("x", embedding=4), make_entry("y")]
     refuse(store, mixed, "clip 'y': embedding: found width None, expected 4")
     refuse(store, mixed[::-1], "clip 'x': embedding: found width 4, expected None")
+    some = [make_entry("x", quality=True), make_entry("y")]
+    refuse(store, some, "clip 'y': quality: expected it for all clips of a part or for none")
 
 
 def test_a_part_of_failures_only(store: FeatureStore) -> None:

@@ -134,6 +134,18 @@ def test_embeddings(store: FeatureStore, make_entry: Make, same_clip: Make) -> N
     assert store.load(["broken"], (), embedding=True).features.shape == (0, 0)
 
 
+def test_quality(store: FeatureStore, make_entry: Make, same_clip: Make) -> None:
+    entry = make_entry("e", 6, quality=True)
+    store.write_part([entry, make_entry("f", 2, quality=True)])
+    same_clip(store.read("e"), entry[1])
+    loaded = store.load(["f", "broken", "e"], ["au12"], quality=True)
+    np.testing.assert_array_equal(loaded.quality[2:], entry[1].quality)
+    assert store.load(["e"]).quality is None
+    assert store.read("a").quality is None  # written without
+    with pytest.raises(FacerError, match=r"clips without a quality .* expected one for all"):
+        store.load(["e", "a"], quality=True)
+
+
 def test_embeddings_of_another_width_do_not_mix(store: FeatureStore, make_entry: Make) -> None:
     store.write_part([make_entry("e", embedding=8)])
     store.write_part([make_entry("f", embedding=9)])

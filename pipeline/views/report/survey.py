@@ -44,7 +44,7 @@ class Survey:
     records: tuple[Record, ...]
     duration_s: F64
     score: F64  # mean detection score of the frames with a face
-    quality: F64  # the same over all frames, where a frame without a face counts 0
+    quality: F64  # mean of what is stored, or else the score; a frame without a face counts 0
     face_px: F64  # median height of the face's box
     most_faces: F64  # in one frame
     score_histogram: Histogram  # of frames with a face
@@ -74,11 +74,12 @@ def survey_store(store: FeatureStore) -> Survey:
         scores += np.histogram(block["det_score"][ours].clip(0, 1), _SCORE_EDGES)[0]
         faces += np.histogram(height_px[ours].clip(0, 4096), _FACE_EDGES_PX)[0]
     score, quality, face_px, most_faces = figures
+    stored = np.array([_stored_quality(record) for record in records], np.float64)
     return Survey(
         records=records,
         duration_s=np.array([_duration_s(record) for record in records]),
         score=score,
-        quality=quality,
+        quality=np.where(np.isnan(stored), quality, stored),
         face_px=face_px,
         most_faces=most_faces,
         score_histogram=Histogram(_SCORE_EDGES, scores),
@@ -118,6 +119,12 @@ def _clip_figures(clip: dict[str, npt.NDArray[Any]], height_px: F64) -> tuple[fl
     heights = height_px[valid & np.isfinite(height_px)]
     face_px = float(np.median(heights)) if len(heights) else np.nan
     return score, certain / len(valid), face_px, most
+
+
+def _stored_quality(record: Record) -> float:
+    if record.quality is None or record.n_frames == 0:
+        return np.nan
+    return record.quality * record.n_valid / record.n_frames
 
 
 def _duration_s(record: Record) -> float:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from facer.stages.features.align import CROP_PX, align
 from facer.stages.features.faces import Faces, iou
 from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
+from facer.storage.files.objects import written_aside
 from facer.storage.schema import F32, U8
 
 _CACHE_VERSION = 2
@@ -184,13 +183,12 @@ class Aligner:
             state = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return ""
-        settings = asdict(self.config.detector)
         parts = {
             "version": _CACHE_VERSION,
             "detector": self.detector.sha256,
             "points_model": detect.refiner_sha256(self.detector),
-            "size_px": settings["size_px"],
-            "threshold": settings["threshold"],
+            "size_px": self.config.detector.size_px,
+            "threshold": self.config.detector.threshold,
             "path": str(path.absolute()),
             "bytes": state.st_size,
             "mtime_ns": state.st_mtime_ns,
@@ -209,14 +207,10 @@ class Aligner:
     def _keep(self, key: str, crop: bytes) -> None:
         """Write a crop whole or not at all; an empty file stands for "no face"."""
         path = _file(self._folder, key)
-        aside = path.with_name(f".{uuid.uuid4().hex}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(crop)
-            aside.replace(path)
+            with written_aside(path) as aside:
+                aside.write_bytes(crop)
         except OSError as error:
-            with suppress(OSError):
-                aside.unlink()
             raise FacerError(
                 f"{path}: cannot be written ({error.strerror}); expected a folder for the cache "
                 "of aligned crops that has room"

@@ -61,6 +61,7 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
     expression = _expression(file, path)[rows]
     au, trust = _action_units(file, path)
     frame = file["frame"][:][rows].astype(np.float32) if "frame" in file else None
+    points = file["points"][:][rows].astype(np.float32) if "points" in file else None
     return AffectSet(
         name=path.stem,
         images=JpegPack(path, list(file["jpeg"][:])),
@@ -71,6 +72,7 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
         au_trust=trust,
         va_is_weak=True,
         frame_px=frame,
+        keypoints_px=points,
     )
 
 

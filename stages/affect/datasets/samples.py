@@ -65,6 +65,7 @@ class AffectSet:
     va_is_weak: bool = False  # derived from expressions, not rated by people
     frame_px: F32 | None = None
     mesh: F32 | None = None
+    keypoints_px: F32 | None = None  # (N, 5, 2) five points in the crop, NaN where not known
     notes: tuple[str, ...] = ()  # what was left out and why, one line each
 
     def __post_init__(self) -> None:
@@ -84,7 +85,7 @@ class AffectSet:
 
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> AffectSet:
         """The given rows as a set of their own."""
-        per_row = ("indices", "expression", "va", "au", "frame_px", "mesh")
+        per_row = ("indices", "expression", "va", "au", "frame_px", "mesh", "keypoints_px")
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in per_row}
         return replace(self, **{k: v[rows] for k, v in values.items() if v is not None})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,29 @@ Predict = Callable[[U8], F32]
 _TOP = 3
 
 
-def unit_response(
+@dataclass(frozen=True)
+class UnitMoves:
+    """Probabilities of n faces of a set, as they are and moved by each unit that a warp makes."""
+
+    rows: npt.NDArray[np.int64]  # (n,) of the set
+    units: npt.NDArray[np.int64]  # (u,) columns among the 17
+    base: F32  # (n, 17)
+    moved: F32  # (n, u, 17)
+
+    @property
+    def risen(self) -> npt.NDArray[np.bool_]:
+        """(n, u) whether the own unit's output is higher on the moved face."""
+        own = np.take_along_axis(self.moved, self.units[None, :, None], axis=2)[..., 0]
+        return np.asarray(own > self.base[:, self.units])
+
+
+def move_units(
     predict: Predict, data: AffectSet, geometry: UnitGeometry, limit: int = 300, seed: int = 0
-) -> dict[str, dict[str, Any] | None]:
-    """Response of each unit to its own warp on faces of a set that carries meshes.
+) -> UnitMoves:
+    """Move faces of a set that carries meshes by each unit, and predict.
 
     Faces are those labelled neutral (all, where nothing is labelled), at most ``limit``; each is
-    moved by a strength drawn from .4 to 1, on both sides or one. By unit: ``auc`` of the moved
-    against the unmoved faces, ``risen`` the share of faces whose output is higher, ``top3`` the
-    share in which the own unit is among the three that rise most, ``rise`` the mean rise of the
-    probability, ``n``; None for units that no warp makes. Warps are not FACS codes.
+    moved by a strength drawn from .4 to 1, on both sides or one. Warps are not FACS codes.
     """
     rows = _faces(data, geometry)
     if len(rows) == 0:
@@ -44,10 +58,20 @@ def unit_response(
         features = predict(crops)[:, AU_COLUMNS]
         before.append(features[0])
         after.append(features[1:])
-    base, moved = np.array(before), np.array(after)  # (n, 17), (n, len(units), 17)
+    return UnitMoves(rows, units, np.array(before), np.array(after))
+
+
+def unit_response(moves: UnitMoves) -> dict[str, dict[str, Any] | None]:
+    """Response of each unit to its own warp.
+
+    By unit: ``auc`` of the moved against the unmoved faces of all people, ``risen`` the share of
+    faces whose output is higher than that of the same face unmoved (the AUC within a face),
+    ``top3`` the share in which the own unit is among the three that rise most, ``rise`` the mean
+    rise of the probability, ``n``; None for units that no warp makes.
+    """
     found: dict[str, dict[str, Any] | None] = dict.fromkeys(AU_NAMES)
-    for place, unit in enumerate(units):
-        found[AU_NAMES[unit]] = _response(base, moved[:, place], int(unit))
+    for place, unit in enumerate(moves.units):
+        found[AU_NAMES[unit]] = _response(moves.base, moves.moved[:, place], int(unit))
     return found
 
 

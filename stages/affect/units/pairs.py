@@ -33,9 +33,9 @@ _MAX_RESIDUAL = 0.12  # of the pose, in eye distances: beyond it the mesh is not
 _CLOSED_MOUTH = {9: 0.6, 10: 0.6}  # largest strength of units that would tear a closed mouth
 _PARTED = 0.04  # gap of the lips in eye distances, from which on the mouth counts as open
 _LIPS = (13, 14)
-_NUISANCE = 0.5  # chance that both crops of a pair are also moved by another unit
+NUISANCE = 0.5  # chance that both crops of a pair are also moved by another unit
 _JITTER = 0.25  # deviation of the factor of a displacement, and of its slope across the face
-_SAME_CAMERA = 0.5  # chance that both crops of a pair are augmented alike
+SAME_CAMERA = 0.5  # chance that both crops of a pair are augmented alike
 NEUTRAL_SHARE = 0.6  # of the votes, from which on a face is taken to show no unit
 
 
@@ -130,7 +130,7 @@ class UnitPairs(Dataset[UnitPair]):
         unit = int(rng.choice(self._units))
         strength = min(float(rng.uniform(*STRENGTHS)), largest_strength(unit, mesh))
         nuisance = np.zeros((N_POINTS, 3), np.float32)
-        if rng.random() < _NUISANCE:
+        if rng.random() < NUISANCE:
             other = int(rng.choice(self._units[self._units != unit]))
             amount = rng.uniform(0.2, 1.0) * largest_strength(other, mesh)
             nuisance = amount * varied(self._geometry, other, rng)
@@ -140,7 +140,7 @@ class UnitPairs(Dataset[UnitPair]):
         frame = None if data.frame_px is None else data.frame_px[row]
         background = None if frame is None else data.crop(int(rng.integers(len(data))))
         seeds = rng.integers(1 << 32, size=2)
-        if rng.random() < _SAME_CAMERA:
+        if rng.random() < SAME_CAMERA:
             seeds[1] = seeds[0]
         crops = [
             augment(one, np.random.default_rng(seed), self._config, frame, background)

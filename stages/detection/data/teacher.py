@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.onnx import open_session
 from facer.stages.features.faces import point_distance_px
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
@@ -108,12 +109,8 @@ def nearest_points(candidates: F32, points: F32) -> tuple[int, float]:
 
 
 def _open(path: Path, threshold: float) -> Any:
-    import onnxruntime
     from insightface.model_zoo.retinaface import RetinaFace
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    model = RetinaFace(model_file=str(path), session=session)
+    model = RetinaFace(model_file=str(path), session=open_session(path))
     model.prepare(ctx_id=-1, det_thresh=threshold)
     return model

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facer.stages.common.onnx import fold_batch_norm, to_onnx
 from facer.stages.features.rec.network import ResidualUnit
 from facer.stages.features.refine import POINTS_PX
+from facer.storage.files.objects import write_atomic
 
 _WIDTHS = (16, 32, 64, 96)
 _HIDDEN = 128
-OPSET = 17
 
 
 class PointsNet(nn.Module):
@@ -53,43 +51,17 @@ class PointsNet(nn.Module):
 class _Exported(nn.Module):
     def __init__(self, net: PointsNet) -> None:
         super().__init__()
-        self.net = _fold(copy.deepcopy(net).eval())
+        self.net = fold_batch_norm(copy.deepcopy(net).eval())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         points, logit = self.net(images)
         return points, torch.sigmoid(logit)
 
 
-def _fold(net: PointsNet) -> PointsNet:
-    for module in net.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for place in range(len(module) - 1):
-            conv, norm = module[place], module[place + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    return net
-
-
 def export_points(net: PointsNet, path: Path, about: Mapping[str, str]) -> None:
     """Write the file that :class:`facer.stages.features.refine.KeypointRefiner` reads."""
-    partial = path.with_name(path.name + ".partial")
-    names = ["points", "face"]
-    with warnings.catch_warnings():
-        # the tracing exporter is announced as deprecated; the new one needs onnxscript
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _Exported(net).eval(),
-            (torch.zeros(2, 3, POINTS_PX, POINTS_PX),),
-            str(partial),
-            input_names=["image"],
-            output_names=names,
-            dynamic_axes={name: {0: "batch"} for name in ("image", *names)},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(str(partial))
-    onnx.helper.set_model_props(model, dict(about))
-    onnx.checker.check_model(model)
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    names = ("points", "face")
+    axes = {name: {0: "batch"} for name in ("image", *names)}
+    example = torch.zeros(2, 3, POINTS_PX, POINTS_PX)
+    model = to_onnx(_Exported(net).eval(), example, ("image", names), axes, about)
+    write_atomic(path, model.SerializeToString())

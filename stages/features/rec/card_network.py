@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
-from facer.stages.features.rec.session import open_session
+from facer.stages.features.rec.session import open_network
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_sha256
 from facer.storage.layout.documents import parse_json
@@ -75,7 +75,7 @@ class CardRec:
         self.crop = card.crop
         self.card_sha256 = card.sha256
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
-        self._session = open_session(path, device)
+        self._session = open_network(path, device)
         self._input = _only(card.input.tensor, self._session.get_inputs(), f"{card.name}: input")
         outputs = self._session.get_outputs()
         self._tensors = [_only(o.tensor, outputs, f"{card.name}: output") for o in card.output]

@@ -8,22 +8,25 @@ ONNX file with the outputs ``va``, ``expression`` and ``au``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import fold_batch_norm
+from facer.stages.features.bf16 import Convolution, as_bf16, convolution
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
 from facer.stages.features.rec.card_network import CardRec
 from facer.stages.features.rec.crops import ARCFACE
 from facer.stages.features.rec.network import (
     RecNet,
+    ResidualUnit,
     architecture_from_json,
     architecture_to_json,
     build_fitting,
@@ -31,9 +34,9 @@ from facer.stages.features.rec.network import (
     scale_crops,
 )
 from facer.stages.features.rec.recognisers import Recogniser, Recognisers
-from facer.stages.features.rec.session import open_session
+from facer.stages.features.rec.session import open_network
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 from facer.storage.text.likeness import did_you_mean
@@ -49,31 +52,6 @@ _EXPORT = (
     "input_names=['input'], dynamic_axes={'input': {0: 'batch'}})\""
 )
 _PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-
-
-def resolve_device(device: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:n`` as a torch device.
-
-    Asking for a GPU that is not there is a ``FacerError``, never a silent fall-back.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise OptionError(
-            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
-        ) from error
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise FacerError(
-            f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
-            "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
-        )
-    if resolved.type not in ("cpu", "cuda"):
-        raise OptionError(
-            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
-        )
-    return resolved
 
 
 def load(
@@ -159,8 +137,8 @@ def _how_to_export(path: Path) -> str:
 
 
 class TorchRec:
-    """REC on PyTorch, channels-last: the convolutions in float32 or bfloat16, what follows the
-    pooling in float32.
+    """REC on PyTorch, channels-last: in float32, or its convolutions in bfloat16 and what follows
+    them in float64, of which a float32 is left that depends on no other crop of the batch.
     """
 
     def __init__(
@@ -175,10 +153,12 @@ class TorchRec:
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
         self._device = device
-        self._dtype = torch.bfloat16 if bf16 else torch.float32
-        self._network = fold_batch_norm(network.eval()).to(device)
-        for convolutions in (self._network.stem, self._network.units):
-            convolutions.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = fold_batch_norm(network.eval()).to(device)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._maps: Callable[[Tensor], Tensor] = network.maps
+        if bf16:
+            self._maps = Bf16Maps(network)
+            network.double()
 
     @torch.inference_mode()
     def predict(self, crops: U8) -> F32:
@@ -190,12 +170,37 @@ class TorchRec:
         if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
         x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        embedding = pooled(self._network.maps(x.to(self._dtype)).float())
+        embedding = pooled(self._maps(x))
         columns = self._network.outputs(embedding).features()
         if self.embedding_width:
             columns = torch.cat([columns, embedding], dim=1)
-        features: F32 = columns.cpu().numpy()
+        features: F32 = columns.float().cpu().numpy()
         return features
+
+
+class Bf16Maps:
+    """``RecNet.maps`` of a network without batch normalisation, in bfloat16."""
+
+    def __init__(self, network: RecNet) -> None:
+        self._stem = convolution(cast(nn.Conv2d, network.stem[0]), relu=True)
+        self._pool = network.stem[3:]
+        self._units: list[tuple[list[Convolution], Convolution | None]] = []
+        for unit in cast(Iterable[ResidualUnit], network.units):
+            body, skip = unit.body, unit.skip
+            convs = [convolution(c, relu=True) for c in body if isinstance(c, nn.Conv2d)]
+            layer = None if isinstance(skip, nn.Identity) else cast(nn.Sequential, skip)[0]
+            shortcut = None if layer is None else convolution(cast(nn.Conv2d, layer), relu=False)
+            self._units.append((convs, shortcut))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """As ``RecNet.maps``: float32 in, float64 out."""
+        x = self._pool(self._stem(as_bf16(x)))
+        for (*convs, last), skip in self._units:
+            y = x
+            for conv in convs:
+                y = conv(y)
+            x = last(y, x if skip is None else skip(x))
+        return x.double()
 
 
 class OnnxRec:
@@ -209,7 +214,7 @@ class OnnxRec:
         self.columns, self.crop = FEATURE_NAMES, ARCFACE
         self.card_sha256 = ""
         self.same_person: float | None = None
-        self._session = open_session(path, device)
+        self._session = open_network(path, device)
         outputs = {output.name: output for output in self._session.get_outputs()}
         self._wanted = ["va", "expression", "au", *(["embedding"] if embedding else [])]
         if not set(self._wanted) <= set(outputs):
@@ -279,19 +284,7 @@ def load_network(path: Path) -> tuple[RecNet, dict[str, Any]]:
         network = build_fitting(lambda: RecNet(architecture), sum(architecture.units), tensors)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})  # widens
     except (RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FacerError(f"{path}: tensors do not fit its own header ({reason})") from error
+        raise FacerError(
+            f"{path}: tensors do not fit its own header ({one_line(error)})"
+        ) from error
     return network, meta
-
-
-def fold_batch_norm(network: RecNet) -> RecNet:
-    """Fold every batch normalisation into the convolution before it; for evaluation only."""
-    for module in network.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for position in range(len(module) - 1):
-            conv, norm = module[position], module[position + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[position] = fuse_conv_bn_eval(conv, norm)
-                module[position + 1] = nn.Identity()
-    return network

@@ -7,9 +7,7 @@ Input ``crops`` float32 (B, 3, 112, 112) in [-1, 1]; outputs ``va`` (B, 2) in [-
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facer.stages.features.rec.loading import fold_batch_norm, load_network
+from facer.stages.common.onnx import fold_batch_norm, open_session, to_onnx
+from facer.stages.features.rec.loading import load_network
 from facer.stages.features.rec.network import RecNet
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.objects import LocalObjects
 
 FEATURE_OUTPUTS = ("va", "expression", "au")
 OUTPUTS = (*FEATURE_OUTPUTS, "embedding")
-_OPSET = 17
 _TOLERANCE = 1e-4
 
 
@@ -54,7 +52,8 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
         raise OptionError(f"{onnx_path}: expected a name that ends in .onnx")
     network, meta = load_network(Path(rec_path))
     model = _Probabilities(fold_batch_norm(network.eval())).eval()
-    data = _with_metadata(to_onnx(model), meta)
+    keys = ("format", "feature_names", "weak_features", "training")
+    data = rec_to_onnx(model, {key: json.dumps(meta[key]) for key in keys})
     difference = _difference(model, data)
     if not difference <= _TOLERANCE:
         raise FacerError(
@@ -65,46 +64,18 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
     return difference
 
 
-def to_onnx(model: nn.Module) -> bytes:
-    """A module that maps crops (B, 3, 112, 112) to the four ``OUTPUTS``, as ONNX bytes."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # the exporter without further dependencies says that another one is newer
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx")
-        warnings.filterwarnings("ignore", "You are using the legacy", DeprecationWarning)
-        torch.onnx.export(
-            model,
-            (torch.zeros(2, 3, 112, 112),),
-            buffer,  # type: ignore[arg-type]  # a buffer is taken, its annotation says paths
-            input_names=["crops"],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "batch"} for name in ("crops", *OUTPUTS)},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    return buffer.getvalue()
-
-
-def _with_metadata(data: bytes, meta: Mapping[str, Any]) -> bytes:
-    import onnx
-
-    model = onnx.load_model_from_string(data)
-    keys = ("format", "feature_names", "weak_features", "training")
-    onnx.helper.set_model_props(model, {key: json.dumps(meta[key]) for key in keys})
-    onnx.checker.check_model(model)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+def rec_to_onnx(model: nn.Module, meta: Mapping[str, Any]) -> bytes:
+    """A module that maps crops (B, 3, 112, 112) to the four ``OUTPUTS``, as an ONNX file."""
+    axes = {name: {0: "batch"} for name in ("crops", *OUTPUTS)}
+    exported = to_onnx(model, torch.zeros(2, 3, 112, 112), ("crops", OUTPUTS), axes, meta)
+    data: bytes = exported.SerializeToString()
+    return data
 
 
 def _difference(model: nn.Module, data: bytes) -> float:
     """Largest absolute difference between torch and onnxruntime on random crops."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     crops = np.random.default_rng(0).uniform(-1, 1, (5, 3, 112, 112)).astype(np.float32)
-    found = session.run(list(OUTPUTS), {"crops": crops})
+    found = open_session(data).run(list(OUTPUTS), {"crops": crops})
     with torch.inference_mode():
         expected = model(torch.from_numpy(crops))
     return max(float(np.abs(f - e.numpy()).max()) for f, e in zip(found, expected, strict=True))

@@ -28,9 +28,9 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(units, units) for _ in range(4))
         self.dropout = dropout
 
-    def forward(self, x: Tensor, memory: Tensor, there: Tensor | None) -> Tensor:
-        """Read ``memory`` (B, L, W), where ``there`` (B, L), for each of ``x`` (B, M, W)."""
-        mask = None if there is None else there[:, None, None, :]
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Read ``memory`` (B, L, W), where ``mask`` (B, L), for each of ``x`` (B, M, W)."""
+        mask = None if mask is None else mask[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         read = F.scaled_dot_product_attention(
             _split(self.query(x)),
@@ -63,10 +63,10 @@ class TransformerLayer(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
-        """(B, L, W) -> (B, L, W); steps that are not ``there`` (B, L) are not read."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, W) -> (B, L, W); steps outside ``mask`` (B, L) are not read."""
         normal = self.attention_norm(x)
-        x = x + self.dropout(self.attention(normal, normal, there))
+        x = x + self.dropout(self.attention(normal, normal, mask))
         output: Tensor = x + self.dropout(self.dense(self.dense_norm(x)))
         return output
 
@@ -79,7 +79,7 @@ def positions(x: Tensor) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], 1)
 
 
-def masked_mean(x: Tensor, there: Tensor) -> Tensor:
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean over the true steps: (B, L, W), (B, L) bool -> (B, W)."""
-    weight = there[:, :, None].to(x.dtype)
+    weight = mask[:, :, None].to(x.dtype)
     return (x * weight).sum(1) / weight.sum(1)

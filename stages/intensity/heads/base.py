@@ -41,4 +41,4 @@ class Head(nn.Module):
 
     def routed_steps(self, batch: Batch) -> int:
         """How many steps of ``routed_weight`` the batch uses."""
-        return len(batch.sizes)
+        return len(batch.batch_sizes)

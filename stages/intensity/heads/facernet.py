@@ -49,8 +49,8 @@ class FaceRNet(Head):
         """See :class:`Head`."""
         if not self.config.routed:
             batch = batch.extended(self.shape.max_frames)
-        states = self.recurrent(batch.features, batch.sizes)
-        hidden = routed_dense(states, self.dense_weight, batch.sizes) + self.dense_bias
+        states = self.recurrent(batch.features, batch.batch_sizes)
+        hidden = routed_dense(states, self.dense_weight, batch.batch_sizes) + self.dense_bias
         hidden = nn.functional.dropout(hidden.relu(), self.config.dropout, self.training)
         intensities: Tensor = self.output(hidden)
         return intensities
@@ -66,4 +66,4 @@ class FaceRNet(Head):
 
     def routed_steps(self, batch: Batch) -> int:
         """See :class:`Head`."""
-        return len(batch.sizes) if self.config.routed else self.shape.max_frames
+        return len(batch.batch_sizes) if self.config.routed else self.shape.max_frames

@@ -32,8 +32,8 @@ class GruLast(Head):
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""
-        states = self.recurrent(batch.features, batch.sizes)
-        starts = np.cumsum([0, *batch.sizes[:-1]])
+        states = self.recurrent(batch.features, batch.batch_sizes)
+        starts = np.cumsum([0, *batch.batch_sizes[:-1]])
         last = starts[batch.lengths - 1] + np.arange(len(batch.lengths))
         intensities: Tensor = self.output(states[torch.from_numpy(last).to(states.device)])
         return intensities

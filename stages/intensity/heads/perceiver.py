@@ -46,12 +46,12 @@ class Perceiver(Head):
         """See :class:`Head`."""
         return self._read(x[None], everywhere(x))
 
-    def _read(self, x: Tensor, there: Tensor) -> Tensor:
+    def _read(self, x: Tensor, mask: Tensor) -> Tensor:
         """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
         x = self.embed(x)
         x = self.norm(x + positions(x))
         latents = self.latents.expand(x.shape[0], -1, -1)
         for cross, inner in zip(self.cross, self.inner, strict=True):
-            latents = inner(latents + cross(latents, x, there))
+            latents = inner(latents + cross(latents, x, mask))
         intensities: Tensor = self.output(latents.mean(1))
         return intensities

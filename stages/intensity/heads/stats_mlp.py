@@ -35,12 +35,12 @@ class StatsMlp(Head):
         return intensities
 
 
-def pooled(x: Tensor, there: Tensor) -> Tensor:
+def pooled(x: Tensor, mask: Tensor) -> Tensor:
     """Statistics over a clip's true frames: (B, L, F), (B, L) -> (B, 4 F)."""
-    there = there[:, :, None]
-    count = there.sum(1)
+    mask = mask[:, :, None]
+    count = mask.sum(1)
     mean = x.sum(1) / count
-    variance = torch.where(there, (x - mean[:, None]).square(), 0.0).sum(1) / count
-    low = torch.where(there, x, torch.inf).amin(1)
-    high = torch.where(there, x, -torch.inf).amax(1)
+    variance = torch.where(mask, (x - mean[:, None]).square(), 0.0).sum(1) / count
+    low = torch.where(mask, x, torch.inf).amin(1)
+    high = torch.where(mask, x, -torch.inf).amax(1)
     return torch.cat([mean, (variance + _EPSILON).sqrt(), low, high], 1)

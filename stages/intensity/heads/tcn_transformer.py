@@ -52,14 +52,14 @@ class TcnTransformer(Head):
         """See :class:`Head`."""
         return self._read(x[None], everywhere(x))
 
-    def _read(self, x: Tensor, there: Tensor) -> Tensor:
+    def _read(self, x: Tensor, mask: Tensor) -> Tensor:
         """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = norm(convolution(x.transpose(1, 2)).transpose(1, 2))
-            there = there[:, ::_STRIDE]
-            x = torch.where(there[:, :, None], F.gelu(x), 0.0)
+            mask = mask[:, ::_STRIDE]
+            x = torch.where(mask[:, :, None], F.gelu(x), 0.0)
         x = x + positions(x)
         for layer in self.layers:
-            x = layer(x, there)
-        intensities: Tensor = self.output(masked_mean(x, there))
+            x = layer(x, mask)
+        intensities: Tensor = self.output(masked_mean(x, mask))
         return intensities

@@ -18,35 +18,35 @@ class Batch:
 
     ``lengths`` never grows along the batch. ``features`` holds step 0 of every clip, then step
     1 of every clip that has one, and so on, clips in the batch's order (``PackedSequence``'s
-    layout); ``sizes`` says how many clips each step has.
+    layout); ``batch_sizes`` says how many clips each step has.
     """
 
     features: Tensor  # (N, F) float32
-    sizes: tuple[int, ...]  # (L,), L = the longest length
+    batch_sizes: tuple[int, ...]  # (L,), L = the longest length
     clips: I64  # (B,)
     lengths: I64  # (B,)
     filled: Tensor | None = None  # (N,) bool; see Sequences
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Features (B, L, F), zeros after a clip's end, and where they are true, (B, L) bool."""
-        steps, clips = len(self.sizes), len(self.clips)
+        steps, clips = len(self.batch_sizes), len(self.clips)
         device = self.features.device
         lengths = torch.from_numpy(self.lengths).to(device)
-        there = torch.arange(steps, device=device)[:, None] < lengths
+        mask = torch.arange(steps, device=device)[:, None] < lengths
         out = self.features.new_zeros(steps, clips, self.features.shape[1])
-        out[there] = self.features
-        return out.transpose(0, 1), there.t()
+        out[mask] = self.features
+        return out.transpose(0, 1), mask.t()
 
     def extended(self, steps: int) -> Batch:
         """The same clips, each continued by zeros to ``steps`` frames."""
         features, _ = self.padded()
         clips = len(self.clips)
         out = features.new_zeros(steps, clips, features.shape[2])
-        out[: len(self.sizes)] = features.transpose(0, 1)
+        out[: len(self.batch_sizes)] = features.transpose(0, 1)
         return replace(
             self,
             features=out.flatten(0, 1),
-            sizes=(clips,) * steps,
+            batch_sizes=(clips,) * steps,
             lengths=np.full(clips, steps, np.int64),
             filled=None,
         )
@@ -76,12 +76,12 @@ class DeviceSequences:
         clips = clips[np.argsort(-self.lengths[clips], kind="stable")]
         lengths = self.lengths[clips]
         steps = np.arange(lengths[0])
-        there = steps[:, None] < lengths
-        rows = (self.offsets[clips] + steps[:, None])[there]
+        mask = steps[:, None] < lengths
+        rows = (self.offsets[clips] + steps[:, None])[mask]
         places = torch.from_numpy(rows).to(self.features.device, non_blocking=True)
         features = self.features.index_select(0, places)
         filled = None if self.filled is None else self.filled.index_select(0, places)
-        return Batch(features, tuple(there.sum(1).tolist()), clips, lengths, filled)
+        return Batch(features, tuple(mask.sum(1).tolist()), clips, lengths, filled)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
         """All ``clips`` in batches of similar length, for prediction."""

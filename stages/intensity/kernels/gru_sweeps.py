@@ -47,17 +47,17 @@ class GruWeights:
 class Block(NamedTuple):
     """Some steps on end, few enough for their temporaries to stay in the cache."""
 
-    sizes: list[int]  # clips at each step
+    batch_sizes: list[int]  # clips at each step
     rows: slice
 
 
 class Forward:
     """The forward sweep; keeps what the backward sweep needs."""
 
-    def __init__(self, x: Tensor, weights: GruWeights, sizes: list[int]) -> None:
-        self.weights, self.sizes = weights, sizes
+    def __init__(self, x: Tensor, weights: GruWeights, batch_sizes: list[int]) -> None:
+        self.weights, self.batch_sizes = weights, batch_sizes
         self.x = torch.cat([x, x.new_ones(len(x), 1)], 1)
-        self.blocks = _blocks(sizes)
+        self.blocks = _blocks(batch_sizes)
         units = weights.units
         self.buffer = _take_buffer(x, len(x), 5 * units)
         self.gates = self.buffer[:, : 4 * units]  # columns: s, r, z, hn
@@ -67,22 +67,22 @@ class Forward:
         """Return the hidden states (N, H)."""
         weights = self.weights
         states = self.x.new_empty(len(self.x), weights.units)
-        last = states.new_full((self.sizes[0], weights.units), 0.5)
+        last = states.new_full((self.batch_sizes[0], weights.units), 0.5)
         for block in self.blocks:
             gates, g = self.gates[block.rows], self.g[block.rows]
             torch.mm(self.x[block.rows], weights.w_x, out=gates[:, : -weights.units])
             gates[:, -weights.units :] = weights.b_hn
-            last = self._steps(gates, g, last, block.sizes)
+            last = self._steps(gates, g, last, block.batch_sizes)
             torch.mul(g, 2, out=states[block.rows]).sub_(1)
         return states
 
-    def _steps(self, gates: Tensor, states: Tensor, g: Tensor, sizes: list[int]) -> Tensor:
+    def _steps(self, gates: Tensor, states: Tensor, g: Tensor, batch_sizes: list[int]) -> Tensor:
         """Finish a block's gates, which hold the input's share, and its states, step by step."""
         units, w_g = self.weights.units, self.weights.w_g
         s, r, z, hn = gates.chunk(4, 1)
         columns = (gates[:, units:], gates[:, units : 3 * units], s, r, z, hn, states)
         for recurrent, rz, s_t, r_t, z_t, hn_t, out in zip(
-            *(column.split_with_sizes(sizes) for column in columns), strict=True
+            *(column.split_with_sizes(batch_sizes) for column in columns), strict=True
         ):
             if len(out) < len(g):
                 g = g[: len(out)]
@@ -127,12 +127,12 @@ class Backward:
 
         ``d_out`` (N, H) is the gradient of the hidden states. Uses up the forward sweep.
         """
-        sizes, g = self.forward.sizes, self.forward.g
-        before = _rows_before(sizes)
+        batch_sizes, g = self.forward.batch_sizes, self.forward.g
+        before = _rows_before(batch_sizes)
         for block in reversed(self.forward.blocks):
             previous = g.index_select(0, before[block.rows])
             if block.rows.start == 0:
-                previous[: sizes[0]] = 0.5
+                previous[: batch_sizes[0]] = 0.5
             self._block(block, self.forward.gates[block.rows], previous, d_out[block.rows].clone())
         self.forward.release()
         d_i = self.d_w_x.t() * self.scale
@@ -153,17 +153,17 @@ class Backward:
         _sigmoid_gradient(torch.mul(to_n, hn, out=to_r), r, grad_input=to_r)
         _sigmoid_gradient(torch.sub(previous, s, out=to_z), z, grad_input=to_z)
         torch.mul(to_n, r, out=to_hn)
-        d[len(d) - block.sizes[-1] :][: len(self.carried)] += self.carried
-        self.carried = self._steps(d, factors, z, block.sizes)
+        d[len(d) - block.batch_sizes[-1] :][: len(self.carried)] += self.carried
+        self.carried = self._steps(d, factors, z, block.batch_sizes)
         self._accumulate(factors.flatten(1), to_n.mul_(d), previous, block.rows)
 
-    def _steps(self, d: Tensor, factors: Tensor, z: Tensor, sizes: list[int]) -> Tensor:
+    def _steps(self, d: Tensor, factors: Tensor, z: Tensor, batch_sizes: list[int]) -> Tensor:
         """Turn ``d`` into the full gradients of h' and ``factors`` into the gates' gradients."""
-        carried = d.new_zeros(sizes[0], self.units)
-        d_steps, z_steps = d.split_with_sizes(sizes), z.split_with_sizes(sizes)
-        factor_steps = factors.split_with_sizes(sizes)
-        gate_steps = factors.flatten(1).split_with_sizes(sizes)
-        wide = d.unsqueeze(1).split_with_sizes(sizes)
+        carried = d.new_zeros(batch_sizes[0], self.units)
+        d_steps, z_steps = d.split_with_sizes(batch_sizes), z.split_with_sizes(batch_sizes)
+        factor_steps = factors.split_with_sizes(batch_sizes)
+        gate_steps = factors.flatten(1).split_with_sizes(batch_sizes)
+        wide = d.unsqueeze(1).split_with_sizes(batch_sizes)
         before_steps = (carried, *d_steps[:-1])
         columns = zip(before_steps, d_steps, wide, factor_steps, gate_steps, z_steps, strict=True)
         for before, d_t, d_wide, factor, gate, z_t in reversed(list(columns)):
@@ -197,20 +197,20 @@ def _take_buffer(like: Tensor, rows: int, columns: int) -> Tensor:
     return like.new_empty(rows, columns)
 
 
-def _blocks(sizes: list[int]) -> list[Block]:
+def _blocks(batch_sizes: list[int]) -> list[Block]:
     """Cut the steps into blocks of one step, or up to _BLOCK_ROWS rows."""
     blocks: list[Block] = []
     row = first = 0
-    for step, rows in enumerate(accumulate(sizes)):
-        if step + 1 == len(sizes) or rows + sizes[step + 1] - row > _BLOCK_ROWS:
-            blocks.append(Block(sizes[first : step + 1], slice(row, rows)))
+    for step, rows in enumerate(accumulate(batch_sizes)):
+        if step + 1 == len(batch_sizes) or rows + batch_sizes[step + 1] - row > _BLOCK_ROWS:
+            blocks.append(Block(batch_sizes[first : step + 1], slice(row, rows)))
             row, first = rows, step + 1
     return blocks
 
 
-def _rows_before(sizes: list[int]) -> Tensor:
+def _rows_before(batch_sizes: list[int]) -> Tensor:
     """Row of each row's clip one step earlier; 0 in the first step."""
-    counts = torch.tensor(sizes)
+    counts = torch.tensor(batch_sizes)
     earlier = torch.cat([counts[:1], counts[:-1]])
     rows = torch.arange(int(counts.sum())) - torch.repeat_interleave(earlier, counts)
     return rows.clamp_min_(0)

@@ -12,15 +12,15 @@ from facer.stages.intensity.kernels.gru_sweeps import Backward, Forward, GruWeig
 
 
 def packed_gru(
-    x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, sizes: Sequence[int]
+    x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, batch_sizes: Sequence[int]
 ) -> Tensor:
     """Hidden states (N, H) of packed inputs (N, F), from a zero state.
 
-    ``sizes`` (L,) is the number of clips running at each step, never growing; rows are step by
+    ``batch_sizes`` (L,) is how many clips run at each step, never growing; rows are step by
     step, the clips of a step in the same order (as in ``PackedSequence``). Weights as in
     ``torch.nn.GRU``: (3H, F), (3H, H), (3H,), (3H,). One backward pass per forward pass.
     """
-    result: Tensor = _PackedGru.apply(x, w_ih, w_hh, b_ih, b_hh, list(sizes))  # type: ignore[no-untyped-call]
+    result: Tensor = _PackedGru.apply(x, w_ih, w_hh, b_ih, b_hh, [*batch_sizes])  # type: ignore[no-untyped-call]
     return result
 
 
@@ -33,9 +33,9 @@ class _PackedGru(torch.autograd.Function):
         w_hh: Tensor,
         b_ih: Tensor,
         b_hh: Tensor,
-        sizes: list[int],
+        batch_sizes: list[int],
     ) -> Tensor:
-        sweep = Forward(x, GruWeights(w_ih, w_hh, b_ih, b_hh), sizes)
+        sweep = Forward(x, GruWeights(w_ih, w_hh, b_ih, b_hh), batch_sizes)
         states = sweep.run()
         if any(ctx.needs_input_grad):
             ctx.sweep = sweep

@@ -27,11 +27,11 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.rnn: nn.RNNBase = kind(width, units, layers, dropout=between)
 
-    def forward(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(self, features: Tensor, batch_sizes: Sequence[int]) -> Tensor:
         """Packed features (N, F) -> packed outputs of the last layer (N, H)."""
         if self.cell == "gru" and features.device.type == "cpu":
-            return self._gru(features, sizes)
-        packed = PackedSequence(features, torch.tensor(sizes))
+            return self._gru(features, batch_sizes)
+        packed = PackedSequence(features, torch.tensor(batch_sizes))
         output: Tensor = self.rnn(packed)[0].data
         return output
 
@@ -40,7 +40,7 @@ class Recurrent(nn.Module):
         output: Tensor = self.rnn(x.unsqueeze(1))[0]
         return output.squeeze(1)
 
-    def _gru(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
+    def _gru(self, features: Tensor, batch_sizes: Sequence[int]) -> Tensor:
         states = features
         for layer in range(self.rnn.num_layers):
             if layer:
@@ -49,5 +49,5 @@ class Recurrent(nn.Module):
                 getattr(self.rnn, f"{name}_l{layer}")
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
-            states = packed_gru(states, w_ih, w_hh, b_ih, b_hh, sizes)
+            states = packed_gru(states, w_ih, w_hh, b_ih, b_hh, batch_sizes)
         return states

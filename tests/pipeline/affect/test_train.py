@@ -148,12 +148,12 @@ def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     [
         ({"coupling": "none"}, "coupling: found 'none'"),
         ({"backbone": "vgg"}, "backbone: found 'vgg'"),
-        ({"class_balance": -3}, "--class-balance: found -3, expected 0 to 1"),
-        ({"database_balance": 9}, "--database-balance: found 9"),
-        ({"small_epochs": 5}, "--small-epochs: found 5"),
-        ({"workers": -1}, "--workers: found -1"),
-        ({"mixup": -0.1}, "--mixup: found -0.1, expected 0 or more"),
-        ({"teacher_share": 1.1}, "--teacher-share: found 1.1, expected 0 to 1"),
+        ({"class_balance": -3}, "class_balance: found -3, expected 0 to 1"),
+        ({"database_balance": 9}, "database_balance: found 9"),
+        ({"small_epochs": 5}, "small_epochs: found 5"),
+        ({"workers": -1}, "workers: found -1"),
+        ({"mixup": -0.1}, "mixup: found -0.1, expected 0 or more"),
+        ({"teacher_share": 1.1}, "teacher_share: found 1.1, expected 0 to 1"),
     ],
 )
 def test_wrong_settings_are_told_before_any_data_is_read(change, message):
@@ -301,7 +301,7 @@ def test_an_existing_run_is_refused(config):
 
 def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
-    with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); resume with"):
+    with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); use the same"):
         train_rec(changed)
     more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
     with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*\], now \["):
@@ -322,7 +322,7 @@ def test_wrong_configurations_are_refused_before_work(config, tmp_path):
     with pytest.raises(FacerError, match="data: found none"):
         replace(config, data=())
     with pytest.raises(FacerError, match="one of the kinds"):
-        replace(config, validation=("own.h5",))
+        train_rec(replace(config, validation=("own.h5",)))
     with pytest.raises(FacerError, match="val_limit: found 0"):
         replace(config, val_limit=0)
     with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):
@@ -404,14 +404,20 @@ def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
     header = load_checkpoint(whole.rec)[1]["training"]["fit"]
     assert header["unit_geometry"] == geometry_file.name
     found = evaluate_rec(
-        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)]
-    )
+        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)],
+        by_group=True,
+    )  # fmt: skip
     assert found["unit_response"]["au12"]["n"] > 0
+    thirds = [row for row in found["by"] if row["attribute"] == "light"]
+    assert sum(row["accuracy_n"] for row in thirds) == found["expression"]["n"]
+    assert sum(row["n_faces"] for row in thirds) == found["unit_response"]["au12"]["n"]
+    low, high = thirds[0]["accuracy_interval"]
+    assert low <= thirds[0]["accuracy"] <= high
     assert found["unit_response"]["au25"] is None
 
 
 def test_pairs_need_geometry_and_meshes(meshes, geometry_file):
-    with pytest.raises(FacerError, match="unit_geometry and --meshes"):
+    with pytest.raises(FacerError, match="unit_geometry and meshes"):
         replace(FIT, meshes=(str(meshes),))
-    with pytest.raises(FacerError, match="unit_geometry and --meshes"):
+    with pytest.raises(FacerError, match="unit_geometry and meshes"):
         replace(FIT, unit_geometry=str(geometry_file))

@@ -226,7 +226,7 @@ def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
     assert store.clip_ids == ()
     assert "(old); they were taken out" in notes.texts[-1]
     for wrong in ({"settle_s": -1}, {"gone": "forget"}):
-        with pytest.raises(FacerError, match=r"--(settle: found -1|gone: found 'forget'), exp"):
+        with pytest.raises(FacerError, match=r"(settle: found -1|gone: found 'forget'), exp"):
             replace(config, **wrong)
 
 
@@ -433,3 +433,49 @@ def test_a_smile_raises_happiness_and_au12(shared, tmp_path):
         column = features[:, store.feature_names.index(name)]
         ends = max(np.nanmean(column[:12]), column[-1])  # neutral; the last smile ends late
         assert np.nanmean(column[24:66]) > ends + 0.2, name
+
+
+def told(videos, store, **extract):
+    notes = Notes()
+    extract_folder(ExtractRunConfig(videos, str(store), ExtractConfig(**extract), workers=1), notes)
+    return FeatureStore.open(store).provenance.settings.get("precision", "float32"), notes.texts
+
+
+def test_a_new_store_is_in_what_is_fast_here_and_stays_in_it(make_video, tmp_path, monkeypatch):
+    videos, store = make_video("videos/a.mp4", 3).parent, tmp_path / "s.zarr"
+    monkeypatch.setattr(module, "native_bf16", lambda _: True)
+    assert told(videos, store) == ("bf16", [])
+    make_video("videos/b.mp4", 3)
+    monkeypatch.setattr(module, "native_bf16", lambda _: False)
+    precision, (emulated,) = told(videos, store)
+    assert precision == "bf16"
+    assert "s.zarr: in bfloat16, which this machine has to emulate" in emulated
+    assert len(FeatureStore.open(store)) == 2
+    with pytest.raises(FacerError, match=r"settings precision \(store: bf16, run: float32\)"):
+        told(videos, store, precision="float32")
+    precision, (no_amx,) = told(videos, tmp_path / "new.zarr")
+    assert precision == "float32"
+    assert "in float32, as this machine has no fast bfloat16" in no_amx
+    monkeypatch.setattr(module, "native_bf16", lambda _: True)
+    assert told(videos, tmp_path / "new.zarr") == ("float32", [])  # as it was made
+    assert told(videos, tmp_path / "asked.zarr", precision="float32") == ("float32", [])
+
+
+def test_bf16_is_the_same_in_any_order_batch_and_run(videos, make_video, face_frames, tmp_path):
+    run(videos, tmp_path / "one.zarr", extract=ExtractConfig(precision="bf16"))
+    odd = ExtractConfig(precision="bf16", batch_size=5, decoders=3)
+    apart = tmp_path / "apart"
+    shutil.copytree(videos, apart)
+    (apart / "a" / "one.mp4").rename(tmp_path / "later.mp4")
+    extract_folder(
+        ExtractRunConfig(apart, str(tmp_path / "many.zarr"), odd, workers=2, part_size=2)
+    )
+    (tmp_path / "later.mp4").rename(apart / "a" / "one.mp4")
+    run(apart, tmp_path / "many.zarr", extract=ExtractConfig(batch_size=7))
+    one, many = (FeatureStore.open(tmp_path / name) for name in ("one.zarr", "many.zarr"))
+    assert one.clip_ids == many.clip_ids
+    for record in one.records:
+        if record.status != "failed":
+            a, b = one.read(record.clip_id), many.read(record.clip_id)
+            np.testing.assert_array_equal(a.features, b.features)
+            np.testing.assert_array_equal(a.keypoints_px, b.keypoints_px)

@@ -114,7 +114,7 @@ def test_other_weights_on_a_host_are_refused(task: PartTask, model: str) -> None
 
 
 def test_a_device_that_a_host_lacks_is_told_by_host(task: PartTask) -> None:
-    with pytest.raises(FacerError, match=r"host \S+: --device cuda:99"):
+    with pytest.raises(FacerError, match=r"host \S+: device cuda:99"):
         extract_part(replace(task, extract=replace(task.extract, device="cuda:99")))
 
 

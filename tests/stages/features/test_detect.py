@@ -49,7 +49,7 @@ def test_insightface_runs_the_starter_like_any_other_pack(face_frames):
     model = get_model(str(detect.model_path("facer-det")), providers=["CPUExecutionProvider"])
     model.prepare(-1, input_size=(320, 256))
     boxes, points = model.detect(np.ascontiguousarray(image[..., ::-1]))
-    by_path = DetectorConfig(str(detect.model_path("facer-det")))  # without the points model
+    by_path = DetectorConfig(str(detect.model_path("facer-det")), input_px=320)  # no refiner
     (faces,) = load(by_path).detect([image])
     np.testing.assert_allclose(faces.bbox_px, boxes[:, :4], atol=0.05)
     np.testing.assert_allclose(faces.keypoints_px, points, atol=0.05)

@@ -124,7 +124,7 @@ def test_padded_and_extended_hold_the_clips():
     data = sequences([3, 5, 1])
     batch = data.batch(np.array([0, 1, 2]))
     assert batch.clips.tolist() == [1, 0, 2]
-    assert batch.sizes == (3, 2, 2, 1, 1)
+    assert batch.batch_sizes == (3, 2, 2, 1, 1)
     x, there = batch.padded()
     assert there.sum(1).tolist() == [5, 3, 1]
     assert torch.equal(x[1, :3], data.features[:3])

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,8 +166,23 @@ class TestChoose:
             choose_features(("va", "au"), openface)
 
 
+def test_frames_of_a_low_quality_count_as_frames_without_a_face():
+    quality = np.array([0.9, 0.2, NAN, 0.5], np.float32)
+    data = replace(ragged([1, 2, NAN, 4]), quality=quality)
+    sequences = prepare(data, SequenceConfig(min_quality=0.5))
+    assert columns(sequences) == [[1, 1, 1, 4]]
+    assert sequences.missing_frames == 2
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"missing": "guess"}, {"overlong": "x"}, {"max_frames": 0}, {"features": ()}]
+    "wrong",
+    [
+        {"missing": "guess"},
+        {"overlong": "x"},
+        {"max_frames": 0},
+        {"features": ()},
+        {"min_quality": 2},
+    ],
 )
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError):

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.packs import JpegPack
@@ -15,14 +16,22 @@ from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import rest_level_loss, unit_pair_loss
 from facer.stages.affect.units import pairs as unit_pairs
 from facer.stages.affect.units.geometry import FaceField, fit_pose, read_geometry
-from facer.stages.affect.units.metrics import unit_response
+from facer.stages.affect.units.metrics import move_units, unit_response
 from facer.stages.affect.units.pairs import (
     UnitPairs,
     largest_strength,
     usable_rows,
     with_meshes,
 )
-from facer.storage.errors import FacerError
+from facer.stages.affect.units.rows import (
+    Labelled,
+    PairedEmbeddings,
+    UnitRowsConfig,
+    fit_rows,
+    paired_embeddings,
+)
+from facer.stages.features.rec.network import build
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
 
 EYE_PX = 44.0
@@ -155,7 +164,7 @@ def test_a_pair_is_fixed_by_seed_epoch_and_number(geometry):
 
 
 def test_both_crops_of_a_pair_differ_by_their_unit_alone(geometry, monkeypatch):
-    monkeypatch.setattr(unit_pairs, "_SAME_CAMERA", 1.0)
+    monkeypatch.setattr(unit_pairs, "SAME_CAMERA", 1.0)
     data = faces(geometry)
     pairs = UnitPairs([data], geometry, 30, STILL, 0, 0, [usable_rows(data, geometry)])
     seen = set()
@@ -232,11 +241,71 @@ def test_the_response_of_a_unit_is_measured_on_its_own_warp(geometry):
         features[:, 9] += np.abs(crops[:, brow] - first).mean(axis=(1, 2, 3)) / 255
         return features
 
-    found = unit_response(predict, data, geometry)
+    moves = move_units(predict, data, geometry)
+    found = unit_response(moves)
     assert found["au01"]["risen"] == 1
     assert found["au01"]["auc"] == 1
     assert found["au01"]["n"] == 12
     assert found["au12"]["risen"] == 0
     assert found["au25"] is None
     with pytest.raises(FacerError, match="no nearly frontal face has a mesh"):
-        unit_response(predict, replace(data, mesh=None), geometry)
+        move_units(predict, replace(data, mesh=None), geometry)
+
+
+def embed(crops):
+    """A pooled space for tests: the crops, small."""
+    small = [cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA) for crop in crops]
+    return (np.stack(small)[..., 1].reshape(len(crops), 256) / 127.5 - 1).astype(np.float32)
+
+
+def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry):
+    parts = [
+        paired_embeddings(embed, faces(geometry, 30), geometry, 30, moves=2, config=config)
+        for config in (None, STILL)
+    ]
+    pairs = PairedEmbeddings.joined(parts)
+    assert pairs.embedding.shape == (60, 3, 256)
+    assert {ACTION_UNITS[column] for column in pairs.unit.ravel()} == {1, 12}
+    network = build("rec-small")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    labelled = Labelled(
+        pairs.embedding[:, 0],
+        np.full((60, 7), 1 / 7, np.float32),
+        np.full((60, 17), np.nan, np.float32),
+        np.zeros((60, 17), np.float32),
+    )
+    config = UnitRowsConfig(("au12",), steps=300, learning_rate=0.02)
+    fit_rows(network, pairs, labelled, np.ones(17, bool), geometry, config)
+    column = ACTION_UNITS.index(12)
+    for name, value in network.state_dict().items():
+        if name in ("au.weight", "au.bias"):
+            others = np.arange(17) != column
+            assert torch.equal(value[others], before[name][others])
+        else:
+            assert torch.equal(value, before[name]), name
+
+    def rises(weight):
+        space = torch.from_numpy(pairs.embedding)
+        logits = nn.functional.linear(space, weight)[..., column]
+        moved = (logits[:, 1:] - logits[:, :1])[torch.from_numpy(pairs.unit == column)]
+        return float((moved > 0).float().mean())
+
+    assert rises(network.au.weight) > 0.9 > rises(before["au.weight"])
+
+
+def test_embeddings_of_pairs_depend_on_the_seed_alone(geometry):
+    data = faces(geometry, 6, turned=(2,))
+    one, two, other = (
+        paired_embeddings(embed, data, geometry, 99, moves=2, seed=seed) for seed in (3, 3, 4)
+    )
+    assert len(one.embedding) == 5  # the turned face is left out
+    np.testing.assert_array_equal(one.embedding, two.embedding)
+    assert not np.array_equal(one.strength, other.strength)
+    with pytest.raises(FacerError, match="no nearly frontal face has a mesh"):
+        paired_embeddings(embed, replace(data, mesh=None), geometry, 9)
+
+
+@pytest.mark.parametrize("wrong", [{"units": ()}, {"units": ("au99",)}, {"steps": 0}])
+def test_rows_that_cannot_be_fitted_are_refused(wrong):
+    with pytest.raises(OptionError, match="found"):
+        UnitRowsConfig(**{"units": ("au12",), **wrong})

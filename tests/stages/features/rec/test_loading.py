@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from facer.stages.common.device import resolve_device
+from facer.stages.common.onnx import fold_batch_norm
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import ARCHITECTURES, build, scale_crops
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -55,7 +57,7 @@ def test_the_embedding_follows_the_features(weights):
 
 def test_half_precision_of_a_gpu_is_near_single():
     network, _ = rec.load_network(rec.weights_path("rec-small"))
-    network = rec.fold_batch_norm(network.eval())
+    network = fold_batch_norm(network.eval())
     x = scale_crops(torch.from_numpy(CROPS))
     with torch.inference_mode():
         single = network(x).features()
@@ -110,7 +112,7 @@ def test_a_missing_gpu_is_an_error():
 @pytest.mark.parametrize("device", ["gpu", "cpu:x", "mps"])
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(FacerError, match="device"):
-        rec.resolve_device(device)
+        resolve_device(device)
 
 
 def test_other_files_are_refused(tmp_path, weights):

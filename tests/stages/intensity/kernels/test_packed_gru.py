@@ -17,24 +17,24 @@ def sizes_of(lengths):
 
 def make(lengths, width=3, units=5, dtype=torch.float64, seed=0):
     torch.manual_seed(seed)
-    sizes = sizes_of(lengths)
+    batch_sizes = sizes_of(lengths)
     gru = torch.nn.GRU(width, units, dtype=dtype)
-    x = torch.randn(sum(sizes), width, dtype=dtype, requires_grad=True)
+    x = torch.randn(sum(batch_sizes), width, dtype=dtype, requires_grad=True)
     weights = [gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0]
-    return gru, x, weights, sizes
+    return gru, x, weights, batch_sizes
 
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
 @settings(max_examples=20, deadline=None)
 @given(lengths=lengths_of_clips)
 def test_equals_torch_forward_and_backward(block, lengths):
-    gru, x, weights, sizes = make(lengths)
+    gru, x, weights, batch_sizes = make(lengths)
     direction = torch.randn(len(x), 5, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gru_sweeps, "_BLOCK_ROWS", block)
-        ours = packed_gru(x, *weights, sizes)
+        ours = packed_gru(x, *weights, batch_sizes)
         our_gradients = torch.autograd.grad(ours, [x, *weights], direction)
-    theirs = gru(PackedSequence(x, torch.tensor(sizes)))[0].data
+    theirs = gru(PackedSequence(x, torch.tensor(batch_sizes)))[0].data
     their_gradients = torch.autograd.grad(theirs, [x, *weights], direction)
     torch.testing.assert_close(ours, theirs)
     for a, b in zip(our_gradients, their_gradients, strict=True):
@@ -42,35 +42,35 @@ def test_equals_torch_forward_and_backward(block, lengths):
 
 
 def test_float32_agrees_with_torch_to_rounding():
-    gru, x, weights, sizes = make([200, 150, 90, 40], 26, 128, torch.float32)
-    ours = packed_gru(x, *weights, sizes)
-    theirs = gru(PackedSequence(x, torch.tensor(sizes)))[0].data
+    gru, x, weights, batch_sizes = make([200, 150, 90, 40], 26, 128, torch.float32)
+    ours = packed_gru(x, *weights, batch_sizes)
+    theirs = gru(PackedSequence(x, torch.tensor(batch_sizes)))[0].data
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6)
 
 
 def test_two_forwards_before_their_backwards_do_not_share_buffers():
-    _, x, weights, sizes = make([20, 10])
-    alone = torch.autograd.grad(packed_gru(x, *weights, sizes).sum(), weights)
-    first = packed_gru(x, *weights, sizes).sum()
-    second = packed_gru(2 * x, *weights, sizes).sum()
+    _, x, weights, batch_sizes = make([20, 10])
+    alone = torch.autograd.grad(packed_gru(x, *weights, batch_sizes).sum(), weights)
+    first = packed_gru(x, *weights, batch_sizes).sum()
+    second = packed_gru(2 * x, *weights, batch_sizes).sum()
     torch.autograd.grad(second, weights)
     for a, b in zip(torch.autograd.grad(first, weights), alone, strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_second_backward_is_refused():
-    _, x, weights, sizes = make([4])
-    out = packed_gru(x, *weights, sizes).sum()
+    _, x, weights, batch_sizes = make([4])
+    out = packed_gru(x, *weights, batch_sizes).sum()
     out.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="backward ran before"):
         out.backward()
 
 
 def test_inference_and_training_take_turns():
-    _, x, weights, sizes = make([6, 2])
+    _, x, weights, batch_sizes = make([6, 2])
     for _ in range(2):
         with torch.inference_mode():
-            inferred = packed_gru(x, *weights, sizes)
-        trained = packed_gru(x, *weights, sizes)
+            inferred = packed_gru(x, *weights, batch_sizes)
+        trained = packed_gru(x, *weights, batch_sizes)
         assert np.array_equal(inferred.numpy(), trained.detach().numpy())
         trained.sum().backward()

@@ -16,20 +16,22 @@ lengths_of_clips = st.lists(st.integers(1, T), min_size=1, max_size=6).map(
 
 def packed_and_padded(lengths, dtype=torch.float64):
     """Packed states and the same ones as the paper has them: (B, t * H), zero after the end."""
-    sizes = [sum(n > step for n in lengths) for step in range(lengths[0])]
-    packed = torch.randn(sum(sizes), H, dtype=dtype, requires_grad=True)
-    step, clip = zip(*[(s, i) for s, count in enumerate(sizes) for i in range(count)], strict=True)
+    batch_sizes = [sum(n > step for n in lengths) for step in range(lengths[0])]
+    packed = torch.randn(sum(batch_sizes), H, dtype=dtype, requires_grad=True)
+    step, clip = zip(
+        *[(s, i) for s, count in enumerate(batch_sizes) for i in range(count)], strict=True
+    )
     padded = torch.zeros(len(lengths), T, H, dtype=dtype)
     padded = padded.index_put((torch.tensor(clip), torch.tensor(step)), packed)
-    return packed, padded.flatten(1), sizes
+    return packed, padded.flatten(1), batch_sizes
 
 
 @settings(max_examples=30, deadline=None)
 @given(lengths=lengths_of_clips)
 def test_routed_dense_equals_the_masked_dense_layer(lengths):
-    packed, padded, sizes = packed_and_padded(lengths)
+    packed, padded, batch_sizes = packed_and_padded(lengths)
     weight = torch.randn(T, H, D, dtype=torch.float64, requires_grad=True)
-    ours, plain = routed_dense(packed, weight, sizes), padded @ weight.flatten(0, 1)
+    ours, plain = routed_dense(packed, weight, batch_sizes), padded @ weight.flatten(0, 1)
     torch.testing.assert_close(ours, plain)
     direction = torch.randn_like(plain)
     for a, b in zip(
@@ -41,9 +43,9 @@ def test_routed_dense_equals_the_masked_dense_layer(lengths):
 
 
 def test_routed_dense_gradients_against_finite_differences():
-    packed, _, sizes = packed_and_padded([5, 3, 3, 1])
+    packed, _, batch_sizes = packed_and_padded([5, 3, 3, 1])
     weight = torch.randn(T, H, D, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, b: routed_dense(a, b, sizes), (packed, weight))
+    assert torch.autograd.gradcheck(lambda a, b: routed_dense(a, b, batch_sizes), (packed, weight))
 
 
 def train(routes, seed=0, plain=False):

@@ -1,0 +1,105 @@
+"""Teach units to a finished REC by geometry, leaving all of its other outputs as they are.
+
+    python docs/make_units.py displacements.npz --rec rec-small -o rec-units.safetensors \\
+        --data faces-muxspace.h5 mux-mesh.h5 --data faces-ferplus.h5 fer-mesh.h5
+
+The pooled space of warped faces of the packs' train splits is computed once and kept beside the
+output (``.npz``), so that a stopped run goes on behind it; then only the rows of ``--units`` are
+fitted (``facer.stages.affect.units.rows``).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from facer.pipeline.runtime.progress import Counter
+from facer.stages.affect.augment import AugmentConfig
+from facer.stages.affect.datasets.packs import read_pack
+from facer.stages.affect.datasets.samples import weak_features
+from facer.stages.affect.metrics import EXPRESSION_COLUMNS
+from facer.stages.affect.units.geometry import read_geometry
+from facer.stages.affect.units.pairs import with_meshes
+from facer.stages.affect.units.rows import (
+    Labelled,
+    PairedEmbeddings,
+    UnitRowsConfig,
+    fit_rows,
+    paired_embeddings,
+)
+from facer.stages.features.rec.loading import load, load_network, save_rec, weights_path
+from facer.storage.files.weights import weights_sha256
+from facer.storage.schema import AU_NAMES, FEATURE_NAMES
+
+UNITS = "au04,au06,au09,au10,au11,au15,au17,au20,au23,au24"
+CAMERA = AugmentConfig(
+    tint=0.5, low_resolution=0.2, noise=0.2, jpeg=0.1, erase=0.1, blur=0.1, scale=0.08,
+    rotate_deg=8, shift_px=3,
+)  # fmt: skip
+FACES, MOVES, LABELLED = 1500, 5, 3000  # of each pack
+
+
+def main() -> None:
+    """Embed, fit, write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("geometry", type=Path)
+    parser.add_argument("--rec", default="rec-small")
+    parser.add_argument("--data", nargs=2, type=Path, action="append", metavar=("PACK", "MESHES"))
+    parser.add_argument("--units", default=UNITS)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    config = UnitRowsConfig(tuple(options.units.split(",")))
+    geometry = read_geometry(options.geometry)
+    sets = [with_meshes(read_pack(pack, "train"), [meshes]) for pack, meshes in options.data]
+    rec = load(options.rec, "cpu", embedding=True)
+
+    def columns(crops: np.ndarray) -> np.ndarray:
+        return rec.predict(crops)
+
+    pairs, labelled = [], []
+    for data in sets:
+        kept = options.output.with_name(f"{options.output.stem}-{data.name}.npz")
+        if not kept.exists():
+            found = paired_embeddings(
+                lambda crops: columns(crops)[:, len(FEATURE_NAMES) :], data, geometry, FACES, MOVES,
+                CAMERA, report=Counter(f"faces of {data.name}"),
+            )  # fmt: skip
+            rows = np.sort(np.random.default_rng(1).permutation(len(data))[:LABELLED])
+            blocks = np.array_split(rows, len(rows) // 64 + 1)
+            seen = [columns(np.stack([data.crop(int(r)) for r in block])) for block in blocks]
+            np.savez(kept, rows=rows, seen=np.concatenate(seen), **vars(found))
+        with np.load(kept) as file:
+            pairs.append(PairedEmbeddings(*(file[n] for n in PairedEmbeddings.__annotations__)))
+            rows, seen = file["rows"], file["seen"]
+        n = len(FEATURE_NAMES)
+        trust = np.tile(data.au_trust, (len(rows), 1))
+        labelled.append(Labelled(seen[:, n:], seen[:, EXPRESSION_COLUMNS], data.au[rows], trust))
+    joined = Labelled(
+        *(np.concatenate([getattr(p, n) for p in labelled]) for n in Labelled.__annotations__)
+    )
+    path = weights_path(options.rec)
+    network, meta = load_network(path)
+    weak = weak_features(sets)
+    unlabelled = np.array([name in weak for name in AU_NAMES])
+    torch.manual_seed(config.seed)
+    fit_rows(network, PairedEmbeddings.joined(pairs), joined, unlabelled, geometry, config)
+    about = {
+        "start": {"sha256": weights_sha256(path), "training": meta.get("training")},
+        "units_by_geometry": {
+            **vars(config),
+            "data": [pack.name for pack, _ in options.data],
+            "faces": sum(len(p.embedding) for p in pairs),
+            "moves": MOVES,
+        },
+    }
+    save_rec(options.output, network, weak=tuple(meta["weak_features"]), training=about)
+    print(f"{options.output}: written")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

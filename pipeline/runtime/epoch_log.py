@@ -1,0 +1,75 @@
+"""Learning curves for TensorBoard, beside the run's own csv or jsonl."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from facer.storage.errors import FacerError
+from facer.storage.text.typed_json import to_json
+
+LogKind = Literal["tensorboard"]
+
+
+class EpochLog(Protocol):
+    """Takes the rows of learning curves."""
+
+    def __call__(self, row: Any, name: str = "") -> None:
+        """Note a row of the curve called ``name``, such as seed-0."""
+
+
+@contextmanager
+def epoch_log(kind: LogKind | None, run: Path) -> Iterator[EpochLog]:
+    """Give what notes each row of a training in RUN/tensorboard; nothing where ``kind`` is None.
+
+    FacerError where the extra ``facer[tensorboard]`` is not installed.
+    """
+    if kind is None:
+        yield _nothing
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise FacerError(
+            f"--log {kind}: found no package {error.name or kind}; pip install 'facer[tensorboard]'"
+        ) from error
+    writers: dict[str, Any] = {}
+
+    def note(row: Any, name: str = "") -> None:
+        if name not in writers:
+            writers[name] = SummaryWriter(str(run / "tensorboard" / name))
+        values = dict(numbers(to_json(row)))
+        step = int(values.pop("epoch", values.pop("step", 0)))
+        for tag, value in values.items():
+            writers[name].add_scalar(tag, value, step)
+        writers[name].flush()
+
+    try:
+        yield note
+    finally:
+        for writer in writers.values():
+            writer.close()
+
+
+def _nothing(row: Any, name: str = "") -> None:
+    """Note nothing."""
+    del row, name
+
+
+def numbers(row: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the finite numbers of a row of a curve by their place in it, such as loss/total.
+
+    Lists are of sets that were scored, each under the name in its ``data``.
+    """
+    if isinstance(row, Mapping):
+        for key, value in row.items():
+            yield from numbers(value, f"{path}/{key}" if path else str(key))
+    elif isinstance(row, list):
+        for place, one in enumerate(row):
+            name = one.get("data", place) if isinstance(one, Mapping) else place
+            yield from numbers(one, f"{path}/{name}")
+    elif isinstance(row, int | float) and not isinstance(row, bool) and math.isfinite(row):
+        yield path, float(row)

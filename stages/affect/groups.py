@@ -1,0 +1,93 @@
+"""Crops by what may make REC worse for them: skin tone, turn of the head, sharpness, light.
+
+Everything is measured on the crop itself. Sex and age are not: no pack labels them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.affect.datasets.samples import AffectSet
+from facer.stages.features.quality import SIGNALS, signals, yaw_deg
+from facer.storage.schema import U8
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+_CHEEKS = ((slice(68, 84), slice(28, 44)), (slice(68, 84), slice(68, 84)))  # rows, columns
+_COLOURED = 4.0  # mean chroma from which on a crop is no grey picture
+_SKIN = (
+    ("dark", -90, -30),
+    ("brown", -30, 10),
+    ("tan", 10, 28),
+    ("intermediate", 28, 41),
+    ("light", 41, 55),
+    ("very light", 55, 90),
+)
+"""Classes of the individual typology angle in degrees (Del Bino & Bernerd 2013)."""
+_TURNED = (("under 15", 0, 15), ("15 to 30", 15, 30), ("30 and more", 30, 181))
+_THIRDS = {
+    "sharpness": ("blurred", "between", "sharp"),
+    "light": ("dark", "between", "bright"),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows of a set: ``attribute`` is skin, yaw_deg, sharpness or light."""
+
+    attribute: str
+    name: str
+    rows: I64
+
+
+def groups_of(data: AffectSet) -> tuple[Group, ...]:
+    """The rows of a set by skin tone, turn, sharpness and light; rows may be in none.
+
+    Skin tone is told of coloured crops only, turn where the set has the five points. Sharpness
+    and light are thirds of the set.
+    """
+    crops = [data.crop(row) for row in range(len(data))]
+    found: list[Group] = []
+    found += _between("skin", _SKIN, np.array([typology_angle_deg(crop) for crop in crops]))
+    if data.keypoints_px is not None:
+        turn = np.full(len(data), np.nan)
+        known = np.isfinite(data.keypoints_px).all(axis=(1, 2))
+        turn[known] = np.abs(yaw_deg(data.keypoints_px[known]))
+        found += _between("yaw_deg", _TURNED, turn)
+    place = np.zeros((1, 5, 2), np.float32)
+    blur = SIGNALS.index("sharpness")
+    values = {
+        "sharpness": np.array([-signals(crop[None], place)[0, blur] for crop in crops]),
+        "light": np.array([float(crop[20:92, 20:92].mean()) for crop in crops]),
+    }
+    for attribute, names in _THIRDS.items():
+        rank = np.argsort(np.argsort(values[attribute], kind="stable"), kind="stable")
+        edges = np.linspace(0, len(data), len(names) + 1)
+        cuts = [(n, *pair) for n, pair in zip(names, pairwise(edges), strict=True)]
+        found += _between(attribute, tuple(cuts), rank.astype(np.float64))
+    return tuple(found)
+
+
+def typology_angle_deg(crop: U8) -> float:
+    """The individual typology angle of an aligned crop's cheeks in degrees; NaN of a grey one.
+
+    atan((L - 50) / b) in CIELAB (Chardon et al. 1991): from -90, dark, to 90. It changes with the
+    light that a photograph was taken in, and no colour card is in it.
+    """
+    lab = cv2.cvtColor(crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    cheeks = np.concatenate([lab[place].reshape(-1, 3) for place in _CHEEKS])
+    light, a, b = np.median(cheeks, axis=0)
+    if float(np.hypot(lab[..., 1], lab[..., 2]).mean()) < _COLOURED or np.hypot(a, b) < _COLOURED:
+        return float("nan")
+    return float(np.degrees(np.arctan2(light - 50, max(b, 1e-6))))
+
+
+def _between(attribute: str, classes: tuple[tuple[str, float, float], ...], v: F64) -> list[Group]:
+    rows = {name: np.flatnonzero((v >= low) & (v < high)) for name, low, high in classes}
+    return [Group(attribute, name, found) for name, found in rows.items() if len(found)]

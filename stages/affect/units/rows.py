@@ -1,0 +1,238 @@
+"""Units taught to a finished REC by geometry alone: its other outputs stay what they are, exactly.
+
+REC's outputs are linear maps of one pooled space. That space already moves when a face does; what
+is missing for units without labels is the direction. So the pooled space of warped pairs is
+computed once, and only the rows of the chosen units are fitted to it: minutes instead of
+hours, and no other column can change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facer.stages.affect.augment import augment
+from facer.stages.affect.config import AugmentConfig
+from facer.stages.affect.coupling import coupling_matrix
+from facer.stages.affect.datasets.samples import AffectSet
+from facer.stages.affect.losses import (
+    au_loss,
+    distribution_matching_loss,
+    rest_level_loss,
+    unit_pair_loss,
+)
+from facer.stages.affect.units.geometry import N_POINTS, FaceField, UnitGeometry
+from facer.stages.affect.units.pairs import (
+    NEUTRAL_SHARE,
+    NUISANCE,
+    SAME_CAMERA,
+    STRENGTHS,
+    largest_strength,
+    usable_rows,
+    varied,
+)
+from facer.stages.features.rec.network import RecNet
+from facer.storage.errors import FacerError, OptionError
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, U8
+
+Embed = Callable[[U8], F32]
+"""RGB uint8 (B, 112, 112, 3) -> pooled space (B, D)."""
+
+
+@dataclass(frozen=True)
+class UnitRowsConfig:
+    """How rows of units are fitted."""
+
+    units: tuple[str, ...]  # columns whose rows are fitted
+    steps: int = 2200
+    batch_size: int = 64  # pairs and labelled crops a step, of each
+    learning_rate: float = 3e-3  # highest of Adam; rises over a tenth of the steps, then a cosine
+    average: float = 0.998  # decay of the averaged rows, which are kept
+    specific: float = 3.0  # weight of "other units stay" beside "the unit rises"
+    level: float = 0.3  # weight of the levels beside the order
+    bce: float = 4.0
+    dm: float = 0.2
+    dm_labelled: float = 0.1  # of L_DM on units with labels, relative to dm
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.units or not set(self.units) <= set(AU_NAMES):
+            raise OptionError(
+                f"--units: found {', '.join(self.units) or 'none'}, expected some of "
+                f"{', '.join(AU_NAMES)}"
+            )
+        for name in ("steps", "batch_size", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise OptionError(f"units {name}: found {getattr(self, name)}, expected > 0")
+
+
+@dataclass(frozen=True)
+class PairedEmbeddings:
+    """Pooled space of n faces, each as it is and moved by k units.
+
+    embedding (n, 1 + k, D); unit (n, k) column among the 17; strength (n, k) in (0, 1]; neutral
+    (n,) whether the unmoved face is labelled neutral.
+    """
+
+    embedding: F32
+    unit: npt.NDArray[np.int64]
+    strength: F32
+    neutral: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def joined(parts: Sequence[PairedEmbeddings]) -> PairedEmbeddings:
+        """Several sets as one."""
+        names = ("embedding", "unit", "strength", "neutral")
+        return PairedEmbeddings(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """n labelled crops: embedding (n, D), expression (n, 7) that REC gives them, au and au_weight
+    (n, 17), NaN where a unit has no label.
+    """
+
+    embedding: F32
+    expression: F32
+    au: F32
+    au_weight: F32
+
+
+def paired_embeddings(
+    embed: Embed,
+    data: AffectSet,
+    geometry: UnitGeometry,
+    faces: int,
+    moves: int = 5,
+    config: AugmentConfig | None = None,
+    seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
+) -> PairedEmbeddings:
+    """Move at most ``faces`` nearly frontal faces of a set with meshes, by ``moves`` units each.
+
+    As in :class:`facer.stages.affect.units.pairs.UnitPairs`: uneven displacements, both of a
+    pair moved by another unit at times, the same or another camera.
+    """
+    rows = usable_rows(data, geometry)
+    if len(rows) == 0 or data.mesh is None:
+        raise FacerError(f"{data.name}: no nearly frontal face has a mesh; give its --meshes")
+    rng = np.random.default_rng([seed, 29])
+    rows = rng.permutation(rows)[:faces]
+    units = np.flatnonzero(geometry.warps)
+    embedded, chosen, strengths, neutral = [], [], [], []
+    for done, row in enumerate(rows.tolist(), 1):
+        field, mesh = FaceField(geometry, data.mesh[row]), data.mesh[row]
+        still = rng.random() >= NUISANCE
+        other = int(rng.choice(units))
+        amount = 0.0 if still else rng.uniform(0.2, 1.0) * largest_strength(other, mesh)
+        first = amount * varied(geometry, other, rng)
+        own = rng.choice(units, moves, replace=False)
+        strength = [min(rng.uniform(*STRENGTHS), largest_strength(int(u), mesh)) for u in own]
+        shifts = [np.zeros((N_POINTS, 3), np.float32)]
+        shifts += [s * _some(geometry, int(u), rng) for u, s in zip(own, strength, strict=True)]
+        crops = [field.warp(data.crop(row), np.asarray(first + s, np.float32)) for s in shifts]
+        frame = None if data.frame_px is None else data.frame_px[row]
+        background = None if frame is None else data.crop(int(rng.integers(len(data))))
+        seeds = rng.integers(1 << 32, size=len(crops))
+        if rng.random() < SAME_CAMERA:
+            seeds[:] = seeds[0]
+        if config is not None:
+            crops = [
+                augment(crop, np.random.default_rng(one), config, frame, background)
+                for crop, one in zip(crops, seeds, strict=True)
+            ]
+        embedded.append(embed(np.stack(crops)))
+        chosen.append(own)
+        strengths.append(strength)
+        is_neutral = data.expression[row, EXPRESSIONS.index("neutral")] >= NEUTRAL_SHARE
+        neutral.append(still and bool(is_neutral))
+        if report is not None:
+            report(done, len(rows))
+    return PairedEmbeddings(
+        np.stack(embedded), np.stack(chosen), np.array(strengths, np.float32), np.array(neutral)
+    )
+
+
+def _some(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
+    """A unit's displacement (478, 3), on one side of the face alone in half of the cases."""
+    both = varied(geometry, unit, rng)
+    side = rng.integers(4)
+    if side < 2:
+        return both
+    half = (geometry.left, geometry.right)[side - 2][unit]
+    return np.asarray(both * half.any(axis=1, keepdims=True), np.float32)
+
+
+def fit_rows(
+    network: RecNet,
+    pairs: PairedEmbeddings,
+    labelled: Labelled,
+    unlabelled: npt.NDArray[np.bool_],
+    geometry: UnitGeometry,
+    config: UnitRowsConfig,
+) -> None:
+    """Fit the rows of ``config.units`` in the network's unit output; all else keeps its bits.
+
+    The loss is that of pairs (:func:`unit_pair_loss`), L_BCE on labelled crops and L_DM against the
+    expressions that REC gives them. ``unlabelled`` (17,) names units that no set labels: their
+    level is held at 0 on neutral faces.
+    """
+    rows = torch.tensor([name in config.units for name in AU_NAMES])
+    overlap, silent = torch.from_numpy(geometry.overlap), torch.from_numpy(unlabelled)
+    matrix = coupling_matrix("paper")
+    assert matrix is not None
+    coupling = torch.from_numpy(matrix)
+    before = [network.au.weight.detach().clone(), network.au.bias.detach().clone()]
+    weight, bias = (value.clone().requires_grad_() for value in before)
+    averaged = [value.clone() for value in before]
+    optimiser = torch.optim.Adam([weight, bias], lr=config.learning_rate)
+    rng = np.random.default_rng([config.seed, 31])
+    arrays = (pairs.embedding, pairs.unit, pairs.strength, pairs.neutral)
+    embedding, unit, strength, neutral = map(torch.from_numpy, arrays)
+    tensors = (labelled.embedding, labelled.expression, labelled.au, labelled.au_weight)
+    seen, expression, au, trust = map(torch.from_numpy, tensors)
+    logits_of = expression.clamp_min(1e-6).log()
+    for step in range(config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * _one_cycle(step / config.steps)
+        i, j = _drawn(rng, len(embedding), config), _drawn(rng, unit.shape[1], config)
+        base, moved = (F.linear(e, weight, bias) for e in (embedding[i, 0], embedding[i, 1 + j]))
+        terms = unit_pair_loss(base, moved, unit[i, j], strength[i, j], overlap)
+        rest = rest_level_loss(base, neutral[i], silent)
+        k = _drawn(rng, len(seen), config)
+        logits = F.linear(seen[k], weight, bias)
+        balance = torch.where(au[k].isfinite(), config.dm_labelled, 1.0)
+        loss = (
+            terms["rank"]
+            + config.specific * terms["specific"]
+            + config.level * (terms["level"] + rest)
+            + config.bce * au_loss(logits, au[k], trust[k])
+            + config.dm * distribution_matching_loss(logits_of[k], logits, coupling, balance)
+        )
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        decay = min(config.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for value, old, mean in zip((weight, bias), before, averaged, strict=True):
+                value[~rows] = old[~rows]
+                mean.lerp_(value, 1 - decay)
+    with torch.no_grad():
+        network.au.weight[rows] = averaged[0][rows]
+        network.au.bias[rows] = averaged[1][rows]
+
+
+def _one_cycle(done: float) -> float:
+    if done < 0.1:
+        return (done + 1e-3) / 0.1
+    return float(0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9)))
+
+
+def _drawn(rng: np.random.Generator, n: int, config: UnitRowsConfig) -> Tensor:
+    return torch.from_numpy(rng.integers(n, size=config.batch_size))

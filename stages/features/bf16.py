@@ -1,0 +1,169 @@
+"""Convolutional networks in bfloat16 on torch, each sum and ReLU in the pass of its convolution.
+
+onnxruntime computes in float32 on every x86 CPU; :class:`TorchGraph` runs facer-det's ONNX file in
+bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32, U8
+
+
+@dataclass
+class Convolution:
+    """``relu(conv(x) + other)``, of which the sum and the ReLU may be absent."""
+
+    weight: Tensor  # (O, I, k, k) as_bf16
+    bias: Tensor  # (O,)
+    stride: Sequence[int]
+    padding: Sequence[int]
+    relu: bool = False
+
+    def __call__(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """(B, I, H, W), and (B, O, H', W') to be added -> (B, O, H', W')."""
+        if x.device.type != "cpu" or not _fuses():
+            y = F.conv2d(x, self.weight, self.bias, tuple(self.stride), tuple(self.padding))
+            y = y if other is None else y + other
+            return y.relu_() if self.relu else y
+        fused = torch.ops.mkldnn._convolution_pointwise
+        how = (self.weight, self.bias, self.padding, self.stride, [1, 1], 1)
+        relu = "relu" if self.relu else None
+        if other is None:
+            return cast(Tensor, fused(x, *how, relu or "none", [], ""))
+        return cast(Tensor, fused.binary(x, other, *how, "add", 1.0, relu, [], ""))
+
+
+def convolution(layer: nn.Conv2d, *, relu: bool) -> Convolution:
+    """A layer that is ready to be used; padded alike on both sides, in one group."""
+    assert layer.bias is not None
+    weight, bias = as_bf16(layer.weight.detach()), as_bf16(layer.bias.detach())
+    return Convolution(weight, bias, layer.stride, cast(tuple[int, int], layer.padding), relu)
+
+
+@cache
+def _fuses() -> bool:
+    """Whether oneDNN takes bfloat16 here; torch's own kernels do everywhere, if slowly."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def as_bf16(values: Tensor) -> Tensor:
+    """Weights or maps in bfloat16; channels-last where they have four axes."""
+    values = values.to(torch.bfloat16)
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
+
+
+@dataclass
+class _Node:
+    kind: str
+    function: Callable[..., Any]
+    inputs: list[str]
+    output: str
+
+
+class TorchGraph:
+    """The graph of an ONNX file of facer's own detectors, in bfloat16 on the CPU.
+
+    ``FacerError`` for an operator that those do not have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnx
+
+        graph = onnx.load(str(path)).graph
+        self._input = graph.input[0].name
+        self._outputs = [output.name for output in graph.output]
+        read = onnx.numpy_helper.to_array
+        self._constants = {tensor.name: _constant(read(tensor)) for tensor in graph.initializer}
+        self._constants[""] = None  # an input that is left out
+        nodes: list[_Node] = []
+        for node in graph.node:
+            kind, inputs, output = node.op_type, list(node.input), node.output[0]
+            options = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            if kind == "Constant":
+                self._constants[output] = _constant(read(options["value"]))
+            elif kind == "Conv" and options["group"] == 1:
+                weight, bias = (self._constants[name] for name in inputs[1:])
+                function = Convolution(weight, bias, options["strides"], options["pads"][:2])
+                nodes.append(_Node(kind, function, inputs[:1], output))
+            elif kind in _OPERATORS:
+                nodes.append(_Node(kind, partial(_OPERATORS[kind], **options), inputs, output))
+            else:
+                raise FacerError(
+                    f"{path}: found the operator {kind}, which facer has not in bfloat16; use "
+                    "--precision float32"
+                )
+        self._nodes = _fused(nodes, {*self._constants}, self._outputs)
+
+    @torch.inference_mode()
+    def run(self, images: U8) -> list[F32]:
+        """Outputs for images (N, H, W, 3), which the network sees as (x - 127.5) / 128."""
+        x = as_bf16(torch.from_numpy(images).permute(0, 3, 1, 2))
+        values = {**self._constants, self._input: x.sub_(127.5).div_(128)}  # bfloat16 is exact here
+        for node in self._nodes:
+            values[node.output] = node.function(*(values[name] for name in node.inputs))
+        return [values[name].float().numpy() for name in self._outputs]
+
+
+def _constant(values: Any) -> Any:
+    """Weights as tensors in bfloat16; whole numbers, which are axes and sizes, as they are."""
+    return as_bf16(torch.from_numpy(values.copy())) if values.dtype.kind == "f" else values
+
+
+def _fused(nodes: Sequence[_Node], constants: set[str], outputs: Sequence[str]) -> list[_Node]:
+    """Sums and ReLUs of a convolution that nothing else reads become part of it."""
+    uses = Counter([*outputs, *(name for node in nodes for name in node.inputs)])
+    result: dict[str, _Node] = {}  # by output, in order
+    for node in nodes:
+        for name in node.inputs if node.kind in ("Add", "Relu") else ():
+            conv = result.get(name)
+            if conv is None or conv.kind != "Conv" or uses[name] > 1:
+                continue
+            function = cast(Convolution, conv.function)
+            others = [other for other in node.inputs if other != name]
+            if function.relu or (others and (len(conv.inputs) > 1 or constants & {*others})):
+                continue
+            function.relu = node.kind == "Relu"
+            conv.inputs += others
+            del result[name]  # it moves to where the other is known
+            conv.output = node.output
+            node = conv
+            break
+        result[node.output] = node
+    return list(result.values())
+
+
+def _slice(x: Tensor, start: Any, end: Any, axes: Any, _steps: Any) -> Tensor:
+    axis, first = int(axes[0]), int(start[0])
+    return x.narrow(axis, first, min(int(end[0]), x.shape[axis]) - first)
+
+
+_OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "Add": torch.add,
+        "Concat": lambda *sizes, axis: np.concatenate(sizes, axis),
+        "Gather": lambda sizes, index, axis: sizes.take(index, axis),
+        "Mul": torch.mul,
+        "Relu": torch.relu,
+        "Reshape": lambda x, sizes, **_: x.reshape(sizes.tolist()),
+        "Resize": lambda x, _roi, scales, **_: F.interpolate(x, scale_factor=scales[2:].tolist()),
+        "Shape": lambda x: np.array(x.shape),
+        "Sigmoid": lambda x: torch.sigmoid(x.double()).float(),  # the same wherever it lies
+        "Slice": _slice,
+        "Transpose": lambda x, perm: x.permute(perm),
+        "Unsqueeze": lambda size, _axes: np.reshape(size, -1),
+    }
+)

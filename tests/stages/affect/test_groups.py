@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from facer.stages.affect.datasets.samples import AffectSet
+from facer.stages.affect.groups import groups_of, typology_angle_deg
+from facer.stages.features.align import ARCFACE_TEMPLATE_PX
+from facer.storage.schema import U8
+
+
+class Crops:
+    def __init__(self, crops: list[U8]) -> None:
+        self.crops = crops
+
+    def crop(self, index: int) -> U8:
+        return self.crops[index]
+
+
+def plain(red: int, green: int, blue: int) -> U8:
+    return np.full((112, 112, 3), (red, green, blue), np.uint8)
+
+
+def a_set(crops: list[U8], keypoints: np.ndarray | None = None) -> AffectSet:
+    n = len(crops)
+    nan = [np.full((n, width), np.nan, np.float32) for width in (7, 2, 17)]
+    return AffectSet(
+        "own", Crops(crops), np.arange(n), *nan, np.zeros(17, np.float32), keypoints_px=keypoints
+    )
+
+
+def test_the_typology_angle_orders_skin_and_leaves_grey_pictures_out() -> None:
+    pale, tan, dark = (typology_angle_deg(plain(*c)) for c in (
+        (240, 208, 188), (200, 150, 115), (90, 55, 40),
+    ))  # fmt: skip
+    assert pale > 41 > tan > -30 > dark
+    assert np.isnan(typology_angle_deg(plain(128, 128, 128)))
+    assert np.isnan(typology_angle_deg(plain(0, 0, 0)))
+
+
+def test_each_crop_is_in_one_group_of_what_it_shows() -> None:
+    points = np.repeat(ARCFACE_TEMPLATE_PX[None], 6, axis=0).astype(np.float32)
+    points[4, 2, 0] += 40  # the nose far to one side
+    points[5] = np.nan
+    crops = [plain(240, 208, 188), plain(90, 55, 40), *[plain(v, v, v) for v in (20, 80, 140, 250)]]
+    found = {(g.attribute, g.name): set(g.rows.tolist()) for g in groups_of(a_set(crops, points))}
+    assert found["skin", "very light"] == {0}
+    assert found["skin", "dark"] == {1}
+    assert found["yaw_deg", "under 15"] == {0, 1, 2, 3}
+    assert found["yaw_deg", "30 and more"] == {4}
+    assert found["light", "dark"] == {1, 2}
+    assert found["light", "bright"] == {0, 5}
+    for attribute in ("light", "sharpness"):
+        rows = [r for (name, _), members in found.items() if name == attribute for r in members]
+        assert sorted(rows) == list(range(6))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_few_crops_without_points(n: int) -> None:
+    attributes = {group.attribute for group in groups_of(a_set([plain(9, 9, 9)] * n))}
+    assert attributes == {"sharpness", "light"}
