@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
