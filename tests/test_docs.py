@@ -242,3 +242,9 @@ def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
         assert not re.search(fetched, text)
     assert "<math" in (tmp_path / "method.html").read_text("utf-8")
     assert not list(tmp_path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_the_tree_that_a_page_names_exist(page: str) -> None:
+    named = set(re.findall(r"(?:tests|benchmarks|pipeline|stages|storage)/[\w/]+\.py", PAGES[page]))
+    assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
