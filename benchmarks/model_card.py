@@ -59,6 +59,7 @@ class Block(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) -> (B, width, H / stride, W / stride)."""
         y: torch.Tensor = self.body(x)
         return x + y if self.skip else y
 
