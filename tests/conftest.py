@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from facer.storage import (
     Provenance,
     Record,
 )
+from facer.storage.files import objects
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -199,3 +202,24 @@ def toys() -> ModuleType:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
+    """``with full_disk(nth) as written``: the nth file finds no space; names of all so far."""
+
+    @contextmanager
+    def fill(nth: int) -> Iterator[list[str]]:
+        write, written = objects._replace, list[str]()
+
+        def full(target: Path, data: bytes) -> None:
+            written.append(target.name)
+            if len(written) == nth:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(target, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(objects, "_replace", full)
+            yield written
+
+    return fill

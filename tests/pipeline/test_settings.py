@@ -44,6 +44,7 @@ NOT_KEYWORDS = {
     "from",
     "config",
     "print_config",
+    "json",
     "log",
 }  # the first two are positional in Python
 
