@@ -35,7 +35,7 @@ from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, 
 from facer.pipeline.runtime.progress import Progress, Silent
 from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
-from facer.stages.features.precision import native_bf16, stored_precision, usual_precision
+from facer.stages.features.precision import native_bf16, stored_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record
@@ -196,7 +196,7 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
     if precision == "auto" and made is not None:
         precision = stored_precision(made.provenance)
     elif precision == "auto":
-        precision = usual_precision(device)
+        precision = "bf16" if native else "float32"
         if not native:
             note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
     if precision == "bf16" and not native:
