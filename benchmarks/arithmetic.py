@@ -7,9 +7,9 @@ from time import perf_counter
 import torch
 
 
-def product_flops(side: int = 2048) -> float:
-    """Multiplications and additions a second of a large float32 matrix product."""
-    a = torch.randn(side, side)
+def product_flops(dtype: torch.dtype = torch.float32, side: int = 2048) -> float:
+    """Multiplications and additions a second of a large matrix product."""
+    a = torch.randn(side, side).to(dtype)
     times = []
     for _ in range(5):
         started = perf_counter()

@@ -8,8 +8,9 @@ insightface's ``norm_crop`` and gives every crop of the largest face to the same
 in one process with the libraries' own thread counts. The tuned peer is two processes, each pinned
 to a core, on half of the clips: SCRFD-500M at 320 on every frame, and REC on batches of 32 crops,
 on one thread. Their models are loaded before the clock starts. facer is ``facer extract`` as a
-user runs it: a process of its own, start-up, store and all. Runs take turns, so that a busy machine
-slows all; the ratio is between the medians. Then the faces of the two are compared, frame by frame,
+user runs it, in float32 and in bfloat16: a process of its own, store and all; what one short clip
+takes alone is taken off as its start-up. Runs take turns, so that a busy machine slows all; the
+ratios are between the medians. Then the faces of the two are compared, frame by frame,
 and a table says where one core's time goes.
 """
 
@@ -46,6 +47,7 @@ from facer.stages.features.config import (
     STARTER_SIZE_PX,
     DetectorConfig,
     ExtractConfig,
+    Precision,
 )
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.detect import RefiningDetector
@@ -59,6 +61,12 @@ from facer.storage.schema import U8
 from facer.storage.videos import VIDEO_SUFFIXES
 
 WIDTH_PX = 640
+PRECISIONS: dict[Precision, tuple[str, str, str]] = {
+    "float32": (" (at least 18)", " (at least 2.7)", ""),
+    "bf16": (" (at least 30)", " (at least 5)", " (at most 3)"),
+}
+"""What the ratios are to be in each."""
+
 TUNED_BATCH = 32
 SAME_FACE_IOU = 0.4
 
@@ -180,12 +188,12 @@ def peer_seconds(folder: Path, detector_path: Path) -> float:
     return perf_counter() - started
 
 
-def facer_seconds(folder: Path, store: Path) -> float:
+def facer_seconds(folder: Path, store: Path, precision: Precision) -> float:
     """``facer extract`` with its defaults, everything included."""
     shutil.rmtree(store, ignore_errors=True)
     started = perf_counter()
     command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", str(store)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "--precision", precision], check=True, capture_output=True)
     return perf_counter() - started
 
 
@@ -235,9 +243,9 @@ def faces_of_peer(clips: list[Path], detector_path: Path) -> list[Faces]:
     return faces
 
 
-def faces_of_facer(clips: list[Path], every: int) -> list[Faces]:
+def faces_of_facer(clips: list[Path], every: int, *, bf16: bool = False) -> list[Faces]:
     """facer's faces in all frames, with the detector on every so many-th."""
-    keyframes = KeyframeDetector(detect.load(DetectorConfig()), every)
+    keyframes = KeyframeDetector(detect.load(DetectorConfig(bf16=bf16)), every)
     faces: list[Faces] = []
     for clip in clips:
         with VideoReader(clip) as reader:
@@ -268,15 +276,15 @@ class Watch:
         setattr(owner, name, timed)
 
 
-def step_table(clips: list[Path]) -> str:
+def step_table(clips: list[Path], precision: Precision) -> str:
     """Milliseconds a frame of each step of an extractor on one thread, and how few they could be.
 
     The limit of decoding is libav without conversion to RGB; of a network, its multiplications
-    and additions at the rate of a large float32 matrix product on the same core.
+    and additions at the rate of a large matrix product of that precision on the same core.
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    extractor = Extractor(ExtractConfig(device="cpu"))
+    extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
     detector = extractor.detector
     assert isinstance(detector, RefiningDetector)
     resize, found, refined, rec_, aligned = (Watch() for _ in range(5))
@@ -292,7 +300,7 @@ def step_table(clips: list[Path]) -> str:
         frames += clip.n_frames
     rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds
-    peak = product_flops()
+    peak = product_flops(torch.bfloat16 if precision == "bf16" else torch.float32)
     height = STARTER_SIZE_PX * 9 // 16
     nets = {
         "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
@@ -317,7 +325,7 @@ def step_table(clips: list[Path]) -> str:
     lines.append(f"  {'sum':24} {1e3 * total / frames:6.2f} a frame and core")
     lines.append(
         f"  detector on {found.items / frames:.0%} of the frames, points model on "
-        f"{refined.items / frames:.0%}; a large float32 product: {peak / 1e9:.0f} GFLOP/s"
+        f"{refined.items / frames:.0%}; a large {precision} product: {peak / 1e9:.0f} GFLOP/s"
     )
     return "\n".join(lines)
 
@@ -368,30 +376,47 @@ def main() -> None:
         folder.mkdir()
         frames = repeat(clips, options.frames, folder)
         print(f"{frames} frames of {len(clips)} clips, {options.runs} runs of each, in turns")
+        clip = next(folder.iterdir())
         times = [
             (
                 peer_seconds(folder, options.peer),
                 tuned_seconds(folder, options.tuned),
-                facer_seconds(folder, store),
+                _libav_seconds(sorted(folder.iterdir())) / len(os.sched_getaffinity(0)),
+                *(facer_seconds(folder, store, p) for p in PRECISIONS),
+                *(facer_seconds(clip, Path(scratch, "one.zarr"), p) for p in PRECISIONS),
             )
             for _ in range(options.runs)
         ]
-        peer, tuned, ours = (median(column) for column in zip(*times, strict=True))
         measured = sum(r.n_frames for r in FeatureStore.open(str(store)).records)
         if measured != frames:
             sys.exit(f"facer stored {measured} of {frames} frames")
+    peer, tuned, decoding, *ours = (median(column) for column in zip(*times, strict=True))
+    print(f"plain insightface loop   {frames / peer:7.1f} frames/s")
+    print(f"tuned, two processes     {frames / tuned:7.1f} frames/s")
+    print(f"libav alone, every core  {frames / decoding:7.1f} frames/s")
+    for precision, bounds in PRECISIONS.items():
+        whole, start = ours[: len(PRECISIONS)], ours[len(PRECISIONS) :]
+        row = list(PRECISIONS).index(precision)
+        seconds = whole[row] - start[row]
+        print(
+            f"facer in {precision:8} {frames / whole[row]:7.1f} frames/s; {frames / seconds:.1f} "
+            f"without the {start[row]:.1f} s that one clip takes (at most 2.5)"
+        )
+        ratios = (peer / seconds, tuned / seconds, seconds / decoding)
+        names = ("of the plain loop", "of the tuned one", "the time of decoding")
+        for name, ratio, bound in zip(names, ratios, bounds, strict=True):
+            print(f"  {ratio:6.2f}x {name}{bound}")
     reference = faces_of_peer(clips, options.peer)
     every_frame, key_frames = (faces_of_facer(clips, every) for every in (1, STARTER_INTERVAL))
-    print(f"plain insightface loop {frames / peer:7.1f} frames/s")
-    print(f"tuned, two processes   {frames / tuned:7.1f} frames/s")
-    print(f"facer extract          {frames / ours:7.1f} frames/s")
-    print(f"ratio to the plain one {peer / ours:7.2f}   (at least 18; 30 where the CPU has bf16)")
-    print(f"ratio to the tuned one {tuned / ours:7.2f}   (at least 2.7; 5 where the CPU has bf16)")
+    in_bf16 = faces_of_facer(clips, STARTER_INTERVAL, bf16=True)
     print(f"against the peer (at least 97 % found, points at most 6 %), {len(reference)} frames:")
     print(f"  detector on every frame: {compare(reference, every_frame)}")
     print(f"  as extract does it:      {compare(reference, key_frames)}")
+    print(f"  the same in bf16:        {compare(reference, in_bf16)}")
     print(f"drift of key frames against every frame: {compare(every_frame, key_frames)}")
-    print("one thread:\n" + step_table(clips))
+    print(f"drift of bf16 against float32:           {compare(key_frames, in_bf16)}")
+    for precision in PRECISIONS:
+        print(f"one thread, {precision}:\n{step_table(clips, precision)}")
 
 
 if __name__ == "__main__":

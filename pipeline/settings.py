@@ -32,6 +32,7 @@ from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import Declared, declared
@@ -113,6 +114,7 @@ TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, FitConf
 ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, FitConfig, AblateConfig, TlsFiles)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
+SUMMARISE = Table(SummaryConfig)
 EXPORT_HEAD = Table(ExportHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig)
 FINETUNE = Table(LabelOptions, FinetuneConfig)
@@ -187,7 +189,7 @@ def words(value: str | Sequence[object] | None) -> list[str]:
 def _checked(one: Declared, value: Any) -> Any:
     """Return a value as one of a setting's types: numpy's numbers and paths are taken too."""
     types = one.types
-    optional = NoneType in types or one.value is None or one.value is MISSING
+    optional = NoneType in types or one.value in (None, MISSING, ())
     if (value is None and optional) or (isinstance(value, bool) and bool in types):
         return value
     if isinstance(value, os.PathLike) and (str in types or Path in types):
@@ -206,7 +208,9 @@ def _checked(one: Declared, value: Any) -> Any:
 
 
 def _is_words(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(v, str | int | float) for v in value)
+    return isinstance(value, list | tuple) and all(
+        isinstance(v, str | int | float | Path) for v in value
+    )
 
 
 _KIND_NAMES: Mapping[type, str] = {

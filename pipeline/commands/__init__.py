@@ -19,6 +19,7 @@ from facer.pipeline.commands import (
     rec,
     scores,
     store,
+    study,
     views,
 )
 
@@ -27,6 +28,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
         views.picture, views.annotate,
     ),
+    "A study's tables": (study.design, study.summarise, study.compare, study.methods),
     "Heads": (
         labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
         ablation.ablate, endtoend.finetune, heads.export_head,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import POSITIVE, print_list
+from facer.pipeline.commands.shared import POSITIVE, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, say
 
 
@@ -16,7 +16,8 @@ from facer.pipeline.runtime.progress import echo, say
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
-def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
+@json_option
+def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool) -> int:
     """Bring another tool's features into a store.
 
     KIND is muse, openface, pyfeat, libreface or hdf5.
@@ -25,13 +26,17 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
     Example:
       facer import openface openface-csvs/ -o openface.zarr
     """
-    from facer.pipeline.features.importing import import_into_store
+    from facer.pipeline.functions.store import import_ as import_features
 
-    opened, added, changed = import_into_store(kind, path, store, fps)
-    echo(
-        f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
-        f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
-    )
+    opened, added, changed = import_features(kind, path, store, fps=fps)
+    if as_json:
+        print_json({"store": opened.path, "added": added, "clips": len(opened.clip_ids),
+                    "feature_names": opened.feature_names, "changed": changed})  # fmt: skip
+    else:
+        echo(
+            f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
+            f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
+        )
     notes = [record for record in opened.records if record.reason and record.status != "failed"]
     if notes:
         say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
@@ -47,28 +52,45 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
 @click.argument("store")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--format", "form",
-              help="hdf5, parquet, csv or muse (a folder of csv files). [default: by the ending of "
-              "PATH: .h5, .parquet or .csv]")  # fmt: skip
-def export(store: str, path: Path, form: Any) -> int:
-    """Write a store's features for other tools: hdf5 (lossless), one table, or MuSe's csv files.
+              help="hdf5, parquet, feather or csv (one file); muse, elan, textgrid, bids, "
+              "facereader, imotions, openface or json (a folder). [default: by the ending of PATH: "
+              ".h5, .parquet, .feather or .csv]")  # fmt: skip
+@click.option("--design", metavar="FILE|PATTERN",
+              help="For a folder: design.csv, or how clips are named.")  # fmt: skip
+@click.option("--events", type=click.Path(path_type=Path), help="For a folder: events.csv.")
+@click.option("--marks", type=click.Path(path_type=Path), help="For a folder: marks.csv.")
+@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
+              help="For a folder: above it a feature counts as shown.")  # fmt: skip
+@click.option("--videos", type=click.Path(path_type=Path),
+              help="For elan: the VIDEO_DIR, which the documents link to.")  # fmt: skip
+@json_option
+def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) -> int:
+    """Write a store's features for other tools: one table, or a folder of files that they read.
 
-    The ending of PATH chooses the format. Every clip of the store is in it; a failed clip has no
-    frames.
+    The ending of PATH chooses the format of a file. Every clip of the store is in it; a failed clip
+    has no frames. elan and textgrid have a tier a feature with its episodes, bids a physio
+    recording a clip; facereader, imotions and openface are these programs' own text files.
 
     \b
     Examples:
       facer export features.zarr features.h5
       facer export features.zarr features.csv
-      facer export features.zarr feats/ --format muse
+      facer export features.zarr coding/ --format elan --videos videos/
+      facer export features.zarr bids/ --format bids --design "{participant}_{condition}"
     """
+    from facer.pipeline.functions.store import export as export_store
     from facer.storage import FeatureStore
-    from facer.storage.exchange.tables import export_store, format_of
+    from facer.storage.exchange.tables import format_of
 
-    form = format_of(path, form)
+    clips = export_store(store, path, format=form, **of_study)
     opened = FeatureStore.open(store)
-    echo(f"{path}: {export_store(opened, path, form)} clips")
-    print_list("failed, so without frames",
-          [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
-    if form in ("muse", "csv") and "embedding" in opened.provenance.settings:
+    form = form or format_of(path, None)
+    failed = {r.clip_id: r.reason for r in opened.records if r.status == "failed"}
+    if as_json:
+        print_json({"path": path, "format": form, "clips": clips, "failed": failed})
+    else:
+        echo(f"{path}: {clips} clips")
+        print_list("failed, so without frames", [f"{c}: {why}" for c, why in failed.items()])
+    if form not in ("hdf5", "parquet") and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0

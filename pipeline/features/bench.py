@@ -79,6 +79,7 @@ class Bench:
             "face_share": self.face_share,
             "frames_measured": times.frames,
             "threads": 1,
+            "precision": times.precision,
             "steps": steps,
             "ms_per_frame": self.total_ms,
             "frames_per_s": 1e3 / self.total_ms,
@@ -95,7 +96,8 @@ class Bench:
         return "\n".join(
             [
                 f"{self.video}: {times.width_px}x{times.height_px}, {self.face_share:.0%} of its "
-                f"frames with a face; {times.frames} frames measured on one thread of the CPU",
+                f"frames with a face; {times.frames} frames measured on one thread of the CPU, "
+                f"in {times.precision}",
                 f"{'':16} ms a frame  share   frames/s",
                 *(
                     f"{name:16} {ms:10.2f}  {ms / self.total_ms:5.0%}  {_rate(ms):>9}"
@@ -153,7 +155,7 @@ def bench(config: BenchConfig) -> Bench:
     """
     folder = None if config.folder is None else _look_into(config.folder)
     with _video(config, folder) as (name, path):
-        times = measure_steps(path, config.limit_s)
+        times = measure_steps(path, config.limit_s, config.precision)
     rate_hz = mean_rate_hz(times.clip.timestamp_s)
     fps = _OWN_CLIP.fps if math.isnan(rate_hz) else rate_hz
     total_s = sum(times.ms_per_frame.values()) / 1e3

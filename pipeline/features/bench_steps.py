@@ -19,9 +19,10 @@ import torch
 
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.stages.features.align import align
-from facer.stages.features.config import ExtractConfig
+from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.decode.frames import Frame
 from facer.stages.features.extractor import Extractor
+from facer.stages.features.precision import usual_precision
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -43,15 +44,19 @@ class StepTimes:
     clip: ClipFeatures  # what the video gave, as far as it was read
     width_px: int
     height_px: int
+    precision: Precision  # of the networks
 
 
-def measure_steps(video: Path, limit_s: float) -> StepTimes:
+def measure_steps(video: Path, limit_s: float, precision: Precision = "auto") -> StepTimes:
     """Time facer's defaults on a video, which is read again and again for up to ``limit_s``.
+
+    ``auto`` is what a new store would be made in here.
 
     ``FacerError`` when it cannot be decoded.
     """
     with _one_thread():
-        extractor = Extractor(ExtractConfig(device="cpu"))
+        precision = usual_precision("cpu") if precision == "auto" else precision
+        extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
         _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
         run = _Run(extractor, video, limit_s)
         align_s = _align_seconds(video, run.clip) * run.rec.n_faces
@@ -60,7 +65,7 @@ def measure_steps(video: Path, limit_s: float) -> StepTimes:
     seconds = (run.decode_s + run.fetch_s, detect_s, align_s, run.rec.seconds)
     times = [1e3 * s / run.frames for s in seconds]
     by_step = dict(zip(STEPS, (*times, 1e3 * write_s), strict=True))
-    return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px)
+    return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px, precision)
 
 
 class _Run:

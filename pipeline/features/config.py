@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
-from facer.stages.features.config import ExtractConfig
+from facer.stages.features.config import ExtractConfig, Precision
 from facer.storage.settings import Setting, check
 
 OnChanged = Literal["keep", "re-extract", "error"]
@@ -84,6 +84,10 @@ class BenchConfig:
     ] = None
     clips: Annotated[int, Setting("Clips to estimate for.", low=0, low_open=True)] = 1000
     seconds_per_clip: Annotated[float, Setting("How long they are.", low=0, low_open=True)] = 10.0
+    precision: Annotated[
+        Precision,
+        Setting("What the networks are computed in: float32, bf16, or auto, as a new store."),
+    ] = "auto"
     limit_s: float = 15.0  # measuring a video ends after so long
 
     def __post_init__(self) -> None:

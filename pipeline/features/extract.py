@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -33,7 +35,7 @@ from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, 
 from facer.pipeline.runtime.progress import Progress, Silent
 from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
-from facer.stages.features.precision import native_bf16, stored_precision
+from facer.stages.features.precision import native_bf16, stored_precision, usual_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record
@@ -59,6 +61,21 @@ class ExtractSummary:
     def failed(self) -> tuple[Record, ...]:
         """Clips that could not be extracted."""
         return tuple(r for r in self.records if r.status == "failed")
+
+    def to_json(self) -> dict[str, Any]:
+        """As the last line of ``facer extract --json``."""
+        counts = Counter(record.status for record in self.records)
+        return {
+            "store": self.store,
+            "videos": self.n_clips,
+            "done_before": self.n_done_before,
+            "clips": {status: counts[status] for status in ("ok", "no_face", "failed")},
+            "frames": sum(record.n_frames for record in self.records),
+            "new_frames": self.new_frames,
+            "seconds": self.seconds,
+            "failed": {record.clip_id: record.reason for record in self.failed},
+            "missing": list(self.missing),
+        }
 
 
 @dataclass(frozen=True)
@@ -179,7 +196,7 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
     if precision == "auto" and made is not None:
         precision = stored_precision(made.provenance)
     elif precision == "auto":
-        precision = "bf16" if native else "float32"
+        precision = usual_precision(device)
         if not native:
             note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
     if precision == "bf16" and not native:

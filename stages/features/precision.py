@@ -28,6 +28,11 @@ def native_bf16(device: str) -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
+def usual_precision(device: str) -> Precision:
+    """What a new store is made in."""
+    return "bf16" if native_bf16(device) else "float32"
+
+
 def stored_precision(provenance: Provenance) -> Precision:
     """What the features of a store were computed in; stores before this setting are in float32."""
     return "bf16" if provenance.settings.get("precision") == "bf16" else "float32"

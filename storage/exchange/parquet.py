@@ -1,9 +1,9 @@
-"""A store as one Parquet table, for data frames: a row a frame. Needs pyarrow."""
+"""A store as one Parquet or feather table, for data frames: a row a frame. Needs pyarrow."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,56 @@ def write_parquet(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> N
     several numbers a frame (boxes, points, embeddings) are fixed-size lists. The provenance is in
     the file's metadata under ``facer``. Raises FacerError without pyarrow.
     """
+    pa = _pyarrow("parquet")
+    from pyarrow import parquet
+
+    _write(
+        pa, store, clip_ids, lambda schema: parquet.ParquetWriter(path, schema, compression="zstd")
+    )
+
+
+def write_feather(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
+    """Write clips as :func:`write_parquet` does, in feather's format (Arrow's file)."""
+    pa = _pyarrow("feather")
+    # one dictionary for the whole file: the format takes no second
+    _write(pa, store, clip_ids, lambda schema: pa.ipc.new_file(str(path), schema), plain=True)
+
+
+def _pyarrow(form: str) -> Any:
     try:
-        import pyarrow as pa
-        from pyarrow import parquet
+        import pyarrow
     except ImportError as error:
         raise FacerError(
-            "parquet: found no pyarrow, expected it for this format; pip install 'facer[parquet]'"
+            f"{form}: found no pyarrow, expected it for this format; pip install 'facer[parquet]'"
         ) from error
+    return pyarrow
+
+
+def _write(
+    pa: Any, store: FeatureStore, clip_ids: Sequence[str], opened: Callable[[Any], Any],
+    plain: bool = False,
+) -> None:  # fmt: skip
+    """Write clips by a writer; ``plain``: ids as texts instead of a dictionary."""
+
+    def put(tables: Sequence[Any]) -> None:
+        joined = pa.concat_tables(tables)
+        writer.write_table(joined.cast(written) if plain else joined)
+
     taken = {"clip_id", "status", "frame_index", *LAYOUT} & set(store.feature_names)
     if taken:
         raise FacerError(
-            f"{store.path}: found features named {sorted(taken)}, a name parquet needs"
+            f"{store.path}: found features named {sorted(taken)}, a name the table needs"
         )
     if not clip_ids:
         raise FacerError(f"{store.path}: found no clip to export, expected at least one")
     some = next((clip for clip in clip_ids if store.record(clip).n_frames), None)
     schema = _table(pa, store, "", _no_frames(store) if some is None else store.read(some)).schema
     waiting: list[Any] = []
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    texts = [
+        pa.field(f.name, pa.string()) if f.name in ("clip_id", "status") else f for f in schema
+    ]
+    written = pa.schema(texts, schema.metadata) if plain else schema
+    with opened(written) as writer:
         for clip_id in clip_ids:
             if store.record(clip_id).n_frames:
                 waiting.append(_table(pa, store, clip_id, store.read(clip_id)))
@@ -53,10 +85,10 @@ def write_parquet(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> N
                     f"{store.path}: found clips with and without embedding, expected one kind"
                 )
             if sum(table.num_rows for table in waiting) >= _ROW_GROUP:
-                writer.write_table(pa.concat_tables(waiting))
+                put(waiting)
                 waiting = []
         if waiting:
-            writer.write_table(pa.concat_tables(waiting))
+            put(waiting)
 
 
 def _no_frames(store: FeatureStore) -> ClipFeatures:

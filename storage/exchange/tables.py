@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,18 +16,18 @@ from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
-from facer.storage.exchange.parquet import write_parquet
+from facer.storage.exchange.parquet import write_feather, write_parquet
 from facer.storage.files.csv_table import safe_cell
 from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
-ExportFormat = Literal["muse", "hdf5", "parquet", "csv"]
+ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 _ENDINGS: Mapping[str, ExportFormat] = {
-    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".csv": "csv"
+    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".feather": "feather", ".csv": "csv"
 }  # fmt: skip
 _BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
 
@@ -66,11 +67,11 @@ def export_store(
     """Write a store's clips (default: all) to a new place and return how many were written.
 
     ``format`` is chosen by the path's ending where it is None. ``hdf5`` (.h5): one file,
-    lossless. ``parquet`` and ``csv``: one table, a row a frame with its clip's id and status; a
-    failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
+    lossless. ``parquet``, ``feather`` and ``csv``: one table, a row a frame with its clip's id and
+    status; a failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
     ``File_ID``, ``timestamp`` in milliseconds, the features; empty cells where no face was
     measured; the header alone for a failed clip. Raises FacerError when ``path`` exists already
-    or its ending is another format's, and without pyarrow for ``parquet``.
+    or its ending is another format's, and without pyarrow for ``parquet`` and ``feather``.
     """
     path = Path(path)
     format = format_of(path, format)
@@ -81,13 +82,11 @@ def export_store(
         "muse": _write_muse,
         "hdf5": write_hdf5,
         "parquet": write_parquet,
+        "feather": write_feather,
         "csv": _write_csv,
     }
-    try:
-        with written_aside(path) as aside:
-            writers[format](store, aside, ids)
-    except OSError as error:
-        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
+    with aside(path) as temporary:
+        writers[format](store, temporary, ids)
     return len(ids)
 
 
@@ -99,20 +98,30 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
         )
     named = _ENDINGS.get(path.suffix.lower())
     if format is None and named is None:
-        raise FacerError(
+        raise OptionError(
             f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or --format "
             "muse for a folder of csv files"
         )
     if format is not None and named not in (None, format):
-        raise FacerError(
+        raise OptionError(
             f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
         )
     return format or named or "hdf5"
 
 
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give a path to write to that becomes ``path`` when all went well; FacerError otherwise."""
+    try:
+        with written_aside(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
+
+
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
     names = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
-    _check_file_names(path, clip_ids, names)
+    _check_file_names(store.path, clip_ids, names)
     path.mkdir()
     for clip_id, name in zip(clip_ids, names, strict=True):
         with (path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -132,17 +141,17 @@ def _write_csv(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None
         raise FacerError(f"{store.path}: found features named {sorted(taken)}, a name csv needs")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*own, *store.feature_names, *rest])
+        writer.writerow([*own, *map(safe_cell, store.feature_names), *rest])
         for clip_id in clip_ids:
-            record = store.record(clip_id)
+            record, shown = store.record(clip_id), safe_cell(clip_id)
             if not record.n_frames:
                 width = len(own) - 2 + len(store.feature_names) + len(rest)
-                writer.writerow([clip_id, record.status, *[""] * width])
+                writer.writerow([shown, record.status, *[""] * width])
                 continue
             clip = store.read(clip_id)
             for i, row in enumerate(clip.features):
                 measured = [clip.det_score[i], clip.n_faces[i], *clip.bbox_px[i]]
-                start = [clip_id, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
+                start = [shown, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
                 writer.writerow([*start, *map(_cell, row), *map(_cell, measured)])
 
 
@@ -151,15 +160,15 @@ def _cell(value: np.floating[Any]) -> str:
     return "" if np.isnan(value) else str(value)
 
 
-def _check_file_names(path: Path, clip_ids: Sequence[str], names: Sequence[str]) -> None:
+def _check_file_names(where: str, clip_ids: Sequence[str], names: Sequence[str]) -> None:
     """Refuse ids that would leave the folder or meet in one file."""
     seen: dict[str, str] = {}
     for clip_id, name in zip(clip_ids, names, strict=True):
         if name in ("", ".", "..") or "\0" in name:
-            raise FacerError(f"{path}: clip {clip_id!r}: found an id that cannot name a csv file")
+            raise FacerError(f"{where}: clip {clip_id!r}: found an id that cannot name a csv file")
         if name in seen:
             raise FacerError(
-                f"{path}: found clips {seen[name]!r} and {clip_id!r}, expected different names "
+                f"{where}: found clips {seen[name]!r} and {clip_id!r}, expected different names "
                 f"after the last '/'; export fewer clips or use hdf5"
             )
         seen[name] = clip_id

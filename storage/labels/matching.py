@@ -36,7 +36,12 @@ class Match:
 
 
 def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
-    """Find the clip that each row of labels means, or say why not.
+    """Find the clip that each row of labels means, as :func:`match_ids` does."""
+    return match_ids(labels.clip_ids, clip_ids)
+
+
+def match_ids(label_ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
+    """Find the clip that each id of a table means, or say why not.
 
     An id matches a clip of the same name; else without brackets, video suffix, drive and the
     kind of slash, in Unicode's composed form; else the one that ends in the other's path
@@ -44,19 +49,19 @@ def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
     Leading zeros count. An id that could mean several clips, or a clip that several rows could
     mean equally well, is ambiguous and is not paired.
     """
-    found: list[tuple[int, tuple[str, ...]]] = [(len(_LEVELS), ())] * len(labels.clip_ids)
-    left = list(range(len(labels.clip_ids)))
+    found: list[tuple[int, tuple[str, ...]]] = [(len(_LEVELS), ())] * len(label_ids)
+    left = list(range(len(label_ids)))
     for level, (form, endings) in enumerate(_LEVELS):
         if left:
             search = _Search(clip_ids, form, endings)
-            clips_of = {row: search.find(labels.clip_ids[row]) for row in left}
+            clips_of = {row: search.find(label_ids[row]) for row in left}
             found = [(level, clips_of[r]) if clips_of.get(r) else f for r, f in enumerate(found)]
             left = [row for row in left if not clips_of[row]]
     claims: dict[str, list[int]] = defaultdict(list)
     for level, clips in found:
         if len(clips) == 1:
             claims[clips[0]].append(level)
-    rows = list(enumerate(zip(labels.clip_ids, found, strict=True)))
+    rows = list(enumerate(zip(label_ids, found, strict=True)))
     pairs = {
         row: clips[0]
         for row, (_, (level, clips)) in rows

@@ -7,6 +7,7 @@ from facer.pipeline.features.bench import ASSUMPTIONS, bench
 from facer.pipeline.features.bench_steps import STEPS, measure_steps
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.runtime.executors import cpu_count
+from facer.stages.features.precision import usual_precision
 from facer.storage import FacerError
 
 LIMIT_S = 0.5
@@ -46,6 +47,7 @@ def test_the_estimate_is_frames_times_time_over_workers(make_video, face_frames)
     )
     assert as_json["frames_per_s"] == pytest.approx(1e3 / as_json["ms_per_frame"])
     assert as_json["face_share"] == 1.0
+    assert as_json["precision"] == usual_precision("cpu")
     text = found.as_text()
     assert "250 clips, 15 k frames: " in text
     assert f"on this machine with {estimate.workers} worker(s)" in text

@@ -1,0 +1,202 @@
+"""A study: who a clip is, a lab's tables, two stores side by side, the paper's paragraph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, LISTED, json_option, print_list, warn
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import SUMMARISE, make
+from facer.stages.summary.config import (
+    SummaryConfig,
+    parse_span,
+    parse_thresholds,
+    parse_windows,
+)
+
+
+@click.command()
+@click.argument("store")
+@click.option("--pattern", help="How clips are named, such as {participant}_{condition}.")
+@click.option("--check", "source", type=click.Path(path_type=Path), help="A design.csv to check.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write design.csv.")
+@json_option
+def design(
+    store: str, pattern: str | None, source: Path | None, output: Path | None, as_json: bool
+) -> int:
+    """Say who and which condition every clip is: from the clips' names, or a csv to be checked.
+
+    A field of a pattern ends where the next sign of the pattern comes; {} is any text. Columns of
+    design.csv: clip_id, participant, condition, session, onset_s, exclude, reason; any others are
+    carried along.
+
+    \b
+    Examples:
+      facer design features.zarr --pattern "{participant}_{condition}" -o design.csv
+      facer design features.zarr --check design.csv
+    """
+    from facer.pipeline.summary.designs import check_design, write_design
+    from facer.storage import FeatureStore
+    from facer.storage.study.design import design_of
+
+    if (pattern is None) == (source is None):
+        raise click.UsageError("expected one of --pattern and --check")
+    found = design_of(pattern if source is None else source, FeatureStore.open(store).clip_ids)
+    counts = check_design(found)
+    if output is not None:
+        write_design(found, output)
+    for note in found.notes:
+        warn(note)
+    if as_json:
+        echo(json.dumps({**asdict(counts), "columns": list(found.carried)}))
+        return 0
+    conditions = ", ".join(name or "(none)" for name in counts.conditions)
+    echo(f"{output or found.source}: {counts.clips} clips, {counts.participants} participants, "
+         f"conditions {conditions}; {counts.excluded} excluded")  # fmt: skip
+    without = [f"{person}, {condition}" for person, condition in counts.missing]
+    several = [f"{person}, {condition}: {n}" for person, condition, n in counts.several]
+    print_list("without a clip", without, LISTED)
+    print_list("with several clips", several, LISTED)
+    print_list("not in the store", counts.not_in_store, LISTED)
+    print_list("in the store and not in the design", counts.not_in_design, LISTED)
+    return 0
+
+
+@click.command()
+@click.argument("store")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+              help="Folder of the tables: a new one, or one of an earlier summary.")  # fmt: skip
+@click.option("--design", "design_", metavar="FILE|PATTERN",
+              help="design.csv, or how clips are named: {participant}_{condition}.")  # fmt: skip
+@click.option("--events", type=click.Path(path_type=Path),
+              help="events.csv: clip_id, onset_s, duration_s, trial_type.")  # fmt: skip
+@click.option("--marks", type=click.Path(path_type=Path),
+              help="marks.csv: stretches and clips that are left out.")  # fmt: skip
+@click.option("--window", multiple=True, metavar="NAME=START:STOP",
+              help="A window in seconds from the event, such as after=0:4; again for another. "
+              "[default: each event's duration, or the whole clip]")  # fmt: skip
+@click.option("--baseline", metavar="START:STOP", help="Window of the baseline, such as -2:0.")
+@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
+              help="Above it a feature counts as shown, such as au12=.4. [default: probabilities "
+              ".5, intensities 1, valence and arousal 0]")  # fmt: skip
+@with_settings(SUMMARISE)
+@click.option("--format", "form", default="csv", show_default=True,
+              type=click.Choice(["csv", "parquet", "feather", "sav"]),
+              help="csv, parquet, feather or sav.")  # fmt: skip
+@json_option
+def summarise(
+    store: str, output: Path, design_: str | None, events: Path | None, marks: Path | None,
+    window: tuple[str, ...], baseline: str | None, threshold: tuple[str, ...], form: Any,
+    as_json: bool, **settings: Any,
+) -> int:  # fmt: skip
+    """Measure every clip over windows of time: tables for R, SPSS or pandas.
+
+    summary has a row a clip, event, window and feature; clips, episodes, groups, wide and
+    left_out stand beside it, columns says what each number is, settings.json how it was made.
+    Frames count by their time; a missing frame is never filled. Every clip of the design is in
+    the tables with its status.
+
+    \b
+    Examples:
+      facer summarise features.zarr -o stats/ --design design.csv
+      facer summarise features.zarr -o stats/ --design "{participant}_{condition}" \\
+        --window after=0:4 --baseline -2:0 --grid 10
+    """
+    from facer.pipeline.summary.door import summarise_to_folder
+    from facer.pipeline.summary.summarise import study
+    from facer.storage import FeatureStore
+
+    config = make(
+        SummaryConfig, settings, windows=parse_windows(window),
+        baseline=None if baseline is None else parse_span(baseline, "baseline"),
+        thresholds=parse_thresholds(threshold),
+    )  # fmt: skip
+    found = study(FeatureStore.open(store), config, design_, events, marks)
+    outcome = summarise_to_folder(found, output, form)
+    for note in outcome.notes:
+        warn(note)
+    if as_json:
+        echo(json.dumps({
+            "output": str(output), "clips": dict(outcome.statuses), "flags": dict(outcome.flags),
+            "empty_windows": outcome.empty_windows, "settings": outcome.settings,
+        }))  # fmt: skip
+    else:
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.statuses.items()))
+        echo(f"{output}: {sum(outcome.statuses.values())} clips ({counts}); "
+             f"{', '.join(outcome.settings['tables'])}")  # fmt: skip
+        if outcome.empty_windows:
+            echo(f"{outcome.empty_windows} windows were seen too little: empty, in left_out")
+        if outcome.flags:
+            flags = ", ".join(f"{flag} {n}" for flag, n in sorted(outcome.flags.items()))
+            echo(f"baselines with a flag (clips and events): {flags}")
+    failed = outcome.statuses["failed"] + outcome.statuses["not_in_store"]
+    return EXIT_SOME_FAILED if failed else 0
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="A new folder for columns.csv, clips.csv, compare.json and a page.")  # fmt: skip
+@json_option
+def compare(a: str, b: str, output: Path | None, as_json: bool) -> int:
+    """Compare two stores over the same videos: what both saw, and how far they are apart.
+
+    By column: difference (B minus A), correlation, and by how much B comes later. By clip: time
+    that only one saw, the worst first. Either store may be an import of another tool's features.
+
+    \b
+    Examples:
+      facer compare features.zarr other-rec.zarr -o apart/
+      facer compare features.zarr openface.zarr
+    """
+    from facer.pipeline.summary.compare import compare, write_comparison
+
+    found = compare(a, b)
+    if output is not None:
+        write_comparison(found, output)
+    if as_json:
+        echo(json.dumps(found.to_json()))
+        return 0
+    width = max(len("column"), *(len(row["feature"]) for row in found.columns))
+    echo(f"{'column':{width}}   clips  mean A  mean B   B - A  distance  correlation    lag s")
+    for row in found.columns:
+        cells = "  ".join(
+            f"{'' if row[name] != row[name] else f'{row[name]:.3f}':>{size}}"
+            for name, size in (("mean_a", 6), ("mean_b", 6), ("difference", 6), ("distance", 8),
+                               ("correlation", 11), ("lag_s", 7))
+        )  # fmt: skip
+        echo(f"{row['feature']:{width}}  {row['clips']:6d}  {cells}")
+    print_list("clips, the worst first",
+          [f"{row['clip_id']}: only A {row['only_a_s']:.1f} s, only B {row['only_b_s']:.1f} s, "
+           f"distance {row['distance']:.3f} {row['farthest']}" for row in found.clips],
+          LISTED)  # fmt: skip
+    print_list("only in A", found.only_a, LISTED)
+    print_list("only in B", found.only_b, LISTED)
+    return 0
+
+
+@click.command()
+@click.argument("store")
+@click.option("--stats", type=click.Path(path_type=Path), help="A folder of facer summarise.")
+@json_option
+def methods(store: str, stats: Path | None, as_json: bool) -> int:
+    """Write a paper's paragraph on how the numbers were made, with BibTeX, from what is stored.
+
+    \b
+    Example:
+      facer methods features.zarr --stats stats/
+    """
+    from facer.pipeline.summary.methods import methods
+
+    paragraph, bibtex = methods(store, stats)
+    echo(
+        json.dumps({"text": paragraph, "bibtex": bibtex}) if as_json else f"{paragraph}\n\n{bibtex}"
+    )
+    return 0

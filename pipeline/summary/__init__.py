@@ -1,0 +1,1 @@
+"""Runs that turn a store into a lab's tables."""

@@ -1,0 +1,187 @@
+"""Python's way to a lab's tables: DataFrames, or a folder of files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facer.pipeline.settings import SUMMARISE, make
+from facer.pipeline.summary.summarise import Outcome, Study, study, summarise_study
+from facer.stages.summary.config import Span, SummaryConfig
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.files.objects import write_atomic
+from facer.storage.study.columns import Column
+from facer.storage.study.design import Design, design_of
+from facer.storage.study.tables import TABLE_FORMATS, Collected, TableFormat, open_table
+
+if TYPE_CHECKING:
+    import pandas
+
+Place = str | os.PathLike[str]
+SETTINGS = "settings.json"
+_SETTINGS_BYTES = 1 << 20
+
+
+class Summary:
+    """The tables of a study as pandas DataFrames, with their settings.
+
+    ``clips``, ``summary``, ``episodes``, ``groups``, ``left_out``, ``wide``, ``columns`` and,
+    with ``grid``, ``series``: as the files of ``facer summarise`` have them.
+    """
+
+    def __init__(self, tables: Mapping[str, Collected], outcome: Outcome) -> None:
+        self._tables, self._outcome = tables, outcome
+        self._frames: dict[str, pandas.DataFrame] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings, versions and digests."""
+        return self._outcome.settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the tables must know."""
+        return tuple(self._outcome.notes)
+
+    def __getattr__(self, name: str) -> pandas.DataFrame:
+        tables = self.__dict__.get("_tables", {})
+        if name not in tables:
+            raise AttributeError(f"no table {name!r}; there are {', '.join(tables)}")
+        if name not in self._frames:
+            self._frames[name] = tables[name].frame()
+        return self._frames[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._tables})
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{name} {table.length}" for name, table in self._tables.items())
+        return f"<Summary of {sum(self._outcome.statuses.values())} clips; rows: {rows}>"
+
+
+def summarise(
+    store: FeatureStore | Place,
+    design: Place | None = None,
+    *,
+    windows: Mapping[str, Span] | None = None,
+    baseline: Span | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    events: Place | None = None,
+    marks: Place | None = None,
+    **settings: Any,
+) -> Summary:
+    """Measure a store's clips over windows of time, as ``facer summarise``; DataFrames.
+
+    ``design`` is a csv file (clip_id, participant, condition, ...) or a pattern of the clips'
+    names such as ``{participant}_{condition}``; ``windows`` has spans in seconds from the event
+    by name, ``thresholds`` numbers by feature. Other keywords are the command's options with
+    underscores, such as ``grid=10``. Raises FacerError for a file or setting
+    that does not fit, and without pandas.
+    """
+    config = make(
+        SummaryConfig, SUMMARISE.complete(settings), windows=dict(windows or {}),
+        baseline=baseline, thresholds=dict(thresholds or {}),
+    )  # fmt: skip
+    found = study(_opened(store), config, *map(_text, (design, events, marks)))
+    tables: dict[str, Collected] = {}
+
+    def collect(name: str, columns: Sequence[Column]) -> Collected:
+        tables[name] = Collected(columns)
+        return tables[name]
+
+    return Summary(tables, summarise_study(found, collect))
+
+
+def summarise_to_folder(
+    of: Study, folder: Path, form: TableFormat, progress: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Write a study's tables into a folder: a new one, or one that a summary wrote before.
+
+    Files appear when all are whole, and replace those of the earlier summary; others stay.
+    """
+    if form not in TABLE_FORMATS:
+        raise OptionError(
+            f"{named('format')}: found {form!r}, expected one of {', '.join(TABLE_FORMATS)}"
+        )
+    before = _tables_before(folder)
+    with _aside(folder) as aside:
+        outcome = summarise_study(
+            of, lambda name, columns: open_table(aside / f"{name}.{form}", columns, form), progress
+        )
+        outcome.settings["format"] = form
+        text = json.dumps(outcome.settings, indent=1, ensure_ascii=False, default=str)
+        write_atomic(aside / SETTINGS, text + "\n")
+        for name in before:
+            (folder / name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(aside.iterdir(), key=lambda file: file.name == SETTINGS):
+            file.replace(folder / file.name)
+    return outcome
+
+
+def _tables_before(folder: Path) -> list[str]:
+    """Files of an earlier summary; FacerError when the folder holds something else."""
+    settings = read_settings(folder)
+    if settings is None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FacerError(
+                f"{folder}: found files there that no summary wrote, expected a new folder or one "
+                "of facer summarise"
+            )
+        return []
+    form = settings.get("format")
+    return [f"{name}.{form}" for name in map(str, settings.get("tables", [])) if "/" not in name]
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of a folder that ``facer summarise`` wrote; None when it is none."""
+    from facer.storage.files.regular import open_regular
+
+    if not (folder / SETTINGS).is_file():
+        return None
+    with open_regular(folder / SETTINGS, "settings") as file:
+        data = file.read(_SETTINGS_BYTES)
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    made = isinstance(found, dict) and found.get("made_by") == "facer summarise"
+    return found if made and isinstance(found.get("tables"), list) else None
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+    except OSError as error:
+        raise FacerError(f"{folder}: cannot write: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+summarise.__signature__ = SUMMARISE.signature(summarise)  # type: ignore[attr-defined]
+
+
+def design(store: FeatureStore | Place, source: Place) -> Design:
+    """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
+
+    Raises FacerError for a clip twice, a wrong cell, and where nothing fits the store.
+    """
+    return design_of(_text(source), _opened(store).clip_ids)
+
+
+def _opened(store: FeatureStore | Place) -> FeatureStore:
+    return store if isinstance(store, FeatureStore) else FeatureStore.open(store)
+
+
+def _text(place: Place | None) -> str | None:
+    return None if place is None else os.fspath(place)

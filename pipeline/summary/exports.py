@@ -1,0 +1,222 @@
+"""A study's clips for the programs in which a lab goes on with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from facer.pipeline.summary.clips import ClipSummary, There
+from facer.pipeline.summary.summarise import Study, clips_of
+from facer.stages.summary.grid import bins, series
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.exchange import bids, logs
+from facer.storage.exchange.tables import aside
+from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
+from facer.storage.files.objects import write_atomic
+from facer.storage.study.events import START, Event
+
+StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
+STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)
+_JSON_HZ = 10.0
+
+
+def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None = None) -> int:
+    """Write a folder with files of every clip, and return how many clips have some.
+
+    A clip that failed, was excluded or is not in the store has none. ``videos``: the folder of
+    the videos, which ELAN's documents then link to by a relative path. FacerError when ``path``
+    exists.
+    """
+    writers: dict[str, Callable[[_Place, ClipSummary, There], None]] = {
+        "elan": _elan, "textgrid": _textgrid, "bids": _bids, "facereader": _facereader,
+        "imotions": _imotions, "openface": _openface, "json": _json,
+    }  # fmt: skip
+    if form not in writers:
+        known = ", ".join(STUDY_FORMATS)
+        raise OptionError(f"{named('format')}: found {form!r}, expected one of {known}")
+    if path.exists():
+        raise FacerError(f"{path}: found something there, expected a new path to export to")
+    written = 0
+    with aside(path) as folder:
+        place = _Place(folder, path, videos, of)
+        folder.mkdir(parents=True)
+        if form == "bids":
+            _describe(place)
+        for clip in clips_of(of):
+            if clip.there is not None:
+                writers[form](place, clip, clip.there)
+                written += 1
+    return written
+
+
+class _Place:
+    """Where files go: a folder that is written aside and then becomes ``final``."""
+
+    def __init__(self, folder: Path, final: Path, videos: Path | None, of: Study) -> None:
+        self.folder, self.final, self.videos, self.of = folder, final, videos, of
+        self.runs: Counter[tuple[str, ...]] = Counter()
+        self.several = Counter(bids_key(row.participant or row.clip_id, row.session, row.condition)
+                               for row in of.design.rows)  # fmt: skip
+
+    def write(self, name: str, data: str | bytes) -> None:
+        """Write a file below the folder; FacerError for a clip whose name leads out of it."""
+        parts = PurePosixPath(name).parts
+        if not parts or any(part in ("..", "/") or "\0" in part for part in parts):
+            raise FacerError(f"{self.final}: clip {name!r}: found an id that cannot name a file")
+        write_atomic(self.folder.joinpath(*parts), data)
+
+    def link(self, clip: ClipSummary) -> str:
+        """The video's path from the clip's file; "" where it is not known."""
+        source = clip.record.source if clip.record is not None else ""
+        if self.videos is None or not source:
+            return ""
+        here = self.final.resolve() / PurePosixPath(clip.row.clip_id).parent
+        return Path(os.path.relpath(self.videos.resolve() / source, here)).as_posix()
+
+
+def tiers_of(clip: ClipSummary) -> list[Tier]:
+    """Return a tier a feature with its episodes (text: the peak), ``no_face`` and ``marks``."""
+    names = clip.features.names
+    found: dict[str, list[Stretch]] = {
+        name: [] for name, unit in zip(names, clip.features.units, strict=True)
+        if unit.threshold == unit.threshold
+    }  # fmt: skip
+    for track in clip.parts:
+        episodes = clip.episodes_of(track)
+        for place, start, stop, peak in zip(
+            episodes.column, episodes.start_s, episodes.stop_s, episodes.peak, strict=True
+        ):
+            found[names[place]].append(Stretch(float(start), float(stop), f"{peak:.3f}"))
+    tiers = [Tier(name, stretches) for name, stretches in found.items()]
+    tiers.append(Tier("no_face", [Stretch(a, b, "no face") for a, b in clip.without_face()]))
+    marks = [
+        Stretch(mark.start_s, mark.stop_s, " ".join(filter(None, [mark.feature, mark.why])))
+        for mark in clip.marks
+        if mark.start_s is not None and mark.stop_s is not None
+    ]
+    return [*tiers, Tier("marks", marks)]
+
+
+def _elan(place: _Place, clip: ClipSummary, there: There) -> None:
+    record, arrays, _ = there
+    stem = PurePosixPath(clip.row.clip_id).name
+    linked = Linked(place.link(clip), f"./{stem}.txt")
+    place.write(
+        f"{clip.row.clip_id}.eaf", elan(tiers_of(clip), linked, max(0, record.source_mtime_ns))
+    )
+    lines = ["\t".join(["time_s", *clip.features.names])]
+    lines += [
+        "\t".join([f"{time_s:.6f}", *("" if v != v else f"{v:.6g}" for v in row)])
+        for time_s, row in zip(arrays.timestamp_s, arrays.features, strict=True)
+    ]
+    place.write(f"{clip.row.clip_id}.txt", "\n".join(lines) + "\n")
+
+
+def _textgrid(place: _Place, clip: ClipSummary, there: There) -> None:
+    place.write(f"{clip.row.clip_id}.TextGrid", textgrid(tiers_of(clip), there[2].stop_s))
+
+
+def bids_key(participant: str, session: str, condition: str) -> tuple[str, str, str]:
+    """Return the labels of subject, session and task."""
+    return (bids.label(participant, "unknown"), bids.label(session, ""),
+            bids.label(condition, "video"))  # fmt: skip
+
+
+def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
+    row, of, time = clip.row, place.of, there[2]
+    key = bids_key(row.participant or row.clip_id, row.session, row.condition)
+    place.runs[key] += 1
+    folder, name = bids.stem(*key, place.runs[key] if place.several[key] > 1 else 0)
+    rate = of.config.grid or (1 / time.step_s if time.step_s > 0 else 1.0)
+    rate = round(rate, 6)
+    starts = bins(time.start_s, time.stop_s, rate)
+    values = np.full((len(starts), len(clip.features.names) + 1), np.nan)
+    for track in clip.parts:
+        one = series(track, starts, rate, of.config.max_gap)
+        values[:, track.columns] = one.value
+        values[:, -1] = np.fmax(values[:, -1], one.seen_share)
+    columns = {
+        column: (f"{unit.definition}", unit.unit)
+        for column, unit in zip(clip.features.names, clip.features.units, strict=True)
+    }
+    columns["seen_share"] = ("time of the sample in which a face was measured", "0 to 1")
+    base = f"{folder}/{name}"
+    place.write(f"{base}_recording-face_physio.tsv.gz", bids.rows(values))
+    start = float(starts[0]) if len(starts) else 0.0
+    place.write(f"{base}_recording-face_physio.json", bids.sidecar(rate, start, columns))
+    events = [event for event in clip.events if event != START]
+    if events:
+        listed = [(e.onset_s, e.duration_s, e.trial_type or e.name) for e in events]
+        place.write(f"{base}_events.tsv", bids.events(listed))
+
+
+def _describe(place: _Place) -> None:
+    from facer import __version__
+
+    place.write("dataset_description.json", bids.description("facial expression", __version__))
+    place.write("README.md", "Facial expression measured by facer, see dataset_description.json.\n")
+
+
+def _facereader(place: _Place, clip: ClipSummary, there: There) -> None:
+    log = logs.facereader(there[0], there[1], clip.features.names, clip.row.condition)
+    place.write(f"{clip.row.clip_id}_detailed.txt", log)
+
+
+def _imotions(place: _Place, clip: ClipSummary, there: There) -> None:
+    first: Event = clip.events[0]
+    row = clip.row
+    person, stimulus = map(
+        _file_name, (row.participant or row.clip_id, row.condition or row.clip_id)
+    )
+    key = (person, stimulus)
+    place.runs[key] += 1
+    again = f"_{place.runs[key]}" if place.runs[key] > 1 else ""
+    text = logs.imotions(there[1], clip.features.names, first.onset_s)
+    place.write(f"Ex_Data/{person}/facer/{stimulus}{again}.csv", text)
+
+
+def _file_name(text: str) -> str:
+    return text.replace("/", "_").strip(". ") or "_"
+
+
+def _openface(place: _Place, clip: ClipSummary, there: There) -> None:
+    thresholds: Mapping[str, float] = dict(
+        zip(clip.features.names, clip.features.thresholds.tolist(), strict=True)
+    )
+    text = logs.openface(there[1], clip.features.names, thresholds)
+    place.write(f"{clip.row.clip_id}.csv", text)
+
+
+def _json(place: _Place, clip: ClipSummary, there: There) -> None:
+    """A clip's meta data, summary, curves of 10 a second and events, in one object."""
+    names = clip.features.names
+    starts = bins(there[2].start_s, there[2].stop_s, _JSON_HZ)
+    curves: dict[str, Any] = {}
+    for track in clip.parts:
+        value = series(track, starts, _JSON_HZ, place.of.config.max_gap).value
+        curves |= {names[c]: _plain(value[:, i]) for i, c in enumerate(track.columns)}
+    summary = [
+        {"event": event.name, "window": window, "feature": name,
+         **{k: _plain(v)[i] for k, v in numbers.items()}}
+        for event, window, numbers in clip.measured()
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    _, row = clip.clip_row()
+    meta = {name: _plain(values)[0] for name, values in row.items()}
+    place.write(f"{clip.row.clip_id}.json", json.dumps({
+        "clip": meta, "events": [event._asdict() for event in clip.events],
+        "marks": [mark._asdict() for mark in clip.marks], "summary": summary,
+        "series": {"rate_hz": _JSON_HZ, "t_s": _plain(starts), **curves},
+    }, ensure_ascii=False))  # fmt: skip
+
+
+def _plain(values: Any) -> list[Any]:
+    """Values as JSON has them: None where nothing was measured."""
+    found = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    return [None if v != v else v for v in found]

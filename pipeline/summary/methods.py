@@ -1,0 +1,137 @@
+"""The paragraph of a paper on how the numbers were made, from what is stored, never typed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.summary.door import read_settings
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError
+from facer.storage.schema import Provenance
+
+
+def methods(
+    store: FeatureStore | str | os.PathLike[str], stats: str | os.PathLike[str] | None = None
+) -> tuple[str, str]:
+    """Return a methods paragraph and its BibTeX, as ``facer methods``.
+
+    ``stats``: the folder of a summary, whose settings are then told as well. Raises FacerError
+    when it is none.
+    """
+    opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
+    sentences = [*_features(opened), *_coverage(opened)]
+    if stats is not None:
+        settings = read_settings(Path(stats))
+        if settings is None:
+            raise FacerError(f"{stats}: found no summary there, expected a folder of summarise")
+        sentences += _summary(settings)
+    return " ".join(sentences), _BIBTEX.format(version=_version(opened.provenance))
+
+
+def _version(made: Provenance) -> str:
+    from facer import __version__
+
+    return made.facer_version or __version__
+
+
+def _features(store: FeatureStore) -> list[str]:
+    made, n = store.provenance, len(store.feature_names)
+    tool = made.settings.get("imported")
+    if tool:
+        scale = made.settings.get("au_scale")
+        told = f" Action units are on the scale of that tool ({scale})." if scale else ""
+        return [f"Facial features ({n} per frame) were measured with {tool} and read into facer "
+                f"{_version(made)} (The facer developers).{told}"]  # fmt: skip
+    found = [
+        f"Facial features ({n} per frame: {', '.join(store.feature_names)}) were measured with "
+        f"facer {_version(made)}.",
+        f"Videos were decoded with {made.decoder or 'OpenCV'}"
+        f"{f' {made.libav_version}' if made.libav_version else ''} ({made.frame_policy}).",
+        f"Faces were detected with {made.detector} (SHA-256 {made.detector_sha256[:12]}), "
+        f"{_POLICIES.get(made.face_policy, made.face_policy)}, and aligned to {made.alignment}.",
+        f"Features were computed by the affect representation extractor {made.rec} (SHA-256 "
+        f"{made.rec_sha256[:12]}), a network after Kollias et al. (2023).",
+    ]
+    if made.settings:
+        kept = ", ".join(f"{name} {value}" for name, value in sorted(made.settings.items()))
+        found.append(f"Further settings: {kept}.")
+    if store.weak_features:
+        weak = ", ".join(store.weak_features)
+        found.append(f"These features were learnt from weak labels: {weak}.")
+    return found
+
+
+_POLICIES = {
+    "track": "followed over the clip (the face that dominates it)",
+    "largest": "the largest face of each frame was taken",
+    "central": "the most central face of each frame was taken",
+}
+
+
+def _coverage(store: FeatureStore) -> list[str]:
+    records = store.records
+    frames, valid = (sum(getattr(r, name) for r in records) for name in ("n_frames", "n_valid"))
+    counts = {s: sum(r.status == s for r in records) for s in ("failed", "no_face")}
+    share = f"{valid / frames:.1%}" if frames else "none"
+    return [
+        f"Of {len(records)} clips, {counts['failed']} could not be read and {counts['no_face']} "
+        f"showed no face; a face was measured in {share} of {frames} frames, and frames without "
+        "one were treated as missing."
+    ]
+
+
+def _summary(settings: Mapping[str, Any]) -> list[str]:
+    s = settings.get("settings", {})
+    windows = ", ".join(
+        f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s["windows"].items()
+    )
+    found = [
+        f"Statistics were computed over {windows or 'each event or whole clip'}, every frame "
+        "weighted by its duration (half the time to each neighbour, at most 1.5 median frame "
+        "intervals); nothing was interpolated for them.",
+        f"A window was left empty when less than {s['min_valid']:.0%} of it was measured.",
+    ]
+    if s.get("baseline"):
+        start, stop = s["baseline"]
+        how = "the difference" if s["scale"] == "difference" else "the difference of logits"
+        back = ("; where it was missing, the median of the participant's other baselines was used"
+                if s["baseline_fallback"] == "participant" else "")  # fmt: skip
+        found.append(
+            f"The baseline is the median from {start:g} to {stop:g} s, required to be measured for "
+            f"{s['min_baseline']:g} s{back}; values are given as {how} to it."
+        )
+    thresholds = settings.get("thresholds", {})
+    if thresholds:
+        by_value: dict[float, list[str]] = {}
+        for name, value in thresholds.items():
+            by_value.setdefault(value, []).append(name)
+        told = "; ".join(f"{value:g} for {', '.join(names)}" for value, names in by_value.items())
+        found.append(
+            f"Episodes are stretches of .1 s or more above a threshold ({told}), joined over "
+            f"unseen gaps of up to {s['max_gap']:g} s."
+        )
+    found.append(
+        f"Group means are means of participants' means with 95 % bootstrap intervals over "
+        f"participants ({s['resamples']} resamples, seed {s['seed']})."
+    )
+    return found
+
+
+_BIBTEX = """\
+@software{{facer,
+  author = {{{{The facer developers}}}},
+  title = {{facer: cached facial affect features, and light heads trained on them}},
+  version = {{{version}}}
+}}
+@inproceedings{{kollias2023facernet,
+  author = {{Kollias, Dimitrios and Psaroudakis, Andreas and Arsenos, Anastasios and
+            Theofilou, Paraskevi}},
+  title = {{FaceRNET: a facial expression intensity estimation network}},
+  booktitle = {{Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition
+               Workshops}},
+  year = {{2023}}
+}}
+"""

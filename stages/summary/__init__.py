@@ -1,0 +1,1 @@
+"""Sequences become a lab's numbers: weights of frames, windows, baselines, episodes, groups."""

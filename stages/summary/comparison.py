@@ -1,0 +1,94 @@
+"""Two measurements of one clip: who saw more, how far they are apart, and which comes later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.summary.track import F64, Bools, Clock
+
+RATE_HZ = 25.0
+"""Of the even grid on which a lag is looked for."""
+LONGEST_LAG_S = 1.0
+_ROUNDING = 1e-4  # seconds, of times that a tool wrote in milliseconds
+_LEAST = 10  # frames that both must have seen
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Frames of a clip that two stores both saw, n of them, and the time that each saw alone."""
+
+    a: F64  # (n, C) of frames that both saw
+    b: F64
+    t_s: F64  # (n,)
+    both_s: float
+    only_a_s: float
+    only_b_s: float
+    neither_s: float
+
+
+def pair(
+    clock_a: Clock, a: npt.NDArray[np.float32], seen_a: Bools, clock_b: Clock,
+    b: npt.NDArray[np.float32], seen_b: Bools,
+) -> Pair:  # fmt: skip
+    """Put the frames of b (M, C) beside those of a (T, C): the nearest in time.
+
+    Seconds are those of a's clock: b saw a frame of a where its own nearest one saw a face and is
+    within half the longer of both median steps. Values are compared where it is within half the
+    shorter one.
+    """
+    t_a, t_b = clock_a.t_s, clock_b.t_s
+    if len(t_b):
+        right = np.minimum(np.searchsorted(t_b, t_a), len(t_b) - 1)
+        left = np.maximum(right - 1, 0)
+        near = np.where(np.abs(t_b[left] - t_a) <= np.abs(t_b[right] - t_a), left, right)
+        away, saw = np.abs(t_b[near] - t_a), seen_b[near]
+        there = saw & (away <= max(clock_a.step_s, clock_b.step_s) / 2 + _ROUNDING)
+        close = there & seen_a & (away <= min(clock_a.step_s, clock_b.step_s) / 2 + _ROUNDING)
+        values = b[near[close]]
+    else:
+        there = close = np.zeros(len(t_a), bool)
+        values = np.zeros((0, a.shape[1]), np.float32)
+    seconds = [
+        float(clock_a.weight_s[frames].sum())
+        for frames in (seen_a & there, seen_a & ~there, ~seen_a & there, ~seen_a & ~there)
+    ]
+    return Pair(a[close].astype(np.float64), values.astype(np.float64), t_a[close], *seconds)
+
+
+def correlations(a: F64, b: F64) -> F64:
+    """Return Pearson's correlation of each column, (C,); NaN where one does not vary."""
+    if len(a) < _LEAST:
+        return np.full(a.shape[1], np.nan)
+    one, other = a - a.mean(axis=0), b - b.mean(axis=0)
+    scale = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: F64 = np.where(scale > 1e-9, (one * other).sum(axis=0) / scale, np.nan)
+    return found
+
+
+def lags(of: Pair) -> F64:
+    """Return by how many seconds each column of b comes after that of a, (C,); NaN: not known.
+
+    The shift in 25ths of a second, up to one second, at which the two correlate most over the
+    frames that both saw; linear between them.
+    """
+    width = of.a.shape[1]
+    most = round(LONGEST_LAG_S * RATE_HZ)
+    if len(of.t_s) < _LEAST or of.t_s[-1] - of.t_s[0] < 3 * LONGEST_LAG_S:
+        return np.full(width, np.nan)
+    even = np.arange(of.t_s[0], of.t_s[-1], 1 / RATE_HZ)
+    one, other = (
+        np.column_stack([np.interp(even, of.t_s, values[:, c]) for c in range(width)])
+        for values in (of.a, of.b)
+    )
+    found = np.array(
+        [
+            correlations(one[most:-most], other[most + shift : len(other) - most + shift])
+            for shift in range(-most, most + 1)
+        ]
+    )
+    best = np.where(np.isnan(found), -np.inf, found).argmax(axis=0) - most
+    return np.where(np.isnan(found).all(axis=0), np.nan, best / RATE_HZ)

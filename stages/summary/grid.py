@@ -1,0 +1,62 @@
+"""Curves on an even grid of time, from an event on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from facer.stages.summary.track import EPS, F64, Bools, Track
+from facer.storage.errors import FacerError, named
+
+_MOST = 5_000_000  # bins of a clip
+
+
+@dataclass(frozen=True)
+class Series:
+    """B bins of a track's C columns."""
+
+    value: F64  # (B, C)
+    seen_share: F64  # (B,)
+    filled: Bools  # (B,)
+
+
+def bins(start_s: float, stop_s: float, rate_hz: float) -> F64:
+    """Return starts of bins that cover a span, (B,): whole multiples of the bin from 0 on."""
+    first, last = math.floor(start_s * rate_hz + 1e-6), math.ceil(stop_s * rate_hz - 1e-6)
+    if last - first > _MOST:
+        raise FacerError(
+            f"{named('grid')} {rate_hz:g}: found {last - first} bins in one clip, expected at most "
+            f"{_MOST}; take a coarser grid"
+        )
+    return np.arange(first, last) / rate_hz
+
+
+def series(track: Track, starts_s: F64, rate_hz: float, max_gap_s: float) -> Series:
+    """Average a track over bins, which begin at ``starts_s`` in seconds of the clip.
+
+    A bin without a seen frame is interpolated linearly inside an unseen gap of ``max_gap_s`` or
+    less, and between two frames of a camera that is slower than the grid; then ``filled``.
+    Elsewhere it is NaN.
+    """
+    width_s = 1 / rate_hz
+    weights, sums = track.sums
+    first = np.searchsorted(track.t_s, starts_s - EPS)
+    last = np.searchsorted(track.t_s, starts_s + width_s - EPS)
+    total = weights[last] - weights[first]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (sums[last] - sums[first]) / total[:, None]
+    value[last == first] = np.nan
+    share = np.minimum(total / width_s, 1.0)
+    inner = (last == first) & (first > 0) & (first < len(track.rows))
+    gap = track.before_s[np.minimum(first, len(track.rows))]
+    filled = inner & (gap <= max_gap_s + EPS)
+    if filled.any():
+        right = first[filled]
+        left = right - 1
+        middle = starts_s[filled] + width_s / 2
+        part = (middle - track.t_s[left]) / (track.t_s[right] - track.t_s[left])
+        one, other = track.values[left], track.values[right]
+        value[filled] = one + np.clip(part, 0, 1)[:, None] * (other - one)
+    return Series(value, share, filled)

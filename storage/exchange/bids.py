@@ -1,0 +1,84 @@
+"""Clips as a BIDS derivative: physio recordings on an even grid, events, descriptions.
+
+BIDS 1.10, "Physiological recordings": tsv.gz without a header line, ``n/a`` where nothing was
+measured, a json beside it with SamplingFrequency, StartTime and Columns.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+VERSION = "1.10.0"
+
+
+def label(text: str, otherwise: str) -> str:
+    """Return a BIDS label: letters and digits only.
+
+    >>> label("P 01-b", "x"), label("--", "x")
+    ('P01b', 'x')
+    """
+    return re.sub(r"[^A-Za-z0-9]", "", text) or otherwise
+
+
+def stem(subject: str, session: str, task: str, run: int = 0) -> tuple[str, str]:
+    """Return the folder and the beginning of the names of a recording's files."""
+    parts = [f"sub-{subject}", *([f"ses-{session}"] if session else [])]
+    name = "_".join([*parts, f"task-{task}", *([f"run-{run}"] if run else [])])
+    return "/".join([*parts, "beh"]), name
+
+
+def rows(values: npt.NDArray[np.float64]) -> bytes:
+    """Return a gzipped table without header; equal numbers give equal bytes."""
+    lines = [
+        "\t".join("n/a" if cell != cell else f"{cell:.6g}" for cell in row)
+        for row in values.tolist()
+    ]
+    out = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+    return out.getvalue()
+
+
+def sidecar(
+    rate_hz: float, start_s: float, columns: Mapping[str, tuple[str, str]], **more: Any
+) -> str:
+    """Return the json of a recording; ``columns``: definition and unit by name."""
+    described = {
+        name: {"Description": definition, "Units": unit or "arbitrary"}
+        for name, (definition, unit) in columns.items()
+    }
+    return _json({
+        "SamplingFrequency": rate_hz, "StartTime": start_s, "Columns": list(columns), **described,
+        **more,
+    })  # fmt: skip
+
+
+def events(of: Sequence[tuple[float, float | None, str]]) -> str:
+    """Return events.tsv of (onset, duration, trial type)."""
+    lines = ["onset\tduration\ttrial_type"]
+    lines += [
+        f"{onset:.6g}\t{'n/a' if duration is None else f'{duration:.6g}'}\t"
+        f"{' '.join(kind.split()) or 'n/a'}"
+        for onset, duration, kind in sorted(of, key=lambda event: event[0])
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def description(name: str, version: str) -> str:
+    """Return dataset_description.json."""
+    return _json({
+        "Name": name, "BIDSVersion": VERSION, "DatasetType": "derivative", "License": "n/a",
+        "GeneratedBy": [{"Name": "facer", "Version": version}],
+    })  # fmt: skip
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

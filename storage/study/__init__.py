@@ -1,0 +1,1 @@
+"""A lab's own tables: design, events and marks in, tables of statistics out."""

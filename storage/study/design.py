@@ -1,0 +1,208 @@
+"""Who and which condition a clip is: design.csv, or the pattern of the clips' names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.files.csv_table import Table, is_absent, read_table
+from facer.storage.labels.matching import match_ids
+from facer.storage.labels.words import names_people
+
+KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
+_SYNONYMS = {
+    "clip_id": ("clip_id", "clip", "file_id", "file", "filename", "video", "video_id", "id"),
+    "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
+    "condition": ("condition", "cond"),
+    "session": ("session", "ses"),
+    "onset_s": ("onset_s",),
+    "exclude": ("exclude", "excluded", "bad"),
+    "reason": ("reason", "exclude_reason"),
+}
+_TRUE = frozenset(["1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded", "bad"])
+_FALSE = frozenset(["0", "0.0", "false", "f", "no", "n", "keep"])
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True)
+class DesignRow:
+    """One clip of a study."""
+
+    clip_id: str
+    participant: str = ""
+    condition: str = ""
+    session: str = ""
+    onset_s: float | None = None
+    exclude: bool = False
+    reason: str = ""
+    carried: tuple[str, ...] = ()
+    known: bool = True  # the store has such a clip
+
+
+@dataclass(frozen=True)
+class Design:
+    """The clips of a study, in the order of their table."""
+
+    rows: tuple[DesignRow, ...]
+    carried: tuple[str, ...]  # names of the columns that are only carried
+    source: str
+    not_in_design: tuple[str, ...] = ()  # clips of the store
+    notes: tuple[str, ...] = ()
+
+
+def design_of(source: str | Path | None, clip_ids: Sequence[str]) -> Design:
+    """Return the design of a store's clips: from a csv file, a pattern of names, or neither."""
+    if source is None:
+        return Design(tuple(DesignRow(clip) for clip in clip_ids), (), "every clip of the store")
+    text = str(source)
+    if "{" in text and not Path(text).exists():
+        return from_pattern(text, clip_ids)
+    return read_design(Path(text), clip_ids)
+
+
+def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
+    """Take participant, condition and any other fields out of the clips' names.
+
+    ``{participant}_{condition}`` reads ``P01_happy``; a field holds none of the characters that
+    stand between the fields, and ``{}`` is any text. A pattern with a ``/`` is of the whole id,
+    another of what is after the last ``/``. A clip of another name has empty fields.
+    """
+    where = f"{named('pattern')} {pattern}"
+    fields = [name for name in _FIELD.findall(pattern) if name]
+    if not fields or len(set(fields)) < len(fields):
+        raise OptionError(
+            f"{where}: found {', '.join(fields) or 'no fields'}, expected each field "
+            "once, such as {participant}_{condition}"
+        )
+    for name in fields:
+        if not name.isidentifier() or name in ("clip_id", "onset_s"):
+            raise OptionError(f"{where}: found field {name!r}, expected a plain word")
+    expression = _compiled(pattern)
+    carried = tuple(name for name in fields if name not in KNOWN)
+    rows: list[DesignRow] = []
+    odd: list[str] = []
+    for clip in clip_ids:
+        found = expression.fullmatch(clip if "/" in pattern else clip.rsplit("/", 1)[-1])
+        cells = found.groupdict() if found else dict.fromkeys(fields, "")
+        if not found:
+            odd.append(clip)
+        exclude = _flag(cells.get("exclude", ""), clip)
+        texts = [cells.get(name, "") for name in ("participant", "condition", "session")]
+        rest = tuple(cells[name] for name in carried)
+        rows.append(
+            DesignRow(
+                clip, texts[0], texts[1], texts[2], None, exclude, cells.get("reason", ""), rest
+            )
+        )
+    if clip_ids and len(odd) == len(clip_ids):
+        raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
+    notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
+             f"fields: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}",)  # fmt: skip
+    return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes if odd else ())
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    pieces = re.split(r"\{([^{}]*)\}", pattern)
+    between = "".join(dict.fromkeys("".join(pieces[2:-1:2]) + ("/" if "/" in pattern else "")))
+    text = f"[^{re.escape(between)}]+" if between else ".+"
+    made = [
+        re.escape(piece) if place % 2 == 0 else f"(?P<{piece}>{text})" if piece else f"(?:{text})"
+        for place, piece in enumerate(pieces)
+    ]
+    return re.compile("".join(made), re.DOTALL)
+
+
+def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
+    """Read design.csv; FacerError for a row without a clip_id, a clip twice, or a wrong cell.
+
+    Ids are joined as those of labels are: without a video's ending, with or without folders. A
+    row whose clip the store lacks is kept and says so.
+    """
+    table = read_table(path)
+    places = _places(table)
+    own = set(places.values())
+    carried = tuple(
+        f"design_{name}" if name in RESERVED else name
+        for place, name in enumerate(table.header)
+        if place not in own and name
+    )
+    ids = [cells[places["clip_id"]] for cells in table.rows]
+    for row, clip in enumerate(ids):
+        if not clip:
+            raise FacerError(f"{table.at(row)}: found no clip_id, expected one in every row")
+    match = match_ids(ids, clip_ids)
+    if match.ambiguous:
+        name, clips = match.ambiguous[0]
+        raise FacerError(
+            f"{path}: {name!r} could mean {', '.join(clips[:3])}; expected each clip once, with "
+            "its folders where names repeat"
+        )
+    if clip_ids and not match.pairs:
+        raise FacerError(
+            f"{path}: none of its {len(ids)} clips is in the store; found {ids[0]!r}, expected "
+            f"ids such as {clip_ids[0]!r}"
+        )
+    clip_of = dict(match.pairs)
+    rows = []
+    for row, cells in enumerate(table.rows):
+        texts = {
+            name: "" if is_absent(cells[places[name]]) else cells[places[name]]
+            for name in ("participant", "condition", "session", "reason")
+            if name in places
+        }
+        onset = table.number(row, places["onset_s"]) if "onset_s" in places else float("nan")
+        exclude = "exclude" in places and _flag(cells[places["exclude"]], table.at(row))
+        rest = tuple(
+            cells[place] for place, name in enumerate(table.header) if place not in own and name
+        )
+        rows.append(
+            DesignRow(
+                clip_of.get(row, ids[row]), **texts, onset_s=None if onset != onset else onset,
+                exclude=exclude, carried=rest, known=row in clip_of,
+            )
+        )  # fmt: skip
+    notes = []
+    if match.labels_only:
+        like = [f" ({one!r} and {other!r} look alike)" for one, other, _ in match.alike[:1]]
+        notes.append(f"{len(match.labels_only)} clips of {path} are not in the store, such as "
+                     f"{match.labels_only[0]}{''.join(like)}")  # fmt: skip
+    if match.store_only:
+        notes.append(f"{len(match.store_only)} clips of the store are not in {path} and are left "
+                     f"out, such as {match.store_only[0]}")  # fmt: skip
+    return Design(tuple(rows), carried, str(path), match.store_only, tuple(notes))
+
+
+def _places(table: Table) -> dict[str, int]:
+    found = {name: table.index(*names) for name, names in _SYNONYMS.items()}
+    if found["participant"] is None:
+        people = [place for place, name in enumerate(table.header) if names_people(name)]
+        found["participant"] = people[0] if len(people) == 1 else None
+    if found["clip_id"] is None:
+        raise FacerError(
+            f"{table.path}: found columns {', '.join(table.header[:8])}, expected one named clip_id"
+        )
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def _flag(cell: str, where: str) -> bool:
+    text = cell.strip().lower()
+    if text in _TRUE:
+        return True
+    if text in _FALSE or is_absent(text):
+        return False
+    raise FacerError(f"{where}: exclude: found {cell!r}, expected 1 or 0, or nothing")
+
+
+_OWN_NAMES = (
+    "clip_id event trial_type window feature weak status reason window_s seen_s seen_share "
+    "n_frames longest_gap_s mean sd median p95 peak peak_s share episodes latency_s baseline "
+    "baseline_s baseline_flag mean_bc peak_bc duration_s fps n_valid valid_share marked_s "
+    "faces_max track_switches face_height_px det_score_mean participant condition session "
+    "onset_s exclude t_s value value_bc filled n start_s stop_s cut_start cut_stop"
+)
+RESERVED = frozenset(_OWN_NAMES.split())
+"""Names of the tables' own columns: one of the design that has such a name is carried as
+``design_...``."""

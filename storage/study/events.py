@@ -1,0 +1,86 @@
+"""When something happened in a clip: events.csv, with BIDS's names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import read_table
+from facer.storage.labels.matching import match_ids
+from facer.storage.study.design import Design
+
+
+class Event(NamedTuple):
+    """A time in a clip; windows count from its onset."""
+
+    name: str
+    onset_s: float = 0.0
+    duration_s: float | None = None
+    trial_type: str = ""
+
+
+START = Event("start")
+"""The event of a clip without any: the beginning of its time."""
+
+
+def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Event]]:
+    """Read events.csv: clip_id, onset_s, and where there are duration_s, trial_type, event.
+
+    An event without a name has its trial type; one that is in a clip again is numbered
+    (``smile-2``). FacerError for a row without an onset or a clip that the store lacks twice over.
+    """
+    table = read_table(path)
+    clip, onset = table.index("clip_id", "clip"), table.index("onset_s", "onset")
+    if clip is None or onset is None:
+        raise FacerError(
+            f"{path}: found columns {', '.join(table.header[:8])}, expected clip_id and onset_s"
+        )
+    duration = table.index("duration_s", "duration")
+    kind, name = table.index("trial_type"), table.index("event")
+    ids = table.column(clip)
+    clip_of = matched(path, ids, clip_ids)
+    found: dict[str, list[Event]] = defaultdict(list)
+    for row, cells in enumerate(table.rows):
+        at = table.number(row, onset)
+        length = float("nan") if duration is None else table.number(row, duration)
+        if at != at or length < 0:
+            raise FacerError(
+                f"{table.at(row)}: found onset {cells[onset]!r} and a duration of {length:g}, "
+                "expected an onset in seconds and a duration of 0 or more"
+            )
+        trial = cells[kind] if kind is not None else ""
+        label = (cells[name] if name is not None else "") or trial or "event"
+        here = found[clip_of[ids[row]]]
+        again = sum(one.name == label or one.name.startswith(f"{label}-") for one in here)
+        label = f"{label}-{again + 1}" if again else label
+        here.append(Event(label, at, length if length > 0 else None, trial))
+    return dict(found)
+
+
+def matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Mapping[str, str]:
+    """Return the clip that each id of a table of several rows a clip means; FacerError for none."""
+    names = list(dict.fromkeys(ids))
+    match = match_ids(names, clip_ids)
+    clip_of = {names[row]: clip for row, clip in match.pairs}
+    if missing := [name for name in names if name not in clip_of]:
+        raise FacerError(
+            f"{path}: found clip {missing[0]!r}, expected one of the store or the design, such as "
+            f"{clip_ids[0] if clip_ids else '(none)'!r}"
+        )
+    return clip_of
+
+
+Events = Mapping[str, Sequence[Event]]
+"""By clip."""
+
+
+def events_of(design: Design, events: Events) -> Events:
+    """Return the events of every clip: those of the table, else the design's onset, else 0."""
+    return {
+        row.clip_id: events.get(row.clip_id)
+        or ([START] if row.onset_s is None else [Event("onset", row.onset_s)])
+        for row in design.rows
+    }

@@ -1,0 +1,204 @@
+"""Tables written row block by row block: csv, parquet, feather or SPSS's sav."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import safe_cell
+from facer.storage.study.columns import Block, Cells, Column, Kind
+
+TableFormat = Literal["csv", "parquet", "feather", "sav"]
+TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
+_SAV_NAME = 64  # bytes that SPSS allows
+_ROW_GROUP = 100_000  # rows
+_SAV_ROWS = 2_000_000
+
+
+class TableWriter(Protocol):
+    """A table that grows by blocks of rows."""
+
+    def write(self, block: Block) -> None:
+        """Add rows; every column is in the block, all of one length."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+def open_table(path: Path, columns: Sequence[Column], form: TableFormat) -> TableWriter:
+    """Begin a table at a new path; FacerError where the format needs what is not installed."""
+    makers: dict[str, Callable[[Path, Sequence[Column]], TableWriter]] = {
+        "csv": _Csv, "parquet": _Arrow, "feather": _Arrow, "sav": _Sav,
+    }  # fmt: skip
+    return makers[form](path, columns)
+
+
+def rows_of(block: Block) -> int:
+    """Number of rows of a block."""
+    return len(next(iter(block.values()), ()))
+
+
+class _Csv:
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        self.file = path.open("w", newline="", encoding="utf-8")
+        self.rows = csv.writer(self.file, lineterminator="\n")
+        self.rows.writerow([safe_cell(column.name) for column in columns])
+
+    def write(self, block: Block) -> None:
+        cells = [_texts(block[column.name], column.kind) for column in self.columns]
+        self.rows.writerows(zip(*cells, strict=True))
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _texts(values: Cells, kind: Kind) -> Iterable[str]:
+    if kind == "text":
+        cells = {value: safe_cell(value) for value in dict.fromkeys(values)}
+        return map(cells.__getitem__, values)
+    if kind == "integer":
+        return ["" if _absent(value) else str(int(value)) for value in values]
+    numbers = np.asarray(values, np.float64).tolist()
+    return ["" if value != value else f"{value:.9g}" for value in numbers]
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value != value
+
+
+class _Arrow:
+    """Parquet or feather; both are written batch by batch."""
+
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        self.waiting: list[Any] = []
+        try:
+            self.arrow = importlib.import_module("pyarrow")
+            kinds = {"text": self.arrow.string(), "integer": self.arrow.int64(),
+                     "number": self.arrow.float64()}  # fmt: skip
+            fields = [(column.name, kinds[column.kind]) for column in columns]
+            self.schema = self.arrow.schema(fields)
+            self.file: Any
+            if path.suffix == ".parquet":
+                parquet = importlib.import_module("pyarrow.parquet")
+                self.file = parquet.ParquetWriter(path, self.schema, compression="zstd")
+            else:
+                options = self.arrow.ipc.IpcWriteOptions(compression="lz4")
+                self.file = self.arrow.ipc.new_file(str(path), self.schema, options=options)
+        except ImportError as error:
+            raise FacerError(
+                f"{path.suffix[1:]}: found no pyarrow, expected it for this format; "
+                "pip install 'facer[parquet]', or --format csv"
+            ) from error
+
+    def write(self, block: Block) -> None:
+        arrays = []
+        for column, field in zip(self.columns, self.schema, strict=True):
+            values: Any = block[column.name]
+            if column.kind == "integer":
+                values = [None if _absent(value) else int(value) for value in values]
+            elif column.kind == "number":
+                values = np.asarray(values, np.float64)
+            arrays.append(self.arrow.array(values, field.type, from_pandas=True))
+        self.waiting.append(self.arrow.table(arrays, schema=self.schema))
+        if sum(table.num_rows for table in self.waiting) >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.file.write_table(self.arrow.concat_tables(self.waiting).combine_chunks())
+            self.waiting = []
+
+    def close(self) -> None:
+        self._flush()
+        self.file.close()
+
+
+class _Sav:
+    """SPSS: all rows are kept until the end, because its writer takes a whole table."""
+
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.path, self.columns = path, columns
+        try:
+            self.writer = importlib.import_module("pyreadstat")
+            importlib.import_module("pandas")
+        except ImportError as error:
+            raise FacerError(
+                "sav: found no pyreadstat, expected it for SPSS; pip install 'facer[tables]', or "
+                "--format csv"
+            ) from error
+        self.rows = Collected(columns)
+
+    def write(self, block: Block) -> None:
+        self.rows.write(block)
+        if self.rows.length > _SAV_ROWS:
+            raise FacerError(
+                f"{self.path.name}: found more than {_SAV_ROWS} rows, expected fewer for SPSS; "
+                "--format csv or parquet"
+            )
+
+    def close(self) -> None:
+        names = sav_names([column.name for column in self.columns])
+        frame = self.rows.frame().set_axis(names, axis=1)
+        labels = [f"{column.definition} [{column.unit}]"[:256] for column in self.columns]
+        self.writer.write_sav(frame, str(self.path), column_labels=labels)
+
+
+def sav_names(names: Sequence[str]) -> list[str]:
+    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, all different."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        plain = (plain if plain[:1].isalpha() else f"v_{plain}")[:_SAV_NAME].rstrip("_")
+        unique, count = plain, 2
+        while unique.lower() in {one.lower() for one in found}:
+            unique = f"{plain[: _SAV_NAME - 5]}_{count}"
+            count += 1
+        found.append(unique)
+    return found
+
+
+class Collected:
+    """A table in memory."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        self.blocks: list[Block] = []
+        self.length = 0
+
+    def write(self, block: Block) -> None:
+        """Add rows."""
+        self.blocks.append(block)
+        self.length += rows_of(block)
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+    def frame(self) -> Any:
+        """Return a pandas.DataFrame; FacerError without pandas."""
+        from facer.storage.clip import optional
+
+        pandas = optional("pandas")
+        made = {}
+        for column in self.columns:
+            values = [value for block in self.blocks for value in block[column.name]]
+            if column.kind == "number":
+                made[column.name] = np.array(values, np.float64)
+            elif column.kind == "integer":
+                whole = np.array([math.nan if _absent(v) else v for v in values], np.float64)
+                some = np.isnan(whole).any()
+                made[column.name] = whole if some else whole.astype(np.int64)
+            else:
+                made[column.name] = pandas.array(values, dtype="str")
+        return pandas.DataFrame(made)

@@ -1,0 +1,109 @@
+"""Two stores side by side, and the paragraph of a paper."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.storage.errors import FacerError
+
+RATE = np.arange(200) / 25.0
+WAVE = 0.5 + 0.3 * np.sin(RATE * 2)
+
+
+@pytest.fixture
+def two(study_store):
+    early, late = 0.5 + 0.3 * np.sin((RATE + 0.2) * 2), np.arange(200) >= 150
+    a = study_store({"x": (RATE, {"au12": WAVE}), "y": (RATE, {"au12": WAVE}, ~late),
+                     "z": None, "only": (RATE, {})}, "a.zarr")  # fmt: skip
+    b = study_store({"x": (RATE, {"au12": WAVE + 0.1}), "y": (RATE, {"au12": early}),
+                     "z": (RATE, {}), "other": (RATE, {})}, "b.zarr")  # fmt: skip
+    return a, b
+
+
+def test_columns_and_clips_of_two_stores(two):
+    found = facer.compare(*two)
+    au12 = next(row for row in found.columns if row["feature"] == "au12")
+    assert (au12["clips"], au12["frames"]) == (2, 350)
+    constant = next(row for row in found.columns if row["feature"] == "au01")
+    assert constant["distance"] == pytest.approx(0, abs=1e-7)
+    assert np.isnan(constant["correlation"])
+    assert [row["clip_id"] for row in found.clips] == ["z", "y", "x"]
+    y, x = found.clips[1:]
+    assert (y["only_a_s"], y["only_b_s"]) == (0, pytest.approx(2))
+    assert (x["both_s"], x["farthest"]) == (pytest.approx(8), "au12")
+    assert (found.only_a, found.only_b) == (("only",), ("other",))
+
+
+def test_a_lag_is_by_how_much_b_comes_later(study_store):
+    shifted = 0.5 + 0.3 * np.sin((RATE - 0.2) * 2)
+    stores = [study_store({"x": (RATE, {"au12": curve})}, name)
+              for name, curve in (("a.zarr", WAVE), ("b.zarr", shifted))]  # fmt: skip
+    assert [row["lag_s"] for row in facer.compare(*stores).columns if row["feature"] == "au12"] == [
+        pytest.approx(0.2)
+    ]
+    assert facer.compare(*stores).frames["columns"].shape == (26, 11)
+
+
+def test_frames_join_by_time(study_store):
+    a = study_store({"x": (RATE, {"au12": WAVE})}, "a.zarr")
+    b = study_store({"x": (RATE[::2], {"au12": WAVE[::2]})}, "b.zarr")
+    row = next(r for r in facer.compare(a, b).columns if r["feature"] == "au12")
+    assert row["frames"] == 100
+    for clip in (facer.compare(a, b).clips[0], facer.compare(b, a).clips[0]):
+        assert clip["both_s"] == pytest.approx(8)
+        assert clip["distance"] == pytest.approx(0, abs=1e-7)
+
+
+def test_the_command_writes_a_folder(two, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *two, "-o", str(tmp_path / "apart"), "--json"])
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out)["clips"][0]["both_s"] is None
+    assert {p.name for p in (tmp_path / "apart").iterdir()} == {
+        "columns.csv", "clips.csv", "compare.json", "index.html",
+    }  # fmt: skip
+    with pytest.raises(SystemExit):
+        main(["compare", *two])
+    assert "clips, the worst first (3):" in capsys.readouterr().out
+
+
+def test_stores_without_a_common_clip_are_refused(study_store):
+    stores = [study_store({name: (RATE, {})}, f"{name}.zarr") for name in "ab"]
+    with pytest.raises(FacerError, match="found no common clip"):
+        facer.compare(*stores)
+
+
+def test_the_paragraph_says_what_is_stored(two, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["summarise", two[0], "-o", str(tmp_path / "s"), "--window", "after=1:4",
+              "--baseline", "0:1", "--min-valid", ".7", "--threshold", "au12=.4"])  # fmt: skip
+    text, bibtex = facer.methods(two[0], tmp_path / "s")
+    for said in (
+        "Of 4 clips, 1 could not be read", "after (1 to 4 s)", "less than 70%",
+        "median from 0 to 1 s", "0.4 for au12", "2000 resamples", "SHA-256 dddddddddddd",
+    ):  # fmt: skip
+        assert said in text
+    citation = (Path(facer.__file__).parent / "CITATION.cff").read_text()
+    for word in ("Kollias", "Psaroudakis", "Arsenos", "Theofilou", "FaceRNET"):
+        assert word in citation
+        assert word in bibtex
+    with pytest.raises(FacerError, match="found no summary there"):
+        facer.methods(two[0], tmp_path)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["methods", two[0], "--json"])
+    assert set(json.loads(capsys.readouterr().out)) == {"text", "bibtex"}
+
+
+def test_an_import_names_its_tool(study_store):
+    store = study_store({"x": (RATE, {})}, imported="openface-2", au_scale="intensity 0 to 5")
+    text, _ = facer.methods(store)
+    assert "measured with openface-2" in text
+    assert "intensity 0 to 5" in text
+    units = facer.summarise(store).columns
+    au12 = units[(units.table == "feature") & (units.column == "au12")].iloc[0]
+    assert (au12.unit, au12.high, au12.threshold) == ("intensity", 5, 1)

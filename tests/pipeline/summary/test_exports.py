@@ -1,0 +1,172 @@
+"""What a lab's other programs read: the same stretches and numbers, nothing where nothing was."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import warnings
+
+import numpy as np
+import pytest
+
+from facer.cli import main
+from facer.storage import FEATURE_NAMES, FeatureStore
+
+RATE = np.arange(100) / 25.0
+SMILE = np.where((RATE >= 1) & (RATE < 2), 0.9, 0.1)
+SEEN = (RATE < 3) | (RATE >= 3.4)
+
+
+@pytest.fixture
+def store(study_store):
+    return study_store({
+        "sub/P1_joke": (RATE, {"au12": SMILE}, SEEN), "sub/P2_joke": (RATE, {"au12": SMILE}),
+        "sub/P1_news": (RATE, {}), "sub/P3_joke": None,
+    })  # fmt: skip
+
+
+@pytest.fixture
+def export(store, tmp_path, capsys):
+    """``export(format, *options)``: the folder."""
+
+    def call(form, *options):
+        out = tmp_path / form
+        with pytest.raises(SystemExit) as ended:
+            main(["export", store, str(out), "--format", form, *map(str, options)])
+        printed, err = capsys.readouterr()
+        assert ended.value.code == 0, err
+        assert "sub/P3_joke: no video stream" in printed
+        return out
+
+    return call
+
+
+@pytest.fixture
+def marks(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text(
+        'clip_id,start_s,stop_s,mark,note\nsub/P1_joke,0.2,0.5,hand,"he said ""no"" & <"\n'
+    )
+    return path
+
+
+def test_elan_reads_the_tiers(export, marks, tmp_path):
+    Eaf = pytest.importorskip("pympi").Eaf
+    out = export("elan", "--marks", marks, "--videos", tmp_path / "videos")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pympi's own: it knows EAF up to 2.8
+        found = Eaf(str(out / "sub" / "P1_joke.eaf"))
+    assert found.get_annotation_data_for_tier("au12") == [(1000, 2000, "0.900")]
+    assert found.get_annotation_data_for_tier("no_face") == [(3000, 3400, "no face")]
+    assert found.get_annotation_data_for_tier("marks") == [(200, 500, 'hand: he said "no" & <')]
+    assert set(FEATURE_NAMES) < set(found.get_tier_names())
+    curves = np.genfromtxt(out / "sub" / "P1_joke.txt", names=True, delimiter="\t")
+    np.testing.assert_allclose(curves["au12"][SEEN], SMILE[SEEN], atol=1e-6)
+
+
+def test_praat_reads_the_same_tiers(export, marks):
+    textgrid = pytest.importorskip("praatio.textgrid")
+    out = export("textgrid", "--marks", marks)
+    found = textgrid.openTextgrid(
+        str(out / "sub" / "P1_joke.TextGrid"), includeEmptyIntervals=False
+    )
+    assert [tuple(one) for one in found.getTier("au12").entries] == [(1, 2, "0.900")]
+    assert [tuple(one) for one in found.getTier("no_face").entries] == [(3, 3.4, "no face")]
+    assert [tuple(one) for one in found.getTier("marks").entries] == [
+        (0.2, 0.5, 'hand: he said "no" & <')
+    ]
+    assert found.maxTimestamp == pytest.approx(4)
+
+
+def test_bids_has_a_recording_a_clip(export, tmp_path):
+    events = tmp_path / "events.csv"
+    events.write_text("clip_id,onset_s,duration_s,trial_type\nsub/P1_joke,1,2,punch line\n")
+    out = export("bids", "--design", "{participant}_{condition}", "--events", events)
+    folder = out / "sub-P1" / "beh"
+    meta = json.loads((folder / "sub-P1_task-joke_recording-face_physio.json").read_text())
+    assert (meta["SamplingFrequency"], meta["StartTime"]) == (25, 0)
+    assert meta["Columns"] == [*FEATURE_NAMES, "seen_share"]
+    assert all(set(meta[name]) == {"Description", "Units"} for name in meta["Columns"])
+    packed = (folder / "sub-P1_task-joke_recording-face_physio.tsv.gz").read_bytes()
+    assert packed[3:8] == bytes(5)  # neither a name nor a time
+    rows = [line.split("\t") for line in gzip.decompress(packed).decode().splitlines()]
+    smile = [row[FEATURE_NAMES.index("au12")] for row in rows]
+    assert (len(rows), smile[30], smile[80]) == (100, "0.9", "n/a")
+    assert (folder / "sub-P1_task-joke_events.tsv").read_text().splitlines() == [
+        "onset\tduration\ttrial_type", "1\t2\tpunch line",
+    ]  # fmt: skip
+    assert not (out / "sub-P3").exists()
+    validator = shutil.which("bids-validator-deno")
+    if validator is None:
+        pytest.skip("the validator is not installed")
+    checked = subprocess.run([validator, "--json", str(out)], capture_output=True, text=True)
+    issues = json.loads(checked.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue.get("severity") == "error"] == []
+
+
+def test_facereader_says_find_failed(export):
+    out = export("facereader", "--design", "{participant}_{condition}")
+    lines = (out / "sub" / "P1_joke_detailed.txt").read_text().splitlines()
+    header = next(i for i, line in enumerate(lines) if line.startswith("Video Time"))
+    names = lines[header].split("\t")
+    assert names[1:3] == ["Neutral", "Happy"]
+    place = names.index("Action Unit 12 - Lip Corner Puller")
+    rows = [line.split("\t") for line in lines[header + 1 :]]
+    assert [rows[30][0], rows[30][place]] == ["00:00:01.200", "0.9"]
+    assert set(rows[80][1:-2]) == {"FIND_FAILED"}
+    assert rows[80][-2] == "joke"
+
+
+def test_imotions_counts_from_the_stimulus(export, tmp_path):
+    design = tmp_path / "design.csv"
+    design.write_text("clip_id,participant,condition,onset_s\nP1_joke,P1,joke,1\n")
+    out = export("imotions", "--design", design)
+    data = (out / "Ex_Data" / "P1" / "facer" / "joke.csv").read_bytes()
+    table = np.genfromtxt(data.decode().splitlines(), names=True, delimiter=",")
+    assert table["timestamp"][0] == -1000
+    assert table["timestamp"][30] == 200
+    np.testing.assert_allclose(table["au12"][SEEN], SMILE[SEEN], atol=1e-6)
+
+
+def test_openface_comes_back_in(export, tmp_path):
+    out = export("openface")
+    header = (out / "sub" / "P1_joke.csv").read_text().splitlines()[0]
+    assert "AU12_c" in header
+    assert "_r" not in header
+    with pytest.raises(SystemExit):
+        main(["import", "openface", str(out), "-o", str(tmp_path / "back.zarr")])
+    clip = FeatureStore.open(tmp_path / "back.zarr")["sub/P1_joke"]
+    np.testing.assert_array_equal(clip.valid, SEEN)
+    np.testing.assert_array_equal(clip["AU12_c"][SEEN], SMILE[SEEN] > 0.5)
+
+
+def test_json_has_a_clip_whole(export):
+    out = export("json")
+    found = json.loads((out / "sub" / "P1_joke.json").read_text())
+    assert found["clip"]["status"] == "ok"
+    assert len(found["series"]["au12"]) == len(found["series"]["t_s"]) == 40
+    assert found["series"]["au12"][32] is None
+    summary = next(row for row in found["summary"] if row["feature"] == "au12")
+    assert summary["episodes"] == 1
+
+
+def test_feather_is_a_table_of_frames(store, tmp_path):
+    import pandas
+
+    with pytest.raises(SystemExit):
+        main(["export", store, str(tmp_path / "f.feather")])
+    found = pandas.read_feather(tmp_path / "f.feather")
+    assert len(found) == 301
+    assert found[found.clip_id == "sub/P3_joke"].status.tolist() == ["failed"]
+
+
+def test_a_wrong_export_is_told(store, tmp_path, capsys):
+    for arguments, message in (
+        (["--format", "elan", "--threshold", "au99=1"], "found no such feature"),
+        (["--marks", "m.csv"], "--marks: expected --format, one of"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["export", store, str(tmp_path / "x"), *arguments])
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,392 @@
+"""A lab's tables: every clip, numbers by time, nothing filled, and what is left out is said."""
+
+import csv
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.storage import FEATURE_NAMES
+from facer.storage.errors import FacerError
+
+RATE = np.arange(100) / 25.0
+
+
+def run(capsys, *arguments, code=0):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert ended.value.code == code, err
+    return out, err
+
+
+def rows(path):
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def one(table, **keys):
+    """The only row of a DataFrame with these values."""
+    for name, value in keys.items():
+        table = table[table[name] == value]
+    assert len(table) == 1, table
+    return table.iloc[0]
+
+
+def plain(times, values, valid, start, stop, threshold):
+    """Mean, standard deviation, share and seen seconds, frame by frame."""
+    steps = sorted(b - a for a, b in pairwise(times) if b > a)
+    half = len(steps) // 2
+    step = steps[half] if len(steps) % 2 else (steps[half - 1] + steps[half]) / 2
+    total = mean = above = 0.0
+    kept = []
+    for i, t in enumerate(times):
+        before = t - times[i - 1] if i else step
+        after = times[i + 1] - t if i + 1 < len(times) else step
+        weight = min((before + after) / 2, 1.5 * step)
+        if start <= t < stop and valid[i]:
+            total += weight
+            mean += weight * float(np.float32(values[i]))
+            above += weight * (float(np.float32(values[i])) > threshold)
+            kept.append((weight, float(np.float32(values[i]))))
+    mean /= total
+    variance = sum(weight * (value - mean) ** 2 for weight, value in kept) / total
+    return mean, variance**0.5, above / total, min(total, stop - start)
+
+
+def test_numbers_are_those_of_a_plain_loop_over_frames(study_store):
+    rng = np.random.default_rng(3)
+    variable = np.concatenate([[0], np.cumsum(rng.choice([0.02, 0.033, 0.04, 0.5], 199))])
+    slow = np.arange(60) * 0.2
+    clips = {}
+    for name, times in (("variable", variable), ("slow", slow), ("even", RATE)):
+        clips[name] = (times, {"au12": rng.random(len(times))}, rng.random(len(times)) > 0.2)
+    found = facer.summarise(study_store(clips), windows={"w": (0.4, 3.5)}, min_valid=0.1)
+    for name, (times, curves, valid) in clips.items():
+        row = one(found.summary, clip_id=name, feature="au12")
+        expected = plain(times.tolist(), curves["au12"], valid, 0.4, 3.5, 0.5)
+        assert [row["mean"], row["sd"], row["share"], row["seen_s"]] == pytest.approx(
+            expected, abs=1e-6
+        )
+
+
+def test_frames_that_drop_from_a_constant_clip_change_nothing(study_store):
+    kept = np.ones(100, bool)
+    kept[[5, 9, 40, 77]] = False
+    clips = {"all": (RATE, {"au12": 0.7}), "some": (RATE[kept], {"au12": 0.7})}
+    table = facer.summarise(study_store(clips)).summary.drop(columns=["n_frames", "peak_s"])
+    both = [table[table.clip_id == name].drop(columns="clip_id") for name in clips]
+    numbers = [frame.select_dtypes("number").to_numpy() for frame in both]
+    np.testing.assert_allclose(numbers[0], numbers[1], atol=1e-9)
+
+
+def test_a_smile_at_rest_is_flagged_and_so_is_a_baseline_that_is_few_or_none(study_store):
+    times = np.arange(150) / 25.0
+    after_2 = times >= 2
+    hidden = times < 1.9
+    clips = {
+        "rest": (times, {"au12": 0.1}), "smile": (times, {"au12": np.where(after_2, 0.9, 0.66)}),
+        "few": (times, {"au12": 0.1}, times > 1.5), "none": (times, {"au12": 0.1}, after_2),
+        "moves": (times, {"au04": np.where(np.arange(150) % 2, 0.0, 0.4)}),
+    }  # fmt: skip
+    assert hidden.any()
+    found = facer.summarise(study_store(clips), windows={"after": (2, 6)}, baseline=(0, 2))
+
+    def flag(clip, feature="au12"):
+        return one(found.summary, clip_id=clip, feature=feature).baseline_flag
+
+    assert [flag(name) for name in ("rest", "smile", "few", "none")] == [
+        "", "expressive", "few", "none",
+    ]  # fmt: skip
+    assert (flag("moves", "au04"), flag("moves")) == ("moving", "")
+    smile = one(found.summary, clip_id="smile", feature="au12")
+    assert smile.baseline == pytest.approx(0.66, abs=1e-6)
+    assert smile.mean_bc == pytest.approx(0.24, abs=1e-6)
+    for clip in ("few", "none"):
+        row = one(found.summary, clip_id=clip, feature="au12")
+        assert np.isnan(row.mean_bc)
+        assert row["mean"] == pytest.approx(0.1, abs=1e-6)
+        assert list(found.left_out[found.left_out.clip_id == clip].why) == ["no baseline"]
+
+
+def test_a_missing_baseline_falls_back_on_the_person_when_asked(study_store):
+    times = np.arange(150) / 25.0
+    clips = {
+        "p1_a": (times, {"au12": 0.2}), "p1_b": (times, {"au12": 0.4}),
+        "p1_c": (times, {"au12": 0.8}, times >= 2), "p2_c": (times, {"au12": 0.8}, times >= 2),
+    }  # fmt: skip
+    found = facer.summarise(
+        study_store(clips), "{participant}_{condition}", windows={"after": (2, 6)},
+        baseline=(0, 2), baseline_fallback="participant",
+    )  # fmt: skip
+    row = one(found.summary, clip_id="p1_c", feature="au12")
+    assert row.baseline == pytest.approx(0.3, abs=1e-6)
+    assert row.mean_bc == pytest.approx(0.5, abs=1e-6)
+    assert row.baseline_flag == "none participant"
+    other = one(found.summary, clip_id="p2_c", feature="au12")
+    assert np.isnan(other.mean_bc)
+    assert other.baseline_flag == "none"
+
+
+def test_a_window_that_was_hardly_seen_is_empty_and_said(study_store):
+    seen = np.arange(100) < 11
+    found = facer.summarise(study_store({"a": (RATE, {"au12": 0.9}, seen), "b": (RATE, {})}))
+    row = one(found.summary, clip_id="a", feature="au12")
+    assert row.seen_share == pytest.approx(0.11)
+    numbers = row[["mean", "sd", "median", "p95", "peak", "share", "episodes", "latency_s"]]
+    assert numbers.isna().all()
+    assert found.left_out.to_dict("records") == [
+        {"clip_id": "a", "event": "start", "window": "clip", "feature": "", "why": "few frames"}
+    ]
+
+
+def test_a_window_cut_off_by_the_end_of_the_clip_is_not_seen_there(study_store):
+    found = facer.summarise(study_store({"a": (RATE, {})}), windows={"w": (2, 6)})
+    row = one(found.summary, clip_id="a", feature="au12")
+    assert (row.window_s, row.seen_share) == (4, pytest.approx(0.5))
+    assert row.longest_gap_s == pytest.approx(2)
+
+
+def test_a_mark_changes_exactly_its_rows(study_store, tmp_path):
+    rng = np.random.default_rng(0)
+    store = study_store({name: (RATE, {"au12": rng.random(100)}) for name in "abc"})
+    marks = tmp_path / "marks.csv"
+    marks.write_text("clip_id,start_s,stop_s,mark,feature\nb,1,1.6,hand,au12\n")
+    before, after = (facer.summarise(store, marks=m).summary for m in (None, marks))
+    same = (before.fillna(-1) == after.fillna(-1)).all(axis=1)
+    assert before[~same][["clip_id", "feature"]].to_numpy().tolist() == [["b", "au12"]]
+    marks.write_text("clip_id,start_s,stop_s,mark,note\nb,0,3.9,hand,\nc,,,asleep,all of it\n")
+    found = facer.summarise(store, marks=marks)
+    assert found.clips.status.tolist() == ["ok", "ok", "excluded"]
+    assert found.clips.reason.tolist() == ["", "", "asleep: all of it"]
+    assert found.clips.marked_s[1] == pytest.approx(3.92)
+    assert found.left_out.why.tolist() == ["marked", "excluded: asleep: all of it"]
+
+
+def test_the_peak_needs_a_fifth_of_a_second_without_a_break(study_store):
+    curve = np.full(100, 0.2)
+    curve[20] = 1.0  # one frame
+    curve[50:55] = 0.8
+    valid = np.ones(100, bool)
+    found = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid)}))
+    row = one(found.summary, clip_id="a", feature="au12")
+    assert row.peak == pytest.approx(0.8, abs=1e-6)
+    assert row.peak_s == pytest.approx(RATE[52], abs=1e-6)
+    valid[52] = False  # the run of .2 s is interrupted
+    broken = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid)}, "b.zarr"))
+    assert one(broken.summary, clip_id="a", feature="au12").peak < 0.8
+
+
+def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
+    curve = np.where((RATE >= 1) & (RATE < 3), 0.9, 0.1)
+    valid = np.ones(100, bool)
+    valid[35:38] = False  # .12 s
+    valid[50:60] = False  # .4 s
+    valid[99] = False
+    found = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid), "b": (RATE, {})}))
+    smiles = found.episodes[found.episodes.feature == "au12"]
+    assert smiles[["clip_id", "n", "cut_start", "cut_stop"]].to_numpy().tolist() == [
+        ["a", 1, 0, 1], ["a", 2, 1, 0],
+    ]  # fmt: skip
+    np.testing.assert_allclose(smiles[["start_s", "stop_s"]], [[1, 2], [2.4, 3]], atol=1e-9)
+    row = one(found.summary, clip_id="a", feature="au12")
+    assert (row.episodes, row.latency_s) == (2, pytest.approx(1))
+    late = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid)}, "l.zarr"),
+                           windows={"w": (1.9, 4)})  # fmt: skip
+    row = one(late.summary, clip_id="a", feature="au12")
+    assert row.episodes == 1
+    assert np.isnan(row.latency_s)  # .4 s before it are unseen
+
+
+def test_windows_count_from_events_and_so_do_peaks(study_store, tmp_path):
+    curve = np.where((RATE >= 2) & (RATE < 3), 0.9, 0.1)
+    store = study_store({"a": (RATE, {"au12": curve}), "b": (RATE, {"au12": curve})})
+    events = tmp_path / "events.csv"
+    events.write_text("clip_id,onset_s,duration_s,trial_type\na,1,1,joke\na,2,1,joke\n")
+    found = facer.summarise(store, events=events)
+    table = found.summary[found.summary.feature == "au12"]
+    assert table[["clip_id", "event", "trial_type", "window"]].to_numpy().tolist() == [
+        ["a", "joke", "joke", "event"], ["a", "joke-2", "joke", "event"],
+        ["b", "start", "", "clip"],
+    ]  # fmt: skip
+    np.testing.assert_allclose(table["mean"], [0.1, 0.9, 0.3], atol=1e-6)
+    assert table.latency_s.iloc[1] == pytest.approx(0)
+
+
+def test_the_grid_fills_short_gaps_only_and_says_so(study_store):
+    curve = np.arange(100) / 100
+    valid = np.ones(100, bool)
+    valid[25:30] = False  # .2 s
+    valid[50:75] = False  # 1 s
+    store = study_store({"a": (RATE, {"au12": curve}, valid), "slow": ([0, 0.2, 0.4, 0.6], {})})
+    found = facer.summarise(store, grid=10).series
+    au12 = found[found.feature == "au12"]
+    a = au12[au12.clip_id == "a"].set_index(au12[au12.clip_id == "a"].t_s.round(3))
+    assert a.loc[1.0].filled == 1
+    assert a.loc[1.0].value == pytest.approx(0.2567, abs=0.01)
+    assert np.isnan(a.loc[2.4].value)
+    assert a.loc[2.4].filled == 0
+    assert a.loc[0.2].value == pytest.approx(np.mean(np.float32(curve[5:8])), abs=0.01)
+    slow = au12[au12.clip_id == "slow"]
+    assert slow.filled.tolist()[:6] == [0, 1, 0, 1, 0, 1]
+    wide = facer.summarise(store, grid=10, series="wide").series
+    np.testing.assert_allclose(wide[wide.clip_id == "a"].au12, a.value)
+
+
+def test_logit_is_for_probabilities(study_store):
+    times = np.arange(150) / 25.0
+    curve = np.where(times < 2, 0.1, 0.5)
+    store = study_store({"a": (times, {"au12": curve, "valence": curve})})
+    found = facer.summarise(store, windows={"w": (2, 6)}, baseline=(0, 2), scale="logit").summary
+    assert one(found, feature="au12").mean_bc == pytest.approx(np.log(9), abs=1e-4)
+    assert one(found, feature="valence").mean_bc == pytest.approx(0.4, abs=1e-6)
+
+
+def test_groups_average_people_and_not_clips(study_store):
+    values = {"p1_a_1": 0.2, "p1_a_2": 0.4, "p2_a_1": 0.9, "p3_b_1": 0.5}
+    store = study_store({name: (RATE, {"au12": value}) for name, value in values.items()})
+    found = facer.summarise(store, "{participant}_{condition}_{take}")
+    row = one(found.groups, condition="a", feature="au12")
+    assert (row.participants, row.clips, row["mean"]) == (2, 3, pytest.approx(0.6, abs=1e-6))
+    assert row["sd"] == pytest.approx(np.std([0.3, 0.9], ddof=1), abs=1e-6)
+    assert row.lo == pytest.approx(0.3, abs=1e-6)
+    assert row.hi == pytest.approx(0.9, abs=1e-6)
+    assert np.isnan(one(found.groups, condition="b", feature="au12").lo)
+    assert found.wide.set_index("participant").loc["p1", "a_clip_au12_mean"] == pytest.approx(0.3)
+    assert found.summary["take"].unique().tolist() == ["1", "2"]
+
+
+def walk(study_store):
+    clips = {
+        f"P{p:02d}_{condition}": (RATE, {"au12": p / 20})
+        for p in range(12)
+        for condition in ("joke", "news")
+    }
+    return study_store({**clips, "P12_joke": None})
+
+
+def test_all_25_clips_are_in_every_table(study_store, tmp_path, capsys):
+    store, out = walk(study_store), tmp_path / "stats"
+    run(capsys, "design", store, "--pattern", "{participant}_{condition}", "-o", tmp_path / "d.csv")
+    text, _ = run(capsys, "summarise", store, "-o", out, "--design", tmp_path / "d.csv",
+                  "--grid", "5", code=3)  # fmt: skip
+    assert "25 clips (1 failed, 24 ok)" in text
+    for name in ("clips", "summary", "episodes", "series"):
+        assert len({row["clip_id"] for row in rows(out / f"{name}.csv")}) == 25, name
+    assert len(rows(out / "summary.csv")) == 25 * len(FEATURE_NAMES)
+    assert {row["participant"] for row in rows(out / "wide.csv")} == {
+        f"P{p:02d}" for p in range(13)
+    }
+    broken = [row for row in rows(out / "summary.csv") if row["clip_id"] == "P12_joke"]
+    assert {row["status"] for row in broken} == {"failed"}
+    assert {row["mean"] for row in broken} == {""}
+    assert rows(out / "left_out.csv") == [
+        {"clip_id": "P12_joke", "event": "", "window": "", "feature": "",
+         "why": "failed: no video stream"}
+    ]  # fmt: skip
+    defined = {(row["table"], row["column"]) for row in rows(out / "columns.csv")}
+    for name in ("clips", "summary", "episodes", "series", "groups", "left_out"):
+        with (out / f"{name}.csv").open() as file:
+            assert all((name, column) in defined for column in next(csv.reader(file)))
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["settings"]["min_valid"] == 0.5
+    assert settings["thresholds"]["au12"] == 0.5
+    assert len(settings["sha256"]["design"]) == 64
+
+
+def test_a_design_row_without_a_clip_and_a_clip_without_a_row_are_said(study_store, tmp_path):
+    store = study_store({"a": (RATE, {}), "b": (RATE, {}), "c": (RATE, {}, np.zeros(100))})
+    design = tmp_path / "design.csv"
+    design.write_text("Clip,Subject,condition,exclude,reason,mean\na.mp4,1,x,,,7\nq,2,x,,,8\n"
+                      "c,3,y,no,,9\n")  # fmt: skip
+    found = facer.summarise(store, design)
+    assert found.clips[["clip_id", "status"]].to_numpy().tolist() == [
+        ["a", "ok"], ["q", "not_in_store"], ["c", "no_face"],
+    ]  # fmt: skip
+    assert found.clips.design_mean.tolist() == ["7", "8", "9"]
+    assert found.left_out.why.tolist() == ["not_in_store", "no_face", "not in the design"]
+    assert any("1 clips of the store are not in" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("form", ["parquet", "feather", "sav"])
+def test_other_formats_hold_the_same_numbers(study_store, tmp_path, capsys, form):
+    import pandas
+
+    store = study_store({"p1_a": (RATE, {"au12": 0.4}), "p2_b": None})
+    out = tmp_path / "stats"
+    run(capsys, "summarise", store, "-o", out, "--design", "{participant}_{condition}",
+        "--format", form, code=3)  # fmt: skip
+    expected = facer.summarise(store, "{participant}_{condition}").summary
+    readers = {"parquet": pandas.read_parquet, "feather": pandas.read_feather,
+               "sav": pandas.read_spss}  # fmt: skip
+    found = readers[form](out / f"summary.{form}")
+    np.testing.assert_allclose(found["mean"].astype(float), expected["mean"])
+    assert found.status.tolist() == expected.status.tolist()
+
+
+def test_the_same_command_again_replaces_its_own_tables_and_no_others(
+    study_store, tmp_path, capsys
+):
+    store, out = study_store({"a": (RATE, {})}), tmp_path / "stats"
+    run(capsys, "summarise", store, "-o", out, "--grid", "5")
+    (out / "analysis.R").write_text("summary(1)")
+    run(capsys, "summarise", store, "-o", out)
+    assert not (out / "series.csv").exists()
+    assert (out / "analysis.R").read_text() == "summary(1)"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "summary.csv").write_text("mine")
+    _, err = run(capsys, "summarise", store, "-o", other, code=1)
+    assert "found files there that no summary wrote" in err
+    assert (other / "summary.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"windows": {"w": (4, 1)}}, "window w: found 4 to 1 s, expected a start before its stop"),
+        ({"min_valid": 1.5}, "min_valid: found 1.5, expected 0 to 1"),
+        ({"thresholds": {"au13": 0.3}}, "threshold au13: found no such feature"),
+        ({"scale": "log"}, "scale: found 'log', expected difference or logit"),
+        ({"baseline_fallback": "participant"}, "expected baseline beside it"),
+        ({"grid": 1e9}, "grid: found 1000000000.0, expected 0.001 to 1000"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(study_store, settings, message):
+    with pytest.raises(FacerError) as refused:
+        facer.summarise(study_store({"a": (RATE, {})}), **settings)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("design", "name,condition\na,x\n", "expected one named clip_id"),
+        ("design", "clip_id,condition\na,x\na,y\n", "could mean"),
+        ("design", "clip_id,exclude\na,maybe\n", "exclude: found 'maybe', expected 1 or 0"),
+        ("design", "clip_id,condition\nz,x\n", "none of its 1 clips is in the store"),
+        ("events", "clip_id,onset_s\nz,1\n", "found clip 'z', expected one of the store"),
+        ("events", "clip_id,onset_s\na,\n", "expected an onset in seconds"),
+        ("marks", "clip_id,start_s,stop_s\na,2,1\n", "expected a start before its stop"),
+        ("marks", "clip_id,start_s,stop_s,feature\na,1,2,au99\n", "found feature 'au99'"),
+    ],
+)
+def test_a_wrong_table_is_one_line_with_its_place(study_store, tmp_path, name, text, message):
+    path = tmp_path / f"{name}.csv"
+    path.write_text(text)
+    with pytest.raises(FacerError) as refused:
+        facer.summarise(study_store({"a": (RATE, {})}), **{name: path})
+    assert message in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_times_may_be_absent_when_the_rate_is_known(study_store):
+    store = study_store({"a": (RATE, {"au12": 0.4})})
+    found = facer.summarise(store)
+    assert found.clips.duration_s[0] == pytest.approx(4)
+    assert found.clips.face_height_px[0] == 80
+    assert repr(found).startswith("<Summary of 1 clips; rows: clips 1, summary 26")
