@@ -6,7 +6,9 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -189,6 +191,17 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         triangles=Delaunay(xy).simplices.astype(np.int32),
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def toys() -> ModuleType:
+    """tests/toys.py: small networks that stand in for public ones, and cards."""
+    spec = spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ ABSENT = "absent"  # a path; what is wrong with an option is told before anythin
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
     "device": ["tpu"], "log": ["wandb"], "precision": ["int4"], "face": ["smallest"],
-    "changed": ["maybe"],
-    "kind": ["csv2"],
+    "changed": ["maybe"], "kind": ["csv2"], "window": ["x"], "baseline": ["x"],
+    "threshold": ["au12"], "series": ["tall"], "scale": ["log"], "baseline_fallback": ["x"],
+    "wide": ["sum"],
     "head": ["resnet"], "loss": ["l1"], "overlong": ["cut"], "missing": ["guess"],
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
@@ -30,9 +31,15 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
-    "points", "config", "val", "prefer",
+    "points", "config", "val", "prefer", "design", "design_", "pattern", "events", "marks", "stats",
 }  # fmt: skip
-NAMES = {"export-head": "a.onnx", "export-rec": "a.onnx", "picture": "a.png", "annotate": "a.mp4"}
+NAMES = {
+    "export": "a.h5",
+    "export-head": "a.onnx",
+    "export-rec": "a.onnx",
+    "picture": "a.png",
+    "annotate": "a.mp4",
+}
 
 
 def cases() -> list[tuple[str, str, str]]:
@@ -67,6 +74,8 @@ def arguments(name: str, option: str) -> list[str]:
             given += [parameter.opts[-1], word]
     if name == "evaluate-detector" and option != "--scenes":
         given += ["--scenes", ABSENT]
+    if name == "design" and option != "--pattern":
+        given += ["--pattern", "{participant}"]
     if name == "train-head" and option != "--labels":
         given += ["--labels", ABSENT]
     return given

@@ -78,6 +78,7 @@ def _option(one: Declared) -> Callable[[Command], Command]:
     if setting.repeated:
         return click.option(
             flag, one.name, multiple=True, type=kind, metavar=metavar, help=text,
+            default=None if default is MISSING else default or None,
             required=default is MISSING,
         )  # fmt: skip
     if isinstance(default, tuple):

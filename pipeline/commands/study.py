@@ -87,6 +87,7 @@ def design(
               ".5, intensities 1, valence and arousal 0]")  # fmt: skip
 @with_settings(SUMMARISE)
 @click.option("--format", "form", default="csv", show_default=True,
+              type=click.Choice(["csv", "parquet", "feather", "sav"]),
               help="csv, parquet, feather or sav.")  # fmt: skip
 @json_option
 def summarise(

@@ -7,10 +7,11 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,6 +103,11 @@ class TrainHeadResult:
         """Standard deviation of it over seeds (n - 1); 0 for one seed."""
         values = [seed.val_pearson for seed in self.seeds]
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer train-head --json`` prints it."""
+        scores = {"val_pearson": self.val_pearson, "val_deviation": self.val_deviation}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | scores
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,12 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
         )
     named = _ENDINGS.get(path.suffix.lower())
     if format is None and named is None:
-        raise FacerError(
+        raise OptionError(
             f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or --format "
             "muse for a folder of csv files"
         )
     if format is not None and named not in (None, format):
-        raise FacerError(
+        raise OptionError(
             f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
         )
     return format or named or "hdf5"
