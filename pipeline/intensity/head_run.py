@@ -49,6 +49,9 @@ class RunLabels:
     options: LabelOptions | None = None  # not in the oldest runs
     files: tuple[str, ...] = ()  # names of what was read, in order; older runs do not say
 
+    def __post_init__(self) -> None:
+        LabelOptions(kind=self.kind)  # type: ignore[arg-type]  # refuses other kinds
+
     @property
     def reading(self) -> LabelOptions:
         """How the run read them."""
@@ -92,6 +95,11 @@ class HeadRunConfig:
             raise FacerError("train_mean: found nothing, expected a list")
         if self.data_sha256 is None and self.finetune is None:
             raise FacerError("data_sha256: found nothing, expected text")
+        made = self.store_provenance
+        if not {"detector_sha256", "rec_sha256"} <= set(made):
+            raise FacerError(f"store_provenance: found {', '.join(made)}, expected digests of both")
+        if not isinstance(made.get("settings", {}), Mapping):
+            raise FacerError("store_provenance.settings: found no object, expected one")
         if not 0 < self.seeds <= _MOST_SEEDS:
             raise FacerError(f"seeds: found {self.seeds:.6g}, expected 1 to {_MOST_SEEDS}")
         if self.train_mean is not None and len(self.train_mean) != len(self.names):

@@ -129,8 +129,8 @@ class RunFolder(Generic[C]):
                 trainer.load_state(arrays, meta)
             except _OF_ANOTHER as error:
                 raise FacerError(
-                    f"{self.last}: found no state of this training ({one_line(error)}); remove it "
-                    f"for {self.kind.COMMAND} to train from the start"
+                    f"{self.last}: found no state that {self.kind.COMMAND} wrote "
+                    f"({one_line(error)}); remove it to train from the start"
                 ) from error
         rows = self._curve_text().splitlines(keepends=True)
         if len(rows) > trainer.epochs_done:  # those of an epoch that was cut short
