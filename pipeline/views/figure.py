@@ -65,7 +65,7 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
         )
     tables = _tables(of)
     width = _WIDTHS_MM[config.width] / 25.4
-    style = {"pdf.fonttype": 42, "svg.hashsalt": "facer", "font.size": 7, "axes.spines.top": False,
+    style: Any = {"pdf.fonttype": 42, "svg.hashsalt": "facer", "font.size": 7, "axes.spines.top": False,
              "axes.spines.right": False, "lines.linewidth": 1, "svg.fonttype": "none"}  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure((width, width * 0.68), layout="constrained")
@@ -175,7 +175,7 @@ def _lines(
     return Drawn(_CURVE, rows)
 
 
-def _look(index: int) -> dict[str, str]:
+def _look(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % 7], "linestyle": _DASHES[index % 4]}
 
 
