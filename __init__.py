@@ -3,6 +3,7 @@
 What a command does, Python does with the same words; names are loaded when they are first used:
 
 - :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it.
+- A function for each other command: :func:`evaluate`, :func:`predict`, :func:`status` and so on.
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
 - :func:`design`, :func:`summarise`, :func:`compare`, :func:`figure`, :func:`methods`: a lab's
   tables, two stores side by side, figures, and the paragraph for the paper.
@@ -36,6 +37,29 @@ if TYPE_CHECKING:
     from facer.pipeline.api import load_rec as load_rec
     from facer.pipeline.api import open_run as open_run
     from facer.pipeline.api import train_head as train_head
+    from facer.pipeline.functions.heads import ablate as ablate
+    from facer.pipeline.functions.heads import evaluate as evaluate
+    from facer.pipeline.functions.heads import export_head as export_head
+    from facer.pipeline.functions.heads import finetune as finetune
+    from facer.pipeline.functions.heads import predict as predict
+    from facer.pipeline.functions.heads import score as score
+    from facer.pipeline.functions.models import bench as bench
+    from facer.pipeline.functions.models import demo as demo
+    from facer.pipeline.functions.models import evaluate_detector as evaluate_detector
+    from facer.pipeline.functions.models import evaluate_rec as evaluate_rec
+    from facer.pipeline.functions.models import export_rec as export_rec
+    from facer.pipeline.functions.models import models as models
+    from facer.pipeline.functions.models import train_detector as train_detector
+    from facer.pipeline.functions.models import train_points as train_points
+    from facer.pipeline.functions.models import train_rec as train_rec
+    from facer.pipeline.functions.store import check as check
+    from facer.pipeline.functions.store import export as export
+    from facer.pipeline.functions.store import import_ as import_
+    from facer.pipeline.functions.store import status as status
+    from facer.pipeline.functions.store import verify as verify
+    from facer.pipeline.functions.views import annotate as annotate
+    from facer.pipeline.functions.views import picture as picture
+    from facer.pipeline.functions.views import report as report
     from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
     from facer.pipeline.intensity.run import Run as Run
     from facer.pipeline.summary.compare import compare as compare
@@ -54,6 +78,28 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 _LAZY = {
     **dict.fromkeys(("extract", "load_rec", "open_run", "train_head"), "facer.pipeline.api"),
+    **dict.fromkeys(
+        ("check", "export", "import_", "status", "verify"), "facer.pipeline.functions.store"
+    ),
+    **dict.fromkeys(
+        ("ablate", "evaluate", "export_head", "finetune", "predict", "score"),
+        "facer.pipeline.functions.heads",
+    ),
+    **dict.fromkeys(("annotate", "picture", "report"), "facer.pipeline.functions.views"),
+    **dict.fromkeys(
+        (
+            "bench",
+            "demo",
+            "evaluate_detector",
+            "evaluate_rec",
+            "export_rec",
+            "models",
+            "train_detector",
+            "train_points",
+            "train_rec",
+        ),
+        "facer.pipeline.functions.models",
+    ),
     "ClipDataset": "facer.pipeline.intensity.dataset",
     "Run": "facer.pipeline.intensity.run",
     "compare": "facer.pipeline.summary.compare",

@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         problem = (
-            f"unexpected {type(error).__name__}: {one_line(error)}; "
+            f"there is not enough memory for it ({one_line(error)})"
+            if _is_of_memory(error)
+            else f"unexpected {type(error).__name__}: {one_line(error)}; "
             "--debug shows where, please report it"
         )
         code = EXIT_PROBLEM
@@ -71,6 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with suppress(BrokenPipeError):
                 echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory is lacking: Python says so by a type, torch by words."""
+    words = ("can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
 
 
 def _refuse_another_facer() -> None:

@@ -1,10 +1,11 @@
-"""SIGKILL of driver, workers and decoders of facer extract, at random moments.
+"""SIGKILL of driver, workers and decoders of facer extract, at random moments and inside commits.
 
     python benchmarks/kills.py [--kills 20] [--clips 24] [--workers 2] [--seed 1] [--dir DIR]
 
-Each extraction has one kill, a random while after its first clips are at work; after it the same
-command is run again, and the store's features are compared, bit for bit, with those of a run that
-nothing disturbed. Kills inside each write of a part: tests/storage/test_kills.py.
+Each extraction has one kill: a random while after its first clips are at work, or as soon as some
+part is seen that has files and no records yet. After it the same command is run again, and the
+store's features are compared, bit for bit, with those of a run that nothing disturbed. Kills before
+each single write of a part: tests/storage/test_kills.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import psutil
 from facer.storage import ClipFeatures, FeatureStore
 
 VICTIMS = ("driver", "facer.pipeline.runtime.worker", "facer.pipeline.features.guarded.child")
+KINDS = [(victim, inside) for inside in (False, True) for victim in VICTIMS]
 N_FRAMES = 40
 
 
@@ -63,17 +65,29 @@ def victims(process: psutil.Process, kind: str) -> list[psutil.Process]:
     return found
 
 
-def extract_with_kill(line: list[str], kind: str, rng: random.Random) -> bool:
+def in_commit(store: Path) -> bool:
+    """Whether some part is being written: it is there, and not its records."""
+    parts = [part for part in store.glob("parts/*") if part.is_dir()]
+    return any(not (part / "zarr.json").exists() for part in parts)
+
+
+def extract_with_kill(line: list[str], store: Path, kind: str, inside: bool,
+                      rng: random.Random) -> bool:  # fmt: skip
     """Run a command and kill one of its processes; False when it was done before."""
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         process = psutil.Process(run.pid)
         while run.poll() is None and not victims(process, VICTIMS[-1]):
             time.sleep(0.01)
         time.sleep(3 * rng.random())
-        chosen = victims(process, kind) if run.poll() is None else []
+        chosen = victims(process, kind)
+        while inside and run.poll() is None and not in_commit(store):
+            chosen = victims(process, kind) or chosen
+        chosen = [victim for victim in chosen if run.poll() is None and victim.is_running()]
+        children = process.children(recursive=True) if chosen else []
         if chosen:
             rng.choice(chosen).kill()
         run.wait()
+        psutil.wait_procs(children, timeout=30)  # those of a killed driver end by themselves
     return bool(chosen)
 
 
@@ -100,7 +114,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", type=Path, help="where to write (default: a temporary folder)")
     options = parser.parse_args()
-    rng, killed, same, n_stores = random.Random(options.seed), Counter[str](), 0, 0
+    rng, same, n_stores = random.Random(options.seed), 0, 0
+    killed, n_inside, n_left = Counter[str](), 0, 0
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         videos, root = Path(folder) / "videos", Path(folder)
         write_videos(videos, options.clips)
@@ -108,16 +123,20 @@ def main() -> None:
         subprocess.run(command(videos, root / "whole.zarr", options.workers), check=True)
         expected = bits(FeatureStore.open(root / "whole.zarr"))
         while sum(killed.values()) < options.kills:
-            kind = VICTIMS[sum(killed.values()) % len(VICTIMS)]
-            line = command(videos, root / f"{n_stores}.zarr", options.workers)
-            if not extract_with_kill(line, kind, rng):
+            kind, inside = KINDS[sum(killed.values()) % len(KINDS)]
+            store = root / f"{n_stores}.zarr"
+            line = command(videos, store, options.workers)
+            if not extract_with_kill(line, store, kind, inside, rng):
                 print(f"{kind}: the extraction was done before the kill; not counted")
             else:
                 killed[kind] += 1
+                n_inside += inside
+                n_left += in_commit(store)
             subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            same += bits(FeatureStore.open(root / f"{n_stores}.zarr")) == expected
+            same += bits(FeatureStore.open(store)) == expected
             n_stores += 1
-    print(f"{sum(killed.values())} kills: {dict(killed)}")
+    print(f"{sum(killed.values())} kills: {dict(killed)}; {n_inside} while a part was written, and "
+          f"{n_left} left one without records")  # fmt: skip
     print(f"{same} of {n_stores} stores have the same bits as an undisturbed run")
     sys.exit(same != n_stores)
 

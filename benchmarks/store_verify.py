@@ -1,29 +1,36 @@
 """facer verify and status of a Hume-sized store, beside zstd and the disk alone, in one run.
 
-    python benchmarks/store_verify.py [--clips 25067] [--jobs N] [--dir DIR]
+    python benchmarks/store_verify.py [--clips 25067 | --store STORE] [--jobs N] [--dir DIR]
 
-The peer reads and unpacks the same chunks in the same number of threads and does nothing else. The
-clips are those of store_load.py; files are in the page cache. Seconds are those of the clock and,
-in brackets, of all cores: what others do on the machine hardly changes the latter.
+The peer reads and unpacks the same chunks in the same number of threads and does nothing else; the
+two take turns, a few parts each, so that what others do on the machine meets both alike. Seconds
+are those of the clock and, in brackets, of all cores. Files are in the page cache. Without --store,
+the clips are those of store_load.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 from store_load import clip_lengths, write_parts
 
 from facer.storage import FeatureStore
-from facer.storage.verify import verify_store
+from facer.storage.verify import verify_part
 
 REPEATS = 3
+T = TypeVar("T")
+GROUP = 10  # parts of a turn, for each job
 
 
 def unpack(part: Path) -> int:
@@ -32,39 +39,38 @@ def unpack(part: Path) -> int:
     return sum(len(Zstd().decode(path.read_bytes())) for path in chunks)
 
 
-def best(function: Callable[[], object]) -> tuple[float, float]:
-    """Return the shortest of several times: seconds by the clock, and of all cores."""
-    walls, cores = [], []
-    for _ in range(REPEATS):
-        wall, core = time.perf_counter(), time.process_time()
-        function()
-        walls.append(time.perf_counter() - wall)
-        cores.append(time.process_time() - core)
-    return min(walls), min(cores)
+def timed(call: Callable[[], T]) -> tuple[T, npt.NDArray[np.float64]]:
+    """What a call returns, and its seconds by the clock and of all cores."""
+    wall, core = time.perf_counter(), time.process_time()
+    result = call()
+    return result, np.array([time.perf_counter() - wall, time.process_time() - core])
 
 
-def compare(path: Path, clips: int, jobs: int) -> None:
-    """Write a store, then time its peer, verify and the list of its clips."""
-    write_parts(path, clip_lengths(clips))
-    parts = [part for part in (path / "parts").iterdir() if part.is_dir()]
+def compare(path: Path, jobs: int) -> None:
+    """Time verify, its peer and the list of a store's clips."""
+    store = FeatureStore.open(path)
+    n_clips = len(store)
+    names = sorted(store.parts)
+    groups = [names[i : i + GROUP * jobs] for i in range(0, len(names), GROUP * jobs)]
+    alone, verified, n_bytes = np.zeros(2), np.zeros(2), 0
+    with ThreadPoolExecutor(jobs) as pool:
 
-    def peer() -> None:
-        with ThreadPoolExecutor(jobs) as pool:
-            sizes.append(sum(pool.map(unpack, parts)))
+        def each(function: Callable[[str], T], part_ids: Sequence[str]) -> Callable[[], list[T]]:
+            return lambda: list(pool.map(function, part_ids))
 
-    def verify() -> None:
-        report = verify_store(FeatureStore.open(path), jobs)
-        assert set(report.clips.values()) == {"whole"}
-
-    sizes: list[int] = []
-    alone, verified = best(peer), best(verify)
-    listed = best(lambda: FeatureStore.open(path).records)
-    mb = sizes[0] / 1e6
-    print(f"{clips} clips, {jobs} jobs, {mb:.0f} MB of values")
+        for _, group in itertools.product(range(REPEATS), groups):
+            alone += timed(each(lambda name: unpack(path / "parts" / name), group))[1]
+            reports, seconds = timed(each(lambda name: verify_part(store, name), group))
+            assert {report.state for report in reports} == {"whole"}
+            verified += seconds
+            n_bytes += sum(report.n_bytes for report in reports)
+    _, listed = timed(lambda: FeatureStore.open(path).records)
+    print(f"{n_clips} clips, {jobs} jobs, {n_bytes / REPEATS / 1e6:.0f} MB of values")
     for name, (wall, core) in (("zstd alone", alone), ("verify", verified)):
-        print(f"{name}: {wall:.2f} s ({core:.2f} s), {mb / wall:.0f} MB/s ({mb / core:.0f} MB/s)")
-    ratios = [mine / peers for mine, peers in zip(verified, alone, strict=True)]
-    print(f"verify / zstd alone: {ratios[0]:.2f} ({ratios[1]:.2f})")
+        print(f"{name}: {wall / REPEATS:.2f} s ({core / REPEATS:.2f} s), "
+              f"{n_bytes / wall / 1e6:.0f} MB/s ({n_bytes / core / 1e6:.0f} MB/s)")  # fmt: skip
+    wall, core = verified / alone
+    print(f"verify / zstd alone: {wall:.2f} ({core:.2f})")
     print(f"records of all clips, as status reads them: {listed[0]:.3f} s ({listed[1]:.3f} s)")
 
 
@@ -74,9 +80,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=25_067)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--dir", type=Path, help="where to write (default: a temporary folder)")
+    parser.add_argument("--store", type=Path, help="a store of yours instead")
     options = parser.parse_args()
+    if options.store is not None:
+        compare(options.store, options.jobs)
+        return
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        compare(Path(folder) / "s.zarr", options.clips, options.jobs)
+        write_parts(Path(folder) / "s.zarr", clip_lengths(options.clips))
+        compare(Path(folder) / "s.zarr", options.jobs)
 
 
 if __name__ == "__main__":

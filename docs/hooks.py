@@ -2,11 +2,13 @@
 
 A fence named ``math`` holds LaTeX, which forges typeset themselves; here it becomes MathML,
 which browsers draw without a script. ``<!-- picture: NAME | TEXT -->`` in a page becomes the
-picture of that name, or nothing when the build goes without pictures.
+picture of that name, or nothing when the build goes without pictures. ``<!-- notebook: FILE -->``
+becomes the cells of a notebook.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -25,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from make_pictures import made_pictures
 
 _PICTURE = re.compile(r"<!-- picture: (\S+) \| (.+?) -->")
+_NOTEBOOK = re.compile(r"<!-- notebook: (\S+) -->")
 _EXAMPLE = re.compile(r"<p>(Examples?:)\n(.+?)</p>", re.DOTALL)
 _ROLE = re.compile(r":(?:meth|class|func|data|mod):(?=<code>)")
 _VIDEO = '<video controls muted loop preload="metadata" src="pictures/{}" title="{}"></video>'
@@ -66,7 +69,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, files: Files, **_: Any) -> str:
-    """Put pictures in the place of their comments."""
+    """Put pictures and notebooks in the place of their comments."""
 
     def picture(found: re.Match[str]) -> str:
         name, text = found.groups()
@@ -74,7 +77,15 @@ def on_page_markdown(markdown: str, files: Files, **_: Any) -> str:
             return ""
         return _VIDEO.format(name, text) if name.endswith(".mp4") else f"![{text}](pictures/{name})"
 
-    return _PICTURE.sub(picture, markdown)
+    return _PICTURE.sub(picture, _NOTEBOOK.sub(_cells, markdown))
+
+
+def _cells(found: re.Match[str]) -> str:
+    """The cells of a notebook as Markdown, without its title."""
+    cells = json.loads((Path(__file__).parent / found[1]).read_text("utf-8"))["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+    shown = [t if kind == "markdown" else f"```python\n{t}\n```" for t, kind in texts]
+    return "\n\n".join(shown).removeprefix(f"{shown[0].splitlines()[0]}\n")
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:

@@ -1,11 +1,11 @@
 """Teach units to a finished REC by geometry, leaving all of its other outputs as they are.
 
     python docs/make_units.py displacements.npz --rec rec-small -o rec-units.safetensors \\
-        --data faces-muxspace.h5 mux-mesh.h5 --data faces-ferplus.h5 fer-mesh.h5
+        --data faces-muxspace.h5 mux-mesh.h5 1500 --data faces-ferplus.h5 fer-mesh.h5 500
 
-The pooled space of warped faces of the packs' train splits is computed once and kept beside the
-output (``.npz``), so that a stopped run goes on behind it; then only the rows of ``--units`` are
-fitted (``facer.stages.affect.units.rows``).
+The pooled space of so many warped faces of the packs' train splits is computed once and kept
+beside the output (``.npz``), so that a stopped run goes on behind it; then only the rows of
+``--units`` are fitted (``facer.stages.affect.units.rows``).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CAMERA = AugmentConfig(
     tint=0.5, low_resolution=0.2, noise=0.2, jpeg=0.1, erase=0.1, blur=0.1, scale=0.08,
     rotate_deg=8, shift_px=3,
 )  # fmt: skip
-FACES, MOVES, LABELLED = 1500, 5, 3000  # of each pack
+MOVES, LABELLED = 5, 3000  # units that move a face; labelled crops of each pack
 
 
 def main() -> None:
@@ -48,26 +48,28 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("geometry", type=Path)
     parser.add_argument("--rec", default="rec-small")
-    parser.add_argument("--data", nargs=2, type=Path, action="append", metavar=("PACK", "MESHES"))
+    parser.add_argument(
+        "--data", nargs=3, action="append", required=True, metavar=("PACK", "MESHES", "FACES")
+    )
     parser.add_argument("--units", default=UNITS)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     config = UnitRowsConfig(tuple(options.units.split(",")))
     geometry = read_geometry(options.geometry)
-    sets = [with_meshes(read_pack(pack, "train"), [meshes]) for pack, meshes in options.data]
+    sets = [with_meshes(read_pack(pack, "train"), [Path(mesh)]) for pack, mesh, _ in options.data]
     rec = load(options.rec, "cpu", embedding=True)
 
     def columns(crops: np.ndarray) -> np.ndarray:
         return rec.predict(crops)
 
     pairs, labelled = [], []
-    for data in sets:
+    for data, (_, _, faces) in zip(sets, options.data, strict=True):
         kept = options.output.with_name(f"{options.output.stem}-{data.name}.npz")
         if not kept.exists():
             found = paired_embeddings(
-                lambda crops: columns(crops)[:, len(FEATURE_NAMES) :], data, geometry, FACES, MOVES,
-                CAMERA, report=Counter(f"faces of {data.name}"),
+                lambda crops: columns(crops)[:, len(FEATURE_NAMES) :], data, geometry, int(faces),
+                MOVES, CAMERA, report=Counter(f"faces of {data.name}"),
             )  # fmt: skip
             rows = np.sort(np.random.default_rng(1).permutation(len(data))[:LABELLED])
             blocks = np.array_split(rows, len(rows) // 64 + 1)
@@ -92,7 +94,7 @@ def main() -> None:
         "start": {"sha256": weights_sha256(path), "training": meta.get("training")},
         "units_by_geometry": {
             **vars(config),
-            "data": [pack.name for pack, _ in options.data],
+            "data": [Path(pack).name for pack, _, _ in options.data],
             "faces": sum(len(p.embedding) for p in pairs),
             "moves": MOVES,
         },

@@ -13,6 +13,7 @@ from facer.pipeline.intensity.folds import train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Place, Run, place_of, told
 from facer.pipeline.intensity.train import train_head as train_seeds
+from facer.pipeline.runtime.epochs import both
 from facer.pipeline.runtime.progress import fold_epoch, head_epoch, say
 from facer.pipeline.settings import (
     EXTRACT,
@@ -78,21 +79,10 @@ def train_head(
     config = train_head_config(path, os.fspath(labels), Path(run), settings)
     note = say if progress else None
     if config.folds is not None:
-        train_folds(config, _both(fold_epoch if progress else None, on_epoch), note)
+        train_folds(config, both(fold_epoch if progress else None, on_epoch), note)
     else:
-        train_seeds(config, _both(head_epoch if progress else None, on_epoch), note)
+        train_seeds(config, both(head_epoch if progress else None, on_epoch), note)
     return Run(config.run)
-
-
-def _both(*told: Callable[..., None] | None) -> Callable[..., None]:
-    """Return a callback that calls those that there are."""
-
-    def report(*epoch: Any) -> None:
-        for one in told:
-            if one is not None:
-                one(*epoch)
-
-    return report
 
 
 def open_run(path: Place) -> Run:

@@ -191,7 +191,7 @@ def words(value: str | Sequence[object] | None) -> list[str]:
 def _checked(one: Declared, value: Any) -> Any:
     """Return a value as one of a setting's types: numpy's numbers and paths are taken too."""
     types = one.types
-    optional = NoneType in types or one.value is None or one.value is MISSING
+    optional = NoneType in types or one.value in (None, MISSING, ())
     if (value is None and optional) or (isinstance(value, bool) and bool in types):
         return value
     if isinstance(value, os.PathLike) and (str in types or Path in types):
@@ -210,7 +210,9 @@ def _checked(one: Declared, value: Any) -> Any:
 
 
 def _is_words(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(v, str | int | float) for v in value)
+    return isinstance(value, list | tuple) and all(
+        isinstance(v, str | int | float | Path) for v in value
+    )
 
 
 _KIND_NAMES: Mapping[type, str] = {

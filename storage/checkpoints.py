@@ -45,7 +45,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray[Any, Any]], 
         with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get(_META)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, MemoryError) as error:
         raise FacerError(
             f"{path}: cannot be read as a safetensors file: {one_line(error)}"
         ) from error

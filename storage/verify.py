@@ -7,6 +7,7 @@ A clip is ``whole``; ``damaged``: what is there is proved not to be what was wri
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.objects import Objects
-from facer.storage.layout.arrays import Expected, own_array
+from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_bytes
 from facer.storage.layout.documents import parse_group, parse_json
 from facer.storage.loading import part_array
 from facer.storage.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part, parse_part
@@ -77,7 +78,7 @@ def verify_store(store: FeatureStore, jobs: int) -> StoreReport:
     names = [name for name in store.objects.children(PARTS) if not name.startswith(".")]
     names = [name for name in names if name != "zarr.json"]
     with ThreadPoolExecutor(jobs) as pool:
-        parts = tuple(pool.map(lambda name: _verify_part(store, name), sorted(names)))
+        parts = tuple(pool.map(lambda name: verify_part(store, name), sorted(names)))
     return StoreReport(parts, _group_problem(store.objects) if names else "")
 
 
@@ -102,7 +103,8 @@ def _group_problem(objects: Objects) -> str:
     return ""
 
 
-def _verify_part(store: FeatureStore, name: str) -> PartReport:
+def verify_part(store: FeatureStore, name: str) -> PartReport:
+    """Read all of one part, by its id."""
     report = PartReport(name)
     data: bytes | None = None
     try:
@@ -116,9 +118,25 @@ def _verify_part(store: FeatureStore, name: str) -> PartReport:
         report.committed = False
         return report
     report.clip_ids = tuple(record.clip_id for record in part.records)
+    buffer = _Buffer()
     for array in _arrays_of(store.objects, part):
-        _verify_array(store, part, array, report)
+        _verify_array(store, part, array, report, buffer)
     return report
+
+
+class _Buffer:
+    """Memory that chunks are unpacked into, one after another."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def of(self, array: StoredArray) -> npt.NDArray[np.uint8] | None:
+        """Room for a chunk of an array; None for one that is in memory as a whole."""
+        if array.values is not None:
+            return None
+        if len(self._bytes) < array.chunk_bytes:
+            self._bytes = np.empty(array.chunk_bytes, np.uint8)
+        return self._bytes
 
 
 def _legible_ids(data: bytes | None) -> tuple[str, ...]:
@@ -137,7 +155,9 @@ def _arrays_of(objects: Objects, part: Part) -> Sequence[str]:
     return (*ARRAYS, EMBEDDING) if embedding else ARRAYS
 
 
-def _verify_array(store: FeatureStore, part: Part, name: str, report: PartReport) -> None:
+def _verify_array(
+    store: FeatureStore, part: Part, name: str, report: PartReport, buffer: _Buffer
+) -> None:
     """Read all of an array and take down which clips lie in what fails."""
     expected = part.expected(name, len(store.feature_names))
     key = f"{PARTS}/{part.id}/{name}"
@@ -151,9 +171,13 @@ def _verify_array(store: FeatureStore, part: Part, name: str, report: PartReport
         return
     report.relaid += (name,) if array.values is not None else ()
     crc32, failures = 0, 0
+    valid: list[npt.NDArray[np.bool_]] = []
     for index, first, stop in array.chunks():
         try:
-            crc32 = array.crc32(index, stop - first, crc32)
+            rows = array.chunk(index, buffer.of(array))[: stop - first]
+            crc32 = zlib.crc32(value_bytes(rows), crc32)
+            if name == "valid":
+                valid.append(rows.copy())
             report.n_bytes += (stop - first) * array.row_bytes
         except FacerError as error:
             failures += 1
@@ -167,7 +191,7 @@ def _verify_array(store: FeatureStore, part: Part, name: str, report: PartReport
     if expected.seal is not None and crc32 != expected.seal.crc32:
         text = broken(store.path, key, "its values are not those that were written (crc32)")
         report.note("damaged", text, _with_rows(part, 0, part.rows))
-    elif name == "valid" and (wrong := _miscounted(part, array.read(0, part.rows))):
+    elif valid and (wrong := _miscounted(part, np.concatenate(valid))):
         text = broken(store.path, key, "not as many valid frames as the records say")
         report.note("damaged", text, wrong)
 
@@ -187,7 +211,8 @@ def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
     try:
         crc32 = 0
         for index, first, stop in array.chunks():
-            crc32 = array.crc32(index, stop - first, crc32)
+            rows = array.chunk(index)[: stop - first]
+            crc32 = zlib.crc32(value_bytes(rows), crc32)
     except FacerError:
         return False
     return expected.seal is not None and crc32 == expected.seal.crc32

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from facer.storage import (
     Provenance,
     Record,
 )
+from facer.storage.files import objects
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -186,3 +191,35 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         triangles=Delaunay(xy).simplices.astype(np.int32),
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def toys() -> ModuleType:
+    """tests/toys.py: small networks that stand in for public ones, and cards."""
+    spec = spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
+    """``with full_disk(nth) as written``: the nth file finds no space; names of all so far."""
+
+    @contextmanager
+    def fill(nth: int) -> Iterator[list[str]]:
+        write, written = objects._replace, list[str]()
+
+        def full(target: Path, data: bytes) -> None:
+            written.append(target.name)
+            if len(written) == nth:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(target, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(objects, "_replace", full)
+            yield written
+
+    return fill

@@ -73,7 +73,7 @@ def test_every_command_has_help_with_an_example(capsys):
         (["bench", "no-such.mp4"], 1, "no-such.mp4: no such file"),
         (["bench", "/"], 1, "a folder, expected a video"),
         (["bench", "--folder", ".", "--clips", "3"], 2, "expected --folder, or --clips"),
-        (["models", "fetch"], 2, "expected the name of an insightface pack"),
+        (["models", "fetch"], 2, "or of an insightface pack"),
         (["extract", ".", "--face", "best"], 2, "--face: found 'best', expected one of track"),
         (["extract", ".", "--workers", "0"], 2, "--workers: found 0"),
         (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),

@@ -138,6 +138,11 @@ def _parse(arguments: list[str]) -> None:
     command = command_line.commands.get(name)
     if command is None:
         raise click.UsageError(f"no command {name!r}")
+    if "--config" in rest:  # a file that is not there
+        for word in (word for word in rest if word.startswith("-")):
+            if word not in _options(command):
+                raise click.NoSuchOption(word)
+        return
     command.make_context(name, rest)
 
 

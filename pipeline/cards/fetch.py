@@ -18,7 +18,7 @@ from typing import Any
 from facer.pipeline.cards.listing import find_card
 from facer.stages.features.rec.card import Card
 from facer.stages.features.rec.card_network import how_to_get, pin_of, pinned_sha256, weights_of
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.weights import read_onnx, weights_sha256
 
@@ -75,7 +75,7 @@ def fetch(
     if not accept_licence:
         raise OptionError(
             f"{card.name}: its licence is {card.file.licence!r} ({card.file.source}); read it, "
-            "then --accept-licence"
+            f"then give {named('accept_licence')}"
         )
     part = target.with_name(f"{target.name}.part")
     try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, say_notes
-from facer.pipeline.runtime.progress import echo, say
-from facer.pipeline.settings import ABLATE, ablate_config
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json, say_notes
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import ABLATE
 
 
 @click.command()
@@ -44,15 +43,14 @@ def ablate(
       facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
       facer ablate features.zarr --labels labels.csv -o folds --rows table2 --folds 5
     """
-    from facer.pipeline.intensity.ablation.ablate import ablate as run_rows
+    from facer.pipeline.functions.heads import ablate as run_rows
     from facer.pipeline.intensity.ablation.report import as_markdown
 
     others = dict(_pair(text) for text in also)
-    config = ablate_config(store, labels, output, {**settings, "also": others})
-    table = run_rows(config, lambda title, done, n: say(f"{done}/{n} rows done: {title}"), say)
+    table = run_rows(store, labels, output, also=others, progress=True, **settings)
     say_notes(table.notes)
     if as_json:
-        echo(json.dumps(table.to_json()))
+        print_json(table)
     else:
         echo(as_markdown(table))
         echo(f"also as csv, md and png: {output}")

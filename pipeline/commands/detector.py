@@ -8,10 +8,9 @@ from typing import Any, Literal
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import log_option
-from facer.pipeline.runtime.progress import StepCounter, echo, say
-from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS, make
-from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.pipeline.commands.shared import json_option, log_option, print_json
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
 
 @click.command("train-detector")
@@ -19,7 +18,10 @@ from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig,
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_DETECTOR)
 @log_option
-def train_detector(run: Path, log: Literal["tensorboard"] | None, **settings: Any) -> int:
+@json_option
+def train_detector(
+    run: Path, log: Literal["tensorboard"] | None, as_json: bool, **settings: Any
+) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -27,16 +29,14 @@ def train_detector(run: Path, log: Literal["tensorboard"] | None, **settings: An
       facer train-detector --faces faces.h5 --scenes scenes/ --clips videos/ \\
         --teacher retinaface.onnx -o runs/detector
     """
-    from facer.pipeline.detection.train import train_detector as train
+    from facer.pipeline.functions.models import train_detector as train
     from facer.pipeline.runtime.epoch_log import epoch_log
 
     with epoch_log(log, run) as note:
-
-        def told(row: Any) -> None:
-            say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
-            note(row)
-
-        result = train(make(DetectorTrainConfig, settings), run, told, StepCounter("steps"))
+        result = train(run, progress=True, on_epoch=note, **settings)
+    if as_json:
+        print_json(result)
+        return 0
     echo(f"detector: {result.onnx}")
     echo(
         f"next: facer evaluate-detector {result.onnx} --teacher {settings['teacher']} "
@@ -50,7 +50,10 @@ def train_detector(run: Path, log: Literal["tensorboard"] | None, **settings: An
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
 @with_settings(TRAIN_POINTS)
 @log_option
-def train_points(run: Path, log: Literal["tensorboard"] | None, **settings: Any) -> int:
+@json_option
+def train_points(
+    run: Path, log: Literal["tensorboard"] | None, as_json: bool, **settings: Any
+) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -58,25 +61,23 @@ def train_points(run: Path, log: Literal["tensorboard"] | None, **settings: Any)
       facer train-points --faces faces.h5 --crops crops.h5 --scenes scenes/ \\
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
-    from facer.pipeline.detection.train import train_points as train
+    from facer.pipeline.functions.models import train_points as train
     from facer.pipeline.runtime.epoch_log import epoch_log
 
     with epoch_log(log, run) as note:
-
-        def told(row: Any) -> None:
-            say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points off by "
-                f"{row.val_error:.1%} of the eyes' distance")  # fmt: skip
-            note(row)
-
-        path = train(make(RefinerTrainConfig, settings), run, told, StepCounter("steps"))
-    echo(f"points model: {path}")
+        path = train(run, progress=True, on_epoch=note, **settings)
+    if as_json:
+        print_json({"onnx": path})
+    else:
+        echo(f"points model: {path}")
     return 0
 
 
 @click.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
 @with_settings(EVALUATE_DETECTOR)
-def evaluate_detector(detector: str, **settings: Any) -> int:
+@json_option
+def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> int:
     """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
     \b
@@ -84,8 +85,12 @@ def evaluate_detector(detector: str, **settings: Any) -> int:
       facer evaluate-detector facer-det --people photographs/ --scenes scenes/
       facer evaluate-detector facer-det --teacher retinaface.onnx --clips videos/
     """
-    from facer.stages.detection.evaluate import evaluate
+    from facer.pipeline.functions.models import evaluate_detector as measure
 
-    for table in evaluate(make(EvaluationConfig, settings, detector)):
+    tables = measure(detector, **settings)
+    if as_json:
+        print_json({"tables": tables})
+        return 0
+    for table in tables:
         echo(table + "\n")
     return 0

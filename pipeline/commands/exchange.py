@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import POSITIVE, print_list
+from facer.pipeline.commands.shared import POSITIVE, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, say
 
 
@@ -16,7 +16,8 @@ from facer.pipeline.runtime.progress import echo, say
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
-def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
+@json_option
+def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool) -> int:
     """Bring another tool's features into a store.
 
     KIND is muse, openface, pyfeat, libreface or hdf5.
@@ -25,13 +26,17 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
     Example:
       facer import openface openface-csvs/ -o openface.zarr
     """
-    from facer.pipeline.features.importing import import_into_store
+    from facer.pipeline.functions.store import import_ as import_features
 
-    opened, added, changed = import_into_store(kind, path, store, fps)
-    echo(
-        f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
-        f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
-    )
+    opened, added, changed = import_features(kind, path, store, fps=fps)
+    if as_json:
+        print_json({"store": opened.path, "added": added, "clips": len(opened.clip_ids),
+                    "feature_names": opened.feature_names, "changed": changed})  # fmt: skip
+    else:
+        echo(
+            f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
+            f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
+        )
     notes = [record for record in opened.records if record.reason and record.status != "failed"]
     if notes:
         say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
@@ -58,7 +63,8 @@ def import_(kind: str, path: Path, store: str, fps: float | None) -> int:
               help="For a folder: above it a feature counts as shown.")  # fmt: skip
 @click.option("--videos", type=click.Path(path_type=Path),
               help="For elan: the VIDEO_DIR, which the documents link to.")  # fmt: skip
-def export(store: str, path: Path, form: Any, **of_study: Any) -> int:
+@json_option
+def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) -> int:
     """Write a store's features for other tools: one table, or a folder of files that they read.
 
     The ending of PATH chooses the format of a file. Every clip of the store is in it; a failed clip
@@ -72,29 +78,19 @@ def export(store: str, path: Path, form: Any, **of_study: Any) -> int:
       facer export features.zarr coding/ --format elan --videos videos/
       facer export features.zarr bids/ --format bids --design "{participant}_{condition}"
     """
-    from facer.pipeline.summary.exports import STUDY_FORMATS, export_study
-    from facer.pipeline.summary.summarise import study
-    from facer.stages.summary.config import SummaryConfig, parse_thresholds
+    from facer.pipeline.functions.store import export as export_store
     from facer.storage import FeatureStore
-    from facer.storage.exchange.tables import export_store, format_of
+    from facer.storage.exchange.tables import format_of
 
-    config = SummaryConfig(thresholds=parse_thresholds(of_study["threshold"]))
-    if form not in STUDY_FORMATS:
-        form = format_of(path, form)
+    clips = export_store(store, path, format=form, **of_study)
     opened = FeatureStore.open(store)
-    if form in STUDY_FORMATS:
-        tables = (of_study[name] for name in ("design", "events", "marks"))
-        n_clips = export_study(study(opened, config, *tables), path, form, of_study["videos"])
-        echo(f"{path}: {n_clips} clips")
+    form = form or format_of(path, None)
+    failed = {r.clip_id: r.reason for r in opened.records if r.status == "failed"}
+    if as_json:
+        print_json({"path": path, "format": form, "clips": clips, "failed": failed})
     else:
-        for name in of_study:
-            if of_study[name]:
-                raise click.UsageError(
-                    f"--{name}: expected --format, one of {', '.join(STUDY_FORMATS)}"
-                )
-        echo(f"{path}: {export_store(opened, path, form)} clips")
-    print_list("failed, so without frames",
-          [f"{r.clip_id}: {r.reason}" for r in opened.records if r.status == "failed"])  # fmt: skip
+        echo(f"{path}: {clips} clips")
+        print_list("failed, so without frames", [f"{c}: {why}" for c, why in failed.items()])
     if form not in ("hdf5", "parquet") and "embedding" in opened.provenance.settings:
         say("the embedding is left out; hdf5 and parquet have it")
     return 0

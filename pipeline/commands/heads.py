@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,17 +17,15 @@ from facer.pipeline.commands.shared import (
     STDOUT,
     json_option,
     log_option,
+    print_json,
     print_list,
     warn,
 )
-from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig
-from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say, shown
+from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say
 from facer.pipeline.settings import (
     EXPORT_HEAD,
     PREDICT,
     TRAIN_HEAD,
-    extract_config,
-    make,
     train_head_config,
 )
 from facer.storage.settings import flat
@@ -41,6 +38,10 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
     return {"store": config.store, "labels": config.labels, **dict(flat(config))}
 
 
+if TYPE_CHECKING:
+    from facer.pipeline.intensity.train import TrainHeadResult
+
+
 @click.command("train-head")
 @click.argument("store", required=False)
 @click.option("--labels", help="Label file or folder.")
@@ -51,8 +52,10 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
               "were moved.")  # fmt: skip
 @with_settings(TRAIN_HEAD, of_run=_settings_of_run)
 @log_option
+@json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               log: Literal["tensorboard"] | None, **options: Any) -> int:  # fmt: skip
+               log: Literal["tensorboard"] | None, as_json: bool,
+               **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
@@ -75,28 +78,34 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         config = train_head_config(store, labels, run, options)
     with epoch_log(log, run) as note:
         if config.folds is not None and config.fold is None:
-            return _train_folds(config, note)
+            return _train_folds(config, note, as_json)
 
         def told(seed: int, row: Any, epochs: int) -> None:
             head_epoch(seed, row, epochs)
             note(row, f"seed-{seed}")
 
         result = heads.train_head(config, told, say, StepCounter())
+    _print_training(result, config.sequences.max_frames, as_json)
+    return 0
+
+
+def _print_training(result: TrainHeadResult, max_frames: int, as_json: bool) -> None:
+    told = _no_lines if as_json else echo
     counts = result.counts
-    echo(
+    told(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
         f"{result.n_columns} columns read; labels read as {result.label_kind}; splits: "
         f"{result.split_rule}"
     )
-    echo(
+    told(
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
         f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
-        f"over {config.sequences.max_frames} frames {counts['overlong']}"
+        f"over {max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:
-        echo(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
+        told(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
             say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
@@ -106,13 +115,18 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     if result.val_pearson != result.val_pearson:
         say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
     if len(result.seeds) > 1:
-        echo(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
+        told(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
-    echo(f"next: facer evaluate {result.run} --split val")
-    return 0
+    told(f"next: facer evaluate {result.run} --split val")
+    if as_json:
+        print_json(result)
 
 
-def _train_folds(config: Any, note: Callable[[Any, str], None]) -> int:
+def _no_lines(_: str) -> None:
+    """Under --json there is one object alone."""
+
+
+def _train_folds(config: Any, note: Callable[[Any, str], None], as_json: bool) -> int:
     from facer.pipeline.intensity.folds import train_folds
 
     def told(fold: int, seed: int, row: Any, epochs: int) -> None:
@@ -120,10 +134,14 @@ def _train_folds(config: Any, note: Callable[[Any, str], None]) -> int:
         note(row, f"fold-{fold}/seed-{seed}")
 
     result = train_folds(config, told, say)
-    echo(f"{result.run}: {result.rule}")
+    if not as_json:
+        echo(f"{result.run}: {result.rule}")
     if result.crossing:
         warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
               f"scored were trained on: {', '.join(result.crossing[:LISTED])}")  # fmt: skip
+    if as_json:
+        print_json(result)
+        return 0
     print_evaluation(result.scores)
     echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
     echo(f"next: facer evaluate {result.run}")
@@ -170,46 +188,40 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
     Example:
       facer predict runs/first new-videos/ -o predictions.csv --pictures look/
     """
-    from facer.pipeline.intensity.predict import STAND_IN, predict_videos
+    from facer.pipeline.functions.heads import predict as predict_videos
+    from facer.pipeline.intensity.predict import STAND_IN
     from facer.storage.labels.predictions import write_predictions
 
     if as_json and output == STDOUT:
         raise click.UsageError("-o - and --json: stdout takes one of them")
-    config = make(PredictConfig, settings, run, videos, extract=extract_config(settings))
-    with shown() as progress:
-        found, summary = predict_videos(config, progress)
+    found = predict_videos(run, videos, progress=True, **settings)
+    code = EXIT_SOME_FAILED if found.failed else 0
     if output is not None:
         write_predictions(
             output, "plain", found.clip_ids, found.names, found.values, status=found.status
         )
-    table = {
-        clip: dict(zip(found.names, (float(v) for v in row), strict=True))
-        for clip, row in zip(found.clip_ids, found.values, strict=True)
-    }
     if output == STDOUT:
-        return EXIT_SOME_FAILED if summary.failed else 0
+        return code
     if as_json:
-        failed = {r.clip_id: r.reason for r in summary.failed}
-        result = {"predictions": table, "without_face": list(found.without_face),
-                  "status": dict(zip(found.clip_ids, found.status, strict=True)),
-                  "failed": failed}  # fmt: skip
-        echo(json.dumps(result))
-    else:
-        width = max(len(clip) for clip in found.clip_ids)
-        echo(f"{'':{width}}  {'  '.join(found.names)}")
-        for (clip, values), status in zip(table.items(), found.status, strict=True):
-            cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in values.items())
-            note = "" if status == "ok" else f"  ({STAND_IN[status]})"
-            echo(f"{clip:{width}}  {cells}{note}")
-        print_list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
-    return EXIT_SOME_FAILED if summary.failed else 0
+        print_json(found)
+        return code
+    width = max(len(clip) for clip in found.clip_ids)
+    echo(f"{'':{width}}  {'  '.join(found.names)}")
+    for clip, values, status in zip(found.clip_ids, found.values, found.status, strict=True):
+        named = zip(found.names, values, strict=True)
+        cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in named)
+        note = "" if status == "ok" else f"  ({STAND_IN[status]})"
+        echo(f"{clip:{width}}  {cells}{note}")
+    print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failed.items()])
+    return code
 
 
 @click.command("export-head")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @with_settings(EXPORT_HEAD)
-def export_head(run: Path, output: Path, **settings: Any) -> int:
+@json_option
+def export_head(run: Path, output: Path, as_json: bool, **settings: Any) -> int:
     """Write the head of a run as ONNX, alone or with REC, checked against torch.
 
     \b
@@ -217,9 +229,12 @@ def export_head(run: Path, output: Path, **settings: Any) -> int:
       facer export-head runs/first head.onnx
       facer export-head runs/first whole.onnx --rec rec-small
     """
-    from facer.pipeline.intensity.export import export_head as export_run
+    from facer.pipeline.functions.heads import export_head as export_run
 
-    result = export_run(make(ExportHeadConfig, settings, run, output))
+    result = export_run(run, output, **settings)
+    if as_json:
+        print_json(result)
+        return 0
     echo(
         f"{result.path}: seed {result.seed}, input {result.inputs}; differs from torch by at most "
         f"{result.difference:.1e} on clips of {', '.join(map(str, result.lengths))} frames"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import LISTED, json_option, print_list
+from facer.pipeline.commands.shared import LISTED, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, say
-from facer.pipeline.settings import CHECK, label_options, make
-from facer.stages.intensity.config import SequenceConfig
+from facer.pipeline.settings import CHECK
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.check import FeatureCheck, LabelCheck
@@ -31,17 +29,11 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     Example:
       facer check features.zarr --labels labels.csv
     """
-    from facer.pipeline.intensity.check import check_labels
-    from facer.storage import FeatureStore
-    from facer.storage.labels.table import read_labels
+    from facer.pipeline.functions.store import check as check_labels
 
-    sequences, reading = make(SequenceConfig, settings), label_options(settings)
-    found = check_labels(
-        FeatureStore.open(store), read_labels(labels, reading),
-        sequences.max_frames, sequences.features,
-    )  # fmt: skip
+    found = check_labels(store, labels, **settings)
     if as_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found)
         return 0
     echo("\n  ".join(found.facts))
     echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")

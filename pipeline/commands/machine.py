@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.scores import print_evaluation
-from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option
-from facer.pipeline.features.config import BenchConfig
-from facer.pipeline.runtime.progress import echo, head_epoch, say, shown
-from facer.pipeline.settings import BENCH, make
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json
+from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.settings import BENCH
 
 
 @click.command()
@@ -32,7 +30,7 @@ def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
       facer bench clip.mp4 --clips 25067 --seconds-per-clip 10
       facer bench --folder videos/
     """
-    from facer.pipeline.features.bench import bench as measure
+    from facer.pipeline.functions.models import bench as measure
 
     given = click.get_current_context().get_parameter_source
     written = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
@@ -40,28 +38,35 @@ def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
         given("clips") in written or given("seconds_per_clip") in written
     ):
         raise click.UsageError("expected --folder, or --clips and --seconds-per-clip")
-    found = measure(make(BenchConfig, settings, video))
-    echo(json.dumps(found.to_json()) if as_json else found.as_text())
+    found = measure(video, **settings)
+    if as_json:
+        print_json(found)
+    else:
+        echo(found.as_text())
     return 0
 
 
 @click.command()
 @click.option("-o", "--output", "folder", default="facer-demo", show_default=True,
               type=click.Path(path_type=Path), help="A new folder.")  # fmt: skip
-def demo(folder: Path) -> int:
+@json_option
+def demo(folder: Path, as_json: bool) -> int:
     """Run the whole of facer on small clips made from photographs, offline.
 
     \b
     Example:
       facer demo -o demo
     """
-    from facer.pipeline.demo import run_demo
+    from facer.pipeline.functions.models import demo as run_demo
     from facer.stages.synthesis import LIMITS
 
     started = time.monotonic()
     say("making clips from photographs that scikit-image and insightface carry")
-    with shown() as progress:
-        result = run_demo(folder, progress, on_epoch=head_epoch)
+    result = run_demo(folder, progress=True)
+    code = EXIT_SOME_FAILED if result.summary.failed else 0
+    if as_json:
+        print_json(result)
+        return code
     echo(f"1. clips     {folder / 'clips'}, labels {result.labels}")
     echo(f"2. features  {result.summary.store}: {result.summary.new_frames} frames")
     echo(f"3. head      {result.training.run}: val Pearson {result.training.val_pearson:.3f} "
@@ -71,4 +76,4 @@ def demo(folder: Path) -> int:
     echo(f"5. a clip    {result.picture}")
     echo(f"{time.monotonic() - started:.0f} s in all. {LIMITS}")
     echo(f"next: facer predict {result.training.run} YOUR_VIDEOS/")
-    return EXIT_SOME_FAILED if result.summary.failed else 0
+    return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +9,17 @@ from typing import Any, Literal
 
 import click
 
-from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     json_option,
     log_option,
+    print_json,
     print_list,
     shortened,
 )
-from facer.pipeline.runtime.progress import Counter, StepCounter, echo, say
-from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC, align_config, make
-from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC
+from facer.stages.affect.config import AugmentConfig, LossWeights
 
 
 @click.command("train-rec")
@@ -34,8 +33,10 @@ from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 )  # fmt: skip
 @with_settings(TRAIN_REC)
 @log_option
+@json_option
 def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
-              log: Literal["tensorboard"] | None, **settings: Any) -> int:  # fmt: skip
+              log: Literal["tensorboard"] | None, as_json: bool,
+              **settings: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     Writes RUN/rec.safetensors, which extract takes as --rec.
@@ -44,22 +45,18 @@ def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
     Example:
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
-    from facer.pipeline.affect.train import train_rec as train
+    from facer.pipeline.functions.models import train_rec as train
     from facer.pipeline.runtime.epoch_log import epoch_log
 
-    fit = make(
-        RecFitConfig, settings, loss=_numbers("--weight", LossWeights(), weights),
-        augment=_numbers("--augment", AugmentConfig(), augment),
-    )  # fmt: skip
-    config = make(TrainRecConfig, settings, run=run, fit=fit, align=align_config(settings))
+    loss = _numbers("--weight", LossWeights(), weights)
+    augmentation = _numbers("--augment", AugmentConfig(), augment)
     with epoch_log(log, run) as note:
-
-        def told(row: dict[str, Any]) -> None:
-            _rec_epoch_line(row, fit.epochs)
-            note(row)
-
-        result = train(config, told, Counter("images aligned"),
-                       Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+        result = train(
+            run, weights=loss, augmentation=augmentation, progress=True, on_epoch=note, **settings
+        )
+    if as_json:
+        print_json(result)
+        return 0
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
         echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
@@ -67,7 +64,7 @@ def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
                        for one in result.sets for note in one.notes])  # fmt: skip
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
-    echo(f"next: facer evaluate-rec {result.rec} --data {config.specs[0]}")
+    echo(f"next: facer evaluate-rec {result.rec} --data {(settings['val'] or settings['data'])[0]}")
     return 0
 
 
@@ -88,19 +85,6 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
     return replace(defaults, **numbers)
 
 
-def _rec_epoch_line(row: dict[str, Any], epochs: int) -> None:
-    scores = []
-    for one in row["val"]:
-        expression = one["expression"] or {}
-        aucs = [e["auc"] for e in one["au"].values() if e is not None and e["auc"] is not None]
-        cccs = [e["ccc"] for e in one["va"].values() if e is not None and e["ccc"] is not None]
-        parts = [f"accuracy {expression['accuracy']:.3f}"] if expression else []
-        parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
-        parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
-        scores.append(f"{one['data']}: {', '.join(parts)}")
-    say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
-
-
 @click.command("evaluate-rec")
 @click.argument("rec", default="rec-small")
 @with_settings(EVALUATE_REC)
@@ -114,20 +98,16 @@ def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     Example:
       facer evaluate-rec runs/rec/rec.safetensors --data affectnet:AffectNet --pictures look/
     """
-    from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
+    from facer.pipeline.functions.models import evaluate_rec as evaluate_weights
 
-    config = make(EvaluateRecConfig, settings, rec, align=align_config(settings))
     found = evaluate_weights(
-        rec, config.data, config.split, config.device, align=config.align,
-        pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
-        by_group=config.by_group,
-        report=Counter("crops scored"), on_align=Counter("images aligned"),
+        rec, progress=True, **settings
     )  # fmt: skip
     if as_json:
-        echo(json.dumps(found))
+        print_json(found)
         return 0
     _print_rec_scores(found)
-    if config.pictures is not None:
+    if settings["pictures"] is not None:
         drawn = ", ".join(found["pictures"])
         echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
     return 0
@@ -187,16 +167,19 @@ def _print_rec_scores(found: dict[str, Any]) -> None:
 @click.command("export-rec")
 @click.argument("rec")
 @click.argument("output", type=click.Path(path_type=Path))
-def export_rec(rec: str, output: Path) -> int:
+@json_option
+def export_rec(rec: str, output: Path, as_json: bool) -> int:
     """Write REC weights as ONNX, checked against torch.
 
     \b
     Example:
       facer export-rec rec-small rec-small.onnx
     """
-    from facer.stages.features.rec.loading import weights_path
-    from facer.stages.features.rec.onnx import export_onnx
+    from facer.pipeline.functions.models import export_rec as export
 
-    difference = export_onnx(weights_path(rec), output)
+    difference = export(rec, output)
+    if as_json:
+        print_json({"path": output, "difference": difference})
+        return 0
     echo(f"{output}: written, differs from torch by at most {difference:.1e}")
     return 0

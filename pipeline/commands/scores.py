@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option
-from facer.pipeline.intensity.config import ScoreConfig
+from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, say
-from facer.pipeline.settings import LABELS, SCORE, label_options, make
+from facer.pipeline.settings import LABELS, SCORE
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -63,15 +61,15 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
       facer evaluate runs/first --split test --by Country
       facer evaluate runs/folds --against runs/other-folds
     """
-    from facer.pipeline.intensity.scoring.compare import compare_runs
-    from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
+    from facer.pipeline.functions.heads import evaluate as evaluate_run
+    from facer.pipeline.intensity.scoring.compare import RunComparison
     from facer.storage.labels.predictions import write_predictions
 
     if as_json and predictions == STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    more = (label_options(options), by)
-    both = None if against is None else compare_runs(run, against, split, labels, store, *more)
-    found = evaluate_run(run, split, labels, store, *more) if both is None else both.first
+    result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against, **options)
+    both = result if isinstance(result, RunComparison) else None
+    found = result.first if isinstance(result, RunComparison) else result
     if predictions is not None:
         write_predictions(
             predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
@@ -80,7 +78,7 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
     if predictions == STDOUT:
         return 0
     if as_json:
-        echo(json.dumps((found if both is None else both).to_json()))
+        print_json(result)
         return 0
     print_evaluation(found)
     if both is not None:
@@ -186,12 +184,11 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
       facer score theirs.csv --labels labels.csv --split test
       facer score ours.csv --labels labels.csv --against theirs.csv --by subject
     """
-    from facer.pipeline.intensity.scoring.score import score_files
+    from facer.pipeline.functions.heads import score as score_file
 
-    reading = label_options(settings)
-    found = score_files(make(ScoreConfig, settings, file, labels, reading=reading))
+    found = score_file(file, labels, **settings)
     if as_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found)
         return 0
     for one in filter(None, (found.file, found.against)):
         echo(f"{one.path}: {one.scores.n_scored} labelled clips scored, split "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,26 @@ SEED = click.IntRange(0)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
 )
+
+
+def print_json(value: Any) -> None:
+    """Print a result as one JSON object; numbers that are not finite are null."""
+    echo(json.dumps(as_json_value(value)))
+
+
+def as_json_value(value: Any) -> Any:
+    """A result as JSON has it: ``to_json()`` where it has that, else the fields of a dataclass."""
+    if hasattr(value, "to_json"):
+        value = value.to_json()
+    elif is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json_value(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json_value(one) for one in value]
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say_notes(notes: Sequence[str]) -> None:

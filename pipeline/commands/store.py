@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,16 +12,18 @@ from facer.pipeline.commands.shared import (
     EXIT_PROBLEM,
     EXIT_SOME_FAILED,
     LISTED,
+    as_json_value,
     json_option,
+    print_json,
     print_list,
 )
-from facer.pipeline.features.config import VerifyConfig
 from facer.pipeline.runtime.progress import echo, say, shown
-from facer.pipeline.settings import EXTRACT, VERIFY, extract_run_config, make
+from facer.pipeline.settings import EXTRACT, VERIFY, extract_run_config
 
 if TYPE_CHECKING:
     from facer.pipeline.features.extract import ExtractSummary
     from facer.pipeline.features.verify import Verification
+    from facer.storage import Record
 
 
 @click.command()
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "store", default="features.zarr", show_default=True,
               help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
 @with_settings(EXTRACT)
-def extract(video_dir: str, store: str, **options: Any) -> int:
+@click.option("--json", "as_json", is_flag=True,
+              help="Print JSON lines: each clip as it is done, the summary last.")  # fmt: skip
+def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
     """Turn a folder of videos into a store of per-frame features.
 
     VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
@@ -45,13 +49,35 @@ def extract(video_dir: str, store: str, **options: Any) -> int:
 
     config = extract_run_config(video_dir, store, options)
     with shown() as progress:
-        summary = extract_folder(config, progress)
-    _print_summary(summary)
+        summary = extract_folder(config, _JsonLines(progress) if as_json else progress)
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(summary)
     if summary.missing:
         say(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
             "a worker wrote elsewhere; run the same command again")  # fmt: skip
         return EXIT_PROBLEM
     return EXIT_SOME_FAILED if summary.failed else 0
+
+
+class _JsonLines:
+    """A progress that also prints a line on each clip that is done."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._progress, name)
+
+    def part(self, records: Sequence[Record]) -> None:
+        """Print the records of a part, which is committed."""
+        self._progress.part(records)
+        for record in records:
+            print_json({name: as_json_value(getattr(record, name)) for name in _TOLD})
+
+
+_TOLD = ("clip_id", "status", "reason", "n_frames", "n_valid", "fps", "seconds")
 
 
 def _print_summary(summary: ExtractSummary) -> None:
@@ -82,12 +108,11 @@ def status(store: str, as_json: bool) -> int:
     Example:
       facer status features.zarr
     """
-    from facer.pipeline.features.status import store_status
-    from facer.storage import FeatureStore
+    from facer.pipeline.functions.store import status as store_status
 
-    found = store_status(FeatureStore.open(store))
+    found = store_status(store)
     if as_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found)
         return 0
     share = "-" if found.face_share is None else f"{found.face_share:.1%}"
     made = found.provenance
@@ -128,11 +153,11 @@ def verify(store: str, as_json: bool, **settings: Any) -> int:
       facer verify features.zarr --videos videos/
       facer verify features.zarr --repair
     """
-    from facer.pipeline.features.verify import verify as verify_all
+    from facer.pipeline.functions.store import verify as verify_store
 
-    found = verify_all(make(VerifyConfig, settings, store))
+    found = verify_store(store, **settings)
     if as_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found)
     else:
         _print_verification(found, settings["repair"])
     return 0 if found.whole else EXIT_PROBLEM

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.runtime.progress import Counter, echo, say
-from facer.pipeline.settings import REPORT, label_options, make
-from facer.pipeline.views.report.config import ReportConfig
+from facer.pipeline.commands.shared import json_option, print_json
+from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.settings import REPORT
 
 
 @click.command()
@@ -19,18 +19,21 @@ from facer.pipeline.views.report.config import ReportConfig
 @click.option("--videos", type=click.Path(path_type=Path),
               help="The VIDEO_DIR: crops then stand over the curves.")  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .png.")
-def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
+@json_option
+def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json: bool) -> int:
     """Draw a clip of a store: crops over valence-arousal, expression and AU curves.
 
     \b
     Example:
       facer picture features.zarr train/11526 --videos videos/ -o 11526.png
     """
-    from facer.pipeline.views.look import draw_clip
-    from facer.storage import FeatureStore
+    from facer.pipeline.functions.views import picture as draw
 
-    draw_clip(FeatureStore.open(store), clip_id, videos, output)
-    echo(str(output))
+    drawn = draw(store, clip_id, output, videos=videos)
+    if as_json:
+        print_json({"path": drawn})
+    else:
+        echo(str(drawn))
     return 0
 
 
@@ -39,7 +42,8 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path) -> int:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="A new folder, or an earlier report to write again.")  # fmt: skip
 @with_settings(REPORT)
-def report(source: str, output: Path, **settings: Any) -> int:
+@json_option
+def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
     """Show a store, a run or an ablation as pages that open from the disk, offline.
 
     SOURCE is a store of extract, a run of train-head or a folder of ablate.
@@ -49,10 +53,12 @@ def report(source: str, output: Path, **settings: Any) -> int:
       facer report features.zarr --videos videos/ -o look/
       facer report runs/first --videos videos/ -o look-run/
     """
-    from facer.pipeline.views.report.build import build_report
+    from facer.pipeline.functions.views import report as build
 
-    config = make(ReportConfig, settings, source, output, reading=label_options(settings))
-    found = build_report(config, Counter("clip pages"))
+    found = build(source, output, progress=True, **settings)
+    if as_json:
+        print_json(found)
+        return 0
     article = "an" if found.kind == "ablation" else "a"
     for note in found.notes:
         say(note)
@@ -67,17 +73,19 @@ def report(source: str, output: Path, **settings: Any) -> int:
               help="A .mp4 or .webm.")  # fmt: skip
 @click.option("--videos", default=".", type=click.Path(path_type=Path),
               help="The VIDEO_DIR. [default: the current folder]")  # fmt: skip
-def annotate(store: str, clip_id: str, output: Path, videos: Path) -> int:
+@json_option
+def annotate(store: str, clip_id: str, output: Path, videos: Path, as_json: bool) -> int:
     """Write a clip as a video with its face marked, its features beside it and its sound.
 
     \b
     Example:
       facer annotate features.zarr train/11526 -o 11526.mp4 --videos videos/
     """
-    from facer.pipeline.views.annotate import annotate_clip
-    from facer.storage import FeatureStore
+    from facer.pipeline.functions.views import annotate as write
 
-    opened = FeatureStore.open(store)
-    no_sound = annotate_clip(opened, clip_id, videos, output, Counter("measured frames drawn"))
-    echo(f"{output} (no sound: {no_sound})" if no_sound else str(output))
+    made = write(store, clip_id, output, videos=videos, progress=True)
+    if as_json:
+        print_json(made._asdict())
+    else:
+        echo(f"{made.path} (no sound: {made.no_sound})" if made.no_sound else str(made.path))
     return 0

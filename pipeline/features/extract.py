@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -59,6 +61,21 @@ class ExtractSummary:
     def failed(self) -> tuple[Record, ...]:
         """Clips that could not be extracted."""
         return tuple(r for r in self.records if r.status == "failed")
+
+    def to_json(self) -> dict[str, Any]:
+        """As the last line of ``facer extract --json``."""
+        counts = Counter(record.status for record in self.records)
+        return {
+            "store": self.store,
+            "videos": self.n_clips,
+            "done_before": self.n_done_before,
+            "clips": {status: counts[status] for status in ("ok", "no_face", "failed")},
+            "frames": sum(record.n_frames for record in self.records),
+            "new_frames": self.new_frames,
+            "seconds": self.seconds,
+            "failed": {record.clip_id: record.reason for record in self.failed},
+            "missing": list(self.missing),
+        }
 
 
 @dataclass(frozen=True)

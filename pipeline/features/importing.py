@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,18 @@ from facer.storage.schema import ClipFeatures
 _PART_CLIPS = 50
 
 
-def import_into_store(
-    kind: Any, path: Path, store: str, fps: float | None = None
-) -> tuple[FeatureStore, int, tuple[str, ...]]:
-    """Import features into a new or existing store.
+class ImportResult(NamedTuple):
+    """What an import made."""
 
-    Returns it, how many clips were added, and which of those that it has already are other
-    ones now: all these are left as they are, so the same call again goes on. An import that fails
-    leaves nothing behind.
+    store: FeatureStore
+    added: int  # clips
+    changed: tuple[str, ...]  # ids of clips that the store has with other features, and keeps
+
+
+def import_into_store(kind: Any, path: Path, store: str, fps: float | None = None) -> ImportResult:
+    """Import features into a new or existing store; the same call again does what is missing.
+
+    An import that fails leaves nothing behind.
     """
     imported = _read_first(import_features(kind, path, fps=fps))
     new_place = True
@@ -63,7 +67,7 @@ def import_into_store(
         if new_place:
             open_objects(opened.path).delete("")
         raise
-    return opened, added, tuple(changed)
+    return ImportResult(opened, added, tuple(changed))
 
 
 def _is_stored(store: FeatureStore, clip_id: str, clip: ClipFeatures | None) -> bool:

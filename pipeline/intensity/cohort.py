@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.head_run import HeadRunConfig
+from facer.pipeline.intensity.head_run import (
+    HeadRunConfig,
+    RunLabels,
+    absolute_place,
+    check_label_files,
+)
 from facer.stages.intensity.config import SequenceConfig
 from facer.stages.intensity.sequences import (
     FeatureChoice,
@@ -246,11 +251,20 @@ def labels_of_run(
         )
     found = read_labels(path, own if options is None else options.over(own))
     if labels is None and labels_sha256(found) != record.labels.sha256:
+        check_label_files(run, record.labels, run_labels(found, own))
         raise FacerError(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
             "report take a new file by --labels)"
         )
     return found.only(record.names)
+
+
+def run_labels(labels: IntensityLabels, reading: LabelOptions) -> RunLabels:
+    """What a run's config says of its labels."""
+    files = tuple(Path(file).name for file in sorted(labels.files))
+    return RunLabels(
+        absolute_place(labels.source), labels.kind, labels_sha256(labels), reading, files
+    )
 
 
 def labels_sha256(labels: IntensityLabels) -> str:

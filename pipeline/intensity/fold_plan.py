@@ -14,6 +14,7 @@ from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.errors import FacerError, named
+from facer.storage.files.csv_table import safe_cell
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,11 @@ class FoldPlan:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["clip_id", self.unit if self.unit == "subject" else "unit", "fold"])
-        rows = zip(self.label_ids, self.units, self.fold_of.tolist(), strict=True)
-        writer.writerows(row for row in rows if row[2] >= 0)
+        for clip_id, unit, fold in zip(
+            self.label_ids, self.units, self.fold_of.tolist(), strict=True
+        ):
+            if fold >= 0:
+                writer.writerow([safe_cell(clip_id), safe_cell(unit), fold])
         return text.getvalue()
 
     def record(self, config: FoldConfig) -> FoldRecord:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,17 @@ class FoldsResult:
     def predictions(self) -> Path:
         """Predictions of every clip by the fold that holds it out."""
         return self.run / PREDICTIONS
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer train-head --folds K --json`` prints it."""
+        return {
+            "run": self.run,
+            "rule": self.rule,
+            "n_rows": self.n_rows,
+            "crossing": self.crossing,
+            "predictions": self.predictions,
+            "scores": self.scores,
+        }
 
 
 def train_folds(

@@ -11,11 +11,13 @@ RUN/
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 
@@ -30,8 +32,10 @@ from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
+from facer.storage.files.objects import LocalObjects
 
+_MOST_SEEDS = 100_000
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -43,6 +47,7 @@ class RunLabels:
     kind: str  # as which they were read
     sha256: str
     options: LabelOptions | None = None  # not in the oldest runs
+    files: tuple[str, ...] = ()  # names of what was read, in order; older runs do not say
 
     @property
     def reading(self) -> LabelOptions:
@@ -87,11 +92,18 @@ class HeadRunConfig:
             raise FacerError("train_mean: found nothing, expected a list")
         if self.data_sha256 is None and self.finetune is None:
             raise FacerError("data_sha256: found nothing, expected text")
+        if not 0 < self.seeds <= _MOST_SEEDS:
+            raise FacerError(f"seeds: found {self.seeds:.6g}, expected 1 to {_MOST_SEEDS}")
+        if self.train_mean is not None and len(self.train_mean) != len(self.names):
+            raise FacerError(
+                f"train_mean: found {len(self.train_mean)} numbers, expected {len(self.names)}"
+            )
 
     def deciding(self) -> Mapping[str, Any]:
         """All but what a resumed training may change."""
         free = ("facer_version", "counts")
-        return {key: value for key, value in plain(self).items() if key not in free}
+        alike = replace(self, labels=replace(self.labels, files=()))  # the digest is of them all
+        return {key: value for key, value in plain(alike).items() if key not in free}
 
     @property
     def choice(self) -> FeatureChoice:
@@ -135,10 +147,24 @@ def check_unchanged(run: Path, config: HeadRunConfig) -> None:
     The config may have more seeds than the run.
     """
     before = read_run(run)
+    check_label_files(run, before.labels, config.labels)
     if config.seeds > before.seeds:
         before = replace(before, seeds=config.seeds)
     advice = "use the same settings and data, or another -o"
     _folder(run).compare(config, before, advice)
+
+
+def check_label_files(run: Path, made: RunLabels, now: RunLabels) -> None:
+    """``FacerError``, by name, when files of a run's labels are gone.
+
+    A single file may have another name now.
+    """
+    gone = [name for name in made.files if name not in now.files]
+    if len(made.files) > 1 and gone and made.sha256 != now.sha256:
+        raise FacerError(
+            f"{now.path}: found no {', '.join(gone)}, expected the files that {run} was made "
+            f"of ({', '.join(made.files)}); put back what is missing"
+        )
 
 
 def check_same_data(run: Path, config: HeadRunConfig) -> None:
@@ -147,6 +173,7 @@ def check_same_data(run: Path, config: HeadRunConfig) -> None:
     Where they lie does not matter.
     """
     before, labels = read_run(run), config.labels
+    check_label_files(run, before.labels, labels)
     if labels.sha256 != before.labels.sha256:
         raise FacerError(
             f"{labels.path}: changed since {run} was made; expected the same content "
@@ -199,13 +226,18 @@ def refuse_folds(run: Path) -> None:
         )
 
 
+def seed_folders(run: Path) -> dict[int, Path]:
+    """The folder of every seed that a run has begun, in order."""
+    names = {path.name.removeprefix("seed-"): path for path in run.glob("seed-*")}
+    return dict(sorted((int(n), path) for n, path in names.items() if n.isdecimal()))
+
+
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
     refuse_folds(run)
     models = {}
-    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
-    for seed in sorted(int(number) for number in numbers if number.isdecimal()):
-        path = run / f"seed-{seed}" / "best.safetensors"
+    for seed, folder in seed_folders(run).items():
+        path = folder / "best.safetensors"
         if path.is_file():
             models[seed] = _load_model(path)
     if not models:
@@ -228,6 +260,28 @@ def _load_model(path: Path) -> IntensityModel:
         reason = " ".join(str(error).split())[:300]
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
     return model
+
+
+def read_curve(path: Path) -> list[EpochRow]:
+    """The rows of a finished seed's ``curve.csv``; none where it has not finished.
+
+    ``FacerError`` for a file that is none.
+    """
+    data = LocalObjects(path.parent).get(path.name)
+    if data is None:
+        return []
+    types = get_type_hints(EpochRow)
+    try:
+        rows = [
+            EpochRow(**{k: v == "True" if types[k] is bool else types[k](float(v))
+                        for k, v in row.items()})
+            for row in csv.DictReader(io.StringIO(data.decode(), newline=""))
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        raise FacerError(f"{path}: found no curve that facer wrote ({one_line(error)})") from error
+    if rows and not any(row.best for row in rows):
+        raise FacerError(f"{path}: found no curve that facer wrote (no epoch is the best)")
+    return rows
 
 
 def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:

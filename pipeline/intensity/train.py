@@ -7,11 +7,11 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
-from typing import get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ import torch
 from facer import __version__
 from facer.pipeline.intensity.cohort import (
     features_sha256,
-    labels_sha256,
     load_cohort,
     read_trainable,
+    run_labels,
 )
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import (
@@ -31,14 +31,15 @@ from facer.pipeline.intensity.fold_plan import (
 )
 from facer.pipeline.intensity.head_run import (
     HeadRunConfig,
-    RunLabels,
     absolute_place,
     check_same_data,
     draw_curves,
     fold_folder,
     open_run,
+    read_curve,
     read_run,
     save_model,
+    seed_folders,
 )
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
@@ -102,6 +103,11 @@ class TrainHeadResult:
         """Standard deviation of it over seeds (n - 1); 0 for one seed."""
         values = [seed.val_pearson for seed in self.seeds]
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer train-head --json`` prints it."""
+        scores = {"val_pearson": self.val_pearson, "val_deviation": self.val_deviation}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | scores
 
 
 @dataclass(frozen=True)
@@ -247,7 +253,7 @@ class Training:
     ) -> list[EpochRow]:
         """Train one seed in its folder, or go on with it, and return its curve."""
         folder = self.config.run / f"seed-{seed}"
-        if finished := _read_curve(folder / "curve.csv"):
+        if finished := read_curve(folder / "curve.csv"):
             return finished
         trainer = self.trainer(seed)
         saved = monotonic()
@@ -284,10 +290,7 @@ class Training:
             store=absolute_place(config.store),
             store_provenance=to_json(self.store.provenance),
             data_sha256=self.data_sha256,
-            labels=RunLabels(
-                absolute_place(config.labels), self.labels.kind, labels_sha256(self.labels),
-                config.reading,
-            ),
+            labels=run_labels(self.labels, config.reading),
             names=cohort.names,
             columns=tuple(self.choice.columns),
             embedding=self.choice.embedding,
@@ -387,22 +390,9 @@ def _save_best(trainer: HeadTrainer, folder: Path) -> None:
     write_atomic(folder / "curve.csv", text.getvalue())
 
 
-def _read_curve(path: Path) -> list[EpochRow]:
-    """The rows of a finished seed's ``curve.csv``; none where it has not finished."""
-    if not path.is_file():
-        return []
-    types = get_type_hints(EpochRow)
-    with path.open(newline="") as file:
-        rows = [{k: types[k](float(v)) if types[k] is not bool else v == "True"
-                 for k, v in row.items()} for row in csv.DictReader(file)]  # fmt: skip
-    return [EpochRow(**row) for row in rows]
-
-
 def finished_seeds(run: Path) -> tuple[SeedResult, ...]:
     """What the finished seeds of a run came to, by their curves."""
-    numbers = (folder.name.removeprefix("seed-") for folder in run.glob("seed-*"))
-    seeds = sorted(int(number) for number in numbers if number.isdecimal())
-    curves = ((seed, _read_curve(run / f"seed-{seed}" / "curve.csv")) for seed in seeds)
+    curves = ((n, read_curve(folder / "curve.csv")) for n, folder in seed_folders(run).items())
     return tuple(_result(seed, rows) for seed, rows in curves if rows)
 
 

@@ -16,13 +16,15 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from facer.stages.common.training import OnStep, Trainer
 from facer.storage.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.errors import FacerError
-from facer.storage.files.objects import write_atomic
-from facer.storage.layout.documents import read_json_object
+from facer.storage.errors import FacerError, one_line
+from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.layout.documents import read_json_lines, read_json_object
 from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 
 Row = TypeVar("Row")
+_OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
+"""What taking over the state of another training can raise."""
 FORMAT = 1
 """Of a config that names its format; a newer facer may write a higher one."""
 
@@ -125,12 +127,12 @@ class RunFolder(Generic[C]):
             arrays, meta = load_checkpoint(self.last)
             try:
                 trainer.load_state(arrays, meta)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:300]
+            except _OF_ANOTHER as error:
                 raise FacerError(
-                    f"{self.last}: found no state that {self.kind.COMMAND} wrote ({reason})"
+                    f"{self.last}: found no state of this training ({one_line(error)}); remove it "
+                    f"for {self.kind.COMMAND} to train from the start"
                 ) from error
-        rows = self.curve.read_text().splitlines(keepends=True) if self.curve.exists() else []
+        rows = self._curve_text().splitlines(keepends=True)
         if len(rows) > trainer.epochs_done:  # those of an epoch that was cut short
             write_atomic(self.curve, "".join(rows[: trainer.epochs_done]))
 
@@ -161,8 +163,12 @@ class RunFolder(Generic[C]):
 
     def append(self, row: Any) -> None:
         """Add a row to the learning curve."""
-        before = self.curve.read_text() if self.curve.exists() else ""
-        write_atomic(self.curve, f"{before}{json.dumps(to_json(row))}\n")
+        write_atomic(self.curve, f"{self._curve_text()}{json.dumps(to_json(row))}\n")
+
+    def _curve_text(self) -> str:
+        """The lines of the curve as they are, "" without one; of a regular file of bounded size."""
+        data = LocalObjects(self.path).get(self.curve.name)
+        return "" if data is None else data.decode(errors="replace")
 
     def write_curve(self, rows: Iterable[Any]) -> None:
         """Write the learning curve anew."""
@@ -170,7 +176,7 @@ class RunFolder(Generic[C]):
 
     def read_curve(self) -> list[dict[str, Any]]:
         """Return the rows of the learning curve."""
-        return [json.loads(line) for line in self.curve.read_text().splitlines()]
+        return read_json_lines(self.curve)
 
 
 def plain(config: RunConfig) -> dict[str, Any]:

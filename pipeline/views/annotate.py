@@ -19,6 +19,7 @@ from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures
 
 _BOX, _POINT, _DARK = (240, 228, 66), (86, 180, 233), (20, 20, 20)  # of Okabe and Ito
+_DRAWABLE_PX = (-1e4, 1e5)  # OpenCV draws with 16 bits of fraction in its integers
 _SURROUND = 34  # grey above and below a video that is lower than its panel
 
 Report = Callable[[int, int], None]
@@ -104,10 +105,10 @@ def mark_face(image: U8, bbox_px: F32, keypoints_px: F32) -> U8:
     thick, radius = max(2, round(side / 240)), max(2, round(side / 120))
     for color, more in ((_DARK, 2), (_BOX, 0)):
         if np.isfinite(bbox_px).all():
-            x1, y1, x2, y2 = np.rint(np.clip(bbox_px, -1e4, 1e5)).astype(int).tolist()
+            x1, y1, x2, y2 = np.rint(np.clip(bbox_px, *_DRAWABLE_PX)).astype(int).tolist()
             cv2.rectangle(image, (x1, y1), (x2, y2), color, thick + more, cv2.LINE_AA)
-    for x, y in keypoints_px[np.isfinite(keypoints_px).all(axis=1)]:
-        at = (round(float(x)), round(float(y)))
+    finite = keypoints_px[np.isfinite(keypoints_px).all(axis=1)]
+    for at in np.rint(np.clip(finite, *_DRAWABLE_PX)).astype(int).tolist():
         cv2.circle(image, at, radius + 1, _DARK, -1, cv2.LINE_AA)
         cv2.circle(image, at, radius, _POINT, -1, cv2.LINE_AA)
     return image

@@ -195,10 +195,10 @@ class Panel:
         since = int(np.searchsorted(times, times[row] - _TRAIL_S))
         span = slice(since, row + 1)
         valence, arousal = (self._columns[name][span] for name in FEATURE_GROUPS["va"])
+        places = np.clip(np.stack([valence, arousal], axis=-1), -1, 1) * _DIAL / 2
         points = [
-            (self._px(middle_x + float(v) * _DIAL / 2), self._px(middle_y - float(a) * _DIAL / 2))
-            for v, a in zip(valence, arousal, strict=True)
-            if np.isfinite(v + a)
+            (self._px(middle_x + right), self._px(middle_y - up))
+            for right, up in places[np.isfinite(places).all(axis=1)].tolist()
         ]
         draw.line(points, CURVE_COLORS["valence"], self._px(1.5), joint="curve")
         draw.circle(points[-1], self._px(5), CURVE_COLORS["arousal"], _INK, self._px(1))

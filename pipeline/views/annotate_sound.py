@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,7 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
     copied, so a codec that the file cannot hold, like PCM in .mp4, is not kept. The video
     stays as it was until the new one is whole. The source is read in the guarded process.
     """
-    aside = video.with_name(f".sound-{video.name}").absolute()
+    aside = video.with_name(f".{uuid.uuid4().hex}-{video.name}").absolute()
     try:
         reason: str = ask("copy_sound", source, str(video.absolute()), str(aside), start_s)
         if not reason and aside.exists():

@@ -65,6 +65,7 @@ CURVE_COLORS = {
 }
 WEAK_NOTE = "* taught by weak labels, not by people's annotations of this quantity"
 
+_FAR = 1e6  # beyond which values are drawn as this: sums of curves stay finite
 _WIDTH_IN, _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _GAP_IN = 11.0, 1.85, 1.3, 0.75, 0.75, 0.14
 
 
@@ -123,17 +124,20 @@ def clip_picture(
     :func:`strip_frames` with the same ``n_slots``; without any there is no strip. Columns are
     found by ``feature_names`` and a group without columns is left out. Times without a face
     are hatched. Names in ``weak_features`` carry an asterisk and a footnote. Raises
-    ``FacerError`` for a clip without frames, for crops that do not match, and for a path that
-    cannot be written.
+    ``FacerError`` for a clip without frames or at times that do not rise, for crops that do
+    not match, and for a path that cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
+    edges = time_edges(clip.timestamp_s)
+    if not (np.isfinite(edges).all() and edges[-1] > edges[0]):
+        raise FacerError(f"{path}: found frames at times that do not rise, expected seconds")
     if len(frames) != len(crops):
         raise FacerError(f"{path}: found {len(crops)} crops for {len(frames)} frames")
     view = _View(
         clip,
-        {name: clip.features[:, index] for index, name in enumerate(feature_names)},
-        time_edges(clip.timestamp_s),
+        {name: np.clip(clip.features[:, i], -_FAR, _FAR) for i, name in enumerate(feature_names)},
+        edges,
         frozenset(weak_features),
     )
     groups = {

@@ -121,7 +121,7 @@ def aside(path: Path) -> Iterator[Path]:
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
     names = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
-    _check_file_names(path, clip_ids, names)
+    _check_file_names(store.path, clip_ids, names)
     path.mkdir()
     for clip_id, name in zip(clip_ids, names, strict=True):
         with (path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -141,17 +141,17 @@ def _write_csv(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None
         raise FacerError(f"{store.path}: found features named {sorted(taken)}, a name csv needs")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*own, *store.feature_names, *rest])
+        writer.writerow([*own, *map(safe_cell, store.feature_names), *rest])
         for clip_id in clip_ids:
-            record = store.record(clip_id)
+            record, shown = store.record(clip_id), safe_cell(clip_id)
             if not record.n_frames:
                 width = len(own) - 2 + len(store.feature_names) + len(rest)
-                writer.writerow([clip_id, record.status, *[""] * width])
+                writer.writerow([shown, record.status, *[""] * width])
                 continue
             clip = store.read(clip_id)
             for i, row in enumerate(clip.features):
                 measured = [clip.det_score[i], clip.n_faces[i], *clip.bbox_px[i]]
-                start = [clip_id, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
+                start = [shown, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
                 writer.writerow([*start, *map(_cell, row), *map(_cell, measured)])
 
 
@@ -160,15 +160,15 @@ def _cell(value: np.floating[Any]) -> str:
     return "" if np.isnan(value) else str(value)
 
 
-def _check_file_names(path: Path, clip_ids: Sequence[str], names: Sequence[str]) -> None:
+def _check_file_names(where: str, clip_ids: Sequence[str], names: Sequence[str]) -> None:
     """Refuse ids that would leave the folder or meet in one file."""
     seen: dict[str, str] = {}
     for clip_id, name in zip(clip_ids, names, strict=True):
         if name in ("", ".", "..") or "\0" in name:
-            raise FacerError(f"{path}: clip {clip_id!r}: found an id that cannot name a csv file")
+            raise FacerError(f"{where}: clip {clip_id!r}: found an id that cannot name a csv file")
         if name in seen:
             raise FacerError(
-                f"{path}: found clips {seen[name]!r} and {clip_id!r}, expected different names "
+                f"{where}: found clips {seen[name]!r} and {clip_id!r}, expected different names "
                 f"after the last '/'; export fewer clips or use hdf5"
             )
         seen[name] = clip_id

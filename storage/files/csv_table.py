@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
+from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import plain_name
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_LINE_LETTERS = 1 << 24
 _ABSENT = frozenset(
     {"", "na", "n/a", "#n/a", "#na", "#nv", "#n/d", "<na>", "nan", "null", "(null)", "#null!"}
     | {"#value!", "#div/0!", "#num!", "#ref!", "none", "nil", "missing", "\\n"}
@@ -191,11 +195,13 @@ def _other_width(path: Path, line: int, cells: Sequence[str], header: Sequence[s
 def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     line = 0
     try:
-        with path.open(newline="", encoding=dialect.codec) as file:
+        with io.TextIOWrapper(
+            open_regular(path, "csv text", str(path)), encoding=dialect.codec, newline=""
+        ) as file:
             if dialect.sep_line:
                 next(file)
             reader = csv.reader(
-                file, strict=True, skipinitialspace=True, delimiter=dialect.separator
+                _lines(path, file), strict=True, skipinitialspace=True, delimiter=dialect.separator
             )
             for cells in reader:
                 line = reader.line_num + dialect.sep_line
@@ -209,6 +215,16 @@ def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         ) from error
     except OSError as error:
         raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _lines(path: Path, file: IO[str]) -> Iterator[str]:
+    """The lines of a file, none of which takes all memory."""
+    while line := file.readline(_LINE_LETTERS):
+        if len(line) == _LINE_LETTERS:
+            raise FacerError(
+                f"{path}: found a line of {_LINE_LETTERS} characters or more, expected csv text"
+            )
+        yield line
 
 
 def _check_header(path: Path, line: int, header: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import open_regular
 
 _HEAD_BYTES = 1 << 16
 _HEAD_ROWS = 50
+_SEARCHED_BYTES = 1 << 26  # for the first line in another encoding
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _MARKS = (  # of the encodings, the longest first
     (b"\xff\xfe\x00\x00", "utf-32", "UTF-32"),
@@ -90,7 +92,7 @@ def find_dialect(path: Path) -> Dialect:
     Raises FacerError for a file of another kind, which it names, with what to do.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, "csv text", str(path)) as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -167,7 +169,9 @@ def undecodable(path: Path, dialect: Dialect) -> str:
     """Return the message on a file that is not in the encoding that it seemed to be in."""
     if dialect.codec == "utf-16":
         return f"{path}: cannot be read as UTF-16, which its mark says; save it as CSV UTF-8"
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    with open_regular(path, "csv text", str(path)) as file:
+        lines = file.read(_SEARCHED_BYTES).splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             line.decode()
         except UnicodeDecodeError as error:

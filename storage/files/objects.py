@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from facer.storage.errors import DamagedError, FacerError, one_line
 
@@ -101,17 +101,19 @@ class LocalObjects:
         """Return one object, or None when there is none."""
         try:
             self._check_folders(key)
-            with self._open(key) as file:
-                size = os.fstat(file.fileno()).st_size
+            file = self._open(key)
+            try:
+                size = os.fstat(file).st_size
                 _check_size(f"{self.location}/{key}", size, limit)
-                return file.read()
+                return _read(file, size)
+            finally:
+                os.close(file)
         except _ABSENT:
             return None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
             raise _refused("read", f"{self.location}/{key}", error) from error
 
-    @contextmanager
-    def _open(self, key: str) -> Iterator[IO[bytes]]:
+    def _open(self, key: str) -> int:
         """Open a regular file of this place; a pipe or device is neither waited for nor read."""
         path = f"{self._folder}/{key}"
         kind = os.lstat(path).st_mode
@@ -120,8 +122,7 @@ class LocalObjects:
             kind = Path(path).stat().st_mode
         if not stat.S_ISREG(kind):
             raise DamagedError(f"{path}: found a folder, pipe or device, expected a file")
-        with open(path, "rb", 0, opener=_without_waiting) as file:
-            yield file
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def _check_folders(self, key: str) -> None:
         """Refuse folders of a key that are links out of this place; each is looked at once."""
@@ -303,8 +304,12 @@ def _new_folders(folder: Path) -> set[Path]:
     return changed
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def _read(file: int, size: int) -> bytes:
+    """Up to ``size`` bytes of an open file, without a buffer between: chunks are many and small."""
+    data = os.read(file, size)
+    while len(data) < size and (more := os.read(file, size - len(data))):
+        data += more
+    return data
 
 
 def _replace(target: Path, data: bytes) -> None:

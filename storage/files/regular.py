@@ -20,34 +20,50 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path, expected: str = "a video") -> BinaryIO:
+def open_regular(path: Path, expected: str = "a video", shown: str = "") -> BinaryIO:
     """Open a regular file, or a link to one, for reading; never waits.
 
     The path is looked at first, because opening a device may set something off, and then what
     was opened, because the path may be something else by then. ``FacerError`` says what is there
-    instead of ``expected``.
+    instead of ``expected``, and calls the file ``shown`` (default: its name).
     """
+    shown = shown or path.name
     try:
-        _check(path, path.stat().st_mode, expected)
+        _check(shown, path.stat().st_mode, expected)
         file = os.open(path, _FLAGS)
     except FileNotFoundError as error:
         found = "a link to nothing" if path.is_symlink() else "no such file"
-        raise FacerError(f"{path.name}: {found}") from error
+        raise FacerError(f"{shown}: {found}") from error
     except PermissionError as error:
-        raise FacerError(f"{path.name}: no permission to read it") from error
+        raise FacerError(f"{shown}: no permission to read it") from error
     except OSError as error:
-        raise FacerError(f"{path.name}: cannot be opened ({error.strerror})") from error
+        raise FacerError(f"{shown}: cannot be opened ({error.strerror})") from error
     except ValueError as error:  # a null character
         raise FacerError(f"{str(path)!a}: no name of a file") from error
     try:
-        _check(path, os.fstat(file).st_mode, expected)
+        _check(shown, os.fstat(file).st_mode, expected)
     except FacerError:
         os.close(file)
         raise
     return os.fdopen(file, "rb")
 
 
-def _check(path: Path, mode: int, expected: str) -> None:
+def read_regular(path: Path, expected: str, limit: int) -> bytes:
+    """Return the content of a regular file; ``FacerError`` when it has more than ``limit`` bytes.
+
+    What the file holds beyond its size, as some of the kernel's do, is not read.
+    """
+    with open_regular(path, expected, str(path)) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise FacerError(f"{path}: found {size} bytes, expected {expected} of at most {limit}")
+        try:
+            return file.read(size)
+        except OSError as error:
+            raise FacerError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check(shown: str, mode: int, expected: str) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise FacerError(f"{path.name}: {kind}, expected {expected}")
+        raise FacerError(f"{shown}: {kind}, expected {expected}")

@@ -183,9 +183,10 @@ class StoredArray:
         """Bytes of the values of one row."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
-    def crc32(self, index: int, n_rows: int, before: int) -> int:
-        """Return the checksum of the rows up to a chunk's first ``n_rows``, from that before it."""
-        return zlib.crc32(value_bytes(self.chunk(index)[:n_rows]), before)
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of an unpacked chunk."""
+        return self.chunk_rows * self.row_bytes
 
     def chunks(self) -> Iterator[tuple[int, int, int]]:
         """Yield (index, first row, row after the last) of each chunk that holds rows."""
@@ -193,18 +194,23 @@ class StoredArray:
             first = index * self.chunk_rows
             yield index, first, min(first + self.chunk_rows, self.shape[0])
 
-    def chunk(self, index: int) -> Array:
-        """Return one chunk, (``chunk_rows``, ...); DamagedError when it is not what was written."""
+    def chunk(self, index: int, out: npt.NDArray[np.uint8] | None = None) -> Array:
+        """Return one chunk, (``chunk_rows``, ...); DamagedError when it is not what was written.
+
+        It lies in ``out``, of at least ``chunk_bytes``, where that is given: for whoever reads
+        many chunks, since new memory for each takes as long as unpacking it.
+        """
         if self.values is not None:
             return self.values
         key = "/".join(map(str, (self.key, "c", index, *[0] * (len(self.shape) - 1))))
-        size = self.chunk_rows * self.row_bytes
+        size = self.chunk_bytes
         data = self.objects.get(key, size + size // 64 + 4096)  # zstd adds less than that
         if data is None:
             raise AbsentError(broken(self.objects.location, key, "this chunk is missing"))
         try:
-            raw = unpack_zstd(data, size)
-            return np.frombuffer(raw, self.dtype).reshape(self.chunk_rows, *self.shape[1:])
+            raw = (np.empty(size, np.uint8) if out is None else out)[:size]
+            unpack_zstd(data, raw)
+            return raw.view(self.dtype).reshape(self.chunk_rows, *self.shape[1:])
         except ValueError as error:
             text = f"this chunk is damaged ({error})"
             raise DamagedError(broken(self.objects.location, key, text)) from error

@@ -6,6 +6,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
+
 LIMIT_BYTES = 256 * 2**20
 """Size of the largest chunk that is unpacked."""
 
@@ -13,19 +16,16 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SIZE_BYTES = (0, 2, 4, 8)  # by the two highest bits of the frame header descriptor
 
 
-def unpack_zstd(data: bytes, size: int) -> bytes:
-    """Return the ``size`` bytes of a zstd frame; ValueError when it says or holds otherwise."""
-    from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+def unpack_zstd(data: bytes, out: npt.NDArray[np.uint8]) -> None:
+    """Fill ``out`` with a zstd frame's bytes; ValueError when it says or holds more or fewer."""
+    from numcodecs.zstd import decompress  # type: ignore[import-untyped]
 
-    if zstd_size(data) != size:
-        raise ValueError(f"found {zstd_size(data)} bytes, expected {size}")
+    if zstd_size(data) != len(out):
+        raise ValueError(f"found {zstd_size(data)} bytes, expected {len(out)}")
     try:
-        raw: bytes = Zstd().decode(data)
+        decompress(data, out)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
-    if len(raw) != size:
-        raise ValueError(f"found {len(raw)} bytes, expected {size}")
-    return raw
 
 
 def zstd_size(data: bytes) -> int | None:

@@ -44,6 +44,20 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return found
 
 
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file with one a line, as curves are; FacerError for any other."""
+    data = LocalObjects(path.parent).get(path.name)
+    if data is None:
+        raise FacerError(f"{path}: found no such file, expected lines of JSON that facer wrote")
+    try:
+        rows = [json.loads(line) for line in data.decode().splitlines()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("expected an object a line")
+    except (ValueError, RecursionError) as error:
+        raise FacerError(f"{path}: not lines of JSON that facer wrote ({error})") from error
+    return rows
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 

@@ -96,7 +96,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         return _dataclass(kind, value, path)
     if kind is Path and isinstance(value, str):
         return Path(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**1000:
         return float(value)
     if type(value) is not kind:
         raise _OtherError(path, value, _NAMES.get(kind, "another type"))

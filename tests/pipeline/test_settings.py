@@ -44,6 +44,7 @@ NOT_KEYWORDS = {
     "from",
     "config",
     "print_config",
+    "json",
     "log",
 }  # the first two are positional in Python
 
@@ -113,7 +114,7 @@ def test_settings_reach_their_fields(tmp_path):
     key = tmp_path / "k.pem"
     key.touch()
     run = extract(workers=2, settle=3, detector="x.onnx", tls_key=key, rec=Path("r.onnx"))
-    assert (run.workers, run.settle_s, run.extract.rec) == (2, 3.0, "r.onnx")
+    assert (run.workers, run.settle_s, run.extract.rec) == (2, 3.0, ("r.onnx",))
     assert (run.extract.detector.model, run.extract.detector.size_px) == ("x.onnx", 640)
     assert run.tls is not None
     assert run.tls.key == key

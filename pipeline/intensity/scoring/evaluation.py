@@ -207,6 +207,16 @@ class Prediction:
     status: tuple[str, ...]  # (C,) ok, or why the training mean stands in: no_face, no_features
     failed: Mapping[str, str] = field(default_factory=dict)  # videos that could not be read, why
 
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer predict --json`` prints it."""
+        rows = zip(self.clip_ids, self.values.tolist(), strict=True)
+        return {
+            "predictions": {clip: dict(zip(self.names, row, strict=True)) for clip, row in rows},
+            "without_face": list(self.without_face),
+            "status": dict(zip(self.clip_ids, self.status, strict=True)),
+            "failed": dict(self.failed),
+        }
+
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a table with a row a clip: clip_id, status, and the intensities by name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.store_page import flat
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import plain_cell
+from facer.storage.files.objects import DOCUMENT_BYTES
+from facer.storage.files.regular import read_regular
 from facer.storage.layout.documents import read_json_object
 
 Row = dict[str, Any]
@@ -52,12 +55,13 @@ def read_rows(source: Path) -> list[Row]:
     path = source / "table.csv"
     if not path.is_file():
         raise FacerError(f"{source}: found no table.csv; let facer ablate finish, then report")
-    with path.open(newline="", encoding="utf-8") as file:
-        try:
-            rows = [{k: plain_cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
-            return [_row(row, source) for row in rows]
-        except (KeyError, ValueError, TypeError) as error:
-            raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
+    data = read_regular(path, "a table of facer ablate", DOCUMENT_BYTES)
+    try:
+        table = csv.DictReader(io.StringIO(data.decode(), newline=""))
+        rows = [{k: plain_cell(v) for k, v in row.items()} for row in table]
+        return [_row(row, source) for row in rows]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
 
 
 def _is_of_folds(source: Path) -> bool:

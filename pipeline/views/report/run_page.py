@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from facer.pipeline.intensity.cohort import labels_of_run
-from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.head_run import read_curve, read_run, seed_folders
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.runtime.run_folder import plain
@@ -21,6 +19,7 @@ from facer.pipeline.views.report.store_page import flat
 from facer.stages.intensity.metrics import METRICS
 from facer.stages.intensity.statistics.intervals import Interval
 from facer.storage import FeatureStore, IntensityLabels, match_clips
+from facer.storage.layout.documents import read_json_lines
 from facer.storage.schema import F32
 
 _WORST_SHOWN = 50
@@ -93,16 +92,16 @@ def clip_errors(predictions: F32, targets: F32) -> F32:
 def read_curves(run: Path) -> dict[str, dict[str, list[float | None]]]:
     """Epoch, training loss and val Pearson of every seed that has a curve, by seed."""
     curves = {}
-    for path in sorted(run.glob("seed-*/curve.csv"), key=lambda p: int(p.parent.name[5:])):
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    for seed, folder in seed_folders(run).items():
+        if not (rows := read_curve(folder / "curve.csv")):
+            continue
         columns = ("epoch", "train_loss", "val_pearson")
-        curves[path.parent.name[5:]] = {
-            c: [number(float(row[c]), 12) for row in rows] for c in columns
+        curves[str(seed)] = {
+            c: [number(float(getattr(row, c)), 12) for row in rows] for c in columns
         }
     joint = run / "curve.jsonl"
     if not curves and joint.is_file():  # of facer finetune, which starts at an untrained epoch 0
-        steps = [json.loads(line) for line in joint.read_text().splitlines()][1:]
+        steps = read_json_lines(joint)[1:]
         names = {"epoch": "epoch", "train_loss": "loss", "val_pearson": "val_pearson"}
         curves["end to end"] = {name: [s[key] for s in steps] for name, key in names.items()}
     return curves

@@ -35,6 +35,7 @@ from facer.stages.affect.datasets.label_files import (
 )
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import open_regular
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
 IMAGES = "cropped_aligned"
@@ -138,7 +139,7 @@ def _label_files(root: Path) -> list[tuple[Path, str]]:
 
 def _multi_task_split(path: Path) -> str:
     """The split of a multi-task file, by its name; "" for other files, such as a read-me."""
-    with path.open("rb") as file:
+    with open_regular(path, "a text file", str(path)) as file:
         first = file.readline(1000).decode("utf-8-sig", "replace").lower()
     header = {cell.strip() for cell in first.split(",")}
     return split_in(path.stem) if header >= set(_MULTI_TASK) else ""

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.affect.config import AlignConfig
-from facer.stages.affect.datasets.image_files import decode_crop, decode_image
+from facer.stages.affect.datasets.image_files import decode_crop, decode_image, read_image_file
 from facer.stages.affect.datasets.label_files import note
 from facer.stages.features import detect
 from facer.stages.features.align import CROP_PX, align
@@ -69,11 +69,9 @@ class CachedCrops:
         """RGB uint8 (112, 112, 3); ``FacerError`` when it was taken out of the cache."""
         path = _file(self.folder, self.keys[index].decode())
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FacerError(
-                f"{path}: cannot be read ({error.strerror}); the same command again restores it"
-            ) from error
+            data = read_image_file(path)
+        except FacerError as error:
+            raise FacerError(f"{error}; the same command again restores it") from error
         return decode_crop(data, str(path))
 
 
@@ -140,7 +138,7 @@ class Aligner:
             key = self._key(photographs, row, path)
             known = self._cached(key) if key else MISSING
             if known is None:
-                data = path.read_bytes()
+                data = read_image_file(path)
                 image = decode_image(data)
                 known = UNREADABLE
                 if image is not None:

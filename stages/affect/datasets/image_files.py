@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from facer.stages.features.align import CROP_PX
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import read_regular
 from facer.storage.schema import U8
+
+_LIMIT_BYTES = 1 << 28  # of a photograph
+
+
+def read_image_file(path: Path) -> bytes:
+    """The bytes of a photograph; ``FacerError`` for what is no regular file, or too large."""
+    return read_regular(path, "a photograph", _LIMIT_BYTES)
 
 
 def decode_image(data: bytes | npt.NDArray[np.uint8]) -> U8 | None:
@@ -56,8 +64,4 @@ class CropFiles:
     def crop(self, index: int) -> U8:
         """RGB uint8 (112, 112, 3); ``FacerError`` when the file is no aligned crop."""
         path = self.path(index)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FacerError(f"{path}: cannot be read ({error.strerror})") from error
-        return decode_crop(data, str(path))
+        return decode_crop(read_image_file(path), str(path))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.csv_table import parse_number
+from facer.storage.files.regular import read_regular
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
@@ -21,6 +22,7 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Split = Literal["train", "val"]
 
+_LIMIT_BYTES = 1 << 30  # of a database's annotations, which are read as a whole
 _UNIT = re.compile(r"au[ _]?0*(\d+)", re.IGNORECASE)
 _CLASS_NAMES = {
     **{name: name for name in EXPRESSIONS},
@@ -104,9 +106,9 @@ def read_label_file(path: Path, delimiter: str | None = None) -> LabelFile:
     the end are dropped; elsewhere they count, since in some files the line is the frame.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            lines = [line.rstrip("\r\n") for line in file]
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, "a text file", _LIMIT_BYTES).decode("utf-8-sig")
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
+    except UnicodeDecodeError as error:
         raise FacerError(f"{path}: cannot be read as a text file ({error})") from error
     while lines and not lines[-1].strip():
         lines.pop()

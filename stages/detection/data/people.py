@@ -13,19 +13,20 @@ one split.
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.detection.data.sources import video_frames
+from facer.stages.detection.data.sources import read_rgb, video_frames
 from facer.stages.detection.data.teacher import Labelled
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import open_regular
 from facer.storage.schema import F32, U8
 
 Split = Literal["train", "tune", "val"]
@@ -157,9 +158,9 @@ def _check(split: str) -> None:
 
 
 def _rows(path: Path, columns: set[str]) -> list[Row]:
-    if not path.is_file():
-        raise FacerError(f"{path}: found no file, expected a table of labelled faces")
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(
+        open_regular(path, "a table of labelled faces", str(path)), encoding="utf-8", newline=""
+    ) as file:
         reader = csv.DictReader(file)
         missing = sorted(columns - set(reader.fieldnames or ()))
         if missing:
@@ -175,11 +176,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _read_rgb(folder: Path, name: str) -> U8:
-    path = _inside(folder, name)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FacerError(f"{path}: found no readable image, expected JPEG or PNG")
-    return np.ascontiguousarray(image[..., ::-1])
+    return read_rgb(_inside(folder, name))
 
 
 def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.affect.datasets.image_files import decode_image, read_image_file
 from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
@@ -92,14 +93,15 @@ def read_scenes(folder: Path, held_out: int, validation: bool) -> tuple[U8, ...]
     if len(paths) <= held_out:
         raise FacerError(f"{folder}: found {len(paths)} images, expected more than {held_out}")
     chosen = set(paths[:: len(paths) // held_out][:held_out]) if held_out else set()
-    return tuple(_read_rgb(p) for p in paths if (p in chosen) == validation)
+    return tuple(read_rgb(p) for p in paths if (p in chosen) == validation)
 
 
-def _read_rgb(path: Path) -> U8:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def read_rgb(path: Path) -> U8:
+    """A picture, RGB uint8 (H, W, 3); ``FacerError`` for what is none or no regular file."""
+    image = decode_image(read_image_file(path))
     if image is None:
         raise FacerError(f"{path}: found no readable image, expected JPEG or PNG")
-    return np.ascontiguousarray(image[..., ::-1])
+    return image
 
 
 def read_frames(

@@ -125,6 +125,28 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(config, trained):
     assert again.last == result.last
 
 
+EPOCH = ["curve.jsonl", "rec.safetensors", "curve.png", "last.safetensors"]
+WRITES = ["config.json", *EPOCH, *EPOCH]
+
+
+@pytest.mark.parametrize("nth", range(1, len(WRITES) + 1))
+def test_a_disk_that_is_full_at_a_write(config, trained, full_disk, nth):
+    """Told in one line, what was there is there, and ``--resume`` comes to the same bits."""
+    with (
+        full_disk(nth) as written,
+        pytest.raises(FacerError, match="No space left on device; free some space") as told,
+    ):
+        train_rec(config)
+    assert "\n" not in str(told.value)
+    assert written == WRITES[:nth]
+    files = {path.name for path in config.run.rglob("*") if path.is_file()}
+    assert files == set(written[:-1])
+    result = train_rec(replace(config, resume=True))
+    for name in EPOCH:
+        assert (config.run / name).read_bytes() == (trained.run / name).read_bytes(), name
+    assert result.epochs == 2
+
+
 def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     """It stopped after an epoch of two, and calls the decay ``average``."""
     from facer.stages.features.rec import network as backbones

@@ -162,6 +162,31 @@ def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path):
         assert all(np.array_equal(ours[k], theirs[k]) for k in theirs)
 
 
+LAST = "last.safetensors"
+WRITES = ["finetune.json", LAST, LAST, "rec.safetensors", "best.safetensors", "curve.jsonl",
+          "config.json"]  # fmt: skip
+
+
+def test_a_disk_that_is_full_at_a_write(config, tmp_path, full_disk):
+    """Told in one line, what was there is there, and ``--resume`` comes to the same bits."""
+    whole = replace(config, output=tmp_path / "whole", epochs=1)
+    finetune(whole)
+    for nth in (1, 3, 5, 7):
+        one = replace(whole, output=tmp_path / f"full-{nth}")
+        with (
+            full_disk(nth) as written,
+            pytest.raises(FacerError, match="No space left on device; free some") as told,
+        ):
+            finetune(one)
+        assert "\n" not in str(told.value)
+        assert written == WRITES[:nth]
+        files = {path.name for path in one.output.rglob("*") if path.is_file()}
+        assert files == set(written[:-1])
+        finetune(replace(one, resume=True))
+        for name in (LAST, "rec.safetensors", "seed-0/best.safetensors", "curve.jsonl"):
+            assert (one.output / name).read_bytes() == (whole.output / name).read_bytes(), name
+
+
 @pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
 def test_batches_are_made_by_the_rules_of_the_head(config, missing):
     store = FeatureStore.open(json.loads((config.run / "config.json").read_text())["store"])

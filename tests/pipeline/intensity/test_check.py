@@ -15,10 +15,11 @@ from facer.pipeline.intensity.cohort import labels_sha256
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
-from facer.pipeline.intensity.train import train_head
+from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, LabelOptions, read_labels
 from facer.storage.errors import FacerError
+from facer.storage.labels.challenges import CHALLENGES
 
 FAST = FitConfig(HeadConfig(units=4, dense=4), learning_rate=3e-3, epochs=1)
 
@@ -180,7 +181,7 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
     rows = [[f"k{r[0]}", r[0], r[1], *r[2:], "-1" if i % 5 == 0 else r[2], str(i % 3)]
             for i, r in enumerate(rows)]  # fmt: skip
     write(labels, ["clip_id", "key", "part", *header[2:], "fear", "age"], rows)
-    with pytest.raises(FacerError, match="missing_values -1"):
+    with pytest.raises(FacerError, match="missing-values -1"):
         read_labels(labels)
     reading = LabelOptions(
         id_column="key", split_column="part", targets=("fear", "joy", "age"), missing_values=("-1",)
@@ -242,3 +243,40 @@ def test_every_command_that_reads_labels_takes_the_same_options(capsys, command)
     for option in ("kind", "id-column", "targets", "subject-column", "split-column"):
         assert f"--{option} " in out
     assert "--missing-values A,B" in out
+
+
+def test_a_file_that_is_gone_from_a_folder_of_labels_is_named(planted, tmp_path):
+    """Seen: the folder was called changed, and nobody knew which file to look for."""
+    store, labels = planted(24)
+    _, rows = rows_of(labels)
+    folder, run_folder = tmp_path / "emi", tmp_path / "run"
+    folder.mkdir()
+    names = CHALLENGES["emi"].names
+    for split in ("train", "valid", "test"):
+        own = [
+            [row[0], *[row[2]] * len(names)] for row in rows if row[1] == split.removesuffix("id")
+        ]
+        write(folder / f"{split}_split.csv", ["Filename", *names], own)
+    config = TrainHeadConfig(store, str(folder), run_folder, fit=FAST)
+    train_head(config)
+    (folder / "test_split.csv").rename(tmp_path / "kept")
+    told = (
+        r"emi: found no test_split\.csv, expected the files that .*run was made of \(test_split"
+        r"\.csv, train_split\.csv, valid_split\.csv\); put back what is missing"
+    )
+    for again in (
+        lambda: evaluate(run_folder),
+        lambda: train_head(replace(config, resume=True)),
+        lambda: train_head(config_of_run(run_folder, tmp_path / "again")),
+    ):
+        with pytest.raises(FacerError, match=told):
+            again()
+    (tmp_path / "kept").rename(folder / "test_split.csv")
+    assert evaluate(run_folder).n_scored == 6
+    record = json.loads((run_folder / "config.json").read_text())
+    del record["labels"]["files"]  # as an earlier facer wrote it
+    (run_folder / "config.json").write_text(json.dumps(record))
+    train_head(replace(config, resume=True))
+    (folder / "test_split.csv").unlink()
+    with pytest.raises(FacerError, match="changed since"):
+        evaluate(run_folder)

@@ -172,12 +172,12 @@ def test_rows_without_labels_take_no_part_and_files_without_splits_do(config):
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        ({"folds": "seven"}, "--folds: found 'seven', expected a number from 2 on, or subjects"),
-        ({"folds": "7"}, "--folds 7: found 6 subjects"),
-        ({"folds": "1"}, "--folds: found '1'"),
-        ({"folds": "3", "by": "face"}, "--by: found 'face', expected auto, subject, clip"),
-        ({"folds": "subjects", "by": "clip"}, "expected --by subject"),
-        ({"folds": "3", "splits": ("dev",)}, "--fold-splits: found dev"),
+        ({"folds": "seven"}, "folds: found 'seven', expected a number from 2 on, or subjects"),
+        ({"folds": "7"}, "folds 7: found 6 subjects"),
+        ({"folds": "1"}, "folds: found '1'"),
+        ({"folds": "3", "by": "face"}, "by: found 'face', expected one of auto, subject, clip"),
+        ({"folds": "subjects", "by": "clip"}, "expected by subject"),
+        ({"folds": "3", "splits": ("dev",)}, "fold_splits: found 'dev'"),
     ],
 )
 def test_folds_that_cannot_be_made_are_told(config, folds, message):

@@ -1,7 +1,6 @@
 """Run folders: what is in them, that they come out the same again, and honest scores."""
 
 import csv
-import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
-from facer.storage.files import objects
 
 FAST = FitConfig(HeadConfig(units=16, dense=8), learning_rate=3e-3, epochs=12)
 
@@ -210,20 +208,14 @@ NAMES = ["config.json", "last.safetensors", "best.safetensors", "curve.csv", "cu
 
 
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_a_disk_that_is_full_at_a_write(config, tmp_path, monkeypatch, nth):
+def test_a_disk_that_is_full_at_a_write(config, tmp_path, full_disk, nth):
     """Of config, checkpoint, best model, curve and picture: told, nothing lost, and it goes on."""
     config = replace(config, fit=replace(FAST, epochs=2))
     train_head(replace(config, run=tmp_path / "whole"))
-    write, written = objects._replace, []
-
-    def full(target: Path, data: bytes) -> None:
-        written.append(target.name)
-        if len(written) == nth:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(target, data)
-
-    monkeypatch.setattr(objects, "_replace", full)
-    with pytest.raises(FacerError, match="No space left on device; free some space") as told:
+    with (
+        full_disk(nth) as written,
+        pytest.raises(FacerError, match="No space left on device; free some space") as told,
+    ):
         train_head(config)
     assert "\n" not in str(told.value)
     assert written == NAMES[:nth]

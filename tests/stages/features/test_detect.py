@@ -49,7 +49,7 @@ def test_insightface_runs_the_starter_like_any_other_pack(face_frames):
     model = get_model(str(detect.model_path("facer-det")), providers=["CPUExecutionProvider"])
     model.prepare(-1, input_size=(320, 256))
     boxes, points = model.detect(np.ascontiguousarray(image[..., ::-1]))
-    by_path = DetectorConfig(str(detect.model_path("facer-det")), input_px=320)  # no refiner
+    by_path = DetectorConfig(str(detect.model_path("facer-det")), 320)  # without the refiner
     (faces,) = load(by_path).detect([image])
     np.testing.assert_allclose(faces.bbox_px, boxes[:, :4], atol=0.05)
     np.testing.assert_allclose(faces.keypoints_px, points, atol=0.05)
@@ -60,8 +60,8 @@ def test_insightface_runs_the_starter_like_any_other_pack(face_frames):
     ("config", "message"),
     [
         ({"model": "no-such.onnx"}, "no-such.onnx is no file; expected facer-det"),
-        ({"threshold": 1.5}, "--det-threshold: found 1.5"),
-        ({"size_px": 8}, "--det-size: found 8"),
+        ({"score": 1.5}, "threshold: found 1.5"),
+        ({"input_px": 8}, "size: found 8"),
     ],
 )
 def test_wrong_options_are_refused(config, message):
@@ -101,7 +101,7 @@ def test_overlapping_boxes_are_suppressed_and_the_best_stays():
     "name", ["scrfd_500m_kps.onnx", "retinaface_mnet025_insightface_layout.onnx"]
 )
 def test_models_of_users_run_through_insightface(shared, face_frames, name):
-    model = load(DetectorConfig(str(shared / "models" / name), size_px=640))
+    model = load(DetectorConfig(str(shared / "models" / name), input_px=640))
     assert isinstance(model, SingleDetector)
     (faces,) = model.detect(face_frames(1))
     assert faces.keypoints_px.shape == (1, 5, 2)

@@ -264,5 +264,5 @@ def test_options_are_kept_and_overridden() -> None:
     given = LabelOptions(targets=("joy",), id_column="b")
     both = given.over(run)
     assert both == LabelOptions("plain", "b", ("joy",), None, None, ("-1", "x"))
-    with pytest.raises(FacerError, match="label kind: found 'hume', expected auto or one of plain"):
+    with pytest.raises(FacerError, match="kind: found 'hume', expected one of auto, plain"):
         LabelOptions(kind="hume")  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ def test_forcing_the_wrong_kind_says_what_is_missing() -> None:
     message = refused(DATA / "plain.csv", "eri")
     assert "plain.csv: found columns clip_id, split, " in message
     assert "expected also Adoration" in message
-    assert "expected auto or one of plain, eri" in refused(DATA / "plain.csv", "hume")
+    assert "expected one of auto, plain, eri" in refused(DATA / "plain.csv", "hume")
 
 
 def test_columns_are_found_by_name_whatever_their_order(write: Write) -> None:

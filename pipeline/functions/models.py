@@ -1,0 +1,174 @@
+"""Functions of models and of this machine: REC, the detector, weights, bench, demo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline import models as carried
+from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
+from facer.pipeline.affect.evaluate import evaluate_rec as evaluate_weights
+from facer.pipeline.affect.train import TrainRecResult
+from facer.pipeline.affect.train import train_rec as train
+from facer.pipeline.cards.check import check_card
+from facer.pipeline.cards.fetch import fetch
+from facer.pipeline.cards.listing import list_cards
+from facer.pipeline.demo import DemoResult, run_demo
+from facer.pipeline.detection import train as detection
+from facer.pipeline.detection.train import DetectorResult
+from facer.pipeline.features.bench import Bench
+from facer.pipeline.features.bench import bench as measure
+from facer.pipeline.features.config import BenchConfig
+from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.intensity.run import Place, told
+from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.progress import Counter, StepCounter, head_epoch
+from facer.pipeline.settings import (
+    BENCH,
+    EVALUATE_DETECTOR,
+    EVALUATE_REC,
+    TRAIN_DETECTOR,
+    TRAIN_POINTS,
+    TRAIN_REC,
+    align_config,
+    make,
+)
+from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
+from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.stages.detection.evaluate import evaluate as evaluate_detections
+from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC
+from facer.stages.features.detect import model_path
+from facer.stages.features.rec.card import bundled_cards
+from facer.stages.features.rec.loading import weights_path
+from facer.stages.features.rec.onnx import export_onnx
+from facer.storage.errors import OptionError
+
+
+@keywords(TRAIN_REC)
+def train_rec(
+    run: Place, *, weights: LossWeights | None = None, augmentation: AugmentConfig | None = None,
+    progress: bool = False, on_epoch: Callable[..., None] | None = None, **settings: Any,
+) -> TrainRecResult:  # fmt: skip
+    """Train REC on labelled faces; several databases are trained on together.
+
+    ``data`` is such as ``["affectnet:AffectNet"]``. The weights are at ``.rec``, which
+    :func:`facer.extract` takes as ``rec``. ``on_epoch(row)`` is called after each epoch with its
+    row of the learning curve. Raises FacerError for data that cannot be read.
+    """
+    settings_of_fit = make(
+        RecFitConfig, settings, loss=weights or LossWeights(),
+        augment=augmentation or AugmentConfig(),
+    )  # fmt: skip
+    config = make(
+        TrainRecConfig, settings, run=Path(run), fit=settings_of_fit, align=align_config(settings)
+    )
+    if not progress:
+        return train(config, on_epoch)
+    return train(config, both(rec_epoch(settings_of_fit.epochs), on_epoch),
+                 Counter("images aligned"),
+                 Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+
+
+@keywords(EVALUATE_REC)
+def evaluate_rec(
+    rec: Place = STARTER_REC, *, progress: bool = False, **settings: Any
+) -> dict[str, Any]:
+    """Score REC weights on labelled faces: expressions, action units, valence and arousal.
+
+    ``data`` is such as ``"pack:FILE.h5"``, ``split`` train or val. Returns what ``facer
+    evaluate-rec --json`` prints; None where nothing is labelled.
+    """
+    config = make(EvaluateRecConfig, settings, os.fspath(rec), align=align_config(settings))
+    return evaluate_weights(
+        config.rec, config.data, config.split, config.device, align=config.align,
+        pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
+        by_group=config.by_group,
+        report=Counter("crops scored") if progress else None,
+        on_align=Counter("images aligned") if progress else None,
+    )  # fmt: skip
+
+
+def export_rec(rec: Place, output: Place) -> float:
+    """Write REC weights as ONNX, and return how far the file is from torch, at most.
+
+    Raises FacerError for weights that are not there.
+    """
+    return export_onnx(weights_path(os.fspath(rec)), Path(output))
+
+
+@keywords(TRAIN_DETECTOR)
+def train_detector(
+    run: Place, *, progress: bool = False, on_epoch: Callable[..., None] | None = None,
+    **settings: Any,
+) -> DetectorResult:  # fmt: skip
+    """Train facer's face detector; ``.onnx`` is what :func:`facer.extract` takes as ``detector``.
+
+    The same call again resumes it; ``on_epoch(row)`` is called with each row of the curve.
+    """
+    told = (both(detector_step, on_epoch), StepCounter("steps")) if progress else (on_epoch, None)
+    return detection.train_detector(make(DetectorTrainConfig, settings), Path(run), *told)
+
+
+@keywords(TRAIN_POINTS)
+def train_points(
+    run: Place, *, progress: bool = False, on_epoch: Callable[..., None] | None = None,
+    **settings: Any,
+) -> Path:  # fmt: skip
+    """Train the points model that follows facer-det, and return its ONNX file.
+
+    The same call again resumes it; ``on_epoch(row)`` is called with each row of the curve.
+    """
+    told = (both(points_step, on_epoch), StepCounter("steps")) if progress else (on_epoch, None)
+    return detection.train_points(make(RefinerTrainConfig, settings), Path(run), *told)
+
+
+@keywords(EVALUATE_DETECTOR)
+def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> tuple[str, ...]:
+    """Measure a detector on faces of people, a teacher's faces and scenes; tables in Markdown."""
+    return tuple(evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector))))
+
+
+def models(action: str = "list", name: str | None = None, *, accept_licence: bool = False) -> Any:
+    """Return the models that facer carries and the cards of public ones; check or fetch one.
+
+    ``list``: a tuple of models with their digests, then cards. ``verify``: a tuple of models, each
+    loaded and run; ``.problem`` says what is wrong. ``check``: what each column of the card
+    ``name`` did on pictures of faces, and its ``.problems``. ``fetch``: where the weights of a card
+    are now, whose licence is to be accepted, or the path of an insightface pack. Raises OptionError
+    for an unknown name.
+    """
+    if action == "check":
+        return check_card(str(name))
+    if action == "fetch":
+        if not str(name).endswith(".toml") and name not in bundled_cards():
+            return model_path(f"insightface:{name}")
+        return fetch(str(name), accept_licence=accept_licence)
+    if action == "verify":
+        return carried.verify_models(name=name)
+    cards = tuple(card for card in list_cards() if name in (None, card.name))
+    try:
+        return (*carried.shipped_models(name=name), *cards)
+    except OptionError:
+        if cards:
+            return cards
+        raise
+
+
+@keywords(BENCH)
+def bench(video: Place | None = None, **settings: Any) -> Bench:
+    """Measure extraction on this machine's CPU step by step, and how long it would take.
+
+    Without ``video``, a typical one of ``folder`` is measured, or a clip that facer makes.
+    """
+    return measure(make(BenchConfig, settings, None if video is None else Path(video)))
+
+
+def demo(folder: Place = "facer-demo", *, progress: bool = False) -> DemoResult:
+    """Run the whole of facer on small clips made from photographs, offline, in about two minutes.
+
+    Raises FacerError for a folder that holds something.
+    """
+    with told(progress) as to:
+        return run_demo(Path(folder), to, on_epoch=head_epoch if progress else None)

@@ -1,0 +1,63 @@
+"""Lines on stderr that tell how trainings go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from facer.pipeline.runtime.progress import say
+
+
+def both(*told: Callable[..., None] | None) -> Callable[..., None]:
+    """Return a callback that calls those that there are."""
+
+    def report(*epoch: Any) -> None:
+        for one in told:
+            if one is not None:
+                one(*epoch)
+
+    return report
+
+
+def rec_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
+    """Return what says how an epoch of REC's training went, with the scores of each val set."""
+
+    def line(row: dict[str, Any]) -> None:
+        scores = []
+        for one in row["val"]:
+            expression = one["expression"] or {}
+            aucs = [e["auc"] for e in one["au"].values() if e is not None and e["auc"] is not None]
+            cccs = [e["ccc"] for e in one["va"].values() if e is not None and e["ccc"] is not None]
+            parts = [f"accuracy {expression['accuracy']:.3f}"] if expression else []
+            parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
+            parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
+            scores.append(f"{one['data']}: {', '.join(parts)}")
+        say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
+
+    return line
+
+
+def joint_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
+    """Return what says how an epoch of REC and head together went."""
+
+    def line(row: dict[str, Any]) -> None:
+        loss = "before training" if row["loss"] is None else f"loss {row['loss']:.4f}"
+        say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
+
+    return line
+
+
+def detector_step(row: Any) -> None:
+    """Say how far the detector's training is."""
+    say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
+
+
+def points_step(row: Any) -> None:
+    """Say how far the training of the points model is."""
+    say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
+        f"off by {row.val_error:.1%} of the eyes' distance")  # fmt: skip
+
+
+def ablation_row(title: str, done: int, total: int) -> None:
+    """Say that a row of an ablation is done."""
+    say(f"{done}/{total} rows done: {title}")

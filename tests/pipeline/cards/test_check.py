@@ -1,0 +1,87 @@
+"""What is implausible shows without a golden example."""
+
+import json
+import tomllib
+
+import numpy as np
+import onnx
+import pytest
+
+from facer import cli
+from facer.pipeline.cards.check import check_card
+
+
+def test_the_starter_is_plausible_on_the_packages_pictures():
+    found = check_card("rec-small")
+    assert found.problems == ()
+    assert found.columns["au12"].smile > found.columns["au12"].neutral + 0.3
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    return end.value.code
+
+
+@pytest.fixture
+def card(tmp_path, toys):
+    """``card(columns, **output)``: a toy's card with another output."""
+
+    def make(columns, **output):
+        path = toys.toy_card(tmp_path, "toy", columns)
+        values = tomllib.loads(path.read_text())
+        values["output"][0] |= output
+        return str(toys.write_card(path, values))
+
+    return make
+
+
+def test_a_missing_activation_or_clip_is_out_of_range(card):
+    for columns in (["au12", "au14"], ["happiness", "contempt"], ["valence", "arousal"]):
+        problems = check_card(card(columns, activation="none", scale=10.0)).problems
+        assert any("an activation, scale or clip is missing" in p for p in problems)
+
+
+def test_classes_that_are_no_probabilities_together_are_found(card):
+    columns = ["neutral", "happiness", "sadness", "contempt"]
+    problems = check_card(card(columns, activation="sigmoid")).problems
+    assert any("no softmax" in p for p in problems)
+
+
+def test_a_smile_that_raises_nothing_is_found(card):
+    found = check_card(card(["happiness", "au12"], activation="sigmoid"))
+    signs = [found.columns[c].smile > found.columns[c].neutral for c in ("happiness", "au12")]
+    other = check_card(card(["happiness", "au12"], activation="sigmoid", scale=-1.0))
+    fell = [p for f in (found, other) for p in f.problems if p.startswith("a smile does not")]
+    assert len(fell) == (not any(signs)) + all(signs)  # the second is the first upside down
+
+
+def test_a_network_that_says_the_same_of_everything_is_found(tmp_path, card):
+    path = card(["au12"])
+    model = onnx.load(str(tmp_path / "toy.onnx"))
+    for weights in model.graph.initializer:
+        zeros = np.zeros(tuple(weights.dims), np.float32)
+        weights.CopyFrom(onnx.numpy_helper.from_array(zeros, weights.name))
+    onnx.save(model, str(tmp_path / "toy.onnx"))
+    assert any("the same on every picture" in p for p in check_card(path).problems)
+
+
+def test_an_identity_network_must_tell_people_apart(tmp_path, toys, card):
+    path = card(["au12"])
+    values = tomllib.loads((tmp_path / "toy.toml").read_text())
+    values["output"] = [{"embedding": True, "same_person": 0.999999}]
+    toys.write_card(tmp_path / "toy.toml", values)
+    toys.Toy(3, {"out": 16}).save(tmp_path / "toy.onnx", 64)
+    (problem,) = check_card(path).problems
+    assert problem.startswith("embedding: pictures of one person")
+
+
+def test_the_command_prints_what_each_column_did(card, capsys):
+    path = card(["au45", "au28"])
+    assert run("models", "check", path) == 0
+    out = capsys.readouterr().out
+    assert "no golden example" in out
+    assert "au45" in out
+    assert run("models", "check", path, "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)["columns"]) == {"au45", "au28"}
+    assert run("models", "check") == 2

@@ -1,0 +1,171 @@
+"""Weights are fetched from a server on loopback: licence, resuming, pins, and what goes wrong."""
+
+import hashlib
+import http.server
+import json
+import threading
+import tomllib
+
+import pytest
+
+from facer import cli
+from facer.pipeline.cards.fetch import fetch, terms
+from facer.stages.features.rec import loading as rec
+from facer.storage.errors import FacerError, OptionError
+
+
+class Server:
+    """Serves one file, with ranges and an ETag; ``stop_after`` bytes it hangs up once."""
+
+    def __init__(self):
+        self.data, self.etag, self.stop_after, self.ranges = b"", '"one"', None, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path != "/toy.onnx":
+                    self.send_error(404)
+                    return
+                wanted, same = self.headers.get("Range"), self.headers.get("If-Range")
+                outer.ranges.append(wanted)
+                start = int(wanted[6:-1]) if wanted and same == outer.etag else 0
+                body = outer.data[start:]
+                self.send_response(206 if start else 200)
+                if start:
+                    total = len(outer.data)
+                    self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("ETag", outer.etag)
+                self.end_headers()
+                stop, outer.stop_after = outer.stop_after, None
+                self.wfile.write(body[:stop])
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/toy.onnx"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server():
+    one = Server()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def card(server, tmp_path, toys):
+    """A card whose weights are only on the server."""
+    path = toys.toy_card(tmp_path, "toy", ["au12"])
+    server.data = (tmp_path / "toy.onnx").read_bytes()
+    (tmp_path / "toy.onnx").unlink()
+    values = tomllib.loads(path.read_text())
+    values["file"] |= {"url": server.url, "licence": "to be read"}
+    return toys.write_card(path, values)
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    return end.value.code
+
+
+def left(folder):
+    return sorted(p.name for p in folder.iterdir() if p.suffix != ".toml")
+
+
+def test_nothing_is_fetched_before_the_licence_is_accepted(server, card):
+    assert "to be read" in terms(str(card))
+    with pytest.raises(OptionError, match=r"its licence is 'to be read' \(a test\)"):
+        fetch(str(card))
+    assert server.ranges == []
+
+
+def test_weights_are_fetched_once_and_pinned(server, card, tmp_path):
+    heard = []
+    found = fetch(str(card), accept_licence=True, on_bytes=lambda *n: heard.append(n))
+    assert found.path.read_bytes() == server.data
+    assert found.sha256 == hashlib.sha256(server.data).hexdigest()
+    assert heard[-1] == (len(server.data), len(server.data))
+    assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
+    assert json.loads((tmp_path / "toy.onnx.pin.json").read_text())["sha256"] == found.sha256
+    assert fetch(str(card)).n_bytes == 0
+    assert len(server.ranges) == 1
+    assert rec.load(card, "cpu").sha256 == found.sha256
+
+
+def test_a_fetch_that_broke_off_goes_on_where_it_was(server, card, tmp_path):
+    server.stop_after = 200
+    with pytest.raises(FacerError, match=r"run the same command again to go on, or fetch it on"):
+        fetch(str(card), accept_licence=True)
+    assert (tmp_path / "toy.onnx.part").stat().st_size == 200
+    found = fetch(str(card), accept_licence=True)
+    assert server.ranges == [None, "bytes=200-"]
+    assert found.n_bytes == len(server.data) - 200
+    assert found.path.read_bytes() == server.data
+    assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_from_its_beginning(server, card):
+    server.stop_after = 200
+    with pytest.raises(FacerError, match="go on"):
+        fetch(str(card), accept_licence=True)
+    server.etag, server.data = '"two"', server.data + b""
+    assert fetch(str(card), accept_licence=True).n_bytes == len(server.data)
+
+
+def test_other_bytes_than_the_first_time_are_refused(server, card, tmp_path):
+    first = fetch(str(card), accept_licence=True)
+    weights, good = first.path, server.data
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    for look in (lambda: fetch(str(card)), lambda: rec.load(card, "cpu")):
+        with pytest.raises(FacerError, match=f"expected {first.sha256}"):
+            look()
+    weights.unlink()
+    server.data = good + b" "
+    with pytest.raises(FacerError, match="not kept"):
+        fetch(str(card), accept_licence=True)
+    assert left(tmp_path) == ["toy.onnx.pin.json"]
+
+
+def test_what_is_no_onnx_model_is_not_kept(server, card, tmp_path):
+    server.data = b"<html>please log in</html>"
+    with pytest.raises(FacerError, match="found no ONNX model there; not kept"):
+        fetch(str(card), accept_licence=True)
+    assert left(tmp_path) == []
+
+
+def test_without_a_network_one_line_says_what_to_do(server, card, tmp_path, capsys):
+    server.close()
+    assert run("models", "fetch", str(card), "--accept-licence") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "cannot be fetched" in error
+    assert f"put it at {tmp_path / 'toy.onnx'}" in error
+    server.close = lambda: None
+
+
+def test_the_command_shows_the_licence_and_takes_no_silence_for_yes(server, card, capsys):
+    assert run("models", "fetch", str(card)) == 2
+    assert "licence:    to be read" in capsys.readouterr().err
+    assert run("models", "fetch", str(card), "--accept-licence", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_bytes"] == len(server.data)
+
+
+def test_the_packages_weights_go_to_the_folder_of_models(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FACER_MODELS", str(tmp_path))
+    assert run("models", "list", "ferplus") == 0
+    assert f"{tmp_path}/ferplus/emotion-ferplus-8.onnx; facer models fetch" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(FacerError, match="there is no ONNX file to fetch; export them from"):
+        fetch("opengraphau", accept_licence=True)
+    with pytest.raises(FacerError, match="not there; facer models fetch ferplus"):
+        rec.load("ferplus", "cpu")
