@@ -5,8 +5,8 @@ What a command does, Python does with the same words; names are loaded when they
 - :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it.
 - A function for each other command: :func:`evaluate`, :func:`predict`, :func:`status` and so on.
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
-- :func:`design`, :func:`summarise`, :func:`compare`, :func:`methods`: a store to a lab's tables,
-  two stores side by side, and the paragraph for the paper.
+- :func:`design`, :func:`summarise`, :func:`compare`, :func:`figure`, :func:`methods`: a lab's
+  tables, two stores side by side, figures, and the paragraph for the paper.
 - :class:`ClipDataset`: a store and labels for a PyTorch model of one's own.
 - :func:`load_rec`: REC on crops. :class:`FacerError`: every problem that facer explains.
 
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from facer.pipeline.summary.door import design as design
     from facer.pipeline.summary.door import summarise as summarise
     from facer.pipeline.summary.methods import methods as methods
+    from facer.pipeline.views.figure import figure as figure
     from facer.storage.errors import FacerError as FacerError
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
@@ -102,6 +103,7 @@ _LAZY = {
     "ClipDataset": "facer.pipeline.intensity.dataset",
     "Run": "facer.pipeline.intensity.run",
     "compare": "facer.pipeline.summary.compare",
+    "figure": "facer.pipeline.views.figure",
     "methods": "facer.pipeline.summary.methods",
     **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
     "FacerError": "facer.storage.errors",

@@ -27,6 +27,7 @@ from facer.pipeline.intensity.config import (
     TrainHeadConfig,
 )
 from facer.pipeline.runtime.tls import TlsFiles
+from facer.pipeline.views.figures import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
@@ -115,6 +116,7 @@ ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, FitConfig, AblateConfig
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 SUMMARISE = Table(SummaryConfig)
+FIGURE = Table(FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig)
 FINETUNE = Table(LabelOptions, FinetuneConfig)

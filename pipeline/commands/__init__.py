@@ -28,7 +28,8 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
         views.picture, views.annotate,
     ),
-    "A study's tables": (study.design, study.summarise, study.compare, study.methods),
+    "A study's tables": (study.design, study.summarise, study.compare, study.figure,
+        study.methods),
     "Heads": (
         labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
         ablation.ablate, endtoend.finetune, heads.export_head,

@@ -12,7 +12,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import EXIT_SOME_FAILED, LISTED, json_option, print_list, warn
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import SUMMARISE, make
+from facer.pipeline.settings import FIGURE, SUMMARISE, make
 from facer.stages.summary.config import (
     SummaryConfig,
     parse_span,
@@ -199,4 +199,40 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
     echo(
         json.dumps({"text": paragraph, "bibtex": bibtex}) if as_json else f"{paragraph}\n\n{bibtex}"
     )
+    return 0
+
+
+@click.command()
+@click.argument("kind")
+@click.argument("store")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+              help="A .pdf, .svg or .png; the drawn numbers are beside it as .csv.")  # fmt: skip
+@click.option("--design", "design_", metavar="FILE|PATTERN",
+              help="design.csv, or how clips are named: {participant}_{condition}.")  # fmt: skip
+@click.option("--events", type=click.Path(path_type=Path), help="events.csv.")
+@click.option("--marks", type=click.Path(path_type=Path), help="marks.csv.")
+@click.option("--window", multiple=True, metavar="NAME=START:STOP",
+              help="What is drawn, in seconds from the event. [default: each event's duration, or "
+              "the whole clip]")  # fmt: skip
+@with_settings(FIGURE)
+def figure(
+    kind: Any, store: str, output: Path, design_: str | None, events: Path | None,
+    marks: Path | None, window: tuple[str, ...], **settings: Any,
+) -> int:  # fmt: skip
+    """Draw a figure for a paper, at a journal's width, in colours for everyone.
+
+    KIND is clip, participant (a person's curves by condition), grand (mean curves of conditions),
+    heat, paired, missing or strip (a dot a person).
+
+    \b
+    Examples:
+      facer figure grand features.zarr --design "{participant}_{condition}" -o smile.pdf
+      facer figure missing features.zarr -o seen.png
+    """
+    from facer.pipeline.views.figure import figure
+
+    windows = parse_windows(window)
+    numbers = figure(kind, store, output, design_, windows=windows, events=events, marks=marks,
+                     **settings)  # fmt: skip
+    echo(f"{output}; its numbers: {numbers}")
     return 0

@@ -1,0 +1,83 @@
+"""Figures: every kind to every format, the numbers beside it, and what cannot be drawn is said."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.storage.errors import FacerError
+
+RATE = np.arange(100) / 25.0
+DESIGN = "{participant}_{condition}"
+
+
+@pytest.fixture
+def store(study_store):
+    clips = {
+        f"P{p}_{condition}": (
+            RATE,
+            {"au12": np.clip((p + 1) / 5 + up * RATE / 10, 0, 1)},
+            RATE != 1,
+        )
+        for p in range(4)
+        for condition, up in (("joke", 1), ("news", 0))
+    }
+    return study_store({**clips, "P9_joke": None})
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "n"),
+    [("clip", "pdf", 40), ("participant", "svg", 80), ("grand", "png", 80), ("heat", "png", 320),
+     ("missing", "svg", 320), ("paired", "pdf", 8), ("strip", "svg", 8)],
+)  # fmt: skip
+def test_every_kind_with_its_numbers(store, tmp_path, kind, ending, n):
+    path = tmp_path / f"f.{ending}"
+    numbers = facer.figure(kind, store, path, DESIGN)
+    drawn = path.read_bytes()
+    assert drawn.startswith({"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}[ending])
+    drawn_rows = [row for row in rows(numbers) if row.get("t_s") != ""]
+    assert len(drawn_rows) == n
+    assert facer.figure(kind, store, path, DESIGN) == numbers  # replaces its own
+    assert path.read_bytes() == drawn
+    if ending == "svg":
+        assert b"n = " in drawn
+
+
+def test_the_grand_mean_is_that_of_people(store, tmp_path):
+    numbers = rows(facer.figure("grand", store, tmp_path / "g.png", DESIGN))
+    first = next(row for row in numbers if row["condition"] == "news")
+    assert float(first["mean"]) == pytest.approx(0.5)
+    assert float(first["participants"]) == 4
+    assert float(first["lo"]) < 0.5 < float(first["hi"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pie", "f.png"), "kind: found 'pie', expected one of clip"),
+        (("clip", "f.gif"), "found ending '.gif', expected one of .pdf, .svg, .png"),
+        (("clip", "f.png", "--feature", "au13"), "--feature: found 'au13'"),
+        (("clip", "f.png", "--of", "P7_joke"), "--of: found 'P7_joke', expected one of the design"),
+        (("paired", "f.png"), "expected two or more; give a design"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(store, tmp_path, capsys, arguments, message):
+    kind, name, *rest = arguments
+    with pytest.raises(SystemExit) as ended:
+        main(["figure", kind, store, "-o", str(tmp_path / name), *rest])
+    assert ended.value.code in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_a_folder_in_the_way_is_told(store, tmp_path):
+    (tmp_path / "f.csv").mkdir()
+    with pytest.raises(FacerError, match="found a folder there"):
+        facer.figure("strip", store, tmp_path / "f.png")
