@@ -138,9 +138,11 @@ def count_switches(track: I64) -> int:
 def join_people(frame: I64, track: I64, embedding: F32, same_person: float) -> I64:
     """The person (n,) of every measured face, given its track and identity embedding (n, D).
 
-    The longest track first, each joins the person whose mean embedding it is most like, by a
+    A track ends where its face is another one than so far: a cut to somebody in the same place.
+    Then, the longest first, each joins the person whose mean embedding it is most like, by a
     cosine of ``same_person`` or more, among those who are never in a frame of it.
     """
+    track = _split_people(track, embedding, same_person)
     person = np.zeros_like(track)
     sums: list[F32] = []
     frames: list[set[int]] = []
@@ -160,6 +162,20 @@ def join_people(frame: I64, track: I64, embedding: F32, same_person: float) -> I
         frames[found] |= seen
         person[rows] = found
     return person
+
+
+def _split_people(track: I64, embedding: F32, same_person: float) -> I64:
+    """Tracks (n,) that go on as another one from a face that is not the one so far."""
+    split = track.copy()
+    going: dict[int, tuple[int, F32]] = {}  # by track: how it goes on, and its sum so far
+    following = int(track.max(initial=-1)) + 1
+    for row, (track_id, vector) in enumerate(zip(track.tolist(), embedding, strict=True)):
+        now, total = going.get(track_id, (track_id, np.zeros_like(vector)))
+        if total.any() and _cosine(vector, total) < same_person:
+            now, total, following = following, np.zeros_like(vector), following + 1
+        going[track_id] = now, total + vector
+        split[row] = now
+    return split
 
 
 def _cosine(a: F32, b: F32) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +98,12 @@ def test_workers_and_batches_never_change_a_cards_features(videos, cards, tmp_pa
 def test_another_card_is_another_store(videos, cards, tmp_path):
     first = Path(cards[0])
     extract(videos, tmp_path / "s.zarr", rec=(str(first),))
-    first.write_text(first.read_text().replace("margin = 1.3", "margin = 1.2"))
+    other = tmp_path / "other"
+    shutil.copytree(first.parent, other, ignore=shutil.ignore_patterns("s.zarr", "other"))
+    changed = other / first.name
+    changed.write_text(first.read_text().replace("margin = 1.3", "margin = 1.2"))
     with pytest.raises(FacerError, match="rec first card_sha256"):
-        extract(videos, tmp_path / "s.zarr", rec=(str(first),))
+        extract(videos, tmp_path / "s.zarr", rec=(str(changed),))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from facer.stages.features.track import (
     choose_rows,
     choose_sequences,
     count_switches,
+    join_people,
 )
 from facer.storage.errors import FacerError
 
@@ -193,3 +194,25 @@ def test_who_leaves_and_returns_elsewhere_is_the_same_beside_another():
     shown, centres = run([frame(i) for i in range(80)])
     assert shown.tolist() == [i for i in range(80) if not 30 <= i < 45]
     assert centres[:, 0].max() < 200
+
+
+def test_people_are_joined_over_cuts_and_parted_within_a_track():
+    anna, bert = np.array([1, 0, 0.1], np.float32), np.array([0, 1, 0.1], np.float32)
+    rows = [(0, 0, anna), (1, 0, anna), (2, 0, bert), (3, 0, bert), (3, 1, anna), (4, 2, anna)]
+    frame, ids = (np.array([row[i] for row in rows]) for i in (0, 1))
+    people = join_people(frame, ids, np.stack([row[2] for row in rows]), 0.5)
+    same = people[:, None] == people
+    expected = np.array([0, 0, 1, 1, 0, 0])
+    np.testing.assert_array_equal(same, expected[:, None] == expected)
+    twins = join_people(np.zeros(2, int), np.arange(2), np.stack([anna, anna]), 0.5)
+    assert twins[0] != twins[1]  # both in one frame
+    assert len(join_people(frame[:0], ids[:0], np.zeros((0, 3), np.float32), 0.5)) == 0
+
+
+def test_without_stand_ins_nobody_else_is_the_clips_face():
+    frame, ids = np.arange(6), np.array([0, 0, 0, 1, 1, 0])
+    boxes, score = np.tile(np.array([0, 0, 50, 50], np.float32), (6, 1)), np.ones(6, np.float32)
+    np.testing.assert_array_equal(choose_rows(frame, ids, boxes, score), frame)
+    np.testing.assert_array_equal(
+        choose_rows(frame, ids, boxes, score, stand_ins=False), [0, 1, 2, 5]
+    )
