@@ -16,7 +16,7 @@ WRONG: dict[str, list[str]] = {
     "device": ["tpu"], "log": ["wandb"], "precision": ["int4"], "face": ["smallest"],
     "changed": ["maybe"], "kind": ["csv2"], "window": ["x"], "baseline": ["x"],
     "threshold": ["au12"], "series": ["tall"], "scale": ["log"], "baseline_fallback": ["x"],
-    "wide": ["sum"],
+    "wide": ["sum"], "width": ["triple"],
     "head": ["resnet"], "loss": ["l1"], "overlong": ["cut"], "missing": ["guess"],
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
@@ -32,6 +32,7 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
     "points", "config", "val", "prefer", "design", "design_", "pattern", "events", "marks", "stats",
+    "feature", "of",
 }  # fmt: skip
 NAMES = {
     "export": "a.h5",
