@@ -65,8 +65,10 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
         )
     tables = _tables(of)
     width = _WIDTHS_MM[config.width] / 25.4
-    style: Any = {"pdf.fonttype": 42, "svg.hashsalt": "facer", "font.size": 7, "axes.spines.top": False,
-             "axes.spines.right": False, "lines.linewidth": 1, "svg.fonttype": "none"}  # fmt: skip
+    style: Any = {
+        "pdf.fonttype": 42, "svg.hashsalt": "facer", "svg.fonttype": "none", "font.size": 7,
+        "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1,
+    }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure((width, width * 0.68), layout="constrained")
         FigureCanvasAgg(figure)
