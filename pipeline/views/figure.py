@@ -256,7 +256,7 @@ def _map(
     )  # fmt: skip
     if not seen:
         axes.figure.colorbar(image, ax=axes, label=label)
-    what = "white: seen, black: not, grey: not in the clip" if seen else "grey: not measured"
+    what = "black: not seen" if seen else "grey: not measured"
     axes.set(xlabel=f"time (s)\nn = {len(curves)} clips; {what}", ylabel="clip")
     if len(curves) <= 40:
         axes.set_yticks(range(len(curves)), [c.clip for c in curves])
