@@ -65,8 +65,10 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
         )
     tables = _tables(of)
     width = _WIDTHS_MM[config.width] / 25.4
-    style: Any = {"pdf.fonttype": 42, "svg.hashsalt": "facer", "font.size": 7,
-             "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1, "svg.fonttype": "none"}  # fmt: skip
+    style: Any = {
+        "pdf.fonttype": 42, "svg.hashsalt": "facer", "svg.fonttype": "none", "font.size": 7,
+        "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1,
+    }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure((width, width * 0.68), layout="constrained")
         FigureCanvasAgg(figure)
@@ -254,7 +256,7 @@ def _map(
     )  # fmt: skip
     if not seen:
         axes.figure.colorbar(image, ax=axes, label=label)
-    what = "white: seen, black: not, grey: not in the clip" if seen else "grey: not measured"
+    what = "black: not seen" if seen else "grey: not measured"
     axes.set(xlabel=f"time (s)\nn = {len(curves)} clips; {what}", ylabel="clip")
     if len(curves) <= 40:
         axes.set_yticks(range(len(curves)), [c.clip for c in curves])
