@@ -13,6 +13,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.timeout(900)  # 30 s on a machine that is not busy
 def test_the_notebook_runs(make_video, face_frames, tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     for module in ("ipykernel", "pandas", "xarray"):
@@ -26,7 +27,10 @@ def test_the_notebook_runs(make_video, face_frames, tmp_path, monkeypatch):
     notebook = nbformat.read(DOCS / "notebook.ipynb", 4)
     assert not any(cell.get("outputs") for cell in notebook.cells)  # committed without results
     nbclient.NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+        notebook,
+        timeout=600,
+        iopub_timeout=120,  # results come late from a busy machine
+        resources={"metadata": {"path": str(tmp_path)}},
     ).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     pages = "".join(output.get("data", {}).get("text/html", "") for output in shown)
