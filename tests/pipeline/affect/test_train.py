@@ -323,7 +323,7 @@ def test_an_existing_run_is_refused(config):
 
 def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
-    with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); use the same"):
+    with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); resume with"):
         train_rec(changed)
     more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
     with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*\], now \["):
