@@ -215,9 +215,10 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
               help="What is drawn, in seconds from the event. [default: each event's duration, or "
               "the whole clip]")  # fmt: skip
 @with_settings(FIGURE)
+@json_option
 def figure(
     kind: Any, store: str, output: Path, design_: str | None, events: Path | None,
-    marks: Path | None, window: tuple[str, ...], **settings: Any,
+    marks: Path | None, window: tuple[str, ...], as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Draw a figure for a paper, at a journal's width, in colours for everyone.
 
@@ -234,5 +235,8 @@ def figure(
     windows = parse_windows(window)
     numbers = figure(kind, store, output, design_, windows=windows, events=events, marks=marks,
                      **settings)  # fmt: skip
-    echo(f"{output}; its numbers: {numbers}")
+    if as_json:
+        echo(json.dumps({"figure": str(output), "numbers": str(numbers)}))
+    else:
+        echo(f"{output}; its numbers: {numbers}")
     return 0

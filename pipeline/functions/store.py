@@ -94,10 +94,10 @@ def export(
         "design": design, "events": events, "marks": marks, "threshold": threshold,
         "videos": videos,
     }  # fmt: skip
-    format = format_of(Path(path), format)
     for name, value in of_study.items():
         if value:
             raise OptionError(
                 f"{named(name)}: expected {named('format')}, one of {', '.join(STUDY_FORMATS)}"
             )
+    format = format_of(Path(path), format)
     return export_store(opened(store), path, format)

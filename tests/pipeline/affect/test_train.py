@@ -326,7 +326,7 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); resume with"):
         train_rec(changed)
     more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
-    with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*\], now \["):
+    with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*, now \["):
         train_rec(more)
 
 

@@ -420,7 +420,7 @@ def test_weights_are_named_by_a_path_that_holds_on_every_host(tmp_path, monkeypa
     config = ExtractConfig(DetectorConfig("own.onnx"), rec="rec-small", device="cpu")
     found = module._models(ExtractRunConfig(tmp_path, "s.zarr", config))
     assert found.detector.model == str(tmp_path / "own.onnx")
-    assert found.rec == "rec-small"
+    assert found.recs == ("rec-small",)
 
 
 def test_a_smile_raises_happiness_and_au12(shared, tmp_path):

@@ -206,7 +206,7 @@ def test_a_folder_with_labels_alone_says_what_is_missing(write: Write) -> None:
 
 def test_a_label_without_partition_is_refused(write: Write) -> None:
     labels = write("labels.csv", (DATA / "mimic" / "labels.csv").read_text())
-    assert "partition.csv: cannot be read: No such file" in refused(labels, "mimic")
+    assert "partition.csv: no such file" in refused(labels, "mimic")
     write("partition.csv", "filename,partition\n0_1,train\n")
     assert "labels.csv:3: found '0_2', expected an id that partition.csv has" in refused(labels)
     write("partition.csv", "filename,partition\n0_1,train\n0_2,test\n0_1,test\n")

@@ -114,13 +114,13 @@ def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="expected train, tune, val"):
         list(read_people(folder, "test"))  # type: ignore[arg-type]
     write(folder / "faces.csv", [row("a.jpg", frame="1")])
-    with pytest.raises(FacerError, match=r"frames.csv: found no file"):
+    with pytest.raises(FacerError, match=r"frames.csv: no such file"):
         list(read_people_clips(folder, "train"))
     (tmp_path / "faces.csv").write_text("file,x1\na.jpg,3\n")
     with pytest.raises(FacerError, match="found no column left_eye_x"):
         list(read_people(tmp_path, "train"))
     write(tmp_path / "faces.csv", [row("gone.jpg")])
-    with pytest.raises(FacerError, match=r"gone.jpg: found no readable image"):
+    with pytest.raises(FacerError, match=r"gone.jpg: no such file"):
         list(read_people(tmp_path, "train"))
 
 
