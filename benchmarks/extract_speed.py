@@ -22,11 +22,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import av
 import cv2
@@ -262,15 +263,15 @@ class Watch:
     seconds: float = 0.0
     items: int = 0  # images, where it takes a batch of them
 
-    def on(self, owner: object, name: str) -> None:
-        """Time all calls from now on."""
+    def on(self, owner: object, name: str, count: Callable[[Any], int] = len) -> None:
+        """Time all calls from now on; ``count`` says how many images a first argument is."""
         function = getattr(owner, name)
 
         def timed(*arguments):  # type: ignore[no-untyped-def]
             started = perf_counter()
             result = function(*arguments)
             self.seconds += perf_counter() - started
-            self.items += len(arguments[0]) if isinstance(arguments[0], Sized) else 1
+            self.items += count(arguments[0]) if isinstance(arguments[0], Sized) else 1
             return result
 
         setattr(owner, name, timed)
@@ -291,8 +292,8 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     resize.on(detect, "_shrunk")
     found.on(detector._detector, "detect")
     refined.on(detector.refiner, "refine")
-    rec_.on(extractor.rec, "predict")
-    aligned.on(extract, "align")
+    rec_.on(extractor.rec, "predict", lambda crops: len(crops[0]))
+    aligned.on(extract, "cut")
     decode_s, frames = _decode_seconds(clips), 0
     started = perf_counter()
     for result in extractor.run(clips):
