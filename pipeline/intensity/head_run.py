@@ -265,7 +265,7 @@ def _load_model(path: Path) -> IntensityModel:
         if "stand_in" in meta:
             model.stand_in = np.array(meta["stand_in"], np.float32)
     except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
     return model
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
 from facer.stages.features.rec.session import open_network
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.layout.documents import parse_json
 from facer.storage.schema import F32, U8
@@ -132,11 +132,10 @@ class CardRec:
         except FacerError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
             raise FacerError(
                 f"{self.name}: the network does not take {batch} crops of {self.crop.size_px} px "
-                f"as {self.card.input.layout} ({reason}); correct size_px, layout, colour or batch "
-                f"of {self.card.path}"
+                f"as {self.card.input.layout} ({one_line(error)}); correct size_px, layout, "
+                f"colour or batch of {self.card.path}"
             ) from error
         widths = [p.shape[1] for o, p in zip(self.card.output, parts, strict=True) if o.embedding]
         if widths and widths[0] > MAX_EMBEDDING:
