@@ -23,7 +23,7 @@ from facer.storage.labels.words import (
     key_of,
     names_people,
 )
-from facer.storage.videos import VIDEO_SUFFIXES
+from facer.storage.videos import CLIP_SUFFIXES
 
 _ID_NAMES = (  # letters and digits alone, the surest first
     "clipid", "clip", "fileid", "filename", "file", "video", "videoid", "videoname",
@@ -177,7 +177,7 @@ def _are_unique(cells: Sequence[str]) -> bool:
 
 def _are_files(cells: Sequence[str]) -> bool:
     suffixes = [PurePosixPath(cell.strip("[]")).suffix.lower() for cell in cells if cell]
-    return bool(suffixes) and sum(s in VIDEO_SUFFIXES for s in suffixes) * 2 > len(suffixes)
+    return bool(suffixes) and sum(s in CLIP_SUFFIXES for s in suffixes) * 2 > len(suffixes)
 
 
 def _are_names(cells: Sequence[str]) -> bool:
