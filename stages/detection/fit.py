@@ -68,7 +68,7 @@ def make_batch(config: DetectorTrainConfig, sources: Sources, step: int) -> tupl
     faces = Faces(
         image=torch.arange(len(made)).repeat_interleave(counts),
         bbox_px=torch.from_numpy(np.concatenate([one.bbox_px for one in made])).float(),
-        kps_px=torch.from_numpy(np.concatenate([one.kps_px for one in made])).float(),
+        keypoints_px=torch.from_numpy(np.concatenate([one.keypoints_px for one in made])).float(),
         ignore=torch.from_numpy(np.concatenate([one.ignore for one in made])),
     )
     return (pixels.float() - 127.5) / 128, faces

@@ -29,7 +29,7 @@ class Labelled:
 
     image: U8  # (H, W, 3) RGB, or (H, W) for a grey photograph
     bbox_px: F32  # (n, 4) x1 y1 x2 y2
-    kps_px: F32  # (n, 5, 2)
+    keypoints_px: F32  # (n, 5, 2)
     ignore: npt.NDArray[np.bool_]  # (n,) too doubtful to teach
 
 

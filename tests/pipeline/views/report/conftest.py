@@ -108,7 +108,7 @@ def ablation(tmp_path: Path) -> Path:
 def run(planted: Callable[..., tuple[str, str]], tmp_path: Path) -> Path:
     """A run of two seeds, two epochs each."""
     store, labels = planted()
-    fit = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+    fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
     train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=fit, seeds=2))
     return tmp_path / "run"
 
