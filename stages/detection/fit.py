@@ -36,7 +36,7 @@ from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.start import start_detector
 from facer.stages.detection.targets import Faces, anchor_grid, assign
 from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD
-from facer.storage.checkpoints import load_checkpoint
+from facer.storage.files.checkpoints import load_checkpoint
 
 SHAPES = ((192, 320), (256, 320), (320, 320), (320, 192), (160, 160), (128, 128))  # height, width
 SHAPE_SHARES = (0.2, 0.12, 0.14, 0.12, 0.2, 0.22)

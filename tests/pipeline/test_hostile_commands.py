@@ -20,7 +20,7 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.csv_table import safe_cell
 from facer.storage.layout.documents import sealed_group_json
 

@@ -19,8 +19,8 @@ from facer.stages.affect.datasets.image_files import decode_image, read_image_fi
 from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
+from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import F32, U8
-from facer.storage.videos import VIDEO_SUFFIXES
 
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.faces import point_distance_px
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8
 

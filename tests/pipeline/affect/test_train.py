@@ -16,12 +16,12 @@ from facer.pipeline.affect.evaluate import evaluate_rec
 from facer.pipeline.affect.train import read_curve, train_rec
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.fit import mixed, distil
+from facer.stages.affect.fit import distil, mixed
 from facer.stages.affect.losses import Targets
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.onnx import export_onnx
-from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
 

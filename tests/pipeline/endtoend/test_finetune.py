@@ -22,8 +22,8 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import Architecture, RecNet
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore, Record
-from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.schema import FEATURE_NAMES, ClipFeatures, Provenance
 
 N_CLIPS, SIDE = 12, 64

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.scores import print_evaluation
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     LISTED,
