@@ -114,11 +114,13 @@ def run(planted: Callable[..., tuple[str, str]], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def browser(
+    tmp_path_factory: pytest.TempPathFactory, absent: Callable[[str, str], None]
+) -> Iterator[object]:
     """A headless Chromium; the tests that want one are skipped where it is not installed."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        pytest.skip("Debian's chromium and chromium-driver are not installed")
+        absent("chromium", "Debian's chromium and chromium-driver are not installed")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
