@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from facer.storage.errors import FacerError
-from facer.storage.videos import (
+from facer.storage.files.videos import (
     CLIP_SUFFIXES,
     PICTURE_SUFFIXES,
     SOUND_SUFFIXES,
