@@ -87,7 +87,7 @@ class LabelCheck:
     clips_without_label: tuple[str, ...]
     ambiguous: tuple[tuple[str, tuple[str, ...]], ...]
     failed: tuple[str, ...]  # labelled clips that failed
-    no_face: tuple[str, ...]  # labelled clips without any face
+    no_face: tuple[str, ...]  # labelled clips without any face, or any sound
     without_targets: tuple[str, ...]  # joined, but every cell is empty (normal for test)
     overlong: tuple[str, ...]  # more frames than t
     t: int
@@ -158,7 +158,7 @@ def check_labels(
         clips_without_label=match.store_only,
         ambiguous=match.ambiguous,
         failed=_ids(joined, "failed"),
-        no_face=_ids(joined, "no_face"),
+        no_face=_ids(joined, "no_face") + _ids(joined, "no_sound"),
         without_targets=tuple(r.clip_id for row, r in joined if not has_target[row]),
         overlong=tuple(r.clip_id for _, r in joined if r.n_frames > t),
         t=t,

@@ -54,7 +54,7 @@ class LabelledSequences:
     targets: F32  # (R, E), NaN = absent
     splits: tuple[str, ...]  # (R,)
     subjects: tuple[str, ...]  # (R,)
-    status: tuple[str, ...]  # (R,) ok, no_features, no_face, failed or no_clip
+    status: tuple[str, ...]  # (R,) ok, no_features, no_face, no_sound, failed or no_clip
     sequence_of: np.ndarray[Any, np.dtype[np.int64]]  # (R,)
     sequences: Sequences
     split_rule: str  # where the splits come from
@@ -127,7 +127,7 @@ def load_labelled(
             "clips_without_label": len(match.store_only),
             "ambiguous_ids": len(match.ambiguous),
             "failed": statuses.count("failed"),
-            "no_face": statuses.count("no_face"),
+            "no_face": statuses.count("no_face") + statuses.count("no_sound"),
             "usable": len(sequences.clip_ids),
             "no_features": len(sequences.empty),
             "overlong": len(sequences.overlong),

@@ -310,7 +310,8 @@ class ClipSummary:
         """The clip's record, arrays and clock; None unless it counts and has frames."""
         if self.record is None or self.clip is None or self.time is None:
             return None
-        return (self.record, self.clip, self.time) if self.status in ("ok", "no_face") else None
+        measured = self.status in ("ok", "no_face", "no_sound")
+        return (self.record, self.clip, self.time) if measured else None
 
     def without_face(self) -> list[tuple[float, float]]:
         """Stretches of the clip in which no face was measured."""

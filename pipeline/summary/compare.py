@@ -39,7 +39,8 @@ _COLUMNS: Sequence[Column] = (
 )
 _CLIPS: Sequence[Column] = (
     text("clip_id", "of store a"), text("clip_b", "of store b"),
-    text("status_a", "ok, no_face, failed"), text("status_b", "ok, no_face, failed"),
+    text("status_a", "ok, no_face, no_sound, failed"),
+    text("status_b", "ok, no_face, no_sound, failed"),
     number("both_s", "s", "time that both saw"), number("only_a_s", "s", "time that only a saw"),
     number("only_b_s", "s", "time that only b saw"),
     number("neither_s", "s", "time that neither saw"),

@@ -45,6 +45,8 @@ def _features(store: FeatureStore) -> list[str]:
         told = f" Action units are on the scale of that tool ({scale})." if scale else ""
         return [f"Facial features ({n} per frame) were measured with {tool} and read into facer "
                 f"{_version(made)} (The facer developers).{told}"]  # fmt: skip
+    if made.of_sound:
+        return _sound(made, n)
     found = [
         f"Facial features ({n} per frame: {', '.join(store.feature_names)}) were measured with "
         f"facer {_version(made)}.",
@@ -64,6 +66,19 @@ def _features(store: FeatureStore) -> list[str]:
     return found
 
 
+def _sound(made: Provenance, n_columns: int) -> list[str]:
+    weights = f" (SHA-256 {made.rec_sha256[:12]})" if made.rec_sha256 else ""
+    own = {k: v for k, v in sorted(made.settings.items()) if k not in ("modality", "rate_hz")}
+    kept = ", ".join(f"{name} {value}" for name, value in own.items())
+    return [
+        f"Features of the sound ({n_columns} per window: {made.rec}{weights}) were measured with "
+        f"facer {_version(made)} over {made.frame_policy}.",
+        f"Sound was decoded with {made.decoder} {made.libav_version}, its channels averaged, and "
+        f"brought to {made.settings['rate_hz']} Hz.",
+        *([f"Further settings: {kept}."] if kept else []),
+    ]
+
+
 _POLICIES = {
     "track": "followed over the clip (the face that dominates it)",
     "largest": "the largest face of each frame was taken",
@@ -74,12 +89,15 @@ _POLICIES = {
 def _coverage(store: FeatureStore) -> list[str]:
     records = store.records
     frames, valid = (sum(getattr(r, name) for r in records) for name in ("n_frames", "n_valid"))
-    counts = {s: sum(r.status == s for r in records) for s in ("failed", "no_face")}
+    _, empty, failed = (sum(r.status == s for r in records) for s in store.provenance.statuses)
     share = f"{valid / frames:.1%}" if frames else "none"
+    had_none, what, frame = "showed no face", "a face", "frames"
+    if store.provenance.of_sound:
+        had_none, what, frame = "had no sound", "sound", "windows"
     return [
-        f"Of {len(records)} clips, {counts['failed']} could not be read and {counts['no_face']} "
-        f"showed no face; a face was measured in {share} of {frames} frames, and frames without "
-        "one were treated as missing."
+        f"Of {len(records)} clips, {failed} could not be read and {empty} {had_none}; {what} was "
+        f"measured in {share} of {frames} {frame}, and {frame} without "
+        f"{'one' if what == 'a face' else 'it'} were treated as missing."
     ]
 
 

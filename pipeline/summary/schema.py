@@ -11,7 +11,7 @@ from facer.storage.study.design import Design
 Schema = Mapping[str, Sequence[Column]]
 
 _CLIP = text("clip_id", "the clip: its path below the folder of videos, without ending")
-_STATUS = text("status", "ok, no_face, failed, excluded or not_in_store")
+_STATUS = text("status", "ok, no_face, no_sound, failed, excluded or not_in_store")
 _EVENT = text("event", "what times count from; 'start' is the beginning of the clip's time")
 _WINDOW = text("window", "span from the event, by name")
 _FEATURE = text("feature", "column of the store")

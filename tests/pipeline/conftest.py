@@ -26,9 +26,8 @@ if "facer.pipeline.features.guarded.child" in sys.orig_argv:
     import os, signal, time
     from pathlib import Path
 
+    from facer.stages.features.audio.reader import AudioReader
     from facer.stages.features.decode.frames import VideoReader
-
-    decoded = VideoReader._decoded
 
     def fail(path):
         name, marker = path.name, path.with_suffix(".failed-once")
@@ -46,13 +45,17 @@ if "facer.pipeline.features.guarded.child" in sys.orig_argv:
             os.write(1, b"{ to fd 1")
             os.write(2, b"{ to fd 2")
 
-    def faulty(self):
-        for number, frame in enumerate(decoded(self)):
-            if number == 6:  # five frames are out: the sixth waits for its successor's time
-                fail(self._path)
-            yield frame
+    def faulty(decoded, at):
+        def decode(self, *arguments):
+            for number, frame in enumerate(decoded(self, *arguments)):
+                if number == at:
+                    fail(self._path)
+                yield frame
+        return decode
 
-    VideoReader._decoded = faulty
+    # five frames are out: the sixth waits for its successor's time
+    VideoReader._decoded = faulty(VideoReader._decoded, 6)
+    AudioReader._decoded = faulty(AudioReader._decoded, 100)
 """
 
 

@@ -24,7 +24,13 @@ OPENERS = {
         "stages/detection/data/sources.py": "clips that facer's own detector is trained on",
         CHILD: "the process itself",
     },
+    "AudioReader": {
+        "stages/features/audio/reader.py": "it is defined there",
+        "stages/features/audio/extractor.py": "the default for Python code, as above",
+        CHILD: "the process itself",
+    },
     "open_container": {
+        "stages/features/audio/reader.py": "opens for AudioReader",
         "stages/features/decode/container.py": "it is defined there",
         "pipeline/features/guarded/headers.py": "called in the process only, see below",
         "pipeline/views/annotate_sound.py": "in copy_sound, which is called in the process only",

@@ -20,6 +20,7 @@ from facer.pipeline.settings import (
     EVALUATE_REC,
     EXPORT_HEAD,
     EXTRACT,
+    EXTRACT_AUDIO,
     EXTRACT_MODELS,
     FINETUNE,
     LABELS,
@@ -59,7 +60,11 @@ def options(command: str) -> dict[str, click.Option]:
 
 @pytest.mark.parametrize(
     ("command", "keywords", "arguments"),
-    [("extract", EXTRACT, ["videos"]), ("train-head", TRAIN_HEAD, ["-o", "run"])],
+    [
+        ("extract", EXTRACT, ["videos"]),
+        ("extract-audio", EXTRACT_AUDIO, ["videos"]),
+        ("train-head", TRAIN_HEAD, ["-o", "run"]),
+    ],
 )
 def test_keywords_are_the_options_of_the_command_with_their_defaults(command, keywords, arguments):
     found = options(command)
@@ -168,6 +173,7 @@ COMMANDS = {
     "ablate": ABLATE, "bench": BENCH, "check": CHECK, "evaluate": LABELS,
     "export-head": EXPORT_HEAD,
     "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
+    "extract-audio": EXTRACT_AUDIO,
     "finetune": FINETUNE, "predict": PREDICT, "report": REPORT, "score": SCORE,
     "train-detector": TRAIN_DETECTOR, "train-head": TRAIN_HEAD, "train-points": TRAIN_POINTS,
     "train-rec": TRAIN_REC, "verify": VERIFY,

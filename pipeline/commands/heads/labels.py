@@ -60,7 +60,7 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     print_list("ids that could mean several clips",
           [f"{i}: {', '.join(clips)}" for i, clips in found.ambiguous], LISTED)  # fmt: skip
     print_list("labelled clips that failed", found.failed, LISTED)
-    print_list("labelled clips without a face", found.no_face, LISTED)
+    print_list("labelled clips without a face or sound", found.no_face, LISTED)
     print_list("clips whose targets are all empty", found.without_targets, LISTED)
     print_list(f"clips of more than {settings['t']} frames", found.overlong, LISTED)
     return 0

@@ -101,7 +101,7 @@ def _print_training(result: TrainHeadResult, max_frames: int, as_json: bool) -> 
         f"labels without a clip {counts['labels_without_clip']}, ambiguous ids "
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
-        f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
+        f"or sound {counts['no_face']}, without the chosen features {counts['no_features']}, "
         f"over {max_frames} frames {counts['overlong']}"
     )
     for seed in result.seeds:

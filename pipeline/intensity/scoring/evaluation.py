@@ -204,7 +204,9 @@ class Prediction:
     names: tuple[str, ...]
     clip_ids: tuple[str, ...]  # (C,)
     values: F32  # (C, E)
-    status: tuple[str, ...]  # (C,) ok, or why the training mean stands in: no_face, no_features
+    status: tuple[
+        str, ...
+    ]  # (C,) ok, or why the training mean stands in: no_face, no_sound, no_features
     failed: Mapping[str, str] = field(default_factory=dict)  # videos that could not be read, why
 
     def to_json(self) -> dict[str, Any]:
@@ -252,12 +254,12 @@ class Prediction:
     @property
     def filled(self) -> tuple[str, ...]:
         """Clips that nothing was measured of: their values are the training mean."""
-        return self._of({"no_face", "no_features", "failed"})
+        return self._of({"no_face", "no_sound", "no_features", "failed"})
 
     @property
     def without_face(self) -> tuple[str, ...]:
-        """Clips without any face."""
-        return self._of({"no_face"})
+        """Clips without any face, or any sound."""
+        return self._of({"no_face", "no_sound"})
 
     def _of(self, statuses: Set[str]) -> tuple[str, ...]:
         pairs = zip(self.clip_ids, self.status, strict=True)

@@ -16,10 +16,10 @@ from facer.pipeline.views.report.folder import ReportFolder, number
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
-from facer.storage.schema import Record
+from facer.storage.schema import Record, measured_of
 
 _REASONS_SHOWN, _CLIPS_OF_A_REASON = 20, 5
-_STATUS_CODES = {"ok": 0, "no_face": 1, "failed": 2}
+_STATUS_CODES = {"ok": 0, "no_face": 1, "no_sound": 1, "failed": 2}
 
 
 def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage) -> int:
@@ -31,11 +31,12 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
     shown = [record.clip_id for record in ranked if record.n_frames]
     pages = ClipPages(store, folder, config.videos, config.embed, "all clips of the store")
     urls = pages.write_all(dict.fromkeys(config.choose(shown), ()), on_page)
-    head_frames = SequenceConfig().max_frames
+    head_frames, of_sound = SequenceConfig().max_frames, store.provenance.of_sound
     data = {
-        "charts": _charts(survey),
+        "charts": _charts(survey, of_sound),
         "table": _table(survey, urls),
         "headFrames": head_frames,
+        "sound": of_sound,
     }
     failures = _failures(survey.records)
     folder.page(
@@ -48,6 +49,8 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
         more_reasons=len(failures[_REASONS_SHOWN:]),
         n_pages=len(urls),
         head_frames=head_frames,
+        of_sound=of_sound,
+        measured=measured_of(status.clips),
         provenance=flat(status.provenance),
     )
     return len(urls)
@@ -72,26 +75,32 @@ def _some(ids: Sequence[str]) -> str:
 
 def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[str, str]]:
     share = "-" if status.face_share is None else f"{status.face_share:.1%}"
+    what, (measured, empty, failed) = measured_of(status.clips), status.clips.values()
     seconds = float(np.nansum(survey.duration_s))
     over = sum(record.n_frames > head_frames for record in survey.records)
     return [
         ("clips", f"{len(survey.records):,}"),
-        ("with a face", f"{status.clips['ok']:,}"),
-        ("without a face", f"{status.clips['no_face']:,}"),
-        ("failed", f"{status.clips['failed']:,}"),
+        (f"with {what}", f"{measured:,}"),
+        (f"without {what}", f"{empty:,}"),
+        ("failed", f"{failed:,}"),
         ("frames", f"{status.frames:,}"),
-        ("of the frames with a face", share),
-        ("of video", f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"),
+        (f"of the frames with {what}", share),
+        ("of clips", f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"),
         (f"clips over t = {head_frames}", f"{over:,}"),
     ]
 
 
-def _charts(survey: Survey) -> dict[str, Any]:
-    """Histograms by the id of the element they are drawn in."""
+def _charts(survey: Survey, of_sound: bool) -> dict[str, Any]:
+    """Histograms by the id of the element they are drawn in; those of faces where there are any."""
     fps = np.array([record.fps for record in survey.records])
-    return {
+    charts = {
         "duration": histogram(survey.duration_s).to_json(),
         "fps": histogram(fps, step=1.0).to_json(),
+    }
+    if of_sound:
+        return charts
+    return {
+        **charts,
         "face": survey.face_histogram.to_json(),
         "score": survey.score_histogram.to_json(),
     }

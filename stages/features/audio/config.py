@@ -27,7 +27,7 @@ class AudioConfig:
             metavar="NAME",
         ),
     ] = LOGMEL
-    bands: Annotated[int, Setting("Mel bands of logmel.", low=8, high=128)] = 64
+    bands: Annotated[int, Setting("Mel bands of logmel.", low=8, high=80)] = 64
     device: Annotated[str, DEVICE] = "auto"
 
     def __post_init__(self) -> None:

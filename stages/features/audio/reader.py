@@ -97,7 +97,7 @@ class AudioReader:
         stream.codec_context.thread_count = 1
         pictures, _ = choose_stream(self._container)
         zero = start_of(self._container, stream if pictures is None else pictures)
-        self._base, self._zero = stream.time_base or Fraction(1, 1000), zero
+        self._base, self._zero_s = float(stream.time_base or Fraction(1, 1000)), float(zero)
         self._timeline = Timeline(self._base, self._format in SEGMENTS)
         for other in self._container.streams:
             if other is not stream and stream.duration:  # else they show where the file ends
@@ -149,8 +149,8 @@ class AudioReader:
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base - self._zero
-                    self._reached_s = max(self._reached_s, float(end))
+                    end = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+                    self._reached_s = max(self._reached_s, end - self._zero_s)
                 frames: list[av.AudioFrame | None] = []
                 if packet.stream is stream:
                     frames += self._decode(stream, packet)
@@ -186,8 +186,8 @@ class AudioReader:
         samples, odd = _one_channel(frame)
         self._n_odd += odd
         counted = self._format in _BARE and self.n_decoded > frame.samples
-        base = frame.time_base or self._base
-        return Piece(samples, rate, None if pts is None or counted else pts * base - self._zero)
+        base = float(frame.time_base or self._base)
+        return Piece(samples, rate, None if pts is None or counted else pts * base - self._zero_s)
 
     def _within(self, block: Sound) -> Sound:
         """A block without what lies before 0 or was given already; none where reading ends."""
@@ -230,8 +230,8 @@ class AudioReader:
             return ""
         end_s = self._end / self._rate_hz
         if stream.duration:
-            start_s = (stream.start_time or 0) * self._base - self._zero
-            promised_s, reached_s = float(stream.duration * self._base + start_s), end_s
+            start_s = (stream.start_time or 0) * self._base - self._zero_s
+            promised_s, reached_s = stream.duration * self._base + start_s, end_s
         else:
             whole = self._container.duration or 0
             start = max(0, self._container.start_time or 0)
@@ -254,17 +254,14 @@ def _one_channel(frame: av.AudioFrame) -> tuple[F32, int]:
     values: npt.NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(frame.samples, -1).T
+    mono = values.mean(0, dtype=np.float64)
     if values.dtype.kind in "iu":
-        bits = 8 * values.dtype.itemsize
-        shift = 2.0 ** (bits - 1) if values.dtype.kind == "u" else 0.0
-        mono = (values.astype(np.float64).mean(0) - shift) / 2.0 ** (bits - 1)
-        return mono.astype(np.float32), 0
-    mono = values.astype(np.float64).mean(0)
-    odd = ~(np.abs(mono) <= _LOUDEST)
-    if not odd.any():
-        return mono.astype(np.float32), 0
-    limited = np.clip(np.nan_to_num(mono, nan=0.0), -_LOUDEST, _LOUDEST)
-    return limited.astype(np.float32), int(odd.sum())
+        full = 2.0 ** (8 * values.dtype.itemsize - 1)
+        mono = mono / full - (values.dtype.kind == "u")
+    elif not np.abs(mono).max() <= _LOUDEST:
+        n_odd = int((~(np.abs(mono) <= _LOUDEST)).sum())
+        return np.clip(np.nan_to_num(mono, nan=0.0), -_LOUDEST, _LOUDEST).astype(np.float32), n_odd
+    return mono.astype(np.float32), 0
 
 
 def _resampled(placed: Iterable[Placed | None], rate_hz: int) -> Iterator[Sound | None]:

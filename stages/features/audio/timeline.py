@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 from facer.storage.schema import F32
 
@@ -25,12 +24,12 @@ class Piece:
 
     samples: F32  # (n,)
     rate_hz: int
-    time_s: Fraction | None
+    time_s: float | None
 
     @property
-    def duration_s(self) -> Fraction:
+    def duration_s(self) -> float:
         """By its samples."""
-        return Fraction(len(self.samples), self.rate_hz)
+        return len(self.samples) / self.rate_hz
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Placed:
 
     samples: F32  # (n,)
     rate_hz: int
-    start_s: Fraction
+    start_s: float
     follows: bool  # right after the piece before
 
 
@@ -50,10 +49,10 @@ class Timeline:
     :class:`~facer.stages.features.decode.clock.Clock`.
     """
 
-    def __init__(self, tick_s: Fraction, joins: bool = False) -> None:
+    def __init__(self, tick_s: float, joins: bool = False) -> None:
         self._tick_s, self._joins = tick_s, joins
-        self._shift_s = Fraction(0)  # what makes the container's times rise
-        self._on_s: Fraction | None = None  # the end of what was placed
+        self._shift_s = 0.0  # what makes the container's times rise
+        self._on_s: float | None = None  # the end of what was placed
         self._odd: Counter[str] = Counter()
 
     def place(self, pieces: Iterable[Piece | None]) -> Iterator[Placed | None]:
@@ -78,10 +77,10 @@ class Timeline:
         self._on_s = start + piece.duration_s
         return Placed(piece.samples, piece.rate_hz, start, follows)
 
-    def _start(self, piece: Piece, ahead: Iterable[Piece]) -> tuple[Fraction, bool]:
+    def _start(self, piece: Piece, ahead: Iterable[Piece]) -> tuple[float, bool]:
         if self._on_s is None:
             self._odd["untimed"] += piece.time_s is None
-            return piece.time_s or Fraction(0), False
+            return piece.time_s or 0.0, False
         step = self._step(piece, self._on_s)
         if abs(step) <= self._tolerance(piece) or not self._confirmed(step, piece, ahead):
             return self._on_s, True
@@ -92,15 +91,15 @@ class Timeline:
         self._odd["hole" if step > 0 else "overlap"] += 1
         return self._on_s + step, False
 
-    def _step(self, piece: Piece, on_s: Fraction) -> Fraction:
+    def _step(self, piece: Piece, on_s: float) -> float:
         """How far a piece is from where the samples before it say; 0 without a time."""
-        return Fraction(0) if piece.time_s is None else piece.time_s + self._shift_s - on_s
+        return 0.0 if piece.time_s is None else piece.time_s + self._shift_s - on_s
 
-    def _tolerance(self, piece: Piece) -> Fraction:
+    def _tolerance(self, piece: Piece) -> float:
         """What rounding explains."""
-        return 2 * self._tick_s + Fraction(1, piece.rate_hz)
+        return 2 * self._tick_s + 1 / piece.rate_hz
 
-    def _confirmed(self, step: Fraction, piece: Piece, ahead: Iterable[Piece]) -> bool:
+    def _confirmed(self, step: float, piece: Piece, ahead: Iterable[Piece]) -> bool:
         """Whether the pieces after one take the same step, within half of it."""
         assert self._on_s is not None
         on_s, within = self._on_s + piece.duration_s, max(self._tolerance(piece), abs(step) / 2)

@@ -1,17 +1,17 @@
 "use strict";
 /* The table of clips: searched, filtered and sorted in memory, drawn a page at a time. */
 (() => {
-  const { table, headFrames } = window.facerData;
+  const { table, headFrames, sound } = window.facerData;
   const { element } = window.facer;
   const ROWS = 50;
-  const STATUS = ["face", "no face", "failed"];
+  const STATUS = sound ? ["sound", "no sound", "failed"] : ["face", "no face", "failed"];
   const show = (digits) => (value) => (value === null ? "–" : value.toFixed(digits));
   const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);
   const COLUMNS = [
     { key: "clip", title: "clip" },
     { key: "status", title: "status", text: (code) => STATUS[code] },
     { key: "quality", title: "quality", text: show(2) },
-    { key: "faces", title: "frames with a face", text: percent },
+    { key: "faces", title: `frames with ${sound ? "sound" : "a face"}`, text: percent },
     { key: "score", title: "detection score", text: show(2) },
     { key: "size", title: "face height, px", text: show(0) },
     { key: "most", title: "most faces", text: show(0) },
@@ -19,7 +19,7 @@
     { key: "duration", title: "duration, s", text: show(1) },
     { key: "fps", title: "rate, Hz", text: show(2) },
     { key: "note", title: "note" },
-  ];
+  ].filter(({ key }) => !sound || !["quality", "score", "size", "most"].includes(key));
   const FILTERS = {
     all: () => true,
     page: (i) => table.url[i] !== "",
