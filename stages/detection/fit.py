@@ -91,7 +91,7 @@ def read_sources(config: DetectorTrainConfig, memory: Path, validation: bool = F
         scenes=read_scenes(config.scenes, config.held_out_scenes, validation),
         frames=tuple(read_frames(videos, teacher, config.frame_every)),
         people=tuple(picture.labelled for picture in pictures),
-        shares=sampling_shares([picture.source for picture in pictures]),
+        shares=sampling_shares(pictures),
     )
     teacher.remember()
     return sources
