@@ -32,6 +32,7 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.crops import ARCFACE, cut
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError
+from facer.storage.files.weights import weights_state
 from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
@@ -86,6 +87,12 @@ class FrameRows(NamedTuple):
 
     frame: FrameCrops
     columns: Sequence[F32]  # n of (F + D,)
+
+
+def model_files(config: ExtractConfig) -> tuple[tuple[str, str], ...]:
+    """Path and state of every file that the models are made of: another one when it was changed."""
+    paths = [Path(config.detector.model), *(p for name in config.recs for p in rec.files_of(name))]
+    return tuple((str(path), weights_state(path)) for path in paths)
 
 
 class Extractor:
