@@ -53,10 +53,11 @@ class ClipCrops:
         self._kept: OrderedDict[int, U8] = OrderedDict()
         positions = _frame_numbers(store, clip_ids, config, columns)
         self._frames: list[I64] = []  # of each clip, those that are used
+        rows = positions.features[:]
         for start, stop in zip(positions.offsets[:-1], positions.offsets[1:], strict=True):
-            numbers = positions.features[start:stop, 0]
+            numbers = rows[start:stop, 0]
             frames = np.unique(numbers[numbers > 0])
-            positions.features[start:stop, 0] = np.searchsorted(frames, numbers) - (numbers == 0)
+            rows[start:stop, 0] = np.searchsorted(frames, numbers) - (numbers == 0)
             self._frames.append(frames.astype(np.int64) - 1)
         self._places = DeviceSequences(positions, torch.device("cpu"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from facer.storage.loading import Ragged
 from facer.storage.schema import F32, FEATURE_GROUPS
 
 I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 EMBEDDING = "embedding"
 _BLOCK_ROWS = 1 << 16  # rows moved at a time, so that no second matrix is needed
@@ -27,21 +29,36 @@ class FeatureChoice:
     embedding: bool
 
 
+class Rows(Protocol):
+    """A matrix (N, F) of float32 or float16, in memory or not, of which some rows are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, F)."""
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
+        """Return rows ``start`` to ``stop``."""
+
+
 @dataclass(frozen=True)
 class Sequences:
-    """The sequences of C clips as one matrix; every clip has between 1 and t rows, all finite."""
+    """The sequences of C clips as one matrix; every clip has between 1 and t rows, all finite.
 
-    features: F32  # (N, F)
+    The columns are those of one stream after the other.
+    """
+
+    features: Rows  # (N, F)
     offsets: I64  # (C + 1,)
     clip_ids: tuple[str, ...]  # (C,)
     missing_frames: int = 0  # frames without a face, or with a value that is not finite
     overlong: tuple[str, ...] = ()  # clips that were longer than t
     empty: tuple[str, ...] = field(default=())  # clips without any measured frame: zeros
-    filled: npt.NDArray[np.bool_] | None = None
-    """(N,) Rows of zeros that stand for a frame, and stay zeros when features are standardised.
+    filled: Bools | None = None
+    """(N, S) Where zeros stand for a stream's frame, and stay zeros when it is standardised.
 
     None where there are none by the rule for missing frames.
     """
+    streams: tuple[int, ...] = ()  # (S,) columns of each; empty: all F are of one stream
 
     @property
     def lengths(self) -> I64:
@@ -53,7 +70,8 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
     """Resolve groups and column names against a store's columns, each column once.
 
     ``all`` is every column in the store's order; a group is those of its columns that the store
-    has (other tools measure fewer AUs). Raises FacerError for a name of which it has nothing.
+    has (other tools measure fewer AUs), and the name of a joined stream all of its columns. Raises
+    FacerError for a name of which it has nothing.
     """
     known = frozenset(feature_names)  # a store may have very many
     columns: dict[str, None] = {}
@@ -62,6 +80,7 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
             continue
         members = feature_names if name == "all" else FEATURE_GROUPS.get(name, (name,))
         found = [member for member in members if member in known]
+        found = found or [member for member in feature_names if member.startswith(f"{name}.")]
         if not found:
             raise FacerError(
                 f"{named('features')} {name}: the store has no such column; expected all, "
@@ -84,24 +103,18 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     if (lengths == 0).any():
         clip_id = ragged.clip_ids[int(lengths.argmin())]
         raise FacerError(f"clip {clip_id!r}: found no frames, expected at least one")
-    valid = _measured(ragged)
-    if config.min_quality is not None:
-        assert ragged.quality is not None
-        valid &= ragged.quality >= config.min_quality  # False for NaN
+    valid = measured(ragged, config.min_quality)
     counted = np.add.reduceat(valid, ragged.offsets[:-1], dtype=np.int64)
     empty = tuple(ragged.clip_ids[i] for i in np.flatnonzero(counted == 0))
     features, offsets = ragged.features, ragged.offsets
     if config.missing == "hold":
-        for clips in _groups(offsets):
-            rows = slice(offsets[clips.start], offsets[clips.stop])
-            its_offsets = offsets[clips.start : clips.stop + 1] - rows.start
-            _hold(features[rows], valid[rows], its_offsets)
+        hold(features, valid, offsets)
     elif config.missing == "zero":
         features[~valid] = 0
     else:
         features, offsets = _drop(features, valid, offsets, counted)
-    filled = ~valid if config.missing == "zero" else None
-    kept, offsets, overlong = _shorten(offsets, ragged.clip_ids, config)
+    filled = ~valid[:, None] if config.missing == "zero" else None
+    kept, offsets, overlong = shorten(offsets, ragged.clip_ids, config)
     if overlong:
         features = _compact(features, kept)
         filled = None if filled is None else filled[kept]
@@ -113,6 +126,7 @@ def without_empty(sequences: Sequences) -> Sequences:
     """Only the clips with a measured frame, in the same memory; ``empty`` names the others."""
     if not sequences.empty:
         return sequences
+    assert isinstance(sequences.features, np.ndarray)
     empty = set(sequences.empty)
     there = np.array([clip_id not in empty for clip_id in sequences.clip_ids])
     rows = np.flatnonzero(np.repeat(there, sequences.lengths))
@@ -125,12 +139,27 @@ def without_empty(sequences: Sequences) -> Sequences:
     )
 
 
-def _measured(ragged: Ragged) -> npt.NDArray[np.bool_]:
+def measured(ragged: Ragged, min_quality: float | None = None) -> Bools:
+    """Which frames are valid, have finite values alone, and the quality that is asked for, (N,)."""
     valid = ragged.valid.copy()
     for start in range(0, len(valid), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         valid[rows] &= np.isfinite(ragged.features[rows]).all(1)
+    if min_quality is not None:
+        assert ragged.quality is not None
+        valid &= ragged.quality >= min_quality  # False for NaN
     return valid
+
+
+def hold(features: F32, valid: Bools, offsets: I64) -> None:
+    """Give invalid frames the last valid row of their clip, in place; leading ones the first.
+
+    A clip without a valid row becomes zeros.
+    """
+    for clips in _groups(offsets):
+        rows = slice(offsets[clips.start], offsets[clips.stop])
+        its_offsets = offsets[clips.start : clips.stop + 1] - rows.start
+        _hold(features[rows], valid[rows], its_offsets)
 
 
 def _groups(offsets: I64) -> Iterator[slice]:
@@ -142,8 +171,7 @@ def _groups(offsets: I64) -> Iterator[slice]:
             start = stop
 
 
-def _hold(features: F32, valid: npt.NDArray[np.bool_], offsets: I64) -> None:
-    """Give invalid frames the last valid row of their clip, leading ones the first valid row."""
+def _hold(features: F32, valid: Bools, offsets: I64) -> None:
     gaps = np.flatnonzero(~valid)
     if not len(gaps):
         return
@@ -159,9 +187,7 @@ def _hold(features: F32, valid: npt.NDArray[np.bool_], offsets: I64) -> None:
     features[gaps[none]] = 0
 
 
-def _drop(
-    features: F32, valid: npt.NDArray[np.bool_], offsets: I64, counted: I64
-) -> tuple[F32, I64]:
+def _drop(features: F32, valid: Bools, offsets: I64, counted: I64) -> tuple[F32, I64]:
     """Leave invalid frames out; a clip without valid frames keeps one row of zeros."""
     keep = valid.copy()
     alone = offsets[:-1][counted == 0]
@@ -170,7 +196,7 @@ def _drop(
     return _compact(features, np.flatnonzero(keep)), _offsets(np.maximum(counted, 1))
 
 
-def _shorten(
+def shorten(
     offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
 ) -> tuple[I64, I64, tuple[str, ...]]:
     """Rows that are kept, the offsets of clips in these, and the clips that were too long."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from facer.stages.intensity.sequences import I64, Sequences
+from facer.stages.intensity.sequences import I64, Rows, Sequences
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Batch:
     batch_sizes: tuple[int, ...]  # (L,), L = the longest length
     clips: I64  # (B,)
     lengths: I64  # (B,)
-    filled: Tensor | None = None  # (N,) bool; see Sequences
+    filled: Tensor | None = None  # (N, S) bool; see Sequences
+    streams: tuple[int, ...] = ()  # (S,) columns of each; empty: all are of one
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Features (B, L, F), zeros after a clip's end, and where they are true, (B, L) bool."""
@@ -61,11 +62,37 @@ def split_batches(clips: I64, batch_size: int, least: int) -> list[I64]:
     return np.array_split(clips, count)
 
 
+class StoredRows:
+    """A matrix (N, F) that is not in memory, of which rows come to a device as float32."""
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self.shape, self.device = rows.shape, device
+        self._rows = rows
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Read rows ``start`` to ``stop``."""
+        return self.clips([rows])
+
+    def clips(self, spans: Iterable[slice]) -> Tensor:
+        """Read some spans of rows, one after another."""
+        read = np.concatenate([self._rows[span] for span in spans])
+        return torch.from_numpy(read).to(self.device).float()
+
+
 class DeviceSequences:
-    """The whole cache as one tensor on a device; batches are gathered there."""
+    """The whole cache as one tensor on a device, where batches are gathered.
+
+    A cache that lies in a file stays there: a batch's clips are read as it is made.
+    """
 
     def __init__(self, sequences: Sequences, device: torch.device) -> None:
-        self.features = torch.from_numpy(sequences.features).to(device)  # (N, F)
+        rows = sequences.features
+        self.features: Tensor | StoredRows  # (N, F) float32 or float16
+        if isinstance(rows, np.ndarray):
+            self.features = torch.from_numpy(rows).to(device)
+        else:
+            self.features = StoredRows(rows, device)
+        self.streams = sequences.streams
         self.offsets = sequences.offsets
         self.lengths = sequences.lengths
         filled = sequences.filled
@@ -79,9 +106,17 @@ class DeviceSequences:
         mask = steps[:, None] < lengths
         rows = (self.offsets[clips] + steps[:, None])[mask]
         places = torch.from_numpy(rows).to(self.features.device, non_blocking=True)
-        features = self.features.index_select(0, places)
         filled = None if self.filled is None else self.filled.index_select(0, places)
-        return Batch(features, tuple(mask.sum(1).tolist()), clips, lengths, filled)
+        if isinstance(self.features, StoredRows):
+            read = self.features.clips(slice(*self.offsets[clip : clip + 2]) for clip in clips)
+            first = np.cumsum(lengths) - lengths  # of each clip among the rows that were read
+            features = read.index_select(
+                0, torch.from_numpy((first + steps[:, None])[mask]).to(read.device)
+            )
+        else:
+            features = self.features.index_select(0, places).float()
+        sizes = tuple(mask.sum(1).tolist())
+        return Batch(features, sizes, clips, lengths, filled, self.streams)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
         """All ``clips`` in batches of similar length, for prediction."""
