@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facer.pipeline.intensity.cohort import read_sequences, read_trainable, split_rows
-from facer.pipeline.intensity.joined import choose_columns, open_source, status_of
+from facer.pipeline.intensity.labelled import read_sequences, read_trainable, split_rows
+from facer.pipeline.intensity.sources.joined import choose_columns, open_source, status_of
 from facer.pipeline.settings import DATASET, label_options, make, streams_config
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore, match_clips

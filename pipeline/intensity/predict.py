@@ -11,9 +11,9 @@ from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.features.part import load_extractor
 from facer.pipeline.intensity.config import PredictConfig
 from facer.pipeline.intensity.head_run import read_run, refuse_folds
-from facer.pipeline.intensity.joined import open_source
 from facer.pipeline.intensity.scoring.evaluate import check_provenance, predict_store
 from facer.pipeline.intensity.scoring.evaluation import Prediction
+from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
 from facer.stages.intensity.config import StreamsConfig

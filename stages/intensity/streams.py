@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.config import Align, SequenceConfig, StreamsConfig
-from facer.stages.intensity.sequences import Bools, Sequences, hold, measured, shorten
+from facer.stages.intensity.sequences import (
+    Bools,
+    Sequences,
+    held_rows,
+    measured_rows,
+    shorten,
+)
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
 from facer.storage.schema import F32
@@ -107,7 +113,7 @@ def grid(times_s: F64, rate_hz: float, clip_id: str) -> F64:
 def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) -> Sequences:
     """Put streams side by side at the first one's frames, or on a grid of ``how.rate``.
 
-    Features of the streams are used up. Gaps by ``config.missing``: held in their own stream;
+    Gaps by ``config.missing``: held in their own stream;
     zeros in its columns; or (drop) frames left out of which no stream has a measured row, the gaps
     of others held. ``config.min_quality`` is of the first stream. A clip that lacks a stream is in
     ``empty``, or has zeros in its columns (``how.lacking``); one that lacks all is in ``empty``. A
@@ -116,7 +122,8 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
     """
     first = streams[0].ragged
     used = [stream for stream in streams if stream.ragged.features.shape[1]]
-    seen = [_filled(s.ragged, config.min_quality if s is streams[0] else None) for s in used]
+    no_quality = replace(config, min_quality=None)
+    seen = [measured_rows(s.ragged, config if s is streams[0] else no_quality) for s in used]
     widths = tuple(stream.ragged.features.shape[1] for stream in used)
     clips = [_times(streams[0], i, how.rate) for i in range(len(first.clip_ids))]
     offsets = np.concatenate([[0], np.cumsum([len(at_s) for at_s in clips])]).astype(np.int64)
@@ -126,13 +133,15 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
     column = 0
     for place, (stream, valid) in enumerate(zip(used, seen, strict=True)):
         block = features[:, column : column + widths[place]]
+        source = held_rows(valid, stream.ragged.offsets)
         for i, at_s in enumerate(clips):
             rows = slice(offsets[i], offsets[i + 1])
             own = slice(stream.ragged.offsets[i], stream.ragged.offsets[i + 1])
             lacks[i, place] = not valid[own].any()
             if not lacks[i, place]:
                 times_s = _in_order(stream, i)
-                block[rows] = align(stream.ragged.features[own], times_s, at_s, how.align)
+                values = stream.ragged.features[source[own]]
+                block[rows] = align(values, times_s, at_s, how.align)
                 there[rows, place] = valid[own][nearest(times_s, at_s)] & reached(times_s, at_s)
         column += widths[place]
     gaps = ~there if config.missing == "zero" else np.repeat(lacks, np.diff(offsets), axis=0)
@@ -169,14 +178,6 @@ def _cut(
     return Sequences(
         features, offsets, first.clip_ids, missing, overlong, empty, gaps, streams=widths
     )
-
-
-def _filled(ragged: Ragged, min_quality: float | None) -> Bools:
-    """Fill a stream's gaps in place, and return which of its rows were measured, (N,)."""
-    valid = measured(ragged, min_quality)
-    if len(valid):
-        hold(ragged.features, valid, ragged.offsets)
-    return valid
 
 
 def _times(stream: Stream, clip: int, rate_hz: float | None) -> F64:

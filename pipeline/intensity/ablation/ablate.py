@@ -22,7 +22,6 @@ import numpy as np
 
 from facer.pipeline.intensity.ablation.report import AblationTable, TableRow, write_table
 from facer.pipeline.intensity.ablation.rows import FULL, AblationRow, ablation_rows
-from facer.pipeline.intensity.cohort import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS, train_folds
@@ -32,8 +31,9 @@ from facer.pipeline.intensity.head_run import (
     check_unchanged,
     read_run,
 )
-from facer.pipeline.intensity.joined import open_source
+from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD, evaluate
+from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.intensity.train import (
     OnNote,
     Training,

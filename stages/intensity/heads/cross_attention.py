@@ -20,21 +20,21 @@ from facer.stages.intensity.kernels.batches import Batch
 class CrossAttention(Head):
     """``layers`` times: each stream attends to the others, then to itself; means side by side.
 
-    A stream's frames become tokens of ``units``; what they read of the others is added to them
-    before a transformer layer of the stream's own. One stream alone reads itself. In the spirit of
-    USTC-AC at ABAW5, whose streams meet in attention across modalities.
+    A stream's frames become tokens of ``hidden_size``; what they read of the others is added to
+    them before a transformer layer of the stream's own. One stream alone reads itself. In the
+    spirit of USTC-AC at ABAW5, whose streams meet in attention across modalities.
     """
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
-        units, streams = config.units, len(shape.widths)
-        check_width(config.name, units)
-        self.tokens = StreamTokens(shape.widths, units)
+        hidden_size, streams = config.hidden_size, len(shape.widths)
+        check_width(config.name, hidden_size)
+        self.tokens = StreamTokens(shape.widths, hidden_size)
         self.layers = nn.ModuleList(
-            _Exchange(streams, units, config.dropout) for _ in range(config.layers)
+            _Exchange(streams, hidden_size, config.dropout) for _ in range(config.layers)
         )
-        self.norm = nn.LayerNorm(units * streams)
-        self.output = nn.Linear(units * streams, shape.intensities)
+        self.norm = nn.LayerNorm(hidden_size * streams)
+        self.output = nn.Linear(hidden_size * streams, shape.intensities)
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""
@@ -57,10 +57,10 @@ class CrossAttention(Head):
 class _Exchange(nn.Module):
     """Tokens of S streams, (B, L, W) each, which read those of the others and then their own."""
 
-    def __init__(self, streams: int, units: int, dropout: float) -> None:
+    def __init__(self, streams: int, hidden_size: int, dropout: float) -> None:
         super().__init__()
-        self.cross = nn.ModuleList(Attention(units, dropout) for _ in range(streams))
-        self.inner = nn.ModuleList(TransformerLayer(units, dropout) for _ in range(streams))
+        self.cross = nn.ModuleList(Attention(hidden_size, dropout) for _ in range(streams))
+        self.inner = nn.ModuleList(TransformerLayer(hidden_size, dropout) for _ in range(streams))
 
     def forward(self, streams: list[Tensor], mask: Tensor) -> list[Tensor]:
         """See the class; ``mask`` (B, L) is of every stream."""

@@ -20,7 +20,7 @@ _LATENTS = 16
 
 
 class Perceiver(Head):
-    """Latents (16, units) attend to all frames, then to each other; their mean is read.
+    """Latents (16, hidden_size) attend to all frames, then to each other; their mean is read.
 
     With several streams each frame of each is a token, which a learnt vector of its stream marks.
 
@@ -30,22 +30,24 @@ class Perceiver(Head):
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
-        units = config.units
-        check_width(config.name, units)
+        hidden_size = config.hidden_size
+        check_width(config.name, hidden_size)
         self.tokens: StreamTokens | None = None
         if len(shape.widths) == 1:
-            self.embed = nn.Linear(shape.features, units)
-        self.latents = nn.Parameter(torch.randn(_LATENTS, units) * 0.02)
+            self.embed = nn.Linear(shape.features, hidden_size)
+        self.latents = nn.Parameter(torch.randn(_LATENTS, hidden_size) * 0.02)
         if len(shape.widths) == 1:
-            self.norm = nn.LayerNorm(units)
+            self.norm = nn.LayerNorm(hidden_size)
         else:
-            self.tokens = StreamTokens(shape.widths, units)
-            self.marks = nn.Parameter(torch.randn(len(shape.widths), units) * 0.02)
-        self.cross = nn.ModuleList(Attention(units, config.dropout) for _ in range(config.layers))
-        self.inner = nn.ModuleList(
-            TransformerLayer(units, config.dropout) for _ in range(config.layers)
+            self.tokens = StreamTokens(shape.widths, hidden_size)
+            self.marks = nn.Parameter(torch.randn(len(shape.widths), hidden_size) * 0.02)
+        self.cross = nn.ModuleList(
+            Attention(hidden_size, config.dropout) for _ in range(config.layers)
         )
-        self.output = nn.Linear(units, shape.intensities)
+        self.inner = nn.ModuleList(
+            TransformerLayer(hidden_size, config.dropout) for _ in range(config.layers)
+        )
+        self.output = nn.Linear(hidden_size, shape.intensities)
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""

@@ -17,21 +17,21 @@ from facer.stages.intensity.kernels.routed_dense import routed_dense
 
 
 class TwoBranch(Head):
-    """Each stream -> its recurrent layers of ``units``; their states of all t steps -> dense.
+    """Each stream -> its recurrent layers of ``hidden_size``; their states of all t steps -> dense.
 
-    The states of S streams stand side by side (S * units a step), those at steps >= length are
-    zero, and a dense layer and the output follow as in :class:`FaceRNet`, whose routing by true
-    length it shares. With one stream it is FaceRNET.
+    The states of S streams stand side by side (S * hidden_size a step), those at steps >= length
+    are zero, and a dense layer and the output follow as in :class:`FaceRNet`, whose routing by
+    true length it shares. With one stream it is FaceRNET.
     """
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
         self.config, self.widths = config, list(shape.widths)
         self.branches = nn.ModuleList(
-            Recurrent(config.cell, width, config.units, config.layers, config.dropout)
+            Recurrent(config.cell, width, config.hidden_size, config.layers, config.dropout)
             for width in self.widths
         )
-        side_by_side = len(self.widths) * config.units
+        side_by_side = len(self.widths) * config.hidden_size
         bound = 1 / math.sqrt(shape.max_frames * side_by_side)
         weight = torch.empty(shape.max_frames, side_by_side, config.dense)
         self.dense_weight = nn.Parameter(weight.uniform_(-bound, bound))

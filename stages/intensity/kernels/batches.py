@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +53,27 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Packing:
+    """Where the rows of a batch lie in the data, and the rest of :class:`Batch`."""
+
+    rows: I64  # (N,)
+    batch_sizes: tuple[int, ...]
+    clips: I64
+    lengths: I64
+
+
+def pack(offsets: I64, clips: I64) -> Packing:
+    """Pack the clips with these indices, longest first (of equal ones, in the given order)."""
+    lengths = np.diff(offsets)[clips]
+    order = np.argsort(-lengths, kind="stable")
+    clips, lengths = clips[order], lengths[order]
+    steps = np.arange(lengths[0])
+    mask = steps[:, None] < lengths
+    rows = (offsets[clips] + steps[:, None])[mask]
+    return Packing(rows, tuple(mask.sum(1).tolist()), clips, lengths)
+
+
 def split_batches(clips: I64, batch_size: int, least: int) -> list[I64]:
     """The clips, in their order, in batches of equal size, or one less; none below ``least``.
 
@@ -71,12 +92,15 @@ class StoredRows:
 
     def __getitem__(self, rows: slice) -> Tensor:
         """Read rows ``start`` to ``stop``."""
-        return self.clips([rows])
+        return torch.from_numpy(np.array(self._rows[rows])).to(self.device).float()
 
-    def clips(self, spans: Iterable[slice]) -> Tensor:
-        """Read some spans of rows, one after another."""
-        read = np.concatenate([self._rows[span] for span in spans])
-        return torch.from_numpy(read).to(self.device).float()
+    def packed(self, offsets: I64, packing: Packing) -> Tensor:
+        """Read a batch's clips, each at once, and give their rows step by step."""
+        spans = (slice(*offsets[clip : clip + 2]) for clip in packing.clips)
+        read = torch.from_numpy(np.concatenate([self._rows[span] for span in spans]))
+        own = np.concatenate([[0], np.cumsum(packing.lengths)])
+        rows = pack(own, np.arange(len(packing.clips))).rows
+        return read.to(self.device).float()[torch.from_numpy(rows).to(self.device)]
 
 
 class DeviceSequences:
@@ -100,22 +124,14 @@ class DeviceSequences:
 
     def batch(self, clips: I64) -> Batch:
         """The clips with these indices, longest first (of equal ones, in the given order)."""
-        clips = clips[np.argsort(-self.lengths[clips], kind="stable")]
-        lengths = self.lengths[clips]
-        steps = np.arange(lengths[0])
-        mask = steps[:, None] < lengths
-        rows = (self.offsets[clips] + steps[:, None])[mask]
-        places = torch.from_numpy(rows).to(self.features.device, non_blocking=True)
-        filled = None if self.filled is None else self.filled.index_select(0, places)
+        packing = pack(self.offsets, clips)
+        places = torch.from_numpy(packing.rows).to(self.features.device, non_blocking=True)
         if isinstance(self.features, StoredRows):
-            read = self.features.clips(slice(*self.offsets[clip : clip + 2]) for clip in clips)
-            first = np.cumsum(lengths) - lengths  # of each clip among the rows that were read
-            features = read.index_select(
-                0, torch.from_numpy((first + steps[:, None])[mask]).to(read.device)
-            )
+            features = self.features.packed(self.offsets, packing)
         else:
             features = self.features.index_select(0, places).float()
-        sizes = tuple(mask.sum(1).tolist())
+        filled = None if self.filled is None else self.filled.index_select(0, places)
+        sizes, clips, lengths = packing.batch_sizes, packing.clips, packing.lengths
         return Batch(features, sizes, clips, lengths, filled, self.streams)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:

@@ -11,13 +11,13 @@ import facer
 from facer.cli import main
 from facer.pipeline.intensity.cohort import read_sequences
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.joined import choose_columns, open_source
+from facer.pipeline.intensity.sources.joined import choose_columns, open_source
 from facer.stages.intensity.config import SequenceConfig, StreamsConfig
 from facer.storage import ClipFeatures, FacerError, FeatureStore, Provenance, Record
 from facer.storage.errors import OptionError
 
 SOUND = Provenance("none", "0" * 64, "logmel", "s" * 64, settings={"rate_hz": 50})
-FAST = {"units": 8, "dense": 8, "epochs": 3, "learning_rate": 3e-3, "t": 40}
+FAST = {"hidden_size": 8, "dense": 8, "epochs": 3, "learning_rate": 3e-3, "t": 40}
 
 
 def command(arguments):

@@ -17,12 +17,12 @@ SHAPE = HeadShape(F, E, T)
 STREAMS = {1: (), 2: (2, 3), 3: (1, 2, 2)}
 CPU = torch.device("cpu")
 
-CONFIGS = {name: HeadConfig(name, units=8, dense=6) for name in HEADS}
-CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", units=8, dense=6)
-CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, units=8, dense=6)
-CONFIGS["facernet unrouted"] = HeadConfig(routed=False, units=8, dense=6)
-CONFIGS["gru-last 2 layers"] = HeadConfig("gru-last", layers=2, units=8)
-CONFIGS["cross-attention 2 layers"] = HeadConfig("cross-attention", layers=2, units=8)
+CONFIGS = {name: HeadConfig(name, hidden_size=8, dense=6) for name in HEADS}
+CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", hidden_size=8, dense=6)
+CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, hidden_size=8, dense=6)
+CONFIGS["facernet unrouted"] = HeadConfig(routed=False, hidden_size=8, dense=6)
+CONFIGS["gru-last 2 layers"] = HeadConfig("gru-last", layers=2, hidden_size=8)
+CONFIGS["cross-attention 2 layers"] = HeadConfig("cross-attention", layers=2, hidden_size=8)
 CASES = [(name, 1) for name in CONFIGS]
 CASES += [(name, n) for name in HEADS for n in (2, 3)]
 
@@ -144,7 +144,7 @@ def test_padded_and_extended_hold_the_clips():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"units": 0}, {"layers": 0}, {"dense": -1}, {"cell": "rnn"}, {"dropout": 1.0}],
+    [{"hidden_size": 0}, {"layers": 0}, {"dense": -1}, {"cell": "rnn"}, {"dropout": 1.0}],
 )
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError, match=f"found {next(iter(wrong.values()))!r}"):
@@ -152,9 +152,9 @@ def test_config_is_checked(wrong):
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"dense": 7}, {"units": 16}])
+@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"dense": 7}, {"hidden_size": 16}])
 def test_what_a_head_does_not_use_is_known(name, change):
-    base = HeadConfig(name, units=8)
+    base = HeadConfig(name, hidden_size=8)
     changed = replace(base, **change)
     shapes = [
         [p.shape for p in build_head(config, SHAPE).parameters()] for config in (base, changed)
@@ -192,4 +192,4 @@ def test_two_branches_do_not_meet_before_the_dense_layer():
 @pytest.mark.parametrize("name", ["tcn-transformer", "perceiver", "cross-attention"])
 def test_attention_needs_a_width_that_divides(name):
     with pytest.raises(FacerError, match="multiple of 4"):
-        build_head(HeadConfig(name, units=6), SHAPE)
+        build_head(HeadConfig(name, hidden_size=6), SHAPE)
