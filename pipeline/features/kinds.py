@@ -16,6 +16,7 @@ from facer.stages.features.extraction import Extraction
 from facer.stages.features.precision import native_bf16, stored_precision
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError
+from facer.storage.files.weights import weights_state
 
 Models: TypeAlias = ExtractConfig | AudioConfig
 """Everything that decides a clip's features."""
@@ -55,6 +56,22 @@ def make_extractor(models: Models) -> AnyExtractor:
     from facer.stages.features.extractor import Extractor
 
     return Extractor(models)
+
+
+def model_files(models: Models) -> tuple[tuple[str, str], ...]:
+    """Path and state of every file that the models are made of: another one when it was changed."""
+    if isinstance(models, AudioConfig):
+        paths = [Path(models.features)] if models.learnt else []
+        if models.learnt:
+            from facer.stages.features.audio.card import read_audio_card
+
+            paths.append(paths[0].parent / read_audio_card(paths[0]).file.name)
+    else:
+        from facer.stages.features.rec.loading import files_of
+
+        recs = (path for name in models.recs for path in files_of(name))
+        paths = [Path(models.detector.model), *recs]
+    return tuple((str(path), weights_state(path)) for path in paths)
 
 
 def opener(models: Models) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.features.kinds import AnyExtractor, Models, make_extractor, opener
+from facer.pipeline.features.kinds import AnyExtractor, Models, make_extractor, model_files, opener
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
@@ -47,9 +47,13 @@ class PartWorker:
 
     def __init__(self) -> None:
         _keep_freed_memory()
-        self.extractor = lru_cache(maxsize=2)(make_extractor)
+        self._loaded = lru_cache(maxsize=2)(lambda models, _: make_extractor(models))
         self._stores: dict[str, FeatureStore] = {}
         self._loading = Lock()  # tasks of a worker with several threads share the models
+
+    def extractor(self, config: Models) -> AnyExtractor:
+        """The models of a configuration, loaded again where one of their files has changed."""
+        return self._loaded(config, model_files(config))
 
     def extract(
         self, task: PartTask, on_frames: Callable[[int], None] | None = None
@@ -173,13 +177,15 @@ def _keep_freed_memory() -> None:
 
 
 def _digests(provenance: Provenance) -> dict[str, str]:
-    """SHA-256 of each model's file, by the model's name."""
+    """SHA-256 of each model's file and of what each card says, by the model's name."""
+    settings = provenance.settings
     if provenance.of_sound:
         return {f"features {provenance.rec}": provenance.rec_sha256}
     return {
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
-        "points model": str(provenance.settings.get("points_sha256", "none")),
+        "points model": str(settings.get("points_sha256", "none")),
+        **{name: str(value) for name, value in settings.items() if name.startswith("rec ")},
     }
 
 

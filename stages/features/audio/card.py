@@ -110,7 +110,7 @@ class AudioCard:
 
 def read_audio_card(path: Path) -> AudioCard:
     """Read a card; ``FacerError`` that names the table and key for one that breaks the format."""
-    table = read_tables(path, FORMAT)
+    table = read_tables(path, FORMAT, "a card of sound features")
     try:
         card: AudioCard = build(AudioCard, table, "", hidden=("path",))
     except FacerError as error:
