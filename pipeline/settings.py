@@ -32,7 +32,13 @@ from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import (
+    AugmentConfig,
+    FitConfig,
+    HeadConfig,
+    OptimiserConfig,
+    SequenceConfig,
+)
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
@@ -111,8 +117,9 @@ BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
 DATASET = Table(LabelOptions, SequenceConfig)
 CHECK = DATASET
-TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, FitConfig, TrainHeadConfig)
-ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, FitConfig, AblateConfig, TlsFiles)
+_FIT = (FitConfig, OptimiserConfig, AugmentConfig)
+TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, *_FIT, TrainHeadConfig)
+ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, *_FIT, AblateConfig, TlsFiles)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 SUMMARISE = Table(SummaryConfig)
@@ -158,8 +165,16 @@ def train_head_config(store: str, labels: str, run: Path, settings: Settings) ->
         raise OptionError(f"{named('head')} {head.name} takes no {', '.join(names)}")
     return make(
         TrainHeadConfig, settings, store, labels, run, reading=label_options(settings),
-        sequences=make(SequenceConfig, settings), fit=make(FitConfig, settings, head),
+        sequences=make(SequenceConfig, settings), fit=fit_config(settings, head),
         folds=fold_config(settings),
+    )  # fmt: skip
+
+
+def fit_config(settings: Settings, head: HeadConfig) -> FitConfig:
+    """Return how a head is trained."""
+    return make(
+        FitConfig, settings, head, optimiser=make(OptimiserConfig, settings),
+        augment=make(AugmentConfig, settings),
     )  # fmt: skip
 
 
@@ -168,7 +183,8 @@ def ablate_config(store: str, labels: str, output: Path, settings: Settings) -> 
     return make(
         AblateConfig, settings, store, labels, output, also=settings.get("also", {}),
         reading=label_options(settings), sequences=make(SequenceConfig, settings),
-        fit=make(FitConfig, settings), folds=fold_config(settings), tls=make(TlsFiles, settings),
+        fit=fit_config(settings, HeadConfig()), folds=fold_config(settings),
+        tls=make(TlsFiles, settings),
     )  # fmt: skip
 
 

@@ -41,6 +41,11 @@ from facer.pipeline.intensity.head_run import (
     save_model,
     seed_folders,
 )
+from facer.pipeline.intensity.subject_scales import (
+    save_scales,
+    training_scales,
+    training_sequences,
+)
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.device import resolve_device
@@ -50,6 +55,7 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64
+from facer.stages.intensity.subjects import SubjectScales
 from facer.storage import FeatureStore, IntensityLabels, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
@@ -138,7 +144,7 @@ def train_head(
         if config.repeats is not None:
             check_same_data(config.repeats, record)
         tell(training, on_note)
-        open_run(config.run, record, config.resume)
+        training.open(record, config.resume)
         curves = training.run(on_epoch, on_step)
     draw_curves(config.run / "curve.png", curves)
     return training_result(training, curves)
@@ -187,7 +193,8 @@ class Training:
         self.labels, self.plan = self._read_labels()
         self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
         self.task = self._task()
-        self.data = DeviceSequences(self.cohort.sequences, device)
+        self.device = device
+        self._read_data()
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
 
     def _read_labels(self) -> tuple[IntensityLabels, FoldPlan | None]:
@@ -198,6 +205,21 @@ class Training:
         labels = read_labels(config.labels, config.reading)
         labels, plan = plan_trainable(labels, config.folds, self.store)
         return labels_in_fold(labels, plan, config.fold or 0), plan
+
+    def _read_data(self) -> None:
+        """What a head reads, by the settings of the training."""
+        self.scales: SubjectScales = {}
+        sequences = self.cohort.sequences
+        if self.config.fit.normalise == "subject":
+            self.scales = training_scales(self.cohort)
+            sequences = training_sequences(self.cohort, self.scales)
+        self.data = DeviceSequences(sequences, self.device)
+
+    def open(self, record: HeadRunConfig, resume: bool) -> None:
+        """Write the run's folder, or compare it with what is there."""
+        open_run(self.config.run, record, resume)
+        if self.scales:
+            save_scales(self.config.run, self.scales)
 
     def _task(self) -> Task:
         splits = (self._labelled("train"), self._labelled("val"))
@@ -232,6 +254,8 @@ class Training:
         other.cohort = replace(self.cohort, splits=self.plan.splits(fold))
         try:
             other.task = other._task()
+            if self.scales:  # of those who are trained on
+                other._read_data()
         except FacerError as error:
             raise FacerError(f"fold {fold}: {error}") from error
         return other

@@ -15,6 +15,8 @@ Overlong = Literal["subsample", "truncate", "error"]
 Cell = Literal["gru", "lstm"]
 LossName = Literal["pearson", "mse", "ccc"]
 CalibrateOn = Literal["train", "val", "none"]
+Normalise = Literal["none", "subject"]
+ScheduleName = Literal["constant", "cosine"]
 HeadName = Literal["facernet", "gru-last", "tcn-transformer", "perceiver", "stats-mlp"]
 
 LEAST_CLIPS: Mapping[str, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
@@ -86,6 +88,73 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
+class OptimiserConfig:
+    """What may be added to the paper's plain Adam; by default nothing is."""
+
+    weight_decay: Annotated[
+        float, Setting("Decoupled, as in AdamW; biases and norms have none.", low=0)
+    ] = 0.0
+    warm_up: Annotated[float, Setting("Epochs in which the learning rate rises.", low=0)] = 0.0
+    schedule: Annotated[
+        ScheduleName, Setting("Of the learning rate, to the last of the epochs at most.")
+    ] = "constant"
+    clip_norm: Annotated[
+        float | None,
+        Setting("Norm to which larger gradients are scaled.", low=0, low_open=True, none="any"),
+    ] = None
+    ema_decay: Annotated[
+        float | None,
+        Setting(
+            "Of a moving average of weights, which is validated and kept.",
+            low=0,
+            high=1,
+            high_open=True,
+            none="the weights themselves",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to the sequences that are trained on, and to no others."""
+
+    crop: Annotated[
+        float,
+        Setting(
+            "Least share of a clip's time that is kept.",
+            name="augment_crop",
+            low=0,
+            high=1,
+            low_open=True,
+        ),
+    ] = 1.0
+    stretch: Annotated[
+        float,
+        Setting("Clips are slower or faster by up to this share.", name="augment_stretch", low=0),
+    ] = 0.0
+    drop: Annotated[
+        float,
+        Setting(
+            "Share of frames replaced by the frame before, as if no face were found.",
+            name="augment_drop",
+            low=0,
+            high=1,
+            high_open=True,
+        ),
+    ] = 0.0
+    noise: Annotated[
+        float,
+        Setting("Of each column, in its standard deviations.", name="augment_noise", low=0),
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """Everything that decides a training, beside its data. The defaults are the paper's."""
 
@@ -105,10 +174,20 @@ class FitConfig:
     standardise: Annotated[
         bool, Setting("Bring features to mean 0 and std 1 over the training frames.")
     ] = False
+    normalise: Annotated[
+        Normalise,
+        Setting("subject: bring each person's features to mean 0 and std 1, without labels."),
+    ] = "none"
+    scale_labels: Annotated[
+        bool,
+        Setting("Train mse and ccc on labels of mean 0 and std 1; pearson sees no scale."),
+    ] = False
     calibrate: Annotated[
         CalibrateOn, Setting("Split whose labels set the scale of predictions.")
     ] = "train"
     seed: Annotated[int, SEED] = 0
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         check(self)
@@ -117,4 +196,9 @@ class FitConfig:
                 f"{named('batch_size')}: found {self.batch_size}, expected {least} or more for a "
                 f"correlation ({named('loss')} {self.loss}), which two clips do not have; use a "
                 f"larger batch or {named('loss')} mse"
+            )
+        if self.epochs is not None and self.optimiser.warm_up >= self.epochs:
+            raise OptionError(
+                f"{named('warm_up')}: found {self.optimiser.warm_up:g}, expected fewer than the "
+                f"{self.epochs} {named('epochs')}"
             )

@@ -44,7 +44,7 @@ def measure_scale(
             rows = rows[~filled[frames]]
         total += torch.stack([rows.sum(0), rows.square().sum(0)])
         count += len(rows)
-    mean, square = total / count
+    mean, square = total / max(count, 1)
     deviation = (square - mean.square()).clamp_min(0).sqrt()
     deviation = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0)
     return InputScale(mean.float().cpu().numpy(), deviation.float().cpu().numpy())

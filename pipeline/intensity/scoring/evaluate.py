@@ -20,6 +20,7 @@ from facer.pipeline.intensity.cohort import (
 from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
 from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.subject_scales import scaled_rows, scaled_strangers
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
@@ -129,7 +130,8 @@ def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
 
 
 def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
-    data = DeviceSequences(cohort.sequences, torch.device("cpu"))
+    sequences = scaled_rows(run, read_run(run), cohort, rows)
+    data = DeviceSequences(sequences, torch.device("cpu"))
     return _predict(run, data, cohort.sequence_of[rows])
 
 
@@ -215,12 +217,15 @@ def evaluation_of(
 def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
     """Predict some clips of a store, the mean over the run's seeds.
 
-    ``FacerError`` when the store's features were made otherwise than the run's.
+    After ``--normalise subject`` each clip is brought to the scale of its own frames, because
+    nobody knows whose it is. ``FacerError`` when the store's features were made otherwise than the
+    run's.
     """
     record = read_run(run)
     check_provenance(run, store.provenance, store.path)
     usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
     sequences = read_sequences(store, usable, record.sequences, record.choice)
+    sequences = scaled_strangers(record, sequences)
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
     found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)

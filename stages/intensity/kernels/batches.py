@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,17 +71,28 @@ class DeviceSequences:
         filled = sequences.filled
         self.filled = None if filled is None else torch.from_numpy(filled).to(device)
 
-    def batch(self, clips: I64) -> Batch:
-        """The clips with these indices, longest first (of equal ones, in the given order)."""
-        clips = clips[np.argsort(-self.lengths[clips], kind="stable")]
-        lengths = self.lengths[clips]
+    def batch(self, clips: I64, frames: Sequence[I64] | None = None) -> Batch:
+        """The clips with these indices, longest first (of equal ones, in the given order).
+
+        ``frames`` are the frames to take of each clip, instead of all.
+        """
+        starts, lengths, chosen = self.offsets[clips], self.lengths[clips], None
+        if frames is not None:
+            pairs = zip(starts, frames, strict=True)
+            chosen = np.concatenate([start + own for start, own in pairs])
+            lengths = np.array([len(own) for own in frames], np.int64)
+            starts = np.cumsum(lengths) - lengths
+        order = np.argsort(-lengths, kind="stable")
+        lengths = lengths[order]
         steps = np.arange(lengths[0])
         mask = steps[:, None] < lengths
-        rows = (self.offsets[clips] + steps[:, None])[mask]
+        rows = (starts[order] + steps[:, None])[mask]
+        if chosen is not None:
+            rows = chosen[rows]
         places = torch.from_numpy(rows).to(self.features.device, non_blocking=True)
         features = self.features.index_select(0, places)
         filled = None if self.filled is None else self.filled.index_select(0, places)
-        return Batch(features, tuple(mask.sum(1).tolist()), clips, lengths, filled)
+        return Batch(features, tuple(mask.sum(1).tolist()), clips[order], lengths, filled)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
         """All ``clips`` in batches of similar length, for prediction."""
