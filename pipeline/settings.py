@@ -24,6 +24,7 @@ from facer.pipeline.intensity.config import (
     FoldConfig,
     PredictConfig,
     ScoreConfig,
+    SweepConfig,
     TrainHeadConfig,
 )
 from facer.pipeline.runtime.tls import TlsFiles
@@ -37,6 +38,7 @@ from facer.stages.intensity.config import (
     FitConfig,
     HeadConfig,
     OptimiserConfig,
+    OwnHeadConfig,
     SequenceConfig,
 )
 from facer.stages.summary.config import SummaryConfig
@@ -119,14 +121,20 @@ DATASET = Table(LabelOptions, SequenceConfig)
 CHECK = DATASET
 _FIT = (FitConfig, OptimiserConfig, AugmentConfig)
 TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, *_FIT, TrainHeadConfig)
+SWEPT = Table(SequenceConfig, HeadConfig, *_FIT)
+"""What a sweep may try; a trial's seeds are those of the sweep."""
+del SWEPT.declared["seed"]
+SWEEP = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, *_FIT, SweepConfig, TlsFiles)
 ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, *_FIT, AblateConfig, TlsFiles)
-PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
+EVALUATE = Table(LabelOptions, OwnHeadConfig)
+PREDICT_RUN = Table(DetectorConfig, ExtractConfig, OwnHeadConfig)
+PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 SUMMARISE = Table(SummaryConfig)
 FIGURE = Table(FigureConfig)
-EXPORT_HEAD = Table(ExportHeadConfig)
-REPORT = Table(LabelOptions, ReportConfig)
-FINETUNE = Table(LabelOptions, FinetuneConfig)
+EXPORT_HEAD = Table(ExportHeadConfig, OwnHeadConfig)
+REPORT = Table(LabelOptions, ReportConfig, OwnHeadConfig)
+FINETUNE = Table(LabelOptions, FinetuneConfig, OwnHeadConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
 EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
 TRAIN_DETECTOR = Table(DetectorTrainConfig)
@@ -174,7 +182,7 @@ def fit_config(settings: Settings, head: HeadConfig) -> FitConfig:
     """Return how a head is trained."""
     return make(
         FitConfig, settings, head, optimiser=make(OptimiserConfig, settings),
-        augment=make(AugmentConfig, settings),
+        augmentation=make(AugmentConfig, settings),
     )  # fmt: skip
 
 
@@ -186,6 +194,18 @@ def ablate_config(store: str, labels: str, output: Path, settings: Settings) -> 
         fit=fit_config(settings, HeadConfig()), folds=fold_config(settings),
         tls=make(TlsFiles, settings),
     )  # fmt: skip
+
+
+def sweep_config(
+    store: str, labels: str, output: Path, space: Mapping[str, Any], settings: Settings
+) -> SweepConfig:
+    """Return a whole sweep; from all of :data:`SWEEP`."""
+    own = (*declared(SweepConfig), *declared(TlsFiles))
+    training = {name: value for name, value in settings.items() if name not in own}
+    train_head_config(store, labels, output, training)  # what is wrong in all trials is told here
+    return make(
+        SweepConfig, settings, store, labels, output, space, training, tls=make(TlsFiles, settings)
+    )
 
 
 def fold_config(settings: Settings) -> FoldConfig | None:

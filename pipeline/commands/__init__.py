@@ -32,7 +32,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         study.methods),
     "Heads": (
         labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
-        ablation.ablate, endtoend.finetune, heads.export_head,
+        ablation.ablate, ablation.sweep, endtoend.finetune, heads.export_head,
     ),
     "Features of other tools": (exchange.import_, exchange.export),
     "REC and models": (models.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),

@@ -51,6 +51,7 @@ from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
+from facer.stages.intensity.heads.own import code_sha256, import_head
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
@@ -328,6 +329,7 @@ class Training:
             fold=config.fold,
             splits=splits,
             train_mean=mean,
+            head_sha256=code_sha256(config.fit.head.name),
         )  # fmt: skip
 
     @cached_property
@@ -370,6 +372,7 @@ def run_all(
 
 def train_seed(task: SeedTask) -> list[EpochRow]:
     """Train one seed of a run that is open; runs in a process of its own."""
+    import_head(task.config.fit.head.name)  # as the user named it in the process that sent this
     with torch_threads(task.config.threads):
         return Training(task.config).train(task.seed)
 

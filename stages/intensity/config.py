@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import SEED, Setting, check
@@ -18,6 +18,9 @@ CalibrateOn = Literal["train", "val", "none"]
 Normalise = Literal["none", "subject"]
 ScheduleName = Literal["constant", "cosine"]
 HeadName = Literal["facernet", "gru-last", "tcn-transformer", "perceiver", "stats-mlp"]
+
+HEAD_NAMES: tuple[str, ...] = get_args(HeadName)
+_OWN_HEAD = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 
 LEAST_CLIPS: Mapping[str, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
 """Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
@@ -61,8 +64,15 @@ class HeadConfig:
     """
 
     name: Annotated[
-        HeadName,
-        Setting("The kind of head: the paper's, or one in the spirit of its peers.", name="head"),
+        str,
+        Setting(
+            "The paper's, one in the spirit of its peers, or a class of your own.",
+            name="head",
+            pattern="|".join((*HEAD_NAMES, _OWN_HEAD)),
+            words=f"one of {', '.join(HEAD_NAMES)}, or package.module:Class",
+            metavar="|".join((*HEAD_NAMES, "MODULE:CLASS")),
+            code=True,
+        ),
     ] = "facernet"
     cell: Annotated[Cell, Setting("Of the recurrent layer.")] = "gru"
     units: Annotated[int, Setting("Width of the recurrent layer.", low=1)] = 128
@@ -79,12 +89,34 @@ class HeadConfig:
     @property
     def unused(self) -> tuple[str, ...]:
         """Fields that differ from their defaults but mean nothing to this head."""
+        if ":" in self.name:  # a head of one's own may read them all
+            return ()
         return tuple(
             field.name
             for field in fields(self)
             if self.name not in _ONLY_OF.get(field.name, (self.name,))
             if getattr(self, field.name) != field.default
         )
+
+
+@dataclass(frozen=True)
+class OwnHeadConfig:
+    """The code that a run's head may need; what a run folder says is never imported for that."""
+
+    head: Annotated[
+        str | None,
+        Setting(
+            "Import the class of a run's head that is not facer's, as train-head was given it.",
+            pattern=_OWN_HEAD,
+            words="package.module:Class",
+            metavar="MODULE:CLASS",
+            none="none",
+            code=True,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -187,7 +219,7 @@ class FitConfig:
     ] = "train"
     seed: Annotated[int, SEED] = 0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         check(self)

@@ -19,6 +19,7 @@ from facer.stages.intensity.augment import Augmenter
 from facer.stages.intensity.calibration import Calibration, fit_calibration, label_scale
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
+from facer.stages.intensity.heads.own import check_head, is_own
 from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.losses import LOSSES
@@ -102,7 +103,10 @@ class HeadTrainer:
             )
         shape = HeadShape(data.features.shape[1], len(task.names), max_frames)
         with self._random(0):
-            self.model = IntensityModel(config.head, shape).to(self.device)
+            self.model = IntensityModel(config.head, shape)
+        if is_own(config.head.name):
+            check_head(self.model.head, config.head, shape)
+        self.model.to(self.device)
         if config.standardise:
             self.model.set_scale(
                 measure_scale(data.features, data.offsets, task.train, data.filled)
@@ -114,7 +118,7 @@ class HeadTrainer:
         self.best: Arrays = {}
         self.epochs = config.epochs or max(_EPOCHS, math.ceil(_LEAST_STEPS / self.steps_per_epoch))
         self.patience = config.patience or max(1, self.epochs // 3)
-        self._augmenter = Augmenter(config.augment, data, task.train, max_frames)
+        self._augmenter = Augmenter(config.augmentation, data, task.train, max_frames)
         self._prepare_optimiser()
 
     def _prepare_optimiser(self) -> None:

@@ -55,7 +55,7 @@ ALL = {
     "optimiser": OptimiserConfig(
         weight_decay=0.1, warm_up=1.5, schedule="cosine", clip_norm=0.1, ema_decay=0.9
     ),
-    "augment": AugmentConfig(crop=0.6, stretch=0.2, drop=0.1, noise=0.1),
+    "augmentation": AugmentConfig(crop=0.6, stretch=0.2, drop=0.1, noise=0.1),
     "loss": "mse",
     "scale_labels": True,
 }
@@ -75,7 +75,7 @@ def changes():
     for name in ("weight_decay", "warm_up", "schedule", "clip_norm", "ema_decay"):
         yield {"optimiser": OptimiserConfig(**{name: getattr(ALL["optimiser"], name)})}
     for name in ("crop", "stretch", "drop", "noise"):
-        yield {"augment": AugmentConfig(**{name: getattr(ALL["augment"], name)})}
+        yield {"augmentation": AugmentConfig(**{name: getattr(ALL["augmentation"], name)})}
     yield {"loss": "mse", "scale_labels": True}
 
 
@@ -87,7 +87,12 @@ def test_each_option_changes_the_training(change):
 
 @pytest.mark.parametrize("change", [*changes(), ALL], ids=str)
 def test_blocks_that_no_clip_routes_keep_their_bits(change):
-    t = trainer(**{**change, "augment": replace(change.get("augment", AugmentConfig()), stretch=0)})
+    t = trainer(
+        **{
+            **change,
+            "augmentation": replace(change.get("augmentation", AugmentConfig()), stretch=0),
+        }
+    )
     longest = int(t.data.lengths[:18].max())
     before = t.model.arrays()["head.dense_weight"]
     run(t)
@@ -272,7 +277,7 @@ def test_noise_is_in_deviations_of_each_column_and_spares_rows_of_zeros():
 
 def test_validation_sees_clips_as_they_are():
     """Augmentation is of training alone: predictions of the data do not depend on it."""
-    t = run(trainer(augment=ALL["augment"]), 1)
+    t = run(trainer(augmentation=ALL["augmentation"]), 1)
     before = t.data.features.clone()
     found = [predict(t.kept, t.data, t.task.val) for _ in range(2)]
     assert np.array_equal(*found)
