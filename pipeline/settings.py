@@ -32,6 +32,7 @@ from facer.pipeline.views.figures import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import (
     AugmentConfig,
@@ -40,11 +41,12 @@ from facer.stages.intensity.config import (
     OptimiserConfig,
     OwnHeadConfig,
     SequenceConfig,
+    StreamsConfig,
 )
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
-from facer.storage.settings import Declared, declared
+from facer.storage.settings import Declared, declared, flat
 from facer.storage.text.likeness import did_you_mean
 
 Settings = Mapping[str, Any]
@@ -114,18 +116,21 @@ def _value(one: Declared, value: Any) -> Any:
 
 EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, TlsFiles)
+EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
-DATASET = Table(LabelOptions, SequenceConfig)
-CHECK = DATASET
+CHECK = Table(LabelOptions, SequenceConfig)
+DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
+_DATA = (LabelOptions, FoldConfig, SequenceConfig, StreamsConfig)
 _FIT = (FitConfig, OptimiserConfig, AugmentConfig)
-TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, *_FIT, TrainHeadConfig)
-SWEPT = Table(SequenceConfig, HeadConfig, *_FIT)
-"""What a sweep may try; a trial's seeds are those of the sweep."""
-del SWEPT.declared["seed"]
-SWEEP = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, *_FIT, SweepConfig, TlsFiles)
-ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, *_FIT, AblateConfig, TlsFiles)
+TRAIN_HEAD = Table(*_DATA, HeadConfig, *_FIT, TrainHeadConfig)
+SWEPT = Table(SequenceConfig, StreamsConfig, HeadConfig, *_FIT)
+"""What a sweep may try; a trial's seeds are those of the sweep, and its stores the same."""
+for _same in ("seed", "with_"):
+    del SWEPT.declared[_same]
+SWEEP = Table(*_DATA, HeadConfig, *_FIT, SweepConfig, TlsFiles)
+ABLATE = Table(*_DATA, *_FIT, AblateConfig, TlsFiles)
 EVALUATE = Table(LabelOptions, OwnHeadConfig)
 PREDICT_RUN = Table(DetectorConfig, ExtractConfig, OwnHeadConfig)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
@@ -160,6 +165,14 @@ def extract_run_config(video_dir: Path | str, store: str, settings: Settings) ->
     )  # fmt: skip
 
 
+def extract_audio_config(video_dir: Path | str, store: str, settings: Settings) -> ExtractRunConfig:
+    """Return a whole extraction of sound; from all of :data:`EXTRACT_AUDIO`."""
+    return make(
+        ExtractRunConfig, settings, video_dir, store,
+        extract=make(AudioConfig, settings), tls=make(TlsFiles, settings),
+    )  # fmt: skip
+
+
 def label_options(settings: Settings) -> LabelOptions:
     """Return how labels are read; from all of :data:`LABELS`."""
     return make(LabelOptions, settings)
@@ -173,8 +186,8 @@ def train_head_config(store: str, labels: str, run: Path, settings: Settings) ->
         raise OptionError(f"{named('head')} {head.name} takes no {', '.join(names)}")
     return make(
         TrainHeadConfig, settings, store, labels, run, reading=label_options(settings),
-        sequences=make(SequenceConfig, settings), fit=fit_config(settings, head),
-        folds=fold_config(settings),
+        sequences=make(SequenceConfig, settings), streams=streams_config(settings),
+        fit=fit_config(settings, head), folds=fold_config(settings),
     )  # fmt: skip
 
 
@@ -191,8 +204,8 @@ def ablate_config(store: str, labels: str, output: Path, settings: Settings) -> 
     return make(
         AblateConfig, settings, store, labels, output, also=settings.get("also", {}),
         reading=label_options(settings), sequences=make(SequenceConfig, settings),
-        fit=fit_config(settings, HeadConfig()), folds=fold_config(settings),
-        tls=make(TlsFiles, settings),
+        streams=streams_config(settings), fit=fit_config(settings, HeadConfig()),
+        folds=fold_config(settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
 
 
@@ -206,6 +219,15 @@ def sweep_config(
     return make(
         SweepConfig, settings, store, labels, output, space, training, tls=make(TlsFiles, settings)
     )
+
+
+def streams_config(settings: Settings) -> StreamsConfig:
+    """Return which other stores are joined, and how; OptionError for a way of joining none."""
+    config = make(StreamsConfig, settings)
+    if not config.stores and config != StreamsConfig():
+        changed = [k for k, v in flat(config) if v != dict(flat(StreamsConfig()))[k]]
+        raise OptionError(f"{named(changed[0])}: expected {named('with_')} beside it")
+    return config
 
 
 def fold_config(settings: Settings) -> FoldConfig | None:
@@ -234,6 +256,8 @@ def _checked(one: Declared, value: Any) -> Any:
         return os.fspath(value)
     if tuple in types and (isinstance(value, str) or _is_words(value)):
         return value
+    if tuple in types and isinstance(value, Mapping):  # NAME=STORE, as the option has it
+        return [f"{name}={getattr(one, 'path', one)}" for name, one in value.items()]
     if isinstance(value, str) and (str in types or Path in types):
         return value
     if not isinstance(value, bool | str):

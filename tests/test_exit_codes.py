@@ -13,7 +13,7 @@ from facer.pipeline.commands import shared
 ABSENT = "absent"  # a path; what is wrong with an option is told before anything is looked for
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
-    "device": ["tpu"], "log": ["wandb"], "precision": ["int4"], "face": ["smallest"],
+    "device": ["tpu"], "log_to": ["wandb"], "precision": ["int4"], "face": ["smallest"],
     "changed": ["maybe"], "kind": ["csv2"], "window": ["x"], "baseline": ["x"],
     "threshold": ["au12"], "series": ["tall"], "scale": ["log"], "baseline_fallback": ["x"],
     "wide": ["sum"], "width": ["triple"],
@@ -23,7 +23,7 @@ WRONG: dict[str, list[str]] = {
     "data": ["AffectNet", "kind:path"], "rows": ["table9", ""], "also": ["x", "=s"],
     "form": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
     "fold_splits": ["dev"], "targets": ["joy,joy"], "train-head by": ["person"],
-    "sweep by": ["person"], "normalise": ["clip"], "schedule": ["step"], "set": ["x", "unit=3"],
+    "sweep by": ["person"], "normalise": ["clip"], "schedule": ["step"], "set": ["x", "hidden=3"],
     "ablate by": ["person"],
 }  # fmt: skip
 ANY = {  # names of files, folders and models, and what needs no more than being a word
@@ -79,7 +79,7 @@ def arguments(name: str, option: str) -> list[str]:
     if name == "design" and option != "--pattern":
         given += ["--pattern", "{participant}"]
     if name == "sweep" and option != "--set":
-        given += ["--set", "units=8"]
+        given += ["--set", "hidden_size=8"]
     if name == "train-head" and option != "--labels":
         given += ["--labels", ABSENT]
     return given

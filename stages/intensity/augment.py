@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from facer.stages.intensity.config import AugmentConfig
-from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
+from facer.stages.intensity.kernels.batches import Batch, DeviceSequences, by_column
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64, evenly
 
@@ -20,25 +20,26 @@ class Augmenter:
         self, config: AugmentConfig, data: DeviceSequences, train: I64, max_frames: int
     ) -> None:
         self.config, self.data, self.max_frames = config, data, max_frames
-        self.deviation = None
+        self.std = None
         if config.noise:
-            scale = measure_scale(data.features, data.offsets, train, data.filled)
-            self.deviation = torch.from_numpy(scale.deviation).to(data.features.device)
+            self.std = torch.from_numpy(measure_scale(data, train).std).to(data.features.device)
 
     def batch(self, clips: I64, random: np.random.Generator) -> Batch:
         """The clips, each as ``random`` changes it: (B,) -> a batch of as many."""
+        batch = self.data.batch(clips)
         if self.config == AugmentConfig():
-            return self.data.batch(clips)
-        lengths = self.data.lengths[clips].tolist()
+            return batch
+        lengths = batch.lengths.tolist()
         frames = [augmented_frames(n, self.config, self.max_frames, random) for n in lengths]
-        batch = self.data.batch(clips, frames)
-        if self.deviation is None:
+        batch = batch.taking(frames)
+        if self.std is None:
             return batch
         noise = random.standard_normal(batch.features.shape, np.float32)
         noise *= np.float32(self.config.noise)
-        changed = batch.features + torch.from_numpy(noise).to(self.deviation) * self.deviation
-        if batch.filled is not None:  # rows of zeros stand for absent frames
-            changed = torch.where(batch.filled[:, None], batch.features, changed)
+        changed = batch.features + torch.from_numpy(noise).to(self.std) * self.std
+        if batch.filled is not None:  # zeros stand for absent frames
+            filled = by_column(batch.filled, batch.streams, changed.shape[1])
+            changed = torch.where(filled, batch.features, changed)
         return replace(batch, features=changed)
 
 

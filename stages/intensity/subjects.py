@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 
+from facer.stages.intensity.kernels.batches import ClipScales, DeviceSequences
 from facer.stages.intensity.model import InputScale, measure_scale
-from facer.stages.intensity.sequences import I64, Sequences
+from facer.stages.intensity.sequences import I64
 
 SubjectScales = Mapping[str, InputScale]
-"""Mean and deviation of the features (F,) of each person that a training has seen."""
+"""Mean and std of the features (F,) of each person that a training has seen."""
 
 
-def measure_subjects(sequences: Sequences, subjects: Sequence[str], clips: I64) -> SubjectScales:
+def measure_subjects(data: DeviceSequences, subjects: Sequence[str], clips: I64) -> SubjectScales:
     """The scale of each person over the frames of some clips; ``subjects`` (C,), "" = unknown.
 
     Frames that zeros stand for are left out, as in :func:`measure_scale`.
@@ -25,31 +25,28 @@ def measure_subjects(sequences: Sequences, subjects: Sequence[str], clips: I64) 
     for clip in clips.tolist():
         if subjects[clip]:
             groups[subjects[clip]].append(clip)
-    return {subject: _scale(sequences, np.array(own)) for subject, own in groups.items()}
+    return {subject: measure_scale(data, np.array(own)) for subject, own in groups.items()}
 
 
-def normalise_subjects(
-    sequences: Sequences, subjects: Sequence[str], clips: I64, known: SubjectScales
-) -> Sequences:
-    """The sequences with each of ``clips`` on its person's scale, the others as they are.
+def clip_scales(
+    data: DeviceSequences, subjects: Sequence[str], groups: Sequence[I64], known: SubjectScales
+) -> ClipScales:
+    """The scale of each clip of some groups of them, its person's; other clips stay as they are.
 
-    A person whom the training has not seen is on the scale of his or her own frames among
-    ``clips``, and so is a clip of which nobody knows the person, alone.
+    A person whom the training has not seen is on the scale of his or her own frames in the
+    group, and so is a clip of which nobody knows the person, alone.
     """
-    scales = {**measure_subjects(sequences, subjects, clips), **known}
-    features = sequences.features.copy()
-    for clip in clips.tolist():
-        rows = slice(sequences.offsets[clip], sequences.offsets[clip + 1])
-        scale = scales.get(subjects[clip]) or _scale(sequences, np.array([clip]))
-        features[rows] = (features[rows] - scale.mean) / scale.deviation
-    if sequences.filled is not None:
-        features[sequences.filled] = 0
-    return replace(sequences, features=features)
-
-
-def _scale(sequences: Sequences, clips: I64) -> InputScale:
-    filled = sequences.filled
-    return measure_scale(
-        torch.from_numpy(sequences.features), sequences.offsets, clips,
-        None if filled is None else torch.from_numpy(filled),
-    )  # fmt: skip
+    columns = int(data.features.shape[1])
+    scales = [InputScale(np.zeros(columns, np.float32), np.ones(columns, np.float32))]
+    of = np.zeros(len(data.lengths), np.int64)
+    for clips in groups:
+        own = {**measure_subjects(data, subjects, clips), **known}
+        place = {subject: len(scales) + i for i, subject in enumerate(own)}
+        scales += own.values()
+        for clip in clips.tolist():
+            if subjects[clip] not in place:
+                scales.append(measure_scale(data, np.array([clip])))
+            of[clip] = place.get(subjects[clip], len(scales) - 1)
+    mean, std = (np.stack([getattr(scale, name) for scale in scales]) for name in ("mean", "std"))
+    device = data.features.device
+    return ClipScales(torch.from_numpy(mean).to(device), torch.from_numpy(std).to(device), of)

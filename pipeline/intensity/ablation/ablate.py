@@ -25,12 +25,13 @@ from facer.pipeline.intensity.ablation.trials import (
     run_trials,
     trial_folder,
 )
-from facer.pipeline.intensity.cohort import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS
-from facer.pipeline.intensity.head_run import absolute_place, read_run
+from facer.pipeline.intensity.head_run import absolute_place, absolute_places, read_run
+from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
+from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.intensity.train import OnNote
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
@@ -64,7 +65,7 @@ def ablate(
 
 def read_joined(config: AblateConfig) -> IntensityLabels:
     """Labels that join the store; all rows would fail otherwise, one by one."""
-    store = FeatureStore.open(config.store)
+    store = open_source(config.store, config.streams)
     labels = (
         read_trainable(config.labels, config.reading, store)
         if config.folds is None
@@ -89,7 +90,9 @@ def _task(row: AblationRow, config: AblateConfig) -> Trial | None:
         run=trial_folder(config.output, row.id).absolute(),
         reading=config.reading,
         sequences=row.sequences(config.sequences),
+        streams=absolute_places(config.streams),
         fit=row.fit(config.fit),
+        cache=config.cache,
         seeds=config.seeds,
         device=config.device,
         resume=True,

@@ -48,7 +48,7 @@ Space = Mapping[str, Any]
 
 
 def read_space(given: Mapping[str, Any] | Sequence[str]) -> Space:
-    """The space of ``{"units": [32, 64]}``, or of texts ``units=32,64`` and ``units=32..256``.
+    """The space of ``{"layers": [1, 2]}``, or of texts ``layers=1,2`` and ``layers=1..4``.
 
     OptionError for what is no setting of a head's training, and for values that it cannot have.
     """

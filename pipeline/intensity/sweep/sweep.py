@@ -9,16 +9,23 @@ DIR/
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from facer.pipeline.intensity.ablation.ablate import read_joined
 from facer.pipeline.intensity.ablation.trials import OnRow, Trial, Where, run_trials, trial_folder
-from facer.pipeline.intensity.cohort import label_notes, split_rows
 from facer.pipeline.intensity.config import AblateConfig, SweepConfig
-from facer.pipeline.intensity.head_run import absolute_place
+from facer.pipeline.intensity.head_run import absolute_place, absolute_places
+from facer.pipeline.intensity.labelled import label_notes, split_rows
 from facer.pipeline.intensity.sweep.space import chosen_settings, title_of, trial_id
 from facer.pipeline.intensity.sweep.table import SweepRow, SweepTable, write_table
 from facer.pipeline.intensity.train import OnNote
-from facer.pipeline.settings import Settings, fold_config, label_options, train_head_config
+from facer.pipeline.settings import (
+    Settings,
+    fold_config,
+    label_options,
+    streams_config,
+    train_head_config,
+)
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.layout.documents import read_json_object
 
@@ -35,7 +42,7 @@ def sweep(
     labels = read_joined(
         AblateConfig(
             config.store, config.labels, config.output, reading=label_options(config.settings),
-            folds=fold_config(config.settings),
+            streams=streams_config(config.settings), folds=fold_config(config.settings),
         )
     )  # fmt: skip
     chosen = chosen_settings(config.space, config.trials, config.sample_seed)
@@ -66,8 +73,9 @@ def _trials(config: SweepConfig, chosen: list[Settings]) -> tuple[list[Trial], d
             training = train_head_config(
                 absolute_place(config.store), absolute_place(config.labels), run,
                 {**config.settings, **settings, "seeds": config.seeds, "device": config.device,
-                 "resume": True},
+                 "cache": config.cache, "resume": True},
             )  # fmt: skip
+            training = replace(training, streams=absolute_places(training.streams))
         except OptionError as error:
             errors[name] = str(error)
         else:

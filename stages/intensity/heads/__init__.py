@@ -7,12 +7,14 @@ from types import MappingProxyType
 
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.base import Head, HeadShape
+from facer.stages.intensity.heads.cross_attention import CrossAttention
 from facer.stages.intensity.heads.facernet import FaceRNet
 from facer.stages.intensity.heads.gru_last import GruLast
 from facer.stages.intensity.heads.own import is_own, own_head
 from facer.stages.intensity.heads.perceiver import Perceiver
 from facer.stages.intensity.heads.stats_mlp import StatsMlp
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
+from facer.stages.intensity.heads.two_branch import TwoBranch
 from facer.storage.errors import FacerError, named, one_line
 
 HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
@@ -22,6 +24,8 @@ HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
         "tcn-transformer": TcnTransformer,
         "perceiver": Perceiver,
         "stats-mlp": StatsMlp,
+        "two-branch": TwoBranch,
+        "cross-attention": CrossAttention,
     }
 )
 

@@ -73,7 +73,8 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
     lengths = np.array([shape.max_frames, max(1, shape.max_frames // 3), 1])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     features = np.random.default_rng(0).random((offsets[-1], shape.features), np.float32)
-    data = DeviceSequences(Sequences(features, offsets, ("a", "b", "c")), torch.device("cpu"))
+    clips = Sequences(features, offsets, ("a", "b", "c"), streams=shape.streams)
+    data = DeviceSequences(clips, torch.device("cpu"))
     training = head.training
     head.eval()
     together = _intensities(head, config, data.batch(np.arange(3)), shape)

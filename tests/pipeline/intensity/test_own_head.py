@@ -10,8 +10,8 @@ import pytest
 import facer
 from facer.cli import main
 from facer.stages.intensity.heads import own
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
 CODE = """
 from pathlib import Path
@@ -26,8 +26,8 @@ class Mean(facer.Head):
     def __init__(self, config: facer.HeadConfig, shape: facer.HeadShape) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(shape.features, config.units), nn.ReLU(),
-            nn.Linear(config.units, shape.intensities),
+            nn.Linear(shape.features, config.hidden_size), nn.ReLU(),
+            nn.Linear(config.hidden_size, shape.intensities),
         )
 
     def forward(self, batch: facer.Batch) -> torch.Tensor:
@@ -59,7 +59,7 @@ class Unmade(facer.Head):
 def function(config, shape):
     return None
 """
-FAST = {"units": 8, "epochs": 2, "learning_rate": 0.01}
+FAST = {"hidden_size": 8, "epochs": 2, "learning_rate": 0.01}
 
 
 @pytest.fixture

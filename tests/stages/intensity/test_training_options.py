@@ -16,11 +16,11 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.model import predict, predict_raw
 from facer.stages.intensity.sequences import Sequences
-from facer.stages.intensity.subjects import measure_subjects, normalise_subjects
+from facer.stages.intensity.subjects import clip_scales, measure_subjects
 from facer.storage.errors import OptionError
 
 T, F = 20, 4
-SMALL = HeadConfig(units=8, dense=6)
+SMALL = HeadConfig(hidden_size=8, dense=6)
 
 
 def world(clips=30, seed=0):
@@ -265,14 +265,15 @@ def test_noise_is_in_deviations_of_each_column_and_spares_rows_of_zeros():
     filled = np.zeros(len(sequences.features), bool)
     filled[::5] = True
     sequences.features[filled] = 0
-    data = DeviceSequences(replace(sequences, filled=filled), torch.device("cpu"))
+    data = DeviceSequences(replace(sequences, filled=filled[:, None]), torch.device("cpu"))
     augmenter = Augmenter(AugmentConfig(noise=0.5), data, np.arange(30), T)
     clips = np.arange(30)
     noise = augmenter.batch(clips, np.random.default_rng(0)).features - data.batch(clips).features
     batch = data.batch(clips)
-    assert not noise[batch.filled].any()
+    absent = batch.filled[:, 0]
+    assert not noise[absent].any()
     scale = sequences.features[~filled].std(0)
-    np.testing.assert_allclose(noise[~batch.filled].numpy().std(0) / scale, 0.5, rtol=0.2)
+    np.testing.assert_allclose(noise[~absent].numpy().std(0) / scale, 0.5, rtol=0.2)
 
 
 def test_validation_sees_clips_as_they_are():
@@ -291,15 +292,17 @@ def test_each_person_is_brought_to_mean_0_and_std_1():
     for clip in range(30):  # each person's face rests elsewhere
         rows = slice(*sequences.offsets[clip : clip + 2])
         sequences.features[rows] += 10 * len(set(subjects[: clip + 1]))
-    known = measure_subjects(sequences, subjects, np.arange(12))
+    data = DeviceSequences(sequences, torch.device("cpu"))
+    known = measure_subjects(data, subjects, np.arange(12))
     assert set(known) == {"p0", "p1", "p2"}
-    found = normalise_subjects(sequences, subjects, np.arange(30), known)
-    clip_of = np.repeat(np.arange(30), sequences.lengths)
+    found = data.scaled(clip_scales(data, subjects, [np.arange(30)], known))
 
     def scale(clips):
-        rows = found.features[np.isin(clip_of, clips)]
+        rows = torch.cat([found.rows(clip)[0] for clip in clips]).numpy()
         return rows.mean(0), rows.std(0)
 
+    for clip in range(30):
+        assert torch.equal(found.batch(np.array([clip])).features, found.rows(clip)[0])
     for clips in (range(0, 12, 3), range(18, 24, 2), [25]):  # seen, unseen, nobody's
         np.testing.assert_allclose(scale(list(clips))[0], 0, atol=1e-4)
         np.testing.assert_allclose(scale(list(clips))[1], 1, rtol=1e-3)
@@ -309,5 +312,21 @@ def test_each_person_is_brought_to_mean_0_and_std_1():
 def test_a_persons_column_that_never_changes_is_centred():
     sequences, _ = world()
     sequences.features[:, 2] = 7
-    found = normalise_subjects(sequences, ["a"] * 30, np.arange(30), {})
-    assert not found.features[:, 2].any()
+    data = DeviceSequences(sequences, torch.device("cpu"))
+    found = data.scaled(clip_scales(data, ["a"] * 30, [np.arange(30)], {}))
+    assert not found.batch(np.arange(30)).features[:, 2].any()
+
+
+def test_zeros_that_stand_for_frames_are_no_part_of_a_scale_and_stay_zeros():
+    sequences, _ = world()
+    sequences.features += 7
+    filled = np.zeros((len(sequences.features), 1), bool)
+    filled[::3] = True
+    measured = sequences.features[~filled[:, 0]].copy()
+    sequences.features[filled[:, 0]] = 0
+    data = DeviceSequences(replace(sequences, filled=filled), torch.device("cpu"))
+    known = measure_subjects(data, ["a"] * 30, np.arange(30))
+    np.testing.assert_allclose(known["a"].mean, measured.mean(0), rtol=1e-5)
+    batch = data.scaled(clip_scales(data, ["a"] * 30, [np.arange(30)], known)).batch(np.arange(30))
+    assert not batch.features[batch.filled[:, 0]].any()
+    assert batch.features[~batch.filled[:, 0]].all()

@@ -12,7 +12,7 @@ from facer.cli import main
 from facer.pipeline.intensity.ablation import trials
 from facer.storage.errors import FacerError, OptionError
 
-FAST = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "units": 8}
+FAST = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "hidden_size": 8}
 FEATURES = {"features": [("au12", "au26"), ("au01",)]}
 
 
@@ -30,7 +30,7 @@ def command(*arguments):
 def test_the_columns_that_show_the_label_win(data, tmp_path):
     """au12 shows joy and au26 awe; au01 shows nothing."""
     out = tmp_path / "sweep"
-    found = facer.sweep(*data, out, set={**FEATURES, "units": [8, 16]}, seeds=2, **FAST)
+    found = facer.sweep(*data, out, set={**FEATURES, "hidden_size": [8, 16]}, seeds=2, **FAST)
     assert len(found.rows) == 4
     assert found.best.settings["features"] == ("au12", "au26")
     assert found.best.mean > found.rows[-1].mean + 0.2
@@ -102,13 +102,15 @@ def test_settings_that_do_not_go_together_fail_their_trial_alone(data, tmp_path)
     assert all(np.isfinite(row.mean) for row in found.rows[:2])
     with pytest.raises(FacerError, match="no trial could be trained: head stats-mlp takes no"):
         facer.sweep(*data, tmp_path / "none", set={"dense": [8, 16]}, **FAST)
-    with pytest.raises(OptionError, match="set unit: found no such setting; did you mean 'units'"):
-        facer.sweep(*data, tmp_path / "none", set={"unit": [8]}, **FAST)
+    with pytest.raises(
+        OptionError, match="set hidden_siz: found no such setting; did you mean 'hidden_size'"
+    ):
+        facer.sweep(*data, tmp_path / "none", set={"hidden_siz": [8]}, **FAST)
 
 
 def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys):
     arguments = ("sweep", data[0], "--labels", data[1], "--epochs", 2, "--head", "stats-mlp",
-                 "--set", "learning_rate=log:1e-3..1e-1", "--set", "units=4,8", "--trials", 3,
+                 "--set", "learning_rate=log:1e-3..1e-1", "--set", "hidden_size=4,8", "--trials", 3,
                  "--json")  # fmt: skip
     results = []
     for jobs in (1, 2):
@@ -132,5 +134,5 @@ def test_a_file_of_settings_cannot_name_code(data, tmp_path, capsys):
     arguments = ("sweep", data[0], "--labels", data[1], "-o", tmp_path / "sweep")
     assert command(*arguments, "--config", tmp_path / "a.toml") == 1
     assert "set: found head=os:system,facernet, code that is not" in capsys.readouterr().err
-    (tmp_path / "a.toml").write_text('set = ["units=4,8"]\nhead = "stats-mlp"\nepochs = 1\n')
+    (tmp_path / "a.toml").write_text('set = ["hidden_size=4,8"]\nhead = "stats-mlp"\nepochs = 1\n')
     assert command(*arguments, "--config", tmp_path / "a.toml") == 0

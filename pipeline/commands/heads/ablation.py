@@ -92,7 +92,7 @@ def sweep(
 
     \b
     Examples:
-      facer sweep features.zarr --labels labels.csv -o sweep --set learning_rate=1e-4,1e-3 --set units=64,128
+      facer sweep features.zarr --labels labels.csv -o sweep --set learning_rate=1e-4,1e-3 --set hidden_size=64,128
       facer sweep features.zarr --labels labels.csv -o sweep --set learning_rate=log:1e-5..1e-2 --trials 20
     """  # noqa: E501
     from facer.pipeline.functions.heads import sweep as run_trials
