@@ -8,6 +8,7 @@ What a command does, Python does with the same words; names are loaded when they
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
 - :func:`design`, :func:`summarise`, :func:`compare`, :func:`figure`, :func:`methods`: a lab's
   tables, two stores side by side, figures, and the paragraph for the paper.
+- :class:`Head`: a head of one's own for ``train_head(head="package.module:Class")``.
 - :class:`ClipDataset`: a store and labels for a PyTorch model of one's own.
 - :func:`load_rec`: REC on crops. :class:`FacerError`: every problem that facer explains.
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from facer.pipeline.functions.heads import finetune as finetune
     from facer.pipeline.functions.heads import predict as predict
     from facer.pipeline.functions.heads import score as score
+    from facer.pipeline.functions.heads import sweep as sweep
     from facer.pipeline.functions.models import bench as bench
     from facer.pipeline.functions.models import demo as demo
     from facer.pipeline.functions.models import evaluate_detector as evaluate_detector
@@ -70,6 +72,10 @@ if TYPE_CHECKING:
     from facer.pipeline.summary.door import summarise as summarise
     from facer.pipeline.summary.methods import methods as methods
     from facer.pipeline.views.figure import figure as figure
+    from facer.stages.intensity.config import HeadConfig as HeadConfig
+    from facer.stages.intensity.heads.base import Head as Head
+    from facer.stages.intensity.heads.base import HeadShape as HeadShape
+    from facer.stages.intensity.kernels.batches import Batch as Batch
     from facer.storage.errors import FacerError as FacerError
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
@@ -87,7 +93,7 @@ _LAZY = {
         ("check", "export", "import_", "status", "verify"), "facer.pipeline.functions.store"
     ),
     **dict.fromkeys(
-        ("ablate", "evaluate", "export_head", "finetune", "predict", "score"),
+        ("ablate", "evaluate", "export_head", "finetune", "predict", "score", "sweep"),
         "facer.pipeline.functions.heads",
     ),
     **dict.fromkeys(("annotate", "picture", "report"), "facer.pipeline.functions.views"),
@@ -111,6 +117,9 @@ _LAZY = {
     "figure": "facer.pipeline.views.figure",
     "methods": "facer.pipeline.summary.methods",
     **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
+    "Batch": "facer.stages.intensity.kernels.batches",
+    "HeadConfig": "facer.stages.intensity.config",
+    **dict.fromkeys(("Head", "HeadShape"), "facer.stages.intensity.heads.base"),
     "FacerError": "facer.storage.errors",
     "FeatureStore": "facer.storage.store",
     "open_store": "facer.storage.store",

@@ -27,6 +27,7 @@ from facer.pipeline.settings import (
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.recognisers import Recogniser
+from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
@@ -99,6 +100,7 @@ def train_head(
     path = place_of(store) or ""
     settings = TRAIN_HEAD.complete(settings)
     config = train_head_config(path, os.fspath(labels), Path(run), settings)
+    import_head(config.fit.head.name)
     note = log if progress else None
     if config.folds is not None:
         train_folds(config, both(fold_epoch if progress else None, on_epoch), note)

@@ -24,6 +24,7 @@ from facer.pipeline.intensity.config import (
     FoldConfig,
     PredictConfig,
     ScoreConfig,
+    SweepConfig,
     TrainHeadConfig,
 )
 from facer.pipeline.runtime.tls import TlsFiles
@@ -34,8 +35,11 @@ from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig,
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import (
+    AugmentConfig,
     FitConfig,
     HeadConfig,
+    OptimiserConfig,
+    OwnHeadConfig,
     SequenceConfig,
     StreamsConfig,
 )
@@ -118,19 +122,24 @@ BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
 CHECK = Table(LabelOptions, SequenceConfig)
 DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
-TRAIN_HEAD = Table(
-    LabelOptions, FoldConfig, SequenceConfig, StreamsConfig, HeadConfig, FitConfig, TrainHeadConfig
-)
-ABLATE = Table(
-    LabelOptions, FoldConfig, SequenceConfig, StreamsConfig, FitConfig, AblateConfig, TlsFiles
-)
-PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
+_DATA = (LabelOptions, FoldConfig, SequenceConfig, StreamsConfig)
+_FIT = (FitConfig, OptimiserConfig, AugmentConfig)
+TRAIN_HEAD = Table(*_DATA, HeadConfig, *_FIT, TrainHeadConfig)
+SWEPT = Table(SequenceConfig, StreamsConfig, HeadConfig, *_FIT)
+"""What a sweep may try; a trial's seeds are those of the sweep, and its stores the same."""
+for _same in ("seed", "with_"):
+    del SWEPT.declared[_same]
+SWEEP = Table(*_DATA, HeadConfig, *_FIT, SweepConfig, TlsFiles)
+ABLATE = Table(*_DATA, *_FIT, AblateConfig, TlsFiles)
+EVALUATE = Table(LabelOptions, OwnHeadConfig)
+PREDICT_RUN = Table(DetectorConfig, ExtractConfig, OwnHeadConfig)
+PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 SUMMARISE = Table(SummaryConfig)
 FIGURE = Table(FigureConfig)
-EXPORT_HEAD = Table(ExportHeadConfig)
-REPORT = Table(LabelOptions, ReportConfig)
-FINETUNE = Table(LabelOptions, FinetuneConfig)
+EXPORT_HEAD = Table(ExportHeadConfig, OwnHeadConfig)
+REPORT = Table(LabelOptions, ReportConfig, OwnHeadConfig)
+FINETUNE = Table(LabelOptions, FinetuneConfig, OwnHeadConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
 EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
 TRAIN_DETECTOR = Table(DetectorTrainConfig)
@@ -178,7 +187,15 @@ def train_head_config(store: str, labels: str, run: Path, settings: Settings) ->
     return make(
         TrainHeadConfig, settings, store, labels, run, reading=label_options(settings),
         sequences=make(SequenceConfig, settings), streams=streams_config(settings),
-        fit=make(FitConfig, settings, head), folds=fold_config(settings),
+        fit=fit_config(settings, head), folds=fold_config(settings),
+    )  # fmt: skip
+
+
+def fit_config(settings: Settings, head: HeadConfig) -> FitConfig:
+    """Return how a head is trained."""
+    return make(
+        FitConfig, settings, head, optimiser=make(OptimiserConfig, settings),
+        augmentation=make(AugmentConfig, settings),
     )  # fmt: skip
 
 
@@ -187,9 +204,21 @@ def ablate_config(store: str, labels: str, output: Path, settings: Settings) -> 
     return make(
         AblateConfig, settings, store, labels, output, also=settings.get("also", {}),
         reading=label_options(settings), sequences=make(SequenceConfig, settings),
-        streams=streams_config(settings), fit=make(FitConfig, settings),
+        streams=streams_config(settings), fit=fit_config(settings, HeadConfig()),
         folds=fold_config(settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
+
+
+def sweep_config(
+    store: str, labels: str, output: Path, space: Mapping[str, Any], settings: Settings
+) -> SweepConfig:
+    """Return a whole sweep; from all of :data:`SWEEP`."""
+    own = (*declared(SweepConfig), *declared(TlsFiles))
+    training = {name: value for name, value in settings.items() if name not in own}
+    train_head_config(store, labels, output, training)  # what is wrong in all trials is told here
+    return make(
+        SweepConfig, settings, store, labels, output, space, training, tls=make(TlsFiles, settings)
+    )
 
 
 def streams_config(settings: Settings) -> StreamsConfig:

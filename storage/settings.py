@@ -44,6 +44,7 @@ class Setting:
     inverted: bool = False  # the option and the keyword mean the opposite of the field
     pattern: str = ""  # that a text must match ...
     words: str = ""  # ... said in words
+    code: bool = False  # a value with a colon names code, and is taken from no file
 
 
 DEVICE = Setting(

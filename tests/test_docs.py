@@ -90,8 +90,9 @@ def _modules(code: str) -> set[str]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.onnx")
 @pytest.mark.filterwarnings("ignore:You are using the legacy:DeprecationWarning")
 def test_python_snippets_run(
-    page: str, folder: Path, make_video: Callable[..., Path], face_frames: Callable[..., Any]
-) -> None:
+    page: str, folder: Path, make_video: Callable[..., Path], face_frames: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     snippets = fences(page, "python")
     if "= facer.extract(" in "".join(snippets):  # its clips are then those of the labels
         shutil.rmtree("features.zarr")
@@ -105,7 +106,10 @@ def test_python_snippets_run(
             FeatureStore.open("features.zarr"), "features.parquet", "parquet"
         )
     found: dict[str, Any] = {}
+    monkeypatch.syspath_prepend(folder)
     for snippet in snippets:
+        if name := re.match(r"# (\w+\.py)\n", snippet):  # a file that the reader writes
+            Path(name[1]).write_text(snippet)
         exec(compile(snippet, page, "exec"), found)
 
 

@@ -23,6 +23,7 @@ WRONG: dict[str, list[str]] = {
     "data": ["AffectNet", "kind:path"], "rows": ["table9", ""], "also": ["x", "=s"],
     "form": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
     "fold_splits": ["dev"], "targets": ["joy,joy"], "train-head by": ["person"],
+    "sweep by": ["person"], "normalise": ["clip"], "schedule": ["step"], "set": ["x", "hidden=3"],
     "ablate by": ["person"],
 }  # fmt: skip
 ANY = {  # names of files, folders and models, and what needs no more than being a word
@@ -77,6 +78,8 @@ def arguments(name: str, option: str) -> list[str]:
         given += ["--scenes", ABSENT]
     if name == "design" and option != "--pattern":
         given += ["--pattern", "{participant}"]
+    if name == "sweep" and option != "--set":
+        given += ["--set", "hidden_size=8"]
     if name == "train-head" and option != "--labels":
         given += ["--labels", ABSENT]
     return given

@@ -20,7 +20,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         study.methods),
     "Heads": (
         labels.check, train.train_head, scores.evaluate, train.predict, scores.score,
-        ablation.ablate, endtoend.finetune, train.export_head,
+        ablation.ablate, ablation.sweep, endtoend.finetune, train.export_head,
     ),
     "Features of other tools": (exchange.import_, exchange.export),
     "REC and models": (models.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),

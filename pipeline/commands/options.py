@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
@@ -21,6 +22,7 @@ from facer.storage.text.likeness import did_you_mean
 
 Command = Callable[..., Any]
 _CONFIG_BYTES = 1 << 20
+_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]")  # package.module:Class
 _OWN = ("config", "print_config", "as_json")  # options that are no settings
 
 
@@ -42,6 +44,9 @@ def with_settings(table: Table, of_run: OfRun | None = None) -> Callable[[Comman
             if print_config:
                 echo(_as_toml(click.get_current_context()))
                 return 0
+            for name, one in table.declared.items():
+                if one.setting.code:
+                    refuse_code_of_file(name, settings[name])
             return command(**settings)
 
         made: Command = click.option(
@@ -58,6 +63,20 @@ def with_settings(table: Table, of_run: OfRun | None = None) -> Callable[[Comman
         return made
 
     return decorate
+
+
+def refuse_code_of_file(name: str, value: Any) -> None:
+    """FacerError where a name of code comes from a file or a run, which may be a stranger's.
+
+    It counts where the user typed it.
+    """
+    source = click.get_current_context().get_parameter_source(name)
+    words = (value,) if isinstance(value, str) else value or ()
+    if source is click.core.ParameterSource.DEFAULT_MAP and any(_CODE.search(w) for w in words):
+        raise FacerError(
+            f"--config: {name}: found {' '.join(words)}, code that is not facer's; if you trust "
+            f"it, name it on the command line too (--{name} ...)"
+        )
 
 
 def _option(one: Declared) -> Callable[[Command], Command]:

@@ -35,7 +35,8 @@ from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
 from facer.stages.features.rec.loading import load_network, save_rec, weights_path
-from facer.stages.intensity.calibration import Calibration, fit_calibration
+from facer.stages.intensity.calibration import fit_calibration
+from facer.stages.intensity.fit import scaled_targets
 from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.sequences import I64
@@ -130,6 +131,12 @@ class FinetuneTrainer:
                 f"{self.config.run}: its head reads the embedding; expected a head on the "
                 "features, such as train-head --features all makes"
             )
+        if self.record.fit.normalise != "none":
+            raise FacerError(
+                f"{self.config.run}: was trained with {named('normalise')} "
+                f"{self.record.fit.normalise}, whose scales change with REC; expected a run "
+                "without it"
+            )
         source = labels_of_run(self.config.run, self.record, None, self.config.reading)
         return load_labelled(self.store, source, self.record.sequences)[0]
 
@@ -173,8 +180,9 @@ class FinetuneTrainer:
         batches = split_batches(order, self.config.batch_size, _LEAST_CLIPS)
         torch.manual_seed(self.config.seed * 100_003 + number)  # dropout of the head
         self.model.head.train()
-        targets = torch.from_numpy(self.targets).to(self.device)
         loss = self.record.fit.loss
+        scaled = scaled_targets(self.record.fit, self.targets, self.train)[0]
+        targets = torch.from_numpy(scaled).to(self.device)
         total = 0.0
         for done, clips in enumerate(batches, start=1):
             joint = self.data.batch(clips)
@@ -280,9 +288,9 @@ def _calibrate(training: FinetuneTrainer) -> None:
     clips = training.val if split == "val" else training.train
     raw = training.model.predict(training.data, clips, training.config.batch_size)
     if split == "none":
-        ones, zeros = np.ones(raw.shape[1]), np.zeros(raw.shape[1])
-        head.set_calibration(Calibration(ones, zeros))
-        head.stand_in = raw.mean(axis=0)
+        line = scaled_targets(training.record.fit, training.targets, training.train)[1]
+        head.set_calibration(line)
+        head.stand_in = line.apply(raw).mean(axis=0)
     else:
         head.set_calibration(fit_calibration(raw, training.targets[clips]))
 

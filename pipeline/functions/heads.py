@@ -1,9 +1,9 @@
-"""Functions of heads: evaluate, predict, score, ablate, finetune, export_head."""
+"""Functions of heads: evaluate, predict, score, ablate, sweep, finetune, export_head."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,39 @@ from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig, Sco
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.run import Place, Run, Streams, place_of, stores_of, told
+from facer.pipeline.intensity.run import (
+    Place,
+    Run,
+    Streams,
+    import_named_head,
+    place_of,
+    stores_of,
+    told,
+)
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.scoring.score import ScoreResult, score_files
+from facer.pipeline.intensity.sweep.space import read_space
+from facer.pipeline.intensity.sweep.sweep import sweep as run_sweep
+from facer.pipeline.intensity.sweep.table import SweepTable
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
 from facer.pipeline.runtime.progress import StepCounter, log
 from facer.pipeline.settings import (
     ABLATE,
+    EVALUATE,
     EXPORT_HEAD,
     FINETUNE,
-    LABELS,
     PREDICT,
     SCORE,
+    SWEEP,
     ablate_config,
     extract_config,
     label_options,
     make,
+    sweep_config,
 )
+from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 
 
@@ -44,7 +58,7 @@ def _folder(run: Run | Place) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
-@keywords(LABELS)
+@keywords(EVALUATE)
 def evaluate(
     run: Run | Place, split: str | None = None, *, labels: Place | None = None,
     store: FeatureStore | Place | None = None, by: str | None = None,
@@ -54,9 +68,10 @@ def evaluate(
 
     ``split`` is train, val (the default) or test; a run of folds has none. ``against`` is another
     run to compare with on the same clips: then the scores of both, and the difference. ``with_``
-    says where joined stores are now. Raises
+    says where joined stores are now, ``head`` names the class of a head that is not facer's. Raises
     FacerError for a folder that holds no run, and where labels or store are gone.
     """
+    import_named_head(settings)
     file = None if labels is None else os.fspath(labels)
     more = (split, file, place_of(store), label_options(settings), by, stores_of(with_))
     if against is None:
@@ -74,6 +89,7 @@ def predict(
     the features and ``pictures``, a folder for a picture a clip. Raises FacerError where no clip
     can be extracted, and for other features than the run's.
     """
+    import_named_head(settings)
     config = make(
         PredictConfig, settings, _folder(run), Path(videos), extract=extract_config(settings)
     )
@@ -108,6 +124,26 @@ def ablate(
     return run_rows(config, ablation_row, log) if progress else run_rows(config)
 
 
+@keywords(SWEEP)
+def sweep(
+    store: FeatureStore | Place, labels: Place, output: Place, *,
+    set: Mapping[str, Any] | Sequence[str] = (), progress: bool = False, **settings: Any,
+) -> SweepTable:  # fmt: skip
+    """Try settings of a head's training on one store, and choose by val; the same call resumes.
+
+    ``set`` are values by setting, such as ``{"learning_rate": [1e-4, 1e-3]}``, or texts as
+    ``--set`` takes them; other keywords are those of :func:`facer.train_head`, the same in all
+    trials. Every combination is trained, or ``trials`` drawn at random. ``.best`` is the trial with
+    the highest mean Pearson on val; test is never looked at. Trials that fail are in ``.failed``;
+    raises FacerError where all do.
+    """
+    space = read_space(set)
+    for name in (settings["head"], *space.get("head", ())):
+        import_head(name)
+    config = sweep_config(place_of(store) or "", os.fspath(labels), Path(output), space, settings)
+    return run_sweep(config, ablation_row, log) if progress else run_sweep(config)
+
+
 @keywords(FINETUNE)
 def finetune(
     run: Run | Place, video_dir: Place, output: Place, *, progress: bool = False,
@@ -119,6 +155,7 @@ def finetune(
     each epoch with its row of the learning curve. Raises FacerError where the
     videos, the store or the weights are not those of the run.
     """
+    import_named_head(settings)
     config = make(
         FinetuneConfig, settings, _folder(run), Path(video_dir), Path(output),
         reading=label_options(settings),
@@ -133,4 +170,5 @@ def export_head(run: Run | Place, output: Place, **settings: Any) -> ExportHeadR
 
     Raises FacerError, and writes nothing, where the two differ.
     """
+    import_named_head(settings)
     return export_run(make(ExportHeadConfig, settings, _folder(run), Path(output)))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.functions.store import opened
-from facer.pipeline.intensity.run import Place, Run
+from facer.pipeline.intensity.run import Place, Run, import_named_head
 from facer.pipeline.runtime.progress import CountReporter
 from facer.pipeline.settings import REPORT, label_options, make
 from facer.pipeline.views.annotate import annotate_clip
@@ -46,6 +46,7 @@ def report(
     ``output`` is a new folder, or an earlier report to write again. Raises FacerError for a source
     of another kind, and a folder that holds something else.
     """
+    import_named_head(settings)
     place = source.path if isinstance(source, FeatureStore | Run) else source
     config = make(
         ReportConfig, settings, os.fspath(place), Path(output), reading=label_options(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
@@ -142,6 +142,30 @@ class AblateConfig:
             raise OptionError(
                 f"{named('rows')}: found none, expected at least one of table2, table3, heads"
             )
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """One ``facer sweep``."""
+
+    store: str
+    labels: str
+    output: Path
+    space: Mapping[str, Any]  # values by setting: see facer.pipeline.intensity.sweep.space
+    settings: Mapping[str, Any]  # of a training, all of them, which trials change
+    trials: Annotated[
+        int | None, Setting("Trials drawn at random.", low=1, none="every combination of values")
+    ] = None
+    sample_seed: Annotated[int, Setting("Of the trials drawn.", low=0)] = 0
+    cache: Annotated[Cache, CACHE] = "memory"
+    seeds: Annotated[int, Setting("Trainings of each trial.", low=1)] = 1
+    jobs: Annotated[int, Setting("Processes on this machine.", low=1)] = 1
+    scheduler: Annotated[str | None, SCHEDULER] = None
+    tls: TlsFiles | None = None  # for a scheduler at tls://
+    device: Annotated[str, DEVICE] = "cpu"
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     no file when they differ by more than 1e-4, or that REC did not make the run's features.
     """
     record = read_run(config.run)
+    if record.fit.normalise != "none":
+        raise FacerError(
+            f"{config.run}: was trained with {named('normalise')} {record.fit.normalise}, which is "
+            "no part of a graph of one clip; expected a run without it"
+        )
     models = load_models(config.run)
     seed = min(models) if config.seed is None else config.seed
     if seed not in models:

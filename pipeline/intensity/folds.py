@@ -91,7 +91,7 @@ def train_folds(
         open_run(config.run, record, config.resume)
         LocalObjects(config.run).put("folds.csv", whole.plan.as_csv().encode())
         for training in trainings:
-            open_run(training.config.run, training.describe(), resume=True)
+            training.open(training.describe(), resume=True)
         number = {fold_folder(config.run, fold): fold for fold in range(len(trainings))}
         report = None if on_epoch is None else lambda run, *rest: on_epoch(number[run], *rest)
         curves = run_all(trainings, report)

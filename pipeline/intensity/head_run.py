@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -34,6 +35,7 @@ from facer.stages.intensity.config import (
 )
 from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads import HeadShape
+from facer.stages.intensity.heads.own import code_sha256
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions
@@ -41,6 +43,7 @@ from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.objects import LocalObjects
 
+_log = logging.getLogger("facer")
 _MOST_SEEDS = 100_000
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -98,6 +101,7 @@ class HeadRunConfig:
     train_mean: tuple[float, ...] | None = None  # labels' mean over train; each fold has its own
     clips_sha256: str | None = None  # after finetune
     finetune: Mapping[str, Any] | None = None  # finetune's settings
+    head_sha256: str | None = None  # of the file of a head that is not facer's
 
     def __post_init__(self) -> None:
         if self.train_mean is None and self.folds is None:
@@ -281,6 +285,7 @@ def seed_folders(run: Path) -> dict[int, Path]:
 def load_models(run: Path) -> dict[int, IntensityModel]:
     """The best model of every finished seed, by seed."""
     refuse_folds(run)
+    _check_own_head(run)
     models = {}
     for seed, folder in seed_folders(run).items():
         path = folder / "best.safetensors"
@@ -289,6 +294,17 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
     if not models:
         raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
     return models
+
+
+def _check_own_head(run: Path) -> None:
+    """Warn where the code of a head that is not facer's has changed.
+
+    FacerError where it is not imported: the user must name it.
+    """
+    record = read_run(run)
+    name = record.fit.head.name
+    if code_sha256(name) != record.head_sha256:
+        _log.warning("%s: the file of %s has changed since the training", run, name)
 
 
 def _load_model(path: Path) -> IntensityModel:

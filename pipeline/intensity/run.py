@@ -18,11 +18,15 @@ from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.progress import NullProgress, Progress, progress_bar
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import (
-    EXTRACT_MODELS,
-    LABELS,
+    EVALUATE,
+    PREDICT_RUN,
+    Settings,
     extract_config,
     label_options,
+    make,
 )
+from facer.stages.intensity.config import OwnHeadConfig
+from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.text import notebook
 
@@ -62,10 +66,13 @@ class Run:
         ``split`` is train, val (the default) or test; leave it out for a run of folds, which is
         scored on what the folds hold out. ``labels`` and ``store`` are others than the run's,
         ``by`` a column of the labels, ``with_`` other places of joined stores; keywords say how
-        labels are read (``kind``, ``id_column``,
-        ``targets``, ``subject_column``, ``split_column``, ``missing_values``).
+        labels are read (``kind``, ``id_column``, ``targets``, ``subject_column``,
+        ``split_column``, ``missing_values``); ``head`` names the class of a head that is not
+        facer's.
         """
-        reading = label_options(LABELS.complete(settings))
+        complete = EVALUATE.complete(settings)
+        import_named_head(complete)
+        reading = label_options(complete)
         others = stores_of(with_)
         return evaluate(self.path, split, _text(labels), place_of(store), reading, by, others)
 
@@ -87,10 +94,12 @@ class Run:
         options of ``facer extract`` and must be those of the run's own store. Videos that cannot
         be read are in ``.failed`` with the reason.
         """
+        complete = PREDICT_RUN.complete(settings)
+        import_named_head(complete)
         with told(progress) as to:
             config = PredictConfig(
-                self.path, Path(videos), place_of(store),
-                extract_config(EXTRACT_MODELS.complete(settings)), stores_of(with_), workers,
+                self.path, Path(videos), place_of(store), extract_config(complete),
+                stores_of(with_), workers,
                 None if pictures is None else Path(pictures),
             )  # fmt: skip
             found, summary = predict_videos(config, to)
@@ -120,6 +129,11 @@ class Run:
             f"{', '.join(record.names)}, "
             f"{len(scores)} trainings finished{mean}"
         )
+
+
+def import_named_head(settings: Settings) -> None:
+    """Import the class of a head that is not facer's, where ``head`` names one."""
+    import_head(make(OwnHeadConfig, settings).head)
 
 
 def place_of(store: FeatureStore | Place | None) -> str | None:

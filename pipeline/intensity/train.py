@@ -43,15 +43,22 @@ from facer.pipeline.intensity.labelled import (
     run_labels,
 )
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
+from facer.pipeline.intensity.subject_scales import (
+    save_scales,
+    training_data,
+    training_scales,
+)
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
+from facer.stages.intensity.heads.own import code_sha256, import_head
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64
+from facer.stages.intensity.subjects import SubjectScales
 from facer.storage import IntensityLabels, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
@@ -140,7 +147,7 @@ def train_head(
         if config.repeats is not None:
             check_same_data(config.repeats, record)
         tell(training, on_note)
-        open_run(config.run, record, config.resume)
+        training.open(record, config.resume)
         curves = training.run(on_epoch, on_step)
     draw_curves(config.run / "curve.png", curves)
     return training_result(training, curves)
@@ -192,6 +199,7 @@ class Training:
         )
         self.task = self._task()
         self.data = DeviceSequences(self.labelled.sequences, device)
+        self._scale_subjects()
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
 
     def _read_labels(self) -> tuple[IntensityLabels, FoldPlan | None]:
@@ -202,6 +210,20 @@ class Training:
         labels = read_labels(config.labels, config.reading)
         labels, plan = plan_trainable(labels, config.folds, self.store)
         return labels_in_fold(labels, plan, config.fold or 0), plan
+
+    def _scale_subjects(self) -> None:
+        """Bring people's features to one scale, if the training does; each fold has its own."""
+        self.scales: SubjectScales = {}
+        if self.config.fit.normalise == "subject":
+            plain = self.data.scaled(None)
+            self.scales = training_scales(plain, self.labelled)
+            self.data = training_data(plain, self.labelled, self.scales)
+
+    def open(self, record: HeadRunConfig, resume: bool) -> None:
+        """Write the run's folder, or compare it with what is there."""
+        open_run(self.config.run, record, resume)
+        if self.scales:
+            save_scales(self.config.run, self.scales)
 
     def _task(self) -> Task:
         splits = (self._labelled("train"), self._labelled("val"))
@@ -237,6 +259,7 @@ class Training:
         other.labelled = replace(self.labelled, splits=self.plan.splits(fold))
         try:
             other.task = other._task()
+            other._scale_subjects()
         except FacerError as error:
             raise FacerError(f"fold {fold}: {error}") from error
         return other
@@ -312,6 +335,7 @@ class Training:
             fold=config.fold,
             splits=splits,
             train_mean=mean,
+            head_sha256=code_sha256(config.fit.head.name),
         )  # fmt: skip
 
     @cached_property
@@ -354,6 +378,7 @@ def run_all(
 
 def train_seed(task: SeedTask) -> list[EpochRow]:
     """Train one seed of a run that is open; runs in a process of its own."""
+    import_head(task.config.fit.head.name)  # as the user named it in the process that sent this
     with torch_threads(task.config.threads):
         return Training(task.config).train(task.seed)
 

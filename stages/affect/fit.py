@@ -80,7 +80,7 @@ class RecTrainer:
                 f"{config.batch_size}; give more data or a smaller --batch-size"
             )
         self.epochs_done = 0
-        groups = decay_groups(self.network, config.weight_decay)
+        groups = decay_groups(self.network.parameters(), config.weight_decay)
         self._descent = Descent(
             self.network,
             torch.optim.AdamW(groups, lr=config.learning_rate),

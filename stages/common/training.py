@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -104,8 +104,7 @@ class Descent:
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), self._max_norm)
         self._optimiser.step()
-        count = self.step + self._ema_first
-        decay = min(self._ema_decay, (1 + count) / (10 + count))
+        decay = ema_decay_at(self.step + self._ema_first, self._ema_decay)
         for name, value in self.network.state_dict().items():
             if value.is_floating_point():
                 self.averaged[name].lerp_(value, 1 - decay)
@@ -132,9 +131,14 @@ class Descent:
         self.step = step
 
 
-def decay_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+def ema_decay_at(step: int, decay: float) -> float:
+    """Return the decay of an EMA at a step, from 0: it rises to ``decay``."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+def decay_groups(parameters: Iterable[Tensor], decay: float) -> list[dict[str, Any]]:
     """Return an optimiser's groups: weight decay for weights, none for norms and biases."""
-    parameters = list(network.parameters())
+    parameters = list(parameters)
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

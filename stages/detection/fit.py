@@ -134,7 +134,7 @@ class DetectorTrainer:
         for parameter in net.parameters():  # oneDNN's preferred order
             if parameter.ndim == 4:
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
-        groups = decay_groups(net, config.weight_decay)
+        groups = decay_groups(net.parameters(), config.weight_decay)
         schedule = Schedule(config.learning_rate, config.warmup, config.steps, floor=0.01)
         optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
         self._descent = Descent(net, optimiser, schedule, config.ema_decay, _MAX_NORM)

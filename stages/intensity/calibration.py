@@ -27,6 +27,23 @@ class Calibration:
         )
         return calibrated
 
+    def undo(self, intensities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Predictions (C, E) that :meth:`apply` would make these intensities of."""
+        raw: npt.NDArray[np.float32] = ((intensities - self.intercept) / self.slope).astype(
+            np.float32
+        )
+        return raw
+
+
+def label_scale(targets: npt.NDArray[Any]) -> Calibration:
+    """The line from labels of mean 0 and deviation 1 to ``targets`` (C, E), NaN = absent.
+
+    Slope 1 for an emotion whose labels do not vary, intercept 0 for one without any.
+    """
+    t = np.ma.masked_invalid(targets.astype(np.float64))
+    flat = np.array([is_constant(column.compressed()) for column in t.T])
+    return Calibration(np.where(flat, 1.0, t.std(0).filled(1)), t.mean(0).filled(0))
+
 
 def fit_calibration(predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> Calibration:
     """Least squares of targets (C, E) on predictions (C, E), the slope kept positive.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
 from facer.storage.schema import FEATURE_GROUPS
@@ -19,6 +19,8 @@ Overlong = Literal["subsample", "truncate", "error"]
 Cell = Literal["gru", "lstm"]
 LossName = Literal["pearson", "mse", "ccc"]
 CalibrateOn = Literal["train", "val", "none"]
+Normalise = Literal["none", "subject"]
+ScheduleName = Literal["constant", "cosine"]
 HeadName = Literal[
     "facernet",
     "gru-last",
@@ -28,6 +30,9 @@ HeadName = Literal[
     "two-branch",
     "cross-attention",
 ]
+
+HEAD_NAMES: tuple[str, ...] = get_args(HeadName)
+_OWN_HEAD = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 
 LEAST_CLIPS: Mapping[str, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
 """Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
@@ -133,8 +138,15 @@ class HeadConfig:
     """
 
     name: Annotated[
-        HeadName,
-        Setting("The kind of head: the paper's, or one in the spirit of its peers.", name="head"),
+        str,
+        Setting(
+            "The paper's, one in the spirit of its peers, or a class of your own.",
+            name="head",
+            pattern="|".join((*HEAD_NAMES, _OWN_HEAD)),
+            words=f"one of {', '.join(HEAD_NAMES)}, or package.module:Class",
+            metavar="|".join((*HEAD_NAMES, "MODULE:CLASS")),
+            code=True,
+        ),
     ] = "facernet"
     cell: Annotated[Cell, Setting("Of the recurrent layer.")] = "gru"
     hidden_size: Annotated[int, Setting("Width of the recurrent layer.", low=1)] = field(
@@ -162,12 +174,101 @@ class HeadConfig:
     @property
     def unused(self) -> tuple[str, ...]:
         """Fields that differ from their defaults but mean nothing to this head."""
+        if ":" in self.name:  # a head of one's own may read them all
+            return ()
         return tuple(
             field.name
             for field in fields(self)
             if self.name not in _ONLY_OF.get(field.name, (self.name,))
             if getattr(self, field.name) != field.default
         )
+
+
+@dataclass(frozen=True)
+class OwnHeadConfig:
+    """The code that a run's head may need; what a run folder says is never imported for that."""
+
+    head: Annotated[
+        str | None,
+        Setting(
+            "Import the class of a run's head that is not facer's, as train-head was given it.",
+            pattern=_OWN_HEAD,
+            words="package.module:Class",
+            metavar="MODULE:CLASS",
+            none="none",
+            code=True,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """What may be added to the paper's plain Adam; by default nothing is."""
+
+    weight_decay: Annotated[
+        float, Setting("Decoupled, as in AdamW; biases and norms have none.", low=0)
+    ] = 0.0
+    warm_up: Annotated[float, Setting("Epochs in which the learning rate rises.", low=0)] = 0.0
+    schedule: Annotated[
+        ScheduleName, Setting("Of the learning rate, to the last of the epochs at most.")
+    ] = "constant"
+    clip_norm: Annotated[
+        float | None,
+        Setting("Norm to which larger gradients are scaled.", low=0, low_open=True, none="any"),
+    ] = None
+    ema_decay: Annotated[
+        float | None,
+        Setting(
+            "Of a moving average of weights, which is validated and kept.",
+            low=0,
+            high=1,
+            high_open=True,
+            none="the weights themselves",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to the sequences that are trained on, and to no others."""
+
+    crop: Annotated[
+        float,
+        Setting(
+            "Least share of a clip's time that is kept.",
+            name="augment_crop",
+            low=0,
+            high=1,
+            low_open=True,
+        ),
+    ] = 1.0
+    stretch: Annotated[
+        float,
+        Setting("Clips are slower or faster by up to this share.", name="augment_stretch", low=0),
+    ] = 0.0
+    drop: Annotated[
+        float,
+        Setting(
+            "Share of frames replaced by the frame before, as if no face were found.",
+            name="augment_drop",
+            low=0,
+            high=1,
+            high_open=True,
+        ),
+    ] = 0.0
+    noise: Annotated[
+        float,
+        Setting("Of each column, in its standard deviations.", name="augment_noise", low=0),
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -190,10 +291,20 @@ class FitConfig:
     standardise: Annotated[
         bool, Setting("Bring features to mean 0 and std 1 over the training frames.")
     ] = False
+    normalise: Annotated[
+        Normalise,
+        Setting("subject: bring each person's features to mean 0 and std 1, without labels."),
+    ] = "none"
+    scale_labels: Annotated[
+        bool,
+        Setting("Train mse and ccc on labels of mean 0 and std 1; pearson sees no scale."),
+    ] = False
     calibrate: Annotated[
         CalibrateOn, Setting("Split whose labels set the scale of predictions.")
     ] = "train"
     seed: Annotated[int, SEED] = 0
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         check(self)
@@ -202,4 +313,9 @@ class FitConfig:
                 f"{named('batch_size')}: found {self.batch_size}, expected {least} or more for a "
                 f"correlation ({named('loss')} {self.loss}), which two clips do not have; use a "
                 f"larger batch or {named('loss')} mse"
+            )
+        if self.epochs is not None and self.optimiser.warm_up >= self.epochs:
+            raise OptionError(
+                f"{named('warm_up')}: found {self.optimiser.warm_up:g}, expected fewer than the "
+                f"{self.epochs} {named('epochs')}"
             )

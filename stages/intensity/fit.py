@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -13,21 +14,30 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facer.stages.common.training import OnStep, under
-from facer.stages.intensity.calibration import fit_calibration
+from facer.stages.common.training import OnStep, Schedule, under
+from facer.stages.intensity.augment import Augmenter
+from facer.stages.intensity.calibration import Calibration, fit_calibration, label_scale
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
+from facer.stages.intensity.heads.own import check_head, is_own
 from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
-from facer.stages.intensity.kernels.routing import RoutedAdam
+from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.metrics import score
-from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict_raw
+from facer.stages.intensity.model import (
+    Arrays,
+    IntensityModel,
+    measure_scale,
+    predict,
+    predict_raw,
+)
 from facer.stages.intensity.sequences import I64
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32
 
 _EPOCHS = 30
 _LEAST_STEPS = 2000  # small sets get as many epochs as make this many steps
+_AUGMENT = 1  # of an epoch's random numbers, those that change sequences
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,15 @@ class EpochRow:
     clips_per_s: float  # of training
 
 
+def scaled_targets(config: FitConfig, targets: F32, train: I64) -> tuple[F32, Calibration]:
+    """Targets (C, E) as the loss sees them, and the line from these to the labels' scale."""
+    if not config.scale_labels or config.loss == "pearson":
+        ones = np.ones(targets.shape[1])
+        return targets, Calibration(ones, 0 * ones)
+    line = label_scale(targets[train])
+    return line.undo(targets), line
+
+
 class HeadTrainer:
     """One training; ``epoch`` until ``finished``.
 
@@ -85,17 +104,36 @@ class HeadTrainer:
         features = int(data.features.shape[1])
         shape = HeadShape(features, len(task.names), max_frames, data.streams)
         with self._random(0):
-            self.model = IntensityModel(config.head, shape).to(self.device)
+            self.model = IntensityModel(config.head, shape)
+        if is_own(config.head.name):
+            check_head(self.model.head, config.head, shape)
+        self.model.to(self.device)
         if config.standardise:
             self.model.set_scale(measure_scale(data, task.train))
-        self.optimiser = RoutedAdam(
-            self.model.parameters(), self.model.head.routed_weight, config.learning_rate
-        )
-        self.targets = torch.from_numpy(task.targets).to(self.device)
+        targets, line = scaled_targets(config, task.targets, task.train)
+        self.model.set_calibration(line)
+        self.targets = torch.from_numpy(targets).to(self.device)
         self.curve: list[EpochRow] = []
         self.best: Arrays = {}
         self.epochs = config.epochs or max(_EPOCHS, math.ceil(_LEAST_STEPS / self.steps_per_epoch))
         self.patience = config.patience or max(1, self.epochs // 3)
+        self._augmenter = Augmenter(config.augmentation, data, task.train, max_frames)
+        self._prepare_optimiser()
+
+    def _prepare_optimiser(self) -> None:
+        """Adam, its learning rate over the steps, and the average of weights, if one is kept."""
+        config, parameters = self.config.optimiser, list(self.model.parameters())
+        routed, rate = self.model.head.routed_weight, self.config.learning_rate
+        self.optimiser = RoutedAdam(parameters, routed, rate, config.weight_decay, config.clip_norm)
+        steps = self.steps_per_epoch
+        floor = 1.0 if config.schedule == "constant" else 0.0
+        self._schedule = Schedule(rate, config.warm_up * steps, self.epochs * steps, floor)
+        self.kept = self.model  # what is validated, and kept when it is the best
+        self._average: RoutedAverage | None = None
+        if config.ema_decay is not None:
+            self.kept = deepcopy(self.model)
+            averages = self.kept.parameters()
+            self._average = RoutedAverage(parameters, averages, self.optimiser, config.ema_decay)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,13 +162,13 @@ class HeadTrainer:
         started = perf_counter()
         loss = self._train(epoch, on_step)
         trained = perf_counter()
-        raw = predict_raw(self.model, self.data, self.task.val)
-        if not np.isfinite(raw).all():
+        found = predict(self.kept, self.data, self.task.val)
+        if not np.isfinite(found).all():
             raise FacerError(
                 f"seed {self.config.seed}, epoch {epoch}: found predictions that are not finite; "
                 "use a smaller --learning-rate, or --standardise"
             )
-        scores = score(raw, self.task.targets[self.task.val], self.task.names)
+        scores = score(found, self.task.targets[self.task.val], self.task.names)
         pearson, mse = scores.mean("pearson"), scores.mean("mse")
         if np.isnan(pearson):
             best = not self.curve or mse < min(row.val_mse for row in self.curve)
@@ -149,7 +187,7 @@ class HeadTrainer:
         )
         self.curve.append(row)
         if best:
-            self.best = self.model.arrays()
+            self.best = self.kept.arrays()
         return row
 
     def batches_of(self, epoch: int) -> list[I64]:
@@ -163,18 +201,30 @@ class HeadTrainer:
     def _train(self, epoch: int, on_step: OnStep | None) -> float:
         loss_of = LOSSES[self.config.loss]
         total = torch.zeros((), device=self.device)
+        random = np.random.default_rng((self.config.seed, epoch, _AUGMENT))
+        first = (epoch - 1) * self.steps_per_epoch
         self.model.train()
         with self._random(epoch):  # for dropout
             for done, clips in enumerate(self.batches_of(epoch), start=1):
-                batch = self.data.batch(clips)
+                batch = self._augmenter.batch(clips, random)
                 loss = loss_of(self.model(batch), self.targets[batch.clips])
                 self.optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.optimiser.step(self.model.head.routed_steps(batch))
+                self._step(first + done - 1, self.model.head.routed_steps(batch))
                 total += loss.detach()
                 if on_step is not None:
                     on_step(epoch, done, self.steps_per_epoch)
+        if self._average is not None:  # what a head of one's own keeps beside weights
+            for kept, now in zip(self.kept.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(now)
         return float(total) / self.steps_per_epoch
+
+    def _step(self, step: int, routed: int) -> None:
+        """Update the weights in optimiser step ``step`` of the training, from 0."""
+        self.optimiser.learning_rate = self._schedule.at(step)
+        self.optimiser.step(routed)
+        if self._average is not None:
+            self._average.update(step, routed)
 
     @contextmanager
     def _random(self, epoch: int) -> Iterator[None]:
@@ -192,7 +242,7 @@ class HeadTrainer:
             raw = predict_raw(model, self.data, clips)
             model.set_calibration(fit_calibration(raw, self.task.targets[clips]))
         else:
-            model.stand_in = predict_raw(model, self.data, self.task.train).mean(axis=0)
+            model.stand_in = predict(model, self.data, self.task.train).mean(axis=0)
         return model
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
@@ -200,6 +250,8 @@ class HeadTrainer:
         arrays = {f"model.{k}": v for k, v in self.model.arrays().items()}
         arrays |= {f"adam.{k}": v for k, v in self.optimiser.state().items()}
         arrays |= {f"best.{k}": v for k, v in self.best.items()}
+        if self._average is not None:
+            arrays |= {f"average.{k}": v for k, v in self.kept.arrays().items()}
         return arrays, {"curve": [asdict(row) for row in self.curve]}
 
     def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
@@ -207,4 +259,6 @@ class HeadTrainer:
         self.model.load_arrays(under(arrays, "model."))
         self.optimiser.load_state(under(arrays, "adam."))
         self.best = under(arrays, "best.")
+        if self._average is not None:
+            self.kept.load_arrays(under(arrays, "average."))
         self.curve = [EpochRow(**row) for row in meta["curve"]]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from facer.stages.intensity.calibration import Calibration
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads import HeadShape, build_head
-from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
+from facer.stages.intensity.kernels.batches import Batch, DeviceSequences, by_column
 from facer.stages.intensity.sequences import I64
 from facer.storage.errors import OptionError, named
 from facer.storage.schema import F32
@@ -38,24 +38,18 @@ def measure_scale(data: DeviceSequences, clips: I64) -> InputScale:
     total = torch.zeros(2, columns, dtype=torch.float64, device=device)
     count = torch.zeros(columns, dtype=torch.float64, device=device)
     for clip in clips:
-        frames = slice(data.offsets[clip], data.offsets[clip + 1])
-        rows = data.features[frames].double()
+        features, filled = data.rows(clip)
+        rows = features.double()
         seen = torch.ones_like(rows, dtype=torch.bool)
-        if data.filled is not None:
-            seen = ~by_column(data.filled[frames], data.streams, columns)
-            rows = rows.masked_fill(~seen, 0)
+        if filled is not None:
+            seen = ~filled
+            rows = rows.masked_fill(filled, 0)
         total += torch.stack([rows.sum(0), rows.square().sum(0)])
         count += seen.sum(0)
     mean, square = total / count.clamp_min(1)
     std = (square - mean.square()).clamp_min(0).sqrt()
     std = torch.where(std > 1e-6 * (1 + mean.abs()), std, 1.0)
     return InputScale(mean.float().cpu().numpy(), std.float().cpu().numpy())
-
-
-def by_column(per_stream: Tensor, streams: tuple[int, ...], columns: int) -> Tensor:
-    """Spread what is known of each stream, (..., S), over the streams' columns, (..., F)."""
-    widths = torch.tensor(streams or (columns,), device=per_stream.device)
-    return per_stream.repeat_interleave(widths, -1)
 
 
 class IntensityModel(nn.Module):

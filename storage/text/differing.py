@@ -18,6 +18,7 @@ _NAMES = {  # settings under an option's key whose name on the command line is a
     "fit ema_decay": "ema_decay",
     "sequences max_frames": "--t",
     "folds splits": "--fold-splits",
+    **{f"fit augmentation {k}": f"--augment-{k}" for k in ("crop", "stretch", "drop", "noise")},
 }
 _GROUPS = {"fit loss": "--weight", "fit augment": "--augment"}  # options of NAME=VALUE
 

@@ -1,4 +1,4 @@
-"""ablate: many trainings on one cache."""
+"""ablate, sweep: many trainings on one cache."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.options import refuse_code_of_file, with_settings
 from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json, say_notes
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import ABLATE
+from facer.pipeline.settings import ABLATE, SWEEP
 
 
 @click.command()
@@ -62,3 +62,50 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals and store):
         raise click.UsageError(f"--also: found {text!r}, expected NAME=STORE")
     return name, store
+
+
+@click.command()
+@click.argument("store")
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the trials' runs and the table.",
+)
+@click.option(
+    "--set",
+    multiple=True,
+    metavar="NAME=A,B",
+    help="A setting of train-head and the values to try: A,B or, with --trials, LOW..HIGH or "
+    "log:LOW..HIGH; + joins the words of one value, as in features=va+au.",
+)
+@with_settings(SWEEP)
+@json_option
+def sweep(
+    store: str, labels: str, output: Path, set: tuple[str, ...], as_json: bool, **settings: Any
+) -> int:
+    """Try settings of a head's training, and choose by val; resumable trial by trial.
+
+    Other options are settings of all trials. Test is never looked at.
+
+    \b
+    Examples:
+      facer sweep features.zarr --labels labels.csv -o sweep --set learning_rate=1e-4,1e-3 --set hidden_size=64,128
+      facer sweep features.zarr --labels labels.csv -o sweep --set learning_rate=log:1e-5..1e-2 --trials 20
+    """  # noqa: E501
+    from facer.pipeline.functions.heads import sweep as run_trials
+    from facer.pipeline.intensity.sweep.table import as_markdown
+
+    refuse_code_of_file("set", set)
+    table = run_trials(store, labels, output, set=set, progress=True, **settings)
+    say_notes(table.notes)
+    if as_json:
+        print_json(table)
+    else:
+        echo(as_markdown(table))
+        echo(f"also as csv, json and png, and best.toml: {output}")
+        echo(f"the best of {len(table.rows)} on {table.split}: its score flatters; next: "
+             f"facer evaluate {output / 'rows' / table.best.id} --split test")  # fmt: skip
+    return EXIT_SOME_FAILED if table.failed else 0

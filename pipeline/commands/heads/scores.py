@@ -11,7 +11,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import LABELS, SCORE
+from facer.pipeline.settings import EVALUATE, SCORE
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -35,7 +35,7 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
     help="Scores for each value of a column of the labels too, such as subject.",
 )
 @click.option("--labels", help="Other labels than the run's.")
-@with_settings(LABELS)
+@with_settings(EVALUATE)
 @click.option("--store", help="Where the run's store is now, or another one.")
 @click.option("--with", "with_", multiple=True, metavar="NAME=STORE",
               help="Where a joined stream of the run's is now, or another store of it; "

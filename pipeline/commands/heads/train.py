@@ -28,6 +28,7 @@ from facer.pipeline.settings import (
     TRAIN_HEAD,
     train_head_config,
 )
+from facer.stages.intensity.config import HeadConfig
 from facer.storage.settings import flat
 
 
@@ -67,16 +68,20 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     """
     from facer.pipeline.intensity import train as heads
     from facer.pipeline.runtime.epoch_log import epoch_log
+    from facer.stages.intensity.heads.own import import_head
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
         config = heads.config_of_run(source, run, store, labels, options["with_"] or ())
+        if (own := options["head"]) not in (HeadConfig().name, config.fit.head.name):
+            raise click.UsageError(f"--head: found {own}, the run has {config.fit.head.name}")
         free = ("jobs", "device", "resume")
         config = replace(config, **{name: options[name] for name in free})
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
         config = train_head_config(store, labels, run, options)
+    import_head(options["head"])
     with epoch_log(log_to, run) as note:
         if config.folds is not None and config.fold is None:
             return _train_folds(config, note, as_json)
@@ -155,6 +160,7 @@ def _refuse_options_beside_from(context: click.Context) -> None:
         "store",
         "labels",
         "run",
+        "head",
         "source",
         "config",
         "print_config",

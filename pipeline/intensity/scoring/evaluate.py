@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
 from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
@@ -21,6 +20,7 @@ from facer.pipeline.intensity.labelled import (
 )
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.sources.joined import JoinedStore, Source, open_source, status_of
+from facer.pipeline.intensity.subject_scales import scaled_rows, scaled_strangers
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
@@ -134,7 +134,7 @@ def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
 
 
 def _predict_rows(run: Path, labelled: LabelledSequences, rows: I64) -> dict[int, F32]:
-    data = DeviceSequences(labelled.sequences, torch.device("cpu"))
+    data = scaled_rows(run, read_run(run), labelled, rows)
     return _predict(run, data, labelled.sequence_of[rows])
 
 
@@ -220,7 +220,9 @@ def evaluation_of(
 def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Prediction:
     """Predict some clips of a store, the mean over the run's seeds.
 
-    ``FacerError`` when the store's features were made otherwise than the run's.
+    After ``--normalise subject`` each clip is brought to the scale of its own frames, because
+    nobody knows whose it is. ``FacerError`` when the store's features were made otherwise than the
+    run's.
     """
     record = read_run(run)
     check_all_provenance(run, store)
@@ -228,7 +230,7 @@ def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Predicti
     sequences = read_sequences(store, usable, record.sequences, record.choice, record.cache)
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
-    found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
+    found = _predict(run, scaled_strangers(record, sequences), places)
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
     status = [
         "no_features" if found == "ok" and clip not in place else found

@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.intensity.ablation.ablate import SPLIT
 from facer.pipeline.intensity.ablation.report import PAPER
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS
+from facer.pipeline.intensity.ablation.trials import SPLIT
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder

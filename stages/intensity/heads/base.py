@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.kernels.batches import Batch
+from facer.storage.errors import FacerError
 
 
 class HeadShape(NamedTuple):
@@ -42,8 +43,12 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def clip(self, x: Tensor) -> Tensor:
-        """Intensities (1, E) of one clip (T, F), T <= t, in operations that ONNX has."""
-        raise NotImplementedError
+        """Intensities (1, E) of one clip (T, F), T <= t, in operations that ONNX has.
+
+        A head without it cannot be exported.
+        """
+        del x
+        raise FacerError(f"head {type(self).__name__}: has no clip(), which an export needs")
 
     def routed_steps(self, batch: Batch) -> int:
         """How many steps of ``routed_weight`` the batch uses."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +52,30 @@ class Batch:
             lengths=np.full(clips, steps, np.int64),
             filled=None,
         )
+
+    def taking(self, frames: Sequence[I64]) -> Batch:
+        """Some frames of each clip, ``frames[i]`` of clip i, in this order."""
+        starts = np.cumsum([0, *self.batch_sizes[:-1]])
+        rows = np.concatenate([starts[own] + clip for clip, own in enumerate(frames)])
+        packing = pack(np.cumsum([0, *map(len, frames)]), np.arange(len(frames)))
+        places = torch.from_numpy(rows[packing.rows]).to(self.features.device)
+        return replace(
+            self,
+            features=self.features.index_select(0, places),
+            batch_sizes=packing.batch_sizes,
+            clips=self.clips[packing.clips],
+            lengths=packing.lengths,
+            filled=None if self.filled is None else self.filled.index_select(0, places),
+        )
+
+
+@dataclass(frozen=True)
+class ClipScales:
+    """(x - mean) / std of each clip's features; clip i has row ``of[i]`` of both."""
+
+    mean: Tensor  # (S, F) float32
+    std: Tensor  # (S, F)
+    of: I64  # (C,)
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,12 @@ class StoredRows:
         return read.to(self.device).float()[torch.from_numpy(rows).to(self.device)]
 
 
+def by_column(per_stream: Tensor, streams: tuple[int, ...], columns: int) -> Tensor:
+    """Spread what is known of each stream, (..., S), over the streams' columns, (..., F)."""
+    widths = torch.tensor(streams or (columns,), device=per_stream.device)
+    return per_stream.repeat_interleave(widths, -1)
+
+
 class DeviceSequences:
     """The whole cache as one tensor on a device, where batches are gathered.
 
@@ -121,6 +152,29 @@ class DeviceSequences:
         self.lengths = sequences.lengths
         filled = sequences.filled
         self.filled = None if filled is None else torch.from_numpy(filled).to(device)
+        self.scales: ClipScales | None = None
+
+    def scaled(self, scales: ClipScales | None) -> DeviceSequences:
+        """The same sequences with each clip on a scale of its own, in the same memory."""
+        other = copy(self)
+        other.scales = scales
+        return other
+
+    def rows(self, clip: int) -> tuple[Tensor, Tensor | None]:
+        """A clip's features (T, F) float32, and where zeros stand for them, (T, F) bool."""
+        frames = slice(self.offsets[clip], self.offsets[clip + 1])
+        filled = None
+        if self.filled is not None:
+            filled = by_column(self.filled[frames], self.streams, int(self.features.shape[1]))
+        return self._on_scale(self.features[frames].float(), np.array([clip]), filled), filled
+
+    def _on_scale(self, features: Tensor, clips: I64, filled: Tensor | None) -> Tensor:
+        """Scale rows (N, F) of clips (N,), or of one (1,); zeros that stand for frames stay."""
+        if self.scales is None:
+            return features
+        of = torch.from_numpy(self.scales.of[clips]).to(features.device)
+        features = (features - self.scales.mean[of]) / self.scales.std[of]
+        return features if filled is None else features.masked_fill(filled, 0)
 
     def batch(self, clips: I64) -> Batch:
         """The clips with these indices, longest first (of equal ones, in the given order)."""
@@ -132,6 +186,12 @@ class DeviceSequences:
             features = self.features.index_select(0, places).float()
         filled = None if self.filled is None else self.filled.index_select(0, places)
         sizes, clips, lengths = packing.batch_sizes, packing.clips, packing.lengths
+        if self.scales is not None:
+            clip_of = np.concatenate([clips[:n] for n in sizes])
+            columns = None
+            if filled is not None:
+                columns = by_column(filled, self.streams, features.shape[1])
+            features = self._on_scale(features, clip_of, columns)
         return Batch(features, sizes, clips, lengths, filled, self.streams)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facer.pipeline.intensity.ablation import ablate as module
+from facer.pipeline.intensity.ablation import trials
 from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.ablation.report import PAPER, as_markdown
 from facer.pipeline.intensity.ablation.rows import ablation_rows
@@ -67,20 +68,20 @@ def test_labels_that_do_not_vary_in_val_fail_the_rows_with_the_reason(config):
 
 def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
     calls = []
-    original = module.run_row
+    original = trials.run_trial
 
     def stop_after_three(task):
         if len(calls) == 3:
             raise KeyboardInterrupt
-        calls.append(task.row.id)
+        calls.append(task.id)
         return original(task)
 
-    monkeypatch.setattr(module, "run_row", stop_after_three)
+    monkeypatch.setattr(trials, "run_trial", stop_after_three)
     with pytest.raises(KeyboardInterrupt):
         ablate(config)
     before = {p: p.stat().st_mtime_ns for p in config.output.rglob("row.json")}
     assert len(before) == 3
-    monkeypatch.setattr(module, "run_row", original)
+    monkeypatch.setattr(trials, "run_trial", original)
     table = ablate(config)
     assert all(row.mean is not None for row in table.rows)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())

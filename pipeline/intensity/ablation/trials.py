@@ -1,0 +1,137 @@
+"""Trainings on one cache that are compared: each in a folder of its own, resumable.
+
+DIR/rows/<id>/          the trial's run folder (see facer.pipeline.intensity: train, folds)
+  row.json              its scores; a trial with it is done, and drops its last.safetensors
+  val.csv               predictions of the scored split, mean over seeds; or out-of-fold.csv
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.head_run import check_unchanged, read_run
+from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.train import (
+    OnNote,
+    Training,
+    describe,
+    tell_scale,
+    torch_threads,
+    train_head,
+)
+from facer.pipeline.runtime.executors import make_executor
+from facer.pipeline.runtime.tls import TlsFiles
+from facer.stages.intensity.heads.own import import_head
+from facer.stages.intensity.metrics import defined
+from facer.storage.errors import FacerError
+from facer.storage.files.objects import LocalObjects
+from facer.storage.labels.predictions import write_predictions
+
+SPLIT = "val"
+"""What trials are scored on: choosing among them is model selection, so never on test."""
+
+OnRow = Callable[[str, int, int], None]
+"""Called with a trial's title, how many are done and how many there are."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training to compare; runs in a worker."""
+
+    id: str  # its folder
+    title: str
+    config: TrainHeadConfig
+
+
+@dataclass(frozen=True)
+class Where:
+    """On what trials run: processes of this machine, or a cluster."""
+
+    jobs: int = 1
+    scheduler: str | None = None
+    tls: TlsFiles | None = None
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    where: Where,
+    on_row: OnRow | None = None,
+    on_note: OnNote | None = None,
+) -> dict[str, str]:
+    """Train and score the trials that are not done yet; reasons, by id, of those that cannot be."""
+    todo = [trial for trial in trials if not is_done(trial)]
+    done, errors = len(trials) - len(todo), dict[str, str]()
+    if todo and on_note is not None:
+        with suppress(FacerError):  # a trial that cannot be trained says so in the table
+            tell_scale(Training(todo[0].config), on_note)
+    executor = make_executor(where.jobs, where.scheduler, tls=where.tls)
+    try:
+        for trial, outcome in executor.map(run_trial, todo):
+            done += 1
+            if outcome is not None:
+                errors[trial.id] = str(outcome).splitlines()[0]
+            if on_row is not None:
+                on_row(trial.title, done, len(trials))
+    finally:
+        executor.close()
+    return errors
+
+
+def is_done(trial: Trial) -> bool:
+    """Whether a trial has its scores; FacerError when of other settings, labels or features.
+
+    A trial of fewer seeds is not done: the others are added.
+    """
+    run = trial.config.run
+    if not (run / "row.json").is_file():
+        return False
+    check_unchanged(run, describe(trial.config))
+    return bool(read_run(run).seeds == trial.config.seeds)
+
+
+def run_trial(trial: Trial) -> str | None:
+    """Train and score one trial; the reason where that cannot be done."""
+    started = perf_counter()
+    run = trial.config.run
+    try:
+        import_head(trial.config.fit.head.name)  # as the user named it where this was sent from
+        if trial.config.folds is not None:
+            found = train_folds(trial.config).scores
+        else:
+            train_head(trial.config)
+            with torch_threads(trial.config.threads):
+                found = evaluate(run, SPLIT)
+    except FacerError as error:
+        return str(error)
+    if np.isnan(found.mean("pearson")) or found.intervals is None:
+        return f"no intensity's labels vary in {found.split}: Pearson is not defined"
+    if trial.config.folds is None:
+        write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
+    interval = found.intervals.mean
+    result = {
+        "n": found.n_scored,
+        "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
+        "pearson_95": None if interval is None else [interval.low, interval.high],
+        "by": found.intervals.unit,
+        "per_emotion": {k: defined(rho) for k, rho in found.per_emotion("pearson").items()},
+        "folds": None if found.folds is None else found.folds.to_json(),
+        "seconds": perf_counter() - started,
+    }
+    LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
+    for state in run.rglob("last.safetensors"):
+        state.unlink()  # a done trial does not go on, and these are the largest files of a run
+    return None
+
+
+def trial_folder(output: Path, trial_id: str) -> Path:
+    """Where a trial's run is, in the folder of all."""
+    return output / "rows" / trial_id

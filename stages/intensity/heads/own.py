@@ -1,0 +1,100 @@
+"""Heads of one's own: classes of other packages, imported only where the user names them.
+
+A run folder may come from anybody. What it says is its head is never imported for that: the name
+must have been given to :func:`import_head` in this process, by the user's option or keyword.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.heads.base import Head, HeadShape
+from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
+from facer.stages.intensity.sequences import Sequences
+from facer.storage.errors import FacerError, named, one_line
+from facer.storage.files.weights import file_sha256
+
+_TOLERANCE = 1e-3  # of the intensities' size
+
+_imported: dict[str, type[Head]] = {}
+
+
+def is_own(name: str) -> bool:
+    """Whether a head's name is that of a class of another package."""
+    return ":" in name
+
+
+def import_head(name: str | None) -> None:
+    """Import ``package.module:Class``, which the user named; nothing for a head of facer's.
+
+    FacerError where that is no subclass of :class:`Head`.
+    """
+    if name is None or not is_own(name) or name in _imported:
+        return
+    module, _, kind = name.partition(":")
+    try:
+        found = getattr(import_module(module), kind)
+    except Exception as error:
+        raise FacerError(
+            f"{named('head')} {name}: cannot be imported ({one_line(error)}); expected a class of "
+            "an installed package, or of a file whose folder is on PYTHONPATH"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Head)):
+        raise FacerError(f"{named('head')} {name}: expected a subclass of facer.Head")
+    _imported[name] = found
+
+
+def own_head(name: str) -> type[Head]:
+    """The class that :func:`import_head` imported; FacerError for any other."""
+    if name not in _imported:
+        raise FacerError(
+            f"{named('head')} {name}: is code that is not facer's, and is imported only when you "
+            f"name it; if you trust it, add {named('head')} {name}"
+        )
+    return _imported[name]
+
+
+def code_sha256(name: str) -> str | None:
+    """Digest of the file of an imported head of one's own; None for one of facer's."""
+    if not is_own(name):
+        return None
+    path = getattr(import_module(own_head(name).__module__), "__file__", None)
+    return file_sha256(Path(path)) if path else None
+
+
+@torch.no_grad()
+def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
+    """FacerError unless a head maps clips to (B, E), each by its own frames alone."""
+    lengths = np.array([shape.max_frames, max(1, shape.max_frames // 3), 1])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    features = np.random.default_rng(0).random((offsets[-1], shape.features), np.float32)
+    clips = Sequences(features, offsets, ("a", "b", "c"), streams=shape.streams)
+    data = DeviceSequences(clips, torch.device("cpu"))
+    training = head.training
+    head.eval()
+    together = _intensities(head, config, data.batch(np.arange(3)), shape)
+    alone = [_intensities(head, config, data.batch(np.array([i])), shape) for i in range(3)]
+    head.train(training)
+    size = max(1.0, float(together.abs().max()))
+    if not float((together - torch.cat(alone)).abs().max()) <= _TOLERANCE * size:
+        raise FacerError(
+            f"{named('head')} {config.name}: predicts a clip otherwise when others are in the "
+            "batch; expected it to leave padding out (batch.padded() gives a mask)"
+        )
+
+
+def _intensities(head: Head, config: HeadConfig, batch: Batch, shape: HeadShape) -> torch.Tensor:
+    try:
+        found = head(batch)
+    except Exception as error:
+        raise FacerError(f"{named('head')} {config.name}: {one_line(error)}") from error
+    expected = (len(batch.clips), shape.intensities)
+    if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected:
+        what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise FacerError(f"{named('head')} {config.name}: found {what}, expected {expected}")
+    return found

@@ -1,0 +1,138 @@
+"""A sweep finds the settings that a planted signal needs, by val alone, and goes on."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.pipeline.intensity.ablation import trials
+from facer.storage.errors import FacerError, OptionError
+
+FAST = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "hidden_size": 8}
+FEATURES = {"features": [("au12", "au26"), ("au01",)]}
+
+
+@pytest.fixture
+def data(planted):
+    return planted()
+
+
+def command(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, arguments)))
+    return ended.value.code
+
+
+def test_the_columns_that_show_the_label_win(data, tmp_path):
+    """au12 shows joy and au26 awe; au01 shows nothing."""
+    out = tmp_path / "sweep"
+    found = facer.sweep(*data, out, set={**FEATURES, "hidden_size": [8, 16]}, seeds=2, **FAST)
+    assert len(found.rows) == 4
+    assert found.best.settings["features"] == ("au12", "au26")
+    assert found.best.mean > found.rows[-1].mean + 0.2
+    assert found.best.n == 6
+    assert len(found.best.by_seed) == 2
+    means = [row.mean for row in found.rows]
+    assert means == sorted(means, reverse=True)
+    with (out / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["features"] == "au12+au26"
+    assert float(rows[0]["pearson"]) == pytest.approx(found.best.mean)
+    assert json.loads((out / "table.json").read_text()) == json.loads(json.dumps(found.to_json()))
+    assert (out / "table.md").read_text().count("au12+au26") == 2
+    assert (out / "table.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_best_is_trained_again_from_its_toml(data, tmp_path):
+    out, again = tmp_path / "sweep", tmp_path / "again"
+    best = facer.sweep(*data, out, set=FEATURES, **FAST).best
+    arguments = ("train-head", data[0], "--labels", data[1], "-o", again)
+    assert command(*arguments, "--config", out / "best.toml") == 0
+    runs = [facer.open_run(path) for path in (again, out / "rows" / best.id)]
+    assert runs[0].evaluate("test").mean("pearson") == runs[1].evaluate("test").mean("pearson")
+
+
+def test_no_label_of_test_is_looked_at(data, tmp_path):
+    a = facer.sweep(*data, tmp_path / "a", set=FEATURES, **FAST)
+    path = Path(data[1])
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{a},{b},{'0.5' if b == 'test' else c},{d}\n" for a, b, c, d in lines))
+    b = facer.sweep(*data, tmp_path / "b", set=FEATURES, **FAST)
+    assert a.to_json() == b.to_json()
+
+
+def test_done_trials_are_kept_and_more_are_added(data, tmp_path, monkeypatch):
+    out, ran, original = tmp_path / "sweep", [], trials.run_trial
+
+    def counted(trial):
+        if len(ran) == 1:
+            raise KeyboardInterrupt
+        ran.append(trial.title)
+        return original(trial)
+
+    monkeypatch.setattr(trials, "run_trial", counted)
+    with pytest.raises(KeyboardInterrupt):
+        facer.sweep(*data, out, set=FEATURES, **FAST)
+    monkeypatch.setattr(trials, "run_trial", original)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("row.json")}
+    assert len(before) == 1
+    found = facer.sweep(*data, out, set=FEATURES, **FAST)
+    wider = {"features": [*FEATURES["features"], ("au26",)]}
+    more = facer.sweep(*data, out, set=wider, **FAST)
+    assert {row.id for row in found.rows} < {row.id for row in more.rows}
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_other_settings_in_the_same_folder_are_refused(data, tmp_path):
+    facer.sweep(*data, tmp_path / "sweep", set=FEATURES, **FAST)
+    with pytest.raises(FacerError, match=r"was made with other --epochs \(was 4, now 3\)"):
+        facer.sweep(*data, tmp_path / "sweep", set=FEATURES, **{**FAST, "epochs": 3})
+
+
+def test_settings_that_do_not_go_together_fail_their_trial_alone(data, tmp_path):
+    space = {"head": ["stats-mlp", "gru-last"], "dense": [32, 16]}
+    found = facer.sweep(*data, tmp_path / "sweep", set=space, **FAST)
+    assert [row.reason for row in found.failed] == [
+        "head stats-mlp takes no dense", "head gru-last takes no dense",
+    ]  # fmt: skip
+    assert all(np.isfinite(row.mean) for row in found.rows[:2])
+    with pytest.raises(FacerError, match="no trial could be trained: head stats-mlp takes no"):
+        facer.sweep(*data, tmp_path / "none", set={"dense": [8, 16]}, **FAST)
+    with pytest.raises(
+        OptionError, match="set hidden_siz: found no such setting; did you mean 'hidden_size'"
+    ):
+        facer.sweep(*data, tmp_path / "none", set={"hidden_siz": [8]}, **FAST)
+
+
+def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys):
+    arguments = ("sweep", data[0], "--labels", data[1], "--epochs", 2, "--head", "stats-mlp",
+                 "--set", "learning_rate=log:1e-3..1e-1", "--set", "hidden_size=4,8", "--trials", 3,
+                 "--json")  # fmt: skip
+    results = []
+    for jobs in (1, 2):
+        code = command(*arguments, "-o", tmp_path / f"sweep-{jobs}", "--jobs", jobs)
+        told = capsys.readouterr()
+        assert code == 0, told.err
+        results.append(json.loads(told.out))
+    assert results[0] == results[1]
+    assert results[0]["best"]["pearson"] == max(row["pearson"] for row in results[0]["rows"])
+    assert len(results[0]["rows"]) == 3
+
+
+def test_folds_score_out_of_fold(data, tmp_path):
+    found = facer.sweep(*data, tmp_path / "sweep", set=FEATURES, folds=2, **FAST)
+    assert found.split == "out-of-fold"
+    assert found.best.settings["features"] == ("au12", "au26")
+
+
+def test_a_file_of_settings_cannot_name_code(data, tmp_path, capsys):
+    (tmp_path / "a.toml").write_text('set = ["head=os:system,facernet"]\n')
+    arguments = ("sweep", data[0], "--labels", data[1], "-o", tmp_path / "sweep")
+    assert command(*arguments, "--config", tmp_path / "a.toml") == 1
+    assert "set: found head=os:system,facernet, code that is not" in capsys.readouterr().err
+    (tmp_path / "a.toml").write_text('set = ["hidden_size=4,8"]\nhead = "stats-mlp"\nepochs = 1\n')
+    assert command(*arguments, "--config", tmp_path / "a.toml") == 0

@@ -1,0 +1,210 @@
+"""--head package.module:Class: trains as any head does, and is imported only when it is named."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.stages.intensity.heads import own
+from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
+
+CODE = """
+from pathlib import Path
+import torch
+from torch import nn
+import facer
+
+Path(__file__).with_name("imported").touch()
+
+
+class Mean(facer.Head):
+    def __init__(self, config: facer.HeadConfig, shape: facer.HeadShape) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(shape.features, config.hidden_size), nn.ReLU(),
+            nn.Linear(config.hidden_size, shape.intensities),
+        )
+
+    def forward(self, batch: facer.Batch) -> torch.Tensor:
+        features, mask = batch.padded()
+        count = mask.sum(1, keepdim=True)
+        return self.layers(features.sum(1) / count)
+
+
+class Padded(Mean):
+    def forward(self, batch):
+        return self.layers(batch.padded()[0].mean(1))
+
+
+class Wide(Mean):
+    def forward(self, batch):
+        return batch.padded()[0].sum(1)
+
+
+class Broken(Mean):
+    def forward(self, batch):
+        raise ValueError("no such thing")
+
+
+class Unmade(facer.Head):
+    def __init__(self, config, shape):
+        raise ValueError("cannot be")
+
+
+def function(config, shape):
+    return None
+"""
+FAST = {"hidden_size": 8, "epochs": 2, "learning_rate": 0.01}
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The name of a module of heads that nothing has imported; it marks when it is."""
+    name = f"own_heads_{tmp_path.name.replace('-', '_')}"
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(CODE)
+    monkeypatch.syspath_prepend(folder)
+    yield name
+    forget(name)
+
+
+def forget(module):
+    """As in a new process, for what facer and Python have imported."""
+    sys.modules.pop(module, None)
+    own._imported.clear()
+
+
+def imported(tmp_path):
+    marker = tmp_path / "code" / "imported"
+    there = marker.exists()
+    marker.unlink(missing_ok=True)
+    return there
+
+
+def test_it_trains_and_opens_again_by_its_name_alone(module, planted, tmp_path):
+    store, labels = planted()
+    head = f"{module}:Mean"
+    run = facer.train_head(store, labels, tmp_path / "run", head=head, seeds=2, jobs=2, **FAST)
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["fit"]["head"]["name"] == head
+    assert len(record["head_sha256"]) == 64
+    expected = run.evaluate("val").predictions
+    forget(module)
+    imported(tmp_path)
+    for name in (None, f"{module}:Padded", "json:JSONDecoder"):
+        with pytest.raises(FacerError, match=rf"head {head}: is code .* add head|expected a sub"):
+            run.evaluate("val", head=name)
+    assert np.array_equal(run.evaluate("val", head=head).predictions, expected)
+    assert np.array_equal(facer.evaluate(run, "val", head=head).predictions, expected)
+
+
+def test_a_run_cannot_have_code_imported(module, planted, tmp_path, capsys):
+    """A stranger's run says that its head is a class of a module that can be imported."""
+    store, labels = planted()
+    run, head = tmp_path / "run", f"{module}:Mean"
+    facer.train_head(store, labels, run, head=head, **FAST)
+    forget(module)
+    imported(tmp_path)
+    settings = tmp_path / "a.toml"
+    settings.write_text(f'head = "{head}"\n')
+    data = (store, "--labels", labels)
+    for arguments in (
+        ("evaluate", run),
+        ("predict", run, tmp_path),
+        ("export-head", run, tmp_path / "a.onnx"),
+        ("finetune", run, tmp_path, "-o", tmp_path / "tuned"),
+        ("report", run, "-o", tmp_path / "report"),
+        ("train-head", "--from", run, "-o", tmp_path / "again"),
+        ("train-head", *data, "--config", run, "-o", tmp_path / "b"),
+        ("train-head", *data, "--config", settings, "-o", tmp_path / "c"),
+        ("evaluate", run, "--config", settings),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, arguments)))
+        err = capsys.readouterr().err
+        assert ended.value.code == 1, (arguments, err)
+        assert head in err or arguments[0] in ("predict", "finetune"), (arguments, err)
+        assert len(err.splitlines()) <= 3
+        assert not imported(tmp_path), arguments
+        assert module not in sys.modules
+
+
+def test_weights_cannot_have_code_imported(module, planted, tmp_path):
+    store, labels = planted()
+    run = facer.train_head(store, labels, tmp_path / "run", head="stats-mlp", **FAST)
+    path = tmp_path / "run" / "seed-0" / "best.safetensors"
+    arrays, meta = load_checkpoint(path)
+    meta["head"]["name"] = f"{module}:Mean"
+    save_checkpoint(path, arrays, meta)
+    with pytest.raises(FacerError, match="is code that is not facer's"):
+        run.evaluate("val")
+    assert not imported(tmp_path)
+
+
+def test_named_on_the_command_line_a_run_is_made_again_and_scored(
+    module, planted, tmp_path, capsys
+):
+    store, labels = planted()
+    run, head = tmp_path / "run", f"{module}:Mean"
+    facer.train_head(store, labels, run, head=head, **FAST)
+    forget(module)
+    again = ("train-head", "--from", run, "--head", head, "-o", tmp_path / "again")
+    other = ("train-head", "--from", run, "--head", "perceiver", "-o", tmp_path / "other")
+    for arguments, code in ((again, 0), (other, 2), (("evaluate", run, "--head", head), 0)):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, arguments)))
+        assert ended.value.code == code, capsys.readouterr().err
+    scores = [facer.evaluate(tmp_path / n, head=head).mean("pearson") for n in ("run", "again")]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("Padded", "predicts a clip otherwise when others are in the batch"),
+        ("Wide", r"found \(3, 26\), expected \(3, 2\)"),
+        ("Broken", "no such thing"),
+        ("Unmade", "cannot be"),
+        ("function", r"expected a subclass of facer\.Head"),
+        ("Absent", "cannot be imported"),
+    ],
+)
+def test_what_is_wrong_with_a_head_is_told_before_training(
+    module, planted, tmp_path, kind, message
+):
+    store, labels = planted()
+    with pytest.raises(FacerError, match=message):
+        facer.train_head(store, labels, tmp_path / "run", head=f"{module}:{kind}", **FAST)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["resnet", "a b:C", ":C", "a:", "a:b:c", "../a:C", "a;b:C"])
+def test_names_that_are_none(name):
+    with pytest.raises(FacerError, match=r"expected one of facernet, .* or package\.module:Class"):
+        facer.HeadConfig(name)
+
+
+def test_changed_code_is_told(module, planted, tmp_path, caplog):
+    store, labels = planted()
+    run = facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Mean", **FAST)
+    path = tmp_path / "code" / f"{module}.py"
+    Path(path).write_text(path.read_text() + "# changed\n")
+    run.evaluate("val")
+    assert "has changed since the training" in caplog.text
+    with pytest.raises(FacerError, match="head_sha256"):
+        facer.train_head(
+            store, labels, tmp_path / "run", head=f"{module}:Mean", resume=True, **FAST
+        )
+
+
+def test_a_head_without_clip_is_not_exported(module, planted, tmp_path):
+    store, labels = planted()
+    facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Mean", **FAST)
+    with pytest.raises(FacerError, match=r"has no clip\(\), which an export needs"):
+        facer.export_head(tmp_path / "run", tmp_path / "a.onnx")
