@@ -29,6 +29,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.pipeline.views.figures import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
+from facer.pipeline.views.view.config import ViewConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
@@ -119,6 +120,7 @@ SUMMARISE = Table(SummaryConfig)
 FIGURE = Table(FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig)
+VIEW = Table(ViewConfig)
 FINETUNE = Table(LabelOptions, FinetuneConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
 EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)

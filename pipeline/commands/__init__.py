@@ -26,7 +26,7 @@ from facer.pipeline.commands import (
 SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Extract and look": (
         machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
-        views.picture, views.annotate,
+        views.view, views.picture, views.annotate,
     ),
     "A study's tables": (study.design, study.summarise, study.compare, study.figure,
         study.methods),
