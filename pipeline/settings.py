@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.endtoend.config import FinetuneConfig
-from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, VerifyConfig
+from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, FacesFile, VerifyConfig
 from facer.pipeline.intensity.config import (
     AblateConfig,
     ExportHeadConfig,
@@ -32,6 +32,7 @@ from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.view.config import ViewConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.summary.config import SummaryConfig
@@ -106,7 +107,8 @@ def _value(one: Declared, value: Any) -> Any:
 
 
 EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
-EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, TlsFiles)
+EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, FacesFile, TlsFiles)
+EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
@@ -144,6 +146,15 @@ def extract_run_config(video_dir: Path | str, store: str, settings: Settings) ->
     return make(
         ExtractRunConfig, settings, video_dir, store,
         extract=extract_config(settings), tls=make(TlsFiles, settings),
+        faces=make(FacesFile, settings).faces,
+    )  # fmt: skip
+
+
+def extract_audio_config(video_dir: Path | str, store: str, settings: Settings) -> ExtractRunConfig:
+    """Return a whole extraction of sound; from all of :data:`EXTRACT_AUDIO`."""
+    return make(
+        ExtractRunConfig, settings, video_dir, store,
+        extract=make(AudioConfig, settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
 
 

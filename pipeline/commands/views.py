@@ -11,7 +11,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import json_option, print_json
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import REPORT, VIEW
 from facer.stages.summary.config import parse_span, parse_thresholds, parse_windows
 
@@ -64,7 +64,7 @@ def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
         return 0
     article = "an" if found.kind == "ablation" else "a"
     for note in found.notes:
-        say(note)
+        log(note)
     echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
     return 0
 
@@ -103,7 +103,7 @@ def view(
             print_json(found)
         else:
             echo(found.url)
-            say(f"{found.clips} clips; marks go to {found.marks}; Ctrl-C closes the view")
+            log(f"{found.clips} clips; marks go to {found.marks}; Ctrl-C closes the view")
         if browse:
             click.launch(found.url)
         with suppress(KeyboardInterrupt):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import Setting, check
@@ -16,12 +17,28 @@ OnGone = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True)
+class FacesFile:
+    """Which faces are meant, of ``facer extract``."""
+
+    faces: Annotated[
+        Path | None,
+        Setting(
+            "faces.csv of facer view: clips in which somebody pointed at a face follow that one, "
+            "and are done again where they did not; for --face track."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class ExtractRunConfig:
-    """One ``facer extract``: which videos, into which store, how."""
+    """One ``facer extract`` or ``extract-audio``: which videos, into which store, how."""
 
     video_dir: Path | str  # a folder or one video: local path or fsspec URL
     store: str  # local path or fsspec URL
-    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    extract: ExtractConfig | AudioConfig = field(default_factory=ExtractConfig)
     workers: Annotated[
         int | None,
         Setting("Processes here.", low=1, none="one per core; one per GPU, if any"),
@@ -53,13 +70,7 @@ class ExtractRunConfig:
             "told how many there are."
         ),
     ] = "keep"
-    faces: Annotated[
-        Path | None,
-        Setting(
-            "faces.csv of facer view: clips in which somebody pointed at a face follow that one, "
-            "and are done again where they did not; for --face track."
-        ),
-    ] = None
+    faces: Path | None = None  # of FacesFile
 
     def __post_init__(self) -> None:
         check(self)

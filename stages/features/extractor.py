@@ -10,7 +10,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -26,6 +26,7 @@ from facer.stages.features import detect, track
 from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.decode.frames import Frame, VideoReader
+from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.stages.features.faces import Faces
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.quality import quality
@@ -50,25 +51,6 @@ class Video(Protocol):
 
 OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
 """Opens (path, stride, threads); ``FacerError`` when it cannot."""
-
-
-@dataclass(frozen=True)
-class FaceSequence:
-    """One face through all frames of a clip."""
-
-    clip: ClipFeatures
-    track_switches: int  # how often it goes on as another track
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What one video gave: a sequence for every chosen face, or the reason it failed."""
-
-    sequences: tuple[FaceSequence, ...]  # one; more under --face all; none when it failed
-    reason: str
-    width_px: int = 0
-    height_px: int = 0
-    seconds: float = 0.0  # from the first to the last frame of the clip
 
 
 class FrameCrops(NamedTuple):
@@ -116,6 +98,16 @@ class Extractor:
         usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
         self._decoders = config.decoders or usual
         self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return self.rec.columns
+
+    @property
+    def weak_features(self) -> tuple[str, ...]:
+        """Those that were learnt from weak labels."""
+        return self.rec.weak_features
 
     @property
     def provenance(self) -> Provenance:
@@ -347,7 +339,7 @@ class _ClipBuilder:
         reason = "; ".join(filter(None, [end.reason, *notes]))
         return Extraction(sequences, reason, *self._size_px, seconds)
 
-    def _sequences(self, points: FacePoints) -> tuple[tuple[FaceSequence, ...], list[str]]:
+    def _sequences(self, points: FacePoints) -> tuple[tuple[ClipSequence, ...], list[str]]:
         """The sequences, and what is to be said of points that are on no face."""
         faces = self._faces.array()
         people = faces["track"]
@@ -364,7 +356,7 @@ class _ClipBuilder:
         notes = [f"found no face where one was pointed at: {point}" for point in missed]
         return tuple(self._sequence(faces[rows]) for rows in chosen), notes
 
-    def _sequence(self, faces: npt.NDArray[Any]) -> FaceSequence:
+    def _sequence(self, faces: npt.NDArray[Any]) -> ClipSequence:
         """One face's arrays, NaN in the frames that it has no row for."""
         frames = self._frames.array()
 
@@ -385,4 +377,4 @@ class _ClipBuilder:
             embedding=embedding if embedding.shape[1] else None,
             **{name: spread(name) for name in measured},
         )
-        return FaceSequence(clip, track.count_switches(faces["track"]))
+        return ClipSequence(clip, track.count_switches(faces["track"]))
