@@ -7,7 +7,8 @@ What a command does, Python does with the same words; names are loaded when they
 - A function for each other command: :func:`evaluate`, :func:`predict`, :func:`status` and so on.
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
 - :func:`design`, :func:`summarise`, :func:`compare`, :func:`figure`, :func:`methods`: a lab's
-  tables, two stores side by side, figures, and the paragraph for the paper.
+  tables, two stores side by side, figures, and the paragraph for the paper. :func:`view`: marking
+  by eye.
 - :class:`Head`: a head of one's own for ``train_head(head="package.module:Class")``.
 - :class:`ClipDataset`: a store and labels for a PyTorch model of one's own.
 - :func:`load_rec`: REC on crops. :class:`FacerError`: every problem that facer explains.
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from facer.pipeline.summary.door import summarise as summarise
     from facer.pipeline.summary.methods import methods as methods
     from facer.pipeline.views.figure import figure as figure
+    from facer.pipeline.views.view.door import view as view
     from facer.stages.intensity.config import HeadConfig as HeadConfig
     from facer.stages.intensity.heads.base import Head as Head
     from facer.stages.intensity.heads.base import HeadShape as HeadShape
@@ -115,6 +117,7 @@ _LAZY = {
     "Run": "facer.pipeline.intensity.run",
     "compare": "facer.pipeline.summary.compare",
     "figure": "facer.pipeline.views.figure",
+    "view": "facer.pipeline.views.view.door",
     "methods": "facer.pipeline.summary.methods",
     **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
     "Batch": "facer.stages.intensity.kernels.batches",

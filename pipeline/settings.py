@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.endtoend.config import FinetuneConfig
-from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, VerifyConfig
+from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, FacesFile, VerifyConfig
 from facer.pipeline.intensity.config import (
     AblateConfig,
     ExportHeadConfig,
@@ -30,6 +30,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.pipeline.views.figures import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
+from facer.pipeline.views.view.config import ViewConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.audio.config import AudioConfig
@@ -115,7 +116,7 @@ def _value(one: Declared, value: Any) -> Any:
 
 
 EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
-EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, TlsFiles)
+EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, FacesFile, TlsFiles)
 EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 BENCH = Table(BenchConfig)
@@ -139,6 +140,7 @@ SUMMARISE = Table(SummaryConfig)
 FIGURE = Table(FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig, OwnHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig, OwnHeadConfig)
+VIEW = Table(ViewConfig)
 FINETUNE = Table(LabelOptions, FinetuneConfig, OwnHeadConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
 EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
@@ -162,6 +164,7 @@ def extract_run_config(video_dir: Path | str, store: str, settings: Settings) ->
     return make(
         ExtractRunConfig, settings, video_dir, store,
         extract=extract_config(settings), tls=make(TlsFiles, settings),
+        faces=make(FacesFile, settings).faces,
     )  # fmt: skip
 
 

@@ -86,6 +86,7 @@ class Record:
     n_valid: int = 0  # frames with a measured face
     track_switches: int = 0  # how often the clip's face goes on as another track
     quality: float | None = None  # mean over the frames with a face, 0 to 1, where it is known
+    face_points: str = ""  # where somebody pointed at its face: time_s,x_px,y_px;... of --faces
     part: str = ""  # where the rows lie: part id and first row; set by the store
     start: int = 0
 

@@ -1,8 +1,10 @@
-"""Commands that draw: picture, report, annotate."""
+"""Commands that draw: picture, report, view, annotate."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import click
@@ -10,7 +12,8 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import REPORT
+from facer.pipeline.settings import REPORT, VIEW
+from facer.stages.summary.config import parse_span, parse_thresholds, parse_windows
 
 
 @click.command()
@@ -63,6 +66,48 @@ def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
     for note in found.notes:
         log(note)
     echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
+    return 0
+
+
+@click.command()
+@click.argument("store")
+@with_settings(VIEW)
+@click.option("--window", multiple=True, metavar="NAME=START:STOP",
+              help="A window in seconds from the event, as of summarise; repeatable.")  # fmt: skip
+@click.option("--baseline", metavar="START:STOP", help="Window of the baseline, such as -2:0.")
+@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
+              help="Above it a feature counts as shown, as of summarise.")  # fmt: skip
+@click.option("--open", "browse", is_flag=True, help="Also open it in the browser.")
+@json_option
+def view(
+    store: str, window: tuple[str, ...], baseline: str | None, threshold: tuple[str, ...],
+    browse: bool, as_json: bool, **settings: Any,
+) -> int:  # fmt: skip
+    """Look at clips and mark them by eye, in a browser on this machine; Ctrl-C closes it.
+
+    Marks are written as they are made, for summarise --marks; a click on another face of a video
+    for extract --faces. Only this machine is let in, by the address that is printed.
+
+    \b
+    Examples:
+      facer view features.zarr --videos videos/
+      facer view features.zarr --videos videos/ --design "{participant}_{condition}" \
+        --window after=0:4 --baseline -2:0
+    """
+    from facer.pipeline.views.view.door import view as serve
+
+    windows, thresholds = parse_windows(window), parse_thresholds(threshold)
+    rest = None if baseline is None else parse_span(baseline, "baseline")
+    with serve(store, windows=windows, baseline=rest, thresholds=thresholds, **settings) as found:
+        if as_json:
+            print_json(found)
+        else:
+            echo(found.url)
+            log(f"{found.clips} clips; marks go to {found.marks}; Ctrl-C closes the view")
+        if browse:
+            click.launch(found.url)
+        with suppress(KeyboardInterrupt):
+            Event().wait()
     return 0
 
 

@@ -9,10 +9,27 @@ from typing import Annotated, Literal
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
+from facer.storage.errors import OptionError, named
 from facer.storage.settings import Setting, check
 
 OnChanged = Literal["keep", "re-extract", "error"]
 OnGone = Literal["keep", "drop"]
+
+
+@dataclass(frozen=True)
+class FacesFile:
+    """Which faces are meant, of ``facer extract``."""
+
+    faces: Annotated[
+        Path | None,
+        Setting(
+            "faces.csv of facer view: clips in which somebody pointed at a face follow that one, "
+            "and are done again where they did not; for --face track."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -53,9 +70,14 @@ class ExtractRunConfig:
             "told how many there are."
         ),
     ] = "keep"
+    faces: Path | None = None  # of FacesFile
 
     def __post_init__(self) -> None:
         check(self)
+        if self.faces is not None and self.extract.face != "track":
+            raise OptionError(
+                f"{named('faces')}: found {named('face')} {self.extract.face}, expected track"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from facer.stages.features.audio.config import AudioConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record, Status
+from facer.storage.study.faces import FacePoints, parse_points, read_faces
 
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
@@ -191,14 +192,34 @@ def _pending(
         _tell_changed(config, sorted(other), progress)
     if config.retry_failed:
         retry |= {source.clip_id for source, record in known if record.status == "failed"}
+    pointed = _pointed(config, sources, progress)
     for source in sources:
         clip_id, record = source.clip_id, records.get(source.clip_id)
+        before = () if record is None else parse_points(record.face_points)
+        points = before if pointed is None else pointed.get(clip_id, ())
         if record is None:
-            yield ClipTask(clip_id, source.path)
+            yield ClipTask(clip_id, source.path, points=points)
         elif clip_id in retry:
-            yield ClipTask(clip_id, source.path, "retry", record.part)
+            yield ClipTask(clip_id, source.path, "retry", record.part, points)
         elif clip_id in other and config.changed == "re-extract":
-            yield ClipTask(clip_id, source.path, "changed", record.part)
+            yield ClipTask(clip_id, source.path, "changed", record.part, points)
+        elif points != before and record.status != "failed":
+            yield ClipTask(clip_id, source.path, "pointed", record.part, points)
+
+
+def _pointed(
+    config: ExtractRunConfig, sources: Sequence[Source], progress: Progress
+) -> Mapping[str, FacePoints] | None:
+    """Where somebody pointed at a face, by clip; None where that is not asked for."""
+    if config.faces is None:
+        return None
+    found = read_faces(config.faces, [source.clip_id for source in sources])
+    if found.unknown:
+        progress.note(
+            f"{config.faces}: {len(found.unknown)} of its clips are not in {config.video_dir} "
+            f"({_names(found.unknown)})"
+        )
+    return found.points
 
 
 def _unfinished(videos: Videos, source: Source, record: Record, other: Collection[str]) -> bool:

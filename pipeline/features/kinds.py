@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from facer.stages.features.precision import native_bf16, stored_precision
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_state
+from facer.storage.study.faces import FacePoints
 
 Models: TypeAlias = ExtractConfig | AudioConfig
 """Everything that decides a clip's features."""
@@ -41,9 +42,10 @@ class AnyExtractor(Protocol):
         ...
 
     def run(
-        self, paths: Sequence[Path], on_frames: Callable[[int], None] | None, opener: Any, /
-    ) -> Iterator[Extraction]:
-        """Extract files, results in their order."""
+        self, paths: Sequence[Path], on_frames: Callable[[int], None] | None, opener: Any,
+        points: Mapping[int, FacePoints], /,
+    ) -> Iterator[Extraction]:  # fmt: skip
+        """Extract files, results in their order; ``points``: on the faces that are meant."""
         ...
 
 

@@ -25,6 +25,7 @@ from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
 from facer.storage.schema import F32, Record, Status, mean_rate_hz
+from facer.storage.study.faces import points_text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -69,7 +70,9 @@ class PartWorker:
         reading = Reading(open_videos(task.video_dir), opener(task.extract))
         entries: list[Entry] = []
         try:
-            results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
+            points = {place: clip.points for place, clip in enumerate(clips) if clip.points}
+            paths = [Path(clip.path) for clip in clips]
+            results = extractor.run(paths, on_frames, reading.open, points)
             for clip, result in zip(clips, results, strict=True):
                 source = reading.fingerprints.get(clip.path)
                 entries.extend(_entries(clip, result, source, policy, store))
@@ -207,7 +210,7 @@ def _entries(
     """
     record = Record(
         clip.clip_id, "failed", 0, result.reason, source=clip.path, seconds=result.seconds,
-        width_px=result.width_px, height_px=result.height_px,
+        width_px=result.width_px, height_px=result.height_px, face_points=points_text(clip.points),
     )  # fmt: skip
     if source is not None:
         record = replace(

@@ -8,9 +8,11 @@ from typing import Literal
 
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
+from facer.storage.study.faces import FacePoints
 
-Reason = Literal["new", "retry", "changed"]
-"""Why a clip is to be done: it has no record; it failed or broke off; it is another video now."""
+Reason = Literal["new", "retry", "changed", "pointed"]
+"""Why a clip is to be done: it has no record; it failed or broke off; it is another video now;
+somebody pointed at another face."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class ClipTask:
     path: str  # relative to the place of the videos
     reason: Reason = "new"
     replaces: str = ""  # id of the part whose record of it is to be replaced
+    points: FacePoints = ()  # where somebody pointed at the face that is meant
 
 
 def video_id(record: Record, policy: str) -> str:

@@ -87,11 +87,11 @@ class ClipSummary:
     def measured(self) -> Iterator[tuple[Event, str, dict[str, Any]]]:
         """Yield the summary of each event and window: (F,) a statistic."""
         for event in self.events:
-            rest = self._baseline(event)
-            for name, span in self._windows(event).items():
+            rest = self.baseline(event)
+            for name, span in self.windows(event).items():
                 yield event, name, self._window(event, name, span, rest)
 
-    def _windows(self, event: Event) -> Mapping[str, Span | None]:
+    def windows(self, event: Event) -> Mapping[str, Span | None]:
         """Spans in the clip's time; None where the clip is not there to tell."""
         if self.config.windows:
             return {
@@ -103,7 +103,8 @@ class ClipSummary:
         whole = None if self.time is None else (self.time.start_s, self.time.stop_s)
         return {"clip": whole}
 
-    def _baseline(self, event: Event) -> Baselines | None:
+    def baseline(self, event: Event) -> Baselines | None:
+        """What the event's windows are compared with; None where no baseline was asked for."""
         span = self.config.baseline
         if span is None or not self.parts:
             return None
@@ -112,7 +113,7 @@ class ClipSummary:
 
     def usable_baselines(self) -> list[F64]:
         """Baselines of the clip's events that may be subtracted, (F,) each."""
-        found = [self._baseline(event) for event in self.events]
+        found = [self.baseline(event) for event in self.events]
         return [one.usable for one in found if one is not None]
 
     def _window(
@@ -267,7 +268,7 @@ class ClipSummary:
     def _series_block(
         self, event: Event, starts: F64, value: F64, share: F64, filled: Any
     ) -> Block:
-        rest, against = self._baseline(event), np.full(value.shape, np.nan)
+        rest, against = self.baseline(event), np.full(value.shape, np.nan)
         if rest is not None:
             usable = rest.usable
             if self.person is not None:
@@ -298,7 +299,7 @@ class ClipSummary:
         """What the series covers, from the event: all windows and the baseline."""
         spans = [
             (start - event.onset_s, stop - event.onset_s)
-            for start, stop in filter(None, self._windows(event).values())
+            for start, stop in filter(None, self.windows(event).values())
         ]
         if not spans:
             return None

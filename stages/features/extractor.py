@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -34,6 +35,7 @@ from facer.stages.features.rec.crops import ARCFACE, cut
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures, Provenance
+from facer.storage.study.faces import FacePoints
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
@@ -137,13 +139,16 @@ class Extractor:
         paths: Sequence[Path],
         on_frames: Callable[[int], None] | None = None,
         open_video: OpenVideo = VideoReader,
+        points: Mapping[int, FacePoints] = MappingProxyType({}),
     ) -> Iterator[Extraction]:
         """Extract videos, results in their order; ``on_frames`` hears how many frames were done.
 
-        ``decoders`` of them are open at a time and give their frames in turns.
+        ``decoders`` of them are open at a time and give their frames in turns. ``points``, by the
+        place of a path: where somebody pointed at the face that is meant.
         """
         frames = self._frames(paths, open_video)
-        rows = self._rows(self._crops(self._faces(frames, on_frames or (lambda _: None))))
+        faces = self._faces(frames, on_frames or (lambda _: None))
+        rows = self._rows(self._crops(faces, points))
         builders: defaultdict[int, _ClipBuilder] = defaultdict(
             lambda: _ClipBuilder(self.config.face, self.rec, self._same_person)
         )
@@ -153,7 +158,7 @@ class Extractor:
             if isinstance(item, FrameRows):
                 builders[item.frame.clip].add(*item)
                 continue
-            done[item.clip] = builders[item.clip].build(item)
+            done[item.clip] = builders[item.clip].build(item, points.get(item.clip, ()))
             del builders[item.clip]
             while n_given in done:
                 yield done.pop(n_given)
@@ -206,15 +211,21 @@ class Extractor:
         height, width = frame.size
         return min(wanted, self.config.keyframe_interval + _BATCH_BYTES // (height * width * 3))
 
-    def _crops(self, items: Iterable[FrameFaces | ClipEnd]) -> Iterator[FrameCrops | ClipEnd]:
-        """Cut out the faces worth measuring, aligned; frames themselves end here."""
+    def _crops(
+        self, items: Iterable[FrameFaces | ClipEnd], points: Mapping[int, FacePoints]
+    ) -> Iterator[FrameCrops | ClipEnd]:
+        """Cut out the faces worth measuring, aligned; frames themselves end here.
+
+        Where somebody pointed at a face, small ones are worth it too.
+        """
         for item in items:
             if isinstance(item, ClipEnd):
                 yield item
                 continue
             frame, faces = item.frame, item.faces
             height, width = frame.size
-            chosen = track.candidates(faces, self.config.face, width, height)
+            policy = "all" if item.clip in points else self.config.face
+            chosen = track.candidates(faces, policy, width, height)
             places = chosen.bbox_px, chosen.keypoints_px
             crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
             specs = self.rec.crops
@@ -321,24 +332,29 @@ class _ClipBuilder:
         self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
 
-    def build(self, end: ClipEnd) -> Extraction:
+    def build(self, end: ClipEnd, points: FacePoints = ()) -> Extraction:
         """The clip's sequences, or the reason why there are none."""
-        sequences = () if end.failed else self._sequences()
+        sequences, notes = ((), []) if end.failed else self._sequences(points)
         seconds = perf_counter() - end.started
-        return Extraction(sequences, end.reason, *self._size_px, seconds)
+        reason = "; ".join(filter(None, [end.reason, *notes]))
+        return Extraction(sequences, reason, *self._size_px, seconds)
 
-    def _sequences(self) -> tuple[ClipSequence, ...]:
+    def _sequences(self, points: FacePoints) -> tuple[tuple[ClipSequence, ...], list[str]]:
+        """The sequences, and what is to be said of points that are on no face."""
         faces = self._faces.array()
         people = faces["track"]
         if self._same_person is not None:
             people = track.join_people(
                 faces["frame"], people, faces["embedding"], self._same_person
             )
+        times = self._frames.array()["timestamp_s"][faces["frame"]]
+        pointed, missed = track.pointed_tracks(points, times, people, faces["bbox_px"])
         chosen = track.choose_sequences(
             faces["frame"], people, faces["bbox_px"], faces["det_score"], self._policy,
-            stand_ins=self._same_person is None,
+            stand_ins=self._same_person is None, pointed=pointed,
         )  # fmt: skip
-        return tuple(self._sequence(faces[rows]) for rows in chosen)
+        notes = [f"found no face where one was pointed at: {point}" for point in missed]
+        return tuple(self._sequence(faces[rows]) for rows in chosen), notes
 
     def _sequence(self, faces: npt.NDArray[Any]) -> ClipSequence:
         """One face's arrays, NaN in the frames that it has no row for."""

@@ -6,6 +6,7 @@ when the clip has ended, the face that dominates it is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy.typing as npt
 from facer.stages.features.config import FacePolicy
 from facer.stages.features.faces import Faces, iou, point_distance
 from facer.storage.schema import F32
+from facer.storage.study.faces import FacePoint
 
+F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
@@ -23,6 +26,10 @@ MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
 MIN_SEQUENCE = 5
 """Frames that a face must be measured in to be a sequence of its own under ``all``."""
 
+POINT_TIME_S = 0.2
+"""Seconds between a face and a point on it at most."""
+
+_POINT_MARGIN = 0.1  # of the box's sides, on each side
 _MIN_IOU = 0.3
 _MAX_POINT_DISTANCE = 0.5  # mean distance of the five points, in units of the face
 _DRIFT = 0.2  # by which that grows with every frame in which a track's face was not seen ...
@@ -107,19 +114,49 @@ class Tracker:
         return [(face, track_id) for _, face, track_id in sorted(scored)]
 
 
+def pointed_tracks(
+    points: Sequence[FacePoint], time_s: F64, track: I64, bbox_px: F32
+) -> tuple[list[int], list[FacePoint]]:
+    """Tracks of the faces that a person pointed at, and the points that are on none.
+
+    Given all measured faces (n,): when they were seen, their tracks and boxes. A face is pointed at
+    when its box, a tenth larger on each side, holds the point within a fifth of a second of its
+    time; of several it is the nearest in time, then the one whose middle is nearest.
+    """
+    found: list[int] = []
+    missed: list[FacePoint] = []
+    sides = bbox_px[:, 2:] - bbox_px[:, :2]
+    for point in points:
+        place, away_s = np.array(point[1:]), np.abs(time_s - point.time_s)
+        low, high = bbox_px[:, :2] - _POINT_MARGIN * sides, bbox_px[:, 2:] + _POINT_MARGIN * sides
+        inside = ((place >= low) & (place <= high)).all(axis=1) & (away_s <= POINT_TIME_S)
+        rows = np.flatnonzero(inside)
+        if len(rows) == 0:
+            missed.append(point)
+            continue
+        middles = np.linalg.norm((bbox_px[rows, :2] + bbox_px[rows, 2:]) / 2 - place, axis=1)
+        track_id = int(track[rows[np.lexsort((middles, away_s[rows]))[0]]])
+        if track_id not in found:
+            found.append(track_id)
+    return found, missed
+
+
 def choose_sequences(
-    frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy, stand_ins: bool = True
-) -> list[I64]:
+    frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy, stand_ins: bool = True,
+    pointed: Sequence[int] = (),
+) -> list[I64]:  # fmt: skip
     """Rows of each sequence that a clip gives, given all measured faces (n,); at least one.
 
     Under ``all`` one for every face that was measured in :data:`MIN_SEQUENCE` frames or more,
     the most dominant first; under every other policy the first of these alone. ``stand_ins``:
-    as :func:`choose_rows`.
+    and ``pointed``: as :func:`choose_rows`.
     """
     left = np.arange(len(frame))
     sequences: list[I64] = []
     while policy == "all" or not sequences:
-        rows = left[choose_rows(frame[left], track[left], bbox_px[left], score[left], stand_ins)]
+        rows = left[
+            choose_rows(frame[left], track[left], bbox_px[left], score[left], stand_ins, pointed)
+        ]
         if sequences and len(rows) < MIN_SEQUENCE:
             if len(rows) == 0:
                 break
@@ -182,14 +219,18 @@ def _cosine(a: F32, b: F32) -> float:
     return float(a @ b / max(1e-12, float(np.linalg.norm(a) * np.linalg.norm(b))))
 
 
-def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32, stand_ins: bool = True) -> I64:
+def choose_rows(
+    frame: I64, track: I64, bbox_px: F32, score: F32, stand_ins: bool = True,
+    pointed: Sequence[int] = (),
+) -> I64:  # fmt: skip
     """Rows (at most one per frame) that make the clip's face, given all measured faces (n,).
 
     A track's dominance is its sum of score times size over the clip. Where a track is absent,
     others of a similar size that never appear beside it stand in, the most dominant first: the
     same person after a cut, a jump or a return. The clip's face is the one whose tracks together
     dominate, among tracks that have half the dominance of the first or more by themselves.
-    Without ``stand_ins``: the rows of the most dominant track alone.
+    Without ``stand_ins``: the rows of the most dominant track alone. The tracks that somebody
+    ``pointed`` at are the clip's face whatever they dominate, the first before the others.
     """
     if len(frame) == 0:
         return np.zeros(0, np.int64)
@@ -198,15 +239,28 @@ def choose_rows(frame: I64, track: I64, bbox_px: F32, score: F32, stand_ins: boo
     order = [n for n in np.argsort(-dominance, kind="stable") if (track == n).any()]
     first = [n for n in order if dominance[n] >= _LEADING * dominance[order[0]]]
     if not stand_ins:
-        return np.flatnonzero(track == order[0])
-    people = [_with_stand_ins(n, order, frame, track, bbox_px) for n in first]
+        return _together(pointed or order[:1], frame, track)
+    if pointed:
+        return _with_stand_ins(pointed, order, frame, track, bbox_px)
+    people = [_with_stand_ins([n], order, frame, track, bbox_px) for n in first]
     return max(people, key=lambda rows: float(weight[rows].sum()))
 
 
-def _with_stand_ins(first: int, order: list[int], frame: I64, track: I64, bbox_px: F32) -> I64:
-    """Rows of a track and of those that stand in for it."""
+def _together(tracks: Sequence[int], frame: I64, track: I64) -> I64:
+    """Rows of some tracks, of a later one only in frames that the earlier ones are not in."""
+    chosen = np.zeros(0, np.int64)
+    for track_id in tracks:
+        rows = np.flatnonzero(track == track_id)
+        chosen = np.concatenate([chosen, rows[~np.isin(frame[rows], frame[chosen])]])
+    return np.sort(chosen)
+
+
+def _with_stand_ins(
+    first: Sequence[int], order: list[int], frame: I64, track: I64, bbox_px: F32
+) -> I64:
+    """Rows of tracks and of those that stand in for them."""
     size = box_sizes(bbox_px)
-    chosen = np.flatnonzero(track == first)
+    chosen = _together(first, frame, track)
     main_size = float(np.median(size[chosen]))
     for track_id in order:
         rows = np.flatnonzero(track == track_id)

@@ -22,6 +22,7 @@ ONLY_COMMAND = {  # options that the command's function has under another name, 
     "figure": {"window", "design_"},
     "summarise": {"form", "threshold", "output", "window", "design_"},  # mappings; in memory
     "compare": {"output"},  # likewise
+    "view": {"window", "threshold", "browse"},  # mappings; .url
 }
 
 

@@ -87,7 +87,7 @@ class ClipPages:
     def _lacks(self, clip_id: str) -> str:
         """Why a clip has no video to show; "" when it has one."""
         try:
-            self._video(self.store.record(clip_id))
+            find_video(self.store.record(clip_id), self.videos)
         except FacerError as error:
             return str(error)
         return ""
@@ -107,40 +107,32 @@ class ClipPages:
         self.folder.page(
             name,
             "clip.html",
-            {**_curves(clip, self.store), "videoStart": footage.start_s},
+            {**clip_curves(clip, self.store), "videoStart": footage.start_s},
             title=clip_id,
             back=self.back,
             before=before,
             after=after,
-            facts=[*facts, *_facts(record, clip)],
+            facts=[*facts, *clip_facts(record, clip)],
             footage=footage,
             weak_note=WEAK_NOTE if self.store.weak_features else "",
-            notes=[text for text in (_drawn(clip), _left_out(self.store)) if text],
+            notes=clip_notes(clip, self.store),
         )
         return f"{name}.html"
 
     def _footage(self, record: Record, clip: ClipFeatures, name: str) -> Footage:
         try:
-            video = self._video(record)
+            video = find_video(record, self.videos)
         except FacerError as error:
             return Footage(note=str(error))
         try:
-            crops = _strip(video, clip)
+            crops = crop_strip(video, clip)
             if self.embed:
                 copy = self.folder.path / f"{name}.mp4"
-                return Footage(copy.name, True, _embed(video, copy), crops)
+                return Footage(copy.name, True, embed_video(video, copy), crops)
             start_s = -ask("clock_start_s", video)
         except FacerError as error:
             return Footage(self._url(video), note=str(error))
         return Footage(self._url(video), start_s=start_s, crops=crops)
-
-    def _video(self, record: Record) -> Path:
-        """The clip's video; FacerError with the reason where there is none to show."""
-        if self.videos is None:
-            raise FacerError("not shown: give the folder of the videos as --videos VIDEO_DIR")
-        if not record.source:
-            raise FacerError("not known to the store: its features were imported")
-        return source_video(record, self.videos)
 
     def _url(self, video: Path) -> str:
         """Relative for videos beside the report, so that both can move; absolute otherwise."""
@@ -150,7 +142,17 @@ class ClipPages:
         return quote("../../" + video.relative_to(report.parent).as_posix())
 
 
-def _facts(record: Record, clip: ClipFeatures) -> list[tuple[str, str]]:
+def find_video(record: Record, videos: Path | None) -> Path:
+    """Return the clip's video; FacerError with the reason where there is none to show."""
+    if videos is None:
+        raise FacerError("not shown: give the folder of the videos as --videos VIDEO_DIR")
+    if not record.source:
+        raise FacerError("not known to the store: its features were imported")
+    return source_video(record, videos)
+
+
+def clip_facts(record: Record, clip: ClipFeatures) -> list[tuple[str, str]]:
+    """Rows of what is known of a clip."""
     facts = [
         ("frames", f"{record.n_frames:,}"),
         ("with a face", f"{record.n_valid / record.n_frames:.1%}"),
@@ -179,6 +181,11 @@ def _step(clip: ClipFeatures) -> int:
     return -(-clip.n_frames // MAX_FRAMES) or 1
 
 
+def clip_notes(clip: ClipFeatures, store: FeatureStore) -> list[str]:
+    """What a reader of the curves must know."""
+    return [text for text in (_drawn(clip), _left_out(store)) if text]
+
+
 def _drawn(clip: ClipFeatures) -> str:
     """What a long clip's page says about its curves."""
     step = _step(clip)
@@ -196,7 +203,7 @@ def _left_out(store: FeatureStore) -> str:
     return f"Not drawn: {len(others)} other columns of the store ({some})."
 
 
-def _curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
+def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
     """All that the page draws: times, columns by name, gaps, and how to show them."""
     rows = slice(None, None, _step(clip))
     edges = time_edges(clip.timestamp_s)
@@ -218,7 +225,7 @@ def _curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
     }
 
 
-def _strip(video: Path, clip: ClipFeatures) -> list[dict[str, Any]]:
+def crop_strip(video: Path, clip: ClipFeatures) -> list[dict[str, Any]]:
     """Crops that show the clip at a glance, as JPEGs in data URLs, with their times."""
     rows = strip_frames(clip)
     rows = rows[np.isfinite(clip.keypoints_px[rows]).all(axis=(1, 2))]
@@ -236,7 +243,7 @@ def _jpeg_url(image: U8) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
-def _embed(video: Path, path: Path) -> float:
+def embed_video(video: Path, path: Path) -> float:
     """Copy a video small, with its sound where that can be copied, its first frame at time 0.
 
     Returns the time that the first frame had in the source.

@@ -20,10 +20,10 @@ MARKER = "facer-report.json"
 CLIPS = "clips"
 
 _HERE = Path(__file__).parent
-_ASSETS = _HERE / "assets"
+ASSETS = _HERE / "assets"
 _OURS = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{12}\.(html|js|mp4)")
 _PAGES = Environment(
-    loader=FileSystemLoader(_HERE / "templates"),
+    loader=FileSystemLoader([_HERE / "templates", _HERE.parent / "view" / "templates"]),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -73,23 +73,29 @@ class ReportFolder:
 
     def page(self, name: str, template: str, data: object, **values: Any) -> None:
         """Write the page ``name``.html from a template, and its data beside it as ``name``.js."""
-        depth = name.count("/")
-        self.write(f"{name}.js", f"window.facerData = {to_js(data)};\n")
-        page = _PAGES.get_template(template).render(
-            root="../" * depth,
-            data_file=f"{name.rsplit('/', 1)[-1]}.js",
-            version=__version__,
-            **values,
-        )
-        self.write(f"{name}.html", page)
+        self.write(f"{name}.js", data_script(data))
+        self.write(f"{name}.html", render(name, template, **values))
 
     def write_assets(self) -> None:
         """Write the style, the scripts and the plotting library."""
         from plotly.offline import get_plotlyjs
 
-        for file in sorted(_ASSETS.iterdir()):
+        for file in sorted(ASSETS.iterdir()):
             self.write(f"assets/{file.name}", file.read_text(encoding="utf-8"))
         self.write("assets/plotly.min.js", get_plotlyjs())
+
+
+def render(name: str, template: str, **values: Any) -> str:
+    """Return the page ``name``.html of a template, whose data lies beside it as ``name``.js."""
+    return _PAGES.get_template(template).render(
+        root="../" * name.count("/"), data_file=f"{name.rsplit('/', 1)[-1]}.js",
+        version=__version__, **values,
+    )  # fmt: skip
+
+
+def data_script(data: object) -> str:
+    """Return the script that a page finds its data in."""
+    return f"window.facerData = {to_js(data)};\n"
 
 
 def page_name(clip_id: str) -> str:

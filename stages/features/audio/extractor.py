@@ -83,6 +83,7 @@ class AudioExtractor:
         paths: Sequence[Path],
         on_frames: Callable[[int], None] | None = None,
         open_audio: OpenAudio = AudioReader,
+        _points: object = None,  # as of video, where somebody pointed at a face
     ) -> Iterator[Extraction]:
         """Extract files, results in their order; ``on_frames`` hears how many rows were done."""
         for path in paths:

@@ -479,3 +479,67 @@ def test_bf16_is_the_same_in_any_order_batch_and_run(videos, make_video, face_fr
             a, b = one.read(record.clip_id), many.read(record.clip_id)
             np.testing.assert_array_equal(a.features, b.features)
             np.testing.assert_array_equal(a.keypoints_px, b.keypoints_px)
+
+
+@pytest.fixture
+def two_faces(make_video, face_frames, tmp_path):
+    """A clip with a large face at the left and the same smaller at the right; another clip."""
+    large, small = face_frames(8, 1.0), face_frames(8, 0.75)
+    frames = [np.concatenate([a, b], axis=1) for a, b in zip(large, small, strict=True)]
+    make_video("videos/two.mp4", frames)
+    make_video("videos/one.mp4", face_frames(6))
+    return tmp_path / "videos"
+
+
+def test_the_face_that_somebody_pointed_at_is_followed(two_faces, tmp_path):
+    run(two_faces, tmp_path / "s.zarr")
+    before = FeatureStore.open(tmp_path / "s.zarr")
+    clip, one = before.read("two"), before.record("one")
+    assert (clip.bbox_px[:, 2] < 330).all()
+    assert clip.n_faces.tolist() == [2] * 8
+
+    run(two_faces, tmp_path / "all.zarr", extract=ExtractConfig(face="all"))
+    small = FeatureStore.open(tmp_path / "all.zarr").read("two#1")
+    x, y = (small.bbox_px[4, :2] + small.bbox_px[4, 2:]) / 2
+    faces, head = tmp_path / "faces.csv", "clip_id,time_s,x_px,y_px\n"
+    faces.write_text(f"{head}two,{small.timestamp_s[4]},{x},{y}\ngone,1,2,3\n")
+
+    notes = Notes()
+    config = ExtractRunConfig(two_faces, str(tmp_path / "s.zarr"), workers=1, faces=faces)
+    assert extract_folder(config, notes).new_frames == 8
+    assert any("1 of its clips are not in" in note and "gone" in note for note in notes.texts)
+    after = FeatureStore.open(tmp_path / "s.zarr")
+    np.testing.assert_array_equal(after.read("two").bbox_px, small.bbox_px)
+    np.testing.assert_allclose(after.read("two").features, small.features, atol=1e-5)
+    assert after.record("one") == one
+    assert extract_folder(config).new_frames == 0  # it is done
+    assert run(two_faces, tmp_path / "s.zarr").new_frames == 0  # and stays
+    faces.write_text(f"{head}one,0.1,319,1\n")
+    assert extract_folder(config).new_frames == 8 + 6  # the one is taken back, the other is new
+    last = FeatureStore.open(tmp_path / "s.zarr")
+    np.testing.assert_allclose(last.read("two").features, clip.features, atol=1e-5)
+    record = last.record("one")
+    assert record.status == "ok"
+    assert record.reason == "found no face where one was pointed at: 0.1 s (319, 1)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "expected clip_id, time_s"),
+        ("clip_id,time_s,x_px,y_px\none,x,1,1\n", "expected a number"),
+        ("clip_id,time_s,x_px,y_px\none,1,,1\n", "a place in the frame"),
+        ("clip_id,time_s,x_px,y_px\none,1,-5,1\n", "a place in the frame"),
+    ],
+)
+def test_faces_that_are_no_places_are_refused(make_video, tmp_path, text, message):
+    make_video("videos/one.mp4", 2)
+    (tmp_path / "faces.csv").write_text(text)
+    with pytest.raises(FacerError, match=message):
+        run(tmp_path / "videos", tmp_path / "s.zarr", faces=tmp_path / "faces.csv")
+
+
+def test_pointing_goes_with_tracks_alone(tmp_path):
+    with pytest.raises(FacerError, match="found face all, expected track"):
+        run(tmp_path, tmp_path / "s.zarr", faces=tmp_path / "f.csv",
+            extract=ExtractConfig(face="all"))  # fmt: skip

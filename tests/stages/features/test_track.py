@@ -12,8 +12,10 @@ from facer.stages.features.track import (
     choose_sequences,
     count_switches,
     join_people,
+    pointed_tracks,
 )
 from facer.storage.errors import FacerError
+from facer.storage.study.faces import FacePoint
 
 SHAPE = np.array([[-10, -8], [10, -8], [0, 0], [-8, 10], [8, 10]], np.float32)
 
@@ -216,3 +218,48 @@ def test_without_stand_ins_nobody_else_is_the_clips_face():
     np.testing.assert_array_equal(
         choose_rows(frame, ids, boxes, score, stand_ins=False), [0, 1, 2, 5]
     )
+
+
+def pointed(frames, *points):
+    """Link frames of 25 Hz and choose with points: (frames, x of the middles) and misses."""
+    frame, track, boxes, scores = linked(frames)
+    tracks, missed = pointed_tracks([FacePoint(*p) for p in points], frame / 25, track, boxes)
+    rows = choose_rows(frame, track, boxes, scores, pointed=tracks)
+    return frame[rows].tolist(), ((boxes[rows, 0] + boxes[rows, 2]) / 2).tolist(), missed
+
+
+def two_people(n=8):
+    """One in the middle, who dominates, and one at the right, who comes in the third frame."""
+    return [faces((100, 50)) if i < 2 else faces((100, 50), (200, 50)) for i in range(n)]
+
+
+def test_the_face_that_was_pointed_at_is_the_clips_face():
+    frames, middles, missed = pointed(two_people(), (0.2, 205, 45))
+    assert (frames, set(middles), missed) == ([2, 3, 4, 5, 6, 7], {200.0}, [])
+    assert set(pointed(two_people(), (0.2, 95, 55))[1]) == {100.0}
+    assert set(pointed(two_people())[1]) == {100.0}
+
+
+def test_somebody_else_who_was_pointed_at_fills_the_other_frames():
+    clip = [faces((100, 50)), faces((100, 50), (300, 50)), faces((300, 50)), faces((300, 50))]
+    frames, middles, _ = pointed(clip, (0.04, 300, 50), (0.0, 100, 50))
+    assert (frames, middles) == ([0, 1, 2, 3], [100.0, 300.0, 300.0, 300.0])
+    assert pointed(clip, (0.0, 100, 50), (0.04, 300, 50))[1] == [100.0, 100.0, 300.0, 300.0]
+    _, track, boxes, _ = linked(clip)
+    times = np.array([0, 0.04, 0.04, 0.08, 0.12])
+    points = [FacePoint(0.04, 300, 50), FacePoint(0.08, 301, 50)]
+    assert len(pointed_tracks(points, times, track, boxes)[0]) == 1  # one face, pointed at twice
+
+
+@pytest.mark.parametrize("point", [(0.2, 150, 50), (1.0, 200, 50), (-1.0, 200, 50)])
+def test_a_point_on_no_face_changes_nothing_and_is_told(point):
+    frames, middles, missed = pointed(two_people(), point)
+    assert (set(middles), missed) == ({100.0}, [FacePoint(*point)])
+    assert len(frames) == 8
+    assert pointed_tracks([FacePoint(*point)], np.zeros(0), np.zeros(0, int), np.zeros((0, 4)))[1]
+
+
+def test_of_two_boxes_around_a_point_the_nearer_middle_is_meant():
+    clip = [faces((100, 50), (125, 50)) for _ in range(3)]
+    assert set(pointed(clip, (0.04, 117, 50))[1]) == {125.0}
+    assert set(pointed(clip, (0.04, 108, 50))[1]) == {100.0}

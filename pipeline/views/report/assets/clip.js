@@ -164,6 +164,7 @@
       made.append(head, element("td", value));
       return made;
     }));
+    document.dispatchEvent(new CustomEvent("moment", { detail: seconds }));
   }
 
   /* Go to a time; the video, if there is one, follows. */
@@ -185,7 +186,12 @@
     video.addEventListener("play", follow);
     video.addEventListener("timeupdate", follow);
     video.addEventListener("seeked", follow);
-    const unplayable = () => { video.hidden = true; at("unplayable").hidden = false; };
+    const unplayable = () => {
+      if (!data.copy) { video.hidden = true; at("unplayable").hidden = false; return; }
+      video.src = data.copy; // made when it is asked for
+      data.videoStart = data.copyStart;
+      data.copy = "";
+    };
     video.addEventListener("error", unplayable);
     const check = () => { if (!video.videoWidth) unplayable(); }; // sound alone
     video.addEventListener("loadedmetadata", check);

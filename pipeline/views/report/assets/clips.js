@@ -18,8 +18,13 @@
     { key: "frames", title: "frames", text: String },
     { key: "duration", title: "duration, s", text: show(1) },
     { key: "fps", title: "rate, Hz", text: show(2) },
+    { key: "participant", title: "participant" },
+    { key: "condition", title: "condition" },
+    { key: "switches", title: "switches of the track", text: String },
+    { key: "marks", title: "marks", text: (n) => (n ? String(n) : "") },
+    { key: "out", title: "left out" },
     { key: "note", title: "note" },
-  ].filter(({ key }) => !sound || !["quality", "score", "size", "most"].includes(key));
+  ].filter(({ key }) => table[key] && !(sound && ["quality", "score", "size", "most"].includes(key)));
   const FILTERS = {
     all: () => true,
     page: (i) => table.url[i] !== "",
@@ -29,11 +34,15 @@
     several: (i) => table.most[i] > 1,
     long: (i) => table.frames[i] > headFrames,
     note: (i) => table.note[i] !== "",
+    marked: (i) => table.marks[i] > 0,
+    out: (i) => table.out[i] !== "",
+    fresh: (i) => table.marks[i] === 0 && table.url[i] !== "",
   };
   const at = (id) => document.getElementById(id);
   const search = at("search"), filter = at("filter"), head = at("table").tHead;
   const body = at("table").tBodies[0];
-  const folded = table.clip.map((clip, i) => `${clip}\n${table.note[i]}`.toLowerCase());
+  const words = [table.clip, table.note, table.participant, table.condition, table.out].filter((values) => values);
+  const folded = table.clip.map((_, i) => words.map((values) => values[i]).join("\n").toLowerCase());
   let order = table.clip.map((_, i) => i); // worst first
   let found = order, page = 0, sorted = null, down = false;
 

@@ -1,0 +1,80 @@
+"""A view that is open: its address, and how it is closed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.settings import VIEW, make
+from facer.pipeline.views.view.config import ViewConfig
+from facer.pipeline.views.view.server import NOTEBOOKS, ViewServer
+from facer.pipeline.views.view.session import ViewSession
+from facer.stages.summary.config import Span, SummaryConfig
+from facer.storage import FeatureStore
+
+_FRAME_PX = 900
+
+
+class View:
+    """A store's pages on this machine, served until :meth:`close`; shown by a notebook in a frame.
+
+    ``url`` lets in whoever has it, on this machine; ``marks`` and ``faces`` are the files that
+    are written. Use it as a context manager, or close it.
+    """
+
+    def __init__(self, config: ViewConfig, summary: SummaryConfig) -> None:
+        session = ViewSession(config, summary)
+        self.marks, self.faces = config.marks_file, config.faces_file
+        self.clips = len(session.store)
+        self._server = ViewServer(session, config.port, NOTEBOOKS)
+        self.url = self._server.url
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop answering; what was marked is in the files."""
+        self._server.stop()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<View of {self.clips} clips at {self.url}>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe src="{escape(self.url)}" width="100%" height="{_FRAME_PX}" '
+            'style="border: 1px solid #ccc" title="facer view"></iframe>'
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """As ``facer view --json``."""
+        return {"url": self.url, "clips": self.clips, "marks": str(self.marks),
+                "faces": str(self.faces)}  # fmt: skip
+
+
+@keywords(VIEW)
+def view(
+    store: FeatureStore | str | os.PathLike[str],
+    *,
+    windows: Mapping[str, Span] | None = None,
+    baseline: Span | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> View:
+    """Serve a store's pages on this machine, to look at clips and mark them by eye.
+
+    The view has ``.url`` and ``.close()``; a notebook shows it in a frame. Marks are written to
+    ``marks`` (default: marks.csv beside the store) as they are made, for
+    ``facer.summarise(marks=...)``; clicks on another face to ``faces``, for
+    ``facer.extract(faces=...)``. ``windows``, ``baseline`` and ``thresholds`` as of
+    :func:`facer.summarise`. Raises FacerError for tables that do not fit the store.
+    """
+    place = store.path if isinstance(store, FeatureStore) else os.fspath(store)
+    summary = SummaryConfig(dict(windows or {}), baseline, dict(thresholds or {}))
+    return View(make(ViewConfig, settings, place), summary)

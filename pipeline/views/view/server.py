@@ -1,0 +1,274 @@
+"""Requests: from this machine, under the token's address, for what a table of paths names."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hmac import compare_digest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl, urlsplit
+
+from facer.pipeline.views.report.folder import ASSETS, render
+from facer.pipeline.views.view.session import ViewSession
+from facer.storage.errors import FacerError
+from facer.storage.files.regular import open_regular
+
+LOOPBACK = "127.0.0.1"
+_OWN_ASSETS = Path(__file__).parent / "assets"
+_PLOTLY = "plotly.min.js"
+_BODY_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 18
+_IDLE_S = 60.0
+_PAGE = re.compile(r"clips/([A-Za-z0-9_-]+)\.(html|js|lanes|person|crops|notes|video|mp4)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css",
+          ".json": "application/json"}  # fmt: skip
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors {frames}"
+)
+"""Nothing from elsewhere, no script or style in a page."""
+NOTEBOOKS = "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:*"
+"""Where a notebook of this machine is served, which may show a view in a frame."""
+
+
+class ViewServer(ThreadingHTTPServer):
+    """A session behind 127.0.0.1 and a token that nobody guesses."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, session: ViewSession, port: int = 0, frames: str = "'none'") -> None:
+        self.session, self.token = session, secrets.token_urlsafe(24)
+        self.policy = _POLICY.format(frames=frames)
+        try:
+            super().__init__((LOOPBACK, port), _Handler)
+        except OSError as error:
+            raise FacerError(
+                f"{LOOPBACK}:{port}: cannot listen there ({error.strerror or error}); give another "
+                "--port, or 0 for a free one"
+            ) from error
+        self.hosts = frozenset(f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost"))
+        self._thread: Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the page of all clips; it lets in whoever has it."""
+        return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
+
+    def start(self) -> None:
+        """Answer requests in a thread of its own."""
+        self._thread = Thread(target=self.serve_forever, daemon=True, name="facer-view")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more, and remove what was made for it."""
+        if self._thread is not None:
+            self.shutdown()
+            self._thread.join()
+            self._thread = None
+        self.server_close()
+        self.session.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ViewServer
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "facer", ""
+    timeout = _IDLE_S
+
+    def do_GET(self) -> None:
+        """Answer with a page, numbers, or a piece of a video."""
+        self._answer(self._get)
+
+    def do_HEAD(self) -> None:
+        """The same without its content."""
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        """Make a change."""
+        self._answer(self._post)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the terminal clear, and the token out of it."""
+
+    def _answer(self, act: Callable[[str, Mapping[str, str]], None]) -> None:
+        found = urlsplit(self.path)
+        try:
+            path = self._inside(found.path)
+            if path is None:
+                self._refuse(403, "forbidden: open the address that facer view printed")
+                return
+            act(path, dict(parse_qsl(found.query, keep_blank_values=True)))
+        except FacerError as error:
+            if found.path.endswith(".html"):
+                page = render("clips/error", "view_error.html", title="Not shown", text=str(error))
+                self._send(404, page.encode("utf-8", "replace"), ".html")
+            else:
+                self._refuse(409 if self.command == "POST" else 404, str(error))
+        except (BrokenPipeError, ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def _inside(self, path: str) -> str | None:
+        """The path below the token; None for a stranger's request."""
+        head, token, *rest = path.split("/", 2)
+        host = self.headers.get_all("Host") or []
+        if head or len(rest) != 1 or len(host) != 1 or host[0].lower() not in self.server.hosts:
+            return None
+        known = compare_digest(token.encode("utf-8", "replace"), self.server.token.encode())
+        return rest[0] if known else None
+
+    # reading
+
+    def _get(self, path: str, query: Mapping[str, str]) -> None:
+        session = self.server.session
+        if path in ("", "index.html"):
+            self._send(200, session.index().encode("utf-8", "replace"), ".html")
+        elif path == "index.js":
+            self._send(200, session.index_data().encode("utf-8", "replace"), ".js")
+        elif path.startswith("assets/"):
+            self._asset(path.removeprefix("assets/"))
+        elif page := _PAGE.fullmatch(path):
+            self._clip(page[1], page[2], query)
+        else:
+            self._refuse(404, "found no such page")
+
+    def _clip(self, name: str, kind: str, query: Mapping[str, str]) -> None:
+        session = self.server.session
+        if kind == "html":
+            self._send(200, session.clip_page(name).encode("utf-8", "replace"), ".html")
+        elif kind == "js":
+            self._send(200, session.clip_data(name).encode("utf-8", "replace"), ".js")
+        elif kind in ("video", "mp4"):
+            path = session.video(name) if kind == "video" else session.copy(name)
+            with open_regular(path) as file:
+                self._media(file, path.name)
+        elif kind == "lanes":
+            self._json(session.lanes(name, query))
+        elif kind == "person":
+            self._json(session.person(name, query))
+        else:
+            self._json(session.crops(name) if kind == "crops" else session.notes_of(name))
+
+    def _asset(self, name: str) -> None:
+        if name == _PLOTLY:
+            from plotly.offline import get_plotlyjs
+
+            self._send(200, get_plotlyjs().encode(), ".js", "private, max-age=3600")
+            return
+        for folder in (ASSETS, _OWN_ASSETS):
+            if name in {file.name for file in folder.iterdir()}:
+                self._send(200, (folder / name).read_bytes(), Path(name).suffix, "no-cache")
+                return
+        self._refuse(404, "found no such file")
+
+    def _media(self, file: BinaryIO, name: str) -> None:
+        """Send a file, or the piece that is asked for."""
+        size = os.fstat(file.fileno()).st_size
+        start, stop, status = 0, size, 200
+        if wanted := _RANGE.fullmatch(self.headers.get("Range", "")):
+            first, last = wanted.groups()
+            if first:
+                start, stop = int(first), min(size, int(last) + 1 if last else size)
+            elif last:
+                start = max(0, size - int(last))
+            if start >= stop:
+                self._head(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
+                return
+            status = 206
+        kind = mimetypes.guess_type(name)[0] or ""
+        headers = {
+            "Content-Type": kind if kind.startswith("video/") else "application/octet-stream",
+            "Accept-Ranges": "bytes", "Content-Length": str(stop - start),
+        }  # fmt: skip
+        if status == 206:
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        self._head(status, headers)
+        file.seek(start)
+        left = stop - start
+        while left and self.command == "GET":
+            block = file.read(min(left, _BLOCK_BYTES))
+            if not block:  # the file became shorter
+                self.close_connection = True
+                return
+            self.wfile.write(block)
+            left -= len(block)
+
+    # changing
+
+    def _post(self, path: str, _: Mapping[str, str]) -> None:
+        body = self._body()
+        if body is None:
+            return
+        session = self.server.session
+        acts: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+            "mark": session.mark, "remove": session.remove, "undo": session.undo,
+            "point": session.point,
+        }  # fmt: skip
+        if path in acts:
+            self._json(acts[path](body))
+        else:
+            self._refuse(404, "found no such page")
+
+    def _body(self) -> Mapping[str, Any] | None:
+        """The JSON of a page of this server; None, and refused, for anything else."""
+        origin = self.headers.get("Origin")
+        ours = origin is None or origin.removeprefix("http://") in self.server.hosts
+        if not ours or self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            self._refuse(403, "forbidden: a change comes from a page of this server")
+            return None
+        length = self.headers.get("Content-Length", "")
+        if not re.fullmatch(r"\d{1,9}", length) or int(length) > _BODY_BYTES:
+            self.close_connection = True
+            self._refuse(413, f"expected a body of at most {_BODY_BYTES} bytes")
+            return None
+        data = self.rfile.read(int(length))
+        if self.headers.get_content_type() != "application/json":
+            self._refuse(415, "expected JSON")
+            return None
+        with suppress(ValueError, RecursionError):
+            found = json.loads(data)
+            if isinstance(found, dict):
+                return found
+        self._refuse(400, "expected a JSON object")
+        return None
+
+    # sending
+
+    def _json(self, value: Mapping[str, Any]) -> None:
+        self._send(200, json.dumps(value, allow_nan=False).encode(), ".json")
+
+    def _refuse(self, status: int, text: str) -> None:
+        if self.command == "POST":
+            self.close_connection = True  # its body may lie unread
+        self._send(status, json.dumps({"error": text}).encode(), ".json")
+
+    def _send(self, status: int, data: bytes, suffix: str, cache: str = "no-store") -> None:
+        kind = f"{_KINDS.get(suffix, 'application/octet-stream')}; charset=utf-8"
+        self._head(status, {"Content-Type": kind, "Content-Length": str(len(data))}, cache)
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _head(self, status: int, headers: Mapping[str, str], cache: str = "no-store") -> None:
+        self.send_response(status)
+        for name, value in {
+            **headers, "Cache-Control": cache, "Content-Security-Policy": self.server.policy,
+            "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }.items():  # fmt: skip
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()

@@ -1,0 +1,72 @@
+"""A csv table that grows and shrinks by a row at a time, while people may edit it elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import read_table, safe_cell
+from facer.storage.files.objects import write_atomic
+
+Row = Mapping[str, str]
+
+
+class Journal:
+    """Rows of a csv file, which is read before each change and then written whole or not at all.
+
+    Columns that others added stay. The file is made with the first row.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self._columns = tuple(columns)
+        self._lock = Lock()
+
+    def add(self, row: Row) -> None:
+        """Append a row; FacerError where the file is none of ours or cannot be written."""
+        with self._lock:
+            header, rows = self._read()
+            header = [*header, *(name for name in self._columns if name not in header)]
+            self._write(header, [*rows, row])
+
+    def remove(self, row: Row) -> None:
+        """Take away the latest row with the same cells; FacerError where there is none."""
+        with self._lock:
+            header, rows = self._read()
+            same = [place for place, other in enumerate(rows) if self._key(other) == self._key(row)]
+            if not same:
+                raise FacerError(f"{self.path}: found that row no longer, expected it there")
+            del rows[same[-1]]
+            self._write(header, rows)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return all rows, by column."""
+        return self._read()[1]
+
+    def _key(self, row: Row) -> tuple[str, ...]:
+        return tuple(row.get(name, "") for name in self._columns)
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        if not self.path.exists():
+            return list(self._columns), []
+        table = read_table(self.path)
+        names = {name.lower(): name for name in self._columns}
+        header = [names.get(name.lower(), name) for name in table.header]
+        return header, [dict(zip(header, cells, strict=True)) for cells in table.rows]
+
+    def _write(self, header: Sequence[str], rows: Sequence[Row]) -> None:
+        text = io.StringIO()
+        out = csv.writer(text, lineterminator="\n")
+        out.writerow(map(safe_cell, header))
+        out.writerows([safe_cell(row.get(name, "")) for name in header] for row in rows)
+        try:
+            data = text.getvalue().encode()
+        except UnicodeEncodeError:
+            raise FacerError(
+                f"{self.path}: found a name that is no text of Unicode; rename that clip"
+            ) from None
+        write_atomic(self.path, data)

@@ -1,0 +1,231 @@
+"""Marks, undo and numbers: what a page asks for, without a browser."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import facer
+from facer.pipeline.views.report.folder import page_name
+from facer.pipeline.views.view.config import ViewConfig
+from facer.pipeline.views.view.session import ViewSession
+from facer.stages.summary.config import SummaryConfig
+from facer.storage import FeatureStore, Provenance, Record
+from facer.storage.errors import FacerError
+from facer.storage.schema import AU_NAMES
+
+A, B, C = (page_name(clip_id) for clip_id in ("P1_calm", "P1_joke", "P2_calm"))
+DESIGN = "{participant}_{condition}"
+
+
+@pytest.fixture
+def store(make_store, clip_of):
+    clips = {"P1_calm": clip_of(60, ((10, 20),)), "P1_joke": clip_of(40, seed=1),
+             "P2_calm": clip_of(30, ((0, 28),), seed=2), "P2_lost": "broken"}  # fmt: skip
+    return make_store(clips)
+
+
+@pytest.fixture
+def opened(store):
+    """``opened(**settings)``: a session on the store."""
+
+    def make(windows=None, baseline=None, **settings):
+        settings = {"who": "anna", "design": DESIGN, **settings}
+        return ViewSession(
+            ViewConfig(store.path, **settings), SummaryConfig(windows or {}, baseline)
+        )
+
+    return make
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_mark_is_on_the_disk_and_summarise_reads_it(store, opened, tmp_path):
+    session = opened()
+    marks = session.config.marks_file
+    assert marks == tmp_path / "marks.csv"
+    found = session.mark({"name": A, "first": 3, "last": 7, "mark": "hand over\n face"})
+    (row,) = rows(marks)
+    assert (row["clip_id"], row["mark"], row["who"]) == ("P1_calm", "hand over face", "anna")
+    assert found["marks"] == [row]
+    clip, before = store.read("P1_calm"), facer.summarise(store, DESIGN, grid=None).clips
+    after = facer.summarise(store, DESIGN, marks=marks)
+    kept = np.ones(60, bool)
+    kept[3:8] = False
+    weights = np.diff(clip.timestamp_s, append=2 * clip.timestamp_s[-1] - clip.timestamp_s[-2])
+    marked = after.clips.set_index("clip_id")["marked_s"]["P1_calm"]
+    assert marked == pytest.approx(weights[3:8].sum(), rel=0.05)
+    frames = after.summary.set_index(["clip_id", "feature"])["n_frames"]["P1_calm", "au12"]
+    assert frames == (clip.valid & kept).sum()
+    assert len(before) == len(after.clips)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (59, 59), (0, 59), (11, 12)])
+def test_a_mark_covers_exactly_its_frames(store, opened, first, last):
+    from facer.storage.study.marks import unmarked
+
+    session = opened()
+    session.mark({"name": A, "first": first, "last": last, "mark": "x"})
+    kept = unmarked(session.notes.marked()["P1_calm"], store.read("P1_calm").timestamp_s, ())
+    expected = np.ones(60, bool)
+    expected[first : last + 1] = False
+    assert (kept == expected).all()
+
+
+def test_undo_takes_back_mark_removal_and_click_in_turn(opened):
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    session.mark({"name": B, "first": None, "mark": "poor picture"})
+    session.point({"name": A, "time_s": 1.0, "x_px": 20, "y_px": 30})
+    (row,) = session.notes_of(A)["marks"]
+    session.remove({"name": A, "row": row})
+    assert session.notes_of(A)["marks"] == []
+    assert session.undo({"name": A})["marks"] == [row]
+    assert session.undo({"name": A})["points"] == []
+    assert session.undo({"name": B})["out"] == ""
+    assert session.undo({"name": A})["undoable"] == 0
+    assert rows(session.config.marks_file) == []
+    with pytest.raises(FacerError, match="nothing to undo"):
+        session.undo({"name": A})
+
+
+def test_a_clip_left_out_is_no_longer_next(opened):
+    session = opened()
+    worst = session.order[1:]  # the first one failed
+    assert worst == ["P2_calm", "P1_calm", "P1_joke"]
+    assert f'id="after" href="{A}.html"' in session.clip_page(C)
+    session.mark({"name": A, "first": None, "mark": "poor picture"})
+    assert f'id="after" href="{B}.html"' in session.clip_page(C)
+    assert session.notes_of(A)["out"] == "poor picture"
+    assert session.lanes(A, {"feature": "au12"})["ours"]["status"] == "excluded"
+
+
+def test_what_others_write_into_the_file_is_kept(opened):
+    session = opened()
+    file = session.config.marks_file
+    file.write_text('clip_id;start_s;stop_s;mark;colour\nP1_joke.mp4;0,2;0,5;"=odd";red\n')
+    assert [row["mark"] for row in session.notes_of(B)["marks"]] == ["=odd"]
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "=1+1"})
+    first, second = rows(file)
+    assert (first["colour"], first["start_s"], first["mark"]) == ("red", "0,2", "'=odd")
+    assert (second["colour"], second["mark"]) == ("", "'=1+1")
+    assert session.undo({"name": A})["marks"] == []
+    (row,) = session.notes_of(B)["marks"]
+    assert session.remove({"name": B, "row": row})["marks"] == []
+
+
+def test_a_row_that_somebody_took_away_cannot_be_undone(opened):
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    session.config.marks_file.unlink()
+    assert session.notes_of(A)["marks"] == []
+    with pytest.raises(FacerError, match="no longer"):
+        session.undo({"name": A})
+
+
+def test_a_file_that_is_no_table_of_marks_is_told_before_it_is_touched(opened):
+    file = opened().config.marks_file
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(FacerError, match="expected clip_id"):
+        opened()
+    assert file.read_text() == "a,b\n1,2\n"
+
+
+def test_a_full_disk_leaves_the_marks_as_they_were(opened, full_disk):
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    before = session.config.marks_file.read_bytes()
+    with full_disk(1), pytest.raises(FacerError, match="No space"):
+        session.mark({"name": B, "first": 3, "last": 7, "mark": "y"})
+    assert session.config.marks_file.read_bytes() == before
+    assert session.notes_of(B)["undoable"] == 1
+    left = [path.name for path in session.config.marks_file.parent.iterdir()]
+    assert [name for name in left if "marks" in name] == ["marks.csv"]
+
+
+def test_a_lane_has_the_numbers_of_summarise(store, opened):
+    windows, baseline = {"early": (0.2, 1.0), "late": (1.0, 2.0)}, (0.0, 0.2)
+    session = opened(windows, baseline)
+    session.mark({"name": A, "first": 30, "last": 33, "mark": "x", "feature": "au12"})
+    stats = facer.summarise(
+        store, DESIGN, windows=windows, baseline=baseline, marks=session.config.marks_file,
+        thresholds={"au12": 0.3},
+    ).summary.set_index(["clip_id", "window", "feature"])  # fmt: skip
+    lane = session.lanes(A, {"feature": "au12", "threshold": "0.3"})["ours"]
+    assert [w["name"] for w in lane["windows"]] == ["early", "late"]
+    for window in lane["windows"]:
+        row = stats.loc["P1_calm", window["name"], "au12"]
+        for name in ("seen_s", "seen_share", "share", "mean", "peak", "episodes", "latency_s"):
+            value = float("nan") if window[name] is None else window[name]
+            assert value == pytest.approx(row[name], abs=1e-6, nan_ok=True), name
+        assert window["flag"] == row["baseline_flag"]
+    changed = session.lanes(A, {"feature": "au12", "windows": "w=0:1", "baseline": ""})["ours"]
+    assert [(w["name"], w["baseline"]) for w in changed["windows"]] == [("w", None)]
+    assert changed["threshold"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"feature": "au99"}, {}, {"feature": "au12", "threshold": "x"},
+     {"feature": "au12", "threshold": "nan"}, {"feature": "au12", "windows": "x"},
+     {"feature": "au12", "windows": "a=2:1"}, {"feature": "au12", "baseline": "1"}],
+)  # fmt: skip
+def test_a_lane_that_cannot_be_is_told(opened, query):
+    with pytest.raises(FacerError):
+        opened().lanes(A, query)
+
+
+def test_the_clips_of_a_person_stand_together(opened):
+    session = opened()
+    found = session.person(A, {"feature": "valence"})
+    assert [lane["condition"] for lane in found["lanes"]] == ["calm", "joke"]
+    assert [lane["here"] for lane in found["lanes"]] == [True, False]
+    assert [lane["status"] for lane in session.person(C, {"feature": "au12"})["lanes"]] == [
+        "ok", "failed",
+    ]  # fmt: skip
+    assert opened(design=None).person(A, {"feature": "valence"})["lanes"] == []
+
+
+def test_a_second_store_is_drawn_beside_the_first(store, opened, tmp_path):
+    other = FeatureStore.create(tmp_path / "other.zarr", store.provenance)
+    clip = store.read("P1_calm")
+    half = replace(clip, features=(clip.features / 2).astype(np.float32))
+    other.write_part([(store.record("P1_calm"), half)])
+    session = opened(against=other.path)
+    found = session.lanes(A, {"feature": "au12"})
+    ours, theirs = (found[key]["windows"][0]["mean"] for key in ("ours", "theirs"))
+    assert theirs == pytest.approx(ours / 2, abs=1e-5)
+    assert session.lanes(B, {"feature": "au12"})["theirs"] is None
+    assert '"theirs":{' in session.clip_data(A)
+    assert '"theirs":{' not in session.clip_data(B)
+
+
+def test_a_second_store_of_other_clips_is_refused(opened, make_store, clip_of, tmp_path):
+    other = FeatureStore.create(tmp_path / "o.zarr", Provenance("d", "d" * 64, "r", "r" * 64),
+                                feature_names=AU_NAMES)  # fmt: skip
+    other.write_part([(Record("else", "failed", 0, "x"), None)])
+    with pytest.raises(FacerError, match="no common clip"):
+        opened(against=other.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"x_px": "1"}, {"x_px": float("inf")}, {"y_px": -1}, {"time_s": None}, {"x_px": True}],
+)
+def test_a_click_outside_the_frame_is_refused(opened, change):
+    session = opened()
+    with pytest.raises(FacerError):
+        session.point({"name": A, "time_s": 1.0, "x_px": 2, "y_px": 3, **change})
+    assert not session.config.faces_file.exists()
+
+
+def test_a_clip_without_times_and_one_that_is_not_there_are_told(opened):
+    session = opened()
+    with pytest.raises(FacerError, match="no frames to show"):
+        session.clip_page(page_name("P2_lost"))
+    with pytest.raises(FacerError, match="no such clip"):
+        session.clip_data("../../x")
