@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -128,7 +128,7 @@ def status(store: str, as_json: bool) -> int:
     echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
                f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
                f"face: {made['face_policy']}, "
-               f"{made['settings'].get('precision', 'float32')}")  # fmt: skip
+               f"{_precision(made['settings'])}")  # fmt: skip
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     print_list("damaged parts", found.damaged, LISTED)
@@ -137,6 +137,13 @@ def status(store: str, as_json: bool) -> int:
         f"{store}"
     )
     return 0
+
+
+def _precision(settings: Mapping[str, Any]) -> str:
+    """What a store's networks were computed in."""
+    others = [name for name in settings if name.startswith("rec ") and name.endswith(" precision")]
+    names = ", ".join(name.split()[1] for name in others)
+    return f"{settings.get('precision', 'float32')}{f' ({names}: float32)' if names else ''}"
 
 
 @click.command()

@@ -36,6 +36,7 @@ from facer.pipeline.runtime.progress import NullProgress, Progress
 from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.precision import native_bf16, stored_precision
+from facer.stages.features.rec import loading as rec
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record
@@ -121,9 +122,9 @@ def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     models = replace(models, precision=_precision(models, path, progress.note))
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
-    rec = extractor.rec
+    networks = extractor.rec
     store = FeatureStore.open_or_create(
-        path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
+        path, provenance, feature_names=networks.columns, weak_features=networks.weak_features
     )
     if not videos.single:
         _tell_gone(config, found, store, progress)
@@ -189,18 +190,26 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
     """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
     device = str(resolve_device("auto")) if models.device == "auto" else models.device
     native = native_bf16(device)
+    others = [Path(name).stem for name in models.recs if not rec.takes_bf16(name)]
     made: FeatureStore | None = None
     with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
         made = FeatureStore.open(store)
     precision = models.precision
     if precision == "auto" and made is not None:
         precision = stored_precision(made.provenance)
+    elif precision == "auto" and native and len(others) == len(models.recs):
+        precision = "float32"  # for the detector alone it would gain little
     elif precision == "auto":
         precision = "bf16" if native else "float32"
         if not native:
             note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
     if precision == "bf16" and not native:
         note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
+    if precision == "bf16" and others:
+        note(
+            f"{store}: {', '.join(others)} in float32, as an ONNX network always is; facer's own "
+            "networks in bfloat16"
+        )
     return precision
 
 

@@ -139,13 +139,20 @@ class Extractor:
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
-                **({"precision": "bf16"} if config.precision == "bf16" else {}),
+                **self._precision(),
                 **({"embedding": width} if (width := self.rec.embedding_width) else {}),
                 **({"identify": self._same_person} if self._same_person is not None else {}),
             },
             decoder=DECODER,
             libav_version=LIBAV,
         )
+
+    def _precision(self) -> dict[str, str]:
+        """What is not in float32, and which network is in float32 beside it."""
+        if self.config.precision != "bf16":
+            return {}
+        others = self.rec.kept_from("bf16")
+        return {"precision": "bf16", **{f"rec {name} precision": "float32" for name in others}}
 
     def run(
         self,

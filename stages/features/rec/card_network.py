@@ -73,6 +73,7 @@ class CardRec:
         self.columns = card.columns
         self.weak_features = card.weak_features
         self.crop = card.crop
+        self.precision = "float32"
         self.card_sha256 = card.sha256
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
         self._session = open_network(path, device)

@@ -14,6 +14,7 @@ class Fixed:
     """A network whose columns are always the same numbers."""
 
     card_sha256 = ""
+    precision = "float32"
 
     def __init__(self, name, columns, crop=ARCFACE, embedding_width=0, weak=()):
         self.name, self.columns, self.crop = name, tuple(columns), crop
@@ -100,3 +101,17 @@ def test_cards_and_facers_own_are_merged(tmp_path, toys):
     assert set(both.provenance) == {
         "rec toy sha256", "rec toy card_sha256", "rec rec-small sha256", "prefer"
     }  # fmt: skip
+
+
+def test_a_card_stays_in_float32_beside_facers_own_in_bfloat16(tmp_path, toys):
+    card = str(toys.toy_card(tmp_path, "toy", ["au45"]))
+    names = [card, "rec-small"]
+    low, full = (rec.load_all(names, "cpu", bf16=bf16) for bf16 in (True, False))
+    assert [m.precision for m in low.members] == ["float32", "bf16"]
+    assert (low.kept_from("bf16"), full.kept_from("float32")) == (("toy",), ())
+    assert [rec.takes_bf16(name) for name in names] == [False, True]
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (3, s, s, 3), np.uint8) for s in (64, 112)]
+    ours, theirs = low.predict(crops), full.predict(crops)
+    np.testing.assert_array_equal(ours[:, -1], theirs[:, -1])
+    assert (ours[:, :26] != theirs[:, :26]).any()
