@@ -49,7 +49,7 @@ from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
-from facer.stages.intensity.sequences import I64
+from facer.stages.intensity.sequences import I64, FeatureChoice
 from facer.storage import FeatureStore, IntensityLabels, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
@@ -185,7 +185,9 @@ class Training:
         self.config = config
         self.store = FeatureStore.open(config.store)
         self.labels, self.plan = self._read_labels()
-        self.labelled, self.choice = load_labelled(self.store, self.labels, config.sequences)
+        self.labelled, self.choice = load_labelled(
+            self.store, self.labels, config.sequences, _choice_of(config)
+        )
         self.task = self._task()
         self.data = DeviceSequences(self.labelled.sequences, device)
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
@@ -311,6 +313,15 @@ class Training:
     def data_sha256(self) -> str:
         """Digest of the sequences, the same for all folds."""
         return features_sha256(self.labelled.sequences)
+
+
+def _choice_of(config: TrainHeadConfig) -> FeatureChoice | None:
+    """The columns of a run that is resumed or made again: what a group means may have widened."""
+    for run in (config.run, config.repeats):
+        if run is not None and (run / "config.json").is_file():
+            record = read_run(run)
+            return record.choice if record.sequences.features == config.sequences.features else None
+    return None
 
 
 def run_all(

@@ -10,7 +10,7 @@ import numpy as np
 
 from facer.stages.features.rec.crops import CropSpec
 from facer.storage.errors import OptionError, named
-from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8
+from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8, columns_of
 
 
 class Recogniser(Protocol):
@@ -136,8 +136,8 @@ def _preferences(members: Sequence[Recogniser], prefer: Sequence[str]) -> list[t
                 f"{named('prefer')} {text}: expected one of {', '.join(names)} for a name"
             )
         number = names.index(name)
-        columns = FEATURE_GROUPS.get(what, (what,))
-        given = [column for column in columns if column in members[number].columns]
+        columns = members[number].columns
+        given = columns_of(what, columns) if what in FEATURE_GROUPS else {what} & {*columns}
         if what and not given:
             raise OptionError(f"{named('prefer')} {text}: {name} has no such column")
         chosen.extend((column, number) for column in (given if what else [""]))

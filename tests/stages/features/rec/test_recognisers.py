@@ -63,6 +63,13 @@ def test_a_column_of_several_networks_needs_a_choice():
         Recognisers([A, A])
 
 
+def test_a_group_is_preferred_with_all_its_columns():
+    wide = [Fixed(n, ["au12", "au45", "contempt", "fear"]) for n in ("x", "yyy")]
+    both = Recognisers(wide, ["au=x", "expr=yyy"])
+    assert both.columns == ("fear", "au12", "au45", "contempt")
+    np.testing.assert_array_equal(both.predict([CROPS[0][:1]])[0], [303, 100, 101, 302])
+
+
 def test_the_embedding_follows_the_columns_and_there_is_one_at_most():
     who = Fixed("who", [], embedding_width=3)
     both = Recognisers([who, A])
