@@ -139,11 +139,14 @@ def status(store: str, as_json: bool) -> int:
     return 0
 
 
-def _precision(settings: Mapping[str, Any]) -> str:
+def _precision(settings: Mapping[str, str]) -> str:
     """What a store's networks were computed in."""
-    others = [name for name in settings if name.startswith("rec ") and name.endswith(" precision")]
-    names = ", ".join(name.split()[1] for name in others)
-    return f"{settings.get('precision', 'float32')}{f' ({names}: float32)' if names else ''}"
+    others = [
+        f"{name.split()[1]}: {value}"
+        for name, value in settings.items()
+        if name.startswith("rec ") and name.endswith(" precision")
+    ]
+    return settings.get("precision", "float32") + (f" ({', '.join(others)})" if others else "")
 
 
 @click.command()

@@ -148,11 +148,11 @@ class Extractor:
         )
 
     def _precision(self) -> dict[str, str]:
-        """What is not in float32, and which network is in float32 beside it."""
-        if self.config.precision != "bf16":
-            return {}
-        others = self.rec.kept_from("bf16")
-        return {"precision": "bf16", **{f"rec {name} precision": "float32" for name in others}}
+        """What is not in float32, and which network is computed in something else."""
+        asked = "bf16" if self.config.precision == "bf16" else "float32"
+        others = self.rec.apart_from(asked)
+        own = {"precision": asked} if asked == "bf16" else {}
+        return {**own, **{f"rec {name} precision": other for name, other in others.items()}}
 
     def run(
         self,

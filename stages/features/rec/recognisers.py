@@ -22,7 +22,7 @@ class Recogniser(Protocol):
     weak_features: tuple[str, ...]  # columns without labels of people behind them
     embedding_width: int  # D; 0 for none
     crop: CropSpec  # what it looks at
-    precision: str  # what it is computed in: float32 or bf16
+    precision: str  # what it is computed in: float32, bf16 ...
     card_sha256: str  # of what its card says of input and outputs; "" without a card
 
     @property
@@ -109,9 +109,9 @@ class Recognisers:
                 found[f"rec {member.name} card_sha256"] = member.card_sha256
         return {**found, **self._preferred}
 
-    def kept_from(self, precision: str) -> tuple[str, ...]:
-        """Names of the networks that are computed in another precision."""
-        return tuple(m.name for m in self.members if m.precision != precision)
+    def apart_from(self, precision: str) -> dict[str, str]:
+        """Precision, by name, of the networks that are computed in another one."""
+        return {m.name: m.precision for m in self.members if m.precision != precision}
 
     def predict(self, crops: Sequence[U8]) -> F32:
         """Crops (B, size, size, 3) for each of ``crops`` -> float32 (B, F + D)."""
