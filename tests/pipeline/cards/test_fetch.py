@@ -255,5 +255,5 @@ def test_what_a_server_does_wrong_is_one_line(
 def test_a_damaged_pin_says_so(server, card, tmp_path):
     fetch(str(card), accept_licence=True)
     (tmp_path / "toy.onnx.pin.json").write_text("{")
-    with pytest.raises(FacerError, match="toy.onnx.pin.json: is damaged"):
+    with pytest.raises(FacerError, match=r"toy\.onnx\.pin\.json: is damaged"):
         rec.load(card, "cpu")
