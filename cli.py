@@ -25,6 +25,7 @@ from facer.pipeline.runtime.terminal import (
     warnings_as_lines,
 )
 from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
+from facer.storage.text.likeness import alike
 
 if TYPE_CHECKING:
     pass
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         problem = "interrupted; run it again to go on (trainings with --resume)"
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        problem = f"{error.format_message().rstrip('.')}; see {_help_of(error)}"
+        problem = f"{_message_of(error)}; see {_help_of(error)}"
         code = EXIT_USAGE
     except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
         if debug:
@@ -88,6 +89,20 @@ def _refuse_another_facer() -> None:
         raise FacerError(found)
     if found:
         warn(found)
+
+
+def _message_of(error: click.ClickException) -> str:
+    """What click says, with the nearest names in place of all that it finds alike."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ not in ("NoSuchOption", "NoSuchCommand") or context is None:
+        return error.format_message().rstrip(".")
+    name = getattr(error, "option_name", getattr(error, "command_name", ""))
+    known: Sequence[str] = tuple(getattr(context.command, "commands", ()))
+    if isinstance(error, click.NoSuchOption):
+        options = (option for p in context.command.params for option in p.opts)
+        known = [option for option in options if option.startswith("--")]
+    near = " or ".join(repr(one) for one in alike(name, known))
+    return error.message.rstrip(".") + (f"; did you mean {near}?" if near else "")
 
 
 def _help_of(error: click.ClickException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +22,27 @@ FEATURE_NAMES = (*VALENCE_AROUSAL, *EXPRESSIONS, *AU_NAMES)
 FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"va": VALENCE_AROUSAL, "expr": EXPRESSIONS, "au": AU_NAMES}
 )
+"""facer's own columns by kind; :func:`columns_of` is for stores, which may have more."""
+
+_OTHERS: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {"expr": re.compile("contempt"), "au": re.compile(r"au\d\d(_left|_right)?(_intensity)?")}
+)
+
+
+def columns_of(group: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return all columns of a kind (va, expr, au) among a store's: facer's own in its order, then
+    those that other networks give, such as contempt, au14, au45, au12_left, au12_intensity.
+
+    >>> columns_of("au", ["au45", "au14", "gaze_yaw", "au12"])
+    ('au12', 'au45', 'au14')
+    """
+    known = dict.fromkeys(names)  # a store may have very many
+    own, others = FEATURE_GROUPS[group], _OTHERS.get(group)
+    found = [name for name in own if name in known]
+    if others is not None:
+        found.extend(n for n in known if n not in own and others.fullmatch(n))
+    return tuple(found)
+
 
 Status = Literal["ok", "no_face", "no_sound", "failed"]
 AUDIO = "audio"

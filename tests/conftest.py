@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -115,9 +115,12 @@ PROVENANCE = Provenance("det", "d" * 64, "rec", "r" * 64)
 def planted(tmp_path: Path) -> Callable[..., tuple[str, str]]:
     """``planted(n)``: paths of a store of n clips and of labels that follow au12 and au26."""
 
-    def make(n: int = 24, header: str = "clip_id,split,joy,awe", seed: int = 0) -> tuple[str, str]:
+    def make(
+        n: int = 24, header: str = "clip_id,split,joy,awe", seed: int = 0,
+        names: Sequence[str] = FEATURE_NAMES,
+    ) -> tuple[str, str]:  # fmt: skip
         rng = np.random.default_rng(seed)
-        store = FeatureStore.create(tmp_path / "planted.zarr", PROVENANCE)
+        store = FeatureStore.create(tmp_path / "planted.zarr", PROVENANCE, feature_names=names)
         lines, entries = [header], []
         for index in range(n):
             joy, awe = rng.random(2)

@@ -364,8 +364,10 @@ def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "nearest"),
     [
-        (["extrct", "."], "'extract'"),
-        (["extract", ".", "--worker", "2"], "'--workers'"),
+        (["extrct", "."], "'extract' or 'export'?"),
+        (["extract", ".", "--worker", "2"], "did you mean '--workers'?"),
+        (["extract", ".", "--precison", "bf16"], "did you mean '--precision'?"),
+        (["train-head", "s", "--eposhs", "2"], "did you mean '--epochs'?"),
         (["picture", "STORE", "clip_07", "-o", "x.png"], "'clip-07'"),
         (["annotate", "STORE", "CLIP-07 ", "-o", "x.mp4", "--videos", "."], "'clip-07'"),
     ],

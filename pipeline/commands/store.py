@@ -185,8 +185,18 @@ def _made_by(made: Mapping[str, Any]) -> str:
     return (
         f"detector {made['detector']} ({made['detector_sha256'][:12]}), REC {made['rec']}"
         f" ({made['rec_sha256'][:12]}), {made['frame_policy']}, face: {made['face_policy']}, "
-        f"{settings.get('precision', 'float32')}"
+        f"{_precision(settings)}"
     )
+
+
+def _precision(settings: Mapping[str, str]) -> str:
+    """What a store's networks were computed in."""
+    others = [
+        f"{name.split()[1]}: {value}"
+        for name, value in settings.items()
+        if name.startswith("rec ") and name.endswith(" precision")
+    ]
+    return settings.get("precision", "float32") + (f" ({', '.join(others)})" if others else "")
 
 
 @click.command()

@@ -14,6 +14,7 @@ from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.extraction import Extraction
 from facer.stages.features.precision import native_bf16, stored_precision
+from facer.stages.features.rec.loading import takes_bf16
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_state
@@ -115,16 +116,24 @@ def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -
     """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
     device = str(resolve_device("auto")) if models.device == "auto" else models.device
     native = native_bf16(device)
+    others = [Path(name).stem for name in models.recs if not takes_bf16(name)]
     made: FeatureStore | None = None
     with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
         made = FeatureStore.open(store)
     precision = models.precision
     if precision == "auto" and made is not None:
         precision = stored_precision(made.provenance)
+    elif precision == "auto" and native and len(others) == len(models.recs):
+        precision = "float32"  # for the detector alone it would gain little
     elif precision == "auto":
         precision = "bf16" if native else "float32"
         if not native:
             note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
     if precision == "bf16" and not native:
         note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
+    if precision == "bf16" and others:
+        note(
+            f"{store}: {', '.join(others)} in float32, as an ONNX network always is; facer's own "
+            "networks in bfloat16"
+        )
     return precision

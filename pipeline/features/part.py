@@ -188,8 +188,13 @@ def _digests(provenance: Provenance) -> dict[str, str]:
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
         "points model": str(settings.get("points_sha256", "none")),
-        **{name: str(value) for name, value in settings.items() if name.startswith("rec ")},
+        **{name: str(value) for name, value in settings.items() if _is_digest(name)},
     }
+
+
+def _is_digest(setting: str) -> bool:
+    """Whether a setting is of one network among several: ``rec NAME sha256``, ``card_sha256``."""
+    return setting.startswith("rec ") and setting.endswith("sha256")
 
 
 def _listed(digests: Mapping[str, str]) -> str:

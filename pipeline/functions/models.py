@@ -37,6 +37,7 @@ from facer.pipeline.settings import (
 )
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.stages.detection.evaluate import DetectorEvaluation
 from facer.stages.detection.evaluate import evaluate as evaluate_detections
 from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC
 from facer.stages.features.detect import model_path
@@ -125,9 +126,12 @@ def train_points(
 
 
 @keywords(EVALUATE_DETECTOR)
-def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> tuple[str, ...]:
-    """Measure a detector on faces of people, a teacher's faces and scenes; tables in Markdown."""
-    return tuple(evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector))))
+def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> DetectorEvaluation:
+    """Measure a detector on faces of people, a teacher's faces and scenes.
+
+    ``.tables`` are in Markdown, ``.to_json()`` is what ``facer evaluate-detector --json`` prints.
+    """
+    return evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector)))
 
 
 def models(

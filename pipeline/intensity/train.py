@@ -57,7 +57,7 @@ from facer.stages.intensity.heads.own import code_sha256, import_head
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
-from facer.stages.intensity.sequences import I64
+from facer.stages.intensity.sequences import I64, FeatureChoice
 from facer.stages.intensity.subjects import SubjectScales
 from facer.storage import IntensityLabels, read_labels
 from facer.storage.errors import FacerError
@@ -195,7 +195,7 @@ class Training:
         self.store = open_source(config.store, config.streams)
         self.labels, self.plan = self._read_labels()
         self.labelled, self.choice = load_labelled(
-            self.store, self.labels, config.sequences, cache=config.cache
+            self.store, self.labels, config.sequences, _choice_of(config), cache=config.cache
         )
         self.task = self._task()
         self.data = DeviceSequences(self.labelled.sequences, device)
@@ -342,6 +342,15 @@ class Training:
     def data_sha256(self) -> str:
         """Digest of the sequences, the same for all folds."""
         return features_sha256(self.labelled.sequences)
+
+
+def _choice_of(config: TrainHeadConfig) -> FeatureChoice | None:
+    """The columns of a run that is resumed or made again: what a group means may have widened."""
+    for run in (config.run, config.repeats):
+        if run is not None and (run / "config.json").is_file():
+            record = read_run(run)
+            return record.choice if record.sequences.features == config.sequences.features else None
+    return None
 
 
 def run_all(

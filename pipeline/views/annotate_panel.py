@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from facer.pipeline.views.canvas import drawable, shorten
-from facer.pipeline.views.pictures import AU_MEANINGS, CURVE_COLORS
+from facer.pipeline.views.pictures import CURVE_COLORS, au_meaning, drawn_columns
 from facer.storage.schema import FEATURE_GROUPS, U8, ClipFeatures
 
 WIDTH, MIN_HEIGHT = 320, 360
@@ -109,7 +109,7 @@ class Panel:
 
     def _place_bars(self) -> tuple[dict[str, float], float]:
         """Tops of the bars by feature, and the height of their rows."""
-        expressions = [name for name in FEATURE_GROUPS["expr"] if name in self._columns]
+        expressions = drawn_columns(self._columns).get("expr", [])
         top = _DIAL_BOTTOM if self._has_dial() else _DIAL_TOP
         room = self.height_px / self._scale - top - _GROUP_GAP - _FOOT
         fits = int(room / _ROW_HEIGHTS[0]) - len(expressions)
@@ -122,7 +122,7 @@ class Panel:
         return tops, height
 
     def _strongest_units(self, count: int) -> list[str]:
-        names = [name for name in FEATURE_GROUPS["au"] if name in self._columns]
+        names = drawn_columns(self._columns).get("au", [])
         if names and self._clip.valid.any():
             values = np.stack([self._columns[name][self._clip.valid] for name in names], axis=-1)
             order = np.argsort(-np.quantile(np.nan_to_num(values), 0.95, axis=0), kind="stable")
@@ -139,9 +139,9 @@ class Panel:
             self._draw_empty_dial(draw)
         for name, top in self._tops.items():
             middle = top + self._bar_height / 2
-            words = AU_MEANINGS.get(name)
+            words = au_meaning(name)
             starred = self._starred(name)
-            label = starred if words is None else f"{words}  {starred.upper()}"
+            label = starred if not words else f"{words}  {starred.upper()}"
             self._write(draw, (_BAR_LEFT - 6, middle), label, anchor="rm")
             self._box(draw, self._bar(top, 1.0), _TRACK)
         foot, small = self.height_px / self._scale - 9, self._font(_SMALL)

@@ -6,7 +6,7 @@ for a formula: ids and titles are drawn as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from facer.pipeline.views.canvas import canvas, drawable, shorten
 from facer.storage.errors import FacerError
-from facer.storage.schema import AU_NAMES, F32, FEATURE_GROUPS, U8, ClipFeatures
+from facer.storage.schema import F32, FEATURE_GROUPS, U8, ClipFeatures, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,32 +25,61 @@ if TYPE_CHECKING:
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-AU_MEANINGS = dict(
-    zip(
-        AU_NAMES,
-        (
-            "inner brow up",
-            "outer brow up",
-            "brow lowered",
-            "upper lid up",
-            "cheek up",
-            "lids tight",
-            "nose wrinkled",
-            "upper lip up",
-            "nasolabial fold",
-            "lip corners up",
-            "lip corners down",
-            "chin up",
-            "lips stretched",
-            "lips tight",
-            "lips pressed",
-            "lips part",
-            "jaw drops",
-        ),
-        strict=True,
-    )
-)
+AU_MEANINGS = {
+    "au01": "inner brow up",
+    "au02": "outer brow up",
+    "au04": "brow lowered",
+    "au05": "upper lid up",
+    "au06": "cheek up",
+    "au07": "lids tight",
+    "au09": "nose wrinkled",
+    "au10": "upper lip up",
+    "au11": "nasolabial fold",
+    "au12": "lip corners up",
+    "au13": "cheeks puffed up",
+    "au14": "dimples",
+    "au15": "lip corners down",
+    "au16": "lower lip down",
+    "au17": "chin up",
+    "au18": "lips puckered",
+    "au19": "tongue shown",
+    "au20": "lips stretched",
+    "au22": "lips funnelled",
+    "au23": "lips tight",
+    "au24": "lips pressed",
+    "au25": "lips part",
+    "au26": "jaw drops",
+    "au27": "mouth stretched",
+    "au28": "lips sucked in",
+    "au32": "lip bitten",
+    "au38": "nostrils wide",
+    "au39": "nostrils narrow",
+    "au43": "eyes closed",
+    "au45": "blink",
+}
 """What each action unit looks like, in a few words."""
+
+
+def au_meaning(name: str) -> str:
+    """What a column of an action unit shows; "" where that is not known.
+
+    >>> au_meaning("au12"), au_meaning("au12_left"), au_meaning("au99")
+    ('lip corners up', 'lip corners up left', '')
+    """
+    unit, _, more = name.partition("_")
+    words = AU_MEANINGS.get(unit, "")
+    return f"{words} {more}".strip() if words else ""
+
+
+def drawn_columns(feature_names: Iterable[str]) -> dict[str, list[str]]:
+    """Columns that pictures draw, by kind; kinds without any are left out.
+
+    Intensities that have a column of their own are on another scale than probabilities.
+    """
+    names = [name for name in feature_names if not name.endswith("_intensity")]
+    found = {group: list(columns_of(group, names)) for group in FEATURE_GROUPS}
+    return {group: columns for group, columns in found.items() if columns}
+
 
 CURVE_COLORS = {
     "valence": "#0072B2",
@@ -62,6 +91,7 @@ CURVE_COLORS = {
     "happiness": "#F0E442",
     "sadness": "#0072B2",
     "surprise": "#56B4E9",
+    "contempt": "#CC79A7",
 }
 WEAK_NOTE = "* taught by weak labels, not by people's annotations of this quantity"
 
@@ -140,11 +170,7 @@ def clip_picture(
         edges,
         frozenset(weak_features),
     )
-    groups = {
-        group: shown
-        for group, names in FEATURE_GROUPS.items()
-        if (shown := [name for name in names if name in view.columns])
-    }
+    groups = drawn_columns(feature_names)
     strip_in = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / n_slots
     heights = {"va": 1.25, "expr": 1.6, "au": 0.19 * len(groups.get("au", ()))}
     sizes = [strip_in] * bool(len(crops)) + [heights[group] for group in groups]
@@ -319,7 +345,7 @@ def _draw_action_units(axis: Axes, view: _View, names: Sequence[str]) -> None:
     matrix = np.ma.masked_invalid(np.stack([view.columns[name] for name in names]))
     rows = np.arange(len(names) + 1)
     mesh = axis.pcolormesh(view.edges, rows, matrix, cmap="Blues", vmin=0, vmax=1)
-    labels = [f"{AU_MEANINGS[name]}  {view.label(name).upper()}" for name in names]
+    labels = [f"{au_meaning(name)}  {view.label(name).upper()}" for name in names]
     axis.set_yticks(rows[:-1] + 0.5, labels, size=8)
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)
@@ -368,5 +394,5 @@ def runs_of(mask: npt.NDArray[np.bool_]) -> list[slice]:
 
 
 def _tick(name: str, n: int) -> str:
-    meaning = AU_MEANINGS.get(name, "")
+    meaning = au_meaning(name)
     return drawable(f"{meaning}  {name.upper()}\nn={n:,}")

@@ -93,7 +93,7 @@ def session_options(threads: int = 1, device: str = "cpu") -> tuple[Any, list[An
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised
     if device == "cpu":
         return options, ["CPUExecutionProvider"]
     if not cuda_available():

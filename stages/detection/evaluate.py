@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,14 @@ from facer.stages.detection.data.people import read_people, read_people_clips
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import Sources, list_videos, read_scenes, video_frames
 from facer.stages.detection.data.teacher import Labelled, Teacher
-from facer.stages.detection.measure import Detect, false_line, measure, people_table
+from facer.stages.detection.measure import (
+    Detect,
+    Measured,
+    false_line,
+    measure,
+    people_table,
+    rate_interval,
+)
 from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD, DetectorConfig
 from facer.stages.features.detect import load
 from facer.stages.features.faces import iou, point_distance_px
@@ -120,27 +128,61 @@ class Tally:
         )
 
 
-def evaluate(config: EvaluationConfig) -> Iterator[str]:
-    """Markdown tables of all that a detector is measured on, one after another."""
+@dataclass(frozen=True)
+class DetectorEvaluation:
+    """What a detector was measured on; None where there was nothing to measure it on."""
+
+    detector: str
+    people: Measured | None  # photographs
+    people_clips: Measured | None  # frames of clips
+    clips: tuple[Score, ...]  # against a teacher, one after another
+    scenes: Score | None  # photographs without faces
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """All of it in Markdown."""
+        people = [people_table(one) for one in (self.people, self.people_clips) if one is not None]
+        clips = [as_table([*self.clips, together(self.clips)])] if self.clips else []
+        scenes = self.scenes
+        false = [] if scenes is None else [false_line(scenes.name, scenes.false, scenes.frames)]
+        return (*people, *clips, *false)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer evaluate-detector --json`` prints it."""
+        scenes = self.scenes
+        return {
+            "detector": self.detector,
+            "people": self.people and self.people.to_json(),
+            "people_clips": self.people_clips and self.people_clips.to_json(),
+            "clips": [score.to_json() for score in self.clips],
+            "all_clips": together(self.clips).to_json() if self.clips else None,
+            "scenes": None if scenes is None else {
+                "pictures": scenes.frames, "false": scenes.false,
+                "false_per_picture": scenes.false_per_frame,
+                "false_per_picture_95": rate_interval(scenes.false, scenes.frames),
+            },
+        }  # fmt: skip
+
+
+def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
+    """Measure a detector on all that the configuration names."""
     usual = DetectorConfig(config.detector, score=config.threshold)
     detect = load_detector(config.detector, usual.size_px, usual.threshold)
+    people = people_clips = scenes = None
+    clips: tuple[Score, ...] = ()
     if config.people is not None:
-        yield people_table(
-            measure(
-                f"photographs, {config.split}", read_people(config.people, config.split), detect
-            )
-        )
+        pictures = read_people(config.people, config.split)
+        people = measure(f"photographs, {config.split}", pictures, detect)
     if config.people_clips is not None:
         frames = read_people_clips(config.people_clips, config.split)
-        yield people_table(measure(f"frames of clips, {config.split}", frames, detect))
+        people_clips = measure(f"frames of clips, {config.split}", frames, detect)
     if config.clips is not None and config.teacher is not None:
         judge = Teacher(config.teacher)
-        scores = [score_clip(video, judge, detect) for video in list_videos(config.clips)]
-        yield as_table([*scores, together(scores)])
+        clips = tuple(score_clip(video, judge, detect) for video in list_videos(config.clips))
     if config.scenes is not None:
         images = read_scenes(config.scenes, config.held_out_scenes, validation=True)
-        score = score_images("scenes kept from training", images, detect)
-        yield false_line(score.name, score.false, score.frames)
+        scenes = score_images("scenes kept from training", images, detect)
+    return DetectorEvaluation(config.detector, people, people_clips, clips, scenes)
 
 
 def score_clip(path: Path, teacher: Teacher, detect: Detect) -> Score:

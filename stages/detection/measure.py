@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,25 @@ class Measured:
                         truth.bbox_px[row], truth.keypoints_px[row], points[match[row]]
                     )
                     self.groups[name].errors.append(float(error.min()))
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer evaluate-detector --json`` has it: shares, errors, and their intervals."""
+        return {
+            "pictures": self.pictures, "false": self.false,
+            "false_per_picture": self.false / max(self.pictures, 1),
+            "false_per_picture_95": rate_interval(self.false, self.pictures),
+            "faces": {name: _group_json(group) for name, group in self.groups.items()},
+        }  # fmt: skip
+
+
+def _group_json(group: FaceGroup) -> dict[str, Any]:
+    hits, count = sum(group.found), len(group.found)
+    return {
+        "n": count, "found": hits, "recall": hits / count if count else None,
+        "recall_95": share_interval(hits, count),
+        "points_error": float(np.mean(group.errors)) if group.errors else None,
+        "points_error_95": mean_interval(group.errors),
+    }  # fmt: skip
 
 
 def measure(name: str, pictures: Iterable[Picture], detect: Detect) -> Measured:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from facer.stages.detection.network import DetectorNet, LevelHead, Residual
 from facer.storage.errors import FacerError
+from facer.storage.files.weights import external_files, read_onnx
 
 
 def start_detector(net: DetectorNet, path: Path, images: Tensor) -> None:
@@ -54,17 +55,18 @@ def start_network(net: nn.Module, weights: dict[str, Tensor], images: Tensor, pa
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The trained numbers of an ONNX file that facer exported, by their names in the network."""
-    import onnx
+    from onnx import numpy_helper
 
-    try:
-        graph = onnx.load(str(path)).graph
-    except Exception as error:
-        raise FacerError(f"{path}: found no readable ONNX file ({error})") from error
+    model = read_onnx(path)
+    if model is None:
+        raise FacerError(f"{path}: found no ONNX model, expected one that facer exported")
+    if external_files(path):
+        raise FacerError(f"{path}: its tensors lie in other files; facer exports one file")
     return {
         one.name.removeprefix("net."): torch.from_numpy(
-            np.array(onnx.numpy_helper.to_array(one), np.float32)
+            np.array(numpy_helper.to_array(one), np.float32)
         )
-        for one in graph.initializer
+        for one in model.graph.initializer
         if one.name.startswith("net.")
     }
 

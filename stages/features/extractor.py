@@ -126,13 +126,20 @@ class Extractor:
                 "det_threshold": config.detector.threshold,
                 "detect_every": config.keyframe_interval,
                 **({"points_sha256": points} if points else {}),
-                **({"precision": "bf16"} if config.precision == "bf16" else {}),
+                **self._precision(),
                 **({"embedding": width} if (width := self.rec.embedding_width) else {}),
                 **({"identify": self._same_person} if self._same_person is not None else {}),
             },
             decoder=DECODER,
             libav_version=LIBAV,
         )
+
+    def _precision(self) -> dict[str, str]:
+        """What is not in float32, and which network is computed in something else."""
+        asked = "bf16" if self.config.precision == "bf16" else "float32"
+        others = self.rec.apart_from(asked)
+        own = {"precision": asked} if asked == "bf16" else {}
+        return {**own, **{f"rec {name} precision": other for name, other in others.items()}}
 
     def run(
         self,

@@ -52,7 +52,10 @@ class SequenceConfig:
 
     features: Annotated[
         tuple[str, ...],
-        Setting("va, expr, au, all, embedding or column names, joined by commas."),
+        Setting(
+            "va, expr, au (all columns of that kind that the store has), all, embedding or column "
+            "names, joined by commas."
+        ),
     ] = ("all",)
     missing: Annotated[
         Missing, Setting("Frames without a face: hold the last value, zero, or drop them.")

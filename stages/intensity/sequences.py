@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
-from facer.storage.schema import F32, FEATURE_GROUPS
+from facer.storage.schema import F32, FEATURE_GROUPS, columns_of
 
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -70,17 +70,16 @@ class Sequences:
 def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> FeatureChoice:
     """Resolve groups and column names against a store's columns, each column once.
 
-    ``all`` is every column in the store's order; a group is those of its columns that the store
-    has (other tools measure fewer AUs), and the name of a joined stream all of its columns. Raises
-    FacerError for a name of which it has nothing.
+    ``all`` is every column in the store's order; a group is all columns of its kind that the store
+    has (:func:`facer.storage.schema.columns_of`), the name of a joined stream all of its columns.
+    Raises FacerError for a name of which it has nothing.
     """
     known = frozenset(feature_names)  # a store may have very many
     columns: dict[str, None] = {}
     for name in wanted:
         if name == EMBEDDING:
             continue
-        members = feature_names if name == "all" else FEATURE_GROUPS.get(name, (name,))
-        found = [member for member in members if member in known]
+        found = _named(name, feature_names, known)
         found = found or [member for member in feature_names if member.startswith(f"{name}.")]
         if not found:
             raise FacerError(
@@ -100,6 +99,15 @@ class RowPlan:
     offsets: I64  # (C + 1,) of clips in these rows
     overlong: tuple[str, ...]  # clips that were longer than t
     empty: tuple[str, ...]  # clips without any measured frame
+
+
+def _named(name: str, feature_names: Sequence[str], known: Collection[str]) -> Sequence[str]:
+    """The columns that a word stands for; none where the store has none."""
+    if name == "all":
+        return feature_names
+    if name in FEATURE_GROUPS:
+        return columns_of(name, feature_names)
+    return [name] if name in known else []
 
 
 def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:

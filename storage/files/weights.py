@@ -10,7 +10,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import read_regular
 
+_MOST_BYTES = 2 << 30  # of an ONNX model without its external data: protobuf has no larger
 _SMALL_BYTES = 1 << 18  # of files that are compared by their content, such as cards
 _ONE_FILE = """python -c 'import onnx, sys; onnx.save(onnx.load(sys.argv[1]), "one-file.onnx")'"""
 
@@ -48,7 +50,7 @@ def read_onnx(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(read_regular(path, "an ONNX model", _MOST_BYTES))
     except DecodeError:
         return None
     return model if model.graph.node else None

@@ -87,10 +87,10 @@ def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> int:
     """
     from facer.pipeline.functions.models import evaluate_detector as measure
 
-    tables = measure(detector, **settings)
+    found = measure(detector, **settings)
     if as_json:
-        print_json({"tables": tables})
+        print_json(found)
         return 0
-    for table in tables:
+    for table in found.tables:
         echo(table + "\n")
     return 0

@@ -16,9 +16,10 @@ from facer.pipeline.features.guarded.guard import GuardedReader, ask
 from facer.pipeline.views.annotate_sound import add_sound
 from facer.pipeline.views.look import read_crops, source_video
 from facer.pipeline.views.pictures import (
-    AU_MEANINGS,
     CURVE_COLORS,
     WEAK_NOTE,
+    au_meaning,
+    drawn_columns,
     runs_of,
     strip_frames,
     time_edges,
@@ -195,7 +196,7 @@ def _drawn(clip: ClipFeatures) -> str:
 
 
 def _left_out(store: FeatureStore) -> str:
-    known = {name for names in FEATURE_GROUPS.values() for name in names}
+    known = {name for names in drawn_columns(store.feature_names).values() for name in names}
     others = [name for name in store.feature_names if name not in known]
     if not others:
         return ""
@@ -208,7 +209,8 @@ def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
     rows = slice(None, None, _step(clip))
     edges = time_edges(clip.timestamp_s)
     columns = {name: clip.features[rows, i] for i, name in enumerate(store.feature_names)}
-    groups = {g: [n for n in names if n in columns] for g, names in FEATURE_GROUPS.items()}
+    drawn = drawn_columns(store.feature_names)
+    groups = {group: drawn.get(group, []) for group in FEATURE_GROUPS}
     shown = [name for names in groups.values() for name in names]
     return {
         "time": packed(clip.timestamp_s[rows]),
@@ -220,7 +222,7 @@ def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
         "groups": groups,
         "gaps": [[float(edges[gap.start]), float(edges[gap.stop])] for gap in runs_of(~clip.valid)],
         "weak": [name for name in shown if name in store.weak_features],
-        "meanings": {name: AU_MEANINGS[name] for name in groups["au"]},
+        "meanings": {name: au_meaning(name) for name in groups["au"]},
         "colors": CURVE_COLORS,
     }
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from facer import __version__
 from facer.storage.errors import FacerError
+from facer.storage.files.objects import written_aside
 
 MARKER = "facer-report.json"
 CLIPS = "clips"
@@ -63,11 +64,11 @@ class ReportFolder:
         return folder
 
     def write(self, name: str, text: str) -> None:
-        """Write one file below the folder; characters that UTF-8 lacks become ``?``."""
+        """Write one file below the folder, whole or not at all; what UTF-8 lacks becomes ``?``."""
         target = self.path / name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(text.encode("utf-8", "replace"))
+            with written_aside(target) as aside:
+                aside.write_bytes(text.encode("utf-8", "replace"))
         except OSError as error:
             raise FacerError(f"{target}: cannot be written ({error.strerror})") from error
 

@@ -36,6 +36,15 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 PACKAGE_PICTURE = "facer:"  # before the name of a picture that comes with the package
 
+_RESERVED = frozenset({
+    "all", "au", "bbox_px", "clip_id", "det_score", "embedding", "expr", "face_id", "features",
+    "frame", "frame_index", "keypoints_px", "n_faces", "quality", "status", "timestamp_s", "va",
+    "valid",
+})  # fmt: skip
+"""Words that mean something else beside columns, in tables and options."""
+
+_MOST = 1e6  # of a scale, mean or std, and one over it the least
+
 Colour = Literal["rgb", "bgr", "grey"]
 Layout = Literal["nchw", "nhwc"]
 Activation = Literal["none", "softmax", "sigmoid", "tanh"]
@@ -95,13 +104,15 @@ class CardInput:
         _one_of("colour", self.colour, Colour)
         if not 0 <= self.batch <= 4096:
             raise FacerError(f"batch: found {self.batch}, expected 0 (free) to 4096")
-        if not (isfinite(self.scale) and self.scale > 0):
-            raise FacerError(f"scale: found {self.scale}, expected more than 0")
+        if not 1 / _MOST <= self.scale <= _MOST:
+            raise FacerError(f"scale: found {self.scale}, expected {1 / _MOST:g} to {_MOST:g}")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, self.channels) or not all(map(isfinite, values)):
+            if len(values) not in (1, self.channels):
                 raise FacerError(f"{name}: found {values}, expected 1 or {self.channels} numbers")
-        if min(self.std) <= 0:
-            raise FacerError(f"std: found {self.std}, expected more than 0")
+        if not all(abs(value) <= _MOST for value in self.mean):
+            raise FacerError(f"mean: found {self.mean}, expected {-_MOST:g} to {_MOST:g}")
+        if not all(1 / _MOST <= value <= _MOST for value in self.std):
+            raise FacerError(f"std: found {self.std}, expected {1 / _MOST:g} to {_MOST:g}")
 
     @property
     def channels(self) -> int:
@@ -133,12 +144,16 @@ class CardOutput:
             raise FacerError(f"columns: found {len(self.columns)}, expected {_MAX_COLUMNS} at most")
         for name in filter(None, self.columns):
             if not _COLUMN.fullmatch(name):
-                raise FacerError(f"columns: found {name!r}, expected names such as au12")
+                raise FacerError(f"columns: found {name[:40]!r}, expected names such as au12")
+            if name in _RESERVED:
+                raise FacerError(f"columns: found {name!r}, which means something else in tables")
         self._check_numbers()
         for option in ("drop", "weak"):
             strangers = set(getattr(self, option)) - set(self.columns)
             if strangers:
                 raise FacerError(f"{option}: found {min(strangers)!r}, expected some of columns")
+        if self.columns and not self.kept:
+            raise FacerError("columns: found none that is kept, expected one or more")
         if self.drop and self.activation != "softmax":
             raise FacerError("drop: expected activation = 'softmax', whose classes add up to 1")
 
@@ -150,8 +165,10 @@ class CardOutput:
             raise FacerError(
                 f"slice: found {bounds[1] - bounds[0]} numbers for {len(self.columns)} columns"
             )
-        if not (isfinite(self.scale) and self.scale != 0):
-            raise FacerError(f"scale: found {self.scale}, expected another number than 0")
+        if not 1 / _MOST <= abs(self.scale) <= _MOST:
+            raise FacerError(
+                f"scale: found {self.scale}, expected {1 / _MOST:g} to {_MOST:g}, or less than 0"
+            )
         if self.clip and not (len(self.clip) == 2 and self.clip[0] < self.clip[1]):
             raise FacerError(f"clip: found {self.clip}, expected lowest and highest")
         if not -1 < self.same_person < 1:
@@ -212,6 +229,8 @@ class Card:
         """Refuse columns that come twice."""
         if not _NAME.fullmatch(self.name):
             raise FacerError(f"name: found {self.name!r}, expected letters, digits, . _ + -")
+        if not self.output:
+            raise FacerError("output: found none, expected one or more")
         columns = self.columns
         if len(set(columns)) != len(columns):
             twice = next(name for name in columns if columns.count(name) > 1)
@@ -334,8 +353,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     """A TOML value as a field's type."""
     if get_origin(hint) is tuple:
         inner = get_args(hint)
-        if not isinstance(value, list) or len(value) > _MAX_COLUMNS:
+        if not isinstance(value, list):
             raise FacerError(f"{where}found {str(value)[:40]!r}, expected a list")
+        if len(value) > _MAX_COLUMNS:
+            raise FacerError(f"{where}found {len(value)} values, expected {_MAX_COLUMNS} at most")
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
         if len(kinds) != len(value):
             raise FacerError(f"{where}found {len(value)} values, expected {len(kinds)}")

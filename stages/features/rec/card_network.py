@@ -18,6 +18,12 @@ from facer.storage.layout.documents import parse_json
 from facer.storage.schema import F32, U8
 
 MAX_EMBEDDING = 4096
+_SAME = 1e-3  # by which a crop's numbers may depend on what is beside it
+_FLOATS = {
+    "tensor(float)": (np.float32, "float32"),
+    "tensor(float16)": (np.float16, "float16"),
+    "tensor(double)": (np.float64, "float64"),
+}  # what a network takes, as what it is given, and what it is computed in
 _GREY = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601), as OpenCV and Pillow
 
 
@@ -75,9 +81,15 @@ class CardRec:
         self.card_sha256 = card.sha256
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
         self._session = open_network(path, device)
-        self._input = tensor_name(
-            card.input.tensor, self._session.get_inputs(), f"{card.name}: input"
-        )
+        inputs = self._session.get_inputs()
+        self._input = tensor_name(card.input.tensor, inputs, f"{card.name}: input")
+        if len(inputs) > 1:
+            names = ", ".join(one.name for one in inputs)
+            raise FacerError(f"{card.name}: the network has the inputs {names}, expected one")
+        if inputs[0].type not in _FLOATS:
+            found = inputs[0].type
+            raise FacerError(f"{card.name}: the network takes {found}, expected floating point")
+        self._dtype, self.precision = _FLOATS[inputs[0].type]
         outputs = self._session.get_outputs()
         self._tensors = [
             tensor_name(o.tensor, outputs, f"{card.name}: output") for o in card.output
@@ -109,7 +121,7 @@ class CardRec:
         runs = [
             self._run(to_input(crops[start : start + batch], self.card.input), batch)
             for start in range(0, len(crops), batch)
-        ] or [[part[:0] for part in self._run(self._blank(batch), batch)]]
+        ] or [[part[:0] for part in self._run(self._crops(batch, 0), batch)]]
         return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
     def _run(self, images: F32, batch: int) -> list[F32]:
@@ -117,21 +129,25 @@ class CardRec:
         if n < batch:
             images = np.concatenate([images, np.zeros((batch - n, *images.shape[1:]), np.float32)])
         names = list(dict.fromkeys(self._tensors))
-        found = dict(zip(names, self._session.run(names, {self._input: images}), strict=True))
+        fed = {self._input: images.astype(self._dtype, copy=False)}
+        found = dict(zip(names, self._session.run(names, fed), strict=True))
         return [
             _stretch(output, found[tensor], batch, f"{self.name}: output {tensor}")[:n]
             for output, tensor in zip(self.card.output, self._tensors, strict=True)
         ]
 
-    def _blank(self, batch: int) -> F32:
+    def _crops(self, batch: int, seed: int) -> F32:
+        """Crops of noise, the first of which is always the same, as the network sees them."""
         side = self.crop.size_px
-        return to_input(np.zeros((batch, side, side, 3), np.uint8), self.card.input)
+        crops = np.random.default_rng(seed).integers(0, 256, (batch, side, side, 3), np.uint8)
+        crops[0] = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        return to_input(crops, self.card.input)
 
     def _probe(self) -> int:
-        """Run it once, so that what a card has wrong is said before the first video."""
+        """Run it, so that what a card has wrong is said before the first video: width D."""
         batch = self.card.input.batch or 2
         try:
-            parts = self._run(self._blank(batch), batch)
+            parts, others = (self._run(self._crops(batch, seed), batch) for seed in (1, 2))
         except FacerError:
             raise
         except Exception as error:
@@ -140,6 +156,14 @@ class CardRec:
                 f"as {self.card.input.layout} ({one_line(error)}); correct size_px, layout, "
                 f"colour or batch of {self.card.path}"
             ) from error
+        for part, other in zip(parts, others, strict=True):
+            if not np.isfinite(part).all():
+                raise FacerError(f"{self.name}: gives numbers that are not finite")
+            if not np.allclose(part[0], other[0], rtol=_SAME, atol=_SAME):
+                raise FacerError(
+                    f"{self.name}: gives other numbers of the same crop beside other crops, or "
+                    "each time: export it in evaluation mode (.eval()), or set batch = 1"
+                )
         widths = [p.shape[1] for o, p in zip(self.card.output, parts, strict=True) if o.embedding]
         if widths and widths[0] > MAX_EMBEDDING:
             raise FacerError(f"{self.name}: embedding of {widths[0]}, expected {MAX_EMBEDDING}")
@@ -192,7 +216,9 @@ def _stretch(output: CardOutput, tensor: Any, batch: int, where: str) -> F32:
     """An output's part (B, n) of its tensor."""
     numbers = np.asarray(tensor)
     if numbers.ndim < 2 or len(numbers) != batch or numbers.dtype.kind != "f":
-        raise FacerError(f"{where}: found {numbers.dtype} {numbers.shape}, expected ({batch}, n)")
+        raise FacerError(
+            f"{where}: found {numbers.dtype} {numbers.shape}, expected floating point ({batch}, n)"
+        )
     numbers = numbers.reshape(batch, -1)
     first, stop = output.slice or (0, numbers.shape[1])
     width = len(output.columns) or stop - first

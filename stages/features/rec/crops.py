@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -87,8 +86,11 @@ class CropSpec:
             ("template_px", self.template_px),
             *(("pose_templates_px", points) for points in self.pose_templates_px),
         ):
-            if len(points) != 5 or any(len(p) != 2 or not all(map(isfinite, p)) for p in points):
-                raise FacerError(f"{name}: found {str(points)[:80]}, expected five x, y")
+            far = 4 * self.template_size_px
+            if len(points) != 5 or any(len(p) != 2 or not max(map(abs, p)) <= far for p in points):
+                raise FacerError(f"{name}: found {str(points)[:80]}, expected five x, y near it")
+            if min(max(axis) - min(axis) for axis in zip(*points, strict=True)) < 1:
+                raise FacerError(f"{name}: found {str(points)[:80]}, expected points apart")
         if self.kind == "five-point" and (self.margin != 1 or self.square or self.clips):
             raise FacerError("margin, square and outside = 'clip' belong to kind = 'box'")
 

@@ -124,6 +124,13 @@ def weights_path(name_or_path: str | Path) -> Path:
     return path
 
 
+def takes_bf16(name_or_path: str | Path) -> bool:
+    """Whether a network can be computed in bfloat16: facer's own weights; no ONNX file, as
+    onnxruntime has no bfloat16 on a CPU and facer uses none on a GPU.
+    """
+    return weights_path(name_or_path).suffix not in (".toml", ".onnx")
+
+
 def files_of(name_or_path: str | Path) -> tuple[Path, ...]:
     """The files behind a name or a path: a card and its weights, or weights."""
     path = weights_path(name_or_path)
@@ -155,6 +162,7 @@ class TorchRec:
         self.sha256 = weights_sha256(path)
         self.columns, self.crop = FEATURE_NAMES, ARCFACE
         self.card_sha256 = ""
+        self.precision = "bf16" if bf16 else "float32"
         self.same_person: float | None = None
         self.weak_features: tuple[str, ...] = tuple(meta.get("weak_features", ()))
         self.embedding_width = network.expression.in_features if embedding else 0
@@ -219,6 +227,7 @@ class OnnxRec:
         self.sha256 = weights_sha256(path)
         self.columns, self.crop = FEATURE_NAMES, ARCFACE
         self.card_sha256 = ""
+        self.precision = "float32"
         self.same_person: float | None = None
         self._session = open_network(path, device)
         outputs = {output.name: output for output in self._session.get_outputs()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from facer.stages.features.rec.crops import CropSpec
 from facer.storage.errors import OptionError, named
-from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8
+from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8, columns_of
 
 
 class Recogniser(Protocol):
@@ -22,6 +22,7 @@ class Recogniser(Protocol):
     weak_features: tuple[str, ...]  # columns without labels of people behind them
     embedding_width: int  # D; 0 for none
     crop: CropSpec  # what it looks at
+    precision: str  # what it is computed in: float32, bf16 ...
     card_sha256: str  # of what its card says of input and outputs; "" without a card
 
     @property
@@ -108,6 +109,10 @@ class Recognisers:
                 found[f"rec {member.name} card_sha256"] = member.card_sha256
         return {**found, **self._preferred}
 
+    def apart_from(self, precision: str) -> dict[str, str]:
+        """Precision, by name, of the networks that are computed in another one."""
+        return {m.name: m.precision for m in self.members if m.precision != precision}
+
     def predict(self, crops: Sequence[U8]) -> F32:
         """Crops (B, size, size, 3) for each of ``crops`` -> float32 (B, F + D)."""
         rows = np.empty((len(crops[0]), len(self.columns) + self.embedding_width), np.float32)
@@ -131,8 +136,8 @@ def _preferences(members: Sequence[Recogniser], prefer: Sequence[str]) -> list[t
                 f"{named('prefer')} {text}: expected one of {', '.join(names)} for a name"
             )
         number = names.index(name)
-        columns = FEATURE_GROUPS.get(what, (what,))
-        given = [column for column in columns if column in members[number].columns]
+        columns = members[number].columns
+        given = columns_of(what, columns) if what in FEATURE_GROUPS else {what} & {*columns}
         if what and not given:
             raise OptionError(f"{named('prefer')} {text}: {name} has no such column")
         chosen.extend((column, number) for column in (given if what else [""]))

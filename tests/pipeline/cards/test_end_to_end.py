@@ -10,6 +10,7 @@ import pytest
 from facer import cli
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
+from facer.pipeline.runtime.progress import NullProgress
 from facer.stages.features.config import ExtractConfig
 from facer.stages.features.extractor import Extractor
 from facer.storage import FEATURE_NAMES, FeatureStore
@@ -106,6 +107,41 @@ def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, card
     toys.Toy(3, {"out": 4}, seed=9).save(tmp_path / "first.onnx", 64)
     with pytest.raises(FacerError, match="rec_sha256"):
         extract(videos, tmp_path / "s.zarr", rec=(str(first),))
+
+
+class Notes(NullProgress):
+    """What was said."""
+
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
+
+
+def test_provenance_says_what_each_network_was_computed_in(
+    videos, cards, tmp_path, monkeypatch, capsys
+):
+    one = tmp_path / "one"
+    one.mkdir()
+    (videos / "a.mp4").rename(one / "a.mp4")
+
+    def made(store, **options):
+        config, notes = ExtractConfig(device="cpu", **options), Notes()
+        extract_folder(ExtractRunConfig(one, str(tmp_path / store), config, workers=1), notes)
+        settings = FeatureStore.open(tmp_path / store).provenance.settings
+        return {k: v for k, v in settings.items() if "precision" in k}, notes.texts
+
+    monkeypatch.setattr("facer.pipeline.features.extract.native_bf16", lambda _: True)
+    first, second = str(cards[0]), str(cards[1])
+    assert made("cards.zarr", rec=(second,)) == ({}, [])  # auto: no card can
+    settings, (note,) = made("bf16.zarr", rec=(second,), precision="bf16")
+    assert settings == {"precision": "bf16", "rec second precision": "float32"}
+    assert "second in float32, as an ONNX network always is" in note
+    settings, (note,) = made("both.zarr", rec=("rec-small", first), prefer=("first",))
+    assert settings == {"precision": "bf16", "rec first precision": "float32"}
+    assert run("status", tmp_path / "both.zarr") == 0
+    assert "bf16 (first: float32)" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -20,10 +20,19 @@ class Server:
 
     def __init__(self):
         self.data, self.etag, self.stop_after, self.ranges = b"", '"one"', None, []
+        self.odd = {}  # status, headers and body by path
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
+                if self.path in outer.odd:
+                    status, headers, body = outer.odd[self.path]
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
                 if self.path != "/toy.onnx":
                     self.send_error(404)
                     return
@@ -203,3 +212,48 @@ def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_pa
         capsys.readouterr().err
     )
     assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
+
+
+def test_a_redirect_is_followed(server, card, tmp_path, toys):
+    server.odd["/moved.onnx"] = 302, {"Location": "/toy.onnx", "Content-Length": "0"}, b""
+    path = changed(card, toys, url=server.url.replace("toy.onnx", "moved.onnx"))
+    assert fetch(path, accept_licence=True).path.read_bytes() == server.data
+    assert left(tmp_path) == WITH_EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "message"),
+    [
+        (302, {"Location": "/odd.onnx"}, b"", "infinite loop"),
+        (302, {"Location": "file:///etc/passwd"}, b"", "cannot be fetched"),
+        (302, {}, b"", "cannot be fetched"),
+        (500, {"Content-Length": "0"}, b"", "Internal Server Error"),
+        (429, {"Content-Length": "0"}, b"", "Too Many Requests"),
+        (
+            206,
+            {"Content-Range": "bytes 7-9/10", "Content-Length": "3"},
+            b"abc",
+            "goes on elsewhere",
+        ),
+        (200, {"Content-Length": str(1 << 50)}, b"abc", "expected 2 GB at most"),
+        (200, {"Content-Length": "900"}, b"abc", "broke off after 3 of 900 bytes"),
+        (200, {"Transfer-Encoding": "chunked"}, b"zz\r\n", "cannot be fetched"),
+        (200, {"Content-Length": "0"}, b"", "found no ONNX model there; not kept"),
+    ],
+)
+def test_what_a_server_does_wrong_is_one_line(
+    server, card, tmp_path, toys, status, headers, body, message
+):
+    server.odd["/odd.onnx"] = status, headers, body
+    path = changed(card, toys, url=server.url.replace("toy.onnx", "odd.onnx"))
+    with pytest.raises(FacerError, match=message) as found:
+        fetch(path, accept_licence=True)
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "toy.onnx").exists()
+
+
+def test_a_damaged_pin_says_so(server, card, tmp_path):
+    fetch(str(card), accept_licence=True)
+    (tmp_path / "toy.onnx.pin.json").write_text("{")
+    with pytest.raises(FacerError, match=r"toy\.onnx\.pin\.json: is damaged"):
+        rec.load(card, "cpu")

@@ -11,8 +11,8 @@ import pytest
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig
-from facer.storage import FeatureStore, Record
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.storage import FEATURE_NAMES, FeatureStore, Record
 from facer.storage.errors import FacerError
 
 FAST = FitConfig(HeadConfig(hidden_size=16, dense=8), learning_rate=3e-3, epochs=12)
@@ -60,6 +60,23 @@ def test_a_run_is_made_again_from_its_folder_alone(config, tmp_path):
     again = train_head(config_of_run(config.run, tmp_path / "again"))
     assert first.seeds == again.seeds
     assert _bytes(config.run) == _bytes(tmp_path / "again")
+
+
+def test_a_run_keeps_the_columns_that_a_group_meant_when_it_was_made(
+    planted, tmp_path, monkeypatch
+):
+    store, labels = planted(names=("au45", "contempt", *FEATURE_NAMES[2:]))
+    sequences = SequenceConfig(features=("au", "expr"))
+    config = TrainHeadConfig(store, labels, tmp_path / "run", sequences=sequences, fit=FAST)
+    with monkeypatch.context() as earlier:  # as facer 0.1.0
+        earlier.setattr("facer.storage.schema._OTHERS", {})
+        first = train_head(config)
+    assert first.n_columns == 24
+    again = train_head(config_of_run(config.run, tmp_path / "again"))
+    assert _bytes(config.run) == _bytes(tmp_path / "again")
+    more = train_head(replace(config, resume=True, seeds=2))
+    assert (again.n_columns, more.n_columns) == (24, 24)
+    assert train_head(replace(config, run=tmp_path / "new")).n_columns == 26
 
 
 def test_seeds_side_by_side_come_out_as_one_after_another(config, tmp_path):

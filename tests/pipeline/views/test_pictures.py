@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from facer.pipeline.views.pictures import (
     au_bars_picture,
     clip_picture,
     confusion_picture,
+    drawn_columns,
     strip_frames,
 )
 from facer.storage import AU_NAMES, EXPRESSIONS, FEATURE_NAMES, ClipFeatures, FacerError
@@ -147,3 +150,14 @@ def test_text_helpers():
     assert shorten("abcdefgh", 8) == "abcdefgh"
     assert shorten("abcdefghi", 8) == "abc…fghi"
     assert drawable("a\udcff表$") == "a□□$"
+
+
+def test_columns_of_other_networks_are_drawn_with_their_kind(tmp_path):
+    names = ["valence", "contempt", "fear", "au12", "au14_left", "au12_intensity", "gaze_yaw"]
+    assert drawn_columns(names) == {
+        "va": ["valence"], "expr": ["fear", "contempt"], "au": ["au12", "au14_left"]
+    }  # fmt: skip
+    clip = made_up(30)
+    clip = replace(clip, features=clip.features[:, : len(names)])
+    clip_picture(tmp_path / "c.png", clip, names, [], [], title="a clip")
+    read(tmp_path / "c.png")

@@ -1,7 +1,9 @@
 """An exported model becomes a network that answers the same and can be trained on."""
 
+import os
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -70,4 +72,19 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         start_detector(DetectorNet(SMALL), path, torch.randn(1, 3, 64, 64))
     path.write_bytes(b"nothing")
     with pytest.raises(FacerError, match="no readable ONNX file"):
+        read_weights(path)
+
+
+def test_only_a_model_of_one_regular_file_is_started_from(tmp_path: Path) -> None:
+    path = tmp_path / "detector.onnx"
+    export_onnx(DetectorNet(SMALL).eval(), path, {})
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w", size_threshold=0)
+    with pytest.raises(FacerError, match="its tensors lie in other files"):
+        read_weights(path)
+    path.write_text("<html>")
+    with pytest.raises(FacerError, match="found no ONNX model"):
+        read_weights(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FacerError, match="a pipe"):
         read_weights(path)

@@ -160,8 +160,11 @@ class TestChoose:
             choose_features(("AU99",), ("AU01_r",))
 
     def test_a_group_is_what_the_store_has_of_it(self):
-        openface = ("pose_Rx", "au12", "au01", "au45")
-        assert choose_features(("au",), openface).columns == ("au01", "au12")
+        openface = ("pose_Rx", "au45", "au12", "au01", "AU12_c")
+        assert choose_features(("au",), openface).columns == ("au01", "au12", "au45")
+        cards = ("contempt", "au14_left", "fear", "au06_intensity", "gaze_yaw", "valence")
+        assert choose_features(("au",), cards).columns == ("au14_left", "au06_intensity")
+        assert choose_features(("expr", "va"), cards).columns == ("fear", "contempt", "valence")
         with pytest.raises(FacerError, match="features va: the store has no such column"):
             choose_features(("va", "au"), openface)
 

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,3 +55,21 @@ def test_an_earlier_report_loses_its_clip_pages_and_nothing_else(tmp_path):
     left = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*.*")}
     assert left == {MARKER, "clips/mine.txt"}
     assert json.loads((folder.path / MARKER).read_text())["kind"] == "run"
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    folder = ReportFolder.claim(tmp_path / "report", "store", "s.zarr")
+    folder.write("index.html", "as it was")
+
+    def full(path, data):
+        with path.open("wb") as file:
+            file.write(data[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FacerError, match=r"index\.html: cannot be written \(No space left"):
+        folder.write("index.html", "as it is")
+    assert (tmp_path / "report" / "index.html").read_text() == "as it was"
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == [
+        "facer-report.json", "index.html"
+    ]  # fmt: skip

@@ -4,6 +4,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
@@ -60,6 +61,17 @@ def test_the_packages_cards_are_read_and_say_where_weights_come_from(name):
         ("output", {"slice": [0, 2]}, "found 2 numbers for 3 columns"),
         ("output", {"slice": [2, 1]}, "slice: found"),
         ("output", {"clip": [1, 0]}, "clip: found"),
+        ("output", {"columns": ["", ""]}, "columns: found none that is kept"),
+        ("output", {"columns": ["clip_id", "valid"]}, "'clip_id', which means something else"),
+        ("output", {"columns": ["glück", "x"]}, "columns: found 'glück'"),
+        ("output", {"columns": ["c"] * 2000}, "found 2000 values, expected 1024 at most"),
+        ("output", {"scale": 1e300}, "scale: found 1e"),
+        ("input", {"std": [1e-40]}, "std: found"),
+        ("input", {"mean": [1e300]}, "mean: found"),
+        ("input", {"size_px": 10**30}, "size_px: found 1000"),
+        ("crop", {"kind": "five-point", "template_px": [[1.0, 1.0]] * 5}, "expected points apart"),
+        ("file", {"name": "/etc/x.onnx"}, "file: name: found '/etc/x.onnx'"),
+        ("file", {"git_blob": "abc"}, "git_blob: found 'abc'"),
     ],
 )
 def test_a_card_that_breaks_the_format_says_which_key(values, table, changes, message):
@@ -92,6 +104,78 @@ def test_only_regular_files_are_cards(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(FacerError, match="pipe"):
         read_card(tmp_path / "pipe.toml")
+
+
+def test_a_card_without_outputs_is_refused(values):
+    good, write = values
+    with pytest.raises(FacerError, match="output: found none"):
+        read_card(write(good | {"output": []}))
+
+
+MEANS = [
+    helper.make_node("Cast", ["input"], ["f"], to=TensorProto.FLOAT),
+    helper.make_node("ReduceMean", ["f"], ["means"], axes=[2, 3], keepdims=0),
+]
+
+
+def save_network(path, nodes, inputs=("input",), kind=TensorProto.FLOAT, out=TensorProto.FLOAT):
+    """A network whose three numbers are made of the means of an image's channels."""
+    graph = helper.make_graph(
+        [*MEANS, *nodes], "odd",
+        [helper.make_tensor_value_info(name, kind, ["b", 3, 64, 64]) for name in inputs],
+        [helper.make_tensor_value_info("out", out, ["b", 3])],
+        [numpy_helper.from_array(np.float32(np.nan), "nan")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+
+
+AS_THEY_ARE = [helper.make_node("Identity", ["means"], ["out"])]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "message"),
+    [
+        ([helper.make_node("Mul", ["means", "nan"], ["out"])], {}, "that are not finite"),
+        (
+            [
+                helper.make_node("ReduceMean", ["means"], ["all"], axes=[0], keepdims=1),
+                helper.make_node("Sub", ["means", "all"], ["out"]),
+            ],
+            {}, "other numbers of the same crop beside other crops",
+        ),
+        ([helper.make_node("RandomNormalLike", ["means"], ["out"])], {}, "or each time"),
+        (
+            [helper.make_node("Cast", ["means"], ["out"], to=TensorProto.INT64)],
+            {"out": TensorProto.INT64}, "found int64 .*, expected floating point",
+        ),
+        ([helper.make_node("Transpose", ["means"], ["out"])], {}, r"found float32 \(3, 2\)"),
+        (AS_THEY_ARE, {"kind": TensorProto.UINT8}, r"takes tensor\(uint8\)"),
+        (AS_THEY_ARE, {"inputs": ("input", "more")}, "the inputs input, more, expected one"),
+        ([helper.make_node("Nonsense", ["means"], ["out"])], {}, "no readable ONNX model"),
+    ],
+)  # fmt: skip
+def test_an_odd_network_is_refused_when_it_is_loaded(values, tmp_path, nodes, options, message):
+    good, write = values
+    good = merged(good, "input", {"tensor": "input"})
+    save_network(tmp_path / "toy.onnx", nodes, **options)
+    with pytest.raises(FacerError, match=message):
+        rec.load(write(good), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"), [(TensorProto.FLOAT16, "float16"), (TensorProto.DOUBLE, "float64")]
+)
+def test_a_network_of_another_precision_is_fed_in_it(values, tmp_path, kind, precision):
+    good, write = values
+    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    path = write(merged(good, "output", {"activation": "none"}))
+    save_network(tmp_path / "toy.onnx", AS_THEY_ARE)
+    expected = rec.load(path, "cpu").predict(crops)
+    save_network(tmp_path / "toy.onnx", AS_THEY_ARE, kind=kind)
+    found = rec.load(path, "cpu")
+    assert found.precision == precision
+    np.testing.assert_allclose(found.predict(crops), expected, atol=2e-3)
 
 
 def test_prose_does_not_change_a_cards_digest_and_facts_do(values):

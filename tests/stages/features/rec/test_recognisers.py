@@ -14,6 +14,7 @@ class Fixed:
     """A network whose columns are always the same numbers."""
 
     card_sha256 = ""
+    precision = "float32"
 
     def __init__(self, name, columns, crop=ARCFACE, embedding_width=0, weak=()):
         self.name, self.columns, self.crop = name, tuple(columns), crop
@@ -62,6 +63,13 @@ def test_a_column_of_several_networks_needs_a_choice():
         Recognisers([A, A])
 
 
+def test_a_group_is_preferred_with_all_its_columns():
+    wide = [Fixed(n, ["au12", "au45", "contempt", "fear"]) for n in ("x", "yyy")]
+    both = Recognisers(wide, ["au=x", "expr=yyy"])
+    assert both.columns == ("fear", "au12", "au45", "contempt")
+    np.testing.assert_array_equal(both.predict([CROPS[0][:1]])[0], [303, 100, 101, 302])
+
+
 def test_the_embedding_follows_the_columns_and_there_is_one_at_most():
     who = Fixed("who", [], embedding_width=3)
     both = Recognisers([who, A])
@@ -100,3 +108,17 @@ def test_cards_and_facers_own_are_merged(tmp_path, toys):
     assert set(both.provenance) == {
         "rec toy sha256", "rec toy card_sha256", "rec rec-small sha256", "prefer"
     }  # fmt: skip
+
+
+def test_a_card_stays_in_float32_beside_facers_own_in_bfloat16(tmp_path, toys):
+    card = str(toys.toy_card(tmp_path, "toy", ["au45"]))
+    names = [card, "rec-small"]
+    low, full = (rec.load_all(names, "cpu", bf16=bf16) for bf16 in (True, False))
+    assert [m.precision for m in low.members] == ["float32", "bf16"]
+    assert (low.apart_from("bf16"), full.apart_from("float32")) == ({"toy": "float32"}, {})
+    assert [rec.takes_bf16(name) for name in names] == [False, True]
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (3, s, s, 3), np.uint8) for s in (64, 112)]
+    ours, theirs = low.predict(crops), full.predict(crops)
+    np.testing.assert_array_equal(ours[:, -1], theirs[:, -1])
+    assert (ours[:, :26] != theirs[:, :26]).any()
