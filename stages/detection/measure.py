@@ -33,7 +33,7 @@ Interval = tuple[float, float]
 
 
 @dataclass
-class Group:
+class FaceGroup:
     """Faces of one kind: for each whether it was found, and the points' error of those found."""
 
     found: list[bool] = field(default_factory=list)
@@ -45,7 +45,9 @@ class Measured:
     """Everything that was counted over a set of pictures."""
 
     name: str
-    groups: dict[str, Group] = field(default_factory=lambda: {name: Group() for name in GROUPS})
+    groups: dict[str, FaceGroup] = field(
+        default_factory=lambda: {name: FaceGroup() for name in GROUPS}
+    )
     pictures: int = 0
     false: int = 0
 
@@ -74,7 +76,7 @@ class Measured:
         }  # fmt: skip
 
 
-def _group_json(group: Group) -> dict[str, Any]:
+def _group_json(group: FaceGroup) -> dict[str, Any]:
     hits, count = sum(group.found), len(group.found)
     return {
         "n": count, "found": hits, "recall": hits / count if count else None,

@@ -283,7 +283,7 @@ def bundled_cards() -> tuple[str, ...]:
 
 def read_card(path: Path) -> Card:
     """Read a card; ``FacerError`` that names the table and key for one that breaks the format."""
-    table = _read_table(path, "a model card")
+    table = read_tables(path, FORMAT, "a model card")
     try:
         return replace(_card(table), path=path)
     except FacerError as error:
@@ -292,16 +292,16 @@ def read_card(path: Path) -> Card:
 
 def read_golden(path: Path) -> Golden:
     """Read an example from a file of its own: the table ``[golden]`` of a card."""
-    table = _read_table(path, "a golden example")
+    table = read_tables(path, FORMAT, "a golden example")
     try:
-        golden: Golden = _build(Golden, table.get("golden"), "golden: ")
+        golden: Golden = build(Golden, table.get("golden"), "golden: ")
     except FacerError as error:
         raise FacerError(f"{path}: {error}") from error
     return golden
 
 
-def _read_table(path: Path, what: str) -> dict[str, Any]:
-    """The TOML of a file of this format, without its first line."""
+def read_tables(path: Path, expected: str, what: str) -> dict[str, Any]:
+    """The tables of a file of a format; ``FacerError`` for a file of no or another format."""
     with open_regular(path, f"{what} (.toml)") as file:
         data = file.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
@@ -310,10 +310,10 @@ def _read_table(path: Path, what: str) -> dict[str, Any]:
         table = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise FacerError(f"{path}: no readable TOML ({str(error)[:200]})") from error
-    found = table.pop("format", None)
-    if found != FORMAT:
-        newer = isinstance(found, str) and re.fullmatch(r"facer-card-\d+", found)
-        advice = "update facer" if newer else f"expected format = {FORMAT!r} in its first line"
+    found, family = table.pop("format", None), expected.rstrip("0123456789")
+    if found != expected:
+        newer = isinstance(found, str) and re.fullmatch(rf"{family}\d+", found)
+        advice = "update facer" if newer else f"expected format = {expected!r} in its first line"
         raise FacerError(f"{path}: found format {found!r}; {advice}")
     return table
 
@@ -324,12 +324,12 @@ def _card(table: dict[str, Any]) -> Card:
         if "size_px" in crop:
             raise FacerError("crop: size_px: expected it in [input] alone")
         table["crop"] = {**crop, "size_px": size.get("size_px")}
-    card: Card = _build(Card, table, "", hidden=("path",))
+    card: Card = build(Card, table, "", hidden=("path",))
     return card
 
 
-def _build(cls: Any, table: Any, where: str, hidden: tuple[str, ...] = ()) -> Any:
-    """A dataclass of a table, every value of its field's type."""
+def build(cls: Any, table: Any, where: str, hidden: tuple[str, ...] = ()) -> Any:
+    """Return a dataclass of a table, every value of its field's type; FacerError for others."""
     if not isinstance(table, dict):
         raise FacerError(f"{where}found {str(table)[:40]!r}, expected a table")
     hints, known = get_type_hints(cls), [f for f in fields(cls) if f.name not in hidden]
@@ -371,7 +371,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if choices:
         return _value(choices[0], value, where)
     if hasattr(hint, "__dataclass_fields__"):
-        return _build(hint, value, where)
+        return build(hint, value, where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

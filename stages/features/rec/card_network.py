@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
-from facer.stages.features.rec.session import open_network
+from facer.stages.features.rec.session import open_network, tensor_name
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.layout.documents import parse_json
@@ -83,7 +82,7 @@ class CardRec:
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
         self._session = open_network(path, device)
         inputs = self._session.get_inputs()
-        self._input = _only(card.input.tensor, inputs, f"{card.name}: input")
+        self._input = tensor_name(card.input.tensor, inputs, f"{card.name}: input")
         if len(inputs) > 1:
             names = ", ".join(one.name for one in inputs)
             raise FacerError(f"{card.name}: the network has the inputs {names}, expected one")
@@ -92,7 +91,9 @@ class CardRec:
             raise FacerError(f"{card.name}: the network takes {found}, expected floating point")
         self._dtype, self.precision = _FLOATS[inputs[0].type]
         outputs = self._session.get_outputs()
-        self._tensors = [_only(o.tensor, outputs, f"{card.name}: output") for o in card.output]
+        self._tensors = [
+            tensor_name(o.tensor, outputs, f"{card.name}: output") for o in card.output
+        ]
         self.embedding_width = 0
         self.embedding_width = self._probe()
 
@@ -228,14 +229,3 @@ def _stretch(output: CardOutput, tensor: Any, batch: int, where: str) -> F32:
         )
     part: F32 = numbers[:, first:stop]
     return part
-
-
-def _only(name: str, tensors: Sequence[Any], where: str) -> str:
-    """The tensor of that name; the only one where the card gives no name."""
-    names = [tensor.name for tensor in tensors]
-    if not name and len(names) == 1:
-        return str(names[0])
-    if name not in names:
-        found = f"{name!r}" if name else "no name"
-        raise FacerError(f"{where}: found {found}, the network has {', '.join(names[:20])}")
-    return name

@@ -132,7 +132,7 @@ def test_provenance_says_what_each_network_was_computed_in(
         settings = FeatureStore.open(tmp_path / store).provenance.settings
         return {k: v for k, v in settings.items() if "precision" in k}, notes.texts
 
-    monkeypatch.setattr("facer.pipeline.features.extract.native_bf16", lambda _: True)
+    monkeypatch.setattr("facer.pipeline.features.kinds.native_bf16", lambda _: True)
     first, second = str(cards[0]), str(cards[1])
     assert made("cards.zarr", rec=(second,)) == ({}, [])  # auto: no card can
     settings, (note,) = made("bf16.zarr", rec=(second,), precision="bf16")

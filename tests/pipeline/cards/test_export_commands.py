@@ -143,11 +143,15 @@ def run_here(command, folder, monkeypatch):
             warnings.simplefilter("ignore")  # torch's own exporter, which it calls deprecated
             exec(compile(words[2], "<command>", "exec"), {"__name__": "__main__"})
     finally:
-        for name in set(sys.modules) - before:
-            module = sys.modules[name]
-            places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-            if any(str(folder) in place for place in places):
-                del sys.modules[name]
+        made = set(sys.modules) - before
+        here = [name for name in made if str(folder) in " ".join(places(sys.modules[name]))]
+        for name in here:
+            del sys.modules[name]
+
+
+def places(module):
+    """Where a module lies; all are asked before any is forgotten, as packages ask their parents."""
+    return [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
 
 
 @pytest.mark.parametrize("name", sorted(PROJECTS))
