@@ -114,6 +114,8 @@ def _absolute(model: str) -> str:
 
 def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -> Precision:
     """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
+    from facer.stages.features.rec.loading import takes_bf16
+
     device = str(resolve_device("auto")) if models.device == "auto" else models.device
     native = native_bf16(device)
     others = [Path(name).stem for name in models.recs if not takes_bf16(name)]

@@ -71,8 +71,8 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
     """Resolve groups and column names against a store's columns, each column once.
 
     ``all`` is every column in the store's order; a group is all columns of its kind that the store
-    has (:func:`facer.storage.schema.columns_of`), the name of a joined stream all of its columns.
-    Raises FacerError for a name of which it has nothing.
+    has (:func:`facer.storage.schema.columns_of`), and the name of a joined stream all of its
+    columns. Raises FacerError for a name of which it has nothing.
     """
     known = frozenset(feature_names)  # a store may have very many
     columns: dict[str, None] = {}
@@ -80,7 +80,6 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
         if name == EMBEDDING:
             continue
         found = _named(name, feature_names, known)
-        found = found or [member for member in feature_names if member.startswith(f"{name}.")]
         if not found:
             raise FacerError(
                 f"{named('features')} {name}: the store has no such column; expected all, "
@@ -107,7 +106,9 @@ def _named(name: str, feature_names: Sequence[str], known: Collection[str]) -> S
         return feature_names
     if name in FEATURE_GROUPS:
         return columns_of(name, feature_names)
-    return [name] if name in known else []
+    if name in known:
+        return [name]
+    return [member for member in feature_names if member.startswith(f"{name}.")]
 
 
 def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:

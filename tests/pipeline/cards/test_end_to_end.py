@@ -67,7 +67,9 @@ def test_a_store_of_cards_goes_all_the_way(videos, cards, tmp_path, capsys):
 
     assert run("report", store, "-o", tmp_path / "report", "--videos", videos) == 0
     assert "au45_left" in (tmp_path / "report" / "index.html").read_text() or any(
-        "au45_left" in p.read_text() for p in (tmp_path / "report").rglob("*.html")
+        "au45_left" in p.read_text()
+        for p in (tmp_path / "report").rglob("*.*")
+        if p.suffix in (".html", ".js")
     )
     assert run("picture", store, "a", "--videos", videos, "-o", tmp_path / "a.png") == 0
     assert run("export", store, tmp_path / "f.csv") == 0
@@ -132,7 +134,7 @@ def test_provenance_says_what_each_network_was_computed_in(
         settings = FeatureStore.open(tmp_path / store).provenance.settings
         return {k: v for k, v in settings.items() if "precision" in k}, notes.texts
 
-    monkeypatch.setattr("facer.pipeline.features.extract.native_bf16", lambda _: True)
+    monkeypatch.setattr("facer.pipeline.features.kinds.native_bf16", lambda _: True)
     first, second = str(cards[0]), str(cards[1])
     assert made("cards.zarr", rec=(second,)) == ({}, [])  # auto: no card can
     settings, (note,) = made("bf16.zarr", rec=(second,), precision="bf16")
