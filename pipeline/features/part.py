@@ -1,4 +1,8 @@
-"""One part: clips are extracted and committed together, in whichever process runs this."""
+"""One part: clips are extracted and committed together, in whichever process runs this.
+
+What takes long to import is imported where models are loaded: the process that hands parts out
+needs none of it, and a worker has its decoding process started before.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,26 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import torch
 
 from facer import __version__
-from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.guarded.guard import GuardedReader, start_ahead
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
-from facer.stages.features.config import ExtractConfig, FacePolicy
-from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
+from facer.stages.common.device import resolve_device
+from facer.stages.features.config import ExtractConfig, FacePolicy, Precision
+from facer.stages.features.faces import Extraction, FaceSequence
+from facer.stages.features.precision import native_bf16
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
 from facer.storage.schema import F32, Record, mean_rate_hz
+
+if TYPE_CHECKING:
+    from facer.stages.features.extractor import Extractor
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -43,12 +51,32 @@ class PartTask:
     shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
 
 
+@dataclass(frozen=True)
+class ModelsAsked:
+    """A configuration whose models are to be loaded, for a store that may be there already."""
+
+    extract: ExtractConfig
+    made: Precision | None  # what the store was made in; None for a new one
+
+
+@dataclass(frozen=True)
+class ModelsFound:
+    """What a configuration's models are called and give."""
+
+    precision: Precision  # auto no more
+    native_bf16: bool  # here
+    provenance: Provenance
+    columns: tuple[str, ...]
+    weak_features: tuple[str, ...]
+
+
 class PartWorker:
     """What a process keeps from part to part: models, and stores with their lists of clips."""
 
     def __init__(self) -> None:
         _keep_freed_memory()
-        self.extractor = lru_cache(maxsize=2)(Extractor)
+        start_ahead()
+        self.extractor = lru_cache(maxsize=2)(_load)
         self._stores: dict[str, FeatureStore] = {}
         self._loading = Lock()  # tasks of a worker with several threads share the models
 
@@ -56,11 +84,10 @@ class PartWorker:
         self, task: PartTask, on_frames: Callable[[int], None] | None = None
     ) -> tuple[Record, ...]:
         """See :func:`extract_part`."""
-        torch.set_num_threads(task.threads)
-        cv2.setNumThreads(task.threads)
         with self._loading:
             extractor = self._models(task)
             store = self._store(task)
+        _use_threads(task.threads)
         policy = task.extract.face
         clips, committed = pending_clips(store, task.clips, policy)
         reading = Reading(open_videos(task.video_dir), GuardedReader)
@@ -128,6 +155,20 @@ class PartWorker:
         return known
 
 
+def _load(config: ExtractConfig) -> Extractor:
+    from facer.stages.features.extractor import Extractor
+
+    return Extractor(config)
+
+
+def _use_threads(count: int) -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+
+
 @cache
 def process_worker() -> PartWorker:
     """The one of this process."""
@@ -137,6 +178,21 @@ def process_worker() -> PartWorker:
 def load_extractor(config: ExtractConfig) -> Extractor:
     """The models of a configuration, loaded once per process."""
     return process_worker().extractor(config)
+
+
+def find_models(asked: ModelsAsked) -> ModelsFound:
+    """Load the models of a configuration on the CPU and say what they are.
+
+    ``auto`` precision is what the store was made in, or for a new one what is fastest here.
+    """
+    worker, config = process_worker(), asked.extract
+    native = native_bf16(str(resolve_device(config.device)))
+    precision = config.precision
+    if precision == "auto":
+        precision = asked.made or ("bf16" if native else "float32")
+    extractor = worker.extractor(replace(config, device="cpu", precision=precision))
+    rec = extractor.rec
+    return ModelsFound(precision, native, extractor.provenance, rec.columns, rec.weak_features)
 
 
 def extract_part(

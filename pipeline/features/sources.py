@@ -17,7 +17,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, Protocol
 
 from facer.stages.features.decode.folder import Note, find_videos, name_clips, unheard
-from facer.stages.features.extractor import OpenVideo, Video
+from facer.stages.features.decode.frames import OpenVideo, Video
 from facer.storage.errors import FacerError, PlaceError, one_line
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import Record

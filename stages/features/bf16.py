@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ class Convolution:
     stride: Sequence[int]
     padding: Sequence[int]
     relu: bool = False
+    packed: bool = False  # the weight is as oneDNN wants it; it else puts it so at every call
 
     def __call__(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """(B, I, H, W), and (B, O, H', W') to be added -> (B, O, H', W')."""
@@ -39,12 +41,20 @@ class Convolution:
             y = F.conv2d(x, self.weight, self.bias, tuple(self.stride), tuple(self.padding))
             y = y if other is None else y + other
             return y.relu_() if self.relu else y
+        if not self.packed:
+            self._pack(x.shape)
         fused = torch.ops.mkldnn._convolution_pointwise
         how = (self.weight, self.bias, self.padding, self.stride, [1, 1], 1)
         relu = "relu" if self.relu else None
         if other is None:
             return cast(Tensor, fused(x, *how, relu or "none", [], ""))
         return cast(Tensor, fused.binary(x, other, *how, "add", 1.0, relu, [], ""))
+
+    def _pack(self, shape: Sequence[int]) -> None:
+        """Lay the weight out for inputs of a shape, which others may differ from."""
+        pack = torch.ops.mkldnn._reorder_convolution_weight
+        self.weight = pack(self.weight, self.padding, self.stride, [1, 1], 1, list(shape))
+        self.packed = True
 
 
 def convolution(layer: nn.Conv2d, *, relu: bool) -> Convolution:
@@ -64,6 +74,15 @@ def as_bf16(values: Tensor) -> Tensor:
     """Weights or maps in bfloat16; channels-last where they have four axes."""
     values = values.to(torch.bfloat16)
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
+
+
+def look_up(images: U8, table: Tensor) -> Tensor:
+    """Pixels (B, H, W, 3) as what a table (256,) of bfloat16 has for them: (B, 3, H, W), on the
+    CPU and channels-last. A tenth of the time that the arithmetic takes.
+    """
+    bits: Any = cv2.LUT(images.reshape(-1, *images.shape[2:]), table.view(torch.int16).numpy())
+    found = torch.from_numpy(bits.reshape(images.shape)).view(torch.bfloat16)
+    return found.permute(0, 3, 1, 2)
 
 
 @dataclass
@@ -111,8 +130,8 @@ class TorchGraph:
     @torch.inference_mode()
     def run(self, images: U8) -> list[F32]:
         """Outputs for images (N, H, W, 3), which the network sees as (x - 127.5) / 128."""
-        x = as_bf16(torch.from_numpy(images).permute(0, 3, 1, 2))
-        values = {**self._constants, self._input: x.sub_(127.5).div_(128)}  # bfloat16 is exact here
+        x = look_up(images, _INPUT)  # bfloat16 is exact here
+        values = {**self._constants, self._input: x}
         for node in self._nodes:
             values[node.output] = node.function(*(values[name] for name in node.inputs))
         return [values[name].float().numpy() for name in self._outputs]
@@ -144,6 +163,10 @@ def _fused(nodes: Sequence[_Node], constants: set[str], outputs: Sequence[str]) 
             break
         result[node.output] = node
     return list(result.values())
+
+
+_INPUT = (torch.arange(256) - 127.5).div(128).to(torch.bfloat16)
+"""What facer-det sees of a pixel's value."""
 
 
 def _slice(x: Tensor, start: Any, end: Any, axes: Any, _steps: Any) -> Tensor:

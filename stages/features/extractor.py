@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,8 @@ from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
 from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
-from facer.stages.features.decode.frames import Frame, VideoReader
-from facer.stages.features.faces import Faces
+from facer.stages.features.decode.frames import Frame, OpenVideo, VideoReader
+from facer.stages.features.faces import Extraction, Faces, FaceSequence
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
@@ -36,37 +35,6 @@ from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
-
-
-class Video(Protocol):
-    """An open video, as :class:`VideoReader`: frames in order, then what was odd about it."""
-
-    problem: str
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-
-OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
-"""Opens (path, stride, threads); ``FacerError`` when it cannot."""
-
-
-@dataclass(frozen=True)
-class FaceSequence:
-    """One face through all frames of a clip."""
-
-    clip: ClipFeatures
-    track_switches: int  # how often it goes on as another track
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What one video gave: a sequence for every chosen face, or the reason it failed."""
-
-    sequences: tuple[FaceSequence, ...]  # one; more under --face all; none when it failed
-    reason: str
-    width_px: int = 0
-    height_px: int = 0
-    seconds: float = 0.0  # from the first to the last frame of the clip
 
 
 class FrameCrops(NamedTuple):

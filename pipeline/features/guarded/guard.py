@@ -232,6 +232,13 @@ def _anonymous_file() -> int:
         return os.dup(file.fileno())
 
 
+def start_ahead() -> None:
+    """Start a decoding process now, so that the first video need not wait for it."""
+    if not _idle:
+        with suppress(OSError):  # whoever needs it says so
+            _idle.append(DecodeChild())
+
+
 def _take_child() -> DecodeChild:
     with suppress(IndexError):  # none is idle
         while not (child := _idle.pop()).alive:

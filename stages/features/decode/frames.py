@@ -16,12 +16,13 @@ Memory does not grow with the clip's length. Frame counts in headers lie, so onl
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -64,6 +65,18 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return size_of(self.picture)
+
+
+class Video(Protocol):
+    """An open video, as :class:`VideoReader`: frames in order, then what was odd about it."""
+
+    problem: str
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
+"""Opens (path, stride, threads); ``FacerError`` when it cannot."""
 
 
 class _Tag(NamedTuple):

@@ -13,7 +13,8 @@ import pytest
 from facer.pipeline.features.part import PartTask, extract_part, load_extractor, record_failure
 from facer.pipeline.features.pending import ClipTask
 from facer.stages.features.config import ExtractConfig
-from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
+from facer.stages.features.extractor import Extractor
+from facer.stages.features.faces import Extraction, FaceSequence
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures
