@@ -28,13 +28,14 @@ from facer.stages.features.faces import Extraction, Faces, FaceSequence
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.crops import ARCFACE, cut
+from facer.stages.features.rec.crops import ARCFACE, cut_all
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures, Provenance
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
+_CUT_TOGETHER = 8  # frames: what their geometry costs in Python is shared by them
 
 
 class FrameCrops(NamedTuple):
@@ -169,10 +170,10 @@ class Extractor:
 
     def _faces(
         self, items: Iterable[ClipFrame | ClipEnd], on_frames: Callable[[int], None]
-    ) -> Iterator[FrameFaces | ClipEnd]:
+    ) -> Iterator[list[FrameFaces | ClipEnd]]:
         """Find the faces of frames, many frames at a time."""
         for batch in self._keyframes.faces(items, self._room):
-            yield from batch
+            yield batch
             on_frames(sum(isinstance(item, FrameFaces) for item in batch))
             batch.clear()  # its frames need not lie beside the next ones
 
@@ -182,28 +183,37 @@ class Extractor:
         height, width = frame.size
         return min(wanted, self.config.keyframe_interval + _BATCH_BYTES // (height * width * 3))
 
-    def _crops(self, items: Iterable[FrameFaces | ClipEnd]) -> Iterator[FrameCrops | ClipEnd]:
+    def _crops(
+        self, batches: Iterable[list[FrameFaces | ClipEnd]]
+    ) -> Iterator[FrameCrops | ClipEnd]:
         """Cut out the faces worth measuring, aligned; frames themselves end here."""
-        for item in items:
-            if isinstance(item, ClipEnd):
-                yield item
-                continue
-            frame, faces = item.frame, item.faces
-            height, width = frame.size
-            chosen = track.candidates(faces, self.config.face, width, height)
-            places = chosen.bbox_px, chosen.keypoints_px
-            crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
-            specs = self.rec.crops
-            aligned = (
-                crops[specs.index(ARCFACE)]
-                if ARCFACE in specs
-                else cut(frame.picture, places, ARCFACE)
+        for batch in batches:
+            for start in range(0, len(batch), _CUT_TOGETHER):
+                some = batch[start : start + _CUT_TOGETHER]
+                cut = iter(self._cut([item for item in some if isinstance(item, FrameFaces)]))
+                for item in some:
+                    yield item if isinstance(item, ClipEnd) else next(cut)
+                some.clear()
+
+    def _cut(self, items: Sequence[FrameFaces]) -> list[FrameCrops]:
+        if not items:
+            return []
+        chosen = [
+            track.candidates(item.faces, self.config.face, *item.frame.size[::-1]) for item in items
+        ]
+        pictures = [item.frame.picture for item in items]
+        places = [(faces.bbox_px, faces.keypoints_px) for faces in chosen]
+        specs = self.rec.crops
+        crops = {spec: cut_all(pictures, places, spec) for spec in {*specs, ARCFACE}}
+        measured = quality(crops[ARCFACE], np.concatenate([points for _, points in places]))
+        stops = np.cumsum([len(faces.score) for faces in chosen]).tolist()
+        return [
+            FrameCrops(
+                item.clip, item.frame.timestamp_s, item.frame.size[::-1], len(item.faces.score),
+                faces, tuple(crops[spec][start:stop] for spec in specs), measured[start:stop],
             )
-            measured = quality(aligned, chosen.keypoints_px)
-            yield FrameCrops(
-                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops,
-                measured,
-            )  # fmt: skip
+            for item, faces, start, stop in zip(items, chosen, [0, *stops], stops, strict=False)
+        ]  # fmt: skip
 
     def _rows(self, items: Iterable[FrameCrops | ClipEnd]) -> Iterator[FrameRows | ClipEnd]:
         """Run REC on full batches of crops, of whichever frames and clips."""
@@ -235,7 +245,7 @@ class Extractor:
         batches = []
         for of_one_kind in zip(*crops, strict=True):
             batch = np.zeros((self.config.batch_size, *of_one_kind[0].shape), np.uint8)
-            batch[: len(crops)] = of_one_kind
+            np.stack(of_one_kind, out=batch[: len(crops)])
             batches.append(batch)
         return self.rec.predict(batches)[: len(crops)]
 

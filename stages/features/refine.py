@@ -82,26 +82,18 @@ class KeypointRefiner:
         """Better points (n, 5, 2) for the guesses (n, 5, 2) of every frame, and how probable it is
         that each is on a face, (n,) in [0, 1].
         """
-        matrices = [crop_transforms(guess) for guess in guesses_px]
-        crops = [
-            read_crop(picture, matrix)
-            for picture, per_face in zip(pictures, matrices, strict=True)
-            for matrix in per_face
-        ]
+        counts = [len(guess) for guess in guesses_px]
+        if not sum(counts):
+            return [*guesses_px], [np.zeros(0, np.float32) for _ in guesses_px]
+        matrices = crop_transforms(np.concatenate(guesses_px))
+        of_face = (p for p, count in zip(pictures, counts, strict=True) for _ in range(count))
+        crops = [read_crop(p, matrix) for p, matrix in zip(of_face, matrices, strict=True)]
         offsets, face = self._run(crops)
-        points, probability = [], []
-        row = 0
-        for per_face in matrices:
-            stop = row + len(per_face)
-            right = POINTS_TEMPLATE_PX + offsets[row:stop] * EYES_PX
-            points.append(_back(right, per_face))
-            probability.append(face[row:stop])
-            row = stop
-        return points, probability
+        points = _back(POINTS_TEMPLATE_PX + offsets * EYES_PX, matrices)
+        ends = np.cumsum(counts)[:-1]
+        return np.split(points, ends), np.split(face, ends)
 
     def _run(self, crops: Sequence[U8]) -> tuple[F32, F32]:
-        if not crops:
-            return np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
         found = []
         for start in range(0, len(crops), self._at_once):
             pixels = np.stack(crops[start : start + self._at_once]).transpose(0, 3, 1, 2)
@@ -113,8 +105,6 @@ class KeypointRefiner:
 
 def _back(points: F32, matrices: npt.NDArray[np.float64]) -> F32:
     """Points (n, 5, 2) in crops as points in the frame."""
-    if len(points) == 0:
-        return np.zeros((0, 5, 2), np.float32)
     inverse = np.linalg.inv(matrices[:, :, :2])
     moved = points - matrices[:, None, :, 2]
     return np.asarray(np.einsum("nij,npj->npi", inverse, moved), np.float32)

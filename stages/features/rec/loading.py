@@ -175,7 +175,6 @@ class TorchRec:
         features: F32 = columns.float().cpu().numpy()
         return features
 
-
     def _images(self, crops: U8) -> Tensor:
         """What the network sees: (B, 3, 112, 112) in [-1, 1], channels-last."""
         if self._table is not None and self._device.type == "cpu":
