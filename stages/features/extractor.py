@@ -42,7 +42,7 @@ class FrameCrops(NamedTuple):
     """A frame of one of several clips, without its pixels but for the faces to be measured."""
 
     clip: int
-    timestamp_s: float
+    timestamps_s: tuple[float, ...]  # its own, and those of frames that repeat it
     size_px: tuple[int, int]  # width and height
     n_faces: int  # found, of which n are measured
     faces: Faces
@@ -159,8 +159,9 @@ class Extractor:
         n_frames, failed, reason = 0, "", ""
         try:
             with open_video(path, self.config.stride, self.config.decode_threads) as reader:
-                for n_frames, frame in enumerate(reader, 1):  # noqa: B007 - counted on
-                    yield ClipFrame(clip, frame)
+                for frame, repeats_s in without_repeats(reader):
+                    n_frames += 1
+                    yield ClipFrame(clip, frame, repeats_s)
                 reason = reader.problem
         except (FacerError, OSError) as error:
             failed = str(error).strip()
@@ -174,7 +175,8 @@ class Extractor:
         """Find the faces of frames, many frames at a time."""
         for batch in self._keyframes.faces(items, self._room):
             yield batch
-            on_frames(sum(isinstance(item, FrameFaces) for item in batch))
+            found = (item for item in batch if isinstance(item, FrameFaces))
+            on_frames(sum(1 + len(item.repeats_s) for item in found))
             batch.clear()  # its frames need not lie beside the next ones
 
     def _room(self, frame: Frame) -> int:
@@ -209,8 +211,9 @@ class Extractor:
         stops = np.cumsum([len(faces.score) for faces in chosen]).tolist()
         return [
             FrameCrops(
-                item.clip, item.frame.timestamp_s, item.frame.size[::-1], len(item.faces.score),
-                faces, tuple(crops[spec][start:stop] for spec in specs), measured[start:stop],
+                item.clip, (item.frame.timestamp_s, *item.repeats_s), item.frame.size[::-1],
+                len(item.faces.score), faces, tuple(crops[spec][start:stop] for spec in specs),
+                measured[start:stop],
             )
             for item, faces, start, stop in zip(items, chosen, [0, *stops], stops, strict=False)
         ]  # fmt: skip
@@ -248,6 +251,21 @@ class Extractor:
             np.stack(of_one_kind, out=batch[: len(crops)])
             batches.append(batch)
         return self.rec.predict(batches)[: len(crops)]
+
+
+def without_repeats(frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[float, ...]]]:
+    """Each frame with the times of those after it that repeat it, which are left out."""
+    first: Frame | None = None
+    repeats_s: list[float] = []
+    for frame in frames:
+        if first is not None and frame.picture is first.picture:
+            repeats_s.append(frame.timestamp_s)
+            continue
+        if first is not None:
+            yield first, tuple(repeats_s)
+        first, repeats_s = frame, []
+    if first is not None:
+        yield first, tuple(repeats_s)
 
 
 class _Rows:
@@ -291,9 +309,13 @@ class _ClipBuilder:
         )  # fmt: skip
 
     def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
-        """Add the next frame and what was measured of its faces."""
-        faces, n = frame.faces, len(frame.faces.score)
+        """Add the next frame with those that repeat it, and what was measured of its faces."""
         self._size_px = frame.size_px
+        for timestamp_s in frame.timestamps_s:
+            self._add(frame, timestamp_s, columns)
+
+    def _add(self, frame: FrameCrops, timestamp_s: float, columns: Sequence[F32]) -> None:
+        faces, n = frame.faces, len(frame.faces.score)
         tracked = self._policy in ("track", "all")
         track_ids = self._tracker.update(faces) if tracked else [0] * n
         if n:
@@ -304,7 +326,7 @@ class _ClipBuilder:
                 features=rows[:, : self._n_columns], embedding=rows[:, self._n_columns :],
                 quality=frame.quality,
             )  # fmt: skip
-        self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
+        self._frames.add(1, timestamp_s=timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
 
     def build(self, end: ClipEnd) -> Extraction:

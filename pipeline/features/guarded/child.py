@@ -6,10 +6,11 @@ Requests and answers are JSON lines on stdin and stdout:
   frames; ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty
   line frees the oldest slot;
 - out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
-  ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it,
-  ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that takes its time,
-  and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}`` when that
-  failed. ``cpu_s`` is what the video took so far.
+  ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it;
+  no offset for one that repeats the frame before, which takes no slot; ``{"skipped"}`` for one that
+  is left out, ``{"alive"}`` from a function that takes its time, and last
+  ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}`` when that failed.
+  ``cpu_s`` is what the video took so far.
 
 Its memory is limited, and it ends when stdin does, whatever the decoder is doing.
 """
@@ -35,7 +36,7 @@ import numpy as np
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.views.annotate_sound import copy_sound
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.decode.picture import put
+from facer.stages.features.decode.picture import Picture, put
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import U8
@@ -115,15 +116,20 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
 def _decode(path: Path, request: Mapping[str, int], ring: Ring, say: Callable[..., None]) -> None:
     ring.shrink()
     started, stride = process_time(), request["stride"]
+    sent: Picture | None = None
     with VideoReader(path, stride, request["threads"]) as reader:
         for frame in reader.steps():
             if frame is None or frame.frame_index < request["start"] * stride:
                 say(skipped=True)
                 continue
-            height, width = frame.size
-            yuv = put(frame.picture, ring.place(height * width * 3))
-            say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
-                size=frame.size, yuv=yuv, cpu_s=process_time() - started)  # fmt: skip
+            told: dict[str, object] = {}
+            if frame.picture is not sent:
+                height, width = frame.size
+                told["yuv"] = put(frame.picture, ring.place(height * width * 3))
+                told |= {"offset": ring.offset, "size": frame.size}
+                sent = frame.picture
+            say(frame=frame.frame_index, time_s=frame.timestamp_s, cpu_s=process_time() - started,
+                **told)  # fmt: skip
     say(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
 
 

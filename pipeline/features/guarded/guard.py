@@ -196,10 +196,13 @@ class DecodeChild:
         DecoderDiedError when the process ends before the video does.
         """
         self.send(json.dumps({**request, "start": start}))
+        picture: Picture | None = None
         for message in watch.messages(self):
-            if "frame" in message:
+            if "offset" in message:
                 picture = self._copy_picture(message["offset"], message["size"], message["yuv"])
                 self.send("")
+            if "frame" in message:
+                assert picture is not None
                 yield Frame(message["frame"], message["time_s"], picture)
 
     def _copy_picture(self, offset: int, size: tuple[int, int], yuv: list[Any] | None) -> Picture:

@@ -480,3 +480,37 @@ def test_bf16_is_the_same_in_any_order_batch_and_run(videos, make_video, face_fr
             a, b = one.read(record.clip_id), many.read(record.clip_id)
             np.testing.assert_array_equal(a.features, b.features)
             np.testing.assert_array_equal(a.keypoints_px, b.keypoints_px)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_frames_that_repeat_the_one_before_have_its_features(
+    make_video, face_frames, tmp_path, precision
+):
+    images = face_frames(7, empty=(2, 3))
+    counts = [1, 3, 2, 1, 1, 9, 2]  # the two without a face are alike
+    make_video("videos/once.avi", images, codec="FFV1")
+    again = [image for image, n in zip(images, counts, strict=True) for _ in range(n)]
+    make_video("videos/again.avi", again, codec="FFV1")
+    extract = ExtractConfig(precision=precision, batch_size=4)
+    run(tmp_path / "videos", tmp_path / "s.zarr", extract=extract)
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    once, twice = store.read("once"), store.read("again")
+    rows = np.repeat(np.arange(7), counts)
+    for name in ("features", "valid", "keypoints_px", "bbox_px", "quality", "n_faces"):
+        np.testing.assert_array_equal(getattr(twice, name), getattr(once, name)[rows])
+    assert (np.diff(twice.timestamp_s) > 0).all()
+    assert len(twice.timestamp_s) == 19
+
+
+def test_a_frame_that_repeats_another_is_looked_at_once(make_video, face_frames, monkeypatch):
+    seen = []
+    extractor = Extractor(ExtractConfig(device="cpu", batch_size=4, detect_every=1))
+    detect = extractor.detector.detect
+    monkeypatch.setattr(
+        extractor.detector, "detect", lambda images: seen.extend(images) or detect(images)
+    )
+    images = [image for image in face_frames(3) for _ in range(5)]
+    frames = []
+    (result,) = extractor.run([make_video("a.avi", images, codec="FFV1")], frames.append)
+    assert len(seen) == 3
+    assert sum(frames) == result.sequences[0].clip.n_frames == 15
