@@ -1,7 +1,7 @@
 """Convolutional networks in bfloat16 on torch, each sum and ReLU in the pass of its convolution.
 
-onnxruntime computes in float32 on every x86 CPU; :class:`TorchGraph` runs facer-det's ONNX file in
-bfloat16.
+onnxruntime computes in float32 on every x86 CPU; :class:`TorchGraph` runs the ONNX files of
+facer-det and its refiner in bfloat16.
 """
 
 from __future__ import annotations
@@ -94,19 +94,24 @@ class _Node:
 
 
 class TorchGraph:
-    """The graph of an ONNX file of facer's own detectors, in bfloat16 on the CPU.
+    """The graph of an ONNX file of facer's own detectors, in bfloat16 on the CPU; matrix products
+    are in float64, of which a float32 is left that depends on no other image of the batch.
 
-    ``FacerError`` for an operator that those do not have.
+    ``pixels`` (256,): what the network sees of a pixel's value. ``FacerError`` for an operator
+    that those files do not have.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pixels: Tensor) -> None:
         import onnx
+
+        self._pixels = as_bf16(pixels)
 
         graph = onnx.load(str(path)).graph
         self._input = graph.input[0].name
         self._outputs = [output.name for output in graph.output]
         read = onnx.numpy_helper.to_array
-        self._constants = {tensor.name: _constant(read(tensor)) for tensor in graph.initializer}
+        exact = {tensor.name: read(tensor) for tensor in graph.initializer}
+        self._constants = {name: _constant(values) for name, values in exact.items()}
         self._constants[""] = None  # an input that is left out
         nodes: list[_Node] = []
         for node in graph.node:
@@ -118,6 +123,9 @@ class TorchGraph:
                 weight, bias = (self._constants[name] for name in inputs[1:])
                 function = Convolution(weight, bias, options["strides"], options["pads"][:2])
                 nodes.append(_Node(kind, function, inputs[:1], output))
+            elif kind == "Gemm" and options["transB"]:
+                matrix, bias = (torch.from_numpy(exact[n].copy()).double() for n in inputs[1:])
+                nodes.append(_Node(kind, partial(_linear, matrix, bias), inputs[:1], output))
             elif kind in _OPERATORS:
                 nodes.append(_Node(kind, partial(_OPERATORS[kind], **options), inputs, output))
             else:
@@ -129,9 +137,8 @@ class TorchGraph:
 
     @torch.inference_mode()
     def run(self, images: U8) -> list[F32]:
-        """Outputs for images (N, H, W, 3), which the network sees as (x - 127.5) / 128."""
-        x = look_up(images, _INPUT)  # bfloat16 is exact here
-        values = {**self._constants, self._input: x}
+        """Outputs for images (N, H, W, 3)."""
+        values = {**self._constants, self._input: look_up(images, self._pixels)}
         for node in self._nodes:
             values[node.output] = node.function(*(values[name] for name in node.inputs))
         return [values[name].float().numpy() for name in self._outputs]
@@ -165,8 +172,13 @@ def _fused(nodes: Sequence[_Node], constants: set[str], outputs: Sequence[str]) 
     return list(result.values())
 
 
-_INPUT = (torch.arange(256) - 127.5).div(128).to(torch.bfloat16)
-"""What facer-det sees of a pixel's value."""
+def _linear(matrix: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    return F.linear(x.double(), matrix, bias)
+
+
+def _gather(values: Any, index: Any, axis: int) -> Any:
+    """Of a shape, or of maps."""
+    return values.select(axis, int(index)) if torch.is_tensor(values) else values.take(index, axis)
 
 
 def _slice(x: Tensor, start: Any, end: Any, axes: Any, _steps: Any) -> Tensor:
@@ -178,7 +190,8 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "Add": torch.add,
         "Concat": lambda *sizes, axis: np.concatenate(sizes, axis),
-        "Gather": lambda sizes, index, axis: sizes.take(index, axis),
+        "Flatten": lambda x, axis: x.flatten(axis),
+        "Gather": _gather,
         "Mul": torch.mul,
         "Relu": torch.relu,
         "Reshape": lambda x, sizes, **_: x.reshape(sizes.tolist()),

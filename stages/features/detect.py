@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
+import torch
 
 from facer.stages.common.onnx import open_session, session_options
 from facer.stages.features.bf16 import TorchGraph
@@ -69,11 +70,13 @@ def load(config: DetectorConfig) -> Detector:
 def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
     """facer-det, which needs nothing of insightface: its import takes a third of a second."""
     if config.bf16 and config.device == "cpu":
-        detector = BatchDetector(path.stem, sha256, TorchGraph(path).run, config, _BF16_FRAMES)
+        network = TorchGraph(path, (torch.arange(256) - 127.5) / 128).run  # exact in bfloat16
+        detector = BatchDetector(path.stem, sha256, network, config, _BF16_FRAMES)
     else:
         session = open_session(path, config.threads, config.device)
         detector = BatchDetector(path.stem, sha256, _onnx_network(session), config)
-    return RefiningDetector(detector, KeypointRefiner(threads=config.threads, device=config.device))
+    refiner = KeypointRefiner(threads=config.threads, device=config.device, bf16=config.bf16)
+    return RefiningDetector(detector, refiner)
 
 
 def _onnx_network(session: Any) -> Network:

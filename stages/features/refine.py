@@ -7,16 +7,20 @@ on a face at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
+from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8
@@ -36,6 +40,7 @@ POINTS_TEMPLATE_PX: F32 = np.asarray(
 EYES_PX = float(np.linalg.norm(POINTS_TEMPLATE_PX[1] - POINTS_TEMPLATE_PX[0]))
 """Distance between the eyes there: the unit of the network's answer."""
 
+_BF16_CROPS = 64
 _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
 
@@ -68,13 +73,27 @@ def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
 class KeypointRefiner:
     """The network as an ONNX file: ``image`` float32 (N, 3, 64, 64) in [-1, 1] -> ``points``
     (N, 5, 2), offsets in distances between the eyes, and ``face`` (N,) in [0, 1].
+
+    ``bf16``: on a CPU its convolutions are computed in bfloat16.
     """
 
-    def __init__(self, path: Path | None = None, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        threads: int = 1,
+        device: str = "cpu",
+        *,
+        bf16: bool = False,
+    ) -> None:
         path = path or Path(str(files("facer.stages.features") / "weights" / "points.onnx"))
         self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
-        self._session = open_session(path, threads, device)
-        self._at_once = _CPU_CROPS if device == "cpu" else 1024
+        self._network: Callable[[U8], list[F32]]
+        if bf16 and device == "cpu":
+            self._network = TorchGraph(path, torch.arange(256) / 127.5 - 1).run
+            self._at_once = _BF16_CROPS
+        else:
+            self._network = partial(_run, open_session(path, threads, device))
+            self._at_once = _CPU_CROPS if device == "cpu" else 1024
 
     def refine(
         self, pictures: Sequence[Picture], guesses_px: Sequence[F32]
@@ -94,13 +113,15 @@ class KeypointRefiner:
         return np.split(points, ends), np.split(face, ends)
 
     def _run(self, crops: Sequence[U8]) -> tuple[F32, F32]:
-        found = []
-        for start in range(0, len(crops), self._at_once):
-            pixels = np.stack(crops[start : start + self._at_once]).transpose(0, 3, 1, 2)
-            image = pixels.astype(np.float32) / 127.5 - 1
-            found.append(self._session.run(["points", "face"], {"image": image}))
+        starts = range(0, len(crops), self._at_once)
+        found = [self._network(np.stack(crops[at : at + self._at_once])) for at in starts]
         offsets, face = map(np.concatenate, zip(*found, strict=True))
         return offsets, face
+
+
+def _run(session: Any, crops: U8) -> list[F32]:
+    image = crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    return cast(list[F32], session.run(["points", "face"], {"image": image}))
 
 
 def _back(points: F32, matrices: npt.NDArray[np.float64]) -> F32:
