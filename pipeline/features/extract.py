@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from facer import __version__
 from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.kinds import Models, located, on_gpu
 from facer.pipeline.features.part import (
     ModelsAsked,
     ModelsFound,
@@ -33,13 +34,12 @@ from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.processes import ProcessExecutor
-from facer.pipeline.runtime.progress import Progress, Silent
-from facer.stages.common.device import on_gpu
-from facer.stages.features.config import ExtractConfig
+from facer.pipeline.runtime.progress import NullProgress, Progress
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.precision import stored_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import Provenance, Record
+from facer.storage.schema import Provenance, Record, Status
 
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
@@ -56,6 +56,7 @@ class ExtractSummary:
     records: tuple[Record, ...]  # of the folder's clips
     new_frames: int
     seconds: float
+    statuses: tuple[Status, Status, Status]  # that clips of the store can have
     missing: tuple[str, ...] = ()  # clips without a record, which should have one by now
 
     @property
@@ -70,7 +71,7 @@ class ExtractSummary:
             "store": self.store,
             "videos": self.n_clips,
             "done_before": self.n_done_before,
-            "clips": {status: counts[status] for status in ("ok", "no_face", "failed")},
+            "clips": {status: counts[status] for status in self.statuses},
             "frames": sum(record.n_frames for record in self.records),
             "new_frames": self.new_frames,
             "seconds": self.seconds,
@@ -89,7 +90,7 @@ class ExtractPlan:
     store: FeatureStore
     provenance: Provenance  # of this run: its facer may be another one than the store's first
     pending: tuple[ClipTask, ...]
-    models: ExtractConfig
+    models: Models
     executor: Executor
 
     @property
@@ -106,7 +107,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     cluster that cannot do the work; what was committed by then stays.
     """
     started = perf_counter()
-    progress = progress or Silent()
+    progress = progress or NullProgress()
     with ExitStack() as at_end:
         planned = plan(config, progress, at_end)
         new_frames = run(planned, progress) if planned.pending else 0
@@ -118,7 +119,7 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
 
     What it starts, ``at_end`` closes.
     """
-    videos = open_videos(config.video_dir)
+    videos = open_videos(config.video_dir, isinstance(config.extract, AudioConfig))
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
@@ -126,7 +127,9 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
         made = FeatureStore.open(path)
     precision = None if made is None else stored_precision(made.provenance)
-    asked = ModelsAsked(_models(config), precision)
+    asked = ModelsAsked(
+        located(config.extract, cluster=config.scheduler is not None), precision
+    )
     ahead = _workers_ahead(config, sources, made)
     if ahead is not None:
         at_end.callback(ahead.close)
@@ -146,8 +149,7 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     else:
         executor = make_executor(workers, config.scheduler, progress.note, config.tls)
         at_end.callback(executor.close)
-    extract = replace(asked.extract, precision=models.precision)
-    return ExtractPlan(config, videos, sources, store, provenance, pending, extract, executor)
+    return ExtractPlan(config, videos, sources, store, provenance, pending, models.models, executor)
 
 
 def run(planned: ExtractPlan, progress: Progress) -> int:
@@ -175,7 +177,7 @@ def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractS
     missing = ids - {video_id(record, policy) for record in records}
     return ExtractSummary(
         planned.config.store, len(ids), planned.n_done_before, records, new_frames, seconds,
-        tuple(sorted(missing)),
+        planned.provenance.statuses, tuple(sorted(missing)),
     )  # fmt: skip
 
 
@@ -185,7 +187,7 @@ def _workers_ahead(
     """Processes of this machine that load their models while the rest is planned, where there is
     work for several of them for certain.
     """
-    if config.scheduler is not None or on_gpu(config.extract.device):
+    if config.scheduler is not None or on_gpu(config.extract):
         return None
     known = set() if made is None else {video_id(r, config.extract.face) for r in made.records}
     new = sum(source.clip_id not in known for source in sources)
@@ -206,43 +208,25 @@ def _find(asked: ModelsAsked, ahead: ProcessExecutor | None) -> ModelsFound:
 
 def _usual_workers(config: ExtractRunConfig) -> int:
     """One process a core, or one a GPU, which several decoding processes feed."""
-    device = config.extract.device
-    if config.scheduler is not None or not on_gpu(device):
+    if config.scheduler is not None or not on_gpu(config.extract):
         return cpu_count()
     import torch
 
-    return 1 if ":" in device else torch.cuda.device_count()
-
-
-def _models(config: ExtractRunConfig) -> ExtractConfig:
-    """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
-    extract = replace(
-        config.extract,
-        rec=tuple(map(_absolute, config.extract.recs)),
-        detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
-    )
-    if config.scheduler is not None or on_gpu(config.extract.device):
-        return extract
-    return replace(extract, device="cpu")
+    return 1 if ":" in config.extract.device else torch.cuda.device_count()
 
 
 def _tell_precision(
-    models: ModelsFound, asked: ModelsAsked, store: str, note: Callable[[str], None]
+    found: ModelsFound, asked: ModelsAsked, store: str, note: Callable[[str], None]
 ) -> None:
     """Say so where this machine has no fast bfloat16, and it is used or would have been."""
-    chosen_here = asked.extract.precision == "auto" and asked.made is None
-    if models.native_bf16:
+    if isinstance(asked.models, AudioConfig) or isinstance(found.models, AudioConfig):
         return
-    if models.precision == "bf16":
+    if found.native_bf16:
+        return
+    if found.models.precision == "bf16":
         note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
-    elif chosen_here:
+    elif asked.models.precision == "auto" and asked.made is None:
         note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
-
-
-def _absolute(model: str) -> str:
-    """The path of a file of weights, as it is from any folder; a name stays a name."""
-    is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
-    return str(Path(model).absolute()) if is_file else model
 
 
 def _pending(

@@ -14,26 +14,28 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facer import __version__
-from facer.pipeline.features.guarded.guard import GuardedReader, start_ahead
+from facer.pipeline.features.guarded.guard import start_ahead
+from facer.pipeline.features.kinds import (
+    AnyExtractor,
+    Models,
+    decided,
+    make_extractor,
+    model_files,
+    opener,
+)
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
-from facer.stages.common.device import resolve_device
-from facer.stages.features.config import ExtractConfig, FacePolicy, Precision
-from facer.stages.features.faces import Extraction, FaceSequence
-from facer.stages.features.precision import native_bf16
+from facer.stages.features.config import Precision
+from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
-from facer.storage.schema import F32, Record, mean_rate_hz
-
-if TYPE_CHECKING:
-    from facer.stages.features.extractor import Extractor
+from facer.storage.schema import F32, Record, Status, mean_rate_hz
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -45,7 +47,7 @@ class PartTask:
     video_dir: str
     store: str
     provenance: Provenance
-    extract: ExtractConfig
+    extract: Models
     clips: tuple[ClipTask, ...]
     threads: int  # for the models, in the process that runs it
     shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
@@ -53,17 +55,17 @@ class PartTask:
 
 @dataclass(frozen=True)
 class ModelsAsked:
-    """A configuration whose models are to be loaded, for a store that may be there already."""
+    """Models that are to be loaded, for a store that may be there already."""
 
-    extract: ExtractConfig
+    models: Models
     made: Precision | None  # what the store was made in; None for a new one
 
 
 @dataclass(frozen=True)
 class ModelsFound:
-    """What a configuration's models are called and give."""
+    """What models are called and give."""
 
-    precision: Precision  # auto no more
+    models: Models  # as they were asked for, their precision decided
     native_bf16: bool  # here
     provenance: Provenance
     columns: tuple[str, ...]
@@ -76,9 +78,13 @@ class PartWorker:
     def __init__(self) -> None:
         _keep_freed_memory()
         start_ahead()
-        self.extractor = lru_cache(maxsize=2)(_load)
+        self._loaded = lru_cache(maxsize=2)(lambda models, _: make_extractor(models))
         self._stores: dict[str, FeatureStore] = {}
         self._loading = Lock()  # tasks of a worker with several threads share the models
+
+    def extractor(self, config: Models) -> AnyExtractor:
+        """The models of a configuration, loaded again where one of their files has changed."""
+        return self._loaded(config, model_files(config))
 
     def extract(
         self, task: PartTask, on_frames: Callable[[int], None] | None = None
@@ -90,7 +96,7 @@ class PartWorker:
         _use_threads(task.threads)
         policy = task.extract.face
         clips, committed = pending_clips(store, task.clips, policy)
-        reading = Reading(open_videos(task.video_dir), GuardedReader)
+        reading = Reading(open_videos(task.video_dir), opener(task.extract))
         entries: list[Entry] = []
         try:
             results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
@@ -106,7 +112,7 @@ class PartWorker:
                 store.write_part(entries)
         return (*committed, *(record for record, _ in entries))
 
-    def _models(self, task: PartTask) -> Extractor:
+    def _models(self, task: PartTask) -> AnyExtractor:
         """The task's extractor; ``FacerError`` when facer or its weights are not the run's."""
         host = f"host {socket.gethostname()}"
         expected_facer = task.provenance.facer_version or __version__
@@ -155,12 +161,6 @@ class PartWorker:
         return known
 
 
-def _load(config: ExtractConfig) -> Extractor:
-    from facer.stages.features.extractor import Extractor
-
-    return Extractor(config)
-
-
 def _use_threads(count: int) -> None:
     import cv2
     import torch
@@ -175,24 +175,19 @@ def process_worker() -> PartWorker:
     return PartWorker()
 
 
-def load_extractor(config: ExtractConfig) -> Extractor:
+def load_extractor(config: Models) -> AnyExtractor:
     """The models of a configuration, loaded once per process."""
     return process_worker().extractor(config)
 
 
 def find_models(asked: ModelsAsked) -> ModelsFound:
-    """Load the models of a configuration on the CPU and say what they are.
-
-    ``auto`` precision is what the store was made in, or for a new one what is fastest here.
-    """
-    worker, config = process_worker(), asked.extract
-    native = native_bf16(str(resolve_device(config.device)))
-    precision = config.precision
-    if precision == "auto":
-        precision = asked.made or ("bf16" if native else "float32")
-    extractor = worker.extractor(replace(config, device="cpu", precision=precision))
-    rec = extractor.rec
-    return ModelsFound(precision, native, extractor.provenance, rec.columns, rec.weak_features)
+    """Load models, on the CPU, and say what they are."""
+    worker = process_worker()  # first: its decoding process starts meanwhile
+    models, native = decided(asked.models, asked.made)
+    extractor = worker.extractor(replace(models, device="cpu"))
+    return ModelsFound(
+        models, native, extractor.provenance, extractor.columns, extractor.weak_features
+    )
 
 
 def extract_part(
@@ -230,11 +225,15 @@ def _keep_freed_memory() -> None:
 
 
 def _digests(provenance: Provenance) -> dict[str, str]:
-    """SHA-256 of each model's file, by the model's name."""
+    """SHA-256 of each model's file and of what each card says, by the model's name."""
+    settings = provenance.settings
+    if provenance.of_sound:
+        return {f"features {provenance.rec}": provenance.rec_sha256}
     return {
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
-        "points model": str(provenance.settings.get("points_sha256", "none")),
+        "points model": str(settings.get("points_sha256", "none")),
+        **{name: str(value) for name, value in settings.items() if name.startswith("rec ")},
     }
 
 
@@ -246,7 +245,7 @@ def _entries(
     clip: ClipTask,
     result: Extraction,
     source: Fingerprint | None,
-    policy: FacePolicy,
+    policy: str,
     store: FeatureStore,
 ) -> list[Entry]:
     """What the store gets of one video: a record a sequence, or one that says why there is none.
@@ -264,22 +263,25 @@ def _entries(
             source_sha256=source.sha256,
         )  # fmt: skip
     if policy != "all":
-        return [_entry(record, next(iter(result.sequences), None))]
+        return [_entry(record, next(iter(result.sequences), None), store)]
     before = sum(video_id(known, policy) == clip.clip_id for known in store.records)
-    sequences: list[FaceSequence | None] = [*result.sequences] or [None]
+    sequences: list[ClipSequence | None] = [*result.sequences] or [None]
     gone = _without_face(sequences[0])
     sequences += [gone] * (before - len(sequences))
     return [
-        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence)
+        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence, store)
         for number, sequence in enumerate(sequences)
     ]
 
 
-def _entry(record: Record, sequence: FaceSequence | None) -> Entry:
-    return (record, None) if sequence is None else (_described(record, sequence), sequence.clip)
+def _entry(record: Record, sequence: ClipSequence | None, store: FeatureStore) -> Entry:
+    if sequence is None:
+        return record, None
+    _, empty, _ = store.provenance.statuses
+    return _described(record, sequence, empty), sequence.clip
 
 
-def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
+def _without_face(sequence: ClipSequence | None) -> ClipSequence | None:
     """The same frames, with no face measured in them."""
     if sequence is None:
         return None
@@ -287,15 +289,15 @@ def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
     arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding", "quality")
     values = {name: getattr(clip, name) for name in arrays}
     empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
-    return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
+    return ClipSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
 
 
-def _described(record: Record, sequence: FaceSequence) -> Record:
+def _described(record: Record, sequence: ClipSequence, empty: Status) -> Record:
     clip = sequence.clip
     n_valid = int(clip.valid.sum())
     return replace(
         record,
-        status="ok" if n_valid else "no_face",
+        status="ok" if n_valid else empty,
         n_frames=clip.n_frames,
         n_valid=n_valid,
         fps=mean_rate_hz(clip.timestamp_s),

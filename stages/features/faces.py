@@ -1,13 +1,12 @@
-"""Faces of a frame, how far two of them are apart, and one face through a clip."""
+"""Faces of a frame, and how far two of them are apart."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from facer.storage.schema import F32, ClipFeatures
+from facer.storage.schema import F32
 
 
 class Faces(NamedTuple):
@@ -24,25 +23,6 @@ class Faces(NamedTuple):
 NO_FACES = Faces(
     np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
 )
-
-
-@dataclass(frozen=True)
-class FaceSequence:
-    """One face through all frames of a clip."""
-
-    clip: ClipFeatures
-    track_switches: int  # how often it goes on as another track
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What one video gave: a sequence for every chosen face, or the reason it failed."""
-
-    sequences: tuple[FaceSequence, ...]  # one; more under --face all; none when it failed
-    reason: str
-    width_px: int = 0
-    height_px: int = 0
-    seconds: float = 0.0  # from the first to the last frame of the clip
 
 
 def iou(boxes: F32, others: F32) -> F32:
