@@ -64,12 +64,18 @@ class FacerError(Exception):
     """
 
     def __str__(self) -> str:
-        return printable(_NAMED.sub(r"\1", super().__str__()))
+        return printable(_NAMED.sub(r"\1", self.marked))
+
+    @property
+    def marked(self) -> str:
+        """The message with the names of settings marked as by :func:`named`, for another process
+        to raise it anew.
+        """
+        return super().__str__()
 
     def with_options(self) -> str:
         """The message as the command line shows it, with options in place of settings."""
-        message = _NAMED.sub(lambda m: option_of(m[1]), super().__str__())
-        return printable(message)
+        return printable(_NAMED.sub(lambda m: option_of(m[1]), self.marked))
 
 
 class PlaceError(Exception):

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from facer.pipeline.features.bench_model import (
+    CORES,
+    CORES_A_GPU,
+    GPUS,
+    FrameCost,
+    Rate,
+    predict,
+    predict_gpus,
+)
 from facer.pipeline.features.bench_steps import StepTimes, measure_steps
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.guarded.guard import ask
@@ -26,7 +35,7 @@ from facer.storage.schema import mean_rate_hz
 ASSUMPTIONS = (
     "a frame costs what the measured ones cost: decoding depends on size and codec, REC on how "
     "many frames have a face",
-    "all cores are free, and as fast together as one alone",
+    "all cores are free, and as fast together as one alone; start-up, about 2 s, is left out",
     "the disk gives the videos as fast as they are decoded",
 )
 """What every estimate takes for granted."""
@@ -44,7 +53,7 @@ class Estimate:
 
     clips: int
     frames: int
-    workers: int
+    workers: int  # one a core
     seconds: float
     frames_from: str  # where the number of frames comes from
 
@@ -58,6 +67,25 @@ class Bench:
     face_share: float  # of the video's frames, in [0, 1]
     times: StepTimes
     estimate: Estimate
+
+    @property
+    def cost(self) -> FrameCost:
+        """What a frame costs in each process."""
+        times = self.times
+        beside_s = times.beside_ms / 1e3
+        frames = max(1.0, self.estimate.frames / self.estimate.clips)
+        networks_s = times.ms_per_frame["rec"] / 1e3
+        return FrameCost(
+            beside_s, self.total_ms / 1e3 - beside_s, networks_s, times.driver_ms / 1e3 / frames
+        )
+
+    @property
+    def scaling(self) -> dict[str, dict[int, Rate]]:
+        """Predicted rates by number of cores, a worker on each, and of GPUs."""
+        return {
+            "cores": {n: predict(self.cost, n, n) for n in CORES},
+            "gpus": {n: predict_gpus(self.cost, n, n * CORES_A_GPU) for n in GPUS},
+        }
 
     @property
     def total_ms(self) -> float:
@@ -83,6 +111,12 @@ class Bench:
             "steps": steps,
             "ms_per_frame": self.total_ms,
             "frames_per_s": 1e3 / self.total_ms,
+            "decode_beside_ms": times.beside_ms,
+            "driver_ms_per_clip": times.driver_ms,
+            "scaling": {
+                kind: {str(n): vars(rate) for n, rate in rates.items()}
+                for kind, rates in self.scaling.items()
+            },
             "estimate": {**vars(self.estimate), "assumptions": list(ASSUMPTIONS)},
         }
 
@@ -105,10 +139,17 @@ class Bench:
                 ),
                 f"{estimate.clips:,} clips, {short_count(estimate.frames)} frames: "
                 f"{duration(estimate.seconds)} on this machine with {estimate.workers} worker(s)",
+                f"predicted frames/s, a worker a core: {_listed(self.scaling['cores'])}",
+                f"at most, by number of GPUs with {CORES_A_GPU} cores each, REC's time left out: "
+                f"{_listed(self.scaling['gpus'])}",
                 f"frames by {estimate.frames_from}; assumed:",
                 *(f"  - {assumption}" for assumption in ASSUMPTIONS),
             ]
         )
+
+
+def _listed(rates: Mapping[int, Rate]) -> str:
+    return ", ".join(f"{n}: {rate.frames_per_s:,.0f}" for n, rate in rates.items())
 
 
 def _rate(ms: float) -> str:
@@ -158,7 +199,6 @@ def bench(config: BenchConfig) -> Bench:
         times = measure_steps(path, config.limit_s, config.precision)
     rate_hz = mean_rate_hz(times.clip.timestamp_s)
     fps = _OWN_CLIP.fps if math.isnan(rate_hz) else rate_hz
-    total_s = sum(times.ms_per_frame.values()) / 1e3
     if folder is None:
         clips = config.clips
         frames = round(clips * config.seconds_per_clip * fps)
@@ -166,8 +206,15 @@ def bench(config: BenchConfig) -> Bench:
     else:
         clips, frames, _, note = folder
     workers = min(cpu_count(), clips)
-    estimate = Estimate(clips, frames, workers, frames * total_s / workers, note)
-    return Bench(name, fps, float(times.clip.valid.mean()), times, estimate)
+    found = Bench(
+        name,
+        fps,
+        float(times.clip.valid.mean()),
+        times,
+        Estimate(clips, frames, workers, 0.0, note),
+    )
+    seconds = frames / predict(found.cost, workers, cpu_count()).frames_per_s
+    return replace(found, estimate=replace(found.estimate, seconds=seconds))
 
 
 @contextmanager

@@ -18,6 +18,9 @@ import cv2
 import torch
 
 from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.part import PartTask
+from facer.pipeline.features.pending import ClipTask
+from facer.pipeline.runtime.children import dumps, loads
 from facer.stages.features.align import align
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.decode.frames import Frame
@@ -40,6 +43,8 @@ class StepTimes:
     """Milliseconds a frame by step, measured on ``frames`` frames of one video."""
 
     ms_per_frame: dict[str, float]  # of each of STEPS
+    beside_ms: float  # of decoding, what a process of its own does
+    driver_ms: float  # what the process that hands out parts does for a clip
     frames: int
     clip: ClipFeatures  # what the video gave, as far as it was read
     width_px: int
@@ -65,7 +70,10 @@ def measure_steps(video: Path, limit_s: float, precision: Precision = "auto") ->
     seconds = (run.decode_s + run.fetch_s, detect_s, align_s, run.rec.seconds)
     times = [1e3 * s / run.frames for s in seconds]
     by_step = dict(zip(STEPS, (*times, 1e3 * write_s), strict=True))
-    return StepTimes(by_step, run.frames, run.clip, run.width_px, run.height_px, precision)
+    return StepTimes(
+        by_step, 1e3 * run.decode_s / run.frames, 1e3 * driver_seconds(extractor, run.clip),
+        run.frames, run.clip, run.width_px, run.height_px, precision,
+    )  # fmt: skip
 
 
 class _Run:
@@ -174,3 +182,16 @@ def write_seconds(extractor: Extractor, clip: ClipFeatures) -> float:
         started = perf_counter()
         store.write_part(entries)
         return (perf_counter() - started) / (_PART_SIZE * clip.n_frames)
+
+
+def driver_seconds(extractor: Extractor, clip: ClipFeatures) -> float:
+    """Seconds to hand one clip to a worker process and take its record back, as part of a part."""
+    record = Record("", "ok", clip.n_frames, source_sha256="0" * 64)
+    names = [f"{number:05}.mp4" for number in range(_PART_SIZE)]
+    clips = tuple(ClipTask(name, name) for name in names)
+    task = PartTask("", "", extractor.provenance, extractor.config, clips, 1, shares_gpus=True)
+    records = tuple(replace(record, clip_id=name) for name in names)
+    started = perf_counter()
+    loads(dumps({"function": "", "item": task}))
+    loads(dumps({"result": records}))
+    return (perf_counter() - started) / _PART_SIZE

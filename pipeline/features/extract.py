@@ -10,30 +10,33 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
-
-import torch
+from typing import Any, cast
 
 from facer import __version__
 from facer.pipeline.features.config import ExtractRunConfig
-from facer.pipeline.features.kinds import Models, on_gpu, settled
+from facer.pipeline.features.kinds import Models, always_float32, located, on_gpu
 from facer.pipeline.features.part import (
+    ModelsAsked,
+    ModelsFound,
     PartTask,
     extract_part,
-    load_extractor,
+    find_models,
     record_failure,
 )
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
+from facer.pipeline.runtime.processes import ProcessExecutor
 from facer.pipeline.runtime.progress import NullProgress, Progress
 from facer.stages.features.audio.config import AudioConfig
+from facer.stages.features.precision import stored_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, Record, Status
@@ -89,7 +92,7 @@ class ExtractPlan:
     provenance: Provenance  # of this run: its facer may be another one than the store's first
     pending: tuple[ClipTask, ...]
     models: Models
-    workers: int  # processes of this machine; 1 is this process
+    executor: Executor
 
     @property
     def n_done_before(self) -> int:
@@ -106,48 +109,62 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     """
     started = perf_counter()
     progress = progress or NullProgress()
-    planned = plan(config, progress)
-    new_frames = run(planned, progress) if planned.pending else 0
+    with ExitStack() as at_end:
+        planned = plan(config, progress, at_end)
+        new_frames = run(planned, progress) if planned.pending else 0
     return summarise(planned, new_frames, perf_counter() - started)
 
 
-def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
-    """Find the videos, open or make the store, and list the clips that it lacks."""
+def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> ExtractPlan:
+    """Find the videos, open or make the store, and list the clips that it lacks.
+
+    What it starts, ``at_end`` closes.
+    """
     videos = open_videos(config.video_dir, isinstance(config.extract, AudioConfig))
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
-    models = settled(config.extract, path, config.scheduler is not None, progress.note)
-    extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
-    provenance = replace(extractor.provenance, facer_version=__version__)
+    made: FeatureStore | None = None
+    with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
+        made = FeatureStore.open(path)
+    precision = None if made is None else stored_precision(made.provenance)
+    asked = ModelsAsked(located(config.extract, cluster=config.scheduler is not None), precision)
+    ahead = _workers_ahead(config, sources, made)
+    if ahead is not None:
+        at_end.callback(ahead.close)
+    models = _find(asked, ahead)
+    _tell_precision(models, asked, path, progress.note)
+    provenance = replace(models.provenance, facer_version=__version__)
     store = FeatureStore.open_or_create(
-        path, provenance, feature_names=extractor.columns, weak_features=extractor.weak_features
+        path, provenance, feature_names=models.columns, weak_features=models.weak_features
     )
     if not videos.single:
         _tell_gone(config, found, store, progress)
     pending = tuple(_pending(config, videos, sources, store, progress))
     workers = config.workers or max(1, min(_usual_workers(config), len(pending)))
-    return ExtractPlan(config, videos, sources, store, provenance, pending, models, workers)
+    executor: Executor
+    if ahead is not None:
+        executor, ahead.workers = ahead, workers
+    else:
+        executor = make_executor(workers, config.scheduler, progress.note, config.tls)
+        at_end.callback(executor.close)
+    return ExtractPlan(config, videos, sources, store, provenance, pending, models.models, executor)
 
 
 def run(planned: ExtractPlan, progress: Progress) -> int:
     """Extract what is pending, wherever the plan's configuration says; the frames it took."""
-    config, sources = planned.config, planned.sources
-    executor = make_executor(planned.workers, config.scheduler, progress.note, config.tls)
+    config, sources, executor = planned.config, planned.sources, planned.executor
     here = executor.in_process
     template = PartTask(
         planned.videos.location, planned.store.path, planned.provenance, planned.models, (),
         cpu_count() if here else 1, not here,
     )  # fmt: skip
-    try:
-        if isinstance(executor, DaskExecutor):
-            check_cluster(
-                executor, planned.videos.location, sources[0], planned.store.path, progress.note
-            )
-        progress.start(len(sources), planned.n_done_before, executor.workers)
-        return _run_parts(executor, template, planned.pending, config.part_size, progress)
-    finally:
-        executor.close()
+    if isinstance(executor, DaskExecutor):
+        check_cluster(
+            executor, planned.videos.location, sources[0], planned.store.path, progress.note
+        )
+    progress.start(len(sources), planned.n_done_before, executor.workers)
+    return _run_parts(executor, template, planned.pending, config.part_size, progress)
 
 
 def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractSummary:
@@ -163,11 +180,57 @@ def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractS
     )  # fmt: skip
 
 
+def _workers_ahead(
+    config: ExtractRunConfig, sources: Sequence[Source], made: FeatureStore | None
+) -> ProcessExecutor | None:
+    """Processes of this machine that load their models while the rest is planned, where there is
+    work for several of them for certain.
+    """
+    if config.scheduler is not None or on_gpu(config.extract):
+        return None
+    known = set() if made is None else {video_id(r, config.extract.face) for r in made.records}
+    new = sum(source.clip_id not in known for source in sources)
+    workers = min(config.workers or cpu_count(), new)
+    return ProcessExecutor(workers) if workers > 1 else None
+
+
+def _find(asked: ModelsAsked, ahead: ProcessExecutor | None) -> ModelsFound:
+    """What the models are, as this process finds when it loads them, or each of several."""
+    if ahead is None:
+        return find_models(asked)
+    found = [outcome for _, outcome in ahead.map(find_models, [asked] * ahead.workers)]
+    for outcome in found:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return cast(ModelsFound, found[0])
+
+
 def _usual_workers(config: ExtractRunConfig) -> int:
     """One process a core, or one a GPU, which several decoding processes feed."""
     if config.scheduler is not None or not on_gpu(config.extract):
         return cpu_count()
+    import torch
+
     return 1 if ":" in config.extract.device else torch.cuda.device_count()
+
+
+def _tell_precision(
+    found: ModelsFound, asked: ModelsAsked, store: str, note: Callable[[str], None]
+) -> None:
+    """Say so where this machine has no fast bfloat16, and it is used or would have been."""
+    if isinstance(asked.models, AudioConfig) or isinstance(found.models, AudioConfig):
+        return
+    if found.models.precision == "bf16" and (others := always_float32(found.models)):
+        note(
+            f"{store}: {', '.join(others)} in float32, as an ONNX network always is; facer's own "
+            "networks in bfloat16"
+        )
+    if found.native_bf16:
+        return
+    if found.models.precision == "bf16":
+        note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
+    elif asked.models.precision == "auto" and asked.made is None:
+        note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
 
 
 def _pending(

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from facer.pipeline.features.guarded.guard import GuardedAudio, GuardedReader
-from facer.stages.common.device import resolve_device
+from facer.stages.common import device
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.extraction import Extraction
-from facer.stages.features.precision import native_bf16, stored_precision
-from facer.stages.features.rec.loading import takes_bf16
-from facer.storage import FeatureStore, Provenance
-from facer.storage.errors import FacerError
+from facer.stages.features.precision import native_bf16
+from facer.storage import Provenance
 from facer.storage.files.weights import weights_state
 from facer.storage.study.faces import FacePoints
 
@@ -85,11 +82,11 @@ def opener(models: Models) -> Any:
 def on_gpu(models: Models) -> bool:
     """Whether they run on a GPU here."""
     of_cpu = isinstance(models, AudioConfig) and not models.learnt
-    return not of_cpu and resolve_device(models.device).type == "cuda"
+    return not of_cpu and device.on_gpu(models.device)
 
 
-def settled(models: Models, store: str, cluster: bool, note: Callable[[str], None]) -> Models:
-    """Models as every process of a run loads them: files by their paths, ``auto`` decided.
+def located(models: Models, *, cluster: bool) -> Models:
+    """Models as every process of a run loads them, their files by their paths.
 
     ``cluster`` says that other hosts do it. ``FacerError`` for a device that this machine lacks
     and needs.
@@ -99,11 +96,9 @@ def settled(models: Models, store: str, cluster: bool, note: Callable[[str], Non
     else:
         detector = replace(models.detector, model=_absolute(models.detector.model))
         models = replace(models, rec=tuple(map(_absolute, models.recs)), detector=detector)
-    if not cluster and resolve_device(models.device).type == "cpu":
-        models = replace(models, device="cpu")
-    if isinstance(models, AudioConfig):
+    if cluster or device.on_gpu(models.device):
         return models
-    return replace(models, precision=_precision(models, store, note))
+    return replace(models, device="cpu")
 
 
 def _absolute(model: str) -> str:
@@ -112,30 +107,25 @@ def _absolute(model: str) -> str:
     return str(Path(model).absolute()) if is_file else model
 
 
-def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -> Precision:
-    """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
+def decided(models: Models, made: Precision | None) -> tuple[Models, bool]:
+    """Models whose precision is ``auto`` no more, and whether bfloat16 is native here.
+
+    ``made``: what the store was made in, which stays; None for a new one, which is made in what is
+    fastest here.
+    """
+    if isinstance(models, AudioConfig):
+        return models, True
+    native = native_bf16(str(device.resolve_device(models.device)))
+    precision = models.precision
+    if precision == "auto":
+        # for the detector alone it would gain little
+        fast = native and len(always_float32(models)) < len(models.recs)
+        precision = made or ("bf16" if fast else "float32")
+    return replace(models, precision=precision), native
+
+
+def always_float32(models: ExtractConfig) -> list[str]:
+    """Names of the networks that run in float32 whatever the precision."""
     from facer.stages.features.rec.loading import takes_bf16
 
-    device = str(resolve_device("auto")) if models.device == "auto" else models.device
-    native = native_bf16(device)
-    others = [Path(name).stem for name in models.recs if not takes_bf16(name)]
-    made: FeatureStore | None = None
-    with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
-        made = FeatureStore.open(store)
-    precision = models.precision
-    if precision == "auto" and made is not None:
-        precision = stored_precision(made.provenance)
-    elif precision == "auto" and native and len(others) == len(models.recs):
-        precision = "float32"  # for the detector alone it would gain little
-    elif precision == "auto":
-        precision = "bf16" if native else "float32"
-        if not native:
-            note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
-    if precision == "bf16" and not native:
-        note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
-    if precision == "bf16" and others:
-        note(
-            f"{store}: {', '.join(others)} in float32, as an ONNX network always is; facer's own "
-            "networks in bfloat16"
-        )
-    return precision
+    return [Path(name).stem for name in models.recs if not takes_bf16(name)]

@@ -1,4 +1,8 @@
-"""One part: clips are extracted and committed together, in whichever process runs this."""
+"""One part: clips are extracted and committed together, in whichever process runs this.
+
+What takes long to import is imported where models are loaded: the process that hands parts out
+needs none of it, and a worker has its decoding process started before.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,22 @@ from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 
-import cv2
 import numpy as np
-import torch
 
 from facer import __version__
-from facer.pipeline.features.kinds import AnyExtractor, Models, make_extractor, model_files, opener
+from facer.pipeline.features.guarded.guard import start_ahead
+from facer.pipeline.features.kinds import (
+    AnyExtractor,
+    Models,
+    decided,
+    make_extractor,
+    model_files,
+    opener,
+)
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
+from facer.stages.features.config import Precision
 from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
@@ -43,11 +54,31 @@ class PartTask:
     shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
 
 
+@dataclass(frozen=True)
+class ModelsAsked:
+    """Models that are to be loaded, for a store that may be there already."""
+
+    models: Models
+    made: Precision | None  # what the store was made in; None for a new one
+
+
+@dataclass(frozen=True)
+class ModelsFound:
+    """What models are called and give."""
+
+    models: Models  # as they were asked for, their precision decided
+    native_bf16: bool  # here
+    provenance: Provenance
+    columns: tuple[str, ...]
+    weak_features: tuple[str, ...]
+
+
 class PartWorker:
     """What a process keeps from part to part: models, and stores with their lists of clips."""
 
     def __init__(self) -> None:
         _keep_freed_memory()
+        start_ahead()
         self._loaded = lru_cache(maxsize=2)(lambda models, _: make_extractor(models))
         self._stores: dict[str, FeatureStore] = {}
         self._loading = Lock()  # tasks of a worker with several threads share the models
@@ -60,11 +91,10 @@ class PartWorker:
         self, task: PartTask, on_frames: Callable[[int], None] | None = None
     ) -> tuple[Record, ...]:
         """See :func:`extract_part`."""
-        torch.set_num_threads(task.threads)
-        cv2.setNumThreads(task.threads)
         with self._loading:
             extractor = self._models(task)
             store = self._store(task)
+        _use_threads(task.threads)
         policy = task.extract.face
         clips, committed = pending_clips(store, task.clips, policy)
         reading = Reading(open_videos(task.video_dir), opener(task.extract))
@@ -134,6 +164,14 @@ class PartWorker:
         return known
 
 
+def _use_threads(count: int) -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+
+
 @cache
 def process_worker() -> PartWorker:
     """The one of this process."""
@@ -143,6 +181,16 @@ def process_worker() -> PartWorker:
 def load_extractor(config: Models) -> AnyExtractor:
     """The models of a configuration, loaded once per process."""
     return process_worker().extractor(config)
+
+
+def find_models(asked: ModelsAsked) -> ModelsFound:
+    """Load models, on the CPU, and say what they are."""
+    worker = process_worker()  # first: its decoding process starts meanwhile
+    models, native = decided(asked.models, asked.made)
+    extractor = worker.extractor(replace(models, device="cpu"))
+    return ModelsFound(
+        models, native, extractor.provenance, extractor.columns, extractor.weak_features
+    )
 
 
 def extract_part(

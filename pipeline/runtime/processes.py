@@ -21,7 +21,7 @@ from facer.pipeline.runtime.children import (
     module_command,
     raised,
 )
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -138,7 +138,7 @@ def _failure(message: dict[str, Any]) -> Exception:
     """The exception of an item; raises what is no fault of the item."""
     text = message["error"]["text"]
     if message["kind"] == "user":
-        raise FacerError(text)
+        raise (OptionError if message["error"]["type"] == "OptionError" else FacerError)(text)
     if message["kind"] == "import":
         raise not_loaded(text)
     return raised(message["error"])

@@ -31,7 +31,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"result": pkgutil.resolve_name(request["function"])(request["item"])}
     except FacerError as error:
-        kind, found = "user", describe_error(error)
+        kind, found = "user", {**describe_error(error), "text": error.marked}
     except ImportError as error:
         kind, found = "import", describe_error(error)
     except Exception as error:  # noqa: BLE001 - handed on with its item

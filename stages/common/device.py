@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-import torch
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from facer.storage.errors import FacerError, OptionError, named
+
+if TYPE_CHECKING:
+    import torch
+
+
+def on_gpu(device: str) -> bool:
+    """Whether :func:`resolve_device` gives a GPU. torch, which takes a second to import, stays out
+    of it where only a CPU can be meant.
+    """
+    try:
+        cpu_build = version("torch").endswith("+cpu")
+    except PackageNotFoundError:  # torch is there, its name is another one
+        cpu_build = False
+    if device == "cpu" or (device == "auto" and cpu_build):
+        return False
+    return resolve_device(device).type == "cuda"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -12,6 +29,8 @@ def resolve_device(device: str) -> torch.device:
 
     Asking for a GPU that is not there is a ``FacerError``, never a silent fall-back.
     """
+    import torch
+
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

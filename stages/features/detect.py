@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
+import torch
 
-from facer.stages.common.onnx import session_options
+from facer.stages.common.onnx import open_session, session_options
 from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NO_FACES, Faces, iou
@@ -32,6 +33,10 @@ _ANCHORS = 2
 _NMS_IOU = 0.4
 _CPU_FRAMES = 4  # in one run on the CPU: more are no faster, and every size keeps its memory
 _BF16_FRAMES = 32
+_GPU_FRAMES = 1024
+
+Network = Callable[[U8], list[F32]]
+"""Images (n, H, W, 3) of one size -> the outputs of the SCRFD layout."""
 
 
 class Detector(Protocol):
@@ -48,6 +53,8 @@ def load(config: DetectorConfig) -> Detector:
     """Load the detector that the configuration names; ``FacerError`` when that fails."""
     path = model_path(config.model)
     sha256 = weights_sha256(path)  # first: it looks where the tensors lie
+    if config.model == STARTER_DETECTOR:
+        return _starter(path, sha256, config)
     model = _open(path, config)
     if not getattr(model, "use_kps", False):
         raise FacerError(
@@ -57,12 +64,24 @@ def load(config: DetectorConfig) -> Detector:
         )
     if not _takes_batches(model):
         return SingleDetector(path.stem, sha256, model)
-    detector = BatchDetector(path.stem, sha256, model, config)
-    if config.model != STARTER_DETECTOR:
-        return detector
+    return BatchDetector(path.stem, sha256, _onnx_network(model.session), config)
+
+
+def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
+    """facer-det, which needs nothing of insightface: its import takes a third of a second."""
     if config.bf16 and config.device == "cpu":
-        detector.use(TorchGraph(path).run, _BF16_FRAMES)
-    return RefiningDetector(detector, KeypointRefiner(threads=config.threads, device=config.device))
+        network = TorchGraph(path, (torch.arange(256) - 127.5) / 128).run  # exact in bfloat16
+        detector = BatchDetector(path.stem, sha256, network, config, _BF16_FRAMES)
+    else:
+        session = open_session(path, config.threads, config.device)
+        detector = BatchDetector(path.stem, sha256, _onnx_network(session), config)
+    refiner = KeypointRefiner(threads=config.threads, device=config.device, bf16=config.bf16)
+    return RefiningDetector(detector, refiner)
+
+
+def _onnx_network(session: Any) -> Network:
+    name = session.get_inputs()[0].name
+    return lambda images: cast(list[F32], session.run(None, {name: _scaled(images)}))
 
 
 def model_path(name: str) -> Path:
@@ -165,18 +184,19 @@ class BatchDetector:
     to the right to multiples of 32.
     """
 
-    def __init__(self, name: str, sha256: str, model: Any, config: DetectorConfig) -> None:
+    def __init__(
+        self,
+        name: str,
+        sha256: str,
+        network: Network,
+        config: DetectorConfig,
+        at_once: int | None = None,
+    ) -> None:
         self.name, self.sha256 = name, sha256
-        self._network: Callable[[U8], list[F32]] = lambda images: model.session.run(
-            model.output_names, {model.input_name: _scaled(images)}
-        )
+        self._network = network
         self._size_px = config.size_px
         self._threshold = config.threshold
-        self._at_once = _CPU_FRAMES if config.device == "cpu" else 1024
-
-    def use(self, network: Callable[[U8], list[F32]], at_once: int) -> None:
-        """Run another implementation of the same graph, on so many frames at once."""
-        self._network, self._at_once = network, at_once
+        self._at_once = at_once or (_CPU_FRAMES if config.device == "cpu" else _GPU_FRAMES)
 
     def detect(self, images: Sequence[U8]) -> list[Faces]:
         """Faces of each RGB uint8 (H, W, 3) image; images of one size share a run."""

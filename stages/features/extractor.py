@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +24,13 @@ from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
 from facer.stages.features.config import ExtractConfig, FacePolicy
 from facer.stages.features.decode.container import DECODER, LIBAV
-from facer.stages.features.decode.frames import Frame, VideoReader
+from facer.stages.features.decode.frames import Frame, OpenVideo, VideoReader
 from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.stages.features.faces import Faces
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.crops import ARCFACE, cut
+from facer.stages.features.rec.crops import ARCFACE, cut_all
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8, ClipFeatures, Provenance
@@ -39,25 +38,14 @@ from facer.storage.study.faces import FacePoints
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
 _BATCH_BYTES = 128 << 20  # of decoded frames held at a time
-
-
-class Video(Protocol):
-    """An open video, as :class:`VideoReader`: frames in order, then what was odd about it."""
-
-    problem: str
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-
-OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
-"""Opens (path, stride, threads); ``FacerError`` when it cannot."""
+_CUT_TOGETHER = 8  # frames: what their geometry costs in Python is shared by them
 
 
 class FrameCrops(NamedTuple):
     """A frame of one of several clips, without its pixels but for the faces to be measured."""
 
     clip: int
-    timestamp_s: float
+    timestamps_s: tuple[float, ...]  # its own, and those of frames that repeat it
     size_px: tuple[int, int]  # width and height
     n_faces: int  # found, of which n are measured
     faces: Faces
@@ -194,8 +182,9 @@ class Extractor:
         n_frames, failed, reason = 0, "", ""
         try:
             with open_video(path, self.config.stride, self.config.decode_threads) as reader:
-                for n_frames, frame in enumerate(reader, 1):  # noqa: B007 - counted on
-                    yield ClipFrame(clip, frame)
+                for frame, repeats_s in without_repeats(reader):
+                    n_frames += 1
+                    yield ClipFrame(clip, frame, repeats_s)
                 reason = reader.problem
         except (FacerError, OSError) as error:
             failed = str(error).strip()
@@ -205,11 +194,12 @@ class Extractor:
 
     def _faces(
         self, items: Iterable[ClipFrame | ClipEnd], on_frames: Callable[[int], None]
-    ) -> Iterator[FrameFaces | ClipEnd]:
+    ) -> Iterator[list[FrameFaces | ClipEnd]]:
         """Find the faces of frames, many frames at a time."""
         for batch in self._keyframes.faces(items, self._room):
-            yield from batch
-            on_frames(sum(isinstance(item, FrameFaces) for item in batch))
+            yield batch
+            found = (item for item in batch if isinstance(item, FrameFaces))
+            on_frames(sum(1 + len(item.repeats_s) for item in found))
             batch.clear()  # its frames need not lie beside the next ones
 
     def _room(self, frame: Frame) -> int:
@@ -219,33 +209,49 @@ class Extractor:
         return min(wanted, self.config.keyframe_interval + _BATCH_BYTES // (height * width * 3))
 
     def _crops(
-        self, items: Iterable[FrameFaces | ClipEnd], points: Mapping[int, FacePoints]
+        self,
+        batches: Iterable[list[FrameFaces | ClipEnd]],
+        points: Mapping[int, FacePoints],
     ) -> Iterator[FrameCrops | ClipEnd]:
         """Cut out the faces worth measuring, aligned; frames themselves end here.
 
         Where somebody pointed at a face, small ones are worth it too.
         """
-        for item in items:
-            if isinstance(item, ClipEnd):
-                yield item
-                continue
-            frame, faces = item.frame, item.faces
-            height, width = frame.size
-            policy = "all" if item.clip in points else self.config.face
-            chosen = track.candidates(faces, policy, width, height)
-            places = chosen.bbox_px, chosen.keypoints_px
-            crops = tuple(cut(frame.picture, places, spec) for spec in self.rec.crops)
-            specs = self.rec.crops
-            aligned = (
-                crops[specs.index(ARCFACE)]
-                if ARCFACE in specs
-                else cut(frame.picture, places, ARCFACE)
+        for batch in batches:
+            for start in range(0, len(batch), _CUT_TOGETHER):
+                some = batch[start : start + _CUT_TOGETHER]
+                frames = [item for item in some if isinstance(item, FrameFaces)]
+                cut = iter(self._cut(frames, points))
+                for item in some:
+                    yield item if isinstance(item, ClipEnd) else next(cut)
+                some.clear()
+
+    def _cut(
+        self, items: Sequence[FrameFaces], points: Mapping[int, FacePoints]
+    ) -> list[FrameCrops]:
+        if not items:
+            return []
+        chosen = [
+            track.candidates(
+                item.faces, "all" if item.clip in points else self.config.face,
+                *item.frame.size[::-1],
             )
-            measured = quality(aligned, chosen.keypoints_px)
-            yield FrameCrops(
-                item.clip, frame.timestamp_s, (width, height), len(faces.score), chosen, crops,
-                measured,
-            )  # fmt: skip
+            for item in items
+        ]  # fmt: skip
+        pictures = [item.frame.picture for item in items]
+        places = [(faces.bbox_px, faces.keypoints_px) for faces in chosen]
+        specs = self.rec.crops
+        crops = {spec: cut_all(pictures, places, spec) for spec in {*specs, ARCFACE}}
+        measured = quality(crops[ARCFACE], np.concatenate([keypoints for _, keypoints in places]))
+        stops = np.cumsum([len(faces.score) for faces in chosen]).tolist()
+        return [
+            FrameCrops(
+                item.clip, (item.frame.timestamp_s, *item.repeats_s), item.frame.size[::-1],
+                len(item.faces.score), faces, tuple(crops[spec][start:stop] for spec in specs),
+                measured[start:stop],
+            )
+            for item, faces, start, stop in zip(items, chosen, [0, *stops], stops, strict=False)
+        ]  # fmt: skip
 
     def _rows(self, items: Iterable[FrameCrops | ClipEnd]) -> Iterator[FrameRows | ClipEnd]:
         """Run REC on full batches of crops, of whichever frames and clips."""
@@ -277,9 +283,24 @@ class Extractor:
         batches = []
         for of_one_kind in zip(*crops, strict=True):
             batch = np.zeros((self.config.batch_size, *of_one_kind[0].shape), np.uint8)
-            batch[: len(crops)] = of_one_kind
+            np.stack(of_one_kind, out=batch[: len(crops)])
             batches.append(batch)
         return self.rec.predict(batches)[: len(crops)]
+
+
+def without_repeats(frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[float, ...]]]:
+    """Each frame with the times of those after it that repeat it, which are left out."""
+    first: Frame | None = None
+    repeats_s: list[float] = []
+    for frame in frames:
+        if first is not None and frame.picture is first.picture:
+            repeats_s.append(frame.timestamp_s)
+            continue
+        if first is not None:
+            yield first, tuple(repeats_s)
+        first, repeats_s = frame, []
+    if first is not None:
+        yield first, tuple(repeats_s)
 
 
 class _Rows:
@@ -323,9 +344,13 @@ class _ClipBuilder:
         )  # fmt: skip
 
     def add(self, frame: FrameCrops, columns: Sequence[F32]) -> None:
-        """Add the next frame and what was measured of its faces."""
-        faces, n = frame.faces, len(frame.faces.score)
+        """Add the next frame with those that repeat it, and what was measured of its faces."""
         self._size_px = frame.size_px
+        for timestamp_s in frame.timestamps_s:
+            self._add(frame, timestamp_s, columns)
+
+    def _add(self, frame: FrameCrops, timestamp_s: float, columns: Sequence[F32]) -> None:
+        faces, n = frame.faces, len(frame.faces.score)
         tracked = self._policy in ("track", "all")
         track_ids = self._tracker.update(faces) if tracked else [0] * n
         if n:
@@ -336,7 +361,7 @@ class _ClipBuilder:
                 features=rows[:, : self._n_columns], embedding=rows[:, self._n_columns :],
                 quality=frame.quality,
             )  # fmt: skip
-        self._frames.add(1, timestamp_s=frame.timestamp_s, n_faces=frame.n_faces)
+        self._frames.add(1, timestamp_s=timestamp_s, n_faces=frame.n_faces)
         self._n_frames += 1
 
     def build(self, end: ClipEnd, points: FacePoints = ()) -> Extraction:

@@ -7,7 +7,8 @@ differ, a face moved too far between them, or the refiner doubts a guess, the de
 frame too. So keypoints are always measured, never carried over, and a face can go unseen only
 when it comes and goes between two key frames that both have the same other faces.
 
-What a frame gives depends on its clip alone, not on how frames are batched.
+What a frame gives depends on its clip alone, not on how frames are batched. Frames that repeat the
+one before bit for bit are left out, and get what it gets.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class ClipFrame(NamedTuple):
 
     clip: int
     frame: Frame
+    repeats_s: tuple[float, ...] = ()  # times of the frames after it that show the same picture
 
 
 class ClipEnd(NamedTuple):
@@ -48,7 +50,12 @@ class FramesToKey(NamedTuple):
     """Frames of one of several clips up to its next key frame, which is the last of them."""
 
     clip: int
-    frames: list[Frame]
+    items: list[ClipFrame]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The frames alone."""
+        return [item.frame for item in self.items]
 
 
 class FrameFaces(NamedTuple):
@@ -57,6 +64,7 @@ class FrameFaces(NamedTuple):
     clip: int
     frame: Frame
     faces: Faces
+    repeats_s: tuple[float, ...] = ()  # as of ClipFrame
 
 
 class KeyframeSegment(NamedTuple):
@@ -73,12 +81,12 @@ def cut_at_keys(
     """Collect each clip's frames up to its key frames: the first, every ``interval``-th from
     there, and the last.
     """
-    frames_of: dict[int, list[Frame]] = {}
+    frames_of: dict[int, list[ClipFrame]] = {}
     for item in items:
         if isinstance(item, ClipFrame):
             first = item.clip not in frames_of
             frames = frames_of.setdefault(item.clip, [])
-            frames.append(item.frame)
+            frames.append(item)
             if first or len(frames) == interval:
                 frames_of[item.clip] = []
                 yield FramesToKey(item.clip, frames)
@@ -149,8 +157,8 @@ class KeyframeDetector:
         for item in cut_at_keys(items, self._interval):
             batch.append(item)
             if isinstance(item, FramesToKey):
-                n_frames += len(item.frames)
-                if n_frames >= room(item.frames[-1]):
+                n_frames += len(item.items)
+                if n_frames >= room(item.items[-1].frame):
                     yield self._resolve(batch, key_faces)
                     batch, n_frames = [], 0
         yield self._resolve(batch, key_faces)
@@ -163,7 +171,9 @@ class KeyframeDetector:
         frames = [frame for run in runs for frame in run.frames]
         found: list[Faces | None] = []
         guesses: dict[int, Faces] = {}  # by position in frames
-        for run, after in zip(runs, self._detect([run.frames[-1] for run in runs]), strict=True):
+        for run, after in zip(
+            runs, self._detect([run.items[-1].frame for run in runs]), strict=True
+        ):
             segment = KeyframeSegment(key_faces.get(run.clip), run.frames[:-1], after)
             guesses.update(enumerate(interpolate(segment), len(found)))
             found += [*[None] * len(segment.frames), after]
@@ -179,9 +189,10 @@ class KeyframeDetector:
             if isinstance(item, ClipEnd):
                 result.append(item)
             else:
-                pairs = zip(item.frames, in_order)  # noqa: B905 - as many as there are frames
+                pairs = zip(item.items, in_order)  # noqa: B905 - as many as there are frames
                 result += [
-                    FrameFaces(item.clip, frame, cast(Faces, faces)) for frame, faces in pairs
+                    FrameFaces(item.clip, one.frame, cast(Faces, faces), one.repeats_s)
+                    for one, faces in pairs
                 ]
         return result
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 
-import torch
-
 from facer.stages.features.config import Precision
 from facer.storage.schema import Provenance
 
@@ -20,6 +18,8 @@ def native_bf16(device: str) -> bool:
     float32: every GPU that torch still runs on, and a CPU whose AMX oneDNN may use
     (``ONEDNN_MAX_CPU_ISA``).
     """
+    import torch  # here: a process that only hands out work starts without it
+
     if device.startswith("cuda"):
         return True
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()

@@ -18,6 +18,8 @@ import numpy.typing as npt
 from facer.stages.features.align import CROP_PX, similarity_transforms
 from facer.storage.schema import F32, U8
 
+F64 = npt.NDArray[np.float64]
+
 SIGNALS = ("size", "sharpness", "yaw", "dark", "flat")
 """Columns of :func:`signals`."""
 
@@ -43,11 +45,12 @@ STARTER_CURVE = QualityCurve(3.073, (-0.188, -0.396, -0.395, 0.0, -0.369))
 
 def quality(crops: U8, keypoints_px: F32, curve: QualityCurve = STARTER_CURVE) -> F32:
     """Quality (n,) in 0 to 1 of crops (n, 112, 112, 3) RGB with points in the frame (n, 5, 2)."""
-    logits = curve.intercept + signals(crops, keypoints_px) @ np.array(curve.weights)
+    # no matrix product, whose last digits depend on how many faces there are
+    logits = curve.intercept + (signals(crops, keypoints_px) * np.array(curve.weights)).sum(axis=1)
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
-def signals(crops: U8, keypoints_px: F32) -> npt.NDArray[np.float64]:
+def signals(crops: U8, keypoints_px: F32) -> F64:
     """(n, 5): what is measured, each 0 or near it for a good picture and larger for a worse one.
 
     size: log2 of 112 over the width of the crop in pixels of the frame, at least 0; sharpness:
@@ -55,27 +58,27 @@ def signals(crops: U8, keypoints_px: F32) -> npt.NDArray[np.float64]:
     angle over 45 degrees; dark and flat: log2 of what the luminance and its deviation lack to 90
     and 40 of 255.
     """
-    seen = np.array([_seen(crop) for crop in crops]).reshape(-1, 3)
+    sharpness, light, contrast = _seen(crops)
     return np.stack(
         [
             _lacking(frame_width_px(keypoints_px), _LARGEST_PX),
-            seen[:, 0],
+            sharpness,
             np.square(yaw_deg(keypoints_px) / 45),
-            _lacking(seen[:, 1], _LIGHT),
-            _lacking(seen[:, 2], _CONTRAST),
+            _lacking(light, _LIGHT),
+            _lacking(contrast, _CONTRAST),
         ],
         axis=1,
     )
 
 
-def frame_width_px(keypoints_px: F32) -> npt.NDArray[np.float64]:
+def frame_width_px(keypoints_px: F32) -> F64:
     """Width (n,) in pixels of the frame of what the crop shows, from five points (n, 5, 2)."""
     matrices = similarity_transforms(keypoints_px)
     scale = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
     return np.asarray(CROP_PX / np.maximum(scale, 1e-6))
 
 
-def yaw_deg(keypoints_px: F32) -> npt.NDArray[np.float64]:
+def yaw_deg(keypoints_px: F32) -> F64:
     """Turn of the head (n,) in degrees from five points (n, 5, 2), positive to the picture's right.
 
     Under weak perspective the tip of the nose, d before the eyes, moves by d sin(yaw) along their
@@ -93,15 +96,22 @@ def yaw_deg(keypoints_px: F32) -> npt.NDArray[np.float64]:
     return np.asarray(np.degrees(np.arctan2(offset / _NOSE_DEPTH, distance)))
 
 
-def _lacking(values: npt.NDArray[np.float64], enough: float) -> npt.NDArray[np.float64]:
+def _lacking(values: F64, enough: float) -> F64:
     return np.asarray(np.maximum(np.log2(enough / np.maximum(values, 1.0)), 0))
 
 
-def _seen(crop: U8) -> tuple[float, float, float]:
-    """Of one crop: sharpness as in :func:`signals`, mean and deviation of the luminance."""
-    small = cv2.resize(crop, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)[_FACE, _FACE].astype(np.float32)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), _BLUR_PX)
-    deviation = float(grey.std())
-    share = float(fine.std()) / max(deviation, 1.0)
-    return -float(np.log2(max(share, 1e-3))), float(grey.mean()), deviation
+def _seen(crops: U8) -> tuple[F64, F64, F64]:
+    """Of each crop: sharpness as in :func:`signals`, mean and deviation of the luminance."""
+    side = _FACE.stop - _FACE.start
+    grey = np.empty((len(crops), side, side), np.float32)
+    fine = np.empty_like(grey)
+    for crop, own, blurred in zip(crops, grey, fine, strict=True):
+        small = cv2.resize(crop, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
+        own[:] = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)[_FACE, _FACE]
+        cv2.GaussianBlur(own, (0, 0), _BLUR_PX, dst=blurred)
+    np.subtract(grey, fine, out=fine)
+    light, contrast, left = (
+        values.astype(np.float64)
+        for values in (grey.mean(axis=(1, 2)), grey.std(axis=(1, 2)), fine.std(axis=(1, 2)))
+    )
+    return -np.log2(np.maximum(left / np.maximum(contrast, 1.0), 1e-3)), light, contrast

@@ -7,16 +7,20 @@ on a face at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
+from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8
@@ -36,6 +40,7 @@ POINTS_TEMPLATE_PX: F32 = np.asarray(
 EYES_PX = float(np.linalg.norm(POINTS_TEMPLATE_PX[1] - POINTS_TEMPLATE_PX[0]))
 """Distance between the eyes there: the unit of the network's answer."""
 
+_BF16_CROPS = 64
 _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
 
@@ -68,13 +73,27 @@ def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
 class KeypointRefiner:
     """The network as an ONNX file: ``image`` float32 (N, 3, 64, 64) in [-1, 1] -> ``points``
     (N, 5, 2), offsets in distances between the eyes, and ``face`` (N,) in [0, 1].
+
+    ``bf16``: on a CPU its convolutions are computed in bfloat16.
     """
 
-    def __init__(self, path: Path | None = None, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        threads: int = 1,
+        device: str = "cpu",
+        *,
+        bf16: bool = False,
+    ) -> None:
         path = path or Path(str(files("facer.stages.features") / "weights" / "points.onnx"))
         self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
-        self._session = open_session(path, threads, device)
-        self._at_once = _CPU_CROPS if device == "cpu" else 1024
+        self._network: Callable[[U8], list[F32]]
+        if bf16 and device == "cpu":
+            self._network = TorchGraph(path, torch.arange(256) / 127.5 - 1).run
+            self._at_once = _BF16_CROPS
+        else:
+            self._network = partial(_run, open_session(path, threads, device))
+            self._at_once = _CPU_CROPS if device == "cpu" else 1024
 
     def refine(
         self, pictures: Sequence[Picture], guesses_px: Sequence[F32]
@@ -82,39 +101,31 @@ class KeypointRefiner:
         """Better points (n, 5, 2) for the guesses (n, 5, 2) of every frame, and how probable it is
         that each is on a face, (n,) in [0, 1].
         """
-        matrices = [crop_transforms(guess) for guess in guesses_px]
-        crops = [
-            read_crop(picture, matrix)
-            for picture, per_face in zip(pictures, matrices, strict=True)
-            for matrix in per_face
-        ]
+        counts = [len(guess) for guess in guesses_px]
+        if not sum(counts):
+            return [*guesses_px], [np.zeros(0, np.float32) for _ in guesses_px]
+        matrices = crop_transforms(np.concatenate(guesses_px))
+        of_face = (p for p, count in zip(pictures, counts, strict=True) for _ in range(count))
+        crops = [read_crop(p, matrix) for p, matrix in zip(of_face, matrices, strict=True)]
         offsets, face = self._run(crops)
-        points, probability = [], []
-        row = 0
-        for per_face in matrices:
-            stop = row + len(per_face)
-            right = POINTS_TEMPLATE_PX + offsets[row:stop] * EYES_PX
-            points.append(_back(right, per_face))
-            probability.append(face[row:stop])
-            row = stop
-        return points, probability
+        points = _back(POINTS_TEMPLATE_PX + offsets * EYES_PX, matrices)
+        ends = np.cumsum(counts)[:-1]
+        return np.split(points, ends), np.split(face, ends)
 
     def _run(self, crops: Sequence[U8]) -> tuple[F32, F32]:
-        if not crops:
-            return np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
-        found = []
-        for start in range(0, len(crops), self._at_once):
-            pixels = np.stack(crops[start : start + self._at_once]).transpose(0, 3, 1, 2)
-            image = pixels.astype(np.float32) / 127.5 - 1
-            found.append(self._session.run(["points", "face"], {"image": image}))
+        starts = range(0, len(crops), self._at_once)
+        found = [self._network(np.stack(crops[at : at + self._at_once])) for at in starts]
         offsets, face = map(np.concatenate, zip(*found, strict=True))
         return offsets, face
 
 
+def _run(session: Any, crops: U8) -> list[F32]:
+    image = crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    return cast(list[F32], session.run(["points", "face"], {"image": image}))
+
+
 def _back(points: F32, matrices: npt.NDArray[np.float64]) -> F32:
     """Points (n, 5, 2) in crops as points in the frame."""
-    if len(points) == 0:
-        return np.zeros((0, 5, 2), np.float32)
     inverse = np.linalg.inv(matrices[:, :, :2])
     moved = points - matrices[:, None, :, 2]
     return np.asarray(np.einsum("nij,npj->npi", inverse, moved), np.float32)

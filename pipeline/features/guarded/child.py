@@ -8,6 +8,7 @@ Requests and answers are JSON lines on stdin and stdout:
   the oldest slot;
 - out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
   ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it,
+  and takes a slot; no offset for a frame that repeats the one before, which takes none;
   ``{"sample", "n", "offset", "cpu_s"}`` for a block of n float32 samples there, the first of them
   number ``sample``; ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that
   takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}``
@@ -38,7 +39,7 @@ from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.views.annotate_sound import copy_sound
 from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.decode.picture import put
+from facer.stages.features.decode.picture import Picture, put
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import U8
@@ -120,15 +121,20 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
 def _decode(path: Path, request: Mapping[str, int], ring: Ring, send: Callable[..., None]) -> None:
     ring.shrink()
     started, stride = process_time(), request["stride"]
+    sent: Picture | None = None
     with VideoReader(path, stride, request["threads"]) as reader:
         for frame in reader.steps():
             if frame is None or frame.frame_index < request["start"] * stride:
                 send(skipped=True)
                 continue
-            height, width = frame.size
-            yuv = put(frame.picture, ring.place(height * width * 3))
-            send(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
-                size=frame.size, yuv=yuv, cpu_s=process_time() - started)  # fmt: skip
+            told: dict[str, object] = {}
+            if frame.picture is not sent:
+                height, width = frame.size
+                told["yuv"] = put(frame.picture, ring.place(height * width * 3))
+                told |= {"offset": ring.offset, "size": frame.size}
+                sent = frame.picture
+            send(frame=frame.frame_index, time_s=frame.timestamp_s, cpu_s=process_time() - started,
+                 **told)  # fmt: skip
     send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
 from facer.stages.features.audio.reader import Sound
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.decode.picture import Yuv, take
+from facer.stages.features.decode.picture import Picture, Yuv, take
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.schema import U8
 
@@ -85,7 +85,8 @@ class _Guarded(Generic[Item]):
             try:
                 for message in child.items(self._request, n_given, watch):
                     item = self._take(message, child)
-                    child.send("")
+                    if "offset" in message:  # its slot is free again
+                        child.send("")
                     n_given += 1
                     self.cpu_s = message["cpu_s"]
                     yield item
@@ -111,12 +112,15 @@ class GuardedReader(_Guarded[Frame]):
 
     def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
         super().__init__(path, stride=stride, threads=threads)
+        self._picture: Picture | None = None
 
     def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Frame:
-        (height, width), yuv = message["size"], message["yuv"]
-        data = child.shared(message["offset"], height * width * 3)
-        picture = take(data, height, width, None if yuv is None else Yuv(*yuv))
-        return Frame(message["frame"], message["time_s"], picture)
+        if "offset" in message:
+            (height, width), yuv = message["size"], message["yuv"]
+            data = child.shared(message["offset"], height * width * 3)
+            self._picture = take(data, height, width, None if yuv is None else Yuv(*yuv))
+        assert self._picture is not None
+        return Frame(message["frame"], message["time_s"], self._picture)
 
 
 class GuardedAudio(_Guarded[Sound]):
@@ -240,7 +244,7 @@ class DecodeChild:
         """
         self.send(json.dumps({**request, "start": start}))
         for message in watch.messages(self):
-            if "offset" in message:
+            if message.keys() & {"frame", "sample"}:
                 yield message
 
     def shared(self, offset: int, n_bytes: int) -> U8:
@@ -268,6 +272,13 @@ def _anonymous_file() -> int:
         return os.memfd_create("facer-frames")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def start_ahead() -> None:
+    """Start a decoding process now, so that the first video need not wait for it."""
+    if not _idle:
+        with suppress(OSError):  # whoever needs it says so
+            _idle.append(DecodeChild())
 
 
 def _take_child() -> DecodeChild:

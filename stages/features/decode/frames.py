@@ -16,12 +16,13 @@ Memory does not grow with the clip's length. Frame counts in headers lie, so onl
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -40,7 +41,7 @@ from facer.stages.features.decode.container import (
     undecodable,
 )
 from facer.stages.features.decode.display import Display, Turn, fit, turn_of
-from facer.stages.features.decode.picture import Picture, rgb, size_of
+from facer.stages.features.decode.picture import Picture, rgb, same, size_of
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import U8
 
@@ -49,7 +50,10 @@ _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded image, upright, and when it is shown."""
+    """One decoded image, upright, and when it is shown.
+
+    A frame that repeats the one before it, bit for bit, has its very ``picture`` object.
+    """
 
     frame_index: int
     timestamp_s: float
@@ -64,6 +68,18 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return size_of(self.picture)
+
+
+class Video(Protocol):
+    """An open video, as :class:`VideoReader`: frames in order, then what was odd about it."""
+
+    problem: str
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
+"""Opens (path, stride, threads); ``FacerError`` when it cannot."""
 
 
 class _Tag(NamedTuple):
@@ -95,6 +111,7 @@ class VideoReader:
         self._ended = self._error = ""
         self._reached_s = 0.0  # the latest time of any stream
         self._size: tuple[int, int] | None = None  # height and width of the first frame
+        self._given: Picture | None = None  # of the frame before
         self._container, self._stream, self._n_streams = open_stream(path, threads)
         self._zero = start_of(self._container, self._stream)
         self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
@@ -199,7 +216,10 @@ class VideoReader:
             if picture is None:
                 self._n_blank += 1
                 picture = np.zeros((*tag.shape, 3), np.uint8)
-            yield Frame(tag.number, tag.time_s, self._shaped(picture, tag.turn))
+            picture = self._shaped(picture, tag.turn)
+            if self._given is None or not same(picture, self._given):
+                self._given = picture
+            yield Frame(tag.number, tag.time_s, self._given)
 
     def _shaped(self, picture: Picture, turn: Turn) -> Picture:
         """Upright, and of the first frame's size."""

@@ -80,6 +80,30 @@ def rgb_view(frame: av.VideoFrame) -> U8:
     return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
+def same(picture: Picture, other: Picture) -> bool:
+    """Whether two pictures have the same pixels, bit for bit; most that do not differ at once."""
+    if isinstance(picture, av.VideoFrame) and isinstance(other, av.VideoFrame):
+        if size_of(picture) != size_of(other) or _yuv_of(picture) != _yuv_of(other):
+            return False
+        planes = zip(_planes(picture), _planes(other), strict=True)
+    elif isinstance(picture, av.VideoFrame) or isinstance(other, av.VideoFrame):
+        return False
+    else:
+        planes = zip([picture], [other], strict=True)
+    return all(np.array_equal(a[::16], b[::16]) and np.array_equal(a, b) for a, b in planes)
+
+
+def _planes(frame: av.VideoFrame) -> list[U8]:
+    """What is seen of a frame's planes, (h, w) each."""
+    planes = []
+    for number, plane in enumerate(frame.planes):
+        buffer: Any = plane
+        step = 2 if number else 1
+        rows = np.frombuffer(buffer, np.uint8).reshape(-1, plane.line_size)
+        planes.append(rows[: frame.height // step, : frame.width // step])
+    return planes
+
+
 def put(picture: Picture, out: U8) -> Yuv | None:
     """Copy a picture into ``out``, H * W * 3 bytes; returns what :func:`take` must know of it."""
     if not isinstance(picture, av.VideoFrame):
@@ -153,11 +177,9 @@ def _span(centre: float, half: float, step: int, size: int) -> tuple[int, int]:
 def _pack(frame: av.VideoFrame, out: U8, left: int, top: int, right: int, bottom: int) -> None:
     """Copy a part of a frame's planes, one after another."""
     start = 0
-    for number, plane in enumerate(frame.planes):
+    for number, plane in enumerate(_planes(frame)):
         step = 2 if number else 1
-        buffer: Any = plane
-        rows = np.frombuffer(buffer, np.uint8).reshape(-1, plane.line_size)
-        part = rows[top // step : bottom // step, left // step : right // step]
+        part = plane[top // step : bottom // step, left // step : right // step]
         np.copyto(out[start : start + part.size].reshape(part.shape), part)
         start += part.size
 

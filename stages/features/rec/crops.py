@@ -6,7 +6,7 @@ kinds come from the same decoded frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -104,10 +104,11 @@ ARCFACE = CropSpec()
 """facer's own: 112 px on the ArcFace template."""
 
 
-def transforms(faces: tuple[F32, F32], frame_size: tuple[int, int], spec: CropSpec) -> F64:
-    """From the pixels of a frame (height, width) to those of the crops: (n, 2, 3).
+def transforms(faces: tuple[F32, F32], frame_sizes: F64, spec: CropSpec) -> F64:
+    """From the pixels of a frame to those of the crops: (n, 2, 3).
 
-    ``faces``: boxes (n, 4) as x1 y1 x2 y2, and points (n, 5, 2).
+    ``faces``: boxes (n, 4) as x1 y1 x2 y2, and points (n, 5, 2); ``frame_sizes`` (n, 2): height and
+    width of each one's frame.
     """
     boxes, points = faces
     if spec.kind == "five-point":
@@ -117,9 +118,9 @@ def transforms(faces: tuple[F32, F32], frame_size: tuple[int, int], spec: CropSp
     if spec.square:
         sides = np.repeat(sides.max(1, keepdims=True), 2, axis=1)
     if spec.clips:
-        frame = np.array(frame_size[::-1], np.float64)
-        low = np.clip(centre - sides / 2, 0, frame)
-        high = np.clip(centre + sides / 2, 0, frame)
+        width_height = frame_sizes[:, ::-1]
+        low = np.clip(centre - sides / 2, 0, width_height)
+        high = np.clip(centre + sides / 2, 0, width_height)
         centre, sides = (low + high) / 2, high - low
     sides = np.maximum(sides, 1.0)
     if spec.resize_px is None:
@@ -157,20 +158,33 @@ def cut(picture: Picture, faces: tuple[F32, F32], spec: CropSpec) -> U8:
 
     ``faces``: boxes (n, 4) and points (n, 5, 2), in the frame's pixels.
     """
-    matrices = transforms(faces, size_of(picture), spec)
+    return cut_all([picture], [faces], spec)
+
+
+def cut_all(pictures: Sequence[Picture], faces: Sequence[tuple[F32, F32]], spec: CropSpec) -> U8:
+    """:func:`cut` of several frames, one after another; at least one."""
+    counts = [len(boxes) for boxes, _ in faces]
+    sizes = np.repeat(np.array([size_of(picture) for picture in pictures], float), counts, axis=0)
+    boxes, points = (np.concatenate(values) for values in zip(*faces, strict=True))
+    matrices = transforms((boxes, points), sizes, spec)
     crops = np.empty((len(matrices), spec.size_px, spec.size_px, 3), np.uint8)
+    of_face = (p for p, count in zip(pictures, counts, strict=True) for _ in range(count))
+    for crop, matrix, picture in zip(crops, matrices, of_face, strict=True):
+        _cut(picture, matrix, spec, crop)
+    return crops
+
+
+def _cut(picture: Picture, matrix: F64, spec: CropSpec, crop: U8) -> None:
     if spec.outside == "reflect":  # what is mirrored may be anywhere
         picture = rgb(picture)
-    for crop, matrix in zip(crops, matrices, strict=True):
-        shrink = _shrink(matrix) if spec.antialias else 1
-        with _larger(crop, shrink) as target:
-            larger = shrink * matrix
-            larger[:, 2] += (shrink - 1) / 2
-            side = len(target)
-            border = _BORDERS[spec.outside]
-            with shown(picture, larger, side) as image:
-                cv2.warpAffine(image, larger, (side, side), dst=target, borderMode=border)
-    return crops
+    shrink = _shrink(matrix) if spec.antialias else 1
+    with _larger(crop, shrink) as target:
+        larger = shrink * matrix
+        larger[:, 2] += (shrink - 1) / 2
+        side = len(target)
+        border = _BORDERS[spec.outside]
+        with shown(picture, larger, side) as image:
+            cv2.warpAffine(image, larger, (side, side), dst=target, borderMode=border)
 
 
 _BORDERS: Mapping[Outside, int] = MappingProxyType(

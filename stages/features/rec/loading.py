@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from facer.stages.common.device import resolve_device
 from facer.stages.common.onnx import fold_batch_norm
-from facer.stages.features.bf16 import Convolution, as_bf16, convolution
+from facer.stages.features.bf16 import Convolution, as_bf16, convolution, look_up
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
 from facer.stages.features.rec.card_network import CardRec, weights_of
@@ -170,7 +170,9 @@ class TorchRec:
         network = fold_batch_norm(network.eval()).to(device)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._maps: Callable[[Tensor], Tensor] = network.maps
+        self._table: Tensor | None = None  # of all values of a pixel, for bfloat16
         if bf16:
+            self._table = as_bf16(scale_crops(torch.arange(256).reshape(1, 1, 256, 1)).flatten())
             self._maps = Bf16Maps(network)
             network.double()
 
@@ -180,16 +182,21 @@ class TorchRec:
         check_crops(crops)
         if len(crops) == 0:
             return np.zeros((0, len(FEATURE_NAMES) + self.embedding_width), np.float32)
-        images = torch.from_numpy(np.ascontiguousarray(crops))
-        if self._device.type == "cuda":
-            images = images.pin_memory().to(self._device, non_blocking=True)
-        x = scale_crops(images).contiguous(memory_format=torch.channels_last)
-        embedding = pooled(self._maps(x))
+        embedding = pooled(self._maps(self._images(np.ascontiguousarray(crops))))
         columns = self._network.outputs(embedding).features()
         if self.embedding_width:
             columns = torch.cat([columns, embedding], dim=1)
         features: F32 = columns.float().cpu().numpy()
         return features
+
+    def _images(self, crops: U8) -> Tensor:
+        """What the network sees: (B, 3, 112, 112) in [-1, 1], channels-last."""
+        if self._table is not None and self._device.type == "cpu":
+            return look_up(crops, self._table)
+        images = torch.from_numpy(crops)
+        if self._device.type == "cuda":
+            images = images.pin_memory().to(self._device, non_blocking=True)
+        return scale_crops(images).contiguous(memory_format=torch.channels_last)
 
 
 class Bf16Maps:
@@ -207,7 +214,7 @@ class Bf16Maps:
             self._units.append((convs, shortcut))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """As ``RecNet.maps``: float32 in, float64 out."""
+        """As ``RecNet.maps``: float32 or bfloat16 in, float64 out."""
         x = self._pool(self._stem(as_bf16(x)))
         for (*convs, last), skip in self._units:
             y = x

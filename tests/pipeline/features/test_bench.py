@@ -1,9 +1,12 @@
 """The bench's numbers fit each other; how large they are is for benchmarks, not for tests."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from facer.pipeline.features.bench import ASSUMPTIONS, bench
+from facer.pipeline.features.bench_model import FrameCost, Rate, predict, predict_gpus
 from facer.pipeline.features.bench_steps import STEPS, measure_steps
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.runtime.executors import cpu_count
@@ -39,8 +42,9 @@ def test_the_estimate_is_frames_times_time_over_workers(make_video, face_frames)
     assert found.fps == pytest.approx(10.0)
     assert estimate.frames == pytest.approx(250 * 6 * 10, abs=1)
     assert estimate.workers == min(cpu_count(), 250)
-    expected = estimate.frames * found.total_ms / 1e3 / estimate.workers
-    assert estimate.seconds == pytest.approx(expected)
+    rate = predict(found.cost, estimate.workers, cpu_count()).frames_per_s
+    assert estimate.seconds == pytest.approx(estimate.frames / rate)
+    assert found.cost.decode_s + found.cost.work_s == pytest.approx(found.total_ms / 1e3)
     as_json = found.to_json()
     assert sum(s["ms_per_frame"] for s in as_json["steps"].values()) == pytest.approx(
         as_json["ms_per_frame"]
@@ -51,7 +55,23 @@ def test_the_estimate_is_frames_times_time_over_workers(make_video, face_frames)
     text = found.as_text()
     assert "250 clips, 15 k frames: " in text
     assert f"on this machine with {estimate.workers} worker(s)" in text
+    assert "predicted frames/s, a worker a core: 1: " in text
+    assert as_json["scaling"]["cores"]["2"]["limit"] == "cores"
+    assert set(as_json["scaling"]["gpus"]) == {"1", "8"}
     assert all(line in text for line in ("detect, follow", "REC", "write", *ASSUMPTIONS))
+
+
+COST = FrameCost(decode_s=0.001, work_s=0.004, networks_s=0.003, driver_s=1e-6)
+
+
+def test_the_slowest_process_is_the_rate():
+    for cores in (1, 2, 64):  # a worker a core: what a frame costs is shared out
+        assert predict(COST, cores, cores).frames_per_s == pytest.approx(cores / 0.005)
+    assert predict(COST, 1, 8) == Rate(1 / 0.004, "workers")
+    assert predict(replace(COST, decode_s=0.01), 1, 8) == Rate(100, "workers")  # the decoder
+    assert predict(COST, 10**5, 10**5) == Rate(1e6, "driver")
+    assert predict_gpus(COST, 8, 128) == Rate(8 / 0.001, "workers")
+    assert predict_gpus(replace(COST, decode_s=0.02), 8, 128).limit == "cores"
 
 
 def test_a_folder_is_counted_by_its_headers_and_measured_by_its_middle(make_video, tmp_path):

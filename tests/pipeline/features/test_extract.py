@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from facer.pipeline.features import extract as module
+from facer.pipeline.features import part
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.status import store_status
@@ -283,7 +284,7 @@ def test_as_many_videos_are_open_as_there_are_decoders(videos, monkeypatch):
 
 
 def test_a_gpu_has_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(module, "on_gpu", lambda _: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
     def usual(device, **options):
@@ -443,10 +444,10 @@ def told(videos, store, **extract):
 
 def test_a_new_store_is_in_what_is_fast_here_and_stays_in_it(make_video, tmp_path, monkeypatch):
     videos, store = make_video("videos/a.mp4", 3).parent, tmp_path / "s.zarr"
-    monkeypatch.setattr(module, "native_bf16", lambda _: True)
+    monkeypatch.setattr(part, "native_bf16", lambda _: True)
     assert told(videos, store) == ("bf16", [])
     make_video("videos/b.mp4", 3)
-    monkeypatch.setattr(module, "native_bf16", lambda _: False)
+    monkeypatch.setattr(part, "native_bf16", lambda _: False)
     precision, (emulated,) = told(videos, store)
     assert precision == "bf16"
     assert "s.zarr: in bfloat16, which this machine has to emulate" in emulated
@@ -456,7 +457,7 @@ def test_a_new_store_is_in_what_is_fast_here_and_stays_in_it(make_video, tmp_pat
     precision, (no_amx,) = told(videos, tmp_path / "new.zarr")
     assert precision == "float32"
     assert "in float32, as this machine has no fast bfloat16" in no_amx
-    monkeypatch.setattr(module, "native_bf16", lambda _: True)
+    monkeypatch.setattr(part, "native_bf16", lambda _: True)
     assert told(videos, tmp_path / "new.zarr") == ("float32", [])  # as it was made
     assert told(videos, tmp_path / "asked.zarr", precision="float32") == ("float32", [])
 
@@ -543,3 +544,37 @@ def test_pointing_goes_with_tracks_alone(tmp_path):
     with pytest.raises(FacerError, match="found face all, expected track"):
         run(tmp_path, tmp_path / "s.zarr", faces=tmp_path / "f.csv",
             extract=ExtractConfig(face="all"))  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_frames_that_repeat_the_one_before_have_its_features(
+    make_video, face_frames, tmp_path, precision
+):
+    images = face_frames(7, empty=(2, 3))
+    counts = [1, 3, 2, 1, 1, 9, 2]  # the two without a face are alike
+    make_video("videos/once.avi", images, codec="FFV1")
+    again = [image for image, n in zip(images, counts, strict=True) for _ in range(n)]
+    make_video("videos/again.avi", again, codec="FFV1")
+    extract = ExtractConfig(precision=precision, batch_size=4)
+    run(tmp_path / "videos", tmp_path / "s.zarr", extract=extract)
+    store = FeatureStore.open(tmp_path / "s.zarr")
+    once, twice = store.read("once"), store.read("again")
+    rows = np.repeat(np.arange(7), counts)
+    for name in ("features", "valid", "keypoints_px", "bbox_px", "quality", "n_faces"):
+        np.testing.assert_array_equal(getattr(twice, name), getattr(once, name)[rows])
+    assert (np.diff(twice.timestamp_s) > 0).all()
+    assert len(twice.timestamp_s) == 19
+
+
+def test_a_frame_that_repeats_another_is_looked_at_once(make_video, face_frames, monkeypatch):
+    seen = []
+    extractor = Extractor(ExtractConfig(device="cpu", batch_size=4, detect_every=1))
+    detect = extractor.detector.detect
+    monkeypatch.setattr(
+        extractor.detector, "detect", lambda images: seen.extend(images) or detect(images)
+    )
+    images = [image for image in face_frames(3) for _ in range(5)]
+    frames = []
+    (result,) = extractor.run([make_video("a.avi", images, codec="FFV1")], frames.append)
+    assert len(seen) == 3
+    assert sum(frames) == result.sequences[0].clip.n_frames == 15

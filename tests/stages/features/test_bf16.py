@@ -16,6 +16,7 @@ from facer.stages.features.precision import native_bf16
 from facer.stages.features.rec import loading
 from facer.stages.features.rec.loading import Bf16Maps, fold_batch_norm
 from facer.stages.features.rec.network import Architecture, RecNet
+from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError
 
 
@@ -68,7 +69,21 @@ def test_an_operator_that_is_not_known_is_named(tmp_path: Path):
     graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "own.onnx")
     with pytest.raises(FacerError, match=r"own\.onnx: found the operator Softsign.*float32"):
-        TorchGraph(tmp_path / "own.onnx")
+        TorchGraph(tmp_path / "own.onnx", torch.zeros(256))
+
+
+def test_the_refiner_is_near_float32_and_does_not_depend_on_the_batch(face_frames):
+    images = face_frames(9)
+    guesses = [faces.keypoints_px + 3 for faces in detect.load(DetectorConfig()).detect(images)]
+    exact, refiner = (KeypointRefiner(bf16=bf16) for bf16 in (False, True))
+    found = refiner.refine(images, guesses)
+    for a, b, sure, other in zip(*exact.refine(images, guesses), *found, strict=True):
+        np.testing.assert_allclose(a, sure, atol=0.3)
+        np.testing.assert_allclose(b, other, atol=0.02)
+    apart = [refiner.refine([i], [g]) for i, g in zip(images, guesses, strict=True)]
+    for row, (points, sure) in enumerate(apart):
+        np.testing.assert_array_equal(points[0], found[0][row])
+        np.testing.assert_array_equal(sure[0], found[1][row])
 
 
 @pytest.mark.parametrize("isa", ["SSE41", "AVX2", "AVX512_CORE", "avx512_core_bf16"])

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align, similarity_transforms
-from facer.stages.features.decode.picture import put, rgb, shown, size_of, stays_yuv, take
+from facer.stages.features.decode.picture import (
+    put,
+    rgb,
+    same,
+    shown,
+    size_of,
+    stays_yuv,
+    take,
+)
 from facer.stages.features.refine import crop_transforms, read_crop
 
 
@@ -88,3 +96,25 @@ def test_rgb_is_never_the_decoders_own_memory():
     frame = av.VideoFrame.from_ndarray(np.full((8, 16, 3), 9, np.uint8), format="rgb24")
     rgb(frame)[:] = 0
     assert (rgb(frame) == 9).all()
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "rgb"])
+def test_pictures_are_the_same_with_the_same_pixels_alone(pixels):
+    def made(**other):
+        frame = yuv(**{"height": 64, "width": 90, "matrix": 1} | other)
+        return frame if pixels == "yuv420p" else rgb(frame)
+
+    assert same(made(), made())
+    assert not same(made(), made(seed=1))
+    assert not same(made(), made(height=60))
+    assert not same(made(), made(matrix=5))  # another colour
+    one = made()
+    if pixels == "rgb":
+        one[3, 50, 2] ^= 1
+        assert same(one, one.copy())
+    else:
+        plane = np.frombuffer(one.planes[2], np.uint8).copy()
+        plane[44] ^= 1
+        one.planes[2].update(plane.tobytes())
+        assert not same(one, rgb(one))
+    assert not same(one, made())

@@ -1,0 +1,78 @@
+"""What workers make of cores, against the model of ``facer bench``.
+
+    python benchmarks/scaling.py CLIPS [--workers 1,2,4] [--copies 8] [--precision bf16]
+
+Pins itself to a number of cores, extracts copies of the clips with so many workers, and prints
+frames/s, processor time a frame (all processes) and the rate that the model predicts from steps
+measured alone on one core. Twice the copies less once the copies: start-up is left out of both.
+Processor time says the same on a machine that is busy otherwise, frames/s does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from time import perf_counter
+
+from facer.pipeline.features.bench import bench
+from facer.pipeline.features.bench_model import predict
+from facer.pipeline.features.config import BenchConfig
+from facer.storage import FeatureStore
+from facer.storage.videos import VIDEO_SUFFIXES
+
+
+def extract(folder: Path, store: Path, workers: int, precision: str) -> tuple[float, float, int]:
+    """Seconds by the clock and of all processes, and frames, of one extraction."""
+    shutil.rmtree(store, ignore_errors=True)
+    before, started = getrusage(RUSAGE_CHILDREN), perf_counter()
+    command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", str(store)]
+    options = ["--workers", str(workers), "--precision", precision]
+    subprocess.run([*command, *options], check=True, capture_output=True)
+    seconds, after = perf_counter() - started, getrusage(RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    frames = sum(record.n_frames for record in FeatureStore.open(store).records)
+    return seconds, busy, frames
+
+
+def main() -> None:
+    """Print a row for each number of workers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--workers", default="1,2,4")
+    parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--precision", default="auto")
+    options = parser.parse_args()
+    clips = [p for p in sorted(options.clips.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
+    cores = sorted(os.sched_getaffinity(0))
+    found = bench(BenchConfig(clips[0], precision=options.precision))
+    decode_ms = found.cost.decode_s * 1e3
+    print(f"measured on one core: {found.total_ms:.2f} ms a frame, decoding {decode_ms:.2f}")
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch, name) for name in ("once", "twice")]
+        for folder, copies in zip(folders, (options.copies, 2 * options.copies), strict=True):
+            folder.mkdir()
+            for number in range(copies):
+                for clip in clips:
+                    shutil.copy(clip, folder / f"{number:03}_{clip.name}")
+        for workers in map(int, options.workers.split(",")):
+            used = min(workers, len(cores))
+            os.sched_setaffinity(0, cores[:used])
+            store = Path(scratch, "features.zarr")
+            once, twice = (extract(f, store, workers, options.precision) for f in folders)
+            seconds, busy, frames = (b - a for a, b in zip(once, twice, strict=True))
+            model = predict(found.cost, workers, used)
+            print(
+                f"{workers:3} workers on {used} cores: {frames / seconds:7.1f} frames/s, "
+                f"{1e3 * busy / frames:.2f} ms of processor a frame; predicted "
+                f"{model.frames_per_s:.1f} ({model.limit})"
+            )
+
+
+if __name__ == "__main__":
+    main()
