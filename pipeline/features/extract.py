@@ -127,9 +127,7 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
         made = FeatureStore.open(path)
     precision = None if made is None else stored_precision(made.provenance)
-    asked = ModelsAsked(
-        located(config.extract, cluster=config.scheduler is not None), precision
-    )
+    asked = ModelsAsked(located(config.extract, cluster=config.scheduler is not None), precision)
     ahead = _workers_ahead(config, sources, made)
     if ahead is not None:
         at_end.callback(ahead.close)

@@ -29,7 +29,7 @@ import numpy as np
 from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
 from facer.stages.features.audio.reader import Sound
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.decode.picture import Yuv, take
+from facer.stages.features.decode.picture import Picture, Yuv, take
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.schema import U8
 
