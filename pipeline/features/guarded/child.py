@@ -7,8 +7,8 @@ Requests and answers are JSON lines on stdin and stdout:
   ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty line frees
   the oldest slot;
 - out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
-  ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it,
-  and takes a slot; no offset for a frame that repeats the one before, which takes none;
+  ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it;
+  no offset for a frame that repeats the one before, which takes no slot;
   ``{"sample", "n", "offset", "cpu_s"}`` for a block of n float32 samples there, the first of them
   number ``sample``; ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that
   takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}``
