@@ -23,7 +23,7 @@ _FAULTS = """
 import sys
 
 if "facer.pipeline.features.guarded.child" in sys.orig_argv:
-    import os, signal, time
+    import itertools, os, signal, time
     from pathlib import Path
 
     from facer.stages.features.audio.reader import AudioReader
@@ -47,10 +47,12 @@ if "facer.pipeline.features.guarded.child" in sys.orig_argv:
 
     def faulty(decoded, at):
         def decode(self, *arguments):
-            for number, frame in enumerate(decoded(self, *arguments)):
-                if number == at:
+            numbers = itertools.count()
+            def count(frame):
+                if next(numbers) == at:
                     fail(self._path)
-                yield frame
+                return frame
+            return map(count, decoded(self, *arguments))  # holds no frame longer than libav does
         return decode
 
     # five frames are out: the sixth waits for its successor's time
