@@ -93,10 +93,9 @@ class Repeats:
 
     def __call__(self, picture: Picture) -> bool:
         """Whether the next picture repeats the one before; most that do not differ at once."""
-        if isinstance(picture, av.VideoFrame):
-            planes, kind = _planes(picture), (size_of(picture), _yuv_of(picture))
-        else:
-            planes, kind = [picture], (size_of(picture), None)
+        yuv = _yuv_of(picture) if isinstance(picture, av.VideoFrame) else None
+        planes = _planes(picture) if isinstance(picture, av.VideoFrame) else [picture]
+        kind = size_of(picture), yuv
         if kind != self._kind:
             self._kind, self._planes = kind, [plane.copy() for plane in planes]
             return False
