@@ -288,19 +288,20 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
     detector = extractor.detector
     assert isinstance(detector, RefiningDetector)
-    resize, found, refined, rec_, aligned = (Watch() for _ in range(5))
+    resize, found, refined, rec_, aligned, measured = (Watch() for _ in range(6))
     resize.on(detect, "_shrunk")
     found.on(detector._detector, "detect")
     refined.on(detector.refiner, "refine")
     rec_.on(extractor.rec, "predict", lambda crops: len(crops[0]))
-    aligned.on(extract, "cut")
+    aligned.on(extract, "cut_all")
+    measured.on(extract, "quality")
     decode_s, frames = _decode_seconds(clips), 0
     started = perf_counter()
     for result in extractor.run(clips):
         clip = result.sequences[0].clip
         frames += clip.n_frames
     rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
-    rest_s -= rec_.seconds + aligned.seconds
+    rest_s -= rec_.seconds + aligned.seconds + measured.seconds
     peak = product_flops(torch.bfloat16 if precision == "bf16" else torch.float32)
     height = STARTER_SIZE_PX * 9 // 16
     nets = {
@@ -314,6 +315,7 @@ def step_table(clips: list[Path], precision: Precision) -> str:
         ("detect", found.seconds - resize.seconds, nets["detect"] * found.items / peak),
         ("points", refined.seconds, nets["points"] * refined.items / peak),
         ("align", aligned.seconds, None),
+        ("quality", measured.seconds, None),
         ("REC", rec_.seconds, nets["REC"] * rec_.items / peak),
         ("write", write_seconds(extractor, clip) * frames, None),
         ("the rest", rest_s, None),

@@ -293,7 +293,7 @@ def without_repeats(frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[floa
     first: Frame | None = None
     repeats_s: list[float] = []
     for frame in frames:
-        if first is not None and frame.picture is first.picture:
+        if first is not None and frame.repeats:
             repeats_s.append(frame.timestamp_s)
             continue
         if first is not None:

@@ -6,9 +6,10 @@ Requests and answers are JSON lines on stdin and stdout:
   frames; with ``"rate_hz"`` in place of ``stride`` its sound, without its first ``start`` blocks;
   ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty line frees
   the oldest slot;
-- out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
-  ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it;
-  no offset for a frame that repeats the one before, which takes no slot;
+- out: ``{"frame", "time_s", "repeats", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose
+  picture lies at ``offset`` of the shared memory as
+  :func:`~facer.stages.features.decode.picture.put` leaves it; no offset for a frame that repeats
+  the one before, which takes no slot;
   ``{"sample", "n", "offset", "cpu_s"}`` for a block of n float32 samples there, the first of them
   number ``sample``; ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that
   takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}``
@@ -39,7 +40,7 @@ from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.views.annotate_sound import copy_sound
 from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.decode.picture import Picture, put
+from facer.stages.features.decode.picture import put
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import U8
@@ -121,18 +122,18 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
 def _decode(path: Path, request: Mapping[str, int], ring: Ring, send: Callable[..., None]) -> None:
     ring.shrink()
     started, stride = process_time(), request["stride"]
-    sent: Picture | None = None
+    some_sent = False
     with VideoReader(path, stride, request["threads"]) as reader:
         for frame in reader.steps():
             if frame is None or frame.frame_index < request["start"] * stride:
                 send(skipped=True)
                 continue
-            told: dict[str, object] = {}
-            if frame.picture is not sent:
+            told: dict[str, object] = {"repeats": frame.repeats}
+            if not (frame.repeats and some_sent):
                 height, width = frame.size
                 told["yuv"] = put(frame.picture, ring.place(height * width * 3))
                 told |= {"offset": ring.offset, "size": frame.size}
-                sent = frame.picture
+                some_sent = True
             send(frame=frame.frame_index, time_s=frame.timestamp_s, cpu_s=process_time() - started,
                  **told)  # fmt: skip
     send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)

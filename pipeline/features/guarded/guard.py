@@ -120,7 +120,7 @@ class GuardedReader(_Guarded[Frame]):
             data = child.shared(message["offset"], height * width * 3)
             self._picture = take(data, height, width, None if yuv is None else Yuv(*yuv))
         assert self._picture is not None
-        return Frame(message["frame"], message["time_s"], self._picture)
+        return Frame(message["frame"], message["time_s"], self._picture, message["repeats"])
 
 
 class GuardedAudio(_Guarded[Sound]):

@@ -41,7 +41,7 @@ from facer.stages.features.decode.container import (
     undecodable,
 )
 from facer.stages.features.decode.display import Display, Turn, fit, turn_of
-from facer.stages.features.decode.picture import Picture, rgb, same, size_of
+from facer.stages.features.decode.picture import Picture, Repeats, rgb, size_of
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import U8
 
@@ -50,14 +50,12 @@ _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded image, upright, and when it is shown.
-
-    A frame that repeats the one before it, bit for bit, has its very ``picture`` object.
-    """
+    """One decoded image, upright, and when it is shown."""
 
     frame_index: int
     timestamp_s: float
     picture: Picture
+    repeats: bool = False  # it has the pixels of the frame before, bit for bit
 
     @property
     def image(self) -> U8:
@@ -111,7 +109,7 @@ class VideoReader:
         self._ended = self._error = ""
         self._reached_s = 0.0  # the latest time of any stream
         self._size: tuple[int, int] | None = None  # height and width of the first frame
-        self._given: Picture | None = None  # of the frame before
+        self._repeats = Repeats()
         self._container, self._stream, self._n_streams = open_stream(path, threads)
         self._zero = start_of(self._container, self._stream)
         self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
@@ -217,9 +215,7 @@ class VideoReader:
                 self._n_blank += 1
                 picture = np.zeros((*tag.shape, 3), np.uint8)
             picture = self._shaped(picture, tag.turn)
-            if self._given is None or not same(picture, self._given):
-                self._given = picture
-            yield Frame(tag.number, tag.time_s, self._given)
+            yield Frame(tag.number, tag.time_s, picture, self._repeats(picture))
 
     def _shaped(self, picture: Picture, turn: Turn) -> Picture:
         """Upright, and of the first frame's size."""

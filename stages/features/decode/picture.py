@@ -80,17 +80,31 @@ def rgb_view(frame: av.VideoFrame) -> U8:
     return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
-def same(picture: Picture, other: Picture) -> bool:
-    """Whether two pictures have the same pixels, bit for bit; most that do not differ at once."""
-    if isinstance(picture, av.VideoFrame) and isinstance(other, av.VideoFrame):
-        if size_of(picture) != size_of(other) or _yuv_of(picture) != _yuv_of(other):
+class Repeats:
+    """Tells of each picture of a video whether it has the pixels of the one before, bit for bit.
+
+    It keeps a copy: a decoder's own frame, kept, would change what is left in others that are
+    damaged.
+    """
+
+    def __init__(self) -> None:
+        self._kind: object = None
+        self._planes: list[U8] = []
+
+    def __call__(self, picture: Picture) -> bool:
+        """Whether the next picture repeats the one before; most that do not differ at once."""
+        yuv = _yuv_of(picture) if isinstance(picture, av.VideoFrame) else None
+        planes = _planes(picture) if isinstance(picture, av.VideoFrame) else [picture]
+        kind = size_of(picture), yuv
+        if kind != self._kind:
+            self._kind, self._planes = kind, [plane.copy() for plane in planes]
             return False
-        planes = zip(_planes(picture), _planes(other), strict=True)
-    elif isinstance(picture, av.VideoFrame) or isinstance(other, av.VideoFrame):
+        pairs = list(zip(self._planes, planes, strict=True))
+        if all(np.array_equal(a[::16], b[::16]) and np.array_equal(a, b) for a, b in pairs):
+            return True
+        for kept, plane in pairs:
+            np.copyto(kept, plane)
         return False
-    else:
-        planes = zip([picture], [other], strict=True)
-    return all(np.array_equal(a[::16], b[::16]) and np.array_equal(a, b) for a, b in planes)
 
 
 def _planes(frame: av.VideoFrame) -> list[U8]:
