@@ -6,8 +6,10 @@ import platform
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
+from facer import __version__
 from facer.pipeline.features.sources import Source, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor
 from facer.storage.errors import FacerError
@@ -51,6 +53,13 @@ def check_cluster(
 
 def check_worker(probe: Probe) -> dict[str, str]:
     """Look at videos and store from here, a worker; returns :func:`versions`."""
+    try:
+        import_module("facer.stages.features.extractor")  # what a part will load, cv2 and torch too
+    except ImportError as error:
+        raise FacerError(
+            f"facer does not load ({error}); install facer {__version__} there and start the "
+            "worker again"
+        ) from error
     place = f"{probe.video_dir}: the videos are not visible from this host"
     try:
         size, _ = open_videos(probe.video_dir).stat(probe.path)
