@@ -34,11 +34,16 @@ from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import (
+    FitConfig,
+    HeadConfig,
+    SequenceConfig,
+    StreamsConfig,
+)
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
-from facer.storage.settings import Declared, declared
+from facer.storage.settings import Declared, declared, flat
 from facer.storage.text.likeness import did_you_mean
 
 Settings = Mapping[str, Any]
@@ -112,10 +117,14 @@ EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
-DATASET = Table(LabelOptions, SequenceConfig)
-CHECK = DATASET
-TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, FitConfig, TrainHeadConfig)
-ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, FitConfig, AblateConfig, TlsFiles)
+CHECK = Table(LabelOptions, SequenceConfig)
+DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
+TRAIN_HEAD = Table(
+    LabelOptions, FoldConfig, SequenceConfig, StreamsConfig, HeadConfig, FitConfig, TrainHeadConfig
+)
+ABLATE = Table(
+    LabelOptions, FoldConfig, SequenceConfig, StreamsConfig, FitConfig, AblateConfig, TlsFiles
+)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 SUMMARISE = Table(SummaryConfig)
@@ -171,8 +180,8 @@ def train_head_config(store: str, labels: str, run: Path, settings: Settings) ->
         raise OptionError(f"{named('head')} {head.name} takes no {', '.join(names)}")
     return make(
         TrainHeadConfig, settings, store, labels, run, reading=label_options(settings),
-        sequences=make(SequenceConfig, settings), fit=make(FitConfig, settings, head),
-        folds=fold_config(settings),
+        sequences=make(SequenceConfig, settings), streams=streams_config(settings),
+        fit=make(FitConfig, settings, head), folds=fold_config(settings),
     )  # fmt: skip
 
 
@@ -181,8 +190,18 @@ def ablate_config(store: str, labels: str, output: Path, settings: Settings) -> 
     return make(
         AblateConfig, settings, store, labels, output, also=settings.get("also", {}),
         reading=label_options(settings), sequences=make(SequenceConfig, settings),
-        fit=make(FitConfig, settings), folds=fold_config(settings), tls=make(TlsFiles, settings),
+        streams=streams_config(settings), fit=make(FitConfig, settings),
+        folds=fold_config(settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
+
+
+def streams_config(settings: Settings) -> StreamsConfig:
+    """Return which other stores are joined, and how; OptionError for a way of joining none."""
+    config = make(StreamsConfig, settings)
+    if not config.stores and config != StreamsConfig():
+        changed = [k for k, v in flat(config) if v != dict(flat(StreamsConfig()))[k]]
+        raise OptionError(f"{named(changed[0])}: expected {named('with_')} beside it")
+    return config
 
 
 def fold_config(settings: Settings) -> FoldConfig | None:
@@ -211,6 +230,8 @@ def _checked(one: Declared, value: Any) -> Any:
         return os.fspath(value)
     if tuple in types and (isinstance(value, str) or _is_words(value)):
         return value
+    if tuple in types and isinstance(value, Mapping):  # NAME=STORE, as the option has it
+        return [f"{name}={getattr(one, 'path', one)}" for name, one in value.items()]
     if isinstance(value, str) and (str in types or Path in types):
         return value
     if not isinstance(value, bool | str):
