@@ -110,6 +110,7 @@ class ClipPages:
             "clip.html",
             {**clip_curves(clip, self.store), "videoStart": footage.start_s},
             title=clip_id,
+            report=self.store.path,
             back=self.back,
             before=before,
             after=after,

@@ -7,6 +7,7 @@ import mimetypes
 import os
 import re
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hmac import compare_digest
@@ -15,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakSet
 
 from facer.pipeline.views.report.folder import ASSETS, render
 from facer.pipeline.views.view.session import ViewSession
@@ -59,6 +61,7 @@ class ViewServer(ThreadingHTTPServer):
             ) from error
         self.hosts = frozenset(f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost"))
         self._thread: Thread | None = None
+        self._connections: WeakSet[socket.socket] = WeakSet()
 
     @property
     def url(self) -> str:
@@ -77,7 +80,16 @@ class ViewServer(ThreadingHTTPServer):
             self._thread.join()
             self._thread = None
         self.server_close()
+        for connection in list(self._connections):  # that a browser keeps for its next request
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self.session.close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take the next connection, and remember it."""
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that went away."""

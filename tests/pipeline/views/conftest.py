@@ -131,6 +131,7 @@ def browser(
                  "disable-sync", "autoplay-policy=no-user-gesture-required",
                  f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):  # fmt: skip
         options.add_argument(f"--{flag}")
+    options.page_load_strategy = "eager"  # a video that is still loading is waited for by name
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     opened = webdriver.Chrome(options=options, service=Service(driver))
     opened.set_window_size(1366, 900)

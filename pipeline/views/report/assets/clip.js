@@ -215,7 +215,7 @@
       if (x >= 0 && x <= size.w && y >= 0 && y <= size.h) seek(time[frameAt(xaxis.p2l(x))]);
     });
     curves.on("plotly_afterplot", () => moveCursor(current));
-    show(time[0]);
+    moveCursor(current);
   });
   window.facer.seek = seek;
 })();

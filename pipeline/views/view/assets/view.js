@@ -265,7 +265,7 @@
     pointing = on;
     at("other").setAttribute("aria-pressed", String(on));
     canvas.classList.toggle("pointing", on);
-    if (on) { video.pause(); say("Click on the face that is meant."); }
+    if (on) { video.controls = false; video.pause(); say("Click on the face that is meant."); }
   }
 
   canvas.addEventListener("click", (event) => {
@@ -298,6 +298,9 @@
     at("speed").addEventListener("change", ({ target }) => { video.playbackRate = Number(target.value); });
     at("other").addEventListener("click", () => setPointing(!pointing));
     new ResizeObserver(() => drawBoxes(present)).observe(video);
+    video.controls = false; // they lie over the picture: only where the mouse is
+    video.parentElement.addEventListener("pointerenter", () => { video.controls = !pointing; });
+    video.parentElement.addEventListener("pointerleave", () => { video.controls = false; });
   }
   at("frame-back").addEventListener("click", () => step(-1));
   at("frame-on").addEventListener("click", () => step(1));

@@ -9,6 +9,7 @@ from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import CLIPS, page_name
 from facer.stages.features.decode.frames import VideoReader
+from facer.storage.study.marks import read_marks, unmarked
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets
 
@@ -225,3 +226,38 @@ def test_a_page_without_a_video_moves_by_its_slider(browser, make_store, clip_of
     """)
     assert browser.find_element("id", "frame").text == "8"
     assert "--videos VIDEO_DIR" in browser.find_element("id", "no-video").text
+
+
+def test_marks_of_a_report_are_downloaded_as_summarise_reads_them(
+    browser, make_store, clip_of, tmp_path
+):
+    store = make_store({"=one, two": clip_of(30), "b": clip_of(20)})
+    folder = build_report(ReportConfig(store.path, tmp_path / "report")).index.parent
+    opened(browser, folder / CLIPS / f"{page_name('=one, two')}.html")
+    browser.execute_script("localStorage.clear(); location.reload()")
+    until(browser, "performance.getEntriesByName('drawn').length && !document.hidden")
+    browser.find_element("id", "whole").click()
+    assert browser.execute_script("return !document.getElementById('mark-list').children.length")
+    browser.find_element("id", "why").send_keys('a hand, "there"')
+    times = store.read("=one, two").timestamp_s
+    browser.execute_script("facer.seek(arguments[0])", times[4])
+    browser.find_element("id", "from").click()
+    browser.execute_script("facer.seek(arguments[0])", times[9])
+    browser.find_element("id", "to").click()
+    opened(browser, folder / CLIPS / f"{page_name('b')}.html")
+    browser.find_element("id", "why").send_keys("no")
+    browser.find_element("id", "whole").click()
+    opened(browser, folder / "index.html")
+    assert browser.find_element("id", "download").text == "Download marks (2)"
+    text = browser.execute_async_script("""
+      const done = arguments[0];
+      URL.createObjectURL = (blob) => { blob.text().then(done); return "blob:none"; };
+      document.getElementById("download").click();
+    """)
+    (tmp_path / "marks.csv").write_text(text)
+    found = read_marks(tmp_path / "marks.csv", store.clip_ids, store.feature_names)
+    (mark,) = found["=one, two"]
+    assert mark.mark == 'a hand, "there"'
+    kept = unmarked([mark], times, ())
+    assert np.flatnonzero(~kept).tolist() == [4, 5, 6, 7, 8, 9]
+    assert found["b"][0].whole_clip

@@ -197,6 +197,13 @@ def test_the_port_is_taken(opened):
 
 
 def test_a_closed_view_answers_no_more(opened):
+    place = urlsplit(opened.url)
+    kept = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+    kept.request("GET", place.path)
+    assert kept.getresponse().read()
     opened.close()
+    kept.sock.settimeout(20)
+    assert kept.sock.recv(1) == b""  # a connection that was open is closed
+    kept.close()
     with pytest.raises(OSError, match="refused"):
         ask(opened, "")
