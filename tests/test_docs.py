@@ -99,6 +99,9 @@ def test_python_snippets_run(
         for number, clip_id in enumerate(CLIPS):
             make_video(f"videos/{clip_id}.mp4", face_frames(4 + number))
         make_video("new-videos/new.mp4", face_frames(4))
+    if "demo/clips" in "".join(snippets):  # what facer demo leaves behind
+        make_video("demo/clips/02-table-1.mp4", face_frames(4))
+        Path("demo/labels.csv").write_text("clip_id,split,sadness\n02-table-1,train,0.5\n")
     for module in sorted(_modules("".join(snippets))):
         pytest.importorskip(module)
     if "read_parquet" in "".join(snippets):
