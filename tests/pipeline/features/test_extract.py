@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from facer.pipeline.features import extract as module
+from facer.pipeline.features import kinds
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.status import store_status
@@ -283,7 +284,7 @@ def test_as_many_videos_are_open_as_there_are_decoders(videos, monkeypatch):
 
 
 def test_a_gpu_has_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(kinds, "resolve_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
     def usual(device, **options):
@@ -418,7 +419,7 @@ def test_weights_are_named_by_a_path_that_holds_on_every_host(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.onnx").touch()
     config = ExtractConfig(DetectorConfig("own.onnx"), rec="rec-small", device="cpu")
-    found = module._models(ExtractRunConfig(tmp_path, "s.zarr", config))
+    found = kinds.settled(config, "s.zarr", cluster=False, note=print)
     assert found.detector.model == str(tmp_path / "own.onnx")
     assert found.recs == ("rec-small",)
 
@@ -443,10 +444,10 @@ def told(videos, store, **extract):
 
 def test_a_new_store_is_in_what_is_fast_here_and_stays_in_it(make_video, tmp_path, monkeypatch):
     videos, store = make_video("videos/a.mp4", 3).parent, tmp_path / "s.zarr"
-    monkeypatch.setattr(module, "native_bf16", lambda _: True)
+    monkeypatch.setattr(kinds, "native_bf16", lambda _: True)
     assert told(videos, store) == ("bf16", [])
     make_video("videos/b.mp4", 3)
-    monkeypatch.setattr(module, "native_bf16", lambda _: False)
+    monkeypatch.setattr(kinds, "native_bf16", lambda _: False)
     precision, (emulated,) = told(videos, store)
     assert precision == "bf16"
     assert "s.zarr: in bfloat16, which this machine has to emulate" in emulated
@@ -456,7 +457,7 @@ def test_a_new_store_is_in_what_is_fast_here_and_stays_in_it(make_video, tmp_pat
     precision, (no_amx,) = told(videos, tmp_path / "new.zarr")
     assert precision == "float32"
     assert "in float32, as this machine has no fast bfloat16" in no_amx
-    monkeypatch.setattr(module, "native_bf16", lambda _: True)
+    monkeypatch.setattr(kinds, "native_bf16", lambda _: True)
     assert told(videos, tmp_path / "new.zarr") == ("float32", [])  # as it was made
     assert told(videos, tmp_path / "asked.zarr", precision="float32") == ("float32", [])
 
