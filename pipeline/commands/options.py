@@ -62,10 +62,12 @@ def with_settings(table: Table, of_run: OfRun | None = None) -> Callable[[Comman
 
 def _option(one: Declared) -> Callable[[Command], Command]:
     setting, default = one.setting, one.value
-    flag = option_of(one.name)
+    flag = option_of(setting.option or one.name)
     text, metavar = setting.help, setting.metavar or None
     if one.choices and metavar is None:
         metavar = "A,B" if tuple in one.types else "|".join(one.choices)
+    if tuple in one.types and not all(choice in text for choice in one.choices):
+        text = f"{text} {', '.join(one.choices)}."
     if setting.none:
         text = f"{text} [default: {setting.none}]"
     elif isinstance(default, tuple) and default:

@@ -21,20 +21,24 @@ from facer.pipeline.settings import (
     EXPORT_HEAD,
     EXTRACT,
     EXTRACT_MODELS,
+    FIGURE,
     FINETUNE,
     LABELS,
     PREDICT,
     REPORT,
     SCORE,
+    SUMMARISE,
     TRAIN_DETECTOR,
     TRAIN_HEAD,
     TRAIN_POINTS,
     TRAIN_REC,
     VERIFY,
     extract_run_config,
+    make,
     train_head_config,
     words,
 )
+from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError
 from facer.storage.settings import declared
 
@@ -178,6 +182,7 @@ COMMANDS = {
     "ablate": ABLATE, "bench": BENCH, "check": CHECK, "evaluate": LABELS,
     "export-head": EXPORT_HEAD,
     "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
+    "figure": FIGURE, "summarise": SUMMARISE,
     "finetune": FINETUNE, "predict": PREDICT, "report": REPORT, "score": SCORE,
     "train-detector": TRAIN_DETECTOR, "train-head": TRAIN_HEAD, "train-points": TRAIN_POINTS,
     "train-rec": TRAIN_REC, "verify": VERIFY,
@@ -186,14 +191,14 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_defaults_and_choices_of_a_command_are_those_of_its_configs(command):
-    found = options(command)
+    found = {option.name: option for option in options(command).values()}
     for name, one in COMMANDS[command].declared.items():
         option = found[name]
         text = str(option.help) + str(option.metavar)
         assert all(choice in text for choice in one.choices), name
         assert one.setting.help in str(option.help)
         default = option.to_info_dict()["default"]  # None where there is none
-        value = None if one.value is MISSING else one.value
+        value = None if one.value is MISSING or one.value == {} else one.value
         if isinstance(value, tuple) or tuple in one.types:
             assert tuple(words(default)) == (value or ()), name  # none of a repeated option
         else:
@@ -221,6 +226,33 @@ def test_a_printed_config_given_back_is_the_same(tmp_path, capsys):
     assert config_of(capsys, "train-head", "--config", str(path)) == printed
     changed = config_of(capsys, "train-head", "--config", str(path), "--dense", "64")
     assert changed == printed.replace("dense = 32", "dense = 64")
+
+
+def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
+    given = ["summarise", "s.zarr", "-o", "stats", "--window", "after=0:4", "--window", "w=4:8.5",
+             "--baseline", "-2:0", "--threshold", "au12=.4"]  # fmt: skip
+    printed = config_of(capsys, *given)
+    assert 'windows = ["after=0:4", "w=4:8.5"]' in printed
+    path = tmp_path / "config.toml"
+    path.write_text(printed)
+    assert config_of(capsys, "summarise", "--config", str(path)) == printed
+    texts = {"windows": ["after=0:4", "w=4:8.5"], "baseline": "-2:0", "thresholds": "au12=.4"}
+    values = {"windows": {"after": (0, 4), "w": (4, 8.5)}, "baseline": [-2, 0],
+              "thresholds": {"au12": 0.4}}  # fmt: skip
+    first, second = (make(SummaryConfig, SUMMARISE.complete(one)) for one in (texts, values))
+    assert first == second
+    assert make(SummaryConfig, SUMMARISE.complete({})) == SummaryConfig()
+    for wrong, message in (
+        ({"windows": "after"}, "window: found 'after', expected NAME=VALUE"),
+        ({"windows": {"after": 4}}, "window: found 4, expected a start and a stop"),
+        ({"windows": {"after": (4, 0)}}, "expected a start before its stop"),
+        ({"baseline": (0, 1, 2)}, "baseline: found"),
+        ({"thresholds": {"au12": "x"}}, "expected FEATURE=NUMBER"),
+        ({"thresholds": ["au12=nan"]}, "threshold au12: found nan"),
+    ):
+        with pytest.raises(OptionError) as told:
+            make(SummaryConfig, SUMMARISE.complete(wrong))
+        assert message in str(told.value)
 
 
 @pytest.mark.parametrize(
