@@ -21,6 +21,7 @@ from facer.storage.text.likeness import did_you_mean
 
 Command = Callable[..., Any]
 _CONFIG_BYTES = 1 << 20
+_OF_RUNS = ("config.json", "finetune.json")  # in a run folder
 _OWN = ("config", "print_config", "as_json")  # options that are no settings
 
 
@@ -96,7 +97,7 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
     """Take the settings of a file or a run as the defaults of the command's options."""
     if path is None:
         return
-    place = Path(path).parent if Path(path).name == "config.json" else Path(path)
+    place = Path(path).parent if Path(path).name in _OF_RUNS else Path(path)
     if of_run is not None and place.is_dir():
         values = of_run(place)
         context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}

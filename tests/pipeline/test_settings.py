@@ -1,6 +1,7 @@
 """Python's keywords are the commands' options: same words, defaults and checks."""
 
 import inspect
+import tomllib
 from dataclasses import MISSING
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 import facer
 from facer.cli import facer as command_line
 from facer.cli import main
+from facer.pipeline.affect.train import RecRunConfig, SetRecord
+from facer.pipeline.detection.train import DetectorRunConfig, RefinerRunConfig
+from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.endtoend.finetune import FinetuneRunConfig
+from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.pipeline.settings import (
     ABLATE,
     BENCH,
@@ -38,6 +44,9 @@ from facer.pipeline.settings import (
     train_head_config,
     words,
 )
+from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.features.config import DetectorConfig
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError
 from facer.storage.settings import declared
@@ -296,3 +305,41 @@ def test_a_run_is_a_config(planted, tmp_path, capsys):
         assert 'run = "again"\n' in printed
         for line in ("epochs = 2", "t = 32", "hidden_size = 8", "dense = 4"):
             assert f"{line}\n" in printed
+
+
+def of_run(capsys, command, folder, *more):
+    """Settings that ``--config FOLDER`` gives a command."""
+    return tomllib.loads(config_of(capsys, command, "--config", str(folder), *more))
+
+
+def test_runs_of_networks_are_configs_too(tmp_path, capsys):
+    run, points = tmp_path / "detector", tmp_path / "points"
+    paths = dict.fromkeys(("faces", "scenes", "clips", "teacher"), Path("x"))
+    config = DetectorTrainConfig(**paths, steps=7, seed=3)
+    RunFolder(run, DetectorRunConfig).write(DetectorRunConfig(**vars(config)))
+    found = of_run(capsys, "train-detector", run, "-o", "again")
+    assert (found["steps"], found["seed"], found["faces"], found["run"]) == (7, 3, "x", "again")
+    refiner = RefinerTrainConfig(**paths, crops=(Path("y"),), steps=5)
+    RunFolder(points, RefinerRunConfig).write(RefinerRunConfig(**vars(refiner)))
+    found = of_run(capsys, "train-points", points / "config.json", "-o", "again", "--steps", "6")
+    assert (found["steps"], found["crops"]) == (6, ["y"])
+
+    fit = RecFitConfig(epochs=4, loss=LossWeights(dm=0.5), augment=AugmentConfig(tint=0.1))
+    sets = tuple(
+        SetRecord(spec, split, 1, {}, False, "0" * 64, ())
+        for spec, split in (("pack:a.h5", "train"), ("pack:b.h5", "train"), ("pack:c.h5", "val"))
+    )
+    record = RecRunConfig(FORMAT, "0.1", sets, fit, detector=DetectorConfig(score=0.4).in_use())
+    RunFolder(tmp_path / "rec", RecRunConfig).write(record)
+    found = of_run(capsys, "train-rec", tmp_path / "rec", "-o", "again")
+    assert found["data"] == ["pack:a.h5", "pack:b.h5"]
+    assert (found["val"], found["epochs"], found["det_threshold"]) == (["pack:c.h5"], 4, 0.4)
+    assert {"dm=0.5", "tint=0.1"} <= {*found["weights"], *found["augment"]}
+
+
+def test_an_output_of_finetune_is_a_config(tmp_path, capsys):
+    config = FinetuneConfig(Path("head"), Path("videos"), tmp_path, epochs=2, seed=9)
+    RunFolder(tmp_path, FinetuneRunConfig, "finetune.json").write(FinetuneRunConfig.of(config))
+    found = of_run(capsys, "finetune", tmp_path, "-o", "again")
+    assert (found["epochs"], found["seed"], found["output"]) == (2, 9, "again")
+    assert (found["run"], found["video_dir"]) == ("head", "videos")
