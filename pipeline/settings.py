@@ -109,6 +109,8 @@ def make(config: type[Config], settings: Settings, *positional: Any, **others: A
 
 def _value(one: Declared, value: Any) -> Any:
     """A value as the config has it: words of a text that stands for several."""
+    if one.setting.read is not None:
+        return one.setting.read(value)
     if tuple in one.types:
         several = value if one.setting.repeated and not isinstance(value, str) else words(value)
         return tuple(map(one.items, several))
@@ -251,6 +253,8 @@ def words(value: str | Sequence[object] | None) -> list[str]:
 
 def _checked(one: Declared, value: Any) -> Any:
     """Return a value as one of a setting's types: numpy's numbers and paths are taken too."""
+    if one.setting.read is not None:  # which tells what is wrong
+        return value
     types = one.types
     optional = NoneType in types or one.value in (None, MISSING, ())
     if (value is None and optional) or (isinstance(value, bool) and bool in types):

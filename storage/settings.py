@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -45,6 +45,8 @@ class Setting:
     pattern: str = ""  # that a text must match ...
     words: str = ""  # ... said in words
     code: bool = False  # a value with a colon names code, and is taken from no file
+    option: str = ""  # without dashes, where it is not the keyword's
+    read: Callable[[Any], Any] | None = None  # the field's value of texts, or of values as they are
 
 
 DEVICE = Setting(

@@ -34,6 +34,7 @@ from facer.stages.common.training import OnStep
 from facer.stages.features.rec.loading import save_rec, weights_path
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import file_sha256, weights_sha256
+from facer.storage.settings import flat
 from facer.storage.text.typed_json import to_json
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -109,6 +110,23 @@ class RecRunConfig:
         names = ("facer_version", "start_sha256", "teachers_sha256", "unit_files_sha256")
         known = {name: to_json(getattr(self, name)) for name in names}
         return {**known, "sets": sets, "fit": fit}
+
+
+def settings_of_run(run: Path) -> dict[str, Any]:
+    """The settings of a run by name, as ``facer train-rec --config RUN`` takes them."""
+    record = RunFolder(run, RecRunConfig).read()
+    specs = {split: [one.spec for one in record.sets if one.split == split] for split in _SPLITS}
+    detector = {_DETECTOR[name]: v for name, v in record.detector.items() if name in _DETECTOR}
+    loss, augment = vars(record.fit.loss), vars(record.fit.augment)
+    return {
+        **dict(flat(record.fit)), **detector, "data": specs["train"], "val": specs["val"],
+        "val_limit": record.val_limit,
+        "weights": [f"{name}={value}" for name, value in loss.items()],
+        "augment": [f"{name}={value}" for name, value in augment.items()],
+    }  # fmt: skip
+
+
+_DETECTOR = {"model": "detector", "size_px": "det_size", "threshold": "det_threshold"}
 
 
 def _decisive(fit: RecFitConfig) -> dict[str, Any]:

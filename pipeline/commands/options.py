@@ -23,6 +23,7 @@ from facer.storage.text.likeness import did_you_mean
 Command = Callable[..., Any]
 _CONFIG_BYTES = 1 << 20
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]")  # package.module:Class
+_OF_RUNS = ("config.json", "finetune.json")  # in a run folder
 _OWN = ("config", "print_config", "as_json")  # options that are no settings
 
 
@@ -81,10 +82,12 @@ def refuse_code_of_file(name: str, value: Any) -> None:
 
 def _option(one: Declared) -> Callable[[Command], Command]:
     setting, default = one.setting, one.value
-    flag = option_of(one.name)
+    flag = option_of(setting.option or one.name)
     text, metavar = setting.help, setting.metavar or None
     if one.choices and metavar is None:
         metavar = "A,B" if tuple in one.types else "|".join(one.choices)
+    if tuple in one.types and not all(choice in text for choice in one.choices):
+        text = f"{text} {', '.join(one.choices)}."
     if setting.none:
         text = f"{text} [default: {setting.none}]"
     elif isinstance(default, tuple) and default:
@@ -113,7 +116,7 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
     """Take the settings of a file or a run as the defaults of the command's options."""
     if path is None:
         return
-    place = Path(path).parent if Path(path).name == "config.json" else Path(path)
+    place = Path(path).parent if Path(path).name in _OF_RUNS else Path(path)
     if of_run is not None and place.is_dir():
         values = of_run(place)
         context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}

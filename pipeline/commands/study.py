@@ -12,13 +12,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import EXIT_SOME_FAILED, LISTED, json_option, print_list, warn
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import FIGURE, SUMMARISE, make
-from facer.stages.summary.config import (
-    SummaryConfig,
-    parse_span,
-    parse_thresholds,
-    parse_windows,
-)
+from facer.pipeline.settings import FIGURE, SUMMARISE
 
 
 @click.command()
@@ -41,16 +35,13 @@ def design(
       facer design features.zarr --pattern "{participant}_{condition}" -o design.csv
       facer design features.zarr --check design.csv
     """
-    from facer.pipeline.summary.designs import check_design, write_design
-    from facer.storage import FeatureStore
-    from facer.storage.study.design import design_of
+    from facer.pipeline.summary.designs import check_design
+    from facer.pipeline.summary.door import design as read_design
 
     if (pattern is None) == (source is None):
         raise click.UsageError("expected one of --pattern and --check")
-    found = design_of(pattern if source is None else source, FeatureStore.open(store).clip_ids)
+    found = read_design(store, source or str(pattern), output=output)
     counts = check_design(found)
-    if output is not None:
-        write_design(found, output)
     for note in found.notes:
         warn(note)
     if as_json:
@@ -78,13 +69,6 @@ def design(
               help="events.csv: clip_id, onset_s, duration_s, trial_type.")  # fmt: skip
 @click.option("--marks", type=click.Path(path_type=Path),
               help="marks.csv: stretches and clips that are left out.")  # fmt: skip
-@click.option("--window", multiple=True, metavar="NAME=START:STOP",
-              help="A window in seconds from the event, such as after=0:4; again for another. "
-              "[default: each event's duration, or the whole clip]")  # fmt: skip
-@click.option("--baseline", metavar="START:STOP", help="Window of the baseline, such as -2:0.")
-@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
-              help="Above it a feature counts as shown, such as au12=.4. [default: probabilities "
-              ".5, intensities 1, valence and arousal 0]")  # fmt: skip
 @with_settings(SUMMARISE)
 @click.option("--format", "form", default="csv", show_default=True,
               type=click.Choice(["csv", "parquet", "feather", "sav"]),
@@ -92,8 +76,7 @@ def design(
 @json_option
 def summarise(
     store: str, output: Path, design_: str | None, events: Path | None, marks: Path | None,
-    window: tuple[str, ...], baseline: str | None, threshold: tuple[str, ...], form: Any,
-    as_json: bool, **settings: Any,
+    form: Any, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Measure every clip over windows of time: tables for R, SPSS or pandas.
 
@@ -108,17 +91,11 @@ def summarise(
       facer summarise features.zarr -o stats/ --design "{participant}_{condition}" \\
         --window after=0:4 --baseline -2:0 --grid 10
     """
-    from facer.pipeline.summary.door import summarise_to_folder
-    from facer.pipeline.summary.summarise import study
-    from facer.storage import FeatureStore
+    from facer.pipeline.summary.door import summarise as summarise_store
 
-    config = make(
-        SummaryConfig, settings, windows=parse_windows(window),
-        baseline=None if baseline is None else parse_span(baseline, "baseline"),
-        thresholds=parse_thresholds(threshold),
-    )  # fmt: skip
-    found = study(FeatureStore.open(store), config, design_, events, marks)
-    outcome = summarise_to_folder(found, output, form)
+    outcome = summarise_store(
+        store, design_, events=events, marks=marks, output=output, format=form, **settings
+    )
     for note in outcome.notes:
         warn(note)
     if as_json:
@@ -211,14 +188,11 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
               help="design.csv, or how clips are named: {participant}_{condition}.")  # fmt: skip
 @click.option("--events", type=click.Path(path_type=Path), help="events.csv.")
 @click.option("--marks", type=click.Path(path_type=Path), help="marks.csv.")
-@click.option("--window", multiple=True, metavar="NAME=START:STOP",
-              help="What is drawn, in seconds from the event. [default: each event's duration, or "
-              "the whole clip]")  # fmt: skip
 @with_settings(FIGURE)
 @json_option
 def figure(
     kind: Any, store: str, output: Path, design_: str | None, events: Path | None,
-    marks: Path | None, window: tuple[str, ...], as_json: bool, **settings: Any,
+    marks: Path | None, as_json: bool, **settings: Any,
 ) -> int:  # fmt: skip
     """Draw a figure for a paper, at a journal's width, in colours for everyone.
 
@@ -232,9 +206,7 @@ def figure(
     """
     from facer.pipeline.views.figure import figure
 
-    windows = parse_windows(window)
-    numbers = figure(kind, store, output, design_, windows=windows, events=events, marks=marks,
-                     **settings)  # fmt: skip
+    numbers = figure(kind, store, output, design_, events=events, marks=marks, **settings)
     if as_json:
         echo(json.dumps({"figure": str(output), "numbers": str(numbers)}))
     else:

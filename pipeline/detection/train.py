@@ -28,6 +28,7 @@ from facer.stages.detection.refiner.fit import RefinerRow, RefinerTrainer
 from facer.stages.detection.refiner.network import export_points
 from facer.stages.detection.refiner.samples import PointsSources
 from facer.storage.files.checkpoints import load_checkpoint
+from facer.storage.settings import flat
 from facer.storage.text.typed_json import from_json
 
 _OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")
@@ -59,6 +60,16 @@ class RefinerRunConfig(RefinerTrainConfig):
     def deciding(self) -> Mapping[str, Any]:
         """All settings."""
         return {key: value for key, value in plain(self).items() if key != "sources"}
+
+
+def settings_of_detector_run(run: Path) -> dict[str, Any]:
+    """The settings of a run by name, as ``facer train-detector --config RUN`` takes them."""
+    return dict(flat(RunFolder(run, DetectorRunConfig).read()))
+
+
+def settings_of_points_run(run: Path) -> dict[str, Any]:
+    """The settings of a run by name, as ``facer train-points --config RUN`` takes them."""
+    return dict(flat(RunFolder(run, RefinerRunConfig).read()))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError, named
 from facer.storage.files.weights import weights_sha256
+from facer.storage.settings import flat
 
 OnEpoch = Callable[[dict[str, Any]], None]
 
@@ -74,6 +75,17 @@ class FinetuneRunConfig:
     def deciding(self) -> Mapping[str, Any]:
         """All of them."""
         return plain(self)
+
+
+def settings_of_run(output: Path) -> dict[str, Any]:
+    """The settings of an output by name, as ``facer finetune --config OUTPUT`` takes them."""
+    record = RunFolder(output, FinetuneRunConfig, _RECORD).read()
+    values = {one.name: getattr(record, one.name) for one in fields(record)}
+    config = FinetuneConfig(**values, output=output)
+    return {**dict(flat(config)), "run": record.run, "video_dir": record.videos}
+
+
+_RECORD = "finetune.json"
 
 
 @dataclass(frozen=True)
@@ -215,7 +227,7 @@ def finetune(
     REC than the store's, and videos that are not there.
     """
     training = FinetuneTrainer(config)
-    folder = RunFolder(config.output, FinetuneRunConfig, "finetune.json")
+    folder = RunFolder(config.output, FinetuneRunConfig, _RECORD)
     settings = FinetuneRunConfig.of(config)
     folder.claim(settings, config.resume)
     folder.resume(training)

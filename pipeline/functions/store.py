@@ -19,7 +19,7 @@ from facer.pipeline.settings import CHECK, VERIFY, label_options, make
 from facer.pipeline.summary.exports import STUDY_FORMATS, export_study
 from facer.pipeline.summary.summarise import study
 from facer.stages.intensity.config import SequenceConfig
-from facer.stages.summary.config import SummaryConfig, parse_thresholds
+from facer.stages.summary.config import SummaryConfig, as_thresholds
 from facer.storage import FeatureStore, read_labels
 from facer.storage.errors import OptionError, named
 from facer.storage.exchange.tables import export_store, format_of
@@ -86,7 +86,7 @@ def export(
     ``design``, ``events``, ``marks`` (tables of a study) and ``threshold`` (``"au12=.4"``) are for
     folders, ``videos`` for elan. Raises FacerError where something is at ``path``.
     """
-    config = SummaryConfig(thresholds=parse_thresholds(threshold))
+    config = SummaryConfig(thresholds=as_thresholds(threshold))
     if format in STUDY_FORMATS:
         tables = study(opened(store), config, design, events, marks)
         return export_study(tables, Path(path), format, None if videos is None else Path(videos))

@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from facer.pipeline.settings import SUMMARISE, make
+from facer.pipeline.summary.designs import write_design
 from facer.pipeline.summary.summarise import Outcome, Study, study, summarise_study
-from facer.stages.summary.config import Span, SummaryConfig
+from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
@@ -66,30 +67,34 @@ class Summary:
         return f"<Summary of {sum(self._outcome.statuses.values())} clips; rows: {rows}>"
 
 
+@overload
 def summarise(
-    store: FeatureStore | Place,
-    design: Place | None = None,
-    *,
-    windows: Mapping[str, Span] | None = None,
-    baseline: Span | None = None,
-    thresholds: Mapping[str, float] | None = None,
-    events: Place | None = None,
-    marks: Place | None = None,
+    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
+    marks: Place | None = None, output: None = None, format: TableFormat = "csv", **settings: Any,
+) -> Summary: ...  # fmt: skip
+@overload
+def summarise(
+    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
+    marks: Place | None = None, output: Place, format: TableFormat = "csv", **settings: Any,
+) -> Outcome: ...  # fmt: skip
+def summarise(
+    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
+    marks: Place | None = None, output: Place | None = None, format: TableFormat = "csv",
     **settings: Any,
-) -> Summary:
+) -> Summary | Outcome:  # fmt: skip
     """Measure a store's clips over windows of time, as ``facer summarise``; DataFrames.
 
     ``design`` is a csv file (clip_id, participant, condition, ...) or a pattern of the clips'
     names such as ``{participant}_{condition}``; ``windows`` has spans in seconds from the event
-    by name, ``thresholds`` numbers by feature. Other keywords are the command's options with
-    underscores, such as ``grid=10``. Raises FacerError for a file or setting
-    that does not fit, and without pandas.
+    by name, ``baseline`` is one, ``thresholds`` are numbers by feature. Other keywords are the
+    command's options with underscores, such as ``grid=10``. With ``output``, a folder, the tables
+    are written there in ``format`` (csv, parquet, feather or sav), and what they hold is counted.
+    Raises FacerError for a file or setting that does not fit, and without pandas.
     """
-    config = make(
-        SummaryConfig, SUMMARISE.complete(settings), windows=dict(windows or {}),
-        baseline=baseline, thresholds=dict(thresholds or {}),
-    )  # fmt: skip
+    config = make(SummaryConfig, SUMMARISE.complete(settings))
     found = study(_opened(store), config, *map(_text, (design, events, marks)))
+    if output is not None:
+        return summarise_to_folder(found, Path(output), format)
     tables: dict[str, Collected] = {}
 
     def collect(name: str, columns: Sequence[Column]) -> Collected:
@@ -171,12 +176,18 @@ def _aside(folder: Path) -> Iterator[Path]:
 summarise.__signature__ = SUMMARISE.signature(summarise)  # type: ignore[attr-defined]
 
 
-def design(store: FeatureStore | Place, source: Place) -> Design:
+def design(
+    store: FeatureStore | Place, source: Place, *, output: Place | None = None
+) -> Design:  # fmt: skip
     """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
 
-    Raises FacerError for a clip twice, a wrong cell, and where nothing fits the store.
+    ``output`` is where it is written as design.csv. Raises FacerError for a clip twice, a wrong
+    cell, where nothing fits the store, and where something is at ``output``.
     """
-    return design_of(_text(source), _opened(store).clip_ids)
+    found = design_of(_text(source), _opened(store).clip_ids)
+    if output is not None:
+        write_design(found, Path(output))
+    return found
 
 
 def _opened(store: FeatureStore | Place) -> FeatureStore:

@@ -14,7 +14,7 @@ import numpy as np
 from facer.pipeline.settings import FIGURE, make
 from facer.pipeline.summary.summarise import Study, study, summarise_study
 from facer.pipeline.views.figures import FIGURE_KINDS, FigureConfig, FigureKind
-from facer.stages.summary.config import Span, SummaryConfig
+from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.groups import group_means
 from facer.stages.summary.track import F64
 from facer.storage import FeatureStore
@@ -339,7 +339,6 @@ def figure(
     output: str | os.PathLike[str],
     design: str | os.PathLike[str] | None = None,
     *,
-    windows: Mapping[str, Span] | None = None,
     events: str | os.PathLike[str] | None = None,
     marks: str | os.PathLike[str] | None = None,
     **settings: Any,
@@ -351,7 +350,7 @@ def figure(
     """
     config = make(FigureConfig, FIGURE.complete(settings))
     of = SummaryConfig(
-        windows=dict(windows or {}), min_valid=config.min_valid, grid=config.grid, resamples=0
+        windows=config.windows, min_valid=config.min_valid, grid=config.grid, resamples=0
     )
     opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
     tables = (None if place is None else os.fspath(place) for place in (design, events, marks))

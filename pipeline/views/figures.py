@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
+from facer.stages.summary.config import WINDOWS, Span
 from facer.storage.settings import Setting, check
 
 FigureKind = Literal["clip", "participant", "grand", "heat", "paired", "missing", "strip"]
@@ -27,6 +29,8 @@ class FigureConfig:
     min_valid: Annotated[
         float, Setting("Seen share of a window below which it is left out.", low=0, high=1)
     ] = 0.5
+
+    windows: Annotated[Mapping[str, Span], WINDOWS] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import Setting, check
@@ -20,14 +20,91 @@ Statistic = Literal[
 ]  # fmt: skip
 
 
+def parse_span(text: str, setting: str) -> Span:
+    """Return the span of ``START:STOP``.
+
+    >>> parse_span("-2:0.5", "baseline")
+    (-2.0, 0.5)
+    """
+    start, _, stop = text.partition(":")
+    try:
+        return float(start), float(stop)
+    except ValueError:
+        raise OptionError(
+            f"{named(setting)}: found {text!r}, expected START:STOP in seconds, such as 0:4"
+        ) from None
+
+
+def as_span(value: Any, setting: str = "baseline") -> Span | None:
+    """Return a span as it is or as ``START:STOP``; None for none."""
+    if value is None or isinstance(value, str):
+        return None if value is None else parse_span(value, setting)
+    try:
+        start, stop = map(float, value)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"{named(setting)}: found {value!r}, expected a start and a stop in seconds"
+        ) from None
+    return start, stop
+
+
+def as_windows(value: Any) -> dict[str, Span]:
+    """Return spans by name, of a mapping or of texts ``NAME=START:STOP``.
+
+    >>> as_windows(["after=0:4"]) == as_windows({"after": (0, 4)}) == as_windows("after=0:4")
+    True
+    """
+    if not isinstance(value, Mapping):
+        value = _by_name(value, "window")
+    spans = {str(name): as_span(span, "window") for name, span in value.items()}
+    return {name: span for name, span in spans.items() if span is not None}
+
+
+def as_thresholds(value: Any) -> dict[str, float]:
+    """Return numbers by feature, of a mapping or of texts ``FEATURE=NUMBER``."""
+    if not isinstance(value, Mapping):
+        value = _by_name(value, "threshold")
+    try:
+        return {str(name): float(number) for name, number in value.items()}
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{named('threshold')}: {error}; expected FEATURE=NUMBER") from None
+
+
+def _by_name(texts: str | Sequence[str] | None, setting: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in [texts] if isinstance(texts, str) else texts or ():
+        name, equals, value = str(text).partition("=")
+        if not name or not equals:
+            raise OptionError(f"{named(setting)}: found {text!r}, expected NAME=VALUE")
+        if name in found:
+            raise OptionError(f"{named(setting)}: found {name!r} twice, expected it once")
+        found[name] = value
+    return found
+
+
+WINDOWS = Setting(
+    "A window in seconds from the event, such as after=0:4; again for another.",
+    option="window", repeated=True, metavar="NAME=START:STOP", read=as_windows,
+    none="each event's duration, or the whole clip",
+)  # fmt: skip
+THRESHOLDS = Setting(
+    "Above it a feature counts as shown, such as au12=.4.", option="threshold", repeated=True,
+    metavar="FEATURE=NUMBER", none="probabilities .5, intensities 1, valence and arousal 0",
+    read=as_thresholds,
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class SummaryConfig:
     """Which windows, against which baseline, and when a number is left empty."""
 
-    windows: Mapping[str, Span] = field(default_factory=dict)
-    """By name; none: the duration of each event, or the whole clip where it has none."""
-    baseline: Span | None = None
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    windows: Annotated[Mapping[str, Span], WINDOWS] = field(default_factory=dict)
+    baseline: Annotated[
+        Span | None,
+        Setting("Window of the baseline, such as -2:0.", metavar="START:STOP", read=as_span,
+                none="none"),
+    ] = None  # fmt: skip
+    thresholds: Annotated[Mapping[str, float], THRESHOLDS] = field(default_factory=dict)
     """By feature, in its unit; others have that of :mod:`facer.stages.summary.units`."""
     min_valid: Annotated[
         float, Setting("Seen share of a window below which its numbers are empty.", low=0, high=1)
@@ -81,43 +158,3 @@ class SummaryConfig:
             raise OptionError(
                 f"{named('baseline_fallback')}: expected {named('baseline')} beside it"
             )
-
-
-def parse_span(text: str, setting: str) -> Span:
-    """Return the span of ``START:STOP``.
-
-    >>> parse_span("-2:0.5", "baseline")
-    (-2.0, 0.5)
-    """
-    start, _, stop = text.partition(":")
-    try:
-        return float(start), float(stop)
-    except ValueError:
-        raise OptionError(
-            f"{named(setting)}: found {text!r}, expected START:STOP in seconds, such as 0:4"
-        ) from None
-
-
-def parse_windows(texts: Sequence[str]) -> dict[str, Span]:
-    """Return the spans of ``NAME=START:STOP`` by name."""
-    return {name: parse_span(text, "window") for name, text in _by_name(texts, "window").items()}
-
-
-def parse_thresholds(texts: Sequence[str]) -> dict[str, float]:
-    """Return the numbers of ``FEATURE=VALUE`` by feature."""
-    try:
-        return {name: float(text) for name, text in _by_name(texts, "threshold").items()}
-    except ValueError as error:
-        raise OptionError(f"{named('threshold')}: {error}; expected FEATURE=NUMBER") from None
-
-
-def _by_name(texts: Sequence[str], setting: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise OptionError(f"{named(setting)}: found {text!r}, expected NAME=VALUE")
-        if name in found:
-            raise OptionError(f"{named(setting)}: found {name!r} twice, expected it once")
-        found[name] = value
-    return found

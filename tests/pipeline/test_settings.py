@@ -1,6 +1,7 @@
 """Python's keywords are the commands' options: same words, defaults and checks."""
 
 import inspect
+import tomllib
 from dataclasses import MISSING
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 import facer
 from facer.cli import facer as command_line
 from facer.cli import main
+from facer.pipeline.affect.train import RecRunConfig, SetRecord
+from facer.pipeline.detection.train import DetectorRunConfig, RefinerRunConfig
+from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.endtoend.finetune import FinetuneRunConfig
+from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.pipeline.settings import (
     ABLATE,
     BENCH,
@@ -22,20 +28,27 @@ from facer.pipeline.settings import (
     EXTRACT,
     EXTRACT_AUDIO,
     EXTRACT_MODELS,
+    FIGURE,
     FINETUNE,
     LABELS,
     PREDICT,
     REPORT,
     SCORE,
+    SUMMARISE,
     TRAIN_DETECTOR,
     TRAIN_HEAD,
     TRAIN_POINTS,
     TRAIN_REC,
     VERIFY,
     extract_run_config,
+    make,
     train_head_config,
     words,
 )
+from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.features.config import DetectorConfig
+from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError
 from facer.storage.settings import declared
 
@@ -184,6 +197,7 @@ COMMANDS = {
     "export-head": EXPORT_HEAD,
     "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
     "extract-audio": EXTRACT_AUDIO,
+    "figure": FIGURE, "summarise": SUMMARISE,
     "finetune": FINETUNE, "predict": PREDICT, "report": REPORT, "score": SCORE,
     "train-detector": TRAIN_DETECTOR, "train-head": TRAIN_HEAD, "train-points": TRAIN_POINTS,
     "train-rec": TRAIN_REC, "verify": VERIFY,
@@ -192,14 +206,14 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_defaults_and_choices_of_a_command_are_those_of_its_configs(command):
-    found = options(command)
+    found = {option.name: option for option in options(command).values()}
     for name, one in COMMANDS[command].declared.items():
         option = found[name]
         text = str(option.help) + str(option.metavar)
         assert all(choice in text for choice in one.choices), name
         assert one.setting.help in str(option.help)
         default = option.to_info_dict()["default"]  # None where there is none
-        value = None if one.value is MISSING else one.value
+        value = None if one.value is MISSING or one.value == {} else one.value
         if isinstance(value, tuple) or tuple in one.types:
             assert tuple(words(default)) == (value or ()), name  # none of a repeated option
         else:
@@ -227,6 +241,33 @@ def test_a_printed_config_given_back_is_the_same(tmp_path, capsys):
     assert config_of(capsys, "train-head", "--config", str(path)) == printed
     changed = config_of(capsys, "train-head", "--config", str(path), "--dense", "64")
     assert changed == printed.replace("dense = 32", "dense = 64")
+
+
+def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
+    given = ["summarise", "s.zarr", "-o", "stats", "--window", "after=0:4", "--window", "w=4:8.5",
+             "--baseline", "-2:0", "--threshold", "au12=.4"]  # fmt: skip
+    printed = config_of(capsys, *given)
+    assert 'windows = ["after=0:4", "w=4:8.5"]' in printed
+    path = tmp_path / "config.toml"
+    path.write_text(printed)
+    assert config_of(capsys, "summarise", "--config", str(path)) == printed
+    texts = {"windows": ["after=0:4", "w=4:8.5"], "baseline": "-2:0", "thresholds": "au12=.4"}
+    values = {"windows": {"after": (0, 4), "w": (4, 8.5)}, "baseline": [-2, 0],
+              "thresholds": {"au12": 0.4}}  # fmt: skip
+    first, second = (make(SummaryConfig, SUMMARISE.complete(one)) for one in (texts, values))
+    assert first == second
+    assert make(SummaryConfig, SUMMARISE.complete({})) == SummaryConfig()
+    for wrong, message in (
+        ({"windows": "after"}, "window: found 'after', expected NAME=VALUE"),
+        ({"windows": {"after": 4}}, "window: found 4, expected a start and a stop"),
+        ({"windows": {"after": (4, 0)}}, "expected a start before its stop"),
+        ({"baseline": (0, 1, 2)}, "baseline: found"),
+        ({"thresholds": {"au12": "x"}}, "expected FEATURE=NUMBER"),
+        ({"thresholds": ["au12=nan"]}, "threshold au12: found nan"),
+    ):
+        with pytest.raises(OptionError) as told:
+            make(SummaryConfig, SUMMARISE.complete(wrong))
+        assert message in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -270,3 +311,41 @@ def test_a_run_is_a_config(planted, tmp_path, capsys):
         assert 'run = "again"\n' in printed
         for line in ("epochs = 2", "t = 32", "hidden_size = 8", "dense = 4"):
             assert f"{line}\n" in printed
+
+
+def of_run(capsys, command, folder, *more):
+    """Settings that ``--config FOLDER`` gives a command."""
+    return tomllib.loads(config_of(capsys, command, "--config", str(folder), *more))
+
+
+def test_runs_of_networks_are_configs_too(tmp_path, capsys):
+    run, points = tmp_path / "detector", tmp_path / "points"
+    paths = dict.fromkeys(("faces", "scenes", "clips", "teacher"), Path("x"))
+    config = DetectorTrainConfig(**paths, steps=7, seed=3)
+    RunFolder(run, DetectorRunConfig).write(DetectorRunConfig(**vars(config)))
+    found = of_run(capsys, "train-detector", run, "-o", "again")
+    assert (found["steps"], found["seed"], found["faces"], found["run"]) == (7, 3, "x", "again")
+    refiner = RefinerTrainConfig(**paths, crops=(Path("y"),), steps=5)
+    RunFolder(points, RefinerRunConfig).write(RefinerRunConfig(**vars(refiner)))
+    found = of_run(capsys, "train-points", points / "config.json", "-o", "again", "--steps", "6")
+    assert (found["steps"], found["crops"]) == (6, ["y"])
+
+    fit = RecFitConfig(epochs=4, loss=LossWeights(dm=0.5), augment=AugmentConfig(tint=0.1))
+    sets = tuple(
+        SetRecord(spec, split, 1, {}, False, "0" * 64, ())
+        for spec, split in (("pack:a.h5", "train"), ("pack:b.h5", "train"), ("pack:c.h5", "val"))
+    )
+    record = RecRunConfig(FORMAT, "0.1", sets, fit, detector=DetectorConfig(score=0.4).in_use())
+    RunFolder(tmp_path / "rec", RecRunConfig).write(record)
+    found = of_run(capsys, "train-rec", tmp_path / "rec", "-o", "again")
+    assert found["data"] == ["pack:a.h5", "pack:b.h5"]
+    assert (found["val"], found["epochs"], found["det_threshold"]) == (["pack:c.h5"], 4, 0.4)
+    assert {"dm=0.5", "tint=0.1"} <= {*found["weights"], *found["augment"]}
+
+
+def test_an_output_of_finetune_is_a_config(tmp_path, capsys):
+    config = FinetuneConfig(Path("head"), Path("videos"), tmp_path, epochs=2, seed=9)
+    RunFolder(tmp_path, FinetuneRunConfig, "finetune.json").write(FinetuneRunConfig.of(config))
+    found = of_run(capsys, "finetune", tmp_path, "-o", "again")
+    assert (found["epochs"], found["seed"], found["output"]) == (2, 9, "again")
+    assert (found["run"], found["video_dir"]) == ("head", "videos")

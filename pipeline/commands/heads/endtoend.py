@@ -13,12 +13,18 @@ from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import FINETUNE
 
 
+def _settings_of_run(output: Path) -> dict[str, Any]:
+    from facer.pipeline.endtoend.finetune import settings_of_run
+
+    return settings_of_run(output)
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("video_dir", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to write: the new REC and the new head.")  # fmt: skip
-@with_settings(FINETUNE)
+@with_settings(FINETUNE, of_run=_settings_of_run)
 @log_option
 @json_option
 def finetune(run: Path, video_dir: Path, output: Path, log_to: Literal["tensorboard"] | None,

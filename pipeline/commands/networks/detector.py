@@ -13,10 +13,22 @@ from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
 
+def _of_detector_run(run: Path) -> dict[str, Any]:
+    from facer.pipeline.detection.train import settings_of_detector_run
+
+    return settings_of_detector_run(run)
+
+
+def _of_points_run(run: Path) -> dict[str, Any]:
+    from facer.pipeline.detection.train import settings_of_points_run
+
+    return settings_of_points_run(run)
+
+
 @click.command("train-detector")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
-@with_settings(TRAIN_DETECTOR)
+@with_settings(TRAIN_DETECTOR, of_run=_of_detector_run)
 @log_option
 @json_option
 def train_detector(
@@ -48,7 +60,7 @@ def train_detector(
 @click.command("train-points")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write; the same command again resumes it.")  # fmt: skip
-@with_settings(TRAIN_POINTS)
+@with_settings(TRAIN_POINTS, of_run=_of_points_run)
 @log_option
 @json_option
 def train_points(

@@ -22,6 +22,12 @@ from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC
 from facer.stages.affect.config import AugmentConfig, LossWeights
 
 
+def _settings_of_run(run: Path) -> dict[str, Any]:
+    from facer.pipeline.affect.train import settings_of_run
+
+    return settings_of_run(run)
+
+
 @click.command("train-rec")
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
@@ -31,7 +37,7 @@ from facer.stages.affect.config import AugmentConfig, LossWeights
 @click.option("--augment", multiple=True, metavar="NAME=X",
               help="Range or chance of an augmentation, such as tint=0.5; see the docs.",
 )  # fmt: skip
-@with_settings(TRAIN_REC)
+@with_settings(TRAIN_REC, of_run=_settings_of_run)
 @log_option
 @json_option
 def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
