@@ -13,7 +13,7 @@ from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import REPORT, VIEW
-from facer.stages.summary.config import parse_span, parse_thresholds, parse_windows
+from facer.stages.summary.config import as_thresholds, as_windows, parse_span
 
 
 @click.command()
@@ -96,7 +96,7 @@ def view(
     """
     from facer.pipeline.views.view.door import view as serve
 
-    windows, thresholds = parse_windows(window), parse_thresholds(threshold)
+    windows, thresholds = as_windows(window), as_thresholds(threshold)
     rest = None if baseline is None else parse_span(baseline, "baseline")
     with serve(store, windows=windows, baseline=rest, thresholds=thresholds, **settings) as found:
         if as_json:

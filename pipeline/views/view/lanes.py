@@ -10,7 +10,7 @@ import numpy as np
 
 from facer.pipeline.summary.clips import ClipSummary, Features
 from facer.pipeline.views.report.folder import number, packed
-from facer.stages.summary.config import SummaryConfig, parse_span, parse_windows
+from facer.stages.summary.config import SummaryConfig, as_windows, parse_span
 from facer.stages.summary.units import with_thresholds
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -38,7 +38,7 @@ class Ask:
         feature = query.get("feature", "")
         if "windows" in query:
             texts = [text.strip() for text in query["windows"].split(",")]
-            config = replace(config, windows=parse_windows([text for text in texts if text]))
+            config = replace(config, windows=as_windows([text for text in texts if text]))
         if "baseline" in query:
             text = query["baseline"].strip()
             config = replace(config, baseline=parse_span(text, "baseline") if text else None)

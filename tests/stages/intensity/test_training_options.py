@@ -319,7 +319,7 @@ def test_a_persons_column_that_never_changes_is_centred():
 
 def test_zeros_that_stand_for_frames_are_no_part_of_a_scale_and_stay_zeros():
     sequences, _ = world()
-    sequences.features += 7
+    sequences.features[:] += 7
     filled = np.zeros((len(sequences.features), 1), bool)
     filled[::3] = True
     measured = sequences.features[~filled[:, 0]].copy()
