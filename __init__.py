@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from facer.pipeline.functions.heads import evaluate as evaluate
     from facer.pipeline.functions.heads import export_head as export_head
     from facer.pipeline.functions.heads import finetune as finetune
+    from facer.pipeline.functions.heads import fuse as fuse
     from facer.pipeline.functions.heads import predict as predict
     from facer.pipeline.functions.heads import score as score
     from facer.pipeline.functions.models import bench as bench
@@ -82,7 +83,7 @@ _LAZY = {
         ("check", "export", "import_", "status", "verify"), "facer.pipeline.functions.store"
     ),
     **dict.fromkeys(
-        ("ablate", "evaluate", "export_head", "finetune", "predict", "score"),
+        ("ablate", "evaluate", "export_head", "finetune", "fuse", "predict", "score"),
         "facer.pipeline.functions.heads",
     ),
     **dict.fromkeys(("annotate", "picture", "report"), "facer.pipeline.functions.views"),

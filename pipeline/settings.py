@@ -22,6 +22,7 @@ from facer.pipeline.intensity.config import (
     AblateConfig,
     ExportHeadConfig,
     FoldConfig,
+    FuseConfig,
     PredictConfig,
     ScoreConfig,
     TrainHeadConfig,
@@ -124,6 +125,7 @@ ABLATE = Table(
 )
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
+FUSE = Table(LabelOptions, FuseConfig)
 SUMMARISE = Table(SummaryConfig)
 FIGURE = Table(FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,12 @@ from facer.pipeline.endtoend.finetune import finetune as tune
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.ablation.ablate import ablate as run_rows
 from facer.pipeline.intensity.ablation.report import AblationTable
-from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig, ScoreConfig
+from facer.pipeline.intensity.config import (
+    ExportHeadConfig,
+    FuseConfig,
+    PredictConfig,
+    ScoreConfig,
+)
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
@@ -22,6 +27,8 @@ from facer.pipeline.intensity.run import Place, Run, Streams, place_of, stores_o
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.scoring.fuse import FusionResult
+from facer.pipeline.intensity.scoring.fuse import fuse as fuse_runs
 from facer.pipeline.intensity.scoring.score import ScoreResult, score_files
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
 from facer.pipeline.runtime.progress import StepCounter, log
@@ -29,6 +36,7 @@ from facer.pipeline.settings import (
     ABLATE,
     EXPORT_HEAD,
     FINETUNE,
+    FUSE,
     LABELS,
     PREDICT,
     SCORE,
@@ -91,6 +99,17 @@ def score(file: Place, labels: Place, **settings: Any) -> ScoreResult:
     """
     reading = label_options(settings)
     return score_files(make(ScoreConfig, settings, Path(file), os.fspath(labels), reading=reading))
+
+
+@keywords(FUSE)
+def fuse(runs: Sequence[Run | Place], **settings: Any) -> FusionResult:
+    """Fuse runs late: their predictions on the same clips, averaged, with scores and intervals.
+
+    ``weights`` are equal, or for each intensity those that fit the labels of val. Each run is
+    compared with the fusion. Raises FacerError for runs that were scored on other clips.
+    """
+    reading = label_options(settings)
+    return fuse_runs(make(FuseConfig, settings, tuple(map(_folder, runs)), reading=reading))
 
 
 @keywords(ABLATE)

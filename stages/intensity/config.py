@@ -26,6 +26,7 @@ HeadName = Literal[
     "perceiver",
     "stats-mlp",
     "two-branch",
+    "tcn-branches",
     "cross-attention",
 ]
 

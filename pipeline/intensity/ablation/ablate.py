@@ -22,7 +22,7 @@ import numpy as np
 
 from facer.pipeline.intensity.ablation.report import AblationTable, TableRow, write_table
 from facer.pipeline.intensity.ablation.rows import FULL, AblationRow, ablation_rows
-from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
+from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS, train_folds
 from facer.pipeline.intensity.head_run import (
@@ -33,7 +33,9 @@ from facer.pipeline.intensity.head_run import (
 )
 from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD, evaluate
-from facer.pipeline.intensity.sources.joined import open_source
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
+from facer.pipeline.intensity.scoring.fuse import fuse
+from facer.pipeline.intensity.sources.joined import Source, open_source
 from facer.pipeline.intensity.train import (
     OnNote,
     Training,
@@ -43,17 +45,20 @@ from facer.pipeline.intensity.train import (
     train_head,
 )
 from facer.pipeline.runtime.executors import make_executor
+from facer.stages.intensity.config import StreamsConfig
 from facer.stages.intensity.metrics import defined
+from facer.stages.intensity.sequences import EMBEDDING
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
 from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects
+from facer.storage.labels.challenges import Split
 from facer.storage.labels.matching import no_match_message
 from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions
 from facer.storage.layout.documents import read_json_object
 
-SPLIT = "val"
+SPLIT: Split = "val"
 """What rows are scored on: choosing among rows is model selection, so never on test."""
 
 OnRow = Callable[[str, int, int], None]
@@ -76,12 +81,10 @@ def ablate(
     A row that cannot be trained, because a store lacks its columns, say, has its reason in the
     table and the others go on. Raises FacerError where no row can.
     """
-    labels = _check_labels(config)
-    tasks = [
-        task
-        for row in ablation_rows(config.rows, tuple(config.also))
-        if (task := _task(row, config)) is not None
-    ]
+    store, labels = _check_labels(config)
+    has_embedding = "embedding" in store.provenance.settings
+    rows = ablation_rows(config.rows, tuple(config.also))
+    tasks = [task for row in rows if (task := _task(row, config, has_embedding)) is not None]
     todo = [task for task in tasks if not _done(task)]
     done = len(tasks) - len(todo)
     errors: dict[str, str] = {}
@@ -98,12 +101,15 @@ def ablate(
                 on_row(task.row.title, done, len(tasks))
     finally:
         executor.close()
+    for row in rows:
+        if row.members:
+            _fuse_row(row, config, errors)
     table = _table(config, labels, errors)
     write_table(table, config.output)
     return table
 
 
-def _check_labels(config: AblateConfig) -> IntensityLabels:
+def _check_labels(config: AblateConfig) -> tuple[Source, IntensityLabels]:
     """Labels that join the store; all rows would fail otherwise, one by one."""
     store = open_source(config.store, config.streams)
     labels = (
@@ -115,13 +121,22 @@ def _check_labels(config: AblateConfig) -> IntensityLabels:
         raise FacerError(no_match_message(labels, store.clip_ids))
     for path in config.also.values():
         FeatureStore.open(path)
-    return labels
+    return store, labels
 
 
-def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
-    """What trains a row; None where the store that it needs was not given."""
-    if row.other_store is not None and row.other_store not in config.also:
+def _task(row: AblationRow, config: AblateConfig, has_embedding: bool = False) -> RowTask | None:
+    """What trains a row; None where a store that it needs was not given, or it trains nothing."""
+    if row.members or (row.other_store is not None and row.other_store not in config.also):
         return None
+    if row.streams == ("identity",) and "identity" not in config.streams.places and has_embedding:
+        row = replace(row, streams=(), features=(EMBEDDING,))
+    places = config.streams.places
+    if row.streams is not None:
+        if not set(row.streams) <= set(places):
+            return None
+        places = {name: places[name] for name in row.streams}
+    stores = tuple(f"{name}={place}" for name, place in places.items())
+    streams = replace(config.streams, stores=stores) if stores else StreamsConfig()
     training = TrainHeadConfig(
         store=absolute_place(
             config.store if row.other_store is None else config.also[row.other_store]
@@ -130,7 +145,7 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
         run=(config.output / "rows" / row.id).absolute(),
         reading=config.reading,
         sequences=row.sequences(config.sequences),
-        streams=absolute_places(config.streams),
+        streams=absolute_places(streams),
         fit=row.fit(config.fit),
         cache=config.cache,
         seeds=config.seeds,
@@ -170,20 +185,45 @@ def run_row(task: RowTask) -> str | None:
         return f"no intensity's labels vary in {found.split}: Pearson is not defined"
     if task.config.folds is None:
         write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
-    interval = found.intervals.mean
+    _write_result(run, found, perf_counter() - started)
+    for state in run.rglob("last.safetensors"):
+        state.unlink()  # a done row does not go on, and these are the largest files of a run
+    return None
+
+
+def _fuse_row(row: AblationRow, config: AblateConfig, errors: dict[str, str]) -> None:
+    """Score the mean of other rows' predictions; the reason in ``errors`` where one is absent."""
+    started, folder = perf_counter(), config.output / "rows"
+    lacking = [name for name in row.members if not (folder / name / "row.json").is_file()]
+    if lacking:
+        needs = f"needs the row {lacking[0]}"
+        errors[row.id] = f"{needs}: {errors[lacking[0]]}" if lacking[0] in errors else needs
+        return
+    try:
+        split: Split | None = None if config.folds else SPLIT
+        found = fuse(FuseConfig(tuple(folder / name for name in row.members), split)).fusion
+    except FacerError as error:
+        errors[row.id] = str(error).splitlines()[0]
+        return
+    run = folder / row.id
+    run.mkdir(exist_ok=True)
+    write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
+    _write_result(run, found, perf_counter() - started)
+
+
+def _write_result(run: Path, found: Evaluation, seconds: float) -> None:
+    """Write a row's ``row.json``, which says that it is done."""
+    interval = None if found.intervals is None else found.intervals.mean
     result = {
         "n": found.n_scored,
         "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
         "pearson_95": None if interval is None else [interval.low, interval.high],
-        "by": found.intervals.unit,
+        "by": None if found.intervals is None else found.intervals.unit,
         "per_emotion": {k: defined(rho) for k, rho in found.per_emotion("pearson").items()},
         "folds": None if found.folds is None else found.folds.to_json(),
-        "seconds": perf_counter() - started,
+        "seconds": seconds,
     }
     LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
-    for state in run.rglob("last.safetensors"):
-        state.unlink()  # a done row does not go on, and these are the largest files of a run
-    return None
 
 
 def _table(
@@ -221,8 +261,7 @@ def _table_row(
 ) -> TableRow:
     path = run / "row.json"
     if row.id in errors or not path.is_file():
-        need = f"needs --also {row.other_store}=STORE"
-        return TableRow(row, reason=errors.get(row.id, need if row.other_store else "not run"))
+        return TableRow(row, reason=errors.get(row.id) or _needs(row))
     result = read_json_object(path)
     ends = result.get("pearson_95")
     return TableRow(
@@ -233,6 +272,15 @@ def _table_row(
         against(row.id),
         interval=None if ends is None else Interval(*ends),
     )
+
+
+def _needs(row: AblationRow) -> str:
+    """What must be given for a row that was not trained."""
+    if row.other_store:
+        return f"needs --also {row.other_store}=STORE"
+    if row.streams == ("identity",):
+        return "needs --with identity=STORE, or a store of facer extract --embedding"
+    return f"needs --with {row.streams[0]}=STORE" if row.streams else "not run"
 
 
 def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Comparison | None:
@@ -250,7 +298,7 @@ def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Compari
 
 def _predictions(run: Path) -> Path:
     """Where a done row keeps the predictions that it was scored by."""
-    return run / (PREDICTIONS if read_run(run).folds is not None else "val.csv")
+    return run / ("val.csv" if (run / "val.csv").is_file() else PREDICTIONS)
 
 
 def _ordered(table: Predictions, like: Predictions) -> np.ndarray[Any, np.dtype[np.float32]]:
