@@ -32,6 +32,7 @@ from facer.pipeline.views.figures import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.intensity.config import (
     FitConfig,
@@ -112,6 +113,7 @@ def _value(one: Declared, value: Any) -> Any:
 
 EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, TlsFiles)
+EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
@@ -153,6 +155,14 @@ def extract_run_config(video_dir: Path | str, store: str, settings: Settings) ->
     return make(
         ExtractRunConfig, settings, video_dir, store,
         extract=extract_config(settings), tls=make(TlsFiles, settings),
+    )  # fmt: skip
+
+
+def extract_audio_config(video_dir: Path | str, store: str, settings: Settings) -> ExtractRunConfig:
+    """Return a whole extraction of sound; from all of :data:`EXTRACT_AUDIO`."""
+    return make(
+        ExtractRunConfig, settings, video_dir, store,
+        extract=make(AudioConfig, settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
 
 

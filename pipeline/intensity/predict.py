@@ -48,7 +48,7 @@ def predict_videos(
         extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
-    absent = [name for name in record.own_columns if name not in models.rec.columns]
+    absent = [name for name in record.own_columns if name not in models.columns]
     if absent:
         raise FacerError(
             f"{config.run}: its head reads {', '.join(absent)}, which --rec does not make of a "

@@ -262,5 +262,5 @@ def test_a_run_is_a_config(planted, tmp_path, capsys):
     for place in (tmp_path / "run", tmp_path / "run" / "config.json"):
         printed = config_of(capsys, "train-head", "--config", str(place), "-o", "again")
         assert 'run = "again"\n' in printed
-        for line in ("epochs = 2", "t = 32", "units = 8", "dense = 4"):
+        for line in ("epochs = 2", "t = 32", "hidden_size = 8", "dense = 4"):
             assert f"{line}\n" in printed

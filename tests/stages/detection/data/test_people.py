@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -125,9 +126,17 @@ def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_no_large_source_decides() -> None:
-    shares = sampling_shares(["a"] * 100 + ["b"])
+    one = picture(("frontal", 0, True))
+    shares = sampling_shares([replace(one, source="a")] * 100 + [replace(one, source="b")])
     assert shares.sum() == pytest.approx(1)
     assert shares[:100].sum() == pytest.approx(10 * shares[100])
+
+
+def test_turned_faces_are_drawn_more_often() -> None:
+    turned = picture(("frontal", 0, True), ("profile", 0, True))
+    unsure = picture(("frontal", 0, True), ("profile", 0, False))
+    shares = sampling_shares([picture(("frontal", 0, True)), turned, unsure, picture()])
+    np.testing.assert_allclose(shares / shares[0], [1, 3, 1, 1])
 
 
 def picture(*kinds: tuple[str, float, bool], size: int = 200) -> Picture:
