@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from facer.pipeline.functions.heads import evaluate as evaluate
     from facer.pipeline.functions.heads import export_head as export_head
     from facer.pipeline.functions.heads import finetune as finetune
+    from facer.pipeline.functions.heads import fuse as fuse
     from facer.pipeline.functions.heads import predict as predict
     from facer.pipeline.functions.heads import score as score
     from facer.pipeline.functions.heads import sweep as sweep
@@ -95,7 +96,7 @@ _LAZY = {
         ("check", "export", "import_", "status", "verify"), "facer.pipeline.functions.store"
     ),
     **dict.fromkeys(
-        ("ablate", "evaluate", "export_head", "finetune", "predict", "score", "sweep"),
+        ("ablate", "evaluate", "export_head", "finetune", "fuse", "predict", "score", "sweep"),
         "facer.pipeline.functions.heads",
     ),
     **dict.fromkeys(("annotate", "picture", "report"), "facer.pipeline.functions.views"),

@@ -22,6 +22,7 @@ from facer.pipeline.intensity.config import (
     AblateConfig,
     ExportHeadConfig,
     FoldConfig,
+    FuseConfig,
     PredictConfig,
     ScoreConfig,
     SweepConfig,
@@ -138,6 +139,7 @@ EVALUATE = Table(LabelOptions, OwnHeadConfig)
 PREDICT_RUN = Table(DetectorConfig, ExtractConfig, OwnHeadConfig)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
+FUSE = Table(LabelOptions, FuseConfig)
 SUMMARISE = Table(SummaryConfig)
 FIGURE = Table(FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig, OwnHeadConfig)

@@ -19,7 +19,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "A study's tables": (study.design, study.summarise, study.compare, study.figure,
         study.methods),
     "Heads": (
-        labels.check, train.train_head, scores.evaluate, train.predict, scores.score,
+        labels.check, train.train_head, scores.evaluate, train.predict, scores.score, scores.fuse,
         ablation.ablate, ablation.sweep, endtoend.finetune, train.export_head,
     ),
     "Features of other tools": (exchange.import_, exchange.export),

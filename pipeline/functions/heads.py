@@ -14,7 +14,12 @@ from facer.pipeline.endtoend.finetune import finetune as tune
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.ablation.ablate import ablate as run_rows
 from facer.pipeline.intensity.ablation.report import AblationTable
-from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig, ScoreConfig
+from facer.pipeline.intensity.config import (
+    ExportHeadConfig,
+    FuseConfig,
+    PredictConfig,
+    ScoreConfig,
+)
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
@@ -30,6 +35,8 @@ from facer.pipeline.intensity.run import (
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.scoring.fuse import FusionResult
+from facer.pipeline.intensity.scoring.fuse import fuse as fuse_runs
 from facer.pipeline.intensity.scoring.score import ScoreResult, score_files
 from facer.pipeline.intensity.sweep.space import read_space
 from facer.pipeline.intensity.sweep.sweep import sweep as run_sweep
@@ -41,6 +48,7 @@ from facer.pipeline.settings import (
     EVALUATE,
     EXPORT_HEAD,
     FINETUNE,
+    FUSE,
     PREDICT,
     SCORE,
     SWEEP,
@@ -107,6 +115,17 @@ def score(file: Place, labels: Place, **settings: Any) -> ScoreResult:
     """
     reading = label_options(settings)
     return score_files(make(ScoreConfig, settings, Path(file), os.fspath(labels), reading=reading))
+
+
+@keywords(FUSE)
+def fuse(runs: Sequence[Run | Place], **settings: Any) -> FusionResult:
+    """Fuse runs late: their predictions on the same clips, averaged, with scores and intervals.
+
+    ``weights`` are equal, or for each intensity those that fit the labels of val. Each run is
+    compared with the fusion. Raises FacerError for runs that were scored on other clips.
+    """
+    reading = label_options(settings)
+    return fuse_runs(make(FuseConfig, settings, tuple(map(_folder, runs)), reading=reading))
 
 
 @keywords(ABLATE)

@@ -121,7 +121,10 @@ class AblateConfig:
     output: Path
     rows: Annotated[
         tuple[str, ...],
-        Setting("Some of table2, table3, heads.", choices=("table2", "table3", "heads")),
+        Setting(
+            "Some of table2, table3, heads, table1.",
+            choices=("table2", "table3", "heads", "table1"),
+        ),
     ] = ("table2", "table3", "heads")
     also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
     reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
@@ -140,7 +143,8 @@ class AblateConfig:
         check(self)
         if not self.rows and not self.also:
             raise OptionError(
-                f"{named('rows')}: found none, expected at least one of table2, table3, heads"
+                f"{named('rows')}: found none, expected at least one of table2, table3, heads, "
+                "table1"
             )
 
 
@@ -183,6 +187,25 @@ class PredictConfig:
         int | None, Setting("Processes on this machine.", low=1, none="one per core")
     ] = None
     pictures: Annotated[Path | None, Setting("Folder for a picture a clip.")] = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class FuseConfig:
+    """One ``facer fuse``."""
+
+    runs: tuple[Path, ...]  # two or more
+    split: Annotated[
+        Split | None, Setting("train, val or test.", none="val, or what the folds hold out")
+    ] = None
+    weights: Annotated[
+        Literal["equal", "val"],
+        Setting("The runs' weights: equal, or for each intensity what fits the labels of val."),
+    ] = "equal"
+    labels: Annotated[str | None, Setting("Other labels than the runs'.", none="the runs'")] = None
+    reading: LabelOptions = field(default_factory=LabelOptions)
 
     def __post_init__(self) -> None:
         check(self)

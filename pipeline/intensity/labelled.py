@@ -42,7 +42,7 @@ from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.matching import no_match_message
 from facer.storage.schema import F32
 
-_BLOCK_BYTES = 64 << 20  # of float32 features read at a time
+_BLOCK_BYTES = 16 << 20  # of float32 features read at a time
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 
 

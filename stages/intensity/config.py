@@ -28,6 +28,7 @@ HeadName = Literal[
     "perceiver",
     "stats-mlp",
     "two-branch",
+    "tcn-branches",
     "cross-attention",
 ]
 

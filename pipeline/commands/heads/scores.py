@@ -11,7 +11,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import EVALUATE, SCORE
+from facer.pipeline.settings import EVALUATE, FUSE, SCORE
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -171,6 +171,49 @@ def _print_scores(title: str, values: Sequence[float], n: int, interval: Interva
     cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
     between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
     echo(f"{title}  {cells}  {n:4d}   {between}".rstrip())
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...",
+                type=click.Path(path_type=Path))  # fmt: skip
+@with_settings(FUSE)
+@click.option("--predictions", type=click.Path(path_type=Path),
+              help="Write the fused predictions as csv.")  # fmt: skip
+@json_option
+def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **settings: Any) -> int:
+    """Fuse runs late: average their predictions on the same clips, and score that.
+
+    \b
+    Examples:
+      facer fuse runs/face runs/sound --split test
+      facer fuse runs/face runs/sound --weights val --split test --predictions fused.csv
+    """
+    from facer.pipeline.functions.heads import fuse as fuse_runs
+    from facer.storage.labels.predictions import write_predictions
+
+    found = fuse_runs(runs, **settings)
+    scores = found.fusion
+    if predictions is not None:
+        write_predictions(
+            predictions, "plain", scores.label_ids, scores.names, scores.predictions,
+            status=scores.status,
+        )  # fmt: skip
+    if as_json:
+        print_json(found)
+        return 0
+    width = max(len(str(run)) for run in runs)
+    echo(f"weights ({found.weights_from}):{'':{max(1, width - 14)}}  {'  '.join(scores.names)}")
+    for run, weights in zip(runs, found.weights.tolist(), strict=True):
+        named = zip(weights, scores.names, strict=True)
+        cells = "  ".join(f"{weight:{len(name)}.2f}" for weight, name in named)
+        echo(f"  {run!s:{width}}  {cells}")
+    print_evaluation(scores)
+    for run, gain, p in zip(runs, found.gains, found.p_holm, strict=True):
+        _print_comparison(f"mean Pearson of the fusion, less that of {run}", gain)
+        echo(f"  p = {p:.3f} by Holm's correction for {len(runs)} runs")
+    if predictions is not None:
+        echo(f"predictions of {len(scores.label_ids)} clips: {predictions}")
+    return 0
 
 
 @click.command()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -24,21 +25,26 @@ from facer.pipeline.intensity.ablation.trials import (
     Where,
     run_trials,
     trial_folder,
+    write_result,
 )
-from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
+from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS
-from facer.pipeline.intensity.head_run import absolute_place, absolute_places, read_run
+from facer.pipeline.intensity.head_run import absolute_place, absolute_places
 from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
-from facer.pipeline.intensity.sources.joined import open_source
+from facer.pipeline.intensity.scoring.fuse import fuse
+from facer.pipeline.intensity.sources.joined import Source, open_source
 from facer.pipeline.intensity.train import OnNote
+from facer.stages.intensity.config import StreamsConfig
+from facer.stages.intensity.sequences import EMBEDDING
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
 from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError
+from facer.storage.labels.challenges import Split
 from facer.storage.labels.matching import no_match_message
-from facer.storage.labels.predictions import Predictions, read_predictions
+from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions
 from facer.storage.layout.documents import read_json_object
 
 
@@ -50,20 +56,21 @@ def ablate(
     A row that cannot be trained, because a store lacks its columns, say, has its reason in the
     table and the others go on. Raises FacerError where no row can.
     """
-    labels = read_joined(config)
-    tasks = [
-        task
-        for row in ablation_rows(config.rows, tuple(config.also))
-        if (task := _task(row, config)) is not None
-    ]
+    store, labels = read_joined(config)
+    has_embedding = "embedding" in store.provenance.settings
+    rows = ablation_rows(config.rows, tuple(config.also))
+    tasks = [task for row in rows if (task := _task(row, config, has_embedding)) is not None]
     where = Where(config.jobs, config.scheduler, config.tls)
     errors = run_trials(tasks, where, on_row, on_note)
+    for row in rows:
+        if row.members:
+            _fuse_row(row, config, errors)
     table = _table(config, labels, errors)
     write_table(table, config.output)
     return table
 
 
-def read_joined(config: AblateConfig) -> IntensityLabels:
+def read_joined(config: AblateConfig) -> tuple[Source, IntensityLabels]:
     """Labels that join the store; all rows would fail otherwise, one by one."""
     store = open_source(config.store, config.streams)
     labels = (
@@ -75,13 +82,22 @@ def read_joined(config: AblateConfig) -> IntensityLabels:
         raise FacerError(no_match_message(labels, store.clip_ids))
     for path in config.also.values():
         FeatureStore.open(path)
-    return labels
+    return store, labels
 
 
-def _task(row: AblationRow, config: AblateConfig) -> Trial | None:
-    """What trains a row; None where the store that it needs was not given."""
-    if row.other_store is not None and row.other_store not in config.also:
+def _task(row: AblationRow, config: AblateConfig, has_embedding: bool = False) -> Trial | None:
+    """What trains a row; None where a store that it needs was not given, or it trains nothing."""
+    if row.members or (row.other_store is not None and row.other_store not in config.also):
         return None
+    if row.streams == ("identity",) and "identity" not in config.streams.places and has_embedding:
+        row = replace(row, streams=(), features=(EMBEDDING,))
+    places = config.streams.places
+    if row.streams is not None:
+        if not set(row.streams) <= set(places):
+            return None
+        places = {name: places[name] for name in row.streams}
+    stores = tuple(f"{name}={place}" for name, place in places.items())
+    streams = replace(config.streams, stores=stores) if stores else StreamsConfig()
     training = TrainHeadConfig(
         store=absolute_place(
             config.store if row.other_store is None else config.also[row.other_store]
@@ -90,7 +106,7 @@ def _task(row: AblationRow, config: AblateConfig) -> Trial | None:
         run=trial_folder(config.output, row.id).absolute(),
         reading=config.reading,
         sequences=row.sequences(config.sequences),
-        streams=absolute_places(config.streams),
+        streams=absolute_places(streams),
         fit=row.fit(config.fit),
         cache=config.cache,
         seeds=config.seeds,
@@ -99,6 +115,27 @@ def _task(row: AblationRow, config: AblateConfig) -> Trial | None:
         folds=config.folds,
     )
     return Trial(row.id, row.title, training)
+
+
+def _fuse_row(row: AblationRow, config: AblateConfig, errors: dict[str, str]) -> None:
+    """Score the mean of other rows' predictions; the reason in ``errors`` where one is absent."""
+    started = perf_counter()
+    folders = {name: trial_folder(config.output, name) for name in row.members}
+    lacking = [name for name, run in folders.items() if not (run / "row.json").is_file()]
+    if lacking:
+        needs = f"needs the row {lacking[0]}"
+        errors[row.id] = f"{needs}: {errors[lacking[0]]}" if lacking[0] in errors else needs
+        return
+    try:
+        split: Split | None = None if config.folds else SPLIT
+        found = fuse(FuseConfig(tuple(folders.values()), split)).fusion
+    except FacerError as error:
+        errors[row.id] = str(error).splitlines()[0]
+        return
+    run = trial_folder(config.output, row.id)
+    run.mkdir(exist_ok=True)
+    write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
+    write_result(run, found, perf_counter() - started)
 
 
 def _table(
@@ -136,8 +173,7 @@ def _table_row(
 ) -> TableRow:
     path = run / "row.json"
     if row.id in errors or not path.is_file():
-        need = f"needs --also {row.other_store}=STORE"
-        return TableRow(row, reason=errors.get(row.id, need if row.other_store else "not run"))
+        return TableRow(row, reason=errors.get(row.id) or _needs(row))
     result = read_json_object(path)
     ends = result.get("pearson_95")
     return TableRow(
@@ -148,6 +184,15 @@ def _table_row(
         against(row.id),
         interval=None if ends is None else Interval(*ends),
     )
+
+
+def _needs(row: AblationRow) -> str:
+    """What must be given for a row that was not trained."""
+    if row.other_store:
+        return f"needs --also {row.other_store}=STORE"
+    if row.streams == ("identity",):
+        return "needs --with identity=STORE, or a store of facer extract --embedding"
+    return f"needs --with {row.streams[0]}=STORE" if row.streams else "not run"
 
 
 def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Comparison | None:
@@ -165,7 +210,7 @@ def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Compari
 
 def _predictions(run: Path) -> Path:
     """Where a done row keeps the predictions that it was scored by."""
-    return run / (PREDICTIONS if read_run(run).folds is not None else "val.csv")
+    return run / ("val.csv" if (run / "val.csv").is_file() else PREDICTIONS)
 
 
 def _ordered(table: Predictions, like: Predictions) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facer.pipeline.intensity.ablation.recipes import RECIPES
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS, AblationRow
 from facer.pipeline.views.canvas import canvas
 from facer.stages.intensity.statistics.intervals import Comparison, Interval
@@ -18,6 +19,8 @@ from facer.storage.files.csv_table import safe_cell
 from facer.storage.files.objects import LocalObjects
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"
+PAPER_TEST = "paper (Kollias et al. 2023, Table 1, Hume-Reaction test)"
+_MARKERS = {PAPER: "D", PAPER_TEST: "s"}
 _OURS, _PAPERS = "#0072B2", "#D55E00"
 
 
@@ -69,14 +72,14 @@ class AblationTable:
     @property
     def failed(self) -> tuple[TableRow, ...]:
         """Rows that were to be trained and could not be."""
-        return tuple(r for r in self.rows if r.reason and not r.reason.startswith("needs --also"))
+        return tuple(r for r in self.rows if r.reason and not r.reason.startswith("needs "))
 
     def groups(self) -> Iterator[tuple[str, list[TableRow]]]:
-        """Title and rows of each table that has any."""
-        for group, title in GROUPS.items():
+        """Name and rows of each table that has any."""
+        for group in GROUPS:
             rows = [row for row in self.rows if group in row.row.groups]
             if any(row.row.id != FULL for row in rows):
-                yield title, rows
+                yield group, rows
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer ablate --json`` prints it."""
@@ -97,6 +100,8 @@ class AblationTable:
                     else asdict(row.against)
                     | {"p_holm": row.p_holm, "std_over_seeds": row.beyond_deviation},
                     "paper": row.row.paper,
+                    "paper_test": row.row.paper_test,
+                    "recipe": RECIPES.get(row.row.id),
                     "reason": row.reason or None,
                 }
                 for row in self.rows
@@ -122,7 +127,7 @@ def _as_csv(table: AblationTable) -> str:
     header = ["id", "groups", "title", "n", "pearson", "std", "seeds", "difference_from_full"]
     header += ["difference_low", "difference_high", "difference_std", "p", "p_holm"]
     header += ["pearson_low", "pearson_high"]
-    writer.writerow([*header, *map(safe_cell, table.names), "paper", "reason"])
+    writer.writerow([*header, *map(safe_cell, table.names), "paper", "paper_test", "reason"])
     for row in table.rows:
         numbers = [row.n, row.mean, row.deviation, len(row.pearson)]
         difference: list[float | None] = [None] * 6
@@ -134,7 +139,15 @@ def _as_csv(table: AblationTable) -> str:
         emotions = [row.per_emotion.get(name) for name in table.names]
         ids = map(safe_cell, (row.row.id, " ".join(row.row.groups), row.row.title))
         writer.writerow(
-            [*ids, *numbers, *difference, *emotions, row.row.paper, safe_cell(row.reason)]
+            [
+                *ids,
+                *numbers,
+                *difference,
+                *emotions,
+                row.row.paper,
+                row.row.paper_test,
+                safe_cell(row.reason),
+            ]
         )
     return text.getvalue()
 
@@ -142,22 +155,36 @@ def _as_csv(table: AblationTable) -> str:
 def as_markdown(table: AblationTable) -> str:
     """The tables as markdown, one a group."""
     lines = []
-    for title, rows in table.groups():
+    for group, rows in table.groups():
         lines += [
-            f"### {title}",
+            f"### {GROUPS[group]}",
             "",
             f"| | Pearson ({table.split}), mean ± deviation over {table.seeds} seed(s) "
             "| its 95 % | mean prediction of the seeds, against the full model's (95 %) "
-            f"± over seeds | p, Holm's | n | {PAPER} |",
+            f"± over seeds | p, Holm's | n | {paper_of(group)} |",
             "|---|---|---|---|---|---|---|",
         ]
-        lines += [_markdown_row(row) for row in rows]
-        lines.append("")
+        lines += [_markdown_row(row, group) for row in rows]
+        lines += ["", *(recipe_lines(rows) if group == "table1" else []), ""]
     return "\n".join(lines)
 
 
-def _markdown_row(row: TableRow) -> str:
-    paper = "" if row.row.paper is None else f"{row.row.paper:.3f}".lstrip("0")
+def paper_of(group: str) -> str:
+    """What the paper's figures in a table are."""
+    return PAPER_TEST if group == "table1" else PAPER
+
+
+def recipe_lines(rows: Sequence[TableRow]) -> Iterator[str]:
+    """How the rows of Table 1 stand in for the systems of their names."""
+    for row in rows:
+        if (found := RECIPES.get(row.row.id)) is not None:
+            yield f"- {row.row.title}. There: {found.original} Here: {found.here} "\
+                  f"Differs: {found.differs}"  # fmt: skip
+
+
+def _markdown_row(row: TableRow, group: str) -> str:
+    figure = row.row.cited(group)
+    paper = "" if figure is None else f"{figure:.3f}".lstrip("0")
     if row.mean is None:
         return f"| {row.row.title} | {row.reason} | | | | | {paper} |"
     deviation = "" if row.deviation is None else f" ± {row.deviation:.4f}"
@@ -182,24 +209,27 @@ def _draw(table: AblationTable, path: Path) -> None:
         axis = sheet.add_axes((0.32, 0.55 / height, 0.64, 1 - 1.55 / height))
         y = 0.0
         ticks: list[tuple[float, str]] = []
-        for title, rows in groups:
-            axis.text(0, y, title, transform=axis.get_yaxis_transform(), size=10, weight="bold")
+        for group, rows in groups:
+            axis.text(
+                0, y, GROUPS[group], transform=axis.get_yaxis_transform(), size=10, weight="bold"
+            )
             for row in rows:
                 y += 1
                 ticks.append((y, row.row.title))
-                _draw_row(axis, row, y)
+                _draw_row(axis, row, y, group)
             y += 1.6
         axis.set_yticks([place for place, _ in ticks], [text for _, text in ticks])
         axis.set(xlabel="mean Pearson", ylim=(y - 1, -1))
         axis.grid(axis="x", color="#EEEEEE")
         axis.plot([], [], "o", color=_OURS, label="ours")
-        axis.plot([], [], "D", color=_PAPERS, mfc="none", label=PAPER)
+        for name in dict.fromkeys(paper_of(group) for group, _ in groups):
+            axis.plot([], [], _MARKERS[name], color=_PAPERS, mfc="none", label=name)
         axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
 
-def _draw_row(axis: Any, row: TableRow, y: float) -> None:
-    if row.row.paper is not None:
-        axis.plot([row.row.paper], [y], "D", color=_PAPERS, mfc="none")
+def _draw_row(axis: Any, row: TableRow, y: float, group: str) -> None:
+    if (cited := row.row.cited(group)) is not None:
+        axis.plot([cited], [y], _MARKERS[paper_of(group)], color=_PAPERS, mfc="none")
     if row.mean is not None:
         axis.plot(row.pearson, [y] * len(row.pearson), "o", color=_OURS, ms=3, alpha=0.4)
         axis.errorbar(row.mean, y, xerr=row.deviation or 0, fmt="o", color=_OURS, capsize=3)

@@ -15,6 +15,7 @@ GROUPS: Mapping[str, str] = MappingProxyType(
         "table2": "Table 2: feature sets",
         "table3": "Table 3: the head",
         "heads": "Other heads on the same features",
+        "table1": "Table 1: kinds of system",
         "also": "Other stores",
     }
 )
@@ -34,6 +35,13 @@ class AblationRow:
     head: Mapping[str, Any] = field(default_factory=dict)
     loss: LossName | None = None
     other_store: str | None = None  # NAME of --also that it needs
+    streams: tuple[str, ...] | None = None  # of --with that it reads and needs; None: all given
+    members: tuple[str, ...] = ()  # rows whose predictions it averages; it trains nothing
+    paper_test: float | None = None  # mean Pearson on the test split in the paper's Table 1
+
+    def cited(self, group: str) -> float | None:
+        """The paper's figure beside the row in a table: of test in Table 1, of val elsewhere."""
+        return self.paper_test if group == "table1" else self.paper
 
     def sequences(self, base: SequenceConfig) -> SequenceConfig:
         """Base settings with this row's features; another store's columns are all taken."""
@@ -46,7 +54,7 @@ class AblationRow:
 
 
 _ROWS = (
-    AblationRow(FULL, ("table2", "table3", "heads", "also"), "full model, all features", 0.494),
+    AblationRow(FULL, (*GROUPS,), "full model, all features", 0.494),
     AblationRow("va", ("table2",), "VA", 0.461, ("va",)),
     AblationRow("expr", ("table2",), "EXPR", 0.476, ("expr",)),
     AblationRow("au", ("table2",), "AU", 0.480, ("au",)),
@@ -69,6 +77,23 @@ _ROWS = (
                 head={"name": "tcn-transformer"}),
     AblationRow("perceiver", ("heads",), "perceiver", head={"name": "perceiver"}),
     AblationRow("stats-mlp", ("heads",), "stats-mlp", head={"name": "stats-mlp"}),
+    AblationRow("facernet", ("table1",), "FaceRNET", streams=(), paper_test=0.499),
+    AblationRow("hfut-cvers", ("table1",), "HFUT-CVers",
+                members=("ustc-ac", "ustc-iat-united", "nisl-2023"), paper_test=0.473),
+    AblationRow("ustc-iat-united", ("table1",), "USTC-IAT-United", streams=("audio",),
+                head={"name": "tcn-branches", "modality_dropout": 0.3}, paper_test=0.438),
+    AblationRow("ustc-ac", ("table1",), "USTC-AC", streams=("audio",),
+                head={"name": "cross-attention"}, paper_test=0.373),
+    AblationRow("nisl-2023", ("table1",), "NISL-2023", streams=("audio",),
+                head={"name": "tcn-transformer"}, paper_test=0.367),
+    AblationRow("viper", ("table1",), "ViPER", streams=("audio",), head={"name": "perceiver"},
+                paper_test=0.297),
+    AblationRow("fau-baseline", ("table1",), "FAU baseline", features=("au",), streams=(),
+                head={"name": "gru-last"}, paper_test=0.2801),
+    AblationRow("fusion-baseline", ("table1",), "Fusion baseline",
+                members=("fau-baseline", "vggface2-baseline"), paper_test=0.203),
+    AblationRow("vggface2-baseline", ("table1",), "VGGface2 baseline", features=("identity",),
+                streams=("identity",), head={"name": "gru-last"}, paper_test=0.183),
 )  # fmt: skip
 
 
@@ -79,7 +104,9 @@ def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationR
     group and for a store's name that is no plain word or already a row's.
     """
     if not groups and not also:
-        raise OptionError("--rows: found none, expected at least one of table2, table3, heads")
+        raise OptionError(
+            f"{named('rows')}: found none, expected at least one of table2, table3, heads, table1"
+        )
     for group in groups:
         if group not in GROUPS or group == "also":
             known = ", ".join(name for name in GROUPS if name != "also")

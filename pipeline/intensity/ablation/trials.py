@@ -20,6 +20,7 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.folds import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import (
     OnNote,
     Training,
@@ -34,9 +35,10 @@ from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects
+from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
 
-SPLIT = "val"
+SPLIT: Split = "val"
 """What trials are scored on: choosing among them is model selection, so never on test."""
 
 OnRow = Callable[[str, int, int], None]
@@ -116,20 +118,25 @@ def run_trial(trial: Trial) -> str | None:
         return f"no intensity's labels vary in {found.split}: Pearson is not defined"
     if trial.config.folds is None:
         write_predictions(run / "val.csv", "plain", found.label_ids, found.names, found.predictions)
-    interval = found.intervals.mean
+    write_result(run, found, perf_counter() - started)
+    for state in run.rglob("last.safetensors"):
+        state.unlink()  # a done trial does not go on, and these are the largest files of a run
+    return None
+
+
+def write_result(run: Path, found: Evaluation, seconds: float) -> None:
+    """Write a trial's ``row.json``, which says that it is done."""
+    interval = None if found.intervals is None else found.intervals.mean
     result = {
         "n": found.n_scored,
         "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
         "pearson_95": None if interval is None else [interval.low, interval.high],
-        "by": found.intervals.unit,
+        "by": None if found.intervals is None else found.intervals.unit,
         "per_emotion": {k: defined(rho) for k, rho in found.per_emotion("pearson").items()},
         "folds": None if found.folds is None else found.folds.to_json(),
-        "seconds": perf_counter() - started,
+        "seconds": seconds,
     }
     LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
-    for state in run.rglob("last.safetensors"):
-        state.unlink()  # a done trial does not go on, and these are the largest files of a run
-    return None
 
 
 def trial_folder(output: Path, trial_id: str) -> Path:

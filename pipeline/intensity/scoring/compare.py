@@ -57,21 +57,26 @@ def compare_runs(
     """
     one = evaluate(first, split, labels, store, reading, by, stores)
     two = evaluate(second, split, labels, reading=reading)
-    if (one.label_ids, one.names) != (two.label_ids, two.names):
-        raise FacerError(
-            f"{first} and {second}: score other clips or intensities on {one.split}, expected the "
-            "same; give both one label file by --labels"
-        )
+    check_same_clips(one, two, f"{first} and {second}: ")
     if one.ensemble is None:
         raise FacerError(f"{first}: split {one.split} has no labels to compare on")
-    if not np.array_equal(one.targets, two.targets, equal_nan=True):
-        raise FacerError(
-            f"{first} and {second}: were trained on other labels of the clips of {one.split}; give "
-            "both one label file by --labels"
-        )
     ours, theirs = _paired(one, two), _paired(two, one)
     found = compare(_mean(one, ours), _mean(two, theirs), one.targets, one.subjects)
     return RunComparison(one, two, ours, theirs, found)
+
+
+def check_same_clips(one: Evaluation, two: Evaluation, runs: str = "runs: ") -> None:
+    """``FacerError`` unless two runs were scored on the same clips, intensities and labels."""
+    if (one.label_ids, one.names) != (two.label_ids, two.names):
+        raise FacerError(
+            f"{runs}score other clips or intensities on {one.split}, expected the "
+            "same; give both one label file by --labels"
+        )
+    if not np.array_equal(one.targets, two.targets, equal_nan=True):
+        raise FacerError(
+            f"{runs}were trained on other labels of the clips of {one.split}; give "
+            "both one label file by --labels"
+        )
 
 
 def _paired(found: Evaluation, other: Evaluation) -> tuple[int, ...]:

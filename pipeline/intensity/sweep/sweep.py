@@ -39,7 +39,7 @@ def sweep(
     trained, because its settings do not go together, say, has its reason in the table and the
     others go on. Raises FacerError where none can.
     """
-    labels = read_joined(
+    _, labels = read_joined(
         AblateConfig(
             config.store, config.labels, config.output, reading=label_options(config.settings),
             streams=streams_config(config.settings), folds=fold_config(config.settings),

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.intensity.ablation.report import PAPER
+from facer.pipeline.intensity.ablation.report import PAPER, paper_of
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS
 from facer.pipeline.intensity.ablation.trials import SPLIT
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
@@ -28,7 +28,12 @@ def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage)
     rows = read_rows(Path(config.source))
     groups = {group: [row for row in rows if group in row["groups"]] for group in GROUPS}
     tables = [
-        {"id": group, "title": GROUPS[group], "rows": found}
+        {
+            "id": group,
+            "title": GROUPS[group],
+            "rows": _citing(found, group),
+            "paper": paper_of(group),
+        }
         for group, found in groups.items()
         if any(row["id"] != FULL for row in found)
     ]
@@ -39,7 +44,6 @@ def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage)
         {"tables": tables, "paper": PAPER, "split": split},
         title=config.source,
         tables=tables,
-        paper=PAPER,
         split=split,
         provenance=_provenance(Path(config.source)),
         seeds=max((row["seeds"] for row in rows), default=0),
@@ -64,6 +68,11 @@ def read_rows(source: Path) -> list[Row]:
         raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
 
 
+def _citing(rows: list[Row], group: str) -> list[Row]:
+    """Rows with the paper's figure of test in the place of that of val, in Table 1."""
+    return [row | {"paper": row["paper_test"]} for row in rows] if group == "table1" else rows
+
+
 def _is_of_folds(source: Path) -> bool:
     path = source / "rows" / FULL / "config.json"
     return path.is_file() and "folds" in read_json_object(path)
@@ -81,11 +90,12 @@ def _provenance(source: Path) -> list[tuple[str, str]]:
 
 def _row(cells: dict[str, str], source: Path) -> Row:
     def figure(name: str) -> float | None:
-        return float(cells[name]) if cells[name] else None
+        return float(cells[name]) if cells.get(name) else None  # older tables have fewer
 
     found = source / "rows" / cells["id"] / "row.json"
     scores = read_json_object(found)["pearson"] if cells["pearson"] else {}
-    names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high", "paper")
+    names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high", "paper",
+             "paper_test")  # fmt: skip
     return {
         "id": cells["id"],
         "groups": cells["groups"].split(),

@@ -13,6 +13,7 @@ from facer.stages.intensity.heads.gru_last import GruLast
 from facer.stages.intensity.heads.own import is_own, own_head
 from facer.stages.intensity.heads.perceiver import Perceiver
 from facer.stages.intensity.heads.stats_mlp import StatsMlp
+from facer.stages.intensity.heads.tcn_branches import TcnBranches
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
 from facer.stages.intensity.heads.two_branch import TwoBranch
 from facer.storage.errors import FacerError, named, one_line
@@ -25,6 +26,7 @@ HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
         "perceiver": Perceiver,
         "stats-mlp": StatsMlp,
         "two-branch": TwoBranch,
+        "tcn-branches": TcnBranches,
         "cross-attention": CrossAttention,
     }
 )

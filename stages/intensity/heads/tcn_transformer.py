@@ -48,13 +48,13 @@ class TcnTransformer(Head):
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""
-        return self._read(*batch.padded())
+        return self.read(*batch.padded())
 
     def clip(self, x: Tensor) -> Tensor:
         """See :class:`Head`."""
-        return self._read(x[None], everywhere(x))
+        return self.read(x[None], everywhere(x))
 
-    def _read(self, x: Tensor, mask: Tensor) -> Tensor:
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
         """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = norm(convolution(x.transpose(1, 2)).transpose(1, 2))

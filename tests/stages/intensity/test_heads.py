@@ -189,7 +189,9 @@ def test_two_branches_do_not_meet_before_the_dense_layer():
     assert (batch.features.grad[:, 2:] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["tcn-transformer", "perceiver", "cross-attention"])
+@pytest.mark.parametrize(
+    "name", ["tcn-transformer", "perceiver", "cross-attention", "tcn-branches"]
+)
 def test_attention_needs_a_width_that_divides(name):
     with pytest.raises(FacerError, match="multiple of 4"):
         build_head(HeadConfig(name, hidden_size=6), SHAPE)

@@ -1,0 +1,130 @@
+"""Late fusion: the predictions of several runs on the same clips, averaged by weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.pipeline.intensity.config import FuseConfig
+from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.scoring.compare import check_same_clips
+from facer.pipeline.intensity.scoring.evaluate import evaluate, evaluation_of
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
+from facer.stages.intensity.fusion import fit_weights
+from facer.stages.intensity.statistics.holm import holm
+from facer.stages.intensity.statistics.intervals import Comparison, compare
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.schema import F32
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """Scores of the fusion and of each run, and how much the fusion is better than each."""
+
+    runs: tuple[Path, ...]  # (R,)
+    weights: npt.NDArray[np.float64]  # (R, E), of sum 1 over the runs
+    weights_from: str  # equal or val
+    fusion: Evaluation
+    members: tuple[Evaluation, ...]  # (R,), on as many seeds as the fusion
+    gains: tuple[Comparison, ...]  # (R,) of the fusion over each run, in mean Pearson
+    p_holm: tuple[float, ...]  # (R,) corrected for the number of runs
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``facer fuse --json`` prints it."""
+        return {
+            "weights_from": self.weights_from,
+            "fusion": self.fusion.to_json(),
+            "runs": [
+                {
+                    "run": str(run),
+                    "weights": dict(zip(self.fusion.names, weights.tolist(), strict=True)),
+                    "mean": member.to_json()["mean"],
+                    "gain": asdict(gain) | {"p_holm": p},
+                }
+                for run, weights, member, gain, p in zip(
+                    self.runs, self.weights, self.members, self.gains, self.p_holm, strict=True
+                )
+            ],
+        }
+
+
+def fuse(config: FuseConfig) -> FusionResult:
+    """Fuse runs on a split, seed by seed, with the scores and intervals of ``evaluate``.
+
+    The k-th seed of the fusion is the weighted mean of the runs' k-th seeds; the lowest seeds of
+    each are taken, as many as all have. FacerError for runs of other clips, labels or intensities.
+    """
+    if len(config.runs) < 2:
+        raise OptionError(f"runs: found {len(config.runs)}, expected two or more to fuse")
+    found = [_scored(run, config.split, config) for run in config.runs]
+    count = min(len(one.by_seed) for one in found)
+    stacked = _stacked(found, count)
+    weights = np.full((len(found), len(found[0].names)), 1 / len(found))
+    if config.weights == "val":
+        weights = _weights_of_val(config, count)
+    fused = np.einsum("re,rsne->sne", weights, stacked).astype(np.float32)
+    first = found[0]
+    scores = _again(first, fused)
+    if config.weights == "val" and scores.split == "val":
+        note = "the weights were fitted on val: scores of val flatter the fusion"
+        scores = replace(scores, notes=(*scores.notes, note))
+    members = tuple(_again(one, values) for one, values in zip(found, stacked, strict=True))
+    if scores.ensemble is None:
+        raise FacerError(f"split {scores.split}: found no labels to score the fusion on")
+    gains = tuple(
+        compare(scores.predictions, one.predictions, first.targets, first.subjects)
+        for one in members
+    )
+    p_holm = tuple(holm([gain.p_value for gain in gains]))
+    return FusionResult(config.runs, weights, config.weights, scores, members, gains, p_holm)
+
+
+def _scored(run: Path, split: str | None, config: FuseConfig) -> Evaluation:
+    return evaluate(run, split, config.labels, reading=config.reading)
+
+
+def _stacked(found: Sequence[Evaluation], count: int) -> F32:
+    """Predictions of some runs' first seeds on the same clips, (R, S, n, E)."""
+    for one in found[1:]:
+        check_same_clips(found[0], one)
+    seeds = [sorted(one.by_seed)[:count] for one in found]
+    return np.stack([
+        np.stack([one.by_seed[seed] for seed in own]) for one, own in zip(found, seeds, strict=True)
+    ])  # fmt: skip
+
+
+def _weights_of_val(config: FuseConfig, count: int) -> npt.NDArray[np.float64]:
+    """Weights (R, E) by the val split's labels, of the mean predictions over the seeds."""
+    for run in config.runs:
+        if read_run(run).is_whole_of_folds:
+            raise FacerError(
+                f"{run}: a run of folds has no val split to fit weights on; use {named('weights')} "
+                "equal"
+            )
+    found = [_scored(run, "val", config) for run in config.runs]
+    return fit_weights(_stacked(found, count).mean(1), found[0].targets)
+
+
+def _again(found: Evaluation, by_seed: F32) -> Evaluation:
+    """The same clips scored with other predictions, (S, n, E)."""
+    scores = evaluation_of(
+        found.split,
+        found.names,
+        found.label_ids,
+        found.subjects,
+        found.targets,
+        dict(enumerate(by_seed)),
+    )
+    return replace(
+        scores,
+        status=found.status,
+        n_filled=found.n_filled,
+        n_seeds_wanted=len(by_seed),
+        calibrate=found.calibrate,
+        notes=found.notes,
+    )

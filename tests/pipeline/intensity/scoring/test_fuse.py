@@ -1,0 +1,81 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import facer
+from facer.cli import main
+from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.train import train_head
+from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.fusion import fit_weights
+from facer.storage.errors import FacerError, OptionError
+
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=8), learning_rate=5e-3, epochs=8)
+
+
+@pytest.fixture
+def runs(planted, tmp_path):
+    """One run on the column that shows joy, one on that of awe; two and one seeds."""
+    store, labels = planted(48)
+    base = TrainHeadConfig(store, labels, tmp_path / "joy", fit=FAST, seeds=2)
+    for name, column, seeds in (("joy", "au12", 2), ("awe", "au26", 1)):
+        sequences = SequenceConfig((column,), max_frames=24)
+        train_head(replace(base, run=tmp_path / name, sequences=sequences, seeds=seeds))
+    return tmp_path / "joy", tmp_path / "awe"
+
+
+def test_a_fusion_is_the_mean_of_the_runs_seed_by_seed(runs, capsys, tmp_path):
+    found = facer.fuse(runs, split="test")
+    members = [facer.evaluate(run, "test") for run in runs]
+    expected = np.mean([m.by_seed[0] for m in members], axis=0)
+    np.testing.assert_allclose(found.fusion.predictions, expected, rtol=1e-6)
+    assert found.fusion.n_seeds == 1
+    assert found.fusion.intervals is not None
+    assert [gain.n_units for gain in found.gains] == [12, 12]
+    assert all(p >= gain.p_value for p, gain in zip(found.p_holm, found.gains, strict=True))
+    assert facer.fuse([runs[0], runs[0]], split="test").gains[0].difference == 0
+    file = tmp_path / "fused.csv"
+    arguments = ["fuse", *map(str, runs), "--split", "test", "--predictions", str(file), "--json"]
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["fusion"]["mean"]["pearson"] == found.fusion.mean("pearson")
+    assert printed["runs"][0]["weights"] == {"joy": 0.5, "awe": 0.5}
+    assert len(file.read_text().splitlines()) == 13
+
+
+def test_weights_of_val_know_which_run_knows_what(runs):
+    found = facer.fuse(runs, weights="val", split="test")
+    assert found.weights.sum(0) == pytest.approx([1, 1])
+    assert found.weights[0, 0] > 0.8
+    assert found.weights[1, 1] > 0.8
+    equal = facer.fuse(runs, split="test")
+    assert found.fusion.mean("pearson") > equal.fusion.mean("pearson")
+    assert any("fitted on val" in text for text in facer.fuse(runs, weights="val").fusion.warnings)
+    assert not any("fitted on val: scores" in text for text in found.fusion.warnings)
+
+
+def test_what_cannot_be_fused_is_refused(runs, tmp_path):
+    with pytest.raises(OptionError, match="runs: found 1, expected two or more"):
+        facer.fuse(runs[:1])
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    (tmp_path / "fewer.csv").write_text("\n".join(lines[:-4]) + "\n")
+    config = TrainHeadConfig(
+        str(tmp_path / "planted.zarr"), str(tmp_path / "fewer.csv"), tmp_path / "other",
+        fit=replace(FAST, epochs=1),
+    )  # fmt: skip
+    train_head(config)
+    with pytest.raises(FacerError, match="score other clips or intensities on val"):
+        facer.fuse([runs[0], tmp_path / "other"])
+
+
+def test_fitted_weights_are_shares_and_equal_where_nothing_is_known():
+    random = np.random.default_rng(0)
+    truth = random.standard_normal((50, 3)).astype(np.float32)
+    noise = random.standard_normal((2, 50, 3)).astype(np.float32)
+    predictions = np.stack([truth + 0.1 * noise[0], -truth])  # the second is never used
+    truth[:, 1] = np.nan
+    weights = fit_weights(predictions, truth)
+    np.testing.assert_allclose(weights, [[1, 0.5, 1], [0, 0.5, 0]], atol=1e-6)
