@@ -17,7 +17,13 @@ from typing import Any, TypeVar
 
 from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.endtoend.config import FinetuneConfig
-from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, VerifyConfig
+from facer.pipeline.features.config import (
+    BenchConfig,
+    CompactConfig,
+    ExtractRunConfig,
+    HealthConfig,
+    VerifyConfig,
+)
 from facer.pipeline.intensity.config import (
     AblateConfig,
     ExportHeadConfig,
@@ -107,6 +113,8 @@ def _value(one: Declared, value: Any) -> Any:
 EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
+HEALTH = Table(HealthConfig)
+COMPACT = Table(CompactConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
 DATASET = Table(LabelOptions, SequenceConfig)

@@ -25,8 +25,8 @@ from facer.pipeline.commands import (
 
 SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Extract and look": (
-        machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
-        views.picture, views.annotate,
+        machine.demo, machine.bench, store.extract, store.status, store.verify, store.health,
+        store.compact, views.report, views.picture, views.annotate,
     ),
     "A study's tables": (study.design, study.summarise, study.compare, study.figure,
         study.methods),

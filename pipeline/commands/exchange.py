@@ -20,7 +20,7 @@ from facer.pipeline.runtime.progress import echo, say
 def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool) -> int:
     """Bring another tool's features into a store.
 
-    KIND is muse, openface, pyfeat, libreface or hdf5.
+    KIND is muse, openface, pyfeat, libreface, facereader, imotions or hdf5.
 
     \b
     Example:

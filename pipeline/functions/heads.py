@@ -18,12 +18,13 @@ from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig, Sco
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.run import Place, Run, place_of, told
+from facer.pipeline.intensity.run import Run, told
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.scoring.score import ScoreResult, score_files
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
+from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import StepCounter, say
 from facer.pipeline.settings import (
     ABLATE,

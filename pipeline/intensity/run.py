@@ -15,6 +15,7 @@ from facer.pipeline.intensity.predict import predict_videos
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
+from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import Progress, Silent, shown
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import (
@@ -25,8 +26,6 @@ from facer.pipeline.settings import (
 )
 from facer.storage import FeatureStore
 from facer.storage.text import notebook
-
-Place = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,11 +112,6 @@ class Run:
             f"{', '.join(record.names)}, "
             f"{len(scores)} trainings finished{mean}"
         )
-
-
-def place_of(store: FeatureStore | Place | None) -> str | None:
-    """Return the path or URL of a store that may be open."""
-    return store.path if isinstance(store, FeatureStore) else _text(store)
 
 
 def _text(place: Place | None) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
+from facer.storage.exchange.lab_logs import read_facereader, read_imotions
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
 from facer.storage.exchange.parquet import write_feather, write_parquet
@@ -22,7 +23,7 @@ from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 
-ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
+ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface", "facereader", "imotions"]
 ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -52,6 +53,8 @@ def import_features(
         "openface": read_openface,
         "libreface": read_libreface,
         "hdf5": read_hdf5,
+        "facereader": read_facereader,
+        "imotions": read_imotions,
     }
     if kind not in readers:
         raise OptionError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")

@@ -72,7 +72,7 @@ def open_stream(path: Path, threads: int) -> tuple[InputContainer, VideoStream, 
         if stream is None:
             raise FacerError(f"{path.name}: {_NO_VIDEO}")
         if not codec_of(stream):
-            raise FacerError(undecodable(path, _foreign_codec(path), "libav has no decoder for it"))
+            raise FacerError(undecodable(path, foreign_codec(path), "libav has no decoder for it"))
         context = stream.codec_context
         check_size(path, context.width, context.height)
     except BaseException:
@@ -138,7 +138,7 @@ def undecodable(path: Path, codec: str, reason: str) -> str:
     )
 
 
-def _foreign_codec(path: Path) -> str:
+def foreign_codec(path: Path) -> str:
     """What libav's log calls a codec that it has no decoder for."""
     av.logging.set_level(av.logging.INFO)
     try:

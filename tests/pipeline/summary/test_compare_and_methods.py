@@ -107,3 +107,54 @@ def test_an_import_names_its_tool(study_store):
     units = facer.summarise(store).columns
     au12 = units[(units.table == "feature") & (units.column == "au12")].iloc[0]
     assert (au12.unit, au12.high, au12.threshold) == ("intensity", 5, 1)
+
+
+@pytest.mark.parametrize("tool", ["openface", "pyfeat", "facereader", "imotions"])
+def test_an_import_of_another_tool_is_compared_by_clip_and_column(study_store, tmp_path, tool):
+    """The other tool saw the same smile, half a second shorter, and calls its columns its own."""
+    store = study_store({"P1_joke": (RATE, {"au12": WAVE, "happiness": WAVE})}, "a.zarr")
+    logs, end = tmp_path / "logs", 188
+    logs.mkdir()
+    write = {"openface": _openface, "pyfeat": _pyfeat, "facereader": _facereader,
+             "imotions": _imotions}[tool]  # fmt: skip
+    write(logs, end)
+    facer.import_(tool, logs, tmp_path / "b.zarr", fps=25 if tool == "pyfeat" else None)
+    found = facer.compare(store, tmp_path / "b.zarr")
+    assert found.settings["features"] == [
+        name for name in ("happiness", "au12") if tool != "openface" or name == "au12"
+    ]
+    au12 = next(row for row in found.columns if row["feature"] == "au12")
+    assert (au12["frames"], au12["correlation"]) == (end, pytest.approx(1, abs=1e-4))
+    scale = 5 if tool == "openface" else 1
+    assert au12["mean_b"] == pytest.approx(scale * WAVE[:end].mean(), abs=1e-3)
+    assert found.clips[0]["only_a_s"] == pytest.approx(0.48)
+
+
+def _openface(folder, end):
+    rows = [f"{i + 1},{t:.3f},0.9,{int(i < end)},{5 * w:.4f}"
+            for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))]  # fmt: skip
+    text = "\n".join(["frame,timestamp,confidence,success,AU12_r", *rows])
+    (folder / "P1_joke.csv").write_text(text)
+
+
+def _pyfeat(folder, end):
+    rows = [f"1,2,10,20,{0.9 if i < end else ''},{w:.4f},{w:.4f},v/P1_joke.mp4,{i}"
+            for i, w in enumerate(WAVE)]  # fmt: skip
+    head = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU12,happiness,input,frame"
+    (folder / "fex.csv").write_text("\n".join([head, *rows]))
+
+
+def _facereader(folder, end):
+    rows = [
+        f"00:00:{t:06.3f}\t" + (f"{w:.4f}\t{w:.4f}" if i < end else "FIND_FAILED\tFIND_FAILED")
+        for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))
+    ]
+    head = "Video Time\tHappy\tAction Unit 12 - Lip Corner Puller"
+    (folder / "P1_joke_detailed.txt").write_text("\n".join(["Face Model:\tGeneral", head, *rows]))
+
+
+def _imotions(folder, end):
+    rows = [f"{1000 * t:.1f},AFFDEX,{i},{100 * w if i < end else ''},{100 * w if i < end else ''}"
+            for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))]  # fmt: skip
+    head = "Timestamp,EventSource,SampleNumber,Joy,Smile"
+    (folder / "P1_joke.csv").write_text("\n".join(["#Version,10", head, *rows]))
