@@ -18,7 +18,7 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import Counter
 from facer.pipeline.settings import CHECK, COMPACT, HEALTH, VERIFY, label_options, make
-from facer.pipeline.summary.exports import STUDY_FORMATS, export_study
+from facer.pipeline.summary.exports import STUDY_FORMATS, export_frames, export_study
 from facer.pipeline.summary.summarise import study
 from facer.stages.intensity.config import SequenceConfig
 from facer.stages.summary.config import SummaryConfig, parse_thresholds
@@ -26,7 +26,7 @@ from facer.storage import FeatureStore, read_labels
 from facer.storage.compact import Compaction
 from facer.storage.compact import compact as compact_store
 from facer.storage.errors import OptionError, named
-from facer.storage.exchange.tables import export_store, format_of
+from facer.storage.exchange.tables import TABLES, export_store, format_of
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.check import LabelCheck
@@ -117,28 +117,35 @@ def import_(
 
 def export(
     store: FeatureStore | Place, path: Place, *, format: Any = None, design: Any = None,
-    events: Any = None, marks: Any = None, threshold: Sequence[str] = (),
+    long: bool = False, events: Any = None, marks: Any = None, threshold: Sequence[str] = (),
     videos: Place | None = None,
 ) -> int:  # fmt: skip
     """Write a store's features for other tools, and return the number of clips.
 
     ``format`` is hdf5 (lossless), parquet, feather or csv, one file, or muse, elan, textgrid, bids,
     facereader, imotions, openface or json, a folder; without it, the ending of ``path`` says which.
-    ``design``, ``events``, ``marks`` (tables of a study) and ``threshold`` (``"au12=.4"``) are for
-    folders, ``videos`` for elan. Raises FacerError where something is at ``path``.
+    parquet, feather and csv take ``design`` and ``long`` (a row a frame and feature), and have
+    their dictionary beside them: ``features.columns.csv``. ``design``, ``events``, ``marks``
+    (tables of a study) and ``threshold`` (``"au12=.4"``) are for folders, ``videos`` for elan.
+    Raises FacerError where something is at ``path``.
     """
     config = SummaryConfig(thresholds=parse_thresholds(threshold))
+    path, of_folder = Path(path), {"events": events, "marks": marks, "threshold": threshold}
     if format in STUDY_FORMATS:
+        if long:
+            raise OptionError(f"{named('long')}: expected {named('format')} {' or '.join(TABLES)}")
         tables = study(opened(store), config, design, events, marks)
-        return export_study(tables, Path(path), format, None if videos is None else Path(videos))
-    of_study = {
-        "design": design, "events": events, "marks": marks, "threshold": threshold,
-        "videos": videos,
-    }  # fmt: skip
-    for name, value in of_study.items():
+        return export_study(tables, path, format, None if videos is None else Path(videos))
+    for name, value in {**of_folder, "videos": videos}.items():
         if value:
             raise OptionError(
                 f"{named(name)}: expected {named('format')}, one of {', '.join(STUDY_FORMATS)}"
             )
-    format = format_of(Path(path), format)
+    format = format_of(path, format)
+    if format in TABLES:
+        return export_frames(opened(store), path, format, design, long)
+    if design or long:
+        name = named("design" if design else "long")
+        known = ", ".join((*TABLES, *STUDY_FORMATS)) if design else ", ".join(TABLES)
+        raise OptionError(f"{name}: found format {format}, expected one of {known}")
     return export_store(opened(store), path, format)
