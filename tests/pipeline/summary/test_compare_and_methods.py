@@ -1,6 +1,7 @@
 """Two stores side by side, and the paragraph of a paper."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import facer
 from facer.cli import main
+from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 
 RATE = np.arange(200) / 25.0
@@ -158,3 +160,34 @@ def _imotions(folder, end):
             for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))]  # fmt: skip
     head = "Timestamp,EventSource,SampleNumber,Joy,Smile"
     (folder / "P1_joke.csv").write_text("\n".join(["#Version,10", head, *rows]))
+
+
+def test_the_page_shows_faces_that_only_one_saw(tmp_path, make_video, face_frames, capsys):
+    """The same clip twice; b is told that it saw no face from its 7th frame on."""
+    make_video("videos/sub/<one>.mp4", face_frames(12))
+    videos = tmp_path / "videos"
+    a = facer.extract(videos, tmp_path / "a.zarr", workers=1)
+    record, clip = a.record("sub/<one>"), a.read("sub/<one>")
+    assert clip.valid.all()
+    hidden = np.arange(12) >= 6
+    arrays = {name: values.copy() for name, values in vars(clip).items() if values is not None}
+    arrays["valid"][hidden] = False
+    for name in ("features", "det_score", "bbox_px", "keypoints_px", "quality"):
+        arrays[name][hidden] = np.nan
+    b = FeatureStore.create(tmp_path / "b.zarr", a.provenance, weak_features=a.weak_features)
+    b.write_part([(replace(record, n_valid=6), ClipFeatures(**arrays))])
+    for n, (one, other, name) in enumerate(((a, b, "a"), (b, a, "b"))):
+        out = tmp_path / f"apart-{n}"
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", one.path, other.path, "-o", str(out), "--videos", str(videos)])
+        assert ended.value.code == 0, capsys.readouterr().err
+        page = (out / "index.html").read_text()
+        assert f"Only {name} saw 6 frames." in page
+        assert page.count("data:image/jpeg;base64,") == 6
+        assert "sub/&lt;one&gt;" in page
+        assert "<one>" not in page
+    with pytest.raises(FacerError, match="videos: expected output beside it"):
+        facer.compare(a, b, videos=videos)
+    nowhere = facer.compare(a, b, tmp_path / "no", videos=tmp_path)
+    assert nowhere.clips[0]["only_a_s"] > 0
+    assert "found no video" in (tmp_path / "no" / "index.html").read_text()
