@@ -88,12 +88,24 @@ def face_frames() -> Callable[..., list[np.ndarray]]:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def shared(absent: Callable[[str, str], None]) -> Path:
     """The folder of real clips beside the checkout; the test is skipped where it is absent."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("no shared data beside this checkout")
+        absent("shared", "no shared data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def absent() -> Callable[[str, str], None]:
+    """Skip a test; or fail it where the variable FACER_EXPECT (``shared,chromium``) names it."""
+
+    def leave(what: str, reason: str) -> None:
+        if what in os.environ.get("FACER_EXPECT", "").split(","):
+            pytest.fail(f"{reason}, and FACER_EXPECT says that there is {what}")
+        pytest.skip(reason)
+
+    return leave
 
 
 PROVENANCE = Provenance("det", "d" * 64, "rec", "r" * 64)
@@ -196,7 +208,18 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toys() -> ModuleType:
     """tests/toys.py: small networks that stand in for public ones, and cards."""
-    spec = spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+    return beside("toys")
+
+
+@pytest.fixture(scope="session")
+def sounds() -> ModuleType:
+    """tests/sounds.py: small files with sound, and where a sound lies in time."""
+    return beside("sounds")
+
+
+def beside(name: str) -> ModuleType:
+    """A module of this folder, which tests cannot import."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

@@ -25,7 +25,7 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import told
 from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
 from facer.pipeline.runtime.places import Place
-from facer.pipeline.runtime.progress import Counter, StepCounter, head_epoch
+from facer.pipeline.runtime.progress import CountReporter, StepCounter, head_epoch
 from facer.pipeline.settings import (
     BENCH,
     EVALUATE_DETECTOR,
@@ -68,8 +68,8 @@ def train_rec(
     if not progress:
         return train(config, on_epoch)
     return train(config, both(rec_epoch(settings_of_fit.epochs), on_epoch),
-                 Counter("images aligned"),
-                 Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+                 CountReporter("images aligned"),
+                 CountReporter("crops answered by the teachers"), StepCounter())  # fmt: skip
 
 
 @keywords(EVALUATE_REC)
@@ -86,8 +86,8 @@ def evaluate_rec(
         config.rec, config.data, config.split, config.device, align=config.align,
         pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
         by_group=config.by_group,
-        report=Counter("crops scored") if progress else None,
-        on_align=Counter("images aligned") if progress else None,
+        report=CountReporter("crops scored") if progress else None,
+        on_align=CountReporter("images aligned") if progress else None,
     )  # fmt: skip
 
 
@@ -131,17 +131,21 @@ def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> tu
     return tuple(evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector))))
 
 
-def models(action: str = "list", name: str | None = None, *, accept_licence: bool = False) -> Any:
+def models(
+    action: str = "list", name: str | None = None, *, accept_licence: bool = False,
+    write_golden: bool = False,
+) -> Any:  # fmt: skip
     """Return the models that facer carries and the cards of public ones; check or fetch one.
 
     ``list``: a tuple of models with their digests, then cards. ``verify``: a tuple of models, each
     loaded and run; ``.problem`` says what is wrong. ``check``: what each column of the card
-    ``name`` did on pictures of faces, and its ``.problems``. ``fetch``: where the weights of a card
+    ``name`` did on pictures of faces, and its ``.problems``; ``write_golden`` records what it says
+    of one of them, for later checks. ``fetch``: where the weights of a card
     are now, whose licence is to be accepted, or the path of an insightface pack. Raises OptionError
     for an unknown name.
     """
     if action == "check":
-        return check_card(str(name))
+        return check_card(str(name), write_golden=write_golden)
     if action == "fetch":
         if not str(name).endswith(".toml") and name not in bundled_cards():
             return model_path(f"insightface:{name}")

@@ -16,7 +16,7 @@ from facer.pipeline.features.verify import Verification
 from facer.pipeline.features.verify import verify as verify_store
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
-from facer.pipeline.runtime.progress import Counter
+from facer.pipeline.runtime.progress import CountReporter
 from facer.pipeline.settings import CHECK, COMPACT, HEALTH, VERIFY, label_options, make
 from facer.pipeline.summary.exports import STUDY_FORMATS, export_frames, export_study
 from facer.pipeline.summary.summarise import study
@@ -84,7 +84,9 @@ def compact(store: FeatureStore | Place, *, progress: bool = False, **settings: 
     then stays merged.
     """
     part_bytes = int(make(CompactConfig, settings).part_mb * 1e6)
-    return compact_store(opened(store), part_bytes, Counter("parts made") if progress else None)
+    return compact_store(
+        opened(store), part_bytes, CountReporter("parts made") if progress else None
+    )
 
 
 @keywords(CHECK)

@@ -49,7 +49,7 @@ CLIPS: Sequence[Column] = (
 
 
 @dataclass
-class Comparison:
+class StoreComparison:
     """Numbers by column, and by clip with the worst first."""
 
     columns: list[dict[str, Any]]
@@ -81,7 +81,7 @@ class Comparison:
 def compare(
     a: FeatureStore | Place, b: FeatureStore | Place, output: Place | None = None, *,
     videos: Place | None = None, worst: int = 12,
-) -> Comparison:  # fmt: skip
+) -> StoreComparison:  # fmt: skip
     """Compare two stores over the same videos, as ``facer compare``.
 
     Clips are joined by their ids as labels are, columns by name; frames by their time. ``output``
@@ -97,7 +97,7 @@ def compare(
     return found
 
 
-def _compare(one: FeatureStore, other: FeatureStore) -> Comparison:
+def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
     names = [name for name in one.feature_names if name in other.feature_names]
     match = match_ids(one.clip_ids, other.clip_ids)
     if not names or not match.pairs:
@@ -134,7 +134,7 @@ def _compare(one: FeatureStore, other: FeatureStore) -> Comparison:
     settings = {"a": one.path, "b": other.path, "features": names}
     paired = {b for _, b in joined}
     only_b = tuple(clip for clip in other.clip_ids if clip not in paired)
-    return Comparison(sums.rows(names), clips, match.labels_only, only_b, settings)
+    return StoreComparison(sums.rows(names), clips, match.labels_only, only_b, settings)
 
 
 class _Sums:
@@ -209,7 +209,7 @@ def _collected(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def write_comparison(
-    found: Comparison, folder: Path, videos: Path | None = None, worst: int = 12
+    found: StoreComparison, folder: Path, videos: Path | None = None, worst: int = 12
 ) -> None:
     """Write columns.csv, clips.csv, compare.json and index.html into a new folder.
 

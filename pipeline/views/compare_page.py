@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.summary.clips import times_of
-from facer.pipeline.summary.compare import CLIPS, COLUMNS, Comparison
+from facer.pipeline.summary.compare import CLIPS, COLUMNS, StoreComparison
 from facer.pipeline.views.look import read_crops, source_video
 from facer.pipeline.views.report.clip_page import jpeg_url
 from facer.stages.summary.comparison import pair
-from facer.stages.summary.track import Clock, clock
+from facer.stages.summary.track import FrameTimes, clock
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures
@@ -28,10 +28,10 @@ _STYLE = (
     "td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.3em}"
     "figcaption{font-size:12px;color:#555}"
 )
-_Side = tuple[Record, ClipFeatures, Clock]
+_Side = tuple[Record, ClipFeatures, FrameTimes]
 
 
-def compare_page(found: Comparison, videos: Path | None, worst: int) -> str:
+def compare_page(found: StoreComparison, videos: Path | None, worst: int) -> str:
     """Return the page; it fetches nothing and runs nothing."""
     title = "Clips, the worst first"
     tables = _table("Columns", COLUMNS, found.columns) + _table(title, CLIPS, found.clips)
@@ -65,7 +65,7 @@ def _shown(value: Any) -> str:
     return html.escape(str(value))
 
 
-def _seen_by_one(found: Comparison, videos: Path, worst: int) -> str:
+def _seen_by_one(found: StoreComparison, videos: Path, worst: int) -> str:
     stores = [FeatureStore.open(found.settings[name]) for name in "ab"]
     apart = [row for row in found.clips if row["only_a_s"] + row["only_b_s"] != 0][:worst]
     return "<h2>Faces that only one saw</h2>" + "".join(_clip(stores, row, videos) for row in apart)
@@ -73,11 +73,12 @@ def _seen_by_one(found: Comparison, videos: Path, worst: int) -> str:
 
 def _clip(stores: Sequence[FeatureStore], row: Mapping[str, Any], videos: Path) -> str:
     ids = (row["clip_id"], row["clip_b"])
-    sides = [_side(store, clip_id) for store, clip_id in zip(stores, ids, strict=True)]
+    a, b = (_side(store, clip_id) for store, clip_id in zip(stores, ids, strict=True))
+    sides: list[tuple[str, _Side | None, _Side | None]] = [("a", a, b), ("b", b, a)]
     parts = [f"<h3>{html.escape(row['clip_id'])}</h3>"]
     records = [store.record(clip_id) for store, clip_id in zip(stores, ids, strict=True)]
     source = next((record for record in records if record.source), None)
-    for name, mine, theirs in (("a", *sides), ("b", *reversed(sides))):
+    for name, mine, theirs in sides:
         if mine is None:
             continue
         rows = _alone(mine, theirs)

@@ -25,7 +25,7 @@ BF16 = Setting("Compute products in bfloat16.")
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class DetectionLossWeights:
     """Weights of the three terms, all at least 0."""
 
     score: float = 1.0
@@ -60,9 +60,9 @@ class NetworkConfig:
 class SceneConfig:
     """How often what is shown, and how large; sizes are sqrt(width * height) of the box."""
 
-    p_people: float = 0.66  # a photograph of people, or a frame of theirs
+    p_people: float = 0.64  # a photograph of people, or a frame of theirs
     p_frame: float = 0.1  # a video frame that the teacher labelled
-    p_scene: float = 0.06  # a scene without faces; the rest are pasted photographs
+    p_scene: float = 0.1  # a scene without faces; the rest are pasted photographs
     p_four: float = 0.35  # four of them beside each other, in images of 160 px and more
     p_whole: float = 0.4  # a photograph or frame is seen whole, and not a face at some size
     min_face_px: float = 13.0
@@ -110,7 +110,7 @@ class DetectorTrainConfig:
     bf16: Annotated[bool, BF16] = False
     network: NetworkConfig = field(default_factory=NetworkConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
-    loss: LossWeights = field(default_factory=LossWeights)
+    loss: DetectionLossWeights = field(default_factory=DetectionLossWeights)
 
     def __post_init__(self) -> None:
         check(self)

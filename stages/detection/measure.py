@@ -32,7 +32,7 @@ Interval = tuple[float, float]
 
 
 @dataclass
-class Group:
+class FaceGroup:
     """Faces of one kind: for each whether it was found, and the points' error of those found."""
 
     found: list[bool] = field(default_factory=list)
@@ -44,7 +44,9 @@ class Measured:
     """Everything that was counted over a set of pictures."""
 
     name: str
-    groups: dict[str, Group] = field(default_factory=lambda: {name: Group() for name in GROUPS})
+    groups: dict[str, FaceGroup] = field(
+        default_factory=lambda: {name: FaceGroup() for name in GROUPS}
+    )
     pictures: int = 0
     false: int = 0
 
@@ -58,7 +60,9 @@ class Measured:
             for name in names:
                 self.groups[name].found.append(bool(match[row].any()))
                 if match[row].any():
-                    error = points_error(truth.bbox_px[row], truth.kps_px[row], points[match[row]])
+                    error = points_error(
+                        truth.bbox_px[row], truth.keypoints_px[row], points[match[row]]
+                    )
                     self.groups[name].errors.append(float(error.min()))
 
 

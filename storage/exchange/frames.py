@@ -63,15 +63,14 @@ class FrameTable:
         rows = tuple(DesignRow(clip) for clip in clip_ids)
         known = [store.record(clip) for clip in clip_ids if store.record(clip).n_frames]
         arrays = store.read(known[0].clip_id) if known else None
-        has = {
-            "quality": arrays is not None and arrays.quality is not None,
-            "embedding": arrays is not None and arrays.embedding is not None,
-        }
+        quality = arrays is not None and arrays.quality is not None
+        embedding = arrays is not None and arrays.embedding is not None
         if design is None:
-            return cls(store, rows, long=long, **has)
+            return cls(store, rows, (), (), long, quality, embedding)
         extra = tuple(DesignRow(clip) for clip in design.not_in_design)
         who = ("participant", "condition", "session")
-        return cls(store, (*design.rows, *extra), who, design.carried, long, **has)
+        every = (*design.rows, *extra)
+        return cls(store, every, who, design.carried, long, quality, embedding)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -21,7 +21,7 @@ from facer.storage.exchange.imported import (
     imported_clip,
     imported_provenance,
 )
-from facer.storage.files.csv_table import Table
+from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import Header, find_header, rows_below
 from facer.storage.parts import Entry
 from facer.storage.schema import VALENCE_AROUSAL, Record
@@ -102,12 +102,12 @@ def _facereader_names(header: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _has_letters(table: Table, names: Names) -> bool:
+def _has_letters(table: CsvTable, names: Names) -> bool:
     units = [table.where(name) for new, name in names.items() if new.startswith("au")]
     return any(_LETTER.fullmatch(row[place]) for row in table.rows for place in units)
 
 
-def _facereader_clip(clip_id: str, table: Table, names: Names, letters: bool) -> Entry:
+def _facereader_clip(clip_id: str, table: CsvTable, names: Names, letters: bool) -> Entry:
     if not table.rows:
         return Record(clip_id, "failed", 0, reason="its file has no rows"), None
     places = {new: table.where(name) for new, name in names.items()}
@@ -123,7 +123,7 @@ def _facereader_clip(clip_id: str, table: Table, names: Names, letters: bool) ->
     return imported_clip(clip_id, features, timestamp_s, valid, {}, note)
 
 
-def _facereader_cell(table: Table, row: int, place: int, letters: bool) -> float:
+def _facereader_cell(table: CsvTable, row: int, place: int, letters: bool) -> float:
     text = table.rows[row][place]
     letter = _LETTER.fullmatch(text)
     if letter is None:
@@ -136,7 +136,7 @@ def _facereader_cell(table: Table, row: int, place: int, letters: bool) -> float
     return float("ABCDE".find(letter[1].upper()) + 1) if len(letter[1]) == 1 else 0.0
 
 
-def _seconds(table: Table, row: int) -> float:
+def _seconds(table: CsvTable, row: int) -> float:
     """The video time of a row, as a clock or in seconds."""
     text = table.rows[row][0]
     found = _CLOCK.fullmatch(text)
@@ -208,7 +208,7 @@ def _imotions_clips(clip_id: str, file: Path, header: Header, names: Names) -> I
     for person, of_person in people.items():
         lines, cells = zip(*of_person, strict=True)
         one = clip_id if len(people) == 1 else f"{clip_id}/{person or 'unknown'}"
-        yield _imotions_clip(one, Table(file, header.names, lines, cells), names, native)
+        yield _imotions_clip(one, CsvTable(file, header.names, lines, cells), names, native)
 
 
 def _new_rows(header: Sequence[str], rows: Iterator[Row], names: Names) -> Iterator[Row]:
@@ -231,7 +231,7 @@ def _new_rows(header: Sequence[str], rows: Iterator[Row], names: Names) -> Itera
             yield line, row
 
 
-def _imotions_clip(clip_id: str, table: Table, names: Names, native: bool) -> Entry:
+def _imotions_clip(clip_id: str, table: CsvTable, names: Names, native: bool) -> Entry:
     header = table.header
     features = table.numbers([header.index(name) for name in names.values()])
     time = _named(header, ("timestamp",))
@@ -269,7 +269,7 @@ def _files(path: Path) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
-def _table(file: Path, header: Header) -> Table:
+def _table(file: Path, header: Header) -> CsvTable:
     rows = list(rows_below(file, header))
     lines, cells = zip(*rows, strict=True) if rows else ((), ())
-    return Table(file, header.names, lines, cells)
+    return CsvTable(file, header.names, lines, cells)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import bare_id
 from facer.storage.labels.table import IntensityLabels
-from facer.storage.videos import VIDEO_SUFFIXES
 
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"), "-")
 _LATIN = dict(  # letters of other scripts that look like Latin ones
@@ -92,7 +92,7 @@ def bare_name(clip_id: str) -> str:
     text = re.sub(r"^([A-Za-z][\w+.-]*://+)?([A-Za-z]:)?", "", text)
     text = "/".join(part for part in text.split("/") if part not in ("", "."))
     suffix = PurePosixPath(text).suffix
-    return text.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else text
+    return text.removesuffix(suffix) if suffix.lower() in CLIP_SUFFIXES else text
 
 
 def _folded(clip_id: str) -> str:

@@ -11,7 +11,7 @@ from facer.cli import facer as command_line
 from facer.cli import main
 from facer.storage import FeatureStore
 
-SMALL = {"units": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 ONLY_COMMAND = {  # options that the command's function has under another name, or not at all
     "train-head": {"source"},  # --from: facer.open_run(...).config has the settings
     "evaluate": {"predictions", "form", "no_brackets"},  # the csv; see write_predictions
@@ -33,7 +33,7 @@ def function_of(command):
 def test_a_command_has_a_function_of_its_name_and_words(command):
     taken = set(inspect.signature(function_of(command)).parameters)
     given = {p.name for p in command_line.commands[command].params}
-    given -= {"config", "print_config", "as_json", "log"} | ONLY_COMMAND.get(command, set())
+    given -= {"config", "print_config", "as_json", "log_to"} | ONLY_COMMAND.get(command, set())
     assert given <= taken
     assert inspect.getdoc(function_of(command))
 

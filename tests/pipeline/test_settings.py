@@ -49,9 +49,13 @@ NOT_KEYWORDS = {
 }  # the first two are positional in Python
 
 
+def _keyword(name: str) -> str:
+    return "with_" if name == "with" else name  # a word of Python's own
+
+
 def options(command: str) -> dict[str, click.Option]:
     return {
-        option.opts[-1].removeprefix("--").replace("-", "_"): option
+        _keyword(option.opts[-1].removeprefix("--").replace("-", "_")): option
         for option in command_line.commands[command].params
         if isinstance(option, click.Option)
     }
@@ -96,13 +100,13 @@ def extract(**settings):
 
 def test_settings_reach_their_fields(tmp_path):
     config = train(
-        seeds=np.int64(3), t=64, features="va, au", head="gru-last", units=8, cell="lstm",
+        seeds=np.int64(3), t=64, features="va, au", head="gru-last", hidden_size=8, cell="lstm",
         learning_rate=1, missing_values=[-1, "n/a"], targets=("joy",), folds=5, by="clip",
         fold_splits="train",
     )  # fmt: skip
     assert (config.seeds, config.sequences.max_frames) == (3, 64)
     assert config.sequences.features == ("va", "au")
-    assert (config.fit.head.name, config.fit.head.units, config.fit.head.cell) == (
+    assert (config.fit.head.name, config.fit.head.hidden_size, config.fit.head.cell) == (
         "gru-last", 8, "lstm",
     )  # fmt: skip
     assert config.fit.learning_rate == 1.0
@@ -110,6 +114,7 @@ def test_settings_reach_their_fields(tmp_path):
     assert config.reading.targets == ("joy",)
     assert config.folds is not None
     assert (config.folds.folds, config.folds.by, config.folds.splits) == ("5", "clip", ("train",))
+    assert train(with_={"audio": Path("a.zarr")}).streams.places == {"audio": "a.zarr"}
     assert train(no_mask=True).fit.head.routed is False
     key = tmp_path / "k.pem"
     key.touch()
@@ -124,6 +129,11 @@ def test_settings_reach_their_fields(tmp_path):
     ("call", "settings", "message"),
     [
         (extract, {"worker": 2}, "worker: found no such setting; did you mean 'workers'?"),
+        (train, {"with_": ["audio"]}, "with_: found 'audio', expected NAME=STORE"),
+        (train, {"with_": {"va": "x.zarr"}}, "with_ va=...: expected a name of its own"),
+        (train, {"with_": ["a=x", "a=y"]}, "with_ a=...: expected a name of its own"),
+        (train, {"rate": 10}, "rate: expected with_ beside it"),
+        (train, {"rate": 0, "with_": ["a=x"]}, "rate: found 0"),
         (train, {"learning_rat": 2}, "did you mean 'learning_rate'?"),
         (extract, {"zzz": 2}, "zzz: found no such setting; expected some of detector, det_size"),
         (train, {"seeds": "3"}, "seeds: found '3', expected a whole number"),
@@ -247,10 +257,10 @@ def test_a_run_is_a_config(planted, tmp_path, capsys):
     store, labels = planted()
     with pytest.raises(SystemExit):
         main(["train-head", str(store), "--labels", str(labels), "-o", str(tmp_path / "run"),
-              "--epochs", "2", "--t", "32", "--units", "8", "--dense", "4"])  # fmt: skip
+              "--epochs", "2", "--t", "32", "--hidden-size", "8", "--dense", "4"])  # fmt: skip
     capsys.readouterr()
     for place in (tmp_path / "run", tmp_path / "run" / "config.json"):
         printed = config_of(capsys, "train-head", "--config", str(place), "-o", "again")
         assert 'run = "again"\n' in printed
-        for line in ("epochs = 2", "t = 32", "units = 8", "dense = 4"):
+        for line in ("epochs = 2", "t = 32", "hidden_size = 8", "dense = 4"):
             assert f"{line}\n" in printed

@@ -3,13 +3,15 @@
 Requests and answers are JSON lines on stdin and stdout:
 
 - in: ``{"path", "stride", "threads", "start"}`` decodes a video, leaving out its first ``start``
-  frames; ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty
-  line frees the oldest slot;
+  frames; with ``"rate_hz"`` in place of ``stride`` its sound, without its first ``start`` blocks;
+  ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty line frees
+  the oldest slot;
 - out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
   ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it,
-  ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that takes its time,
-  and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}`` when that
-  failed. ``cpu_s`` is what the video took so far.
+  ``{"sample", "n", "offset", "cpu_s"}`` for a block of n float32 samples there, the first of them
+  number ``sample``; ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that
+  takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}``
+  when that failed. ``cpu_s`` is what the file took so far.
 
 Its memory is limited, and it ends when stdin does, whatever the decoder is doing.
 """
@@ -35,6 +37,7 @@ import numpy as np
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.features.guarded.seen import libav_view
 from facer.pipeline.views.annotate_sound import copy_sound
+from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.decode.picture import put
 from facer.storage.errors import FacerError
@@ -94,7 +97,7 @@ class Ring:
 def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
     """Answer requests for ever."""
 
-    def say(**message: object) -> None:
+    def send(**message: object) -> None:
         os.write(out, json.dumps(message).encode() + b"\n")  # short, so whole
 
     while True:
@@ -104,28 +107,47 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
             open_regular(path).close()
             if "function" in request:
                 function = FUNCTIONS[request["function"]]
-                say(result=function(path, *request["arguments"], lambda: say(alive=True)))
+                send(result=function(path, *request["arguments"], lambda: send(alive=True)))
+            elif "rate_hz" in request:
+                _decode_sound(path, request, ring, send)
             else:
-                _decode(path, request, ring, say)
+                _decode(path, request, ring, send)
         except FacerError as error:
-            say(error=str(error))
+            send(error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever a decoder does is the clip's reason
-            say(error=f"{path.name}: {_one_line(error)}")
+            send(error=f"{path.name}: {_one_line(error)}")
 
 
-def _decode(path: Path, request: Mapping[str, int], ring: Ring, say: Callable[..., None]) -> None:
+def _decode(path: Path, request: Mapping[str, int], ring: Ring, send: Callable[..., None]) -> None:
     ring.shrink()
     started, stride = process_time(), request["stride"]
     with VideoReader(path, stride, request["threads"]) as reader:
         for frame in reader.steps():
             if frame is None or frame.frame_index < request["start"] * stride:
-                say(skipped=True)
+                send(skipped=True)
                 continue
             height, width = frame.size
             yuv = put(frame.picture, ring.place(height * width * 3))
-            say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
+            send(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
                 size=frame.size, yuv=yuv, cpu_s=process_time() - started)  # fmt: skip
-    say(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
+    send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
+
+
+def _decode_sound(
+    path: Path, request: Mapping[str, int], ring: Ring, send: Callable[..., None]
+) -> None:
+    ring.shrink()
+    started, n_given = process_time(), 0
+    with AudioReader(path, request["rate_hz"]) as reader:
+        for block in reader.steps():
+            n_given += block is not None
+            if block is None or n_given <= request["start"]:
+                send(skipped=True)
+                continue
+            np.copyto(ring.place(block.samples.nbytes), block.samples.view(np.uint8))
+            send(sample=block.start, n=len(block.samples), offset=ring.offset,
+                cpu_s=process_time() - started)  # fmt: skip
+    send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
 
 
 def _one_line(error: Exception) -> str:

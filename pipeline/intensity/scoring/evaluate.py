@@ -9,24 +9,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facer.pipeline.intensity.cohort import (
-    Cohort,
+from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
+from facer.pipeline.intensity.labelled import (
+    LabelledSequences,
     clips_sha256,
     features_sha256,
     labels_of_run,
-    load_cohort,
+    load_labelled,
     read_sequences,
 )
-from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
-from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.sources.joined import JoinedStore, Source, open_source, status_of
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import I64, Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
-from facer.storage import FeatureStore, LabelOptions, Provenance
+from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
 from facer.storage.schema import F32
@@ -42,6 +43,7 @@ def evaluate(
     store: str | None = None,
     reading: LabelOptions | None = None,
     by: str | None = None,
+    stores: Sequence[str] = (),
 ) -> Evaluation:
     """Score a run on a split (val) of its own labels and store, or of others.
 
@@ -49,43 +51,46 @@ def evaluate(
     names a column of the labels, within whose values scores are made too. A labelled clip
     without features is predicted by a mean over train, never by anything of the split that is
     scored. Labels are read as the run's were, save for what ``reading`` says. ``FacerError`` when
-    the labels have changed since the training.
+    the labels have changed since the training. ``stores`` (NAME=STORE) stand in for the run's
+    other streams.
     """
     record = read_run(run)
     table = labels_of_run(run, record, labels, reading)
-    opened = FeatureStore.open(store or record.store)
-    check_provenance(run, opened.provenance, opened.path)
+    opened = open_source(store or record.store, record.streams_at(stores))
+    check_all_provenance(run, opened)
     plan = None if record.folds is None else recorded_plan(table, record.folds)
     if plan is not None and record.fold is not None:
         table = labels_in_fold(table, plan, record.fold)
-    cohort, _ = load_cohort(opened, table, record.sequences, record.choice)
+    labelled, _ = load_labelled(opened, table, record.sequences, record.choice, record.cache)
     if plan is not None and record.fold is None:
-        found = _out_of_fold(run, split, cohort, plan)
+        found = _out_of_fold(run, split, labelled, plan)
     else:
-        found = _on_split(run, split or "val", cohort, table.source)
+        found = _on_split(run, split or "val", labelled, table.source)
     if by is not None:
-        values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
+        values = dict(zip(labelled.label_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
-    own = labels is None and store is None
+    own = labels is None and store is None and not stores
     return replace(
         found,
         n_seeds_wanted=record.seeds,
-        notes=cohort.notes,
-        features_changed=own and _changed(record, cohort.sequences),
+        notes=labelled.notes,
+        features_changed=own and _changed(record, labelled.sequences),
     )
 
 
-def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
-    rows = cohort.rows(split)
+def _on_split(run: Path, split: str, labelled: LabelledSequences, path: str) -> Evaluation:
+    rows = labelled.rows(split)
     if not len(rows):
-        found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
+        found = ", ".join(sorted({s for s in labelled.splits if s})) or "none"
         raise FacerError(f"{named('split')} {split}: {path} has no such rows; found {found}")
     record = read_run(run)
-    by_seed = _predict_rows(run, cohort, rows)
-    return _scored(split, record.fit.calibrate, cohort, rows, by_seed)
+    by_seed = _predict_rows(run, labelled, rows)
+    return _scored(split, record.fit.calibrate, labelled, rows, by_seed)
 
 
-def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -> Evaluation:
+def _out_of_fold(
+    run: Path, split: str | None, labelled: LabelledSequences, plan: FoldPlan
+) -> Evaluation:
     """Every clip by the models of the fold that holds it out; seeds that all folds have."""
     if split not in (None, OUT_OF_FOLD):
         raise FacerError(
@@ -99,18 +104,18 @@ def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -
     for fold in range(plan.n_folds):
         folder = fold_folder(run, fold)
         held = rows[plan.fold_of[rows] == fold]
-        by_fold.append((held, _predict_rows(folder, cohort, held)))
+        by_fold.append((held, _predict_rows(folder, labelled, held)))
     seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
     if not seeds:
         raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
     by_seed = {}
     for seed in seeds:
-        values = np.empty((len(plan.fold_of), len(cohort.names)), np.float32)
+        values = np.empty((len(plan.fold_of), len(labelled.names)), np.float32)
         for held, found in by_fold:
             values[held] = found[seed]
         by_seed[seed] = values[rows]
     calibrate = read_run(run).fit.calibrate
-    pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
+    pooled = _scored(OUT_OF_FOLD, calibrate, labelled, rows, by_seed)
     folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
     return replace(pooled, folds=folds, fold_rule=plan.rule)
 
@@ -128,9 +133,9 @@ def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
     return features_sha256(sequences) != record.data_sha256
 
 
-def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
-    data = DeviceSequences(cohort.sequences, torch.device("cpu"))
-    return _predict(run, data, cohort.sequence_of[rows])
+def _predict_rows(run: Path, labelled: LabelledSequences, rows: I64) -> dict[int, F32]:
+    data = DeviceSequences(labelled.sequences, torch.device("cpu"))
+    return _predict(run, data, labelled.sequence_of[rows])
 
 
 def _predict(run: Path, data: DeviceSequences, places: I64) -> dict[int, F32]:
@@ -164,18 +169,18 @@ def _stand_in(run: Path, model: IntensityModel) -> F32:
 
 
 def _scored(
-    split: str, calibrate: str, cohort: Cohort, rows: I64, by_seed: dict[int, F32]
+    split: str, calibrate: str, labelled: LabelledSequences, rows: I64, by_seed: dict[int, F32]
 ) -> Evaluation:
     found = evaluation_of(
         split=split,
-        names=cohort.names,
-        label_ids=[cohort.label_ids[row] for row in rows],
-        subjects=[cohort.subjects[row] for row in rows],
-        targets=cohort.targets[rows],
+        names=labelled.names,
+        label_ids=[labelled.label_ids[row] for row in rows],
+        subjects=[labelled.subjects[row] for row in rows],
+        targets=labelled.targets[rows],
         by_seed=by_seed,
     )
-    n_filled = int((cohort.sequence_of[rows] < 0).sum())
-    status = tuple(cohort.status[row] for row in rows)
+    n_filled = int((labelled.sequence_of[rows] < 0).sum())
+    status = tuple(labelled.status[row] for row in rows)
     return replace(found, n_filled=n_filled, calibrate=calibrate, status=status)
 
 
@@ -212,29 +217,41 @@ def evaluation_of(
     )
 
 
-def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
+def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Prediction:
     """Predict some clips of a store, the mean over the run's seeds.
 
     ``FacerError`` when the store's features were made otherwise than the run's.
     """
     record = read_run(run)
-    check_provenance(run, store.provenance, store.path)
-    usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
-    sequences = read_sequences(store, usable, record.sequences, record.choice)
+    check_all_provenance(run, store)
+    usable = [clip for clip in clip_ids if status_of(store, clip) == "ok"]
+    sequences = read_sequences(store, usable, record.sequences, record.choice, record.cache)
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
     found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
     status = [
         "no_features" if found == "ok" and clip not in place else found
-        for clip, found in ((clip, store.record(clip).status) for clip in clip_ids)
+        for clip, found in ((clip, status_of(store, clip)) for clip in clip_ids)
     ]
     return Prediction(record.names, tuple(clip_ids), values, tuple(status))
 
 
-def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
-    """``FacerError`` unless features of this provenance are what the run was trained on."""
-    made = read_run(run).store_provenance
+def check_all_provenance(run: Path, store: Source) -> None:
+    """``FacerError`` unless the features of each stream are what the run was trained on."""
+    check_provenance(run, store.provenance, store.path)
+    others = store.others if isinstance(store, JoinedStore) else {}
+    for name, other in others.items():
+        check_provenance(run, other.provenance, other.path, name)
+
+
+def check_provenance(run: Path, provenance: Provenance, where: str, stream: str = "") -> None:
+    """``FacerError`` unless features of this provenance are what the run was trained on.
+
+    ``stream`` is the name of a joined one.
+    """
+    record = read_run(run)
+    made = record.stream_provenance[stream] if stream else record.store_provenance
     names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
     pairs = [(name, getattr(provenance, name), made[name]) for name in names]
     ours, theirs = provenance.settings, made["settings"]
@@ -243,13 +260,14 @@ def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
     for name, found, expected in pairs:
         if found == expected:
             continue
+        option = f"--with {stream}=STORE" if stream else "--store"
         if "imported" in theirs:
             raise FacerError(
                 f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
-                "features of these videos and give them to evaluate --store"
+                f"features of these videos and give them to evaluate {option}"
             )
+        advice = "extract with the same --detector, --rec, --face, --stride, --precision and --det"
         raise FacerError(
             f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            "extract with the same --detector, --rec, --face, --stride, --precision and --det "
-            "options"
+            + (f"give a store made alike as {option}" if stream else f"{advice} options")
         )

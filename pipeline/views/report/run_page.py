@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.intensity.cohort import labels_of_run
 from facer.pipeline.intensity.head_run import read_curve, read_run, seed_folders
+from facer.pipeline.intensity.labelled import labels_of_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.runtime.run_folder import plain
@@ -30,7 +30,7 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     run = Path(config.source)
     record = read_run(run)
     split = None if record.is_whole_of_folds else config.split
-    found = evaluate(run, split, config.labels, config.store, config.reading)
+    found = evaluate(run, split, config.labels, config.store, config.reading, stores=config.stores)
     labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]

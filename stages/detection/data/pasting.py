@@ -17,11 +17,14 @@ MASK_PX = 48  # side of the soft masks before they are enlarged
 
 
 def backdrop(rng: np.random.Generator, scenes: Sequence[U8], height: int, width: int) -> U8:
-    """A crop of a scene, or a painted wall, with patches and lettering that are no faces."""
-    if scenes and rng.random() < 0.75:
+    """A crop of a scene, a painted wall or a drawing, with patches and lettering, all no faces."""
+    draw = rng.random()
+    if scenes and draw < 0.7:
         image = scene_crop(rng, scenes, height, width)
     else:
         image = wall(rng, height, width)
+        if draw > 0.85:
+            draw_graphics(rng, image)
     for _ in range(rng.integers(0, 3)):
         paste_patch(rng, scenes, image)
     if rng.random() < 0.2:
@@ -58,6 +61,31 @@ def paste_patch(rng: np.random.Generator, scenes: Sequence[U8], image: U8) -> No
     y = int(rng.integers(0, h - patch.shape[0] + 1))
     x = int(rng.integers(0, w - patch.shape[1] + 1))
     _blend(image[y : y + patch.shape[0], x : x + patch.shape[1]], patch, mask)
+
+
+def draw_graphics(rng: np.random.Generator, image: U8) -> None:
+    """Fill an image with shapes of all sizes in a few colours, as animations and maps are made."""
+    if rng.random() < 0.5:
+        image[:] = rng.integers(0, 256, 3)
+    palette = rng.integers(0, 256, (int(rng.integers(3, 9)), 3))
+    h, w = image.shape[:2]
+    for _ in range(rng.integers(15, 70)):
+        colour = tuple(int(v) for v in palette[rng.integers(len(palette))])
+        x, y = int(rng.integers(0, w)), int(rng.integers(0, h))
+        size = int(log_uniform(rng, 3, 0.3 * min(h, w)))
+        width = -1 if rng.random() < 0.7 else int(rng.integers(1, 4))
+        kind = rng.integers(0, 4)
+        if kind == 0:
+            axes = (size, int(size * rng.uniform(0.5, 1)) + 1)
+            cv2.ellipse(image, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, colour, width)
+        elif kind == 1:
+            cv2.rectangle(image, (x, y), (x + size, y + 2 * size), colour, width)
+        elif kind == 2:
+            end = (int(rng.integers(0, w)), int(rng.integers(0, h)))
+            cv2.line(image, (x, y), end, colour, max(width, 1), cv2.LINE_AA)
+        else:
+            corners = rng.normal(0, size, (5, 2)) + np.array([x, y])
+            cv2.fillPoly(image, [corners.astype(np.int32)], colour, cv2.LINE_AA)
 
 
 def draw_shapes(rng: np.random.Generator, image: U8) -> None:

@@ -75,6 +75,9 @@ VAL = frozenset(
 )
 """Sources of photographs, and clips, that are scored once."""
 
+POSE_WEIGHTS = {"frontal": 1.0, "three-quarter": 1.5, "profile": 3.0}
+"""How often a photograph is drawn by the most turned of its sure faces."""
+
 _POINTS = [
     f"{name}_{axis}"
     for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
@@ -143,13 +146,22 @@ def read_all_people(
         yield from read_people_clips(clips, split)
 
 
-def sampling_shares(sources: Sequence[str]) -> npt.NDArray[np.float64]:
-    """How often each picture is drawn, given its source: a source of n pictures sqrt(n) times as
-    often as one of a single picture, so that no large one decides what faces look like.
+def sampling_shares(pictures: Sequence[Picture]) -> npt.NDArray[np.float64]:
+    """How often each picture is drawn.
+
+    A source of n pictures is drawn sqrt(n) times as often as one of a single picture, so that no
+    large one decides what faces look like; pictures with a turned face are drawn more often
+    (:data:`POSE_WEIGHTS`), for there are fewer of them.
     """
-    counts = Counter(sources)
-    weights = np.array([counts[source] ** -0.5 for source in sources], np.float64)
+    counts = Counter(picture.source for picture in pictures)
+    weights = np.array([_pose_weight(p) * counts[p.source] ** -0.5 for p in pictures], np.float64)
     return np.asarray(weights / max(weights.sum(), 1e-12), np.float64)
+
+
+def _pose_weight(picture: Picture) -> float:
+    sure = ~picture.labelled.ignore
+    poses = [yaw for yaw, seen in zip(picture.yaw_class, sure, strict=True) if seen]
+    return max((POSE_WEIGHTS.get(pose, 1.0) for pose in poses), default=1.0)
 
 
 def _check(split: str) -> None:

@@ -1,18 +1,18 @@
 import pytest
 import torch
 
-from facer.stages.detection.config import LossWeights
+from facer.stages.detection.config import DetectionLossWeights
 from facer.stages.detection.losses import detection_loss, distance_iou, focal
 from facer.stages.detection.network import ANCHORS, STRIDES
-from facer.stages.detection.targets import AnchorGrid, Faces, anchor_grid, assign, decode
+from facer.stages.detection.targets import AnchorGrid, LabelledFaces, anchor_grid, assign, decode
 
 
 def encode(
-    grid: AnchorGrid, anchors: torch.Tensor, bbox_px: torch.Tensor, kps_px: torch.Tensor
+    grid: AnchorGrid, anchors: torch.Tensor, bbox_px: torch.Tensor, keypoints_px: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     centre, stride = grid.centre_px[anchors], grid.stride_px[anchors, None]
     distances = torch.cat([centre - bbox_px[:, :2], bbox_px[:, 2:] - centre], dim=1)
-    return distances / stride, (kps_px - centre[:, None]).flatten(1) / stride
+    return distances / stride, (keypoints_px - centre[:, None]).flatten(1) / stride
 
 
 def face_at(
@@ -23,12 +23,12 @@ def face_at(
     return box, [[x + a * width, y + b * height] for a, b in points]
 
 
-def faces_of(*rows: tuple[int, float, float, float, float], ignore: bool = False) -> Faces:
+def faces_of(*rows: tuple[int, float, float, float, float], ignore: bool = False) -> LabelledFaces:
     made = [face_at(*row[1:]) for row in rows]
-    return Faces(
+    return LabelledFaces(
         image=torch.tensor([row[0] for row in rows], dtype=torch.int64),
         bbox_px=torch.tensor([box for box, _ in made]).reshape(-1, 4),
-        kps_px=torch.tensor([points for _, points in made]).reshape(-1, 5, 2),
+        keypoints_px=torch.tensor([points for _, points in made]).reshape(-1, 5, 2),
         ignore=torch.tensor([ignore] * len(rows), dtype=torch.bool),
     )
 
@@ -47,9 +47,9 @@ def test_encode_and_decode_are_inverse() -> None:
     grid = anchor_grid(128, 160)
     faces = faces_of((0, 60, 50, 30, 40), (0, 110, 70, 90, 120))
     anchors = torch.tensor([17, 800])
-    boxes, points = decode(grid, anchors, *encode(grid, anchors, faces.bbox_px, faces.kps_px))
+    boxes, points = decode(grid, anchors, *encode(grid, anchors, faces.bbox_px, faces.keypoints_px))
     torch.testing.assert_close(boxes, faces.bbox_px)
-    torch.testing.assert_close(points, faces.kps_px)
+    torch.testing.assert_close(points, faces.keypoints_px)
 
 
 @pytest.mark.parametrize("size", [15, 23, 24, 37, 39, 57, 59, 95, 97, 159, 161, 240])
@@ -101,12 +101,12 @@ def test_distance_iou_of_equal_and_distant_boxes() -> None:
     assert distance_iou(a, a + 90).item() == pytest.approx(1 + 90**2 / 100**2)
 
 
-def perfect_outputs(faces: Faces) -> tuple[torch.Tensor, ...]:
+def perfect_outputs(faces: LabelledFaces) -> tuple[torch.Tensor, ...]:
     grid = anchor_grid(64, 64)
     targets = assign(grid, faces, batch=1)
     bbox, kps = torch.zeros(len(grid.stride_px), 4), torch.zeros(len(grid.stride_px), 10)
     bbox[targets.index], kps[targets.index] = encode(
-        grid, targets.index, targets.bbox_px, targets.kps_px
+        grid, targets.index, targets.bbox_px, targets.keypoints_px
     )
     logits = torch.full((len(grid.stride_px), 1), -20.0)
     logits[targets.index] = 20.0
@@ -118,8 +118,8 @@ def test_loss_is_zero_for_the_truth_and_finite_without_faces() -> None:
     grid = anchor_grid(64, 64)
     faces = faces_of((0, 30, 34, 28, 36))
     outputs = perfect_outputs(faces)
-    truth = detection_loss(outputs, grid, assign(grid, faces, 1), LossWeights())
+    truth = detection_loss(outputs, grid, assign(grid, faces, 1), DetectionLossWeights())
     assert truth["total"].item() == pytest.approx(0, abs=1e-5)
-    empty = detection_loss(outputs, grid, assign(grid, faces_of(), 1), LossWeights())
+    empty = detection_loss(outputs, grid, assign(grid, faces_of(), 1), DetectionLossWeights())
     assert torch.isfinite(empty["total"])
     assert empty["bbox"].item() == 0

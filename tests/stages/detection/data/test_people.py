@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -77,7 +78,7 @@ def test_photographs_come_with_their_faces_and_by_source(folder: Path) -> None:
     assert (a.name, b.name) == ("a.jpg", "b.jpg")
     assert a.labelled.image[0, 0].tolist() == pytest.approx([50, 100, 200], abs=6)
     np.testing.assert_array_equal(a.labelled.bbox_px[0], BOX)
-    np.testing.assert_array_equal(a.labelled.kps_px[0], POINTS)
+    np.testing.assert_array_equal(a.labelled.keypoints_px[0], POINTS)
     assert a.labelled.ignore.tolist() == [False, True]
     assert b.agreed.tolist() == [False]
     assert b.roll.tolist() == [-31]
@@ -98,7 +99,7 @@ def test_frames_come_with_their_faces(tmp_path: Path, make_video: Callable[..., 
     write(tmp_path / "frames.csv", frames)
     without, face = read_people_clips(tmp_path, "train")
     assert len(without.labelled.bbox_px) == 0
-    np.testing.assert_array_equal(face.labelled.kps_px[0], POINTS)
+    np.testing.assert_array_equal(face.labelled.keypoints_px[0], POINTS)
     assert face.labelled.image.shape == (64, 96, 3)
     assert without.source == face.source == "clip.mp4"
 
@@ -125,9 +126,17 @@ def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_no_large_source_decides() -> None:
-    shares = sampling_shares(["a"] * 100 + ["b"])
+    one = picture(("frontal", 0, True))
+    shares = sampling_shares([replace(one, source="a")] * 100 + [replace(one, source="b")])
     assert shares.sum() == pytest.approx(1)
     assert shares[:100].sum() == pytest.approx(10 * shares[100])
+
+
+def test_turned_faces_are_drawn_more_often() -> None:
+    turned = picture(("frontal", 0, True), ("profile", 0, True))
+    unsure = picture(("frontal", 0, True), ("profile", 0, False))
+    shares = sampling_shares([picture(("frontal", 0, True)), turned, unsure, picture()])
+    np.testing.assert_allclose(shares / shares[0], [1, 3, 1, 1])
 
 
 def picture(*kinds: tuple[str, float, bool], size: int = 200) -> Picture:

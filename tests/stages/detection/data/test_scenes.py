@@ -4,7 +4,7 @@ import pytest
 
 from facer.stages.detection.config import SceneConfig
 from facer.stages.detection.data.camera import Camera, move_faces, similarity, warp
-from facer.stages.detection.data.pasting import wear_glasses, wear_mask
+from facer.stages.detection.data.pasting import draw_graphics, wear_glasses, wear_mask
 from facer.stages.detection.data.photometry import distort, flesh
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import Sources, box_of_points
@@ -157,9 +157,11 @@ def test_people_are_seen_with_sure_faces_in_view(crowd: Sources, height: int, wi
         np.testing.assert_array_equal(made.image, again.image)
         assert made.image.shape == (height, width, 3)
         sure = ~made.ignore
-        inside = ((made.kps_px[sure] >= 0) & (made.kps_px[sure] < (width, height))).all(axis=2)
+        inside = ((made.keypoints_px[sure] >= 0) & (made.keypoints_px[sure] < (width, height))).all(
+            axis=2
+        )
         assert (inside.sum(axis=1) >= 3).all()
-        assert np.isfinite(made.kps_px[sure]).all()
+        assert np.isfinite(made.keypoints_px[sure]).all()
         counts.append(int(sure.sum()))
     assert max(counts) >= (4 if height > 160 else 1)
     assert sum(counts) > 30
@@ -177,3 +179,12 @@ def test_masks_and_glasses_leave_the_rest_of_a_face() -> None:
     assert not mask[40, 40]
     assert glasses[40, 40]
     assert not glasses[62, 43]
+
+
+def test_graphics_fill_an_image_with_shapes() -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    draw_graphics(np.random.default_rng(0), image)
+    again = np.zeros_like(image)
+    draw_graphics(np.random.default_rng(0), again)
+    np.testing.assert_array_equal(image, again)
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 3

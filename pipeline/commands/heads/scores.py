@@ -10,7 +10,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, print_json
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import LABELS, SCORE
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 @click.option("--labels", help="Other labels than the run's.")
 @with_settings(LABELS)
 @click.option("--store", help="Where the run's store is now, or another one.")
+@click.option("--with", "with_", multiple=True, metavar="NAME=STORE",
+              help="Where a joined stream of the run's is now, or another store of it; "
+              "repeatable.")  # fmt: skip
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
 @click.option(
@@ -49,8 +52,8 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @json_option
 def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
-             against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
-             as_json: bool, **options: Any) -> int:  # fmt: skip
+             with_: tuple[str, ...], against: Path | None, predictions: Path | None, form: Any,
+             no_brackets: bool, as_json: bool, **options: Any) -> int:  # fmt: skip
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
 
     Labels are read as the run's were; options on columns change that.
@@ -67,7 +70,8 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
 
     if as_json and predictions == STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against, **options)
+    result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against,
+                          with_=with_, **options)  # fmt: skip
     both = result if isinstance(result, RunComparison) else None
     found = result.first if isinstance(result, RunComparison) else result
     if predictions is not None:
@@ -88,7 +92,7 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
             f"(seed(s) {theirs})", both.pearson,
         )  # fmt: skip
         if both.first.n_seeds != both.second.n_seeds:
-            say(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+            log(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
                 f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
@@ -134,7 +138,7 @@ def _print_figures(found: Evaluation) -> None:
     for groups in filter(None, (found.folds, found.by)):
         _print_groups(groups)
     for warning in found.warnings:
-        say(f"warning: {warning}")
+        log(f"warning: {warning}")
 
 
 def _print_header(width: int) -> None:
@@ -195,7 +199,7 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
                    f"{one.scores.split}; {len(one.missing)} without a prediction, "
                    f"{len(one.without_label)} predictions without a label")  # fmt: skip
         for warning in one.warnings:
-            say(f"warning: {warning}")
+            log(f"warning: {warning}")
         _print_figures(one.scores)
     if found.pearson is not None:
         _print_comparison(
