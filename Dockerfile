@@ -25,5 +25,9 @@ RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch>=2.9,<2.14" \
 RUN useradd --create-home --uid 1000 facer
 USER facer
 WORKDIR /data
+# asks nothing until it is told where the store is: docker run -e FACER_STORE=/data/features.zarr
+ENV FACER_STORE= FACER_HEALTH=
+HEALTHCHECK --interval=10m --timeout=60s --start-period=1h \
+    CMD [ -z "$FACER_STORE" ] || facer health "$FACER_STORE" $FACER_HEALTH
 ENTRYPOINT ["facer"]
 CMD ["--help"]

@@ -60,7 +60,9 @@ if TYPE_CHECKING:
     from facer.pipeline.functions.models import train_points as train_points
     from facer.pipeline.functions.models import train_rec as train_rec
     from facer.pipeline.functions.store import check as check
+    from facer.pipeline.functions.store import compact as compact
     from facer.pipeline.functions.store import export as export
+    from facer.pipeline.functions.store import health as health
     from facer.pipeline.functions.store import import_ as import_
     from facer.pipeline.functions.store import status as status
     from facer.pipeline.functions.store import verify as verify
@@ -93,7 +95,8 @@ _LAZY = {
         ("extract", "extract_audio", "load_rec", "open_run", "train_head"), "facer.pipeline.api"
     ),
     **dict.fromkeys(
-        ("check", "export", "import_", "status", "verify"), "facer.pipeline.functions.store"
+        ("check", "compact", "export", "health", "import_", "status", "verify"),
+        "facer.pipeline.functions.store",
     ),
     **dict.fromkeys(
         ("ablate", "evaluate", "export_head", "finetune", "fuse", "predict", "score", "sweep"),

@@ -12,9 +12,10 @@ from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.intensity.folds import train_folds
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.run import Place, Run, place_of, told
+from facer.pipeline.intensity.run import Run, told
 from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.epochs import both
+from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import fold_epoch, head_epoch, log
 from facer.pipeline.settings import (
     EXTRACT,

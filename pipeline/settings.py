@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 
 from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.endtoend.config import FinetuneConfig
-from facer.pipeline.features.config import BenchConfig, ExtractRunConfig, FacesFile, VerifyConfig
+from facer.pipeline.features.config import (
+    BenchConfig,
+    CompactConfig,
+    ExtractRunConfig,
+    FacesFile,
+    HealthConfig,
+    VerifyConfig,
+)
 from facer.pipeline.intensity.config import (
     AblateConfig,
     ExportHeadConfig,
@@ -122,6 +129,8 @@ EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, FacesFile, TlsFiles)
 EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
+HEALTH = Table(HealthConfig)
+COMPACT = Table(CompactConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
 CHECK = Table(LabelOptions, SequenceConfig)

@@ -46,7 +46,8 @@ LAYOUT: Mapping[str, tuple[str, tuple[str, ...], tuple[int | None, ...]]] = {
 ARRAYS = tuple(name for name in LAYOUT if name not in OPTIONAL)
 """Arrays of every part; those of ``OPTIONAL`` may be there as well."""
 
-_ID = re.compile(r"(\d{8})T(\d{12})Z-[0-9a-f]{8}")
+_ID = re.compile(r"(\d{8})T(\d{12})Z-([0-9a-f]{8})")
+_BESIDE = 1 << 20  # ids right after another that are chosen from
 SEALED = ("records", "arrays")
 """Attributes of a part that its checksum is over."""
 
@@ -75,10 +76,32 @@ class Part:
 def new_part_id(others: Iterable[str] = ()) -> str:
     """Return an id that sorts after those of ``others``, whatever the clock says."""
     digits = f"{datetime.now(UTC):%Y%m%d%H%M%S%f}"
-    known = ["".join(found.groups()) for found in map(_ID.fullmatch, others) if found]
+    known = [found[1] + found[2] for found in map(_ID.fullmatch, others) if found]
     if known and (last := max(known)) >= digits:
         digits = f"{int(last) + 1:020d}"
     return f"{digits[:8]}T{digits[8:]}Z-{secrets.token_hex(4)}"
+
+
+def is_part_id(name: str) -> bool:
+    """Whether a name is one that facer gives a part."""
+    return _ID.fullmatch(name) is not None
+
+
+def part_id_after(other: str) -> str:
+    """Return an id that sorts after ``other``, and before every part that is written later."""
+    found = _ID.fullmatch(other)
+    if found is None or int(found[3], 16) + _BESIDE >= 1 << 32:
+        raise FacerError(f"part {other}: found no room for another id after it")
+    return f"{other[:-8]}{int(found[3], 16) + 1 + secrets.randbelow(_BESIDE):08x}"
+
+
+def written_at(part_id: str) -> datetime | None:
+    """When a part was written, by its id; None where the id does not tell."""
+    found = _ID.fullmatch(part_id)
+    try:
+        return datetime.strptime(f"{found[1]}{found[2]}Z", "%Y%m%d%H%M%S%f%z") if found else None
+    except ValueError:
+        return None
 
 
 def check_entries(entries: Sequence[Entry], n_columns: int, where: str) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from facer.storage.clip import Clip, as_columns, column_indices, frames_table
 from facer.storage.errors import DamagedError, FacerError
@@ -36,6 +36,7 @@ from facer.storage.parts import (
     concatenate,
     new_part_id,
     parse_part,
+    part_id_after,
     part_json,
 )
 from facer.storage.root import Root, check_names, differences, parse_root, root_json
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
     import xarray
 
 _ROOT = "zarr.json"
+_TRIES = 5  # at what another process changes meanwhile
 _log = logging.getLogger("facer")
+_Read = TypeVar("_Read")
 
 StorePath = str | os.PathLike[str]
 
@@ -255,9 +258,12 @@ class FeatureStore:
     def refresh(self) -> None:
         """Look for parts that were written or removed since the list was read."""
         known, damaged = self._parts or {}, self._damaged
-        names = [name for name in self._objects.children(PARTS) if name != _ROOT]
-        new = [name for name in names if name not in known and not name.startswith(".")]
-        found = self._objects.get_many([f"{PARTS}/{name}/{_ROOT}" for name in new])
+        for _ in range(_TRIES):  # a part that goes after it was listed leaves its clips in another
+            names = self.part_names()
+            new = [name for name in names if name not in known]
+            found = self._objects.get_many([f"{PARTS}/{name}/{_ROOT}" for name in new])
+            if None not in found or self.part_names() == names:
+                break
         parts = {name: known[name] for name in names if name in known}
         self._damaged = {}
         for name, data in zip(new, found, strict=True):
@@ -274,6 +280,26 @@ class FeatureStore:
         self._parts = {name: parts[name] for name in sorted(parts)}
         self._latest = None
 
+    def part_names(self) -> list[str]:
+        """Ids of all parts, sorted; also of those whose writer has not committed them."""
+        names = self._objects.children(PARTS)
+        return [name for name in names if name != _ROOT and not name.startswith(".")]
+
+    def retrying(self, read: Callable[[], _Read]) -> _Read:
+        """Read again where parts went meanwhile because others have their clips now.
+
+        That is what ``facer compact`` does. Raises what ``read`` raises when no part went.
+        """
+        for _ in range(_TRIES):
+            before = set(self.parts)
+            try:
+                return read()
+            except DamagedError:
+                self.refresh()
+                if before <= set(self.parts):
+                    raise
+        return read()
+
     def _index(self) -> dict[str, Record]:
         if self._parts is None:
             self.refresh()
@@ -288,9 +314,11 @@ class FeatureStore:
 
     def read(self, clip_id: str) -> ClipFeatures:
         """Return all that is stored of one clip; FacerError when it failed or is unknown."""
-        record = self.record(clip_id)
+        return self.retrying(lambda: self._read(self.record(clip_id)))
+
+    def _read(self, record: Record) -> ClipFeatures:
         if record.status == "failed":
-            raise FacerError(f"{self.path}: clip {clip_id!r} failed: {record.reason}")
+            raise FacerError(f"{self.path}: clip {record.clip_id!r} failed: {record.reason}")
         arrays: dict[str, Any] = {
             name: self.array(record.part, name).read(record.start, record.stop) for name in ARRAYS
         }
@@ -321,6 +349,11 @@ class FeatureStore:
         """
         names, where = self.feature_names, self.path
         picks = None if columns is None else column_indices(names, columns, where)
+        return self.retrying(lambda: self._load(clip_ids, picks, embedding, quality))
+
+    def _load(
+        self, clip_ids: Sequence[str], picks: Sequence[int] | None, embedding: bool, quality: bool
+    ) -> Ragged:
         records = [self.record(clip_id) for clip_id in clip_ids]
         sources = [ArraySource("features", len(self.feature_names), picks)]
         if embedding:
@@ -329,12 +362,13 @@ class FeatureStore:
             sources.append(ArraySource(EMBEDDING, width))
         return gather(self._objects, sources, records, self.parts, quality)
 
-    def write_part(self, entries: Sequence[Entry]) -> str:
+    def write_part(self, entries: Sequence[Entry], after: str = "") -> str:
         """Write clips as one new part and return its id; all of them are there, or none.
 
         Each entry is a clip's record and features; features are None for a failed clip, and
-        only for it. The record's ``part`` and ``start`` are set here. Raises FacerError when an
-        entry does not fit (nothing is written then) or the place refuses (nothing is left).
+        only for it. The record's ``part`` and ``start`` are set here. The part is the latest, or
+        comes right ``after`` another. Raises FacerError when an entry does not fit (nothing is
+        written then) or the place refuses (nothing is left).
         """
         check_entries(entries, len(self.feature_names), self.path)
         arrays = concatenate(entries, len(self.feature_names))
@@ -347,7 +381,7 @@ class FeatureStore:
             raise FacerError(f"{self.path}: the store is gone; run the same command again")
         if self._objects.get(f"{PARTS}/{_ROOT}") is None:
             self._objects.put(f"{PARTS}/{_ROOT}", group_json({}))
-        part = new_part_id(self._objects.children(PARTS))
+        part = part_id_after(after) if after else new_part_id(self._objects.children(PARTS))
         prefix = f"{PARTS}/{part}"
         try:
             self._objects.put_many({f"{prefix}/{key}": data for key, data in objects.items()})
@@ -361,15 +395,20 @@ class FeatureStore:
             raise
         if self._parts is not None:
             written = parse_part(commit, part, self.path, STORE_VERSION)
-            self._parts |= {part: written} if written else {}
-            self._latest = None
+            parts = self._parts | ({part: written} if written else {})
+            self._parts, self._latest = {name: parts[name] for name in sorted(parts)}, None
         return part
 
     def drop_part(self, part_id: str) -> None:
         """Delete a part as a whole; its clips are then no longer in it."""
-        self._objects.delete(f"{PARTS}/{part_id}/{_ROOT}")
-        self._objects.delete(f"{PARTS}/{part_id}")
-        if part_id in self._objects.children(PARTS):
+        self.drop_parts([part_id])
+
+    def drop_parts(self, part_ids: Sequence[str]) -> None:
+        """Delete parts, each as a whole; FacerError for one that cannot be deleted."""
+        for part_id in part_ids:
+            self._objects.delete(f"{PARTS}/{part_id}/{_ROOT}")  # from now on it is none
+            self._objects.delete(f"{PARTS}/{part_id}")
+        for part_id in set(part_ids) & set(self.part_names()):
             raise FacerError(
                 f"{self.path}/{PARTS}/{part_id}: cannot be deleted; change its permissions"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from facer.storage.loading import check_valid
 from facer.storage.parts import ARRAYS
@@ -19,18 +20,21 @@ def stream(store: FeatureStore, clip_ids: Sequence[str]) -> Iterator[tuple[Recor
 
     Raises FacerError for an unknown clip and a damaged part.
     """
-    batch: list[Record] = []
+    batch: list[str] = []
+    frames = 0
     for clip_id in clip_ids:
-        batch.append(store.record(clip_id))
-        if sum(record.n_frames for record in batch) >= _FRAMES:
-            yield from _read(store, batch)
-            batch = []
-    yield from _read(store, batch)
+        batch.append(clip_id)
+        frames += store.record(clip_id).n_frames
+        if frames >= _FRAMES:
+            yield from store.retrying(partial(_read, store, batch))
+            batch, frames = [], 0
+    yield from store.retrying(partial(_read, store, batch))
 
 
-def _read(store: FeatureStore, batch: Sequence[Record]) -> Iterator[tuple[Record, ClipFeatures]]:
+def _read(store: FeatureStore, batch: Sequence[str]) -> list[tuple[Record, ClipFeatures]]:
     by_part: dict[str, list[Record]] = defaultdict(list)
-    for record in batch:
+    wanted = [store.record(clip_id) for clip_id in batch]
+    for record in wanted:
         by_part[record.part].append(record)
     found = {}
     for part, records in by_part.items():
@@ -47,5 +51,4 @@ def _read(store: FeatureStore, batch: Sequence[Record]) -> Iterator[tuple[Record
                 clip = ClipFeatures(**{name: all_[rows] for name, all_ in values.items()})
                 check_valid(store.objects, r, clip.valid)
                 found[r.clip_id] = clip
-    for record in batch:
-        yield record, found[record.clip_id]
+    return [(record, found[record.clip_id]) for record in wanted]

@@ -20,7 +20,7 @@ from facer.pipeline.runtime.progress import echo, log
 def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool) -> int:
     """Bring another tool's features into a store.
 
-    KIND is muse, openface, pyfeat, libreface or hdf5.
+    KIND is muse, openface, pyfeat, libreface, facereader, imotions or hdf5.
 
     \b
     Example:
@@ -56,7 +56,9 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
               "facereader, imotions, openface or json (a folder). [default: by the ending of PATH: "
               ".h5, .parquet, .feather or .csv]")  # fmt: skip
 @click.option("--design", metavar="FILE|PATTERN",
-              help="For a folder: design.csv, or how clips are named.")  # fmt: skip
+              help="For a table or folder: design.csv, or how clips are named.")  # fmt: skip
+@click.option("--long", is_flag=True,
+              help="For a table: a row a frame and feature, not a column a feature.")  # fmt: skip
 @click.option("--events", type=click.Path(path_type=Path), help="For a folder: events.csv.")
 @click.option("--marks", type=click.Path(path_type=Path), help="For a folder: marks.csv.")
 @click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
@@ -68,13 +70,14 @@ def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) ->
     """Write a store's features for other tools: one table, or a folder of files that they read.
 
     The ending of PATH chooses the format of a file. Every clip of the store is in it; a failed clip
-    has no frames. elan and textgrid have a tier a feature with its episodes, bids a physio
-    recording a clip; facereader, imotions and openface are these programs' own text files.
+    has no frames. A table has its dictionary beside it, NAME.columns.csv. elan and textgrid have a
+    tier a feature with its episodes, bids a physio recording a clip; facereader, imotions and
+    openface are these programs' own text files.
 
     \b
     Examples:
       facer export features.zarr features.h5
-      facer export features.zarr features.csv
+      facer export features.zarr features.csv --design "{participant}_{condition}"
       facer export features.zarr coding/ --format elan --videos videos/
       facer export features.zarr bids/ --format bids --design "{participant}_{condition}"
     """

@@ -1,4 +1,4 @@
-"""Commands that make a store and look into it: extract, extract-audio, status, verify."""
+"""Commands that make a store, look into it and keep it: extract, status, verify, health ..."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.progress import echo, log, progress_bar
 from facer.pipeline.settings import (
+    COMPACT,
     EXTRACT,
     EXTRACT_AUDIO,
+    HEALTH,
     VERIFY,
     extract_audio_config,
     extract_run_config,
@@ -137,16 +139,32 @@ def _print_summary(summary: ExtractSummary) -> None:
 
 @click.command()
 @click.argument("store")
+@click.argument("clip_id", required=False)
+@click.option("--videos", metavar="VIDEO_DIR",
+              help="Of CLIP_ID: also say what libav sees of its video.")  # fmt: skip
 @json_option
-def status(store: str, as_json: bool) -> int:
+def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -> int:
     """Say what a store holds: clips, frames, faces, failures with their reasons.
 
+    With CLIP_ID: what it has of that clip; with --videos, container, streams and codecs of its
+    file, how many frames decode, and what libav complains of.
+
     \b
-    Example:
+    Examples:
       facer status features.zarr
+      facer status features.zarr train/11526 --videos videos/
     """
     from facer.pipeline.functions.store import status as store_status
 
+    if clip_id is not None:
+        one = store_status(store, clip_id, videos=videos)
+        if as_json:
+            print_json(one)
+        else:
+            echo("\n".join(one.lines()))
+        return 0
+    if videos is not None:
+        raise click.UsageError("--videos: expected CLIP_ID beside it")
     found = store_status(store)
     if as_json:
         print_json(found)
@@ -253,3 +271,58 @@ def _print_verification(found: Verification, repair: bool) -> None:
               "their videos changed since", found.older)  # fmt: skip
     if result["unknown"]:
         echo("what is unknown was not proved damaged, and --repair does not drop it")
+
+
+@click.command()
+@click.argument("store")
+@with_settings(HEALTH)
+@json_option
+def health(store: str, as_json: bool, **settings: Any) -> int:
+    """Say whether a store is as expected, for a nightly job and its alarms.
+
+    Exit code 1 when it is not there, is damaged, has more failed clips than allowed, or nothing was
+    written for longer. From the records alone; verify reads all.
+
+    \b
+    Example:
+      facer health features.zarr --max-age 26 --max-failed 5%
+    """
+    from facer.pipeline.functions.store import health as store_health
+
+    found = store_health(store, **settings)
+    if as_json:
+        print_json(found)
+    else:
+        age = (
+            "" if found.age_hours is None else f", the last written {found.age_hours:.1f} hours ago"
+        )
+        echo(f"{found.path}: {'healthy' if found.healthy else 'not healthy'}; {found.clips} clips, "
+             f"{found.failed} failed{age}")  # fmt: skip
+        print_list("what is wrong", found.problems)
+    return 0 if found.healthy else EXIT_PROBLEM
+
+
+@click.command()
+@click.argument("store")
+@with_settings(COMPACT)
+@json_option
+def compact(store: str, as_json: bool, **settings: Any) -> int:
+    """Merge the many small parts of a store into few, as many nights of extract leave them.
+
+    Values stay the same, bit for bit; earlier records of clips that were made again go. It may be
+    stopped at any moment, and who reads or adds to the store meanwhile goes on.
+
+    \b
+    Example:
+      facer compact features.zarr
+    """
+    from facer.pipeline.functions.store import compact as compact_store
+
+    found = compact_store(store, progress=True, **settings)
+    if as_json:
+        print_json(found._asdict())
+        return 0
+    echo(f"{found.path}: {found.clips} clips in {found.parts} parts, of {found.parts_before}; "
+         f"{found.superseded} earlier records dropped")  # fmt: skip
+    print_list("left as they are", found.left)
+    return 0

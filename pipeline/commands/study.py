@@ -89,7 +89,7 @@ def summarise(
     Examples:
       facer summarise features.zarr -o stats/ --design design.csv
       facer summarise features.zarr -o stats/ --design "{participant}_{condition}" \\
-        --window after=0:4 --baseline -2:0 --grid 10
+        --window after=2:6 --baseline 0:2 --grid 10
     """
     from facer.pipeline.summary.door import summarise as summarise_store
 
@@ -121,8 +121,14 @@ def summarise(
 @click.argument("b")
 @click.option("-o", "--output", type=click.Path(path_type=Path),
               help="A new folder for columns.csv, clips.csv, compare.json and a page.")  # fmt: skip
+@click.option("--videos", type=click.Path(path_type=Path),
+              help="The VIDEO_DIR: the page then shows the faces that only one saw.")  # fmt: skip
+@click.option("--worst", default=12, show_default=True, type=click.IntRange(0, 1000),
+              help="Clips of which it does.")  # fmt: skip
 @json_option
-def compare(a: str, b: str, output: Path | None, as_json: bool) -> int:
+def compare(
+    a: str, b: str, output: Path | None, videos: Path | None, worst: int, as_json: bool
+) -> int:
     """Compare two stores over the same videos: what both saw, and how far they are apart.
 
     By column: difference (B minus A), correlation, and by how much B comes later. By clip: time
@@ -130,14 +136,12 @@ def compare(a: str, b: str, output: Path | None, as_json: bool) -> int:
 
     \b
     Examples:
-      facer compare features.zarr other-rec.zarr -o apart/
+      facer compare features.zarr other-rec.zarr -o apart/ --videos videos/
       facer compare features.zarr openface.zarr
     """
-    from facer.pipeline.summary.compare import compare, write_comparison
+    from facer.pipeline.summary.compare import compare
 
-    found = compare(a, b)
-    if output is not None:
-        write_comparison(found, output)
+    found = compare(a, b, output, videos=videos, worst=worst)
     if as_json:
         echo(json.dumps(found.to_json()))
         return 0

@@ -97,6 +97,42 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
+class HealthConfig:
+    """One ``facer health``."""
+
+    max_age: Annotated[
+        float | None,
+        Setting(
+            "Hours since a clip was last written.", low=0, metavar="HOURS", none="any age"
+        ),
+    ] = None  # fmt: skip
+    max_failed: Annotated[
+        str | None,
+        Setting(
+            "Failed clips, or their share of all.", metavar="N|P%", none="any number",
+            pattern=r"\d{1,9}|\d{1,3}(\.\d+)?%", words="a number of clips, or a share such as 5%",
+        ),
+    ] = None  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """One ``facer compact``."""
+
+    part_mb: Annotated[
+        float,
+        Setting("Megabytes of values in a part at most; memory is a few times as much.", low=1,
+                high=4000),
+    ] = 64.0  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """One ``facer bench``."""
 

@@ -23,15 +23,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.run import (
-    Place,
-    Run,
-    Streams,
-    import_named_head,
-    place_of,
-    stores_of,
-    told,
-)
+from facer.pipeline.intensity.run import Run, Streams, import_named_head, stores_of, told
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
@@ -42,6 +34,7 @@ from facer.pipeline.intensity.sweep.space import read_space
 from facer.pipeline.intensity.sweep.sweep import sweep as run_sweep
 from facer.pipeline.intensity.sweep.table import SweepTable
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
+from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import StepCounter, log
 from facer.pipeline.settings import (
     ABLATE,

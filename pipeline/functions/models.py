@@ -22,8 +22,9 @@ from facer.pipeline.features.bench import Bench
 from facer.pipeline.features.bench import bench as measure
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.intensity.run import Place, told
+from facer.pipeline.intensity.run import told
 from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.places import Place
 from facer.pipeline.runtime.progress import CountReporter, StepCounter, head_epoch
 from facer.pipeline.settings import (
     BENCH,

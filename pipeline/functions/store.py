@@ -1,41 +1,58 @@
-"""Functions of stores: status, verify, check, import, export."""
+"""Functions of stores: status, verify, health, compact, check, import, export."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-from facer.pipeline.features.config import VerifyConfig
+from facer.pipeline.features.clip_status import ClipStatus, clip_status
+from facer.pipeline.features.config import CompactConfig, HealthConfig, VerifyConfig
+from facer.pipeline.features.health import Health, store_health
 from facer.pipeline.features.importing import ImportResult, import_into_store
 from facer.pipeline.features.status import StoreStatus, store_status
 from facer.pipeline.features.verify import Verification
 from facer.pipeline.features.verify import verify as verify_store
 from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.intensity.check import LabelCheck, check_labels
-from facer.pipeline.intensity.run import Place, place_of
-from facer.pipeline.settings import CHECK, VERIFY, label_options, make
-from facer.pipeline.summary.exports import STUDY_FORMATS, export_study
+from facer.pipeline.runtime.places import Place, opened, place_of
+from facer.pipeline.runtime.progress import CountReporter
+from facer.pipeline.settings import CHECK, COMPACT, HEALTH, VERIFY, label_options, make
+from facer.pipeline.summary.exports import STUDY_FORMATS, export_frames, export_study
 from facer.pipeline.summary.summarise import study
 from facer.stages.intensity.config import SequenceConfig
 from facer.stages.summary.config import SummaryConfig, as_thresholds
 from facer.storage import FeatureStore, read_labels
+from facer.storage.compact import Compaction
+from facer.storage.compact import compact as compact_store
 from facer.storage.errors import OptionError, named
-from facer.storage.exchange.tables import export_store, format_of
+from facer.storage.exchange.tables import TABLES, export_store, format_of
+
+if TYPE_CHECKING:
+    from facer.pipeline.intensity.check import LabelCheck
 
 
-def opened(store: FeatureStore | Place) -> FeatureStore:
-    """Return a store that may be open already; FacerError where there is none."""
-    return store if isinstance(store, FeatureStore) else FeatureStore.open(os.fspath(store))
-
-
-def status(store: FeatureStore | Place) -> StoreStatus:
+@overload
+def status(store: FeatureStore | Place) -> StoreStatus: ...
+@overload
+def status(
+    store: FeatureStore | Place, clip_id: str, *, videos: Place | None = None
+) -> ClipStatus: ...
+def status(
+    store: FeatureStore | Place, clip_id: str | None = None, *, videos: Place | None = None
+) -> StoreStatus | ClipStatus:
     """Count what a store holds: clips, frames, faces, and failures with their reasons.
 
-    From the records alone, so it is quick. Raises FacerError where there is no store.
+    With a ``clip_id``, say what the store has of that clip alone; ``videos`` is the VIDEO_DIR, of
+    whose file libav then tells container, streams and codecs (``.seen``), and which frames decode.
+    From the records alone, so it is quick. Raises FacerError where there is no store, and for an
+    unknown clip.
     """
-    return store_status(opened(store))
+    if clip_id is None:
+        if videos is not None:
+            raise OptionError(f"{named('videos')}: expected a clip beside it")
+        return store_status(opened(store))
+    return clip_status(opened(store), clip_id, None if videos is None else os.fspath(videos))
 
 
 @keywords(VERIFY)
@@ -48,12 +65,38 @@ def verify(store: FeatureStore | Place, **settings: Any) -> Verification:
     return verify_store(make(VerifyConfig, settings, place_of(store)))
 
 
+@keywords(HEALTH)
+def health(store: FeatureStore | Place, **settings: Any) -> Health:
+    """Say whether a store is as its keeper expects: ``.healthy``, and ``.problems`` in words.
+
+    ``max_age`` is in hours since a clip was last written, ``max_failed`` a number of clips or a
+    share such as ``"5%"``. From the records alone, so it is quick. Raises FacerError where there
+    is no store.
+    """
+    return store_health(opened(store), make(HealthConfig, settings))
+
+
+@keywords(COMPACT)
+def compact(store: FeatureStore | Place, *, progress: bool = False, **settings: Any) -> Compaction:
+    """Merge the many small parts of a store into few; every value stays the same, bit for bit.
+
+    Who reads the store meanwhile goes on. Raises FacerError for a damaged part; what was merged by
+    then stays merged.
+    """
+    part_bytes = int(make(CompactConfig, settings).part_mb * 1e6)
+    return compact_store(
+        opened(store), part_bytes, CountReporter("parts made") if progress else None
+    )
+
+
 @keywords(CHECK)
 def check(store: FeatureStore | Place, labels: Place, **settings: Any) -> LabelCheck:
     """Compare a label file with a store: what joins, and what is missing on either side.
 
     Raises FacerError for labels that cannot be read.
     """
+    from facer.pipeline.intensity.check import check_labels  # loads torch
+
     sequences, reading = make(SequenceConfig, settings), label_options(settings)
     return check_labels(
         opened(store), read_labels(os.fspath(labels), reading),
@@ -66,38 +109,45 @@ def import_(
 ) -> ImportResult:
     """Bring another tool's features into a store, a new one or one that has the same columns.
 
-    ``kind`` is muse, openface, pyfeat, libreface or hdf5; ``fps`` (in Hz) is for py-feat, whose
-    frames have no times. Returns the store, how many clips were added, and the ids of those that
-    it has with other features, which are kept. Raises FacerError, and leaves nothing behind, for a
-    file that cannot be read.
+    ``kind`` is muse, openface, pyfeat, libreface, facereader, imotions or hdf5; ``fps`` (in Hz) is
+    for py-feat, whose frames have no times. Returns the store, how many clips were added, and the
+    ids of those that it has with other features, which are kept. Raises FacerError, and leaves
+    nothing behind, for a file that cannot be read.
     """
     return import_into_store(kind, Path(path), place_of(store) or "", fps)
 
 
 def export(
     store: FeatureStore | Place, path: Place, *, format: Any = None, design: Any = None,
-    events: Any = None, marks: Any = None, threshold: Sequence[str] = (),
+    long: bool = False, events: Any = None, marks: Any = None, threshold: Sequence[str] = (),
     videos: Place | None = None,
 ) -> int:  # fmt: skip
     """Write a store's features for other tools, and return the number of clips.
 
     ``format`` is hdf5 (lossless), parquet, feather or csv, one file, or muse, elan, textgrid, bids,
     facereader, imotions, openface or json, a folder; without it, the ending of ``path`` says which.
-    ``design``, ``events``, ``marks`` (tables of a study) and ``threshold`` (``"au12=.4"``) are for
-    folders, ``videos`` for elan. Raises FacerError where something is at ``path``.
+    parquet, feather and csv take ``design`` and ``long`` (a row a frame and feature), and have
+    their dictionary beside them: ``features.columns.csv``. ``design``, ``events``, ``marks``
+    (tables of a study) and ``threshold`` (``"au12=.4"``) are for folders, ``videos`` for elan.
+    Raises FacerError where something is at ``path``.
     """
     config = SummaryConfig(thresholds=as_thresholds(threshold))
+    path, of_folder = Path(path), {"events": events, "marks": marks, "threshold": threshold}
     if format in STUDY_FORMATS:
+        if long:
+            raise OptionError(f"{named('long')}: expected {named('format')} {' or '.join(TABLES)}")
         tables = study(opened(store), config, design, events, marks)
-        return export_study(tables, Path(path), format, None if videos is None else Path(videos))
-    of_study = {
-        "design": design, "events": events, "marks": marks, "threshold": threshold,
-        "videos": videos,
-    }  # fmt: skip
-    for name, value in of_study.items():
+        return export_study(tables, path, format, None if videos is None else Path(videos))
+    for name, value in {**of_folder, "videos": videos}.items():
         if value:
             raise OptionError(
                 f"{named(name)}: expected {named('format')}, one of {', '.join(STUDY_FORMATS)}"
             )
-    format = format_of(Path(path), format)
+    format = format_of(path, format)
+    if format in TABLES:
+        return export_frames(opened(store), path, format, design, long)
+    if design or long:
+        name = named("design" if design else "long")
+        known = ", ".join((*TABLES, *STUDY_FORMATS)) if design else ", ".join(TABLES)
+        raise OptionError(f"{name}: found format {format}, expected one of {known}")
     return export_store(opened(store), path, format)

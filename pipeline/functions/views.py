@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.functions.store import opened
-from facer.pipeline.intensity.run import Place, Run, import_named_head
+from facer.pipeline.intensity.run import Run, import_named_head
+from facer.pipeline.runtime.places import Place, opened
 from facer.pipeline.runtime.progress import CountReporter
 from facer.pipeline.settings import REPORT, label_options, make
 from facer.pipeline.views.annotate import annotate_clip

@@ -15,6 +15,7 @@ from facer.pipeline.intensity.predict import predict_videos
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
+from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import NullProgress, Progress, progress_bar
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import (
@@ -30,7 +31,6 @@ from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.text import notebook
 
-Place = str | os.PathLike[str]
 Streams = Mapping[str, FeatureStore | Place] | Sequence[str]
 """Joined stores by name, or each as NAME=STORE."""
 
@@ -134,11 +134,6 @@ class Run:
 def import_named_head(settings: Settings) -> None:
     """Import the class of a head that is not facer's, where ``head`` names one."""
     import_head(make(OwnHeadConfig, settings).head)
-
-
-def place_of(store: FeatureStore | Place | None) -> str | None:
-    """Return the path or URL of a store that may be open."""
-    return store.path if isinstance(store, FeatureStore) else _text(store)
 
 
 def stores_of(with_: Streams) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.runtime.places import Place
 from facer.pipeline.summary.clips import times_of
 from facer.stages.summary.comparison import correlations, lags, pair
 from facer.stages.summary.track import F64, clock
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.tables import aside
 from facer.storage.files.objects import write_atomic
 from facer.storage.labels.matching import match_ids
@@ -24,7 +23,7 @@ from facer.storage.streaming import stream
 from facer.storage.study.columns import Column, integer, number, text
 from facer.storage.study.tables import Collected, open_table
 
-_COLUMNS: Sequence[Column] = (
+COLUMNS: Sequence[Column] = (
     text("feature", "column that both stores have"),
     integer("clips", "clips with frames that both saw"),
     integer("frames", "frames that both saw", "frames"),
@@ -37,7 +36,7 @@ _COLUMNS: Sequence[Column] = (
     number("correlation_median", "-1 to 1", "median of the clips' own correlations"),
     number("lag_s", "s", "median over clips of how much later b is, in 25ths of a second"),
 )
-_CLIPS: Sequence[Column] = (
+CLIPS: Sequence[Column] = (
     text("clip_id", "of store a"), text("clip_b", "of store b"),
     text("status_a", "ok, no_face, no_sound, failed"),
     text("status_b", "ok, no_face, no_sound, failed"),
@@ -75,19 +74,31 @@ class StoreComparison:
         return {
             name: _collected(columns, rows).frame()
             for name, columns, rows in (
-                ("columns", _COLUMNS, self.columns), ("clips", _CLIPS, self.clips)
+                ("columns", COLUMNS, self.columns), ("clips", CLIPS, self.clips)
             )
         }  # fmt: skip
 
 
-def compare(a: FeatureStore | str | os.PathLike[str], b: FeatureStore | str | os.PathLike[str]
-            ) -> StoreComparison:  # fmt: skip
+def compare(
+    a: FeatureStore | Place, b: FeatureStore | Place, output: Place | None = None, *,
+    videos: Place | None = None, worst: int = 12,
+) -> StoreComparison:  # fmt: skip
     """Compare two stores over the same videos, as ``facer compare``.
 
-    Clips are joined by their ids as labels are, columns by name; frames by their time. Raises
-    FacerError when nothing is common.
+    Clips are joined by their ids as labels are, columns by name; frames by their time. ``output``
+    is a new folder for csv, JSON and a page, which shows what only one saw of the ``worst`` clips
+    where ``videos`` is their VIDEO_DIR. Raises FacerError when nothing is common.
     """
-    one, other = (s if isinstance(s, FeatureStore) else FeatureStore.open(s) for s in (a, b))
+    if videos is not None and output is None:
+        raise OptionError(f"{named('videos')}: expected {named('output')} beside it")
+    found = _compare(*(s if isinstance(s, FeatureStore) else FeatureStore.open(s) for s in (a, b)))
+    if output is not None:
+        place = None if videos is None else Path(videos)
+        write_comparison(found, Path(output), place, worst)
+    return found
+
+
+def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
     names = [name for name in one.feature_names if name in other.feature_names]
     match = match_ids(one.clip_ids, other.clip_ids)
     if not names or not match.pairs:
@@ -198,51 +209,24 @@ def _collected(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> 
     return table
 
 
-def write_comparison(found: StoreComparison, folder: Path) -> None:
-    """Write columns.csv, clips.csv, compare.json and index.html into a new folder."""
+def write_comparison(
+    found: StoreComparison, folder: Path, videos: Path | None = None, worst: int = 12
+) -> None:
+    """Write columns.csv, clips.csv, compare.json and index.html into a new folder.
+
+    With ``videos``, the page shows crops that only one saw, of the ``worst`` clips.
+    """
+    from facer.pipeline.views.compare_page import compare_page
+
     if folder.exists():
         raise FacerError(f"{folder}: found something there, expected a new folder")
     with aside(folder) as place:
         place.mkdir(parents=True)
         for name, columns, rows in (
-            ("columns", _COLUMNS, found.columns), ("clips", _CLIPS, found.clips)
+            ("columns", COLUMNS, found.columns), ("clips", CLIPS, found.clips)
         ):  # fmt: skip
             table = open_table(place / f"{name}.csv", columns, "csv")
             table.write({c.name: [row[c.name] for row in rows] for c in columns})
             table.close()
         write_atomic(place / "compare.json", json.dumps(found.to_json(), indent=1) + "\n")
-        write_atomic(place / "index.html", _page(found))
-
-
-def _page(found: StoreComparison) -> str:
-    """A page with both tables; it fetches nothing and runs nothing."""
-    sections = []
-    for title, columns, rows in (
-        ("Columns", _COLUMNS, found.columns), ("Clips, the worst first", _CLIPS, found.clips)
-    ):  # fmt: skip
-        head = "".join(f'<th title="{html.escape(c.definition)}">{c.name}</th>' for c in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{_shown(row[c.name])}</td>" for c in columns) + "</tr>"
-            for row in rows[:2000]
-        )
-        sections.append(f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>")
-    alone = "".join(
-        f"<p>Only in {which}: {html.escape(', '.join(clips[:50]))}"
-        f"{' ...' if len(clips) > 50 else ''}</p>"
-        for which, clips in (("a", found.only_a), ("b", found.only_b))
-        if clips
-    )
-    a, b = (html.escape(str(found.settings[name])) for name in "ab")
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>facer compare</title>'
-        "<style>body{font:14px system-ui;margin:2em}table{border-collapse:collapse}"
-        "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
-        "td:first-child,th:first-child{text-align:left}</style>"
-        f"<h1>Two measurements</h1><p>a: {a}<br>b: {b}</p>{alone}{''.join(sections)}</html>\n"
-    )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.3f}"
-    return html.escape(str(value))
+        write_atomic(place / "index.html", compare_page(found, videos, worst))

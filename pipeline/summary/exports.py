@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections import Counter
@@ -14,16 +16,51 @@ import numpy as np
 from facer.pipeline.summary.clips import ClipSummary, There
 from facer.pipeline.summary.summarise import Study, clips_of
 from facer.stages.summary.grid import bins, series
+from facer.stages.summary.units import units
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange import bids, logs
-from facer.storage.exchange.tables import aside
+from facer.storage.exchange.frames import FrameTable
+from facer.storage.exchange.tables import ExportFormat, aside, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
+from facer.storage.files.csv_table import safe_cell
 from facer.storage.files.objects import write_atomic
+from facer.storage.study.design import design_of
 from facer.storage.study.events import START, Event
 
 StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
 STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)
 _JSON_HZ = 10.0
+
+
+def export_frames(
+    store: FeatureStore, path: Path, form: ExportFormat, design: str | Path | None, long: bool
+) -> int:
+    """Write one table of frames and its dictionary, and return how many clips are in it.
+
+    FacerError where something is at ``path`` or where its dictionary is to be.
+    """
+    dictionary = path.with_name(f"{path.stem}.columns.csv")
+    if dictionary.exists():
+        raise FacerError(f"{dictionary}: found something there, expected a new path; remove it")
+    found = None if design is None else design_of(design, store.clip_ids)
+    written = export_store(store, path, form, design=found, long=long)
+    meant = dict(
+        zip(store.feature_names, units(store.feature_names, store.provenance.settings), strict=True)
+    )
+    columns = FrameTable.of(store, store.clip_ids, found, long).columns
+    rows = [["column", "unit", "low", "high", "weak", "definition"]]
+    rows += [[column.name, column.unit, "", "", "", column.definition] for column in columns]
+    if long:
+        rows += [[name, "", "", "", "", ""] for name in store.feature_names]
+    for row in rows[1:]:
+        if (unit := meant.get(row[0])) is not None:
+            ends = ["" if end != end else f"{end:g}" for end in (unit.low, unit.high)]
+            row[1:] = [unit.unit, *ends, str(int(row[0] in store.weak_features)), unit.definition]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([map(safe_cell, row) for row in rows])
+    write_atomic(dictionary, text.getvalue())
+    return written
 
 
 def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None = None) -> int:

@@ -20,6 +20,7 @@ from facer.stages.summary.track import F64
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.tables import aside
+from facer.storage.files.regular import open_regular
 from facer.storage.study.columns import Column, number, text
 from facer.storage.study.tables import Collected, open_table
 from facer.storage.text.likeness import did_you_mean
@@ -32,7 +33,8 @@ _WIDTHS_MM = {"single": 89.0, "double": 183.0}  # columns of most journals
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers tell apart; lines differ in their dashes too."""
 _DASHES = ("-", "--", "-.", ":")
-_MOST_ROWS = 500  # of a heat map
+_MOST_ROWS, _MOST_NAMES = 500, 60  # of a heat map
+_LINE_IN = 0.125  # inches that a name takes
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
         for place in (path, numbers):
             if place.exists() and not place.is_file():
                 raise FacerError(f"{place}: found a folder there, expected a path for a file")
+        _refuse_another_table(numbers, drawn)
         with aside(path) as picture:
             form = path.suffix[1:].lower()
             dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
@@ -87,6 +90,19 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
         table.write({c.name: list(v) for c, v in zip(drawn.columns, columns, strict=True)})
         table.close()
     return numbers
+
+
+def _refuse_another_table(path: Path, drawn: Drawn) -> None:
+    """FacerError for a csv that no figure of this kind wrote, such as one of facer summarise."""
+    if not path.exists():
+        return
+    with open_regular(path, "a csv") as file:
+        found = file.readline(1 << 16).decode(errors="replace").strip()
+    if found != ",".join(column.name for column in drawn.columns):
+        raise FacerError(
+            f"{path}: found another table there, expected a free name for the drawn numbers; give "
+            "the figure another name"
+        )
 
 
 def _tables(of: Study) -> Mapping[str, Collected]:
@@ -231,17 +247,17 @@ def _mean(rows: F64) -> F64:
 
 
 def _heat(axes: Axes, tables: Mapping[str, Collected], config: FigureConfig) -> Drawn:
-    return _map(axes, _curves(tables, config), config.feature, "viridis", seen=False)
+    return _map(axes, tables, config, "viridis", seen=False)
 
 
 def _missing(axes: Axes, tables: Mapping[str, Collected], config: FigureConfig) -> Drawn:
-    return _map(axes, _curves(tables, config), "seen", "Greys_r", seen=True)
+    return _map(axes, tables, config, "Greys_r", seen=True)
 
 
 def _map(
-    axes: Axes, curves: Sequence[_Curve], label: str, colours: str, seen: bool
+    axes: Axes, tables: Mapping[str, Collected], config: FigureConfig, colours: str, seen: bool
 ) -> Drawn:  # fmt: skip
-    curves = sorted(curves, key=lambda c: (c.condition, c.person))[:_MOST_ROWS]
+    curves = sorted(_curves(tables, config), key=lambda c: (c.condition, c.person))[:_MOST_ROWS]
     times = np.unique(np.concatenate([c.t_s for c in curves]).round(6))
     grid = np.full((len(curves), len(times)), np.nan)
     for row, curve in enumerate(curves):
@@ -255,17 +271,28 @@ def _map(
         vmin=0 if seen else None, vmax=1 if seen else None,
     )  # fmt: skip
     if not seen:
-        axes.figure.colorbar(image, ax=axes, label=label)
+        axes.figure.colorbar(image, ax=axes, label=config.feature)
     what = "black: not seen" if seen else "grey: not measured"
-    axes.set(xlabel=f"time (s)\nn = {len(curves)} clips; {what}", ylabel="clip")
-    if len(curves) <= 40:
+    drawn, clips = len({c.clip for c in curves}), tables["clips"].length
+    n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
+    axes.set(xlabel=f"time (s)\nn = {n}; {what}", ylabel="clip")
+    if len(curves) <= _MOST_NAMES:
         axes.set_yticks(range(len(curves)), [c.clip for c in curves])
+        _make_room(axes, len(curves))
     rows = [
         (c.clip, c.condition, float(t), float(np.isfinite(v)) if seen else float(v))
         for c in curves
         for t, v in zip(c.t_s, c.value, strict=True)
     ]
     return Drawn(_CURVE, rows)
+
+
+def _make_room(axes: Axes, lines: int) -> None:
+    """Make the figure as high as names below one another need."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, max(height, 0.8 + _LINE_IN * lines))
 
 
 _PERSON = (text("participant", "the person"), text("condition", "of the design"),

@@ -23,6 +23,7 @@ class Pair:
     a: F64  # (n, C) of frames that both saw
     b: F64
     t_s: F64  # (n,)
+    alone: Bools  # (T,) frames of a that b did not see
     both_s: float
     only_a_s: float
     only_b_s: float
@@ -55,7 +56,8 @@ def pair(
         float(clock_a.weight_s[frames].sum())
         for frames in (seen_a & there, seen_a & ~there, ~seen_a & there, ~seen_a & ~there)
     ]
-    return Pair(a[close].astype(np.float64), values.astype(np.float64), t_a[close], *seconds)
+    both = a[close].astype(np.float64), values.astype(np.float64), t_a[close]
+    return Pair(*both, seen_a & ~there, *seconds)
 
 
 def correlations(a: F64, b: F64) -> F64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,24 +12,27 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from facer.storage.errors import FacerError, OptionError, named, one_line
+from facer.storage.exchange.frames import FrameTable, write_csv, write_feather, write_parquet
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.imported import Imported
+from facer.storage.exchange.lab_logs import read_facereader, read_imotions
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
-from facer.storage.exchange.parquet import write_feather, write_parquet
 from facer.storage.files.csv_table import safe_cell
 from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
+from facer.storage.study.design import Design
 
-ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface"]
+ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface", "facereader", "imotions"]
 ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 _ENDINGS: Mapping[str, ExportFormat] = {
     ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".feather": "feather", ".csv": "csv"
 }  # fmt: skip
-_BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
+TABLES: tuple[ExportFormat, ...] = ("csv", "parquet", "feather")
+"""Formats that are one table of frames."""
 
 
 def import_features(
@@ -52,6 +55,8 @@ def import_features(
         "openface": read_openface,
         "libreface": read_libreface,
         "hdf5": read_hdf5,
+        "facereader": read_facereader,
+        "imotions": read_imotions,
     }
     if kind not in readers:
         raise OptionError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
@@ -63,12 +68,15 @@ def export_store(
     path: str | os.PathLike[str],
     format: ExportFormat | None = None,
     clip_ids: Sequence[str] | None = None,
+    design: Design | None = None,
+    long: bool = False,
 ) -> int:
     """Write a store's clips (default: all) to a new place and return how many were written.
 
     ``format`` is chosen by the path's ending where it is None. ``hdf5`` (.h5): one file,
-    lossless. ``parquet``, ``feather`` and ``csv``: one table, a row a frame with its clip's id and
-    status; a failed clip has one row with these alone. ``muse``: a folder with one csv a clip:
+    lossless. ``parquet``, ``feather`` and ``csv``: one table, a row a frame (``long``: a frame
+    and feature) with its clip's id, status and columns of the ``design``; a clip without frames,
+    such as a failed one, has one row with these alone. ``muse``: a folder with one csv a clip:
     ``File_ID``, ``timestamp`` in milliseconds, the features; empty cells where no face was
     measured; the header alone for a failed clip. Raises FacerError when ``path`` exists already
     or its ending is another format's, and without pyarrow for ``parquet`` and ``feather``.
@@ -78,15 +86,13 @@ def export_store(
     if path.exists():
         raise FacerError(f"{path}: found something there, expected a new path to export to")
     ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
-    writers: dict[str, Callable[[FeatureStore, Path, Sequence[str]], None]] = {
-        "muse": _write_muse,
-        "hdf5": write_hdf5,
-        "parquet": write_parquet,
-        "feather": write_feather,
-        "csv": _write_csv,
-    }
+    tables = {"parquet": write_parquet, "feather": write_feather, "csv": write_csv}
     with aside(path) as temporary:
-        writers[format](store, temporary, ids)
+        if format in tables:
+            table = FrameTable.of(store, ids, design, long)
+            tables[format](table, temporary)
+            return len(table.rows)
+        (_write_muse if format == "muse" else write_hdf5)(store, temporary, ids)
     return len(ids)
 
 
@@ -132,27 +138,6 @@ def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> Non
             clip = store.read(clip_id)
             for timestamp_s, row in zip(clip.timestamp_s, clip.features, strict=True):
                 writer.writerow([safe_cell(name), *map(_cell, (timestamp_s * 1000, *row))])
-
-
-def _write_csv(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
-    own = ("clip_id", "status", "frame_index", "timestamp_s", "valid")
-    rest = ("det_score", "n_faces", *_BOX)
-    if taken := {*own, *rest} & set(store.feature_names):
-        raise FacerError(f"{store.path}: found features named {sorted(taken)}, a name csv needs")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*own, *map(safe_cell, store.feature_names), *rest])
-        for clip_id in clip_ids:
-            record, shown = store.record(clip_id), safe_cell(clip_id)
-            if not record.n_frames:
-                width = len(own) - 2 + len(store.feature_names) + len(rest)
-                writer.writerow([shown, record.status, *[""] * width])
-                continue
-            clip = store.read(clip_id)
-            for i, row in enumerate(clip.features):
-                measured = [clip.det_score[i], clip.n_faces[i], *clip.bbox_px[i]]
-                start = [shown, record.status, i, _cell(clip.timestamp_s[i]), clip.valid[i]]
-                writer.writerow([*start, *map(_cell, row), *map(_cell, measured)])
 
 
 def _cell(value: np.floating[Any]) -> str:

@@ -201,7 +201,10 @@ def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
             if dialect.sep_line:
                 next(file)
             reader = csv.reader(
-                _lines(path, file), strict=True, skipinitialspace=True, delimiter=dialect.separator
+                bounded_lines(path, file),
+                strict=True,
+                skipinitialspace=True,
+                delimiter=dialect.separator,
             )
             for cells in reader:
                 line = reader.line_num + dialect.sep_line
@@ -217,7 +220,7 @@ def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _lines(path: Path, file: IO[str]) -> Iterator[str]:
+def bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
     """The lines of a file, none of which takes all memory."""
     while line := file.readline(_LINE_LETTERS):
         if len(line) == _LINE_LETTERS:

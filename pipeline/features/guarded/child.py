@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
+from facer.pipeline.features.guarded.seen import libav_view
 from facer.pipeline.views.annotate_sound import copy_sound
 from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
@@ -48,7 +49,7 @@ from facer.storage.schema import U8
 RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
 _MAX_SLOTS = 64
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {f.__name__: f for f in (copy_sound, header_frames, clock_start_s)}
+    {f.__name__: f for f in (copy_sound, header_frames, clock_start_s, libav_view)}
 )
 """What can be asked of a file besides its frames: (path, *arguments, alive) -> JSON.
 

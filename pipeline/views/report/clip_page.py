@@ -234,12 +234,13 @@ def crop_strip(video: Path, clip: ClipFeatures) -> list[dict[str, Any]]:
     rows = rows[np.isfinite(clip.keypoints_px[rows]).all(axis=(1, 2))]
     return [
         {"time_s": f"{clip.timestamp_s[row]:.2f}", "exact_s": float(clip.timestamp_s[row]),
-         "url": _jpeg_url(crop)}
+         "url": jpeg_url(crop)}
         for row, crop in zip(rows, read_crops(video, clip, rows), strict=True)
     ]  # fmt: skip
 
 
-def _jpeg_url(image: U8) -> str:
+def jpeg_url(image: U8) -> str:
+    """Return a crop as a data URL."""
     ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not ok:
         raise FacerError("a crop cannot be written as JPEG; expected an image of 112x112")

@@ -58,6 +58,10 @@ class Survey:
 
 def survey_store(store: FeatureStore) -> Survey:
     """Measure every clip; memory is a few numbers a clip and one block of frames."""
+    return store.retrying(lambda: _survey(store))
+
+
+def _survey(store: FeatureStore) -> Survey:
     records = store.records
     figures = np.full((4, len(records)), np.nan)
     scores = np.zeros(len(_SCORE_EDGES) - 1, np.int64)

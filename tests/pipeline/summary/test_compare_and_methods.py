@@ -1,6 +1,7 @@
 """Two stores side by side, and the paragraph of a paper."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import facer
 from facer.cli import main
+from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 
 RATE = np.arange(200) / 25.0
@@ -107,3 +109,85 @@ def test_an_import_names_its_tool(study_store):
     units = facer.summarise(store).columns
     au12 = units[(units.table == "feature") & (units.column == "au12")].iloc[0]
     assert (au12.unit, au12.high, au12.threshold) == ("intensity", 5, 1)
+
+
+@pytest.mark.parametrize("tool", ["openface", "pyfeat", "facereader", "imotions"])
+def test_an_import_of_another_tool_is_compared_by_clip_and_column(study_store, tmp_path, tool):
+    """The other tool saw the same smile, half a second shorter, and calls its columns its own."""
+    store = study_store({"P1_joke": (RATE, {"au12": WAVE, "happiness": WAVE})}, "a.zarr")
+    logs, end = tmp_path / "logs", 188
+    logs.mkdir()
+    write = {"openface": _openface, "pyfeat": _pyfeat, "facereader": _facereader,
+             "imotions": _imotions}[tool]  # fmt: skip
+    write(logs, end)
+    facer.import_(tool, logs, tmp_path / "b.zarr", fps=25 if tool == "pyfeat" else None)
+    found = facer.compare(store, tmp_path / "b.zarr")
+    assert found.settings["features"] == [
+        name for name in ("happiness", "au12") if tool != "openface" or name == "au12"
+    ]
+    au12 = next(row for row in found.columns if row["feature"] == "au12")
+    assert (au12["frames"], au12["correlation"]) == (end, pytest.approx(1, abs=1e-4))
+    scale = 5 if tool == "openface" else 1
+    assert au12["mean_b"] == pytest.approx(scale * WAVE[:end].mean(), abs=1e-3)
+    assert found.clips[0]["only_a_s"] == pytest.approx(0.48)
+
+
+def _openface(folder, end):
+    rows = [f"{i + 1},{t:.3f},0.9,{int(i < end)},{5 * w:.4f}"
+            for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))]  # fmt: skip
+    text = "\n".join(["frame,timestamp,confidence,success,AU12_r", *rows])
+    (folder / "P1_joke.csv").write_text(text)
+
+
+def _pyfeat(folder, end):
+    rows = [f"1,2,10,20,{0.9 if i < end else ''},{w:.4f},{w:.4f},v/P1_joke.mp4,{i}"
+            for i, w in enumerate(WAVE)]  # fmt: skip
+    head = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU12,happiness,input,frame"
+    (folder / "fex.csv").write_text("\n".join([head, *rows]))
+
+
+def _facereader(folder, end):
+    rows = [
+        f"00:00:{t:06.3f}\t" + (f"{w:.4f}\t{w:.4f}" if i < end else "FIND_FAILED\tFIND_FAILED")
+        for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))
+    ]
+    head = "Video Time\tHappy\tAction Unit 12 - Lip Corner Puller"
+    (folder / "P1_joke_detailed.txt").write_text("\n".join(["Face Model:\tGeneral", head, *rows]))
+
+
+def _imotions(folder, end):
+    rows = [f"{1000 * t:.1f},AFFDEX,{i},{100 * w if i < end else ''},{100 * w if i < end else ''}"
+            for i, (t, w) in enumerate(zip(RATE, WAVE, strict=True))]  # fmt: skip
+    head = "Timestamp,EventSource,SampleNumber,Joy,Smile"
+    (folder / "P1_joke.csv").write_text("\n".join(["#Version,10", head, *rows]))
+
+
+def test_the_page_shows_faces_that_only_one_saw(tmp_path, make_video, face_frames, capsys):
+    """The same clip twice; b is told that it saw no face from its 7th frame on."""
+    make_video("videos/sub/<one>.mp4", face_frames(12))
+    videos = tmp_path / "videos"
+    a = facer.extract(videos, tmp_path / "a.zarr", workers=1)
+    record, clip = a.record("sub/<one>"), a.read("sub/<one>")
+    assert clip.valid.all()
+    hidden = np.arange(12) >= 6
+    arrays = {name: values.copy() for name, values in vars(clip).items() if values is not None}
+    arrays["valid"][hidden] = False
+    for name in ("features", "det_score", "bbox_px", "keypoints_px", "quality"):
+        arrays[name][hidden] = np.nan
+    b = FeatureStore.create(tmp_path / "b.zarr", a.provenance, weak_features=a.weak_features)
+    b.write_part([(replace(record, n_valid=6), ClipFeatures(**arrays))])
+    for n, (one, other, name) in enumerate(((a, b, "a"), (b, a, "b"))):
+        out = tmp_path / f"apart-{n}"
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", one.path, other.path, "-o", str(out), "--videos", str(videos)])
+        assert ended.value.code == 0, capsys.readouterr().err
+        page = (out / "index.html").read_text()
+        assert f"Only {name} saw 6 frames." in page
+        assert page.count("data:image/jpeg;base64,") == 6
+        assert "sub/&lt;one&gt;" in page
+        assert "<one>" not in page
+    with pytest.raises(FacerError, match="videos: expected output beside it"):
+        facer.compare(a, b, videos=videos)
+    nowhere = facer.compare(a, b, tmp_path / "no", videos=tmp_path)
+    assert nowhere.clips[0]["only_a_s"] > 0
+    assert "found no video" in (tmp_path / "no" / "index.html").read_text()

@@ -160,10 +160,47 @@ def test_feather_is_a_table_of_frames(store, tmp_path):
     assert found[found.clip_id == "sub/P3_joke"].status.tolist() == ["failed"]
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "feather"])
+def test_a_table_of_frames_has_the_design_and_its_dictionary(store, tmp_path, form, capsys):
+    import pandas
+
+    design = tmp_path / "design.csv"
+    design.write_text(
+        "clip_id,participant,condition,exclude,age\nsub/P1_joke,P1,joke,0,31\n"
+        "sub/P2_joke,P2,joke,1,44\nsub/P3_joke,P3,joke,0,27\nsub/P9_joke,P9,joke,0,19\n"
+    )
+    for name, option in (("wide", []), ("long", ["--long"])):
+        with pytest.raises(SystemExit) as ended:
+            main(["export", store, str(tmp_path / f"{name}.{form}"), "--design", str(design),
+                  *option])  # fmt: skip
+        assert ended.value.code == 0, capsys.readouterr().err
+    read = {"csv": pandas.read_csv, "parquet": pandas.read_parquet, "feather": pandas.read_feather}
+    wide, long = (read[form](tmp_path / f"{name}.{form}") for name in ("wide", "long"))
+    by_clip = wide.groupby("clip_id", observed=True)[["status", "condition", "age"]].first()
+    assert by_clip.status.to_dict() == {
+        "sub/P1_joke": "ok", "sub/P2_joke": "excluded", "sub/P3_joke": "failed",
+        "sub/P9_joke": "not_in_store", "sub/P1_news": "ok",
+    }  # fmt: skip
+    assert float(by_clip.age["sub/P9_joke"]) == 19
+    rows = wide[wide.clip_id == "sub/P1_joke"]
+    np.testing.assert_allclose(rows.au12, np.where(SEEN, SMILE, np.nan), atol=1e-7)
+    assert {"bbox_x1_px", "nose_x_px", "det_score", "valid"} < set(wide.columns)
+    smile = long[(long.clip_id == "sub/P1_joke") & (long.feature == "au12")]
+    np.testing.assert_allclose(smile.value, rows.au12)
+    assert len(long) == 26 * 300 + 2
+    for name, table in (("wide", wide), ("long", long)):
+        meant = pandas.read_csv(tmp_path / f"{name}.columns.csv").set_index("column")
+        assert set(table.columns) <= set(meant.index)
+        assert meant.unit["au12"] == "probability"
+    assert len(wide) == 302
+
+
 def test_a_wrong_export_is_told(store, tmp_path, capsys):
     for arguments, message in (
         (["--format", "elan", "--threshold", "au99=1"], "found no such feature"),
         (["--marks", "m.csv"], "--marks: expected --format, one of"),
+        (["--format", "hdf5", "--long"], "--long: found format hdf5, expected one of csv"),
+        (["--format", "muse", "--design", "{participant}"], "--design: found format muse"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["export", store, str(tmp_path / "x"), *arguments])

@@ -81,3 +81,22 @@ def test_a_folder_in_the_way_is_told(store, tmp_path):
     (tmp_path / "f.csv").mkdir()
     with pytest.raises(FacerError, match="found a folder there"):
         facer.figure("strip", store, tmp_path / "f.png")
+
+
+def test_the_numbers_of_a_figure_replace_no_other_table(store, tmp_path):
+    """Seen: ``-o stats/summary.pdf`` wrote over the summary.csv of facer summarise."""
+    (tmp_path / "summary.csv").write_text("clip_id,mean\na,1\n")
+    with pytest.raises(FacerError, match=r"summary\.csv: found another table there"):
+        facer.figure("grand", store, tmp_path / "summary.pdf", DESIGN)
+    assert (tmp_path / "summary.csv").read_text() == "clip_id,mean\na,1\n"
+    assert not (tmp_path / "summary.pdf").exists()
+
+
+def test_names_of_many_clips_have_room(study_store, tmp_path):
+    clips = {f"P{p:02d}_joke": (RATE, {}) for p in range(50)}
+    store = study_store({**clips, "P50_joke": None}, "many.zarr")
+    facer.figure("missing", store, tmp_path / "m.svg", DESIGN)
+    drawn = (tmp_path / "m.svg").read_text()
+    height_pt = float(drawn.split('height="', 1)[1].split("pt", 1)[0])
+    assert height_pt > 50 * 8.4  # lines of 7 pt
+    assert "n = 50 of 51 clips" in drawn

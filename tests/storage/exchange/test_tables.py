@@ -274,7 +274,8 @@ def test_parquet(store: FeatureStore, tmp_path: Path) -> None:
     features = np.stack([table[name].to_numpy()[rows] for name in store.feature_names], axis=1)
     np.testing.assert_array_equal(features, clip.features)
     np.testing.assert_array_equal(table["valid"].to_numpy()[rows], clip.valid)
-    np.testing.assert_array_equal([table["bbox_px"][i].as_py() for i in rows], clip.bbox_px)
+    np.testing.assert_array_equal(table["bbox_x2_px"].to_numpy()[rows], clip.bbox_px[:, 2])
+    np.testing.assert_array_equal(table["nose_y_px"].to_numpy()[rows], clip.keypoints_px[:, 2, 1])
 
 
 def test_parquet_of_failed_clips_alone(tmp_path: Path, provenance: Any) -> None:

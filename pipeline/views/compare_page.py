@@ -1,0 +1,129 @@
+"""The page of two stores side by side: columns, clips, and the faces that only one saw."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.summary.clips import times_of
+from facer.pipeline.summary.compare import CLIPS, COLUMNS, StoreComparison
+from facer.pipeline.views.look import read_crops, source_video
+from facer.pipeline.views.report.clip_page import jpeg_url
+from facer.stages.summary.comparison import pair
+from facer.stages.summary.track import FrameTimes, clock
+from facer.storage import FeatureStore, Record
+from facer.storage.errors import FacerError
+from facer.storage.schema import ClipFeatures
+from facer.storage.study.columns import Column
+
+_ROWS = 2000  # of a table
+_CROPS = 8  # of a clip and store
+_STYLE = (
+    "body{font:14px system-ui;margin:2em}table{border-collapse:collapse}"
+    "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
+    "td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.3em}"
+    "figcaption{font-size:12px;color:#555}"
+)
+_Side = tuple[Record, ClipFeatures, FrameTimes]
+
+
+def compare_page(found: StoreComparison, videos: Path | None, worst: int) -> str:
+    """Return the page; it fetches nothing and runs nothing."""
+    title = "Clips, the worst first"
+    tables = _table("Columns", COLUMNS, found.columns) + _table(title, CLIPS, found.clips)
+    crops = "" if videos is None else _seen_by_one(found, videos, worst)
+    alone = "".join(
+        f"<p>Only in {which}: {html.escape(', '.join(clips[:50]))}"
+        f"{' ...' if len(clips) > 50 else ''}</p>"
+        for which, clips in (("a", found.only_a), ("b", found.only_b))
+        if clips
+    )
+    a, b = (html.escape(str(found.settings[name])) for name in "ab")
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>facer compare</title>'
+        f"<style>{_STYLE}</style>"
+        f"<h1>Two measurements</h1><p>a: {a}<br>b: {b}</p>{alone}{tables}{crops}</html>\n"
+    )
+
+
+def _table(title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+    head = "".join(f'<th title="{html.escape(c.definition)}">{c.name}</th>' for c in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_shown(row[c.name])}</td>" for c in columns) + "</tr>"
+        for row in rows[:_ROWS]
+    )
+    return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.3f}"
+    return html.escape(str(value))
+
+
+def _seen_by_one(found: StoreComparison, videos: Path, worst: int) -> str:
+    stores = [FeatureStore.open(found.settings[name]) for name in "ab"]
+    apart = [row for row in found.clips if row["only_a_s"] + row["only_b_s"] != 0][:worst]
+    return "<h2>Faces that only one saw</h2>" + "".join(_clip(stores, row, videos) for row in apart)
+
+
+def _clip(stores: Sequence[FeatureStore], row: Mapping[str, Any], videos: Path) -> str:
+    ids = (row["clip_id"], row["clip_b"])
+    a, b = (_side(store, clip_id) for store, clip_id in zip(stores, ids, strict=True))
+    sides: list[tuple[str, _Side | None, _Side | None]] = [("a", a, b), ("b", b, a)]
+    parts = [f"<h3>{html.escape(row['clip_id'])}</h3>"]
+    records = [store.record(clip_id) for store, clip_id in zip(stores, ids, strict=True)]
+    source = next((record for record in records if record.source), None)
+    for name, mine, theirs in sides:
+        if mine is None:
+            continue
+        rows = _alone(mine, theirs)
+        if not len(rows):
+            continue
+        parts.append(f"<p>Only {name} saw {len(rows)} frames.</p>")
+        parts.append(_strip(mine, rows, source, videos))
+    return "".join(parts)
+
+
+def _side(store: FeatureStore, clip_id: str) -> _Side | None:
+    """A clip with its clock; None where it failed or has no times."""
+    record = store.record(clip_id)
+    if not record.n_frames:
+        return None
+    clip = store.read(clip_id)
+    times = times_of(clip, record)
+    return None if times is None else (record, clip, clock(times, record.fps))
+
+
+def _alone(mine: _Side, theirs: _Side | None) -> Any:
+    """Rows of a clip in which only this store saw a face."""
+    _, clip, time = mine
+    if theirs is None:
+        return np.flatnonzero(clip.valid)
+    _, other, their_time = theirs
+    none = np.zeros((len(clip.valid), 0), np.float32)
+    nothing = np.zeros((len(other.valid), 0), np.float32)
+    return np.flatnonzero(pair(time, none, clip.valid, their_time, nothing, other.valid).alone)
+
+
+def _strip(mine: _Side, rows: Any, source: Record | None, videos: Path) -> str:
+    _, clip, time = mine
+    placed = rows[np.isfinite(clip.keypoints_px[rows]).all(axis=(1, 2))]
+    if not len(placed):
+        return "<p>This store does not say where the face was.</p>"
+    some = placed[np.unique(np.linspace(0, len(placed) - 1, _CROPS).round().astype(int))]
+    try:
+        if source is None:
+            raise FacerError("neither store knows its video: both are imports")
+        crops = read_crops(source_video(source, videos), clip, some)
+    except FacerError as error:
+        return f"<p>{html.escape(str(error))}</p>"
+    return "".join(
+        f'<figure><img width="112" height="112" alt="Face at {time.t_s[row]:.2f} seconds" '
+        f'src="{jpeg_url(crop)}"><figcaption>{time.t_s[row]:.2f} s</figcaption></figure>'
+        for row, crop in zip(some, crops, strict=True)
+    )

@@ -1,0 +1,90 @@
+"""Tables with lines of their own above the header, as programs of laboratories write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import bounded_lines
+from facer.storage.files.dialects import find_dialect, undecodable
+from facer.storage.files.regular import open_regular
+
+_HEAD_LINES = 300  # among which the header must be
+_SEPARATORS = "\t;,"
+
+IsHeader = Callable[[Sequence[str]], bool]
+"""Tells the header by its cells."""
+
+
+class Header(NamedTuple):
+    """The names of a table's columns, what stands above them, and how the rows are separated."""
+
+    above: tuple[str, ...]
+    names: tuple[str, ...]
+    separator: str
+
+
+def find_header(path: Path, is_header: IsHeader) -> Header | None:
+    """Find the header of a table among the first lines of a file; None where none is.
+
+    Cells are separated by tabs, semicolons or commas, whichever the header is. A name that is
+    there again gets a number (``EventSource.1``). FacerError for a file that cannot be read.
+    """
+    above: list[str] = []
+    with closing(_lines(path)) as lines:
+        for number, line in lines:
+            for separator in _SEPARATORS:
+                cells = _cells(line, separator)
+                if is_header(cells):
+                    return Header(tuple(above), _numbered(cells), separator)
+            above.append(line.rstrip("\r\n"))
+            if number >= _HEAD_LINES:
+                break
+    return None
+
+
+def rows_below(path: Path, header: Header) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line number, cells) of every row; FacerError for one of more cells than the header."""
+    width = len(header.names)
+    for number, line in _lines(path):
+        if number <= len(header.above) + 1:
+            continue
+        cells = _cells(line, header.separator)
+        if not any(cells):
+            continue
+        if any(cells[width:]):
+            raise FacerError(
+                f"{path}:{number}: found {len(cells)} cells, expected {width} as in the header"
+            )
+        yield number, (*cells[:width], *[""] * (width - len(cells)))
+
+
+def _lines(path: Path) -> Generator[tuple[int, str], None, None]:
+    dialect = find_dialect(path)
+    try:
+        with io.TextIOWrapper(
+            open_regular(path, "text", str(path)), encoding=dialect.codec, newline=None
+        ) as file:
+            yield from enumerate(bounded_lines(path, file), 1)
+    except UnicodeDecodeError as error:
+        raise FacerError(undecodable(path, dialect)) from error
+    except OSError as error:
+        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _cells(line: str, separator: str) -> tuple[str, ...]:
+    row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    return tuple(cell.strip() for cell in row)
+
+
+def _numbered(names: Sequence[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in names:
+        again = sum(one == name or one.startswith(f"{name}.") for one in found)
+        found.append(f"{name}.{again}" if name and name in found else name)
+    return tuple(found)
