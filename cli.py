@@ -18,7 +18,7 @@ import click
 from facer.pipeline.commands import SECTIONS
 from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, warn
 from facer.pipeline.runtime.installation import check_installation
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.runtime.terminal import (
     show_any_character,
     sigterm_as_interrupt,
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         code = EXIT_PROBLEM
     if problem:
-        say(problem)
+        log(problem)
         if "--json" in arguments:
             with suppress(BrokenPipeError):
                 echo(json.dumps({"error": problem, "exit_code": code}))

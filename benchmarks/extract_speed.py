@@ -58,8 +58,8 @@ from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, Keyf
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.refine import POINTS_PX
 from facer.storage import FeatureStore
+from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import U8
-from facer.storage.videos import VIDEO_SUFFIXES
 
 WIDTH_PX = 640
 PRECISIONS: dict[Precision, tuple[str, str, str]] = {

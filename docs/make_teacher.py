@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facer.pipeline.runtime.progress import say
+from facer.pipeline.runtime.progress import log
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.features.rec.onnx import rec_to_onnx
 
@@ -276,7 +276,7 @@ def train(network: FaceNet, window: Window, faces: Tensor, votes: Tensor, epochs
             ):
                 mean.lerp_(value, 1 - decay) if value.is_floating_point() else mean.copy_(value)
         if (step + 1) % steps == 0:
-            say(f"epoch {(step + 1) // steps}/{epochs}: loss {total / steps:.4f}")
+            log(f"epoch {(step + 1) // steps}/{epochs}: loss {total / steps:.4f}")
     return averaged.eval()
 
 

@@ -14,7 +14,7 @@ from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Place, Run, place_of, told
 from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.epochs import both
-from facer.pipeline.runtime.progress import fold_epoch, head_epoch, say
+from facer.pipeline.runtime.progress import fold_epoch, head_epoch, log
 from facer.pipeline.settings import (
     EXTRACT,
     TRAIN_HEAD,
@@ -77,7 +77,7 @@ def train_head(
     path = place_of(store) or ""
     settings = TRAIN_HEAD.complete(settings)
     config = train_head_config(path, os.fspath(labels), Path(run), settings)
-    note = say if progress else None
+    note = log if progress else None
     if config.folds is not None:
         train_folds(config, both(fold_epoch if progress else None, on_epoch), note)
     else:

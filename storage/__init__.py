@@ -3,9 +3,9 @@
 ``facer.storage.exchange.tables`` (import and export) is not loaded here: it brings h5py.
 """
 
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.clip import Clip
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.labels.matching import Match, match_clips
 from facer.storage.labels.options import LabelOptions
 from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions

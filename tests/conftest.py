@@ -88,12 +88,24 @@ def face_frames() -> Callable[..., list[np.ndarray]]:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def shared(absent: Callable[[str, str], None]) -> Path:
     """The folder of real clips beside the checkout; the test is skipped where it is absent."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("no shared data beside this checkout")
+        absent("shared", "no shared data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def absent() -> Callable[[str, str], None]:
+    """Skip a test; or fail it where the variable FACER_EXPECT (``shared,chromium``) names it."""
+
+    def leave(what: str, reason: str) -> None:
+        if what in os.environ.get("FACER_EXPECT", "").split(","):
+            pytest.fail(f"{reason}, and FACER_EXPECT says that there is {what}")
+        pytest.skip(reason)
+
+    return leave
 
 
 PROVENANCE = Provenance("det", "d" * 64, "rec", "r" * 64)

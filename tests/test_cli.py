@@ -46,7 +46,7 @@ def run_folder(planted, tmp_path, capsys):
     store, labels = planted()
     code, out, err = run(
         capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 3,
-        "--units", 8, "--dense", 4, "--learning-rate", 0.01,
+        "--hidden-size", 8, "--dense", 4, "--learning-rate", 0.01,
     )  # fmt: skip
     assert code == 0, err
     assert "val Pearson" in out
@@ -192,7 +192,8 @@ def test_settings_of_a_training_reach_the_run(capsys, planted, tmp_path):
     store, labels = planted()
     code, out, err = run(
         capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 4,
-        "--head", "stats-mlp", "--units", 8, "--dropout", 0.2, "--standardise", "--patience", 2,
+        "--head", "stats-mlp", "--hidden-size", 8, "--dropout", 0.2, "--standardise",
+        "--patience", 2,
         "--calibrate", "val", "--features", "va,au12", "--seeds", 2,
     )  # fmt: skip
     assert code == 0, err
@@ -270,7 +271,7 @@ def test_annotate_and_bench(capsys, make_video, face_frames, tmp_path):
     assert set(found["steps"]) == {"decode", "detect", "align", "rec", "write"}
 
 
-SMALL = ("--units", 4, "--dense", 4, "--epochs", 1, "--t", 24)
+SMALL = ("--hidden-size", 4, "--dense", 4, "--epochs", 1, "--t", 24)
 
 
 def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):

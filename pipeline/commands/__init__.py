@@ -7,21 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from facer.pipeline.commands import (
-    ablation,
-    detector,
-    endtoend,
-    exchange,
-    heads,
-    labels,
-    machine,
-    models,
-    rec,
-    scores,
-    store,
-    study,
-    views,
-)
+from facer.pipeline.commands import exchange, machine, store, study, views
+from facer.pipeline.commands.heads import ablation, endtoend, labels, scores, train
+from facer.pipeline.commands.networks import detector, models, rec
 
 SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Extract and look": (
@@ -31,8 +19,8 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "A study's tables": (study.design, study.summarise, study.compare, study.figure,
         study.methods),
     "Heads": (
-        labels.check, heads.train_head, scores.evaluate, heads.predict, scores.score,
-        ablation.ablate, endtoend.finetune, heads.export_head,
+        labels.check, train.train_head, scores.evaluate, train.predict, scores.score,
+        ablation.ablate, endtoend.finetune, train.export_head,
     ),
     "Features of other tools": (exchange.import_, exchange.export),
     "REC and models": (models.models, rec.train_rec, rec.evaluate_rec, rec.export_rec),

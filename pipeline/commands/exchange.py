@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.shared import POSITIVE, json_option, print_json, print_list
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 
 
 @click.command("import")
@@ -39,10 +39,10 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
         )
     notes = [record for record in opened.records if record.reason and record.status != "failed"]
     if notes:
-        say(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
+        log(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
             f"status {store} lists them")  # fmt: skip
     if changed:
-        say(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
+        log(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
             f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "
             "another store to have the new ones")  # fmt: skip
     return 0
@@ -92,5 +92,5 @@ def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) ->
         echo(f"{path}: {clips} clips")
         print_list("failed, so without frames", [f"{c}: {why}" for c, why in failed.items()])
     if form not in ("hdf5", "parquet") and "embedding" in opened.provenance.settings:
-        say("the embedding is left out; hdf5 and parquet have it")
+        log("the embedding is left out; hdf5 and parquet have it")
     return 0

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.scores import print_evaluation
 from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import BENCH
 
 
@@ -61,7 +61,7 @@ def demo(folder: Path, as_json: bool) -> int:
     from facer.stages.synthesis import LIMITS
 
     started = time.monotonic()
-    say("making clips from photographs that scikit-image and insightface carry")
+    log("making clips from photographs that scikit-image and insightface carry")
     result = run_demo(folder, progress=True)
     code = EXIT_SOME_FAILED if result.summary.failed else 0
     if as_json:

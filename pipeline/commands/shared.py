@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.storage.errors import printable
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -88,7 +88,7 @@ def as_json_value(value: Any) -> Any:
 def say_notes(notes: Sequence[str]) -> None:
     """Say how labels were read, and warn of what a reader of the figures must know."""
     for place, note in enumerate(notes):
-        say(note if place == 0 else f"warning: {note}")
+        log(note if place == 0 else f"warning: {note}")
 
 
 def with_options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -114,7 +114,7 @@ def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
 
 def warn(text: str) -> None:
     """Say a warning."""
-    say(f"warning: {text}")
+    log(f"warning: {text}")
 
 
 def shortened(note: str, where: str) -> str:
@@ -125,7 +125,7 @@ def shortened(note: str, where: str) -> str:
 
 
 log_option = click.option(
-    "--log", type=click.Choice(["tensorboard"]),
+    "--log", "log_to", type=click.Choice(["tensorboard"]),
     help="Note the learning curve there too, in RUN/tensorboard (pip install facer[tensorboard]).",
 )  # fmt: skip
 """``--log`` of commands that train."""

@@ -17,7 +17,7 @@ from facer.pipeline.commands.shared import (
     print_json,
     print_list,
 )
-from facer.pipeline.runtime.progress import echo, say, shown
+from facer.pipeline.runtime.progress import echo, log, progress_bar
 from facer.pipeline.settings import EXTRACT, VERIFY, extract_run_config
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
     from facer.pipeline.features.extract import extract_folder
 
     config = extract_run_config(video_dir, store, options)
-    with shown() as progress:
+    with progress_bar() as progress:
         summary = extract_folder(config, _JsonLines(progress) if as_json else progress)
     if as_json:
         print_json(summary)
     else:
         _print_summary(summary)
     if summary.missing:
-        say(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
+        log(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
             "a worker wrote elsewhere; run the same command again")  # fmt: skip
         return EXIT_PROBLEM
     return EXIT_SOME_FAILED if summary.failed else 0

@@ -9,7 +9,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import json_option, print_json
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import REPORT
 
 
@@ -61,7 +61,7 @@ def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
         return 0
     article = "an" if found.kind == "ablation" else "a"
     for note in found.notes:
-        say(note)
+        log(note)
     echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
     return 0
 

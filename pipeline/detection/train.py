@@ -27,7 +27,7 @@ from facer.stages.detection.refiner import fit as refiner
 from facer.stages.detection.refiner.fit import RefinerRow, RefinerTrainer
 from facer.stages.detection.refiner.network import export_points
 from facer.stages.detection.refiner.samples import PointsSources
-from facer.storage.checkpoints import load_checkpoint
+from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.text.typed_json import from_json
 
 _OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")

@@ -24,8 +24,13 @@ import torch
 from facer import __version__
 from facer.pipeline.endtoend.config import _LEAST_CLIPS, FinetuneConfig
 from facer.pipeline.endtoend.joint import ClipCrops, JointModel
-from facer.pipeline.intensity.cohort import Cohort, clips_sha256, labels_of_run, load_cohort
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run, save_model
+from facer.pipeline.intensity.labelled import (
+    LabelledSequences,
+    clips_sha256,
+    labels_of_run,
+    load_labelled,
+)
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
@@ -93,7 +98,7 @@ class FinetuneTrainer:
         self.config = config
         self.record = read_run(config.run)
         self.store = FeatureStore.open(self.record.store)
-        self.cohort = self._cohort()
+        self.labelled = self._cohort()
         network, self.rec_meta = load_network(_checked_weights(config, self.store))
         models = load_models(config.run)
         self.head_seed = min(models)
@@ -104,28 +109,28 @@ class FinetuneTrainer:
             config.learning_rate,
         )  # fmt: skip
         self.data = ClipCrops(
-            self.store, config.videos, self.cohort.sequences.clip_ids, self.record.sequences,
+            self.store, config.videos, self.labelled.sequences.clip_ids, self.record.sequences,
             columns, config.memory_mb << 20,
         )  # fmt: skip
-        self.targets = self.cohort.sequence_targets
+        self.targets = self.labelled.sequence_targets
         self.train, self.val = (self._clips(split) for split in ("train", "val"))
         self.device = device
         self.curve: list[dict[str, Any]] = []
         self.initial = self.model.weights()
         self.best = self.initial
 
-    def _cohort(self) -> Cohort:
+    def _cohort(self) -> LabelledSequences:
         if self.record.embedding:
             raise FacerError(
                 f"{self.config.run}: its head reads the embedding; expected a head on the "
                 "features, such as train-head --features all makes"
             )
         source = labels_of_run(self.config.run, self.record, None, self.config.reading)
-        return load_cohort(self.store, source, self.record.sequences)[0]
+        return load_labelled(self.store, source, self.record.sequences)[0]
 
     def _clips(self, split: str) -> I64:
         """Sequences of the labelled clips of a split."""
-        clips: I64 = self.cohort.labelled(split)
+        clips: I64 = self.labelled.labelled(split)
         if len(clips) == 0:
             raise FacerError(f"split {split}: found no labelled clip with features, expected some")
         return clips
@@ -145,7 +150,7 @@ class FinetuneTrainer:
         number = len(self.curve)
         loss = self._train(number, on_step) if number else None
         raw = self.model.predict(self.data, self.val, self.config.batch_size)
-        found = score(raw, self.targets[self.val], self.cohort.names).mean("pearson")
+        found = score(raw, self.targets[self.val], self.labelled.names).mean("pearson")
         if np.isnan(found):
             raise FacerError(
                 "split val: no intensity's labels vary, so that no epoch has a Pearson; expected "
@@ -208,7 +213,7 @@ def finetune(
         rec=config.output / "rec.safetensors",
         curve=tuple(training.curve),
         rec_change=_change(training.initial, training.best),
-        notes=training.cohort.notes,
+        notes=training.labelled.notes,
     )
 
 
@@ -257,7 +262,7 @@ def _write(training: FinetuneTrainer, settings: FinetuneRunConfig) -> None:
             "rec_sha256": weights_sha256(rec),
         },
         data_sha256=None,  # the new REC's features are not extracted yet
-        clips_sha256=clips_sha256(training.cohort.sequences),
+        clips_sha256=clips_sha256(training.labelled.sequences),
         seeds=1,
         finetune=plain(settings),
     )

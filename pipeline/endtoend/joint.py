@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet
 from facer.stages.intensity.config import LossName, SequenceConfig
-from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
+from facer.stages.intensity.kernels.batches import Batch, pack
 from facer.stages.intensity.kernels.routing import RoutedAdam
 from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.model import IntensityModel
-from facer.stages.intensity.sequences import I64, Sequences, prepare
+from facer.stages.intensity.sequences import I64, ZEROS, measured_rows, plan_rows
 from facer.storage import FeatureStore
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
@@ -31,7 +32,7 @@ from facer.storage.schema import F32, FEATURE_NAMES, U8
 class JointBatch:
     """A batch of clips whose features are still to be computed."""
 
-    batch: Batch  # its features are of no meaning
+    batch: Batch  # without features
     crops: U8  # (K, 112, 112, 3) all the frames that the clips' sequences use
     rows: Tensor  # (N,) crop of each row of the batch; K for a row of zeros
 
@@ -51,23 +52,28 @@ class ClipCrops:
         self._clip_ids = clip_ids
         self._room = memory_bytes
         self._kept: OrderedDict[int, U8] = OrderedDict()
-        positions = _frame_numbers(store, clip_ids, config, columns)
+        ragged = store.load(clip_ids, columns, quality=config.min_quality is not None)
+        measured = measured_rows(ragged, config)
+        plan = plan_rows(measured, ragged.offsets, ragged.clip_ids, config)
+        self._offsets = plan.offsets
+        self._place = np.full(len(plan.source), -1, np.int64)  # among its clip's crops
         self._frames: list[I64] = []  # of each clip, those that are used
-        for start, stop in zip(positions.offsets[:-1], positions.offsets[1:], strict=True):
-            numbers = positions.features[start:stop, 0]
-            frames = np.unique(numbers[numbers > 0])
-            positions.features[start:stop, 0] = np.searchsorted(frames, numbers) - (numbers == 0)
-            self._frames.append(frames.astype(np.int64) - 1)
-        self._places = DeviceSequences(positions, torch.device("cpu"))
+        for clip, (start, stop) in enumerate(pairwise(plan.offsets.tolist())):
+            source = plan.source[start:stop]
+            used, place = np.unique(source[source != ZEROS], return_inverse=True)
+            self._place[start:stop][source != ZEROS] = place
+            self._frames.append(used - ragged.offsets[clip])
 
     def batch(self, clips: I64) -> JointBatch:
         """Crops of some clips, and how the batch's rows are made of them."""
-        batch = self._places.batch(clips)
-        crops = [self._crops(int(clip)) for clip in batch.clips]
+        packing = pack(self._offsets, clips)
+        crops = [self._crops(int(clip)) for clip in packing.clips]
         starts = np.cumsum([0, *(len(part) for part in crops)])
-        clip_of = np.concatenate([np.arange(size) for size in batch.batch_sizes])
-        place = batch.features[:, 0].numpy().astype(np.int64)
+        clip_of = np.concatenate([np.arange(size) for size in packing.batch_sizes])
+        place = self._place[packing.rows]
         rows = np.where(place < 0, starts[-1], starts[clip_of] + place)
+        nothing = torch.empty(len(rows), 0)
+        batch = Batch(nothing, packing.batch_sizes, packing.clips, packing.lengths)
         return JointBatch(batch, np.concatenate(crops), torch.from_numpy(rows))
 
     def _crops(self, clip: int) -> U8:
@@ -81,20 +87,6 @@ class ClipCrops:
         while len(self._kept) > 1 and sum(c.nbytes for c in self._kept.values()) > self._room:
             self._kept.popitem(last=False)
         return crops
-
-
-def _frame_numbers(
-    store: FeatureStore, clip_ids: Sequence[str], config: SequenceConfig, columns: Sequence[str]
-) -> Sequences:
-    """Sequences whose one feature is the frame a row is made of, from 1; 0 is a row of zeros.
-
-    Made by the same rules as a head's sequences, because they are made by the same function.
-    """
-    ragged = store.load(clip_ids, columns, quality=config.min_quality is not None)
-    lengths = np.diff(ragged.offsets)
-    numbers = np.arange(len(ragged.valid)) - np.repeat(ragged.offsets[:-1], lengths) + 1.0
-    numbers[~np.isfinite(ragged.features).all(axis=1)] = np.nan
-    return prepare(replace(ragged, features=numbers.astype(np.float32)[:, None]), config)
 
 
 class JointModel:

@@ -32,7 +32,7 @@ from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
-from facer.pipeline.runtime.progress import Progress, Silent
+from facer.pipeline.runtime.progress import NullProgress, Progress
 from facer.stages.common.device import resolve_device
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.precision import native_bf16, stored_precision
@@ -105,7 +105,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     cluster that cannot do the work; what was committed by then stays.
     """
     started = perf_counter()
-    progress = progress or Silent()
+    progress = progress or NullProgress()
     planned = plan(config, progress)
     new_frames = run(planned, progress) if planned.pending else 0
     return summarise(planned, new_frames, perf_counter() - started)

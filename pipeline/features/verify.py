@@ -108,7 +108,7 @@ def verify(config: VerifyConfig) -> Verification:
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import changed, open_videos
-    from facer.pipeline.runtime.progress import Counter
+    from facer.pipeline.runtime.progress import CountReporter
 
     videos = open_videos(place)
     policy = store.provenance.face_policy
@@ -118,7 +118,7 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]
-    other = changed(videos, pairs, Counter("videos compared"))
+    other = changed(videos, pairs, CountReporter("videos compared"))
     return VideoReport(
         tuple(clip for clip in both if clip in other),
         tuple(sorted(records.keys() - sources.keys())),

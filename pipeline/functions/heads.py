@@ -24,7 +24,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.scoring.score import ScoreResult, score_files
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
-from facer.pipeline.runtime.progress import StepCounter, say
+from facer.pipeline.runtime.progress import StepCounter, log
 from facer.pipeline.settings import (
     ABLATE,
     EXPORT_HEAD,
@@ -104,7 +104,7 @@ def ablate(
     config = ablate_config(
         place_of(store) or "", os.fspath(labels), Path(output), {**settings, "also": also or {}}
     )
-    return run_rows(config, ablation_row, say) if progress else run_rows(config)
+    return run_rows(config, ablation_row, log) if progress else run_rows(config)
 
 
 @keywords(FINETUNE)

@@ -24,7 +24,7 @@ from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import Place, told
 from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
-from facer.pipeline.runtime.progress import Counter, StepCounter, head_epoch
+from facer.pipeline.runtime.progress import CountReporter, StepCounter, head_epoch
 from facer.pipeline.settings import (
     BENCH,
     EVALUATE_DETECTOR,
@@ -67,8 +67,8 @@ def train_rec(
     if not progress:
         return train(config, on_epoch)
     return train(config, both(rec_epoch(settings_of_fit.epochs), on_epoch),
-                 Counter("images aligned"),
-                 Counter("crops answered by the teachers"), StepCounter())  # fmt: skip
+                 CountReporter("images aligned"),
+                 CountReporter("crops answered by the teachers"), StepCounter())  # fmt: skip
 
 
 @keywords(EVALUATE_REC)
@@ -85,8 +85,8 @@ def evaluate_rec(
         config.rec, config.data, config.split, config.device, align=config.align,
         pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
         by_group=config.by_group,
-        report=Counter("crops scored") if progress else None,
-        on_align=Counter("images aligned") if progress else None,
+        report=CountReporter("crops scored") if progress else None,
+        on_align=CountReporter("images aligned") if progress else None,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.functions.store import opened
 from facer.pipeline.intensity.run import Place, Run
-from facer.pipeline.runtime.progress import Counter
+from facer.pipeline.runtime.progress import CountReporter
 from facer.pipeline.settings import REPORT, label_options, make
 from facer.pipeline.views.annotate import annotate_clip
 from facer.pipeline.views.look import draw_clip
@@ -50,7 +50,7 @@ def report(
     config = make(
         ReportConfig, settings, os.fspath(place), Path(output), reading=label_options(settings)
     )
-    return build_report(config, Counter("clip pages")) if progress else build_report(config)
+    return build_report(config, CountReporter("clip pages")) if progress else build_report(config)
 
 
 def annotate(
@@ -61,6 +61,6 @@ def annotate(
 
     Raises FacerError for an unknown or failed clip, and where its video is not what was extracted.
     """
-    told = Counter("measured frames drawn") if progress else None
+    told = CountReporter("measured frames drawn") if progress else None
     no_sound = annotate_clip(opened(store), clip_id, Path(videos), Path(output), told)
     return AnnotatedClip(Path(output), no_sound)

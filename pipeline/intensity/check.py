@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.pipeline.intensity.cohort import (
+from facer.pipeline.intensity.labelled import (
     label_notes,
     shared_subjects,
     split_rows,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facer.pipeline.intensity.cohort import read_sequences, read_trainable, split_rows
+from facer.pipeline.intensity.labelled import read_sequences, read_trainable, split_rows
 from facer.pipeline.settings import DATASET, label_options, make
 from facer.stages.intensity.config import SequenceConfig
 from facer.stages.intensity.sequences import choose_features

@@ -38,7 +38,7 @@ class FoldPlan:
 
     label_ids: tuple[str, ...]  # (R,)
     unit: str  # subject or clip
-    units: tuple[str, ...]  # (R,) the row's subject or clip
+    groups: tuple[str, ...]  # (R,) the row's subject or clip
     n_folds: int
     fold_of: I64  # (R,) -1 for a row that takes no part
     rule: str  # in words
@@ -47,7 +47,7 @@ class FoldPlan:
         """What each row is in one fold: test (held out), val, train, or "", (R,)."""
         rows = np.flatnonzero(self.fold_of >= 0)
         splits = [""] * len(self.fold_of)
-        inner = fold_splits([self.units[row] for row in rows], self.fold_of[rows], fold)
+        inner = fold_splits([self.groups[row] for row in rows], self.fold_of[rows], fold)
         for row, split in zip(rows, inner, strict=True):
             splits[row] = split
         return tuple(splits)
@@ -58,7 +58,7 @@ class FoldPlan:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["clip_id", self.unit if self.unit == "subject" else "unit", "fold"])
         for clip_id, unit, fold in zip(
-            self.label_ids, self.units, self.fold_of.tolist(), strict=True
+            self.label_ids, self.groups, self.fold_of.tolist(), strict=True
         ):
             if fold >= 0:
                 writer.writerow([safe_cell(clip_id), safe_cell(unit), fold])
@@ -86,8 +86,8 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
             f"{named('folds')}: {labels.source} has no labelled row in {', '.join(config.splits)}"
         )
     unit = _unit(labels, rows, config)
-    units = labels.subjects if unit == "subject" else labels.clip_ids
-    chosen = [units[row] for row in rows]
+    groups = labels.subjects if unit == "subject" else labels.clip_ids
+    chosen = [groups[row] for row in rows]
     n_folds = len(set(chosen)) if config.folds == SUBJECTS else int(config.folds)
     fold_of = np.full(len(part), -1, np.int64)
     fold_of[rows] = assign_folds(chosen, n_folds)
@@ -96,7 +96,7 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
         f"{n_folds} folds by {unit} over {len(rows)} labelled clips{among}; in each, about 15 % of "
         f"the others, whole {unit}s, choose the epoch"
     )
-    return FoldPlan(labels.clip_ids, unit, tuple(units), n_folds, fold_of, rule)
+    return FoldPlan(labels.clip_ids, unit, tuple(groups), n_folds, fold_of, rule)
 
 
 def plan_trainable(

@@ -31,8 +31,8 @@ from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.objects import LocalObjects
 
 _MOST_SEEDS = 100_000

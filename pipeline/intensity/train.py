@@ -17,12 +17,6 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.intensity.cohort import (
-    features_sha256,
-    load_cohort,
-    read_trainable,
-    run_labels,
-)
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import (
     FoldPlan,
@@ -40,6 +34,12 @@ from facer.pipeline.intensity.head_run import (
     read_run,
     save_model,
     seed_folders,
+)
+from facer.pipeline.intensity.labelled import (
+    features_sha256,
+    load_labelled,
+    read_trainable,
+    run_labels,
 )
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
@@ -148,13 +148,13 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
     """What a training made, by the curves of its seeds."""
     return TrainHeadResult(
         run=training.config.run,
-        names=training.cohort.names,
+        names=training.labelled.names,
         n_columns=training.data.features.shape[1],
         label_kind=training.labels.kind,
-        split_rule=training.plan.rule if training.plan else training.cohort.split_rule,
+        split_rule=training.plan.rule if training.plan else training.labelled.split_rule,
         n_train=len(training.task.train),
         n_val=len(training.task.val),
-        counts=training.cohort.counts,
+        counts=training.labelled.counts,
         notes=training.notes,
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
         not_defined=training.not_defined,
@@ -185,9 +185,9 @@ class Training:
         self.config = config
         self.store = FeatureStore.open(config.store)
         self.labels, self.plan = self._read_labels()
-        self.cohort, self.choice = load_cohort(self.store, self.labels, config.sequences)
+        self.labelled, self.choice = load_labelled(self.store, self.labels, config.sequences)
         self.task = self._task()
-        self.data = DeviceSequences(self.cohort.sequences, device)
+        self.data = DeviceSequences(self.labelled.sequences, device)
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
 
     def _read_labels(self) -> tuple[IntensityLabels, FoldPlan | None]:
@@ -201,7 +201,7 @@ class Training:
 
     def _task(self) -> Task:
         splits = (self._labelled("train"), self._labelled("val"))
-        return Task(self.cohort.names, self.cohort.sequence_targets, *splits)
+        return Task(self.labelled.names, self.labelled.sequence_targets, *splits)
 
     @property
     def not_defined(self) -> tuple[str, ...]:
@@ -212,14 +212,15 @@ class Training:
     @property
     def notes(self) -> tuple[str, ...]:
         """How the labels were read, and what to know of them."""
-        return ("; ".join(self.labels.facts), *self.cohort.notes)
+        return ("; ".join(self.labels.facts), *self.labelled.notes)
 
     def _labelled(self, split: str) -> I64:
-        clips = self.cohort.labelled(split)
+        clips = self.labelled.labelled(split)
         if not len(clips):
             raise FacerError(
                 f"{self.config.labels}: split {split}: found no clip with labels and features "
-                f"among its {len(self.cohort.rows(split))} rows; splits: {self.cohort.split_rule}; "
+                f"among its {len(self.labelled.rows(split))} rows; splits: "
+                f"{self.labelled.split_rule}; "
                 "facer check tells what does not join"
             )
         return clips
@@ -229,7 +230,7 @@ class Training:
         assert self.plan is not None
         other = copy(self)
         other.config = fold_training(self.config, fold)
-        other.cohort = replace(self.cohort, splits=self.plan.splits(fold))
+        other.labelled = replace(self.labelled, splits=self.plan.splits(fold))
         try:
             other.task = other._task()
         except FacerError as error:
@@ -277,12 +278,12 @@ class Training:
 
     def describe(self) -> HeadRunConfig:
         """What ``config.json`` says."""
-        config, cohort, folds, splits, mean = self.config, self.cohort, None, None, None
+        config, labelled, folds, splits, mean = self.config, self.labelled, None, None, None
         if self.plan is not None and config.folds is not None:
             folds = self.plan.record(config.folds)
         if folds is None or config.fold is not None:  # of a run of folds, every fold has its own
-            splits = {split: len(cohort.rows(split)) for split in ("train", "val", "test")}
-            train = np.ma.masked_invalid(cohort.targets[cohort.rows("train")])
+            splits = {split: len(labelled.rows(split)) for split in ("train", "val", "test")}
+            train = np.ma.masked_invalid(labelled.targets[labelled.rows("train")])
             mean = tuple(train.mean(axis=0).filled(0).tolist())  # 0 where nothing is labelled
         return HeadRunConfig(
             format=FORMAT,
@@ -291,15 +292,15 @@ class Training:
             store_provenance=to_json(self.store.provenance),
             data_sha256=self.data_sha256,
             labels=run_labels(self.labels, config.reading),
-            names=cohort.names,
+            names=labelled.names,
             columns=tuple(self.choice.columns),
             embedding=self.choice.embedding,
             sequences=config.sequences,
             fit=config.fit,
             seeds=config.seeds,
             threads=config.threads,
-            split_rule=self.plan.rule if self.plan else cohort.split_rule,
-            counts=cohort.counts,
+            split_rule=self.plan.rule if self.plan else labelled.split_rule,
+            counts=labelled.counts,
             folds=folds,
             fold=config.fold,
             splits=splits,
@@ -309,7 +310,7 @@ class Training:
     @cached_property
     def data_sha256(self) -> str:
         """Digest of the sequences, the same for all folds."""
-        return features_sha256(self.cohort.sequences)
+        return features_sha256(self.labelled.sequences)
 
 
 def run_all(
@@ -364,14 +365,14 @@ def tell_scale(training: Training, on_note: OnNote | None) -> None:
         return
     data = training.data
     scale = measure_scale(data.features, data.offsets, training.task.train, data.filled)
-    size = np.maximum(np.abs(scale.mean), scale.deviation)
+    size = np.maximum(np.abs(scale.mean), scale.std)
     large = np.flatnonzero(size > LARGE_INPUT)
     if len(large):
         names = [*training.choice.columns, *["embedding"] * len(size)]
         one = large[size[large].argmax()]
         on_note(
             f"warning: {len(large)} input column(s) are large, such as {names[one]} with mean "
-            f"{scale.mean[one]:.3g} and deviation {scale.deviation[one]:.3g} over the training "
+            f"{scale.mean[one]:.3g} and deviation {scale.std[one]:.3g} over the training "
             "frames; a head learns little from such: use --standardise"
         )
 

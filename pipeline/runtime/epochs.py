@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facer.pipeline.runtime.progress import say
+from facer.pipeline.runtime.progress import log
 
 
 def both(*told: Callable[..., None] | None) -> Callable[..., None]:
@@ -32,7 +32,7 @@ def rec_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
             parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
             parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
             scores.append(f"{one['data']}: {', '.join(parts)}")
-        say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
+        log(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
 
     return line
 
@@ -42,22 +42,22 @@ def joint_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
 
     def line(row: dict[str, Any]) -> None:
         loss = "before training" if row["loss"] is None else f"loss {row['loss']:.4f}"
-        say(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
+        log(f"epoch {row['epoch']}/{epochs}: {loss}, val Pearson {row['val_pearson']:.4f}")
 
     return line
 
 
 def detector_step(row: Any) -> None:
     """Say how far the detector's training is."""
-    say(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
+    log(f"step {row.step}/{row.steps}: loss {row.losses['total']:.4f}")
 
 
 def points_step(row: Any) -> None:
     """Say how far the training of the points model is."""
-    say(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
+    log(f"step {row.step}/{row.steps}: loss {row.loss:.4f}; held-out faces: points "
         f"off by {row.val_error:.1%} of the eyes' distance")  # fmt: skip
 
 
 def ablation_row(title: str, done: int, total: int) -> None:
     """Say that a row of an ablation is done."""
-    say(f"{done}/{total} rows done: {title}")
+    log(f"{done}/{total} rows done: {title}")

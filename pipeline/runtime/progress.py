@@ -14,7 +14,7 @@ from facer.storage.errors import printable
 from facer.storage.schema import Record
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     """One line for the user."""
     click.echo(f"facer: {printable(message)}", err=True)
 
@@ -27,7 +27,7 @@ def echo(text: str) -> None:
 def head_epoch(seed: int, row: Any, epochs: int) -> None:
     """Say how a head's epoch went: one line an epoch on a terminal, one in ten elsewhere."""
     if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
-        say(
+        log(
             f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
             f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
             f"{row.clips_per_s:.0f} clips/s"
@@ -37,7 +37,7 @@ def head_epoch(seed: int, row: Any, epochs: int) -> None:
 def fold_epoch(fold: int, seed: int, row: Any, epochs: int) -> None:
     """Say how a fold's first and last epoch went."""
     if row.epoch in (1, epochs):
-        say(
+        log(
             f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
             f"val Pearson {row.val_pearson:.4f}"
         )
@@ -62,7 +62,7 @@ class Progress(Protocol):
         """Something the user should know, while the work goes on."""
 
 
-class Silent:
+class NullProgress:
     """No progress."""
 
     def compared(self, done: int, total: int) -> None:
@@ -82,7 +82,7 @@ class Silent:
 
 
 @contextmanager
-def shown() -> Iterator[Any]:
+def progress_bar() -> Iterator[Any]:
     """A live bar on a terminal, plain lines elsewhere; always on stderr."""
     if not sys.stderr.isatty():
         yield PlainProgress()
@@ -108,7 +108,7 @@ class PlainProgress:
         self.n_clips = self.n_done = self.n_new = self.n_failed = 0
         self.n_measured = self.n_committed = 0
         self.started = self.spoke = time.monotonic()
-        self._compared = Counter("videos with a new time compared by their content")
+        self._compared = CountReporter("videos with a new time compared by their content")
 
     def compared(self, done: int, total: int) -> None:
         """Say how far it is."""
@@ -118,7 +118,7 @@ class PlainProgress:
         """Say what there is to do."""
         self.n_clips, self.n_done = n_clips, n_done
         self.started = self.spoke = time.monotonic()
-        say(f"{n_clips - n_done} of {n_clips} clips to do, on {workers} worker(s)")
+        log(f"{n_clips - n_done} of {n_clips} clips to do, on {workers} worker(s)")
 
     def frames(self, count: int) -> None:
         """Count frames that were measured."""
@@ -135,7 +135,7 @@ class PlainProgress:
 
     def note(self, text: str) -> None:
         """Say it."""
-        say(text)
+        log(text)
 
     @property
     def rate(self) -> float:
@@ -152,7 +152,7 @@ class PlainProgress:
         text = f"{self.n_done + self.n_new}/{self.n_clips} clips, {self.rate:.0f} frames/s"
         if self.n_new:
             text += f", {(now - self.started) / self.n_new * left:.0f} s left"
-        say(f"{text}, {self.n_failed} failed")
+        log(f"{text}, {self.n_failed} failed")
 
 
 class BarProgress(PlainProgress):
@@ -186,7 +186,7 @@ class BarProgress(PlainProgress):
         )  # fmt: skip
 
 
-class Counter:
+class CountReporter:
     """Counts things on stderr, at most one line in a few seconds."""
 
     def __init__(self, what: str) -> None:
@@ -197,7 +197,7 @@ class Counter:
         """``done`` of ``total`` are done."""
         if time.monotonic() - self._spoke >= PlainProgress.interval_s:
             self._spoke = time.monotonic()
-            say(f"{done}/{total} {self.what}")
+            log(f"{done}/{total} {self.what}")
 
 
 class StepCounter:
@@ -205,7 +205,7 @@ class StepCounter:
 
     def __init__(self, steps: str = "steps of epoch {}") -> None:
         self._steps = steps
-        self._count = Counter("")
+        self._count = CountReporter("")
 
     def __call__(self, epoch: int, done: int, total: int) -> None:
         """``done`` of an epoch's ``total`` steps are done."""

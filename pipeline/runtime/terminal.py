@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from facer.pipeline.runtime.progress import say
+from facer.pipeline.runtime.progress import log
 
 
 def show_any_character() -> None:
@@ -53,4 +53,4 @@ def warnings_as_lines() -> Iterator[None]:
 class _SayWarnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
-        say(f"warning: {record.getMessage()}")
+        log(f"warning: {record.getMessage()}")

@@ -103,10 +103,10 @@ class RecFitConfig:
             repeated=True,
         ),
     ] = ()
-    teacher_share: Annotated[
+    distillation_weight: Annotated[
         float,
         Setting("Its part of the expressions' target, beside the labels.", low=0, high=1),
-    ] = 0.7
+    ] = field(default=0.7, metadata={"was": "distillation_weight"})
     unit_geometry: Annotated[
         str,
         Setting(
@@ -128,12 +128,12 @@ class RecFitConfig:
             "Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no.", low=0, metavar="A"
         ),
     ] = 0.0
-    small_epochs: Annotated[
+    low_res_fraction: Annotated[
         float,
         Setting(
             "Share of the epochs trained on 80 px instead of 112, which is faster.", low=0, high=1
         ),
-    ] = 0.5
+    ] = field(default=0.5, metadata={"was": "low_res_fraction"})
     small_px: int = 80
     ema_decay: Annotated[
         float,

@@ -40,8 +40,8 @@ from facer.stages.features.rec.network import (
     RecOutput,
     architecture_of,
     build,
-    deepened,
     deepens,
+    grow_depth,
     scale_crops,
 )
 from facer.stages.features.rec.recognisers import Recogniser
@@ -142,8 +142,8 @@ class RecTrainer:
     def ask_teachers(self, on_crops: CropReport | None = None) -> None:
         """Blend the teachers' answers into the targets, where epochs are left."""
         if not self.finished:
-            share = self.config.teacher_share
-            self.train = tuple(taught(s, self.teachers, share, on_crops) for s in self.train)
+            share = self.config.distillation_weight
+            self.train = tuple(distil(s, self.teachers, share, on_crops) for s in self.train)
 
     def epoch(self, on_step: OnStep | None = None) -> dict[str, Any]:
         """Train one epoch; its losses, and the metrics of every validation set."""
@@ -213,7 +213,7 @@ class RecTrainer:
     @property
     def _side_px(self) -> int:
         """Size of the crops in this epoch; the networks of one size are of no use at another."""
-        small = self.epochs_done < self.config.small_epochs * self.config.epochs
+        small = self.epochs_done < self.config.low_res_fraction * self.config.epochs
         return self.config.small_px if small else CROP_PX
 
     @property
@@ -236,7 +236,7 @@ class RecTrainer:
         self._descent.load_state(arrays, int(meta["step"]))
 
 
-def taught(
+def distil(
     data: AffectSet, teachers: Sequence[Recogniser], share: float, report: CropReport | None = None
 ) -> AffectSet:
     """The set with ``share`` of its expressions from the teachers, and all where it has none.
@@ -290,7 +290,7 @@ def _first_network(config: RecFitConfig) -> RecNet:
             f"{named('start')} {config.start}: found {network.architecture}, expected that of "
             f"--backbone {config.backbone}, or one with fewer units: {expected}"
         )
-    return deepened(network, expected)
+    return grow_depth(network, expected)
 
 
 def _resized(x: Tensor, side_px: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facer.stages.affect.config import LossWeights
+from facer.stages.common.correlation import concordance as rho_c
 from facer.stages.features.rec.network import RecOutput
 
 _EPSILON = 1e-8
@@ -35,13 +36,13 @@ class Targets(NamedTuple):
 def concordance(prediction: Tensor, target: Tensor) -> Tensor:
     """Concordance correlation of two (n,) vectors, a scalar in [-1, 1] (Lin 1989).
 
-    rho = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2), with population moments.
+    With population moments, as :func:`facer.stages.common.correlation.concordance` has it.
     """
     mean_p, mean_t = prediction.mean(), target.mean()
     centred_p, centred_t = prediction - mean_p, target - mean_t
     covariance = (centred_p * centred_t).mean()
-    spread = centred_p.square().mean() + centred_t.square().mean()
-    return 2 * covariance / (spread + (mean_p - mean_t).square() + _EPSILON)
+    variance_p, variance_t = centred_p.square().mean(), centred_t.square().mean()
+    return rho_c(variance_p, variance_t, covariance, mean_p - mean_t, _EPSILON)
 
 
 def ccc_loss(prediction: Tensor, target: Tensor) -> Tensor:

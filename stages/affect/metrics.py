@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from facer.stages.affect.datasets.samples import AffectSet
+from facer.stages.common.correlation import concordance as rho_c
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, VALENCE_AROUSAL
 
 F64 = npt.NDArray[np.float64]
@@ -60,9 +61,9 @@ def concordance(prediction: F32, truth: F32) -> float | None:
     if len(truth) < 2:
         return None
     p, t = prediction.astype(np.float64), truth.astype(np.float64)
-    spread = p.var() + t.var() + (p.mean() - t.mean()) ** 2
-    covariance = ((p - p.mean()) * (t - t.mean())).mean()
-    return float(2 * covariance / spread) if spread > 0 else 0.0
+    shift, covariance = p.mean() - t.mean(), ((p - p.mean()) * (t - t.mean())).mean()
+    varied = p.var() + t.var() + shift**2 > 0
+    return float(rho_c(p.var(), t.var(), covariance, shift)) if varied else 0.0
 
 
 def expression_metrics(probabilities: F32, data: AffectSet) -> dict[str, Any] | None:

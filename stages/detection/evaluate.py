@@ -89,8 +89,8 @@ class Tally:
     def add(self, truth: Labelled, boxes: F32, points: F32) -> None:
         """One frame: the teacher's faces and the detector's (n, 5), (n, 5, 2)."""
         overlap = iou(truth.bbox_px[:, None], boxes[:, :4])
-        eyes_px = np.linalg.norm(truth.kps_px[:, 1] - truth.kps_px[:, 0], axis=1)
-        far_px = point_distance_px(truth.kps_px[:, None], points)
+        eyes_px = np.linalg.norm(truth.keypoints_px[:, 1] - truth.keypoints_px[:, 0], axis=1)
+        far_px = point_distance_px(truth.keypoints_px[:, None], points)
         gap = far_px / np.maximum(eyes_px, 1e-6)[:, None]
         match = (overlap >= MATCH_IOU) | (gap <= MATCH_POINTS)
         sure = ~truth.ignore
@@ -191,7 +191,7 @@ def score_composed(sources: Sources, detect: Detect, count: int, seed: int = 0) 
         for place, tally in enumerate(tallies):
             inside = (size >= BUCKETS_PX[place]) & (size < BUCKETS_PX[place + 1])
             kept = np.ones(len(boxes), np.bool_) if place == 0 else matched
-            truth = Labelled(made.image, made.bbox_px, made.kps_px, made.ignore | ~inside)
+            truth = Labelled(made.image, made.bbox_px, made.keypoints_px, made.ignore | ~inside)
             tally.add(truth, boxes[kept], points[kept])
     return [tally.score() for tally in tallies]
 

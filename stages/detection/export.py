@@ -45,7 +45,7 @@ def _fold_units(head: Head) -> None:
         scale = head.scale(kind)
         for parameter in conv.parameters():
             parameter.mul_(scale.reshape(-1, *[1] * (parameter.ndim - 1)))
-    head.units = torch.ones_like(head.units)
+    head.anchor_sizes = torch.ones_like(head.anchor_sizes)
 
 
 def export_onnx(net: DetectorNet, path: Path, metadata: Mapping[str, object]) -> None:

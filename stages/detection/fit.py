@@ -36,7 +36,7 @@ from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.start import start_detector
 from facer.stages.detection.targets import Faces, anchor_grid, assign
 from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD
-from facer.storage.checkpoints import load_checkpoint
+from facer.storage.files.checkpoints import load_checkpoint
 
 SHAPES = ((192, 320), (256, 320), (320, 320), (320, 192), (160, 160), (128, 128))  # height, width
 SHAPE_SHARES = (0.2, 0.12, 0.14, 0.12, 0.2, 0.22)
@@ -68,7 +68,7 @@ def make_batch(config: DetectorTrainConfig, sources: Sources, step: int) -> tupl
     faces = Faces(
         image=torch.arange(len(made)).repeat_interleave(counts),
         bbox_px=torch.from_numpy(np.concatenate([one.bbox_px for one in made])).float(),
-        kps_px=torch.from_numpy(np.concatenate([one.kps_px for one in made])).float(),
+        keypoints_px=torch.from_numpy(np.concatenate([one.keypoints_px for one in made])).float(),
         ignore=torch.from_numpy(np.concatenate([one.ignore for one in made])),
     )
     return (pixels.float() - 127.5) / 128, faces

@@ -67,7 +67,7 @@ def detection_loss(
     terms = {
         "score": score,
         "bbox": distance_iou(found_bbox, targets.bbox_px).sum() / count,
-        "kps": points_distance(found_kps, targets.kps_px, size).sum() / count,
+        "kps": points_distance(found_kps, targets.keypoints_px, size).sum() / count,
     }
     total = weights.score * terms["score"] + weights.bbox * terms["bbox"]
     return {**terms, "total": total + weights.kps * terms["kps"]}

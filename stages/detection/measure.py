@@ -58,7 +58,9 @@ class Measured:
             for name in names:
                 self.groups[name].found.append(bool(match[row].any()))
                 if match[row].any():
-                    error = points_error(truth.bbox_px[row], truth.kps_px[row], points[match[row]])
+                    error = points_error(
+                        truth.bbox_px[row], truth.keypoints_px[row], points[match[row]]
+                    )
                     self.groups[name].errors.append(float(error.min()))
 
 

@@ -67,7 +67,7 @@ class Head(nn.Module):
         self.predict = nn.ModuleDict(
             {kind: _prediction(width, size, PRIORS[kind]) for kind, size in KINDS.items()}
         )
-        self.units = torch.tensor(sizes_px) / stride
+        self.anchor_sizes = torch.tensor(sizes_px) / stride
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See the class."""
@@ -81,14 +81,14 @@ class Head(nn.Module):
 
     def scale(self, kind: str) -> Tensor:
         """Units of a prediction's channels, (C, 1, 1)."""
-        units = torch.ones_like(self.units) if kind == "score" else self.units
-        return units.repeat_interleave(KINDS[kind]).reshape(-1, 1, 1)
+        sizes = torch.ones_like(self.anchor_sizes) if kind == "score" else self.anchor_sizes
+        return sizes.repeat_interleave(KINDS[kind]).reshape(-1, 1, 1)
 
 
-def _stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     """A convolution that halves the size, and so many residual units."""
     down = ConvNormAct(inputs, outputs, stride=2)
-    return nn.Sequential(down, *(Residual(outputs) for _ in range(units)))
+    return nn.Sequential(down, *(Residual(outputs) for _ in range(blocks)))
 
 
 def _prediction(width: int, size: int, prior: float) -> nn.Conv2d:
@@ -112,10 +112,10 @@ class DetectorNet(nn.Module):
         self.stem = nn.Sequential(
             ConvNormAct(3, c.stem, stride=2), ConvNormAct(c.stem, c.stride4, stride=2)
         )
-        self.down8 = _stage(c.stride4, c.stride8, units=1)
-        self.down16 = _stage(c.stride8, c.stride16, units=3)
-        self.down32 = _stage(c.stride16, c.stride32, units=2)
-        self.context = _stage(c.stride32, c.stride32, units=2)
+        self.down8 = _stage(c.stride4, c.stride8, blocks=1)
+        self.down16 = _stage(c.stride8, c.stride16, blocks=3)
+        self.down32 = _stage(c.stride16, c.stride32, blocks=2)
+        self.context = _stage(c.stride32, c.stride32, blocks=2)
         self.lateral = nn.ModuleList(
             ConvNormAct(width, c.pyramid, kernel=1) for width in (c.stride8, c.stride16, c.stride32)
         )

@@ -30,7 +30,7 @@ class Faces:
 
     image: Tensor  # (M,) int64, index in the batch
     bbox_px: Tensor  # (M, 4) float32, x1 y1 x2 y2
-    kps_px: Tensor  # (M, 5, 2) float32
+    keypoints_px: Tensor  # (M, 5, 2) float32
     ignore: Tensor  # (M,) bool
 
 
@@ -42,7 +42,7 @@ class Targets:
     weight: Tensor  # (N, A) float32, 0 where the score is left out of the loss
     index: Tensor  # (P,) int64 into the flattened (N * A)
     bbox_px: Tensor  # (P, 4)
-    kps_px: Tensor  # (P, 5, 2)
+    keypoints_px: Tensor  # (P, 5, 2)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def assign(grid: AnchorGrid, faces: Faces, batch: int) -> Targets:
         owner[image, found] = face
     index = torch.nonzero(owner.flatten() >= 0).flatten()
     face_of = owner.flatten()[index]
-    return Targets(score, weight, index, faces.bbox_px[face_of], faces.kps_px[face_of])
+    return Targets(score, weight, index, faces.bbox_px[face_of], faces.keypoints_px[face_of])
 
 
 def decode(grid: AnchorGrid, anchors: Tensor, bbox: Tensor, kps: Tensor) -> tuple[Tensor, Tensor]:

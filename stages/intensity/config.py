@@ -63,7 +63,9 @@ class HeadConfig:
         Setting("The kind of head: the paper's, or one in the spirit of its peers.", name="head"),
     ] = "facernet"
     cell: Annotated[Cell, Setting("Of the recurrent layer.")] = "gru"
-    units: Annotated[int, Setting("Width of the recurrent layer.", low=1)] = 128
+    hidden_size: Annotated[int, Setting("Width of the recurrent layer.", low=1)] = field(
+        default=128, metadata={"was": "units"}
+    )
     layers: Annotated[int, Setting("Recurrent layers.", low=1)] = 1
     dense: Annotated[int, Setting("Width of the dense layer.", low=1)] = 32
     routed: Annotated[

@@ -28,8 +28,8 @@ class _Clip(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         model = self.model
         if model.standardised:
-            mean, deviation = model.get_buffer("input_mean"), model.get_buffer("input_deviation")
-            features = (features - mean) / deviation
+            mean, std = model.get_buffer("input_mean"), model.get_buffer("input_deviation")
+            features = (features - mean) / std
         intensities: Tensor = model.head.clip(features)[0] * self.slope + self.intercept
         return intensities
 

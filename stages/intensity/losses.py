@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from facer.stages.common.correlation import concordance as rho_c
 from facer.stages.intensity.config import LossName
 
 _EPSILON = 1e-8
@@ -53,13 +54,10 @@ def pearson_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def ccc_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - mean over emotions of the concordance correlation (Lin 1989), a scalar in [0, 2].
-
-    rho_c = 2 cov(p, t) / (var p + var t + (mean p - mean t)^2).
-    """
+    """1 - mean over emotions of the concordance correlation (Lin 1989), a scalar in [0, 2]."""
     m = _moments(prediction, target)
-    spread = m.variance_p + m.variance_t + (m.mean_p - m.mean_t).square()
-    return 1 - (2 * m.covariance / (spread + _EPSILON)).mean()
+    rho = rho_c(m.variance_p, m.variance_t, m.covariance, m.mean_p - m.mean_t, _EPSILON)
+    return 1 - rho.mean()
 
 
 def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from facer.stages.common.correlation import concordance as rho_c
 from facer.storage.errors import FacerError
 
 F64 = npt.NDArray[np.float64]
@@ -195,10 +196,8 @@ def concordance(s: Sums) -> F64:
     nan where labels are one value, or absent: rho_c would be 0 whatever is predicted.
     """
     variance_p, variance_t, covariance, shift = _central(s)
-    spread = variance_p + variance_t + shift**2
-    nan = np.full_like(spread, np.nan)
-    rho: F64 = np.divide(2 * covariance, spread, out=nan, where=variance_t > 0)
-    return rho
+    spread = np.where(variance_t > 0, variance_t, np.nan)
+    return rho_c(variance_p, spread, covariance, shift)
 
 
 def squared_error(s: Sums) -> F64:

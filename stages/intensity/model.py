@@ -28,7 +28,7 @@ class InputScale:
     """(x - mean) / deviation, (F,) each, measured on the training clips' frames."""
 
     mean: F32
-    deviation: F32  # 1 where a feature does not vary
+    std: F32  # 1 where a feature does not vary
 
 
 def measure_scale(
@@ -45,9 +45,9 @@ def measure_scale(
         total += torch.stack([rows.sum(0), rows.square().sum(0)])
         count += len(rows)
     mean, square = total / count
-    deviation = (square - mean.square()).clamp_min(0).sqrt()
-    deviation = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0)
-    return InputScale(mean.float().cpu().numpy(), deviation.float().cpu().numpy())
+    std = (square - mean.square()).clamp_min(0).sqrt()
+    std = torch.where(std > 1e-6 * (1 + mean.abs()), std, 1.0)
+    return InputScale(mean.float().cpu().numpy(), std.float().cpu().numpy())
 
 
 class IntensityModel(nn.Module):
@@ -70,7 +70,7 @@ class IntensityModel(nn.Module):
     def set_scale(self, scale: InputScale) -> None:
         """Standardise inputs from now on."""
         self._fill("input_mean", scale.mean)
-        self._fill("input_deviation", scale.deviation)
+        self._fill("input_deviation", scale.std)
         self.standardised = True
 
     @property
@@ -90,8 +90,8 @@ class IntensityModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """See the class."""
         if self.standardised:
-            mean, deviation = self.get_buffer("input_mean"), self.get_buffer("input_deviation")
-            features = (batch.features - mean) / deviation
+            mean, std = self.get_buffer("input_mean"), self.get_buffer("input_deviation")
+            features = (batch.features - mean) / std
             if batch.filled is not None:
                 features = features.masked_fill(batch.filled.to(features.device)[:, None], 0)
             batch = replace(batch, features=features)
@@ -105,8 +105,8 @@ class IntensityModel(nn.Module):
     def load_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what :meth:`arrays` returned."""
         self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        deviation, mean = self.get_buffer("input_deviation"), self.get_buffer("input_mean")
-        self.standardised = bool((deviation != 1).any() or (mean != 0).any())
+        std, mean = self.get_buffer("input_deviation"), self.get_buffer("input_mean")
+        self.standardised = bool((std != 1).any() or (mean != 0).any())
 
 
 @torch.inference_mode()

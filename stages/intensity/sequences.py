@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from facer.storage.schema import F32, FEATURE_GROUPS
 I64 = npt.NDArray[np.int64]
 
 EMBEDDING = "embedding"
+ZEROS = -1  # source of a row of zeros
 _BLOCK_ROWS = 1 << 16  # rows moved at a time, so that no second matrix is needed
 
 
@@ -72,6 +73,16 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
     return FeatureChoice(tuple(columns), EMBEDDING in wanted)
 
 
+@dataclass(frozen=True)
+class RowPlan:
+    """Which row of a ragged matrix each row of the sequences is."""
+
+    source: I64  # (N,) never decreasing within what is measured; ZEROS for a row of zeros
+    offsets: I64  # (C + 1,) of clips in these rows
+    overlong: tuple[str, ...]  # clips that were longer than t
+    empty: tuple[str, ...]  # clips without any measured frame
+
+
 def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     """Fill or drop invalid frames, then shorten clips of more than ``max_frames``.
 
@@ -80,33 +91,36 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     less than ``min_quality``, for which ``ragged`` must have the quality. Raises FacerError for a
     clip without frames, and for an overlong one where those are errors.
     """
-    lengths = np.diff(ragged.offsets)
-    if (lengths == 0).any():
-        clip_id = ragged.clip_ids[int(lengths.argmin())]
+    measured = measured_rows(ragged, config)
+    plan = plan_rows(measured, ragged.offsets, ragged.clip_ids, config)
+    filled = plan.source == ZEROS if config.missing == "zero" else None
+    missing = int((~measured).sum())
+    features = _gather(ragged.features, plan.source)
+    return Sequences(
+        features, plan.offsets, ragged.clip_ids, missing, plan.overlong, plan.empty, filled
+    )
+
+
+def plan_rows(
+    measured: npt.NDArray[np.bool_], offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
+) -> RowPlan:
+    """The rows of the sequences of C clips, by the rules for missing frames and overlong clips.
+
+    ``measured`` (N,) says which rows can be used. Errors are those of :func:`prepare`.
+    """
+    if (lengths := np.diff(offsets)).size and lengths.min() == 0:
+        clip_id = clip_ids[int(lengths.argmin())]
         raise FacerError(f"clip {clip_id!r}: found no frames, expected at least one")
-    valid = _measured(ragged)
-    if config.min_quality is not None:
-        assert ragged.quality is not None
-        valid &= ragged.quality >= config.min_quality  # False for NaN
-    counted = np.add.reduceat(valid, ragged.offsets[:-1], dtype=np.int64)
-    empty = tuple(ragged.clip_ids[i] for i in np.flatnonzero(counted == 0))
-    features, offsets = ragged.features, ragged.offsets
+    counted = np.add.reduceat(measured, offsets[:-1], dtype=np.int64)
+    empty = tuple(clip_ids[i] for i in np.flatnonzero(counted == 0).tolist())
     if config.missing == "hold":
-        for clips in _groups(offsets):
-            rows = slice(offsets[clips.start], offsets[clips.stop])
-            its_offsets = offsets[clips.start : clips.stop + 1] - rows.start
-            _hold(features[rows], valid[rows], its_offsets)
+        source = _held(measured, offsets)
     elif config.missing == "zero":
-        features[~valid] = 0
+        source = np.where(measured, np.arange(len(measured)), ZEROS)
     else:
-        features, offsets = _drop(features, valid, offsets, counted)
-    filled = ~valid if config.missing == "zero" else None
-    kept, offsets, overlong = _shorten(offsets, ragged.clip_ids, config)
-    if overlong:
-        features = _compact(features, kept)
-        filled = None if filled is None else filled[kept]
-    missing = int((~valid).sum())
-    return Sequences(features, offsets, ragged.clip_ids, missing, overlong, empty, filled)
+        source, offsets = _dropped(measured, offsets, counted)
+    kept, offsets, overlong = _shorten(offsets, clip_ids, config)
+    return RowPlan(source[kept] if overlong else source, offsets, overlong, empty)
 
 
 def without_empty(sequences: Sequences) -> Sequences:
@@ -118,56 +132,45 @@ def without_empty(sequences: Sequences) -> Sequences:
     rows = np.flatnonzero(np.repeat(there, sequences.lengths))
     return replace(
         sequences,
-        features=_compact(sequences.features, rows),
+        features=_gather(sequences.features, rows),
         offsets=_offsets(sequences.lengths[there]),
         clip_ids=tuple(clip_id for clip_id in sequences.clip_ids if clip_id not in empty),
         filled=None if sequences.filled is None else sequences.filled[rows],
     )
 
 
-def _measured(ragged: Ragged) -> npt.NDArray[np.bool_]:
-    valid = ragged.valid.copy()
-    for start in range(0, len(valid), _BLOCK_ROWS):
+def measured_rows(ragged: Ragged, config: SequenceConfig) -> npt.NDArray[np.bool_]:
+    """Rows with a face, all features finite, and of enough quality, (N,)."""
+    measured = ragged.valid.copy()
+    for start in range(0, len(measured), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        valid[rows] &= np.isfinite(ragged.features[rows]).all(1)
-    return valid
+        measured[rows] &= np.isfinite(ragged.features[rows]).all(1)
+    if config.min_quality is not None:
+        assert ragged.quality is not None
+        measured &= ragged.quality >= config.min_quality  # False for NaN
+    return measured
 
 
-def _groups(offsets: I64) -> Iterator[slice]:
-    """Clips one after another, in groups of about ``_BLOCK_ROWS`` rows."""
-    start = 0
-    for stop in range(1, len(offsets)):
-        if offsets[stop] - offsets[start] >= _BLOCK_ROWS or stop == len(offsets) - 1:
-            yield slice(start, stop)
-            start = stop
+def _held(measured: npt.NDArray[np.bool_], offsets: I64) -> I64:
+    """Each row itself, or the last measured one of its clip; leading gaps have the first."""
+    rows = np.append(np.flatnonzero(measured), len(measured))
+    first = rows[np.searchsorted(rows, offsets[:-1])]  # measured row from each clip's start on
+    source = np.arange(len(measured))
+    source[~measured] = -1
+    np.maximum.accumulate(source, out=source)
+    for start, stop, row in zip(offsets[:-1], offsets[1:], first, strict=True):
+        if row > start:
+            source[start : min(row, stop)] = row if row < stop else ZEROS
+    return source
 
 
-def _hold(features: F32, valid: npt.NDArray[np.bool_], offsets: I64) -> None:
-    """Give invalid frames the last valid row of their clip, leading ones the first valid row."""
-    gaps = np.flatnonzero(~valid)
-    if not len(gaps):
-        return
-    measured = np.flatnonzero(valid)
-    clip = np.searchsorted(offsets, gaps, side="right") - 1
-    place = np.searchsorted(measured, gaps)  # measured[place - 1] < gap < measured[place]
-    padded = np.concatenate([[-1], measured, [len(valid)]])
-    last, following = padded[place], padded[place + 1]
-    source = np.where(last >= offsets[clip], last, following)
-    none = source >= offsets[clip + 1]
-    source[none] = gaps[none]
-    features[gaps] = features[source]
-    features[gaps[none]] = 0
-
-
-def _drop(
-    features: F32, valid: npt.NDArray[np.bool_], offsets: I64, counted: I64
-) -> tuple[F32, I64]:
-    """Leave invalid frames out; a clip without valid frames keeps one row of zeros."""
-    keep = valid.copy()
-    alone = offsets[:-1][counted == 0]
-    keep[alone] = True
-    features[alone] = 0
-    return _compact(features, np.flatnonzero(keep)), _offsets(np.maximum(counted, 1))
+def _dropped(measured: npt.NDArray[np.bool_], offsets: I64, counted: I64) -> tuple[I64, I64]:
+    """The measured rows; a clip without any keeps one row of zeros."""
+    keep = measured.copy()
+    keep[offsets[:-1][counted == 0]] = True
+    source = np.flatnonzero(keep)
+    source[~measured[source]] = ZEROS
+    return source, _offsets(np.maximum(counted, 1))
 
 
 def _shorten(
@@ -198,12 +201,18 @@ def evenly(length: int, count: int) -> I64:
     return ((np.arange(count) + 0.5) * length / count).astype(np.int64)
 
 
-def _compact(features: F32, rows: I64) -> F32:
-    """Move rows (ascending) to the front, in place, and return a view of them."""
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = rows[start : start + _BLOCK_ROWS]
-        features[start : start + len(block)] = features[block]
-    return features[: len(rows)]
+def _gather(features: F32, source: I64) -> F32:
+    """Move rows to where they are wanted, in place, and return a view of them.
+
+    Sources never decrease, and a row that is a source of a later place is its own: what is
+    written never hides what is still to be read.
+    """
+    for start in range(0, len(source), _BLOCK_ROWS):
+        block = source[start : start + _BLOCK_ROWS]
+        rows = slice(start, start + len(block))
+        features[rows] = features[block]
+        features[rows][block == ZEROS] = 0
+    return features[: len(source)]
 
 
 def _offsets(lengths: I64) -> I64:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import Table, is_absent, parse_number
+from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import LabelOptions
 from facer.storage.labels.words import (
@@ -23,7 +24,6 @@ from facer.storage.labels.words import (
     key_of,
     names_people,
 )
-from facer.storage.videos import VIDEO_SUFFIXES
 
 _ID_NAMES = (  # letters and digits alone, the surest first
     "clipid", "clip", "fileid", "filename", "file", "video", "videoid", "videoname",

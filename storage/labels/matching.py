@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.labels.challenges import bare_id
 from facer.storage.labels.table import IntensityLabels
-from facer.storage.videos import VIDEO_SUFFIXES
 
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"), "-")
 _LATIN = dict(  # letters of other scripts that look like Latin ones

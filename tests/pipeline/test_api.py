@@ -14,7 +14,7 @@ from facer.cli import main
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.storage import FEATURE_NAMES
 
-SMALL = {"units": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_callback_hears_each_epoch_and_stops_a_training(trained, tmp_path):
         if row.epoch == 2:
             raise Stop
 
-    settings = {"epochs": 3, "units": 4, "dense": 4}
+    settings = {"epochs": 3, "hidden_size": 4, "dense": 4}
     with pytest.raises(Stop):
         facer.train_head(store, labels, tmp_path / "stopped", on_epoch=stop, **settings)
     assert heard == [(0, 1, 3), (0, 2, 3)]

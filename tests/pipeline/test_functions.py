@@ -11,7 +11,7 @@ from facer.cli import facer as command_line
 from facer.cli import main
 from facer.storage import FeatureStore
 
-SMALL = {"units": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 ONLY_COMMAND = {  # options that the command's function has under another name, or not at all
     "train-head": {"source"},  # --from: facer.open_run(...).config has the settings
     "evaluate": {"predictions", "form", "no_brackets"},  # the csv; see write_predictions

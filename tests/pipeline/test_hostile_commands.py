@@ -20,11 +20,11 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.csv_table import safe_cell
 from facer.storage.layout.documents import sealed_group_json
 
-FAST = FitConfig(HeadConfig(units=4, dense=4), learning_rate=3e-3, epochs=1)
+FAST = FitConfig(HeadConfig(hidden_size=4, dense=4), learning_rate=3e-3, epochs=1)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -206,7 +206,7 @@ CONFIGS: tuple[dict[str, Any], ...] = (
     {"sequences": {"features": [5]}},
     {"sequences": {"max_frames": -5}},
     {"sequences": {"max_frames": "480"}},
-    {"fit": {"head": {"units": "x"}}},
+    {"fit": {"head": {"hidden_size": "x"}}},
     {"fit": {"head": 5}},
     {"fit": {"loss": "\x1b[2J"}},
     {"fit": {"learning_rate": "x"}},

@@ -96,13 +96,13 @@ def extract(**settings):
 
 def test_settings_reach_their_fields(tmp_path):
     config = train(
-        seeds=np.int64(3), t=64, features="va, au", head="gru-last", units=8, cell="lstm",
+        seeds=np.int64(3), t=64, features="va, au", head="gru-last", hidden_size=8, cell="lstm",
         learning_rate=1, missing_values=[-1, "n/a"], targets=("joy",), folds=5, by="clip",
         fold_splits="train",
     )  # fmt: skip
     assert (config.seeds, config.sequences.max_frames) == (3, 64)
     assert config.sequences.features == ("va", "au")
-    assert (config.fit.head.name, config.fit.head.units, config.fit.head.cell) == (
+    assert (config.fit.head.name, config.fit.head.hidden_size, config.fit.head.cell) == (
         "gru-last", 8, "lstm",
     )  # fmt: skip
     assert config.fit.learning_rate == 1.0
@@ -247,7 +247,7 @@ def test_a_run_is_a_config(planted, tmp_path, capsys):
     store, labels = planted()
     with pytest.raises(SystemExit):
         main(["train-head", str(store), "--labels", str(labels), "-o", str(tmp_path / "run"),
-              "--epochs", "2", "--t", "32", "--units", "8", "--dense", "4"])  # fmt: skip
+              "--epochs", "2", "--t", "32", "--hidden-size", "8", "--dense", "4"])  # fmt: skip
     capsys.readouterr()
     for place in (tmp_path / "run", tmp_path / "run" / "config.json"):
         printed = config_of(capsys, "train-head", "--config", str(place), "-o", "again")

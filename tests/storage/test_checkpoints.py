@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
 
 def test_arrays_and_header_come_back(tmp_path: Path) -> None:

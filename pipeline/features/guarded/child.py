@@ -93,7 +93,7 @@ class Ring:
 def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
     """Answer requests for ever."""
 
-    def say(**message: object) -> None:
+    def send(**message: object) -> None:
         os.write(out, json.dumps(message).encode() + b"\n")  # short, so whole
 
     while True:
@@ -103,28 +103,28 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
             open_regular(path).close()
             if "function" in request:
                 function = FUNCTIONS[request["function"]]
-                say(result=function(path, *request["arguments"], lambda: say(alive=True)))
+                send(result=function(path, *request["arguments"], lambda: send(alive=True)))
             else:
-                _decode(path, request, ring, say)
+                _decode(path, request, ring, send)
         except FacerError as error:
-            say(error=str(error))
+            send(error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever a decoder does is the clip's reason
-            say(error=f"{path.name}: {_one_line(error)}")
+            send(error=f"{path.name}: {_one_line(error)}")
 
 
-def _decode(path: Path, request: Mapping[str, int], ring: Ring, say: Callable[..., None]) -> None:
+def _decode(path: Path, request: Mapping[str, int], ring: Ring, send: Callable[..., None]) -> None:
     ring.shrink()
     started, stride = process_time(), request["stride"]
     with VideoReader(path, stride, request["threads"]) as reader:
         for frame in reader.steps():
             if frame is None or frame.frame_index < request["start"] * stride:
-                say(skipped=True)
+                send(skipped=True)
                 continue
             height, width = frame.size
             yuv = put(frame.picture, ring.place(height * width * 3))
-            say(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
+            send(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
                 size=frame.size, yuv=yuv, cpu_s=process_time() - started)  # fmt: skip
-    say(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
+    send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
 
 
 def _one_line(error: Exception) -> str:

@@ -22,11 +22,11 @@ import numpy as np
 
 from facer.pipeline.intensity.ablation.report import AblationTable, TableRow, write_table
 from facer.pipeline.intensity.ablation.rows import FULL, AblationRow, ablation_rows
-from facer.pipeline.intensity.cohort import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS, train_folds
 from facer.pipeline.intensity.head_run import absolute_place, check_unchanged, read_run
+from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD, evaluate
 from facer.pipeline.intensity.train import (
     OnNote,

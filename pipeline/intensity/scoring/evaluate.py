@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facer.pipeline.intensity.cohort import (
-    Cohort,
+from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
+from facer.pipeline.intensity.labelled import (
+    LabelledSequences,
     clips_sha256,
     features_sha256,
     labels_of_run,
-    load_cohort,
+    load_labelled,
     read_sequences,
 )
-from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
-from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
@@ -58,34 +58,36 @@ def evaluate(
     plan = None if record.folds is None else recorded_plan(table, record.folds)
     if plan is not None and record.fold is not None:
         table = labels_in_fold(table, plan, record.fold)
-    cohort, _ = load_cohort(opened, table, record.sequences, record.choice)
+    labelled, _ = load_labelled(opened, table, record.sequences, record.choice)
     if plan is not None and record.fold is None:
-        found = _out_of_fold(run, split, cohort, plan)
+        found = _out_of_fold(run, split, labelled, plan)
     else:
-        found = _on_split(run, split or "val", cohort, table.source)
+        found = _on_split(run, split or "val", labelled, table.source)
     if by is not None:
-        values = dict(zip(cohort.label_ids, label_column(table, by), strict=True))
+        values = dict(zip(labelled.label_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
     own = labels is None and store is None
     return replace(
         found,
         n_seeds_wanted=record.seeds,
-        notes=cohort.notes,
-        features_changed=own and _changed(record, cohort.sequences),
+        notes=labelled.notes,
+        features_changed=own and _changed(record, labelled.sequences),
     )
 
 
-def _on_split(run: Path, split: str, cohort: Cohort, path: str) -> Evaluation:
-    rows = cohort.rows(split)
+def _on_split(run: Path, split: str, labelled: LabelledSequences, path: str) -> Evaluation:
+    rows = labelled.rows(split)
     if not len(rows):
-        found = ", ".join(sorted({s for s in cohort.splits if s})) or "none"
+        found = ", ".join(sorted({s for s in labelled.splits if s})) or "none"
         raise FacerError(f"{named('split')} {split}: {path} has no such rows; found {found}")
     record = read_run(run)
-    by_seed = _predict_rows(run, cohort, rows)
-    return _scored(split, record.fit.calibrate, cohort, rows, by_seed)
+    by_seed = _predict_rows(run, labelled, rows)
+    return _scored(split, record.fit.calibrate, labelled, rows, by_seed)
 
 
-def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -> Evaluation:
+def _out_of_fold(
+    run: Path, split: str | None, labelled: LabelledSequences, plan: FoldPlan
+) -> Evaluation:
     """Every clip by the models of the fold that holds it out; seeds that all folds have."""
     if split not in (None, OUT_OF_FOLD):
         raise FacerError(
@@ -99,18 +101,18 @@ def _out_of_fold(run: Path, split: str | None, cohort: Cohort, plan: FoldPlan) -
     for fold in range(plan.n_folds):
         folder = fold_folder(run, fold)
         held = rows[plan.fold_of[rows] == fold]
-        by_fold.append((held, _predict_rows(folder, cohort, held)))
+        by_fold.append((held, _predict_rows(folder, labelled, held)))
     seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
     if not seeds:
         raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
     by_seed = {}
     for seed in seeds:
-        values = np.empty((len(plan.fold_of), len(cohort.names)), np.float32)
+        values = np.empty((len(plan.fold_of), len(labelled.names)), np.float32)
         for held, found in by_fold:
             values[held] = found[seed]
         by_seed[seed] = values[rows]
     calibrate = read_run(run).fit.calibrate
-    pooled = _scored(OUT_OF_FOLD, calibrate, cohort, rows, by_seed)
+    pooled = _scored(OUT_OF_FOLD, calibrate, labelled, rows, by_seed)
     folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
     return replace(pooled, folds=folds, fold_rule=plan.rule)
 
@@ -128,9 +130,9 @@ def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
     return features_sha256(sequences) != record.data_sha256
 
 
-def _predict_rows(run: Path, cohort: Cohort, rows: I64) -> dict[int, F32]:
-    data = DeviceSequences(cohort.sequences, torch.device("cpu"))
-    return _predict(run, data, cohort.sequence_of[rows])
+def _predict_rows(run: Path, labelled: LabelledSequences, rows: I64) -> dict[int, F32]:
+    data = DeviceSequences(labelled.sequences, torch.device("cpu"))
+    return _predict(run, data, labelled.sequence_of[rows])
 
 
 def _predict(run: Path, data: DeviceSequences, places: I64) -> dict[int, F32]:
@@ -164,18 +166,18 @@ def _stand_in(run: Path, model: IntensityModel) -> F32:
 
 
 def _scored(
-    split: str, calibrate: str, cohort: Cohort, rows: I64, by_seed: dict[int, F32]
+    split: str, calibrate: str, labelled: LabelledSequences, rows: I64, by_seed: dict[int, F32]
 ) -> Evaluation:
     found = evaluation_of(
         split=split,
-        names=cohort.names,
-        label_ids=[cohort.label_ids[row] for row in rows],
-        subjects=[cohort.subjects[row] for row in rows],
-        targets=cohort.targets[rows],
+        names=labelled.names,
+        label_ids=[labelled.label_ids[row] for row in rows],
+        subjects=[labelled.subjects[row] for row in rows],
+        targets=labelled.targets[rows],
         by_seed=by_seed,
     )
-    n_filled = int((cohort.sequence_of[rows] < 0).sum())
-    status = tuple(cohort.status[row] for row in rows)
+    n_filled = int((labelled.sequence_of[rows] < 0).sum())
+    status = tuple(labelled.status[row] for row in rows)
     return replace(found, n_filled=n_filled, calibrate=calibrate, status=status)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.pipeline.intensity.cohort import split_rows
 from facer.pipeline.intensity.config import ScoreConfig
+from facer.pipeline.intensity.labelled import split_rows
 from facer.pipeline.intensity.scoring.evaluate import evaluation_of, grouped
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.sequences import I64

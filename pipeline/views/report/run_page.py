@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.intensity.cohort import labels_of_run
 from facer.pipeline.intensity.head_run import read_curve, read_run, seed_folders
+from facer.pipeline.intensity.labelled import labels_of_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.runtime.run_folder import plain

@@ -61,11 +61,11 @@ def _in_view(found: Labelled) -> Labelled:
     inside = _visible_share(found.bbox_px, height, width)
     centre = (found.bbox_px[:, :2] + found.bbox_px[:, 2:]) / 2
     lost = (centre < 0).any(axis=1) | (centre >= size).any(axis=1)
-    seen = ((found.kps_px >= 0) & (found.kps_px < size)).all(axis=2).sum(axis=1)
+    seen = ((found.keypoints_px >= 0) & (found.keypoints_px < size)).all(axis=2).sum(axis=1)
     tiny = (found.bbox_px[:, 2:] - found.bbox_px[:, :2]).prod(axis=1) < SMALLEST_PX**2
     ignore = found.ignore | lost | tiny | (inside < VISIBLE) | (seen < SEEN_POINTS)
     keep = inside > 0.05
-    return Labelled(found.image, found.bbox_px[keep], found.kps_px[keep], ignore[keep])
+    return Labelled(found.image, found.bbox_px[keep], found.keypoints_px[keep], ignore[keep])
 
 
 def _visible_share(boxes: F32, height: int, width: int) -> F32:
@@ -92,7 +92,7 @@ def _people(
     return Labelled(
         image,
         np.concatenate([part.bbox_px + np.tile(at, 2) for part, at in parts]),
-        np.concatenate([part.kps_px + at for part, at in parts]),
+        np.concatenate([part.keypoints_px + at for part, at in parts]),
         np.concatenate([part.ignore for part, _ in parts]),
     )
 
@@ -122,7 +122,7 @@ def _seen(
         camera, source = _whole(rng, camera, shot.image, height, width)
     matrix = similarity(camera, source)
     image = _surrounded(rng, shot.image, matrix, scenes, height, width)
-    boxes, points = move_faces(shot.bbox_px, shot.kps_px, matrix)
+    boxes, points = move_faces(shot.bbox_px, shot.keypoints_px, matrix)
     for row in sure:
         _hide(rng, image, boxes[row], points[row])
     return Labelled(image, boxes, points, shot.ignore)
@@ -183,7 +183,7 @@ def _pasted(
         camera = draw_camera(rng, config, size_of(photo.bbox_px[0]), height, width, crowd)
         source = centre_of(photo.bbox_px[0])
         matrix = similarity(camera, source)
-        box, kps = move_faces(photo.bbox_px, photo.kps_px, matrix)
+        box, kps = move_faces(photo.bbox_px, photo.keypoints_px, matrix)
         if any(_overlap(box[0], other) for other in boxes):
             continue
         if not boxes and rng.random() < 0.5:  # later ones would cover earlier faces

@@ -19,8 +19,8 @@ from facer.stages.affect.datasets.image_files import decode_image, read_image_fi
 from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
+from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import F32, U8
-from facer.storage.videos import VIDEO_SUFFIXES
 
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
@@ -77,10 +77,10 @@ def _photo(jpeg: U8, points_px: F32, teacher: Teacher) -> Labelled:
     wide = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=96)
     found = teacher.label(wide)
     bbox, points = box_of_points(points_px), points_px
-    nearest, distance = nearest_points(found.kps_px - border, points_px)
+    nearest, distance = nearest_points(found.keypoints_px - border, points_px)
     if distance < AGREEMENT:
         bbox = found.bbox_px[nearest] - border
-        points = (points_px + found.kps_px[nearest] - border) / 2
+        points = (points_px + found.keypoints_px[nearest] - border) / 2
     grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
     kept = np.ascontiguousarray(image[..., 0] if grey else image)
     return Labelled(kept, bbox[None], points[None].astype(np.float32), np.zeros(1, np.bool_))

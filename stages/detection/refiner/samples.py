@@ -121,7 +121,7 @@ def _of_guesses(rng: np.random.Generator, seen: Guessed) -> Sample:
         return _no_face(rng, image, _shaken(rng, seen.wrong_px[rng.integers(wrong)]))
     row = int(rng.integers(right))
     guess = _shaken(rng, seen.right_px[row])
-    return _face(rng, image, seen.shot.kps_px[seen.face[row]], guess)
+    return _face(rng, image, seen.shot.keypoints_px[seen.face[row]], guess)
 
 
 def _shaken(rng: np.random.Generator, points_px: F32) -> F32:
@@ -136,7 +136,7 @@ def _of_shot(rng: np.random.Generator, shot: Labelled) -> Sample:
     image = _colour(rng, shot.image)
     if len(sure) == 0 or rng.random() < 0.1:
         return _nothing(rng, image, shot.bbox_px)
-    return _face(rng, image, shot.kps_px[rng.choice(sure)])
+    return _face(rng, image, shot.keypoints_px[rng.choice(sure)])
 
 
 def _trim(rng: np.random.Generator, image: U8, points_px: F32) -> tuple[U8, F32]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from facer.storage.errors import FacerError
-from facer.storage.videos import PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
+from facer.storage.files.videos import PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
 
 _NAMED = 3  # of the files that are left out
 _SERIES = 3  # numbered pictures from which on they are frames of a clip

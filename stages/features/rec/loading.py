@@ -35,8 +35,8 @@ from facer.stages.features.rec.network import (
 )
 from facer.stages.features.rec.recognisers import Recogniser, Recognisers
 from facer.stages.features.rec.session import open_network
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 from facer.storage.text.likeness import did_you_mean

@@ -157,7 +157,7 @@ def deepens(shallow: Architecture, deep: Architecture) -> bool:
     return more and replace(shallow, units=deep.units, dropout=deep.dropout) == deep
 
 
-def deepened(network: RecNet, architecture: Architecture) -> RecNet:
+def grow_depth(network: RecNet, architecture: Architecture) -> RecNet:
     """The same function with the units that ``architecture`` has more (:func:`deepens`).
 
     They come last in their stage and start as identities: the scale of their last normalisation

@@ -12,20 +12,23 @@ _HEADS = 4
 _WIDER = 2  # of the layer between two attentions
 
 
-def check_width(name: str, units: int) -> None:
+def check_width(name: str, hidden_size: int) -> None:
     """Refuse a width that the attention's heads cannot share."""
-    if units % _HEADS:
+    if hidden_size % _HEADS:
         raise OptionError(
-            f"{named('units')}: found {units}, expected a multiple of {_HEADS} for {name}"
+            f"{named('hidden_size')}: found {hidden_size}, expected a multiple of "
+            f"{_HEADS} for {name}"
         )
 
 
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017)."""
 
-    def __init__(self, units: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, dropout: float) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.output = (nn.Linear(units, units) for _ in range(4))
+        self.query, self.key, self.value, self.output = (
+            nn.Linear(hidden_size, hidden_size) for _ in range(4)
+        )
         self.dropout = dropout
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
@@ -51,15 +54,15 @@ def _split(x: Tensor) -> Tensor:
 class TransformerLayer(nn.Module):
     """x + attention, then x + two dense layers, each after layer normalisation."""
 
-    def __init__(self, units: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, dropout: float) -> None:
         super().__init__()
-        self.attention_norm, self.dense_norm = nn.LayerNorm(units), nn.LayerNorm(units)
-        self.attention = Attention(units, dropout)
+        self.attention_norm, self.dense_norm = nn.LayerNorm(hidden_size), nn.LayerNorm(hidden_size)
+        self.attention = Attention(hidden_size, dropout)
         self.dense = nn.Sequential(
-            nn.Linear(units, _WIDER * units),
+            nn.Linear(hidden_size, _WIDER * hidden_size),
             nn.GELU(),
             nn.Dropout(dropout),
-            nn.Linear(_WIDER * units, units),
+            nn.Linear(_WIDER * hidden_size, hidden_size),
         )
         self.dropout = nn.Dropout(dropout)
 

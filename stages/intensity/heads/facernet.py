@@ -17,14 +17,14 @@ from facer.stages.intensity.kernels.routed_dense import routed_dense
 class FaceRNet(Head):
     """Kollias et al. 2023, section "RNN component".
 
-    Frame features -> recurrent layers of ``units`` -> outputs of all t steps side by side,
-    those at steps >= length zero -> dense layer of ``dense`` units -> one output per emotion.
+    Frame features -> recurrent layers of ``hidden_size`` -> outputs of all t steps side by side,
+    those at steps >= length zero -> dense layer of ``dense`` neurons -> one output per emotion.
     Without ``routed`` there is no Mask: clips are continued by zero frames to t, the recurrent
     layer runs over them and every dense weight is used and updated.
 
     The paper does not say, and this implementation chooses: ReLU after the dense layer; a
     linear output layer (the Pearson loss does not see scale); torch's initial weights, uniform
-    within 1 / sqrt(t * units) for the dense layer; dropout, off by default, between recurrent
+    within 1 / sqrt(t * hidden_size) for the dense layer; dropout, off by default, between recurrent
     layers and after the dense one.
     """
 
@@ -32,10 +32,10 @@ class FaceRNet(Head):
         super().__init__()
         self.config, self.shape = config, shape
         self.recurrent = Recurrent(
-            config.cell, shape.features, config.units, config.layers, config.dropout
+            config.cell, shape.features, config.hidden_size, config.layers, config.dropout
         )
-        bound = 1 / math.sqrt(shape.max_frames * config.units)
-        weight = torch.empty(shape.max_frames, config.units, config.dense)
+        bound = 1 / math.sqrt(shape.max_frames * config.hidden_size)
+        weight = torch.empty(shape.max_frames, config.hidden_size, config.dense)
         self.dense_weight = nn.Parameter(weight.uniform_(-bound, bound))
         self.dense_bias = nn.Parameter(torch.empty(config.dense).uniform_(-bound, bound))
         self.output = nn.Linear(config.dense, shape.intensities)

@@ -21,13 +21,13 @@ class GruLast(Head):
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
         self.recurrent = Recurrent(
-            config.cell, shape.features, config.units, config.layers, config.dropout
+            config.cell, shape.features, config.hidden_size, config.layers, config.dropout
         )
         self.output = nn.Sequential(
-            nn.Linear(config.units, config.units),
+            nn.Linear(config.hidden_size, config.hidden_size),
             nn.Tanh(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.units, shape.intensities),
+            nn.Linear(config.hidden_size, shape.intensities),
         )
 
     def forward(self, batch: Batch) -> Tensor:

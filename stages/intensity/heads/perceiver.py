@@ -19,7 +19,7 @@ _LATENTS = 16
 
 
 class Perceiver(Head):
-    """Latents (16, units) attend to all frames, then to each other; their mean is read.
+    """Latents (16, hidden_size) attend to all frames, then to each other; their mean is read.
 
     ``layers`` times cross-attention and a transformer layer, each with weights of its own. Cost
     grows linearly with a clip's length. In the spirit of NISL-2023 at ABAW5.
@@ -27,16 +27,18 @@ class Perceiver(Head):
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
-        units = config.units
-        check_width(config.name, units)
-        self.embed = nn.Linear(shape.features, units)
-        self.latents = nn.Parameter(torch.randn(_LATENTS, units) * 0.02)
-        self.norm = nn.LayerNorm(units)
-        self.cross = nn.ModuleList(Attention(units, config.dropout) for _ in range(config.layers))
-        self.inner = nn.ModuleList(
-            TransformerLayer(units, config.dropout) for _ in range(config.layers)
+        hidden_size = config.hidden_size
+        check_width(config.name, hidden_size)
+        self.embed = nn.Linear(shape.features, hidden_size)
+        self.latents = nn.Parameter(torch.randn(_LATENTS, hidden_size) * 0.02)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.cross = nn.ModuleList(
+            Attention(hidden_size, config.dropout) for _ in range(config.layers)
         )
-        self.output = nn.Linear(units, shape.intensities)
+        self.inner = nn.ModuleList(
+            TransformerLayer(hidden_size, config.dropout) for _ in range(config.layers)
+        )
+        self.output = nn.Linear(hidden_size, shape.intensities)
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""

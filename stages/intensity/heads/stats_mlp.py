@@ -13,15 +13,15 @@ _EPSILON = 1e-8
 
 
 class StatsMlp(Head):
-    """Pooled statistics (4 F) -> ``layers`` hidden layers of ``units`` -> intensities."""
+    """Pooled statistics (4 F) -> ``layers`` hidden layers of ``hidden_size`` -> intensities."""
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
         modules: list[nn.Module] = []
         width = 4 * shape.features
         for _ in range(config.layers):
-            modules += [nn.Linear(width, config.units), nn.ReLU(), nn.Dropout(config.dropout)]
-            width = config.units
+            modules += [nn.Linear(width, config.hidden_size), nn.ReLU(), nn.Dropout(config.dropout)]
+            width = config.hidden_size
         self.layers = nn.Sequential(*modules, nn.Linear(width, shape.intensities))
 
     def forward(self, batch: Batch) -> Tensor:

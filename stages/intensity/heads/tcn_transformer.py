@@ -32,17 +32,19 @@ class TcnTransformer(Head):
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
-        units = config.units
-        check_width(config.name, units)
-        widths = (shape.features, *[units] * _CONVOLUTIONS)
+        hidden_size = config.hidden_size
+        check_width(config.name, hidden_size)
+        widths = (shape.features, *[hidden_size] * _CONVOLUTIONS)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(a, b, _KERNEL, _STRIDE, _KERNEL // 2) for a, b in pairwise(widths)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(units) for _ in range(_CONVOLUTIONS))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(_CONVOLUTIONS))
         self.layers = nn.ModuleList(
-            TransformerLayer(units, config.dropout) for _ in range(config.layers)
+            TransformerLayer(hidden_size, config.dropout) for _ in range(config.layers)
         )
-        self.output = nn.Sequential(nn.LayerNorm(units), nn.Linear(units, shape.intensities))
+        self.output = nn.Sequential(
+            nn.LayerNorm(hidden_size), nn.Linear(hidden_size, shape.intensities)
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""

@@ -52,6 +52,27 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Packing:
+    """Where the rows of a batch lie in the data, and the rest of :class:`Batch`."""
+
+    rows: I64  # (N,)
+    batch_sizes: tuple[int, ...]
+    clips: I64
+    lengths: I64
+
+
+def pack(offsets: I64, clips: I64) -> Packing:
+    """Pack the clips with these indices, longest first (of equal ones, in the given order)."""
+    lengths = np.diff(offsets)[clips]
+    order = np.argsort(-lengths, kind="stable")
+    clips, lengths = clips[order], lengths[order]
+    steps = np.arange(lengths[0])
+    mask = steps[:, None] < lengths
+    rows = (offsets[clips] + steps[:, None])[mask]
+    return Packing(rows, tuple(mask.sum(1).tolist()), clips, lengths)
+
+
 def split_batches(clips: I64, batch_size: int, least: int) -> list[I64]:
     """The clips, in their order, in batches of equal size, or one less; none below ``least``.
 
@@ -73,15 +94,11 @@ class DeviceSequences:
 
     def batch(self, clips: I64) -> Batch:
         """The clips with these indices, longest first (of equal ones, in the given order)."""
-        clips = clips[np.argsort(-self.lengths[clips], kind="stable")]
-        lengths = self.lengths[clips]
-        steps = np.arange(lengths[0])
-        mask = steps[:, None] < lengths
-        rows = (self.offsets[clips] + steps[:, None])[mask]
-        places = torch.from_numpy(rows).to(self.features.device, non_blocking=True)
+        packing = pack(self.offsets, clips)
+        places = torch.from_numpy(packing.rows).to(self.features.device, non_blocking=True)
         features = self.features.index_select(0, places)
         filled = None if self.filled is None else self.filled.index_select(0, places)
-        return Batch(features, tuple(mask.sum(1).tolist()), clips, lengths, filled)
+        return Batch(features, packing.batch_sizes, packing.clips, packing.lengths, filled)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
         """All ``clips`` in batches of similar length, for prediction."""

@@ -34,8 +34,8 @@ class GruWeights:
 
     def __init__(self, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> None:
         self.w_ih, self.w_hh = w_ih, w_hh
-        self.units = units = w_hh.shape[1]
-        rz, n = slice(0, 2 * units), slice(2 * units, None)
+        self.hidden_size = hidden_size = w_hh.shape[1]
+        rz, n = slice(0, 2 * hidden_size), slice(2 * hidden_size, None)
         b_g = b_hh - w_hh.sum(1)  # W h = W (2 g - 1)
         w_x = torch.cat([2 * w_ih[n], w_ih[rz]])  # for s = s(2a), r, z
         b_x = torch.cat([2 * b_ih[n], b_ih[rz] + b_g[rz]])
@@ -58,29 +58,37 @@ class Forward:
         self.weights, self.batch_sizes = weights, batch_sizes
         self.x = torch.cat([x, x.new_ones(len(x), 1)], 1)
         self.blocks = _blocks(batch_sizes)
-        units = weights.units
-        self.buffer = _take_buffer(x, len(x), 5 * units)
-        self.gates = self.buffer[:, : 4 * units]  # columns: s, r, z, hn
-        self.g = self.buffer[:, 4 * units :]
+        hidden_size = weights.hidden_size
+        self.buffer = _take_buffer(x, len(x), 5 * hidden_size)
+        self.gates = self.buffer[:, : 4 * hidden_size]  # columns: s, r, z, hn
+        self.g = self.buffer[:, 4 * hidden_size :]
 
     def run(self) -> Tensor:
         """Return the hidden states (N, H)."""
         weights = self.weights
-        states = self.x.new_empty(len(self.x), weights.units)
-        last = states.new_full((self.batch_sizes[0], weights.units), 0.5)
+        states = self.x.new_empty(len(self.x), weights.hidden_size)
+        last = states.new_full((self.batch_sizes[0], weights.hidden_size), 0.5)
         for block in self.blocks:
             gates, g = self.gates[block.rows], self.g[block.rows]
-            torch.mm(self.x[block.rows], weights.w_x, out=gates[:, : -weights.units])
-            gates[:, -weights.units :] = weights.b_hn
+            torch.mm(self.x[block.rows], weights.w_x, out=gates[:, : -weights.hidden_size])
+            gates[:, -weights.hidden_size :] = weights.b_hn
             last = self._steps(gates, g, last, block.batch_sizes)
             torch.mul(g, 2, out=states[block.rows]).sub_(1)
         return states
 
     def _steps(self, gates: Tensor, states: Tensor, g: Tensor, batch_sizes: list[int]) -> Tensor:
         """Finish a block's gates, which hold the input's share, and its states, step by step."""
-        units, w_g = self.weights.units, self.weights.w_g
+        hidden_size, w_g = self.weights.hidden_size, self.weights.w_g
         s, r, z, hn = gates.chunk(4, 1)
-        columns = (gates[:, units:], gates[:, units : 3 * units], s, r, z, hn, states)
+        columns = (
+            gates[:, hidden_size:],
+            gates[:, hidden_size : 3 * hidden_size],
+            s,
+            r,
+            z,
+            hn,
+            states,
+        )
         for recurrent, rz, s_t, r_t, z_t, hn_t, out in zip(
             *(column.split_with_sizes(batch_sizes) for column in columns), strict=True
         ):
@@ -112,15 +120,15 @@ class Backward:
 
     def __init__(self, forward: Forward, needs_d_x: bool) -> None:
         self.forward, self.x = forward, forward.x
-        self.units = units = forward.weights.units
+        self.hidden_size = hidden_size = forward.weights.hidden_size
         w_ih, w_hh = forward.weights.w_ih, forward.weights.w_hh
         self.d_x = self.x.new_empty(len(self.x), w_ih.shape[1]) if needs_d_x else None
-        self.scale = w_hh.new_tensor([2.0, 2.0, 4.0]).repeat_interleave(units)[:, None]
+        self.scale = w_hh.new_tensor([2.0, 2.0, 4.0]).repeat_interleave(hidden_size)[:, None]
         self.w_back, self.w_back_x = self.scale * w_hh, self.scale * w_ih
-        self.carried = w_hh.new_zeros(0, units)  # into the states before the last block
+        self.carried = w_hh.new_zeros(0, hidden_size)  # into the states before the last block
         self.d_w_g = torch.zeros_like(w_hh)  # of weights on g, without the constants; likewise:
-        self.d_w_x = w_ih.new_zeros(self.x.shape[1], 3 * units)  # transposed; last row: b_ih
-        self.d_b_hn = w_hh.new_zeros(units)
+        self.d_w_x = w_ih.new_zeros(self.x.shape[1], 3 * hidden_size)  # transposed; last row: b_ih
+        self.d_b_hn = w_hh.new_zeros(hidden_size)
 
     def run(self, d_out: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
         """Return the gradients of x (if needed), w_ih, w_hh, b_ih and b_hh.
@@ -137,7 +145,7 @@ class Backward:
         self.forward.release()
         d_i = self.d_w_x.t() * self.scale
         d_w_ih, d_b_i = d_i[:, :-1], d_i[:, -1]
-        d_b_h = torch.cat([d_b_i[: 2 * self.units], 4 * self.d_b_hn])
+        d_b_h = torch.cat([d_b_i[: 2 * self.hidden_size], 4 * self.d_b_hn])
         d_w_hh = 2 * self.d_w_g * self.scale - d_b_h[:, None]  # h = 2 g - 1
         return self.d_x, d_w_ih, d_w_hh, d_b_i, d_b_h
 
@@ -148,7 +156,7 @@ class Backward:
         """
         s, r, z, hn = gates.chunk(4, 1)
         to_n = _sigmoid_gradient(1 - z, s)
-        factors = gates.new_empty(len(d), 3, self.units)
+        factors = gates.new_empty(len(d), 3, self.hidden_size)
         to_r, to_z, to_hn = factors.unbind(1)
         _sigmoid_gradient(torch.mul(to_n, hn, out=to_r), r, grad_input=to_r)
         _sigmoid_gradient(torch.sub(previous, s, out=to_z), z, grad_input=to_z)
@@ -159,7 +167,7 @@ class Backward:
 
     def _steps(self, d: Tensor, factors: Tensor, z: Tensor, batch_sizes: list[int]) -> Tensor:
         """Turn ``d`` into the full gradients of h' and ``factors`` into the gates' gradients."""
-        carried = d.new_zeros(batch_sizes[0], self.units)
+        carried = d.new_zeros(batch_sizes[0], self.hidden_size)
         d_steps, z_steps = d.split_with_sizes(batch_sizes), z.split_with_sizes(batch_sizes)
         factor_steps = factors.split_with_sizes(batch_sizes)
         gate_steps = factors.flatten(1).split_with_sizes(batch_sizes)
@@ -175,7 +183,7 @@ class Backward:
 
     def _accumulate(self, recurrent: Tensor, d_n: Tensor, previous: Tensor, rows: slice) -> None:
         """Add a block's share of the weights' gradients; write the input's."""
-        rz, n = slice(0, 2 * self.units), slice(2 * self.units, None)
+        rz, n = slice(0, 2 * self.hidden_size), slice(2 * self.hidden_size, None)
         x_t = self.x[rows].t()
         self.d_w_g.addmm_(recurrent.t(), previous)
         self.d_w_x[:, rz].addmm_(x_t, recurrent[:, rz])

@@ -20,12 +20,14 @@ class Recurrent(nn.Module):
     through torch's own layers (cuDNN on a GPU). Dropout lies between layers.
     """
 
-    def __init__(self, cell: Cell, width: int, units: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self, cell: Cell, width: int, hidden_size: int, layers: int, dropout: float
+    ) -> None:
         super().__init__()
         kind = {"gru": nn.GRU, "lstm": nn.LSTM}[cell]
         between = dropout if layers > 1 else 0.0
         self.cell = cell
-        self.rnn: nn.RNNBase = kind(width, units, layers, dropout=between)
+        self.rnn: nn.RNNBase = kind(width, hidden_size, layers, dropout=between)
 
     def forward(self, features: Tensor, batch_sizes: Sequence[int]) -> Tensor:
         """Packed features (N, F) -> packed outputs of the last layer (N, H)."""

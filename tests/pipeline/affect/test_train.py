@@ -16,16 +16,16 @@ from facer.pipeline.affect.evaluate import evaluate_rec
 from facer.pipeline.affect.train import read_curve, train_rec
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.fit import mixed, taught
+from facer.stages.affect.fit import distil, mixed
 from facer.stages.affect.losses import Targets
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.onnx import export_onnx
-from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
 
-FIT = RecFitConfig(epochs=2, batch_size=8, small_px=32, small_epochs=1.0, learning_rate=1e-3)
+FIT = RecFitConfig(epochs=2, batch_size=8, small_px=32, low_res_fraction=1.0, learning_rate=1e-3)
 
 
 class Stop(Exception):
@@ -172,10 +172,10 @@ def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
         ({"backbone": "vgg"}, "backbone: found 'vgg'"),
         ({"class_balance": -3}, "class_balance: found -3, expected 0 to 1"),
         ({"database_balance": 9}, "database_balance: found 9"),
-        ({"small_epochs": 5}, "small_epochs: found 5"),
+        ({"low_res_fraction": 5}, "low_res_fraction: found 5"),
         ({"workers": -1}, "workers: found -1"),
         ({"mixup": -0.1}, "mixup: found -0.1, expected 0 or more"),
-        ({"teacher_share": 1.1}, "teacher_share: found 1.1, expected 0 to 1"),
+        ({"distillation_weight": 1.1}, "distillation_weight: found 1.1, expected 0 to 1"),
     ],
 )
 def test_wrong_settings_are_told_before_any_data_is_read(change, message):
@@ -216,7 +216,7 @@ def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained,
         backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": deeper}
     )
     shallow, _ = rec.load_network(trained.rec)
-    deep = backbones.deepened(shallow, deeper)
+    deep = backbones.grow_depth(shallow, deeper)
     x = torch.rand(2, 3, 112, 112) * 2 - 1
     torch.testing.assert_close(deep.eval()(x), shallow.eval()(x))
     result = train_rec(replace(config, fit=replace(FIT, start=str(trained.rec))))
@@ -233,12 +233,12 @@ def test_teachers_answer_is_a_part_of_the_target_and_all_where_unlabelled(pack, 
     crops = np.stack([data.crop(0), data.crop(1)])
     views = [teacher.predict(view)[:, 2:9] for view in (crops, crops[:, :, ::-1])]
     answer = np.mean(views, axis=0)
-    found = taught(data, [teacher, teacher], 0.25)
+    found = distil(data, [teacher, teacher], 0.25)
     expected = 0.75 * data.expression[0] + 0.25 * answer[0]
     np.testing.assert_allclose(found.expression[0], expected, atol=1e-5)
     np.testing.assert_allclose(found.expression[1], answer[1], atol=1e-5)
     np.testing.assert_allclose(found.expression.sum(1), 1, atol=1e-5)
-    assert taught(data, [], 0.25) is data
+    assert distil(data, [], 0.25) is data
 
 
 def test_teachers_and_blended_pairs_are_part_of_what_made_the_weights(config, trained):

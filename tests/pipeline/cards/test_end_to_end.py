@@ -56,7 +56,7 @@ def test_a_store_of_cards_goes_all_the_way(videos, cards, tmp_path, capsys):
     assert run("status", store) == 0
     assert run("verify", store) == 0
 
-    train = ["train-head", store, "--labels", labels, "-o", head, "--epochs", 2, "--units", 8]
+    train = ["train-head", store, "--labels", labels, "-o", head, "--epochs", 2, "--hidden-size", 8]
     assert run(*train, "--dense", 6, "--loss", "mse", "--features", "va,au,contempt") == 0
     assert run("evaluate", head, "--split", "val", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["n"] == 2

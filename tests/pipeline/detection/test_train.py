@@ -14,8 +14,8 @@ from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import load_detector, score_composed
 from facer.stages.detection.fit import DetectorRow, make_batch
-from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint
 
 SMALL = NetworkConfig(4, 8, 8, 8, 8, 8)
 

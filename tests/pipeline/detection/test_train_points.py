@@ -13,8 +13,8 @@ from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.teacher import Labelled, without_faces
 from facer.stages.detection.refiner.samples import Crops, PointsSources
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
 FIVE = np.array([[60, 70], [100, 70], [80, 92], [66, 112], [94, 112]], np.float32)
 

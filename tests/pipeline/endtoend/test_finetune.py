@@ -22,8 +22,8 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import Architecture, RecNet
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore, Record
-from facer.storage.checkpoints import load_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.schema import FEATURE_NAMES, ClipFeatures, Provenance
 
 N_CLIPS, SIDE = 12, 64
@@ -78,7 +78,7 @@ def config(videos, weights, tmp_path):
         split = "val" if index % 3 == 2 else "train"
         lines.append(f"clip-{index:02d},{split},{index / 12},{1 - index / 12}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    fit = FitConfig(HeadConfig(units=8, dense=4), learning_rate=1e-3, epochs=2)
+    fit = FitConfig(HeadConfig(hidden_size=8, dense=4), learning_rate=1e-3, epochs=2)
     train_head(
         TrainHeadConfig(
             str(tmp_path / "store.zarr"), str(tmp_path / "labels.csv"), tmp_path / "head", fit=fit

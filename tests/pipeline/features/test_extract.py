@@ -12,7 +12,7 @@ from facer.pipeline.features import extract as module
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.status import store_status
-from facer.pipeline.runtime.progress import Silent
+from facer.pipeline.runtime.progress import NullProgress
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.extractor import Extractor
@@ -106,7 +106,7 @@ def test_failed_clips_are_tried_again_when_asked(tmp_path):
     assert again.part > first.part
 
 
-class Notes(Silent):
+class Notes(NullProgress):
     def __init__(self):
         self.texts = []
         self.counts = []

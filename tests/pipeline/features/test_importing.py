@@ -13,7 +13,7 @@ from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tables import export_store
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
 
 def openface(smile, frames, order=1):

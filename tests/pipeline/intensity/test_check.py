@@ -11,9 +11,9 @@ import pytest
 from facer.cli import main
 from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.check import check_labels
-from facer.pipeline.intensity.cohort import labels_sha256
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.labelled import labels_sha256
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
@@ -21,7 +21,7 @@ from facer.storage import FeatureStore, LabelOptions, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.labels.challenges import CHALLENGES
 
-FAST = FitConfig(HeadConfig(units=4, dense=4), learning_rate=3e-3, epochs=1)
+FAST = FitConfig(HeadConfig(hidden_size=4, dense=4), learning_rate=3e-3, epochs=1)
 
 
 def rows_of(labels):
@@ -80,7 +80,7 @@ def test_a_target_without_a_label_in_train_is_not_predicted(capsys, unlabelled_i
     store, labels = unlabelled_in_train
     code, _, err = run(
         capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 1,
-        "--units", 4, "--dense", 4,
+        "--hidden-size", 4, "--dense", 4,
     )  # fmt: skip
     assert code == 0
     assert "no clip of train has a label of fear: not trained, and not predicted" in err
@@ -119,7 +119,7 @@ def test_people_in_several_splits_are_said_wherever_labels_are_read(capsys, peop
     folder = tmp_path / "run"
     commands = [
         ("check", store, "--labels", labels),
-        ("train-head", store, "--labels", labels, "-o", folder, "--epochs", 1, "--units", 4),
+        ("train-head", store, "--labels", labels, "-o", folder, "--epochs", 1, "--hidden-size", 4),
         ("evaluate", folder),
         ("ablate", store, "--labels", labels, "-o", tmp_path / "a", "--rows", "table2",
          "--seeds", 1, "--epochs", 1),

@@ -20,7 +20,7 @@ from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_sha256
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
 
 @pytest.fixture

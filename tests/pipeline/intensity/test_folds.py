@@ -20,7 +20,7 @@ from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import read_labels, read_predictions
 from facer.storage.errors import FacerError
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2, standardise=True)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2, standardise=True)
 
 
 @pytest.fixture

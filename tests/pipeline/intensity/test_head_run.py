@@ -14,10 +14,10 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def test_a_config_with_text_for_numbers(config, changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"head": {"units": 10**9}},
+        {"head": {"hidden_size": 10**9}},
         {"head": {"layers": 10**9}},
-        {"head": {"units": "8"}},
+        {"head": {"hidden_size": "8"}},
         {"head": {"name": "other"}},
         {"head": None},
         {"shape": {"features": 10**13, "intensities": 2, "max_frames": 24}},

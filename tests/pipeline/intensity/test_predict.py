@@ -19,7 +19,7 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
 EXTRACT = ExtractConfig(device="cpu")
-FAST = FitConfig(HeadConfig(units=8, dense=6), loss="mse", epochs=2)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), loss="mse", epochs=2)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ class Counted(str):
 def test_many_clips_are_looked_up_a_few_times_each(planted, tmp_path):
     """Seen: a set of all clips made for every clip."""
     store, labels = planted(120)
-    fit = FitConfig(HeadConfig("stats-mlp", units=4), epochs=1)
+    fit = FitConfig(HeadConfig("stats-mlp", hidden_size=4), epochs=1)
     train_head(TrainHeadConfig(store, labels, tmp_path / "fast", fit=fit))
     opened = FeatureStore.open(store)
     ids = [Counted(clip) for clip in opened.clip_ids]

@@ -15,7 +15,7 @@ from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 
-FAST = FitConfig(HeadConfig(units=16, dense=8), learning_rate=3e-3, epochs=12)
+FAST = FitConfig(HeadConfig(hidden_size=16, dense=8), learning_rate=3e-3, epochs=12)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 
 from facer.pipeline.endtoend.finetune import FinetuneRunConfig
 from facer.pipeline.runtime.run_folder import RunFolder, plain
-from facer.storage.checkpoints import save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import save_checkpoint
 
 
 @dataclass(frozen=True)

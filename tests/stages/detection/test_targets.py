@@ -8,11 +8,11 @@ from facer.stages.detection.targets import AnchorGrid, Faces, anchor_grid, assig
 
 
 def encode(
-    grid: AnchorGrid, anchors: torch.Tensor, bbox_px: torch.Tensor, kps_px: torch.Tensor
+    grid: AnchorGrid, anchors: torch.Tensor, bbox_px: torch.Tensor, keypoints_px: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     centre, stride = grid.centre_px[anchors], grid.stride_px[anchors, None]
     distances = torch.cat([centre - bbox_px[:, :2], bbox_px[:, 2:] - centre], dim=1)
-    return distances / stride, (kps_px - centre[:, None]).flatten(1) / stride
+    return distances / stride, (keypoints_px - centre[:, None]).flatten(1) / stride
 
 
 def face_at(
@@ -28,7 +28,7 @@ def faces_of(*rows: tuple[int, float, float, float, float], ignore: bool = False
     return Faces(
         image=torch.tensor([row[0] for row in rows], dtype=torch.int64),
         bbox_px=torch.tensor([box for box, _ in made]).reshape(-1, 4),
-        kps_px=torch.tensor([points for _, points in made]).reshape(-1, 5, 2),
+        keypoints_px=torch.tensor([points for _, points in made]).reshape(-1, 5, 2),
         ignore=torch.tensor([ignore] * len(rows), dtype=torch.bool),
     )
 
@@ -47,9 +47,9 @@ def test_encode_and_decode_are_inverse() -> None:
     grid = anchor_grid(128, 160)
     faces = faces_of((0, 60, 50, 30, 40), (0, 110, 70, 90, 120))
     anchors = torch.tensor([17, 800])
-    boxes, points = decode(grid, anchors, *encode(grid, anchors, faces.bbox_px, faces.kps_px))
+    boxes, points = decode(grid, anchors, *encode(grid, anchors, faces.bbox_px, faces.keypoints_px))
     torch.testing.assert_close(boxes, faces.bbox_px)
-    torch.testing.assert_close(points, faces.kps_px)
+    torch.testing.assert_close(points, faces.keypoints_px)
 
 
 @pytest.mark.parametrize("size", [15, 23, 24, 37, 39, 57, 59, 95, 97, 159, 161, 240])
@@ -106,7 +106,7 @@ def perfect_outputs(faces: Faces) -> tuple[torch.Tensor, ...]:
     targets = assign(grid, faces, batch=1)
     bbox, kps = torch.zeros(len(grid.stride_px), 4), torch.zeros(len(grid.stride_px), 10)
     bbox[targets.index], kps[targets.index] = encode(
-        grid, targets.index, targets.bbox_px, targets.kps_px
+        grid, targets.index, targets.bbox_px, targets.keypoints_px
     )
     logits = torch.full((len(grid.stride_px), 1), -20.0)
     logits[targets.index] = 20.0

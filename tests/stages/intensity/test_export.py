@@ -16,10 +16,10 @@ from facer.storage import FacerError
 
 T, F = 40, 5
 COLUMNS, NAMES = tuple("abcde"), ("joy", "fear", "awe")
-CONFIGS = {name: HeadConfig(name, units=8, dense=6) for name in HEADS}
-CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", units=8, dense=6)
-CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, units=8, dense=6)
-CONFIGS["facernet unrouted"] = HeadConfig(routed=False, units=8, dense=6)
+CONFIGS = {name: HeadConfig(name, hidden_size=8, dense=6) for name in HEADS}
+CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", hidden_size=8, dense=6)
+CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, hidden_size=8, dense=6)
+CONFIGS["facernet unrouted"] = HeadConfig(routed=False, hidden_size=8, dense=6)
 
 
 def model_of(name):

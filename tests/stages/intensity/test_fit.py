@@ -15,7 +15,7 @@ from facer.storage import FacerError
 
 T, F = 20, 4
 NAMES = ("joy", "fear")
-SMALL = HeadConfig(units=8, dense=6)
+SMALL = HeadConfig(hidden_size=8, dense=6)
 
 
 def world(clips=30, seed=0):
@@ -54,7 +54,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head_learns(name):
-    config = HeadConfig(name, units=8, dense=6)
+    config = HeadConfig(name, hidden_size=8, dense=6)
     curve = run(trainer(head=config, epochs=12, patience=12)).curve
     assert curve[-1].train_loss < curve[0].train_loss - 0.1
 
@@ -76,7 +76,7 @@ def test_training_leaves_the_callers_random_state_alone():
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_resumed_equals_uninterrupted(dropout):
-    head = HeadConfig(units=8, dense=6, layers=2, dropout=dropout)
+    head = HeadConfig(hidden_size=8, dense=6, layers=2, dropout=dropout)
     whole = run(trainer(head=head))
     first = run(trainer(head=head), epochs=2)
     arrays, meta = first.state()
@@ -172,15 +172,15 @@ def test_zeros_for_missing_frames_are_no_part_of_the_scale():
     sequences = Sequences(data.features.numpy(), data.offsets, ("",) * 30, filled=filled)
     data = DeviceSequences(sequences, torch.device("cpu"))
     t = HeadTrainer(FitConfig(SMALL, standardise=True, epochs=1), data, task, T)
-    mean, deviation = (t.model.get_buffer(f"input_{n}").numpy() for n in ("mean", "deviation"))
+    mean, std = (t.model.get_buffer(f"input_{n}").numpy() for n in ("mean", "deviation"))
     np.testing.assert_allclose(mean, measured.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(deviation, measured.std(0), rtol=1e-5)
+    np.testing.assert_allclose(std, measured.std(0), rtol=1e-5)
     seen = []
     t.model.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].features))
     predict_raw(t.model, data, np.array([0]))
     assert np.array_equal(seen[0][0].numpy(), np.zeros(F))  # filled after scaling
     np.testing.assert_allclose(
-        seen[0][1:].numpy() * deviation + mean, data.features[1 : data.offsets[1]], rtol=1e-4
+        seen[0][1:].numpy() * std + mean, data.features[1 : data.offsets[1]], rtol=1e-4
     )
 
 
@@ -197,7 +197,7 @@ def test_scale_is_measured_on_training_frames():
     scale = measure_scale(data.features, data.offsets, np.arange(18))
     frames = data.features[: data.offsets[18]].numpy()
     np.testing.assert_allclose(scale.mean, frames.mean(0), atol=1e-6)
-    np.testing.assert_allclose(scale.deviation, frames.std(0), rtol=1e-5)
+    np.testing.assert_allclose(scale.std, frames.std(0), rtol=1e-5)
 
 
 def test_standardised_training_does_not_see_the_units_of_a_feature():
@@ -212,7 +212,7 @@ def test_standardised_training_does_not_see_the_units_of_a_feature():
     restored = scaled.best_model()
     assert restored.standardised
     data.features[:, 1] = 7  # a feature that does not vary keeps its scale
-    assert measure_scale(data.features, data.offsets, np.arange(18)).deviation[1] == 1
+    assert measure_scale(data.features, data.offsets, np.arange(18)).std[1] == 1
 
 
 def test_predictions_are_on_the_labels_scale_and_keep_their_pearson():

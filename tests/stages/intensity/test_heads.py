@@ -16,11 +16,11 @@ T, F, E = 24, 5, 3
 SHAPE = HeadShape(F, E, T)
 CPU = torch.device("cpu")
 
-CONFIGS = {name: HeadConfig(name, units=8, dense=6) for name in HEADS}
-CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", units=8, dense=6)
-CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, units=8, dense=6)
-CONFIGS["facernet unrouted"] = HeadConfig(routed=False, units=8, dense=6)
-CONFIGS["gru-last 2 layers"] = HeadConfig("gru-last", layers=2, units=8)
+CONFIGS = {name: HeadConfig(name, hidden_size=8, dense=6) for name in HEADS}
+CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", hidden_size=8, dense=6)
+CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, hidden_size=8, dense=6)
+CONFIGS["facernet unrouted"] = HeadConfig(routed=False, hidden_size=8, dense=6)
+CONFIGS["gru-last 2 layers"] = HeadConfig("gru-last", layers=2, hidden_size=8)
 
 lengths_of_clips = st.lists(st.integers(1, T), min_size=1, max_size=6)
 
@@ -137,7 +137,7 @@ def test_padded_and_extended_hold_the_clips():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"units": 0}, {"layers": 0}, {"dense": -1}, {"cell": "rnn"}, {"dropout": 1.0}],
+    [{"hidden_size": 0}, {"layers": 0}, {"dense": -1}, {"cell": "rnn"}, {"dropout": 1.0}],
 )
 def test_config_is_checked(wrong):
     with pytest.raises(FacerError, match=f"found {next(iter(wrong.values()))!r}"):
@@ -145,9 +145,9 @@ def test_config_is_checked(wrong):
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"dense": 7}, {"units": 16}])
+@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"dense": 7}, {"hidden_size": 16}])
 def test_what_a_head_does_not_use_is_known(name, change):
-    base = HeadConfig(name, units=8)
+    base = HeadConfig(name, hidden_size=8)
     changed = replace(base, **change)
     shapes = [
         [p.shape for p in build_head(config, SHAPE).parameters()] for config in (base, changed)
@@ -164,4 +164,4 @@ def test_an_unknown_head_lists_the_known_ones():
 @pytest.mark.parametrize("name", ["tcn-transformer", "perceiver"])
 def test_attention_needs_a_width_that_divides(name):
     with pytest.raises(FacerError, match="multiple of 4"):
-        build_head(HeadConfig(name, units=6), SHAPE)
+        build_head(HeadConfig(name, hidden_size=6), SHAPE)

@@ -70,7 +70,7 @@ def predicted(planted, routed):
     task = Task(NAMES, labels, np.arange(TRAIN), np.arange(TRAIN, TRAIN + VAL))
     predictions = []
     for seed in (0, 1):
-        head = HeadConfig(units=32, routed=routed)
+        head = HeadConfig(hidden_size=32, routed=routed)
         config = FitConfig(head, batch_size=16, learning_rate=2e-3, epochs=12, seed=seed)
         trainer = HeadTrainer(config, data, task, T)
         while not trainer.finished:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from facer.storage import IntensityLabels, Match, match_clips
+from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.labels.matching import no_match_message
-from facer.storage.videos import VIDEO_SUFFIXES
 
 
 def labels_of(ids: Sequence[str]) -> IntensityLabels:

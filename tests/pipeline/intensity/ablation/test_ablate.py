@@ -18,7 +18,7 @@ from facer.stages.intensity.statistics.holm import holm
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_rows_of_table_3_change_what_they_say():
     assert rows["dense-16"].fit(FitConfig()).head.dense == 16
     assert rows["layers-2"].fit(FitConfig()).head.layers == 2
     assert rows["lstm"].fit(FitConfig()).head.cell == "lstm"
-    assert rows["gru-256"].fit(FitConfig()).head.units == 256
+    assert rows["gru-256"].fit(FitConfig()).head.hidden_size == 256
     assert not rows["no-mask"].fit(FitConfig()).head.routed
     assert rows["mse"].fit(FitConfig()).loss == "mse"
     assert rows["perceiver"].fit(FitConfig()).head.name == "perceiver"

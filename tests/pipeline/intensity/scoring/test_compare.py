@@ -8,7 +8,7 @@ from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage.errors import FacerError
 
-FAST = FitConfig(HeadConfig(units=16, dense=8), learning_rate=3e-3, epochs=12)
+FAST = FitConfig(HeadConfig(hidden_size=16, dense=8), learning_rate=3e-3, epochs=12)
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, read_labels
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
-FAST = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_constant_predictions_are_scored_as_zero_with_a_warning(planted, copy_st
         return replace(clip, features=np.full_like(clip.features, 0.5))
 
     store = copy_store(plain, tmp_path / "still.zarr", still)
-    fit = replace(FAST, head=HeadConfig("stats-mlp", units=8))
+    fit = replace(FAST, head=HeadConfig("stats-mlp", hidden_size=8))
     train_head(TrainHeadConfig(store, labels, tmp_path / "constant", fit=fit))
     found = evaluate(tmp_path / "constant", "test")
     assert found.mean("pearson") == found.mean("ccc") == 0

@@ -84,7 +84,7 @@ def test_two_files_are_compared_on_the_clips_that_both_predict(labels, tmp_path)
 
 def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
     store, labels = planted()
-    fit = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+    fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
     config = TrainHeadConfig(store, labels, tmp_path / "a", fit=fit)
     for name, loss in (("a", "pearson"), ("b", "mse")):
         run = tmp_path / name
@@ -160,7 +160,7 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
     each = [one.mean("pearson") for one in subjects.scores]
     assert [one.n for one in subjects.scores] == [4] * 5
     assert subjects.mean("pearson") == pytest.approx(np.mean(each))
-    assert subjects.deviation("pearson") == pytest.approx(np.std(each, ddof=1))
+    assert subjects.std("pearson") == pytest.approx(np.std(each, ddof=1))
     splits = score_files(ScoreConfig(file, str(labels), by="split")).file.scores.by.scores
     (val,) = splits
     assert val.interval.low <= val.mean("pearson") <= val.interval.high

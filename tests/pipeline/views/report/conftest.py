@@ -108,17 +108,19 @@ def ablation(tmp_path: Path) -> Path:
 def run(planted: Callable[..., tuple[str, str]], tmp_path: Path) -> Path:
     """A run of two seeds, two epochs each."""
     store, labels = planted()
-    fit = FitConfig(HeadConfig(units=8, dense=6), learning_rate=3e-3, epochs=2)
+    fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
     train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=fit, seeds=2))
     return tmp_path / "run"
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def browser(
+    tmp_path_factory: pytest.TempPathFactory, absent: Callable[[str, str], None]
+) -> Iterator[object]:
     """A headless Chromium; the tests that want one are skipped where it is not installed."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        pytest.skip("Debian's chromium and chromium-driver are not installed")
+        absent("chromium", "Debian's chromium and chromium-driver are not installed")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

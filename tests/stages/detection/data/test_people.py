@@ -78,7 +78,7 @@ def test_photographs_come_with_their_faces_and_by_source(folder: Path) -> None:
     assert (a.name, b.name) == ("a.jpg", "b.jpg")
     assert a.labelled.image[0, 0].tolist() == pytest.approx([50, 100, 200], abs=6)
     np.testing.assert_array_equal(a.labelled.bbox_px[0], BOX)
-    np.testing.assert_array_equal(a.labelled.kps_px[0], POINTS)
+    np.testing.assert_array_equal(a.labelled.keypoints_px[0], POINTS)
     assert a.labelled.ignore.tolist() == [False, True]
     assert b.agreed.tolist() == [False]
     assert b.roll.tolist() == [-31]
@@ -99,7 +99,7 @@ def test_frames_come_with_their_faces(tmp_path: Path, make_video: Callable[..., 
     write(tmp_path / "frames.csv", frames)
     without, face = read_people_clips(tmp_path, "train")
     assert len(without.labelled.bbox_px) == 0
-    np.testing.assert_array_equal(face.labelled.kps_px[0], POINTS)
+    np.testing.assert_array_equal(face.labelled.keypoints_px[0], POINTS)
     assert face.labelled.image.shape == (64, 96, 3)
     assert without.source == face.source == "clip.mp4"
 

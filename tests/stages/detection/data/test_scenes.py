@@ -157,9 +157,11 @@ def test_people_are_seen_with_sure_faces_in_view(crowd: Sources, height: int, wi
         np.testing.assert_array_equal(made.image, again.image)
         assert made.image.shape == (height, width, 3)
         sure = ~made.ignore
-        inside = ((made.kps_px[sure] >= 0) & (made.kps_px[sure] < (width, height))).all(axis=2)
+        inside = ((made.keypoints_px[sure] >= 0) & (made.keypoints_px[sure] < (width, height))).all(
+            axis=2
+        )
         assert (inside.sum(axis=1) >= 3).all()
-        assert np.isfinite(made.kps_px[sure]).all()
+        assert np.isfinite(made.keypoints_px[sure]).all()
         counts.append(int(sure.sum()))
     assert max(counts) >= (4 if height > 160 else 1)
     assert sum(counts) > 30

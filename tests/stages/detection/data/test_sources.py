@@ -44,7 +44,7 @@ def test_photographs_take_the_teachers_box_and_the_mean_points(pack: Path) -> No
     (photo,) = read_photos(pack, "train", SeesOneFace(shift=2.0))
     assert photo.image.shape == (100, 100)  # grey
     np.testing.assert_allclose(photo.bbox_px[0], [30, 25, 70, 75])
-    np.testing.assert_allclose(photo.kps_px[0], POINTS + 1)
+    np.testing.assert_allclose(photo.keypoints_px[0], POINTS + 1)
 
 
 @pytest.mark.parametrize("shift", [None, 30.0])
@@ -52,7 +52,7 @@ def test_photographs_keep_their_points_where_the_teacher_disagrees(
     pack: Path, shift: float | None
 ) -> None:
     (photo,) = read_photos(pack, "val", SeesOneFace(shift))
-    np.testing.assert_allclose(photo.kps_px[0], POINTS)
+    np.testing.assert_allclose(photo.keypoints_px[0], POINTS)
     assert photo.bbox_px[0, 0] < 40
     assert photo.bbox_px[0, 3] > 62
 

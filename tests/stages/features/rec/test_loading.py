@@ -10,8 +10,8 @@ from facer.stages.common.device import resolve_device
 from facer.stages.common.onnx import fold_batch_norm
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import ARCHITECTURES, build, scale_crops
-from facer.storage.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.schema import FEATURE_NAMES
 
 CROPS = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
@@ -127,7 +127,7 @@ def test_other_files_are_refused(tmp_path, weights):
 
 
 def test_weights_of_another_feature_order_are_refused(tmp_path, weights):
-    from facer.storage.checkpoints import load_checkpoint, save_checkpoint
+    from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
     tensors, meta = load_checkpoint(weights)
     meta = json.loads(json.dumps(meta))

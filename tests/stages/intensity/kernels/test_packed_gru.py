@@ -15,10 +15,10 @@ def sizes_of(lengths):
     return [sum(n > step for n in lengths) for step in range(max(lengths))]
 
 
-def make(lengths, width=3, units=5, dtype=torch.float64, seed=0):
+def make(lengths, width=3, hidden_size=5, dtype=torch.float64, seed=0):
     torch.manual_seed(seed)
     batch_sizes = sizes_of(lengths)
-    gru = torch.nn.GRU(width, units, dtype=dtype)
+    gru = torch.nn.GRU(width, hidden_size, dtype=dtype)
     x = torch.randn(sum(batch_sizes), width, dtype=dtype, requires_grad=True)
     weights = [gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0]
     return gru, x, weights, batch_sizes

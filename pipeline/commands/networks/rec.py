@@ -35,7 +35,7 @@ from facer.stages.affect.config import AugmentConfig, LossWeights
 @log_option
 @json_option
 def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
-              log: Literal["tensorboard"] | None, as_json: bool,
+              log_to: Literal["tensorboard"] | None, as_json: bool,
               **settings: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
@@ -50,7 +50,7 @@ def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
 
     loss = _numbers("--weight", LossWeights(), weights)
     augmentation = _numbers("--augment", AugmentConfig(), augment)
-    with epoch_log(log, run) as note:
+    with epoch_log(log_to, run) as note:
         result = train(
             run, weights=loss, augmentation=augmentation, progress=True, on_epoch=note, **settings
         )

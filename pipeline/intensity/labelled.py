@@ -41,7 +41,7 @@ _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 
 
 @dataclass(frozen=True)
-class Cohort:
+class LabelledSequences:
     """The R labelled rows, and the sequences of the C of them that have features.
 
     Row i of the labels is sequence ``sequence_of[i]``; -1 where there is nothing to predict
@@ -81,12 +81,12 @@ class Cohort:
         return found
 
 
-def load_cohort(
+def load_labelled(
     store: FeatureStore,
     labels: IntensityLabels,
     config: SequenceConfig,
     choice: FeatureChoice | None = None,
-) -> tuple[Cohort, FeatureChoice]:
+) -> tuple[LabelledSequences, FeatureChoice]:
     """Join labels with a store and read the sequences; ``FacerError`` when nothing joins.
 
     ``choice`` is a trained run's columns, by name; without it ``config.features`` is resolved.
@@ -111,7 +111,7 @@ def load_cohort(
         statuses[row] = store.record(clip).status
     for row, clip in usable:
         statuses[row] = "ok" if clip in place else "no_features"
-    cohort = Cohort(
+    labelled = LabelledSequences(
         names=labels.names,
         label_ids=labels.clip_ids,
         targets=labels.values,
@@ -135,7 +135,7 @@ def load_cohort(
         },
         notes=label_notes(labels, splits),
     )
-    return cohort, choice
+    return labelled, choice
 
 
 def read_sequences(
@@ -167,10 +167,10 @@ def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
     if any(labels.splits):
         return labels.splits, "the label file"
     by_subject = all(labels.subjects)
-    units = labels.subjects if by_subject else labels.clip_ids
-    order = sorted(set(units), key=lambda unit: hashlib.sha256(unit.encode()).hexdigest())
+    groups = labels.subjects if by_subject else labels.clip_ids
+    order = sorted(set(groups), key=lambda unit: hashlib.sha256(unit.encode()).hexdigest())
     place = {unit: (rank + 0.5) / len(order) for rank, unit in enumerate(order)}
-    chosen = tuple(SPLITS[int(np.searchsorted(_SHARES, place[unit]))] for unit in units)
+    chosen = tuple(SPLITS[int(np.searchsorted(_SHARES, place[unit]))] for unit in groups)
     unit = "subject" if by_subject else "clip id"
     rule = f"made by facer: 70/15/15 by sha256 of the {unit}"
     if "val" not in chosen:  # of 1, 4 or 5: val comes before test, which no training needs

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.stages.features.config import STARTER_REC
 from facer.storage.errors import OptionError
 
@@ -66,7 +66,7 @@ def _list(action: str, name: str | None, as_json: bool) -> int:
         state = f"  BROKEN: {model.problem}" if model.problem else good
         echo(f"{model.name:16}  sha256 {model.sha256 or 'unknown'}{state}")
     if broken:
-        say(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
+        log(f"broken: {', '.join(str(m.path) for m in broken)}; install facer again")
         return EXIT_PROBLEM
     if action == "list" and any(model.name == STARTER_REC for model in found):
         weak = ", ".join(rec.load().weak_features)
@@ -111,7 +111,7 @@ def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
         echo(json.dumps({"path": path}) if as_json else path)
         return 0
     for line in terms(name).splitlines():
-        say(line)
+        log(line)
     if not accept_licence and sys.stdin.isatty():
         accept_licence = click.confirm("Accept this licence and fetch?", err=True)
     found = fetch(name, accept_licence=accept_licence)
@@ -119,6 +119,6 @@ def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
         echo(json.dumps(asdict(found), default=str))
         return 0
     echo(f"{found.path}  sha256 {found.sha256}")
-    say("fetched" if found.n_bytes else "it was there already")
-    say(f"next: facer models check {name}; facer extract VIDEO_DIR --rec {name}")
+    log("fetched" if found.n_bytes else "it was there already")
+    log(f"next: facer models check {name}; facer extract VIDEO_DIR --rec {name}")
     return 0

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from facer.pipeline.intensity.cohort import features_sha256, load_cohort
 from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
 from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.labelled import features_sha256, load_labelled
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
@@ -33,7 +33,7 @@ def config(planted, copy_store, tmp_path):
     plain, labels = planted(48)
     store = copy_store(plain, tmp_path / "embedded.zarr", embedded)
     sequences = SequenceConfig(("valence", "embedding"), max_frames=24)
-    head = HeadConfig(units=16, dense=8)
+    head = HeadConfig(hidden_size=16, dense=8)
     fit = FitConfig(head, learning_rate=3e-3, epochs=12, standardise=True)
     return TrainHeadConfig(store, labels, tmp_path / "run", sequences=sequences, fit=fit)
 
@@ -79,8 +79,8 @@ def test_a_column_without_any_value_is_refused_by_name(planted, copy_store, tmp_
     store = FeatureStore.open(copy_store(plain, tmp_path / "nan.zarr", without("au20")))
     sequences = SequenceConfig(("au12", "au20"), missing=missing)
     with pytest.raises(FacerError, match=r"no value of au20 in any of the 24 labelled clips"):
-        load_cohort(store, read_labels(labels), sequences)
-    assert load_cohort(store, read_labels(labels), SequenceConfig(("au12",)))[0].counts["usable"]
+        load_labelled(store, read_labels(labels), sequences)
+    assert load_labelled(store, read_labels(labels), SequenceConfig(("au12",)))[0].counts["usable"]
 
 
 @pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
@@ -90,7 +90,7 @@ def test_a_clip_without_the_chosen_columns_counts_as_without_features(
     plain, labels = planted()
     path = copy_store(plain, tmp_path / "nan.zarr", without("au20", 3))
     sequences = SequenceConfig(("au12", "au20"), missing=missing)
-    fit = FitConfig(HeadConfig(units=4, dense=4), learning_rate=3e-3, epochs=2)
+    fit = FitConfig(HeadConfig(hidden_size=4, dense=4), learning_rate=3e-3, epochs=2)
     train_head(TrainHeadConfig(path, labels, tmp_path / "run", sequences=sequences, fit=fit))
     record = read_run(tmp_path / "run")
     assert (record.counts["usable"], record.counts["no_features"]) == (21, 3)
@@ -125,11 +125,11 @@ def test_few_subjects_are_split_into_train_and_val(
     lines += [f"{r[0]},p{i % subjects},{r[2]},{r[3]}" for i, r in enumerate(rows[1:])]
     other = tmp_path / "subjects.csv"
     other.write_text("\n".join(lines) + "\n")
-    cohort, _ = load_cohort(FeatureStore.open(store), read_labels(other), SequenceConfig())
-    pairs = set(zip(cohort.subjects, cohort.splits, strict=True))
+    labelled, _ = load_labelled(FeatureStore.open(store), read_labels(other), SequenceConfig())
+    pairs = set(zip(labelled.subjects, labelled.splits, strict=True))
     counts = [sum(split == name for _, split in pairs) for name in ("train", "val", "test")]
     assert counts == [train, val, test]
-    assert re.search(told, cohort.split_rule)
+    assert re.search(told, labelled.split_rule)
     config = TrainHeadConfig(store, str(other), tmp_path / "run")
     if not val:
         with pytest.raises(FacerError, match=r"split val: found no clip .*1 of them: too few"):
@@ -140,7 +140,7 @@ def test_the_digest_is_of_what_a_head_reads(config):
     labels, store = read_labels(config.labels), FeatureStore.open(config.store)
 
     def digest(sequences):
-        return features_sha256(load_cohort(store, labels, sequences)[0].sequences)
+        return features_sha256(load_labelled(store, labels, sequences)[0].sequences)
 
     assert digest(config.sequences) == digest(config.sequences)
     digests = {digest(SequenceConfig(names)) for names in (("all",), ("va",), ("embedding",))}
@@ -149,8 +149,8 @@ def test_the_digest_is_of_what_a_head_reads(config):
 
 def test_sequences_keep_the_embedding_beside_the_columns(config):
     labels, store = read_labels(config.labels), FeatureStore.open(config.store)
-    cohort, choice = load_cohort(store, labels, SequenceConfig(("embedding", "va")))
+    labelled, choice = load_labelled(store, labels, SequenceConfig(("embedding", "va")))
     assert choice.columns == ("valence", "arousal")
-    first = cohort.sequences.features[: cohort.sequences.lengths[0]]
-    clip = store.read(cohort.sequences.clip_ids[0])
+    first = labelled.sequences.features[: labelled.sequences.lengths[0]]
+    clip = store.read(labelled.sequences.clip_ids[0])
     np.testing.assert_array_equal(first[:, 2:], clip.embedding.astype(np.float32))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.scores import print_evaluation
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     LISTED,
@@ -21,7 +21,7 @@ from facer.pipeline.commands.shared import (
     print_list,
     warn,
 )
-from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, say
+from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, log
 from facer.pipeline.settings import (
     EXPORT_HEAD,
     PREDICT,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @log_option
 @json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               log: Literal["tensorboard"] | None, as_json: bool,
+               log_to: Literal["tensorboard"] | None, as_json: bool,
                **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
@@ -76,7 +76,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     else:
         config = train_head_config(store, labels, run, options)
-    with epoch_log(log, run) as note:
+    with epoch_log(log_to, run) as note:
         if config.folds is not None and config.fold is None:
             return _train_folds(config, note, as_json)
 
@@ -84,7 +84,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
             head_epoch(seed, row, epochs)
             note(row, f"seed-{seed}")
 
-        result = heads.train_head(config, told, say, StepCounter())
+        result = heads.train_head(config, told, log, StepCounter())
     _print_training(result, config.sequences.max_frames, as_json)
     return 0
 
@@ -108,12 +108,12 @@ def _print_training(result: TrainHeadResult, max_frames: int, as_json: bool) -> 
         told(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
                    f"{seed.best_epoch} of {seed.epochs} (n = {result.n_val})")  # fmt: skip
         if seed.val_pearson == 0:
-            say(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
+            log(f"warning: seed {seed.seed}: one and the same prediction for all of val, scored 0")
     if result.not_defined:
-        say(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
+        log(f"warning: all labels of {', '.join(result.not_defined)} in val are one value: Pearson "
             "is not defined there, and left out of the mean")  # fmt: skip
     if result.val_pearson != result.val_pearson:
-        say("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
+        log("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
     if len(result.seeds) > 1:
         told(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {result.val_deviation:.4f}")  # fmt: skip
@@ -133,7 +133,7 @@ def _train_folds(config: Any, note: Callable[[Any, str], None], as_json: bool) -
         fold_epoch(fold, seed, row, epochs)
         note(row, f"fold-{fold}/seed-{seed}")
 
-    result = train_folds(config, told, say)
+    result = train_folds(config, told, log)
     if not as_json:
         echo(f"{result.run}: {result.rule}")
     if result.crossing:

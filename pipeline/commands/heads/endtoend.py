@@ -9,7 +9,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import json_option, log_option, print_json
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import FINETUNE
 
 
@@ -21,7 +21,7 @@ from facer.pipeline.settings import FINETUNE
 @with_settings(FINETUNE)
 @log_option
 @json_option
-def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard"] | None,
+def finetune(run: Path, video_dir: Path, output: Path, log_to: Literal["tensorboard"] | None,
              as_json: bool, **settings: Any) -> int:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
@@ -32,10 +32,10 @@ def finetune(run: Path, video_dir: Path, output: Path, log: Literal["tensorboard
     from facer.pipeline.functions.heads import finetune as tune
     from facer.pipeline.runtime.epoch_log import epoch_log
 
-    with epoch_log(log, output) as note:
+    with epoch_log(log_to, output) as note:
         result = tune(run, video_dir, output, progress=True, on_epoch=note, **settings)
     for text in result.notes:
-        say(f"warning: {text}")
+        log(f"warning: {text}")
     if as_json:
         print_json(result)
         return 0

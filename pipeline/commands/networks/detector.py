@@ -20,7 +20,7 @@ from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POI
 @log_option
 @json_option
 def train_detector(
-    run: Path, log: Literal["tensorboard"] | None, as_json: bool, **settings: Any
+    run: Path, log_to: Literal["tensorboard"] | None, as_json: bool, **settings: Any
 ) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
@@ -32,7 +32,7 @@ def train_detector(
     from facer.pipeline.functions.models import train_detector as train
     from facer.pipeline.runtime.epoch_log import epoch_log
 
-    with epoch_log(log, run) as note:
+    with epoch_log(log_to, run) as note:
         result = train(run, progress=True, on_epoch=note, **settings)
     if as_json:
         print_json(result)
@@ -52,7 +52,7 @@ def train_detector(
 @log_option
 @json_option
 def train_points(
-    run: Path, log: Literal["tensorboard"] | None, as_json: bool, **settings: Any
+    run: Path, log_to: Literal["tensorboard"] | None, as_json: bool, **settings: Any
 ) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
@@ -64,7 +64,7 @@ def train_points(
     from facer.pipeline.functions.models import train_points as train
     from facer.pipeline.runtime.epoch_log import epoch_log
 
-    with epoch_log(log, run) as note:
+    with epoch_log(log_to, run) as note:
         path = train(run, progress=True, on_epoch=note, **settings)
     if as_json:
         print_json({"onnx": path})

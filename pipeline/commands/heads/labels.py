@@ -8,7 +8,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import LISTED, json_option, print_json, print_list
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import CHECK
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     _print_targets(found)
     _print_features(found.features)
     for note in found.notes:
-        say(f"warning: {note}")
+        log(f"warning: {note}")
     print_list("ids that look like a clip's and are not",
           [f"{i!r} and {clip!r}: {how}" for i, clip, how in found.look_alikes],
           LISTED)  # fmt: skip
@@ -98,5 +98,5 @@ def _print_features(found: FeatureCheck) -> None:
         echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
                    "filled (without a face, or without some chosen feature)")  # fmt: skip
     if found.empty_columns:
-        say(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
+        log(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
             "--features")  # fmt: skip

@@ -10,7 +10,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, print_json
-from facer.pipeline.runtime.progress import echo, say
+from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import LABELS, SCORE
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
             f"(seed(s) {theirs})", both.pearson,
         )  # fmt: skip
         if both.first.n_seeds != both.second.n_seeds:
-            say(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+            log(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
                 f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
@@ -134,7 +134,7 @@ def _print_figures(found: Evaluation) -> None:
     for groups in filter(None, (found.folds, found.by)):
         _print_groups(groups)
     for warning in found.warnings:
-        say(f"warning: {warning}")
+        log(f"warning: {warning}")
 
 
 def _print_header(width: int) -> None:
@@ -195,7 +195,7 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
                    f"{one.scores.split}; {len(one.missing)} without a prediction, "
                    f"{len(one.without_label)} predictions without a label")  # fmt: skip
         for warning in one.warnings:
-            say(f"warning: {warning}")
+            log(f"warning: {warning}")
         _print_figures(one.scores)
     if found.pearson is not None:
         _print_comparison(

@@ -1,0 +1,1 @@
+"""Commands of stage two: check, train-head, evaluate, predict, score, ablate, finetune."""
