@@ -25,7 +25,7 @@ from facer.stages.affect.metrics import EXPRESSION_COLUMNS
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.pairs import with_meshes
 from facer.stages.affect.units.rows import (
-    Labelled,
+    LabelledSpace,
     PairedEmbeddings,
     UnitRowsConfig,
     fit_rows,
@@ -80,9 +80,11 @@ def main() -> None:
             rows, seen = file["rows"], file["seen"]
         n = len(FEATURE_NAMES)
         trust = np.tile(data.au_trust, (len(rows), 1))
-        labelled.append(Labelled(seen[:, n:], seen[:, EXPRESSION_COLUMNS], data.au[rows], trust))
-    joined = Labelled(
-        *(np.concatenate([getattr(p, n) for p in labelled]) for n in Labelled.__annotations__)
+        labelled.append(
+            LabelledSpace(seen[:, n:], seen[:, EXPRESSION_COLUMNS], data.au[rows], trust)
+        )
+    joined = LabelledSpace(
+        *(np.concatenate([getattr(p, n) for p in labelled]) for n in LabelledSpace.__annotations__)
     )
     path = weights_path(options.rec)
     network, meta = load_network(path)

@@ -59,7 +59,7 @@ def part_embedding(objects: Objects, part: Part) -> StoredArray | None:
 
 
 @dataclass(frozen=True)
-class Source:
+class ArraySource:
     """An array of a store's parts, stored as (N, ``width``), or some columns of it."""
 
     name: str
@@ -74,7 +74,7 @@ class Source:
 
 def gather(
     objects: Objects,
-    sources: Sequence[Source],
+    sources: Sequence[ArraySource],
     records: Sequence[Record],
     parts: Mapping[str, Part],
     quality: bool = False,

@@ -17,8 +17,8 @@ from facer.storage.files.objects import Objects, open_objects
 from facer.storage.layout.arrays import StoredArray, encode_arrays, seal
 from facer.storage.layout.documents import group_json
 from facer.storage.loading import (
+    ArraySource,
     Ragged,
-    Source,
     check_valid,
     embedding_width,
     gather,
@@ -322,11 +322,11 @@ class FeatureStore:
         names, where = self.feature_names, self.path
         picks = None if columns is None else column_indices(names, columns, where)
         records = [self.record(clip_id) for clip_id in clip_ids]
-        sources = [Source("features", len(self.feature_names), picks)]
+        sources = [ArraySource("features", len(self.feature_names), picks)]
         if embedding:
             parts = sorted({record.part for record in records if record.n_frames})
             width = embedding_width(self._objects, [self.parts[part] for part in parts])
-            sources.append(Source(EMBEDDING, width))
+            sources.append(ArraySource(EMBEDDING, width))
         return gather(self._objects, sources, records, self.parts, quality)
 
     def write_part(self, entries: Sequence[Entry]) -> str:

@@ -13,7 +13,7 @@ from facer.pipeline.commands import shared
 ABSENT = "absent"  # a path; what is wrong with an option is told before anything is looked for
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
-    "device": ["tpu"], "log": ["wandb"], "precision": ["int4"], "face": ["smallest"],
+    "device": ["tpu"], "log_to": ["wandb"], "precision": ["int4"], "face": ["smallest"],
     "changed": ["maybe"], "kind": ["csv2"], "window": ["x"], "baseline": ["x"],
     "threshold": ["au12"], "series": ["tall"], "scale": ["log"], "baseline_fallback": ["x"],
     "wide": ["sum"], "width": ["triple"],

@@ -12,7 +12,7 @@ from facer.stages.summary.baseline import Baselines, baselines, corrected
 from facer.stages.summary.config import Span, SummaryConfig
 from facer.stages.summary.episodes import Episodes, counted, episodes
 from facer.stages.summary.grid import bins, series
-from facer.stages.summary.track import EPS, F64, Clock, Track, clock, tracks
+from facer.stages.summary.track import EPS, F64, FrameTimes, Track, clock, tracks
 from facer.stages.summary.units import Unit
 from facer.stages.summary.windows import seen_of, statistics
 from facer.storage.schema import ClipFeatures, Record
@@ -24,7 +24,7 @@ from facer.storage.study.marks import Mark, unmarked
 Rows = tuple[str, Block]
 """The name of a table, and rows of it."""
 
-There = tuple[Record, ClipFeatures, Clock]
+There = tuple[Record, ClipFeatures, FrameTimes]
 _OF_EPISODES = ("start_s", "stop_s", "duration_s", "peak", "peak_s", "mean")
 _MEASURED = ("mean", "sd", "median", "p95", "peak", "peak_s", "share")
 
@@ -58,7 +58,7 @@ class ClipSummary:
 
     def __post_init__(self) -> None:
         self.status, self.reason = self._state()
-        self.time: Clock | None = None
+        self.time: FrameTimes | None = None
         self.parts: list[Track] = []
         if self.clip is not None and self.clip.n_frames and self.record is not None:
             times = times_of(self.clip, self.record)
@@ -201,7 +201,7 @@ class ClipSummary:
             found |= self._quality(self.time, self.clip)
         return "clips", self._rows(1, {name: [value] for name, value in found.items()})
 
-    def _quality(self, time: Clock, clip: ClipFeatures) -> dict[str, Any]:
+    def _quality(self, time: FrameTimes, clip: ClipFeatures) -> dict[str, Any]:
         length = time.stop_s - time.start_s
         marked = unmarked([m for m in self.marks if not m.feature], time.t_s, ())
         seen = np.flatnonzero(clip.valid & marked)

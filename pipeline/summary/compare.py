@@ -50,7 +50,7 @@ _CLIPS: Sequence[Column] = (
 
 
 @dataclass
-class Comparison:
+class StoreComparison:
     """Numbers by column, and by clip with the worst first."""
 
     columns: list[dict[str, Any]]
@@ -80,7 +80,7 @@ class Comparison:
 
 
 def compare(a: FeatureStore | str | os.PathLike[str], b: FeatureStore | str | os.PathLike[str]
-            ) -> Comparison:  # fmt: skip
+            ) -> StoreComparison:  # fmt: skip
     """Compare two stores over the same videos, as ``facer compare``.
 
     Clips are joined by their ids as labels are, columns by name; frames by their time. Raises
@@ -123,7 +123,7 @@ def compare(a: FeatureStore | str | os.PathLike[str], b: FeatureStore | str | os
     settings = {"a": one.path, "b": other.path, "features": names}
     paired = {b for _, b in joined}
     only_b = tuple(clip for clip in other.clip_ids if clip not in paired)
-    return Comparison(sums.rows(names), clips, match.labels_only, only_b, settings)
+    return StoreComparison(sums.rows(names), clips, match.labels_only, only_b, settings)
 
 
 class _Sums:
@@ -197,7 +197,7 @@ def _collected(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> 
     return table
 
 
-def write_comparison(found: Comparison, folder: Path) -> None:
+def write_comparison(found: StoreComparison, folder: Path) -> None:
     """Write columns.csv, clips.csv, compare.json and index.html into a new folder."""
     if folder.exists():
         raise FacerError(f"{folder}: found something there, expected a new folder")
@@ -213,7 +213,7 @@ def write_comparison(found: Comparison, folder: Path) -> None:
         write_atomic(place / "index.html", _page(found))
 
 
-def _page(found: Comparison) -> str:
+def _page(found: StoreComparison) -> str:
     """A page with both tables; it fetches nothing and runs nothing."""
     sections = []
     for title, columns, rows in (

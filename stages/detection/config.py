@@ -25,7 +25,7 @@ BF16 = Setting("Compute products in bfloat16.")
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class DetectionLossWeights:
     """Weights of the three terms, all at least 0."""
 
     score: float = 1.0
@@ -110,7 +110,7 @@ class DetectorTrainConfig:
     bf16: Annotated[bool, BF16] = False
     network: NetworkConfig = field(default_factory=NetworkConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
-    loss: LossWeights = field(default_factory=LossWeights)
+    loss: DetectionLossWeights = field(default_factory=DetectionLossWeights)
 
     def __post_init__(self) -> None:
         check(self)

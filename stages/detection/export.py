@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.common.onnx import fold_batch_norm, to_onnx
-from facer.stages.detection.network import OUTPUT_NAMES, STRIDES, DetectorNet, Head
+from facer.stages.detection.network import OUTPUT_NAMES, STRIDES, DetectorNet, LevelHead
 from facer.storage.files.objects import write_atomic
 
 INPUT_NAME = "image"
@@ -34,13 +34,13 @@ def fold(net: DetectorNet) -> DetectorNet:
     """A copy in evaluation mode whose convolutions carry their batch normalisation and scale."""
     folded = fold_batch_norm(copy.deepcopy(net).eval())
     for head in folded.modules():
-        if isinstance(head, Head):
+        if isinstance(head, LevelHead):
             _fold_units(head)
     return folded
 
 
 @torch.no_grad()
-def _fold_units(head: Head) -> None:
+def _fold_units(head: LevelHead) -> None:
     for kind, conv in head.predict.items():
         scale = head.scale(kind)
         for parameter in conv.parameters():

@@ -34,7 +34,7 @@ from facer.stages.detection.data.teacher import Teacher
 from facer.stages.detection.losses import detection_loss
 from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.start import start_detector
-from facer.stages.detection.targets import Faces, anchor_grid, assign
+from facer.stages.detection.targets import LabelledFaces, anchor_grid, assign
 from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD
 from facer.storage.files.checkpoints import load_checkpoint
 
@@ -57,7 +57,9 @@ class DetectorRow:
     losses: dict[str, float]  # means since the last row
 
 
-def make_batch(config: DetectorTrainConfig, sources: Sources, step: int) -> tuple[Tensor, Faces]:
+def make_batch(
+    config: DetectorTrainConfig, sources: Sources, step: int
+) -> tuple[Tensor, LabelledFaces]:
     """Images (N, 3, H, W) in [-1, 1] and faces of one step; depends on seed and step alone."""
     rng = np.random.default_rng([config.seed, step])
     height, width = SHAPES[rng.choice(len(SHAPES), p=SHAPE_SHARES)]
@@ -65,7 +67,7 @@ def make_batch(config: DetectorTrainConfig, sources: Sources, step: int) -> tupl
     made = [compose(rng, sources, config.scene, height, width) for _ in range(count)]
     pixels = torch.from_numpy(np.stack([one.image for one in made])).permute(0, 3, 1, 2)
     counts = torch.tensor([len(one.bbox_px) for one in made])
-    faces = Faces(
+    faces = LabelledFaces(
         image=torch.arange(len(made)).repeat_interleave(counts),
         bbox_px=torch.from_numpy(np.concatenate([one.bbox_px for one in made])).float(),
         keypoints_px=torch.from_numpy(np.concatenate([one.keypoints_px for one in made])).float(),
@@ -163,7 +165,7 @@ class DetectorTrainer:
         losses = {name: value / taken for name, value in sums.items()}
         return DetectorRow(self._descent.step, config.steps, losses)
 
-    def _advance(self, images: Tensor, faces: Faces) -> dict[str, float]:
+    def _advance(self, images: Tensor, faces: LabelledFaces) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
         grid = anchor_grid(images.shape[2], images.shape[3])
         targets = assign(grid, faces, len(images))

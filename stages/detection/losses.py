@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facer.stages.detection.config import LossWeights
+from facer.stages.detection.config import DetectionLossWeights
 from facer.stages.detection.network import STRIDES
-from facer.stages.detection.targets import AnchorGrid, Targets, decode
+from facer.stages.detection.targets import AnchorGrid, AnchorTargets, decode
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 POINTS_FULL_PX = 64.0  # size from which on a face's points count fully
@@ -48,7 +48,10 @@ def points_distance(found_px: Tensor, target_px: Tensor, size_px: Tensor) -> Ten
 
 
 def detection_loss(
-    outputs: tuple[Tensor, ...], grid: AnchorGrid, targets: Targets, weights: LossWeights
+    outputs: tuple[Tensor, ...],
+    grid: AnchorGrid,
+    targets: AnchorTargets,
+    weights: DetectionLossWeights,
 ) -> dict[str, Tensor]:
     """Terms ``score``, ``bbox``, ``kps`` (scalars) and their weighted sum ``total``.
 

@@ -32,7 +32,7 @@ Interval = tuple[float, float]
 
 
 @dataclass
-class Group:
+class FaceGroup:
     """Faces of one kind: for each whether it was found, and the points' error of those found."""
 
     found: list[bool] = field(default_factory=list)
@@ -44,7 +44,9 @@ class Measured:
     """Everything that was counted over a set of pictures."""
 
     name: str
-    groups: dict[str, Group] = field(default_factory=lambda: {name: Group() for name in GROUPS})
+    groups: dict[str, FaceGroup] = field(
+        default_factory=lambda: {name: FaceGroup() for name in GROUPS}
+    )
     pictures: int = 0
     false: int = 0
 

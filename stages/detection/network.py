@@ -52,7 +52,7 @@ class Residual(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
-class Head(nn.Module):
+class LevelHead(nn.Module):
     """One level's predictions: (N, C, H, W) to score, bbox, kps of (N, H*W*ANCHORS, 1|4|10).
 
     Boxes and points of the larger faces get two more convolutions than the score. The score is a
@@ -120,7 +120,7 @@ class DetectorNet(nn.Module):
             ConvNormAct(width, c.pyramid, kernel=1) for width in (c.stride8, c.stride16, c.stride32)
         )
         self.heads = nn.ModuleList(
-            Head(c.pyramid, stride, sizes)
+            LevelHead(c.pyramid, stride, sizes)
             for stride, sizes in zip(STRIDES, ANCHOR_SIZES_PX, strict=True)
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facer.stages.detection.network import DetectorNet, Head, Residual
+from facer.stages.detection.network import DetectorNet, LevelHead, Residual
 from facer.storage.errors import FacerError
 
 
@@ -23,7 +23,7 @@ def start_detector(net: DetectorNet, path: Path, images: Tensor) -> None:
     for name, module in net.named_modules():
         if isinstance(module, Residual) and f"{name}.first.0.weight" not in weights:
             module.second[1].weight.data.zero_()  # type: ignore[operator]
-        elif isinstance(module, Head):
+        elif isinstance(module, LevelHead):
             _fill_predictions(module, name, weights)
     start_network(net, weights, images, path)
 
@@ -98,7 +98,7 @@ class _Restore:
             mine.copy_(value)
 
 
-def _fill_predictions(head: Head, name: str, weights: dict[str, Any]) -> None:
+def _fill_predictions(head: LevelHead, name: str, weights: dict[str, Any]) -> None:
     """Undo the units that the file's predictions carry."""
     for kind in head.predict:
         for part in ("weight", "bias"):

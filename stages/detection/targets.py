@@ -22,7 +22,7 @@ NEAR, AROUND = 1.0, 2.0  # distance from the centre, in strides: must find, may 
 
 
 @dataclass(frozen=True)
-class Faces:
+class LabelledFaces:
     """The faces of one batch, one after another; M faces.
 
     ``ignore`` marks faces too doubtful or too hidden to teach or to punish.
@@ -35,7 +35,7 @@ class Faces:
 
 
 @dataclass(frozen=True)
-class Targets:
+class AnchorTargets:
     """What every anchor of a batch is asked for; A anchors an image, P of them positive."""
 
     score: Tensor  # (N, A) float32, 1 for positives
@@ -73,7 +73,7 @@ def anchor_grid(height: int, width: int) -> AnchorGrid:
     return AnchorGrid(torch.cat(centres), torch.cat(strides), torch.cat(lows), torch.cat(highs))
 
 
-def assign(grid: AnchorGrid, faces: Faces, batch: int) -> Targets:
+def assign(grid: AnchorGrid, faces: LabelledFaces, batch: int) -> AnchorTargets:
     """Targets of a batch of ``batch`` images; where two faces claim an anchor the smaller wins."""
     score = torch.zeros(batch, len(grid.stride_px))
     weight = torch.ones_like(score)
@@ -98,7 +98,7 @@ def assign(grid: AnchorGrid, faces: Faces, batch: int) -> Targets:
         owner[image, found] = face
     index = torch.nonzero(owner.flatten() >= 0).flatten()
     face_of = owner.flatten()[index]
-    return Targets(score, weight, index, faces.bbox_px[face_of], faces.keypoints_px[face_of])
+    return AnchorTargets(score, weight, index, faces.bbox_px[face_of], faces.keypoints_px[face_of])
 
 
 def decode(grid: AnchorGrid, anchors: Tensor, bbox: Tensor, kps: Tensor) -> tuple[Tensor, Tensor]:

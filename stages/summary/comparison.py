@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.summary.track import F64, Bools, Clock
+from facer.stages.summary.track import F64, Bools, FrameTimes
 
 RATE_HZ = 25.0
 """Of the even grid on which a lag is looked for."""
@@ -30,7 +30,7 @@ class Pair:
 
 
 def pair(
-    clock_a: Clock, a: npt.NDArray[np.float32], seen_a: Bools, clock_b: Clock,
+    clock_a: FrameTimes, a: npt.NDArray[np.float32], seen_a: Bools, clock_b: FrameTimes,
     b: npt.NDArray[np.float32], seen_b: Bools,
 ) -> Pair:  # fmt: skip
     """Put the frames of b (M, C) beside those of a (T, C): the nearest in time.

@@ -22,7 +22,7 @@ both frames count their 1.5."""
 
 
 @dataclass(frozen=True)
-class Clock:
+class FrameTimes:
     """Times of a clip's T frames, ascending, and how long each counts.
 
     ``weight_s`` is half the time to each neighbour, at most 1.5 median steps; ``hold_s`` is the
@@ -46,7 +46,7 @@ class Clock:
         return float(self.t_s[-1]) + self.step_s if len(self.t_s) else 0.0
 
 
-def clock(t_s: F64, fps: float = float("nan")) -> Clock:
+def clock(t_s: F64, fps: float = float("nan")) -> FrameTimes:
     """Return the clock of frames at ``t_s`` (T,), which must ascend.
 
     ``fps`` says how long the frame of a clip of one frame is.
@@ -61,7 +61,7 @@ def clock(t_s: F64, fps: float = float("nan")) -> Clock:
     sides = np.concatenate([[step], steps, [step]]) if len(t_s) else np.zeros(1)
     weight = np.minimum((sides[:-1] + sides[1:]) / 2, _LIMIT * step)
     hold = np.where(sides[1:] <= BREAK * step + EPS, sides[1:], step)
-    return Clock(t_s, weight, hold, step)
+    return FrameTimes(t_s, weight, hold, step)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Track:
     ``values`` is (n, C), in the order of ``columns``, which are places among the features.
     """
 
-    clock: Clock
+    clock: FrameTimes
     columns: Ints  # (C,)
     rows: Ints  # (n,) of the clip
     values: F64  # (n, C)
@@ -132,7 +132,7 @@ class Track:
         return longest if longest > EPS else 0.0
 
 
-def tracks(time: Clock, features: npt.NDArray[np.float32], seen: Bools) -> Iterator[Track]:
+def tracks(time: FrameTimes, features: npt.NDArray[np.float32], seen: Bools) -> Iterator[Track]:
     """Yield tracks that together have every column of ``features`` (T, F).
 
     ``seen`` (T,) or (T, F) tells which frames count; a number that is absent never does.

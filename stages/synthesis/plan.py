@@ -60,7 +60,7 @@ class SynthesisConfig:
 
 
 @dataclass(frozen=True)
-class Event:
+class PlannedEvent:
     """One emotion that comes, stays and goes; times in seconds from the clip's start."""
 
     emotion: str
@@ -105,7 +105,7 @@ class ClipPlan:
     fps: float
     width_px: int
     height_px: int
-    events: tuple[Event, ...]
+    events: tuple[PlannedEvent, ...]
     pan_x: Motion  # of the face from the middle of the frame, in units of the face
     pan_y: Motion
     size_px: Motion  # of the face's unit in the frame
@@ -198,7 +198,7 @@ def _sway(rng: np.random.Generator, mean: tuple[float, float], amplitude: float)
 
 def _plan_events(
     rng: np.random.Generator, duration_s: float, main: str | None
-) -> tuple[Event, ...]:
+) -> tuple[PlannedEvent, ...]:
     """The main emotion, and for half of the clips a weaker one in the other half of the time."""
     shown = [] if main is None else [(main, (0.5, 1.0))]
     if rng.random() < 0.5:
@@ -218,11 +218,11 @@ def _plan_event(
     part_s: float,
     emotion: str,
     peak: tuple[float, float],
-) -> Event:
+) -> PlannedEvent:
     """An event whose apex lies inside a part of the clip; its fall may last longer."""
     rise, hold, fall = (
         part_s * float(rng.uniform(low, high))
         for low, high in ((0.12, 0.25), (0.3, 0.5), (0.12, 0.25))
     )
     start = from_s + float(rng.uniform(0, part_s - rise - hold))
-    return Event(emotion, float(rng.uniform(*peak)), start, rise, hold, fall)
+    return PlannedEvent(emotion, float(rng.uniform(*peak)), start, rise, hold, fall)

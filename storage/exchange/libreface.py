@@ -23,7 +23,7 @@ from facer.storage.exchange.imported import (
     imported_provenance,
 )
 from facer.storage.exchange.other_tools import first_header, frame_numbers, one_a_file, seconds
-from facer.storage.files.csv_table import Table, is_absent
+from facer.storage.files.csv_table import CsvTable, is_absent
 from facer.storage.parts import Entry
 from facer.storage.schema import EXPRESSIONS
 
@@ -59,7 +59,7 @@ def read_libreface(path: Path) -> Imported:
     return Imported((*names, *words), (), provenance, one_a_file(files, names, _clip))
 
 
-def _clip(clip_id: str, table: Table, names: Mapping[str, str]) -> Entry:
+def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
     measured = table.numbers([table.where(name) for name in names.values()])
     if _EXPRESSION in table.header:
         measured = np.hstack([measured, _expressions(table, table.where(_EXPRESSION))])
@@ -90,7 +90,7 @@ def _at_frames(frames: int, known: npt.NDArray[np.int64], times: F64) -> F64:
     return np.asarray(found, np.float64)
 
 
-def _expressions(table: Table, column: int) -> F64:
+def _expressions(table: CsvTable, column: int) -> F64:
     """Return a column an expression, (T, 8): 1 for the one named in the frame."""
     values = np.full((len(table.rows), len(_WORDS)), np.nan)
     for row, word in enumerate(table.column(column)):

@@ -28,7 +28,7 @@ from facer.storage.exchange.imported import (
     imported_clip,
     imported_provenance,
 )
-from facer.storage.files.csv_table import Table, iterate_rows, read_table
+from facer.storage.files.csv_table import CsvTable, iterate_rows, read_table
 from facer.storage.parts import Entry
 from facer.storage.schema import EXPRESSIONS, VALENCE_AROUSAL, Record
 
@@ -64,7 +64,7 @@ def read_muse(path: Path) -> Imported:
     return Imported(tuple(names), (), imported_provenance("muse", "as imported"), clips)
 
 
-def _muse_clip(clip_id: str, table: Table, names: Names) -> Entry:
+def _muse_clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = _features(table, names)
     column = table.index("timestamp")
     if column is None:
@@ -105,7 +105,7 @@ def read_openface(path: Path) -> Imported:
     return Imported(tuple(names), (), provenance, clips)
 
 
-def _openface_clip(clip_id: str, table: Table, names: Names) -> Entry:
+def _openface_clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     meta = table.numbers([table.where(name) for name in ("frame", "timestamp", "confidence")])
     success = table.numbers([table.where("success")])[:, 0] == 1
     frame = frame_numbers(table, meta[:, 0])
@@ -228,7 +228,7 @@ def _pyfeat_clips(files: Mapping[str, Path], names: Names, fps: float | None) ->
             yield _pyfeat_clip(clip_id, table, names, fps)
 
 
-def _tables_by_input(file: Path) -> Iterator[tuple[str, Table]]:
+def _tables_by_input(file: Path) -> Iterator[tuple[str, CsvTable]]:
     """Yield each input and its rows; one input at a time is in memory."""
     rows = iterate_rows(file)
     _, header = next(rows)
@@ -239,7 +239,7 @@ def _tables_by_input(file: Path) -> Iterator[tuple[str, Table]]:
 
     for source, group in groupby(rows, by_input):
         lines, cells = zip(*group, strict=True)
-        yield source, Table(file, header, lines, cells)
+        yield source, CsvTable(file, header, lines, cells)
 
 
 def _without_number(source: str) -> str:
@@ -250,7 +250,7 @@ def _without_number(source: str) -> str:
     return str(path.with_name(re.sub(r"\d+$", "*", path.stem) + path.suffix))
 
 
-def _clip_name(source: str, table: Table) -> str:
+def _clip_name(source: str, table: CsvTable) -> str:
     """Return the clip's name: the input's, or the folder's of pictures that differ in a number."""
     path = PureWindowsPath(source)
     if not path.stem.endswith("*"):
@@ -262,7 +262,7 @@ def _clip_name(source: str, table: Table) -> str:
     return path.parent.name if name.lower() in _PICTURE_NAMES else name
 
 
-def _picture_numbers(table: Table) -> npt.NDArray[np.int64] | None:
+def _picture_numbers(table: CsvTable) -> npt.NDArray[np.int64] | None:
     """Return which frame each row is of, by the numbers of its pictures; None for a video."""
     inputs = table.column(table.where("input")) if "input" in table.header else []
     if len(set(inputs)) < 2:
@@ -271,7 +271,7 @@ def _picture_numbers(table: Table) -> npt.NDArray[np.int64] | None:
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
 
 
-def _pyfeat_clip(clip_id: str, table: Table, names: Names, fps: float | None) -> Entry:
+def _pyfeat_clip(clip_id: str, table: CsvTable, names: Names, fps: float | None) -> Entry:
     corners = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore")
     box = table.numbers([table.where(name) for name in corners])
     found = ~np.isnan(box[:, 4])
@@ -306,7 +306,7 @@ def first_header(files: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def one_a_file(
-    files: Mapping[str, Path], names: Names, read_clip: Callable[[str, Table, Names], Entry]
+    files: Mapping[str, Path], names: Names, read_clip: Callable[[str, CsvTable, Names], Entry]
 ) -> Iterator[Entry]:
     """Yield a clip a file; one without rows is a failed clip."""
     for clip_id, file in files.items():
@@ -317,11 +317,11 @@ def one_a_file(
             yield Record(clip_id, "failed", 0, reason="its file has no rows"), None
 
 
-def _features(table: Table, names: Names) -> F64:
+def _features(table: CsvTable, names: Names) -> F64:
     return table.numbers([table.where(name) for name in names.values()])
 
 
-def frame_numbers(table: Table, values: F64) -> npt.NDArray[np.int64]:
+def frame_numbers(table: CsvTable, values: F64) -> npt.NDArray[np.int64]:
     """Return numbers of frames; FacerError for one that is none."""
     bad = ~((values >= 0) & (values < _MAX_FRAMES) & (values % 1 == 0))
     if bad.any():
@@ -333,7 +333,7 @@ def frame_numbers(table: Table, values: F64) -> npt.NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _landmarks(table: Table) -> dict[str, F64]:
+def _landmarks(table: CsvTable) -> dict[str, F64]:
     """Return five keypoints and their landmarks' box from 68 points ``x_0``, ``y_0`` ..."""
     axes = [[f"{axis}_{point}" for point in range(68)] for axis in "xy"]
     if not all(name in table.header for names in axes for name in names):

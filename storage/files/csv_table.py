@@ -33,7 +33,7 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A csv file with a header: cells as text, without spaces around them."""
 
     path: Path
@@ -144,7 +144,7 @@ def plain_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> CsvTable:
     """Read a csv file whose first line is a header, and say what it was in ``dialect``.
 
     Cells are separated by commas, semicolons or tabs, the text is UTF-8 or marked UTF-16.
@@ -159,7 +159,7 @@ def read_table(path: Path) -> Table:
         lines.append(line)
         rows.append(cells)
     header, rows = rows[0], rows[1:]
-    return Table(path, header, tuple(lines[1:]), tuple(rows), dialect)
+    return CsvTable(path, header, tuple(lines[1:]), tuple(rows), dialect)
 
 
 def iterate_rows(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import Table, is_absent, parse_number
+from facer.storage.files.csv_table import CsvTable, is_absent, parse_number
 from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import LabelOptions
@@ -56,7 +56,7 @@ class Columns:
     left_out: tuple[tuple[str, str], ...]  # (name, why), for those that are none of these
 
 
-def choose_columns(table: Table, options: LabelOptions) -> Columns:
+def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     """Return what each column is for; ``options`` decide where they are given.
 
     Raises FacerError, with the columns and the option, when several could be the id, a split
@@ -90,7 +90,7 @@ def choose_columns(table: Table, options: LabelOptions) -> Columns:
     return Columns(clip, split, subject, exclude, tuple(targets), left_out)
 
 
-def _check_header(table: Table) -> None:
+def _check_header(table: CsvTable) -> None:
     """Refuse a file without rows, and one whose first line is a row already."""
     if not table.rows:
         raise FacerError(
@@ -104,7 +104,7 @@ def _check_header(table: Table) -> None:
         )
 
 
-def left_out_of(table: Table, read: set[int], otherwise: str) -> tuple[tuple[str, str], ...]:
+def left_out_of(table: CsvTable, read: set[int], otherwise: str) -> tuple[tuple[str, str], ...]:
     """Return the columns that are not ``read``, each with the reason, ``otherwise`` where none."""
     found = [
         (name or f"column {column + 1}", _why_no_target(name, table.column(column)))
@@ -119,7 +119,7 @@ def _listed(left_out: Sequence[tuple[str, str]]) -> str:
     return f" (left out: {reasons})" if reasons else ""
 
 
-def by_hand(table: Table, name: str, option: str) -> int:
+def by_hand(table: CsvTable, name: str, option: str) -> int:
     """Return the column that an option names; FacerError with all names when there is none."""
     if name in table.header:
         return table.header.index(name)
@@ -133,12 +133,12 @@ def by_hand(table: Table, name: str, option: str) -> int:
     return found[0]
 
 
-def _by_hand_or_none(table: Table, name: str, option: str) -> int | None:
+def _by_hand_or_none(table: CsvTable, name: str, option: str) -> int | None:
     """Return the column that an option names; None for ``none``."""
     return None if name == "none" and name not in table.header else by_hand(table, name, option)
 
 
-def id_column(table: Table, options: LabelOptions, taken: set[int]) -> int:
+def id_column(table: CsvTable, options: LabelOptions, taken: set[int]) -> int:
     """Return the column of the clips' ids: by its name, else the only one that could be."""
     if options.id_column:
         return by_hand(table, options.id_column, "--id-column")
@@ -195,7 +195,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
     return bool(cells) and _are_unique(cells) and all(cell.isdecimal() for cell in cells)
 
 
-def split_column(table: Table, options: LabelOptions) -> int | None:
+def split_column(table: CsvTable, options: LabelOptions) -> int | None:
     """Return the column of the splits: by its name, else the only one that holds their names."""
     if options.split_column:
         return _by_hand_or_none(table, options.split_column, "--split-column")
@@ -216,7 +216,7 @@ def split_column(table: Table, options: LabelOptions) -> int | None:
     return None
 
 
-def _are_splits(table: Table, column: int, named: bool) -> bool:
+def _are_splits(table: CsvTable, column: int, named: bool) -> bool:
     """Tell whether a column holds splits; one named so that has some other words is refused."""
     cells = [cell for cell in table.column(column) if not is_absent(cell)]
     known = [canonical_split(cell) for cell in cells]
@@ -227,7 +227,7 @@ def _are_splits(table: Table, column: int, named: bool) -> bool:
     return "train" in known and len(set(known)) > 1 and all(known)
 
 
-def subject_column(table: Table, options: LabelOptions) -> int | None:
+def subject_column(table: CsvTable, options: LabelOptions) -> int | None:
     """Return the column that says who is seen in a clip."""
     if options.subject_column:
         return _by_hand_or_none(table, options.subject_column, "--subject-column")
@@ -252,14 +252,14 @@ def _grouping(cells: Sequence[str]) -> tuple[int, ...]:
     return tuple(first.setdefault(cell, row) for row, cell in enumerate(cells))
 
 
-def _exclude_column(table: Table, options: LabelOptions) -> int | None:
+def _exclude_column(table: CsvTable, options: LabelOptions) -> int | None:
     for column, name in enumerate(table.header):
         if key_of(name) in _EXCLUDE_NAMES and name not in options.targets:
             return column
     return None
 
 
-def is_excluded(table: Table, row: int, column: int) -> bool:
+def is_excluded(table: CsvTable, row: int, column: int) -> bool:
     """Tell whether a row is to be left out; FacerError for a word that says neither."""
     text = table.rows[row][column].strip().lower()
     if is_absent(text) or text in _FALSE:
@@ -307,7 +307,7 @@ def _looks_like_an_id(values: Sequence[float]) -> str | None:
     return None
 
 
-def check_word(table: Table, row: int, column: int) -> str:
+def check_word(table: CsvTable, row: int, column: int) -> str:
     """Return the split of a row; FacerError for a word that is none."""
     text = table.rows[row][column]
     split = "" if is_absent(text) else canonical_split(text)

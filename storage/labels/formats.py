@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import Table, read_table
+from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import (
     by_hand,
@@ -82,7 +82,7 @@ def recognise(source: Path) -> LabelKind:
     return "plain"
 
 
-def _partitioned_kind(table: Table) -> LabelKind | None:
+def _partitioned_kind(table: CsvTable) -> LabelKind | None:
     kinds: tuple[LabelKind, ...] = ("mimic", "muse")
     return next(
         (
@@ -94,7 +94,7 @@ def _partitioned_kind(table: Table) -> LabelKind | None:
     )
 
 
-def _has_names(table: Table, kind: str) -> bool:
+def _has_names(table: CsvTable, kind: str) -> bool:
     names = CHALLENGES[kind].names
     return len(positions(table.header, names)) == len(names)
 
@@ -136,11 +136,11 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
     )
 
 
-def _dialect(table: Table, targets: Sequence[int]) -> str:
+def _dialect(table: CsvTable, targets: Sequence[int]) -> str:
     return ", ".join([str(table.dialect), *notation(table, targets)])
 
 
-def _many_rows(table: Table, clip: int) -> str:
+def _many_rows(table: CsvTable, clip: int) -> str:
     """Return what to do about several rows of a clip, such as segments with a start and an end."""
     times = [name for name in table.header if design_reason(name) == "a date or time"]
     name = table.header[clip]
@@ -231,7 +231,7 @@ READERS: Mapping[LabelKind, Callable[[Path, LabelOptions], LabelTable]] = {
 
 
 def _challenge_table(
-    table: Table, kind: str, options: LabelOptions, split_of: Callable[[int], str]
+    table: CsvTable, kind: str, options: LabelOptions, split_of: Callable[[int], str]
 ) -> LabelTable:
     """Return rows with the challenge's targets, found by name, in its official order."""
     names = options.targets or CHALLENGES[kind].names
@@ -273,13 +273,13 @@ def _file(source: Path, name: str) -> Path:
     return source / name if source.is_dir() else source
 
 
-def _id_column(table: Table, kind: str, options: LabelOptions) -> int:
+def _id_column(table: CsvTable, kind: str, options: LabelOptions) -> int:
     if options.id_column:
         return id_column(table, options, set())
     return _required(table, CHALLENGES[kind].id_column)
 
 
-def _required(table: Table, name: str) -> int:
+def _required(table: CsvTable, name: str) -> int:
     index = table.index(name)
     if index is None:
         raise FacerError(
@@ -288,7 +288,7 @@ def _required(table: Table, name: str) -> int:
     return index
 
 
-def _clip_id(table: Table, row: int, column: int) -> str:
+def _clip_id(table: CsvTable, row: int, column: int) -> str:
     clip_id = table.rows[row][column]
     if not bare_id(clip_id):
         raise FacerError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facer.storage.errors import FacerError, named
-from facer.storage.files.csv_table import Table, read_table
+from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.challenges import bare_id, plain_name
 from facer.storage.labels.table import IntensityLabels
 
@@ -41,7 +41,7 @@ def label_column(labels: IntensityLabels, name: str) -> tuple[str, ...]:
     return tuple(found.get(bare_id(clip_id), "") for clip_id in labels.clip_ids)
 
 
-def _id_column(table: Table, labels: IntensityLabels) -> int:
+def _id_column(table: CsvTable, labels: IntensityLabels) -> int:
     """The column that the ids were read from; the first in a file that has none of this name."""
     name = labels.columns.get("id")
     return table.header.index(name) if name in table.header else 0

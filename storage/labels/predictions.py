@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.csv_table import Table, read_table, safe_cell
+from facer.storage.files.csv_table import CsvTable, read_table, safe_cell
 from facer.storage.files.objects import LocalObjects
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import id_column as find_id_column
@@ -110,7 +110,7 @@ def read_predictions(
     return Predictions(tuple(ids), found, array)
 
 
-def _columns(table: Table, names: Sequence[str]) -> list[int]:
+def _columns(table: CsvTable, names: Sequence[str]) -> list[int]:
     """The columns of some intensities, by name; FacerError with both sides' names."""
     by_key = {key_of(name): column for column, name in enumerate(table.header)}
     missing = [name for name in names if key_of(name) not in by_key]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import Table, has_decimal_comma, is_absent
+from facer.storage.files.csv_table import CsvTable, has_decimal_comma, is_absent
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
 
 F64 = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ _FEW = 0.1  # share of the values, up to which they are not "nearly all"
 _FEWEST = 5  # other values, from which on their range tells something
 
 
-def read_value(table: Table, row: int, column: int, options: LabelOptions) -> float:
+def read_value(table: CsvTable, row: int, column: int, options: LabelOptions) -> float:
     """Return one cell as a number; NaN where it is absent, also by ``options``."""
     if table.rows[row][column].strip().lower() in options.words_absent:
         return float("nan")
@@ -32,7 +32,7 @@ def read_value(table: Table, row: int, column: int, options: LabelOptions) -> fl
     return float("nan") if value in options.numbers_absent else value
 
 
-def notation(table: Table, columns: Sequence[int]) -> list[str]:
+def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
     """Return how the numbers of some columns are written where it is not the usual way.
 
     Raises FacerError where one column has numbers of two ways, of which one must be wrong.
@@ -53,7 +53,7 @@ def notation(table: Table, columns: Sequence[int]) -> list[str]:
     return list(found)
 
 
-def _refuse_thousands(table: Table, column: int, cells: Sequence[tuple[int, str]]) -> None:
+def _refuse_thousands(table: CsvTable, column: int, cells: Sequence[tuple[int, str]]) -> None:
     """Refuse "1,300" where nothing tells a thousand from a decimal comma."""
     if all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
         row, cell = cells[0]
@@ -65,7 +65,11 @@ def _refuse_thousands(table: Table, column: int, cells: Sequence[tuple[int, str]
 
 
 def _mixed(
-    table: Table, column: int, cells: Sequence[tuple[int, str]], odd: Sequence[bool], expected: str
+    table: CsvTable,
+    column: int,
+    cells: Sequence[tuple[int, str]],
+    odd: Sequence[bool],
+    expected: str,
 ) -> str:
     row, cell = cells[list(odd).index(True)]
     return (

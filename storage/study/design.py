@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.csv_table import Table, is_absent, read_table
+from facer.storage.files.csv_table import CsvTable, is_absent, read_table
 from facer.storage.labels.matching import match_ids
 from facer.storage.labels.words import names_people
 
@@ -175,7 +175,7 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
     return Design(tuple(rows), carried, str(path), match.store_only, tuple(notes))
 
 
-def _places(table: Table) -> dict[str, int]:
+def _places(table: CsvTable) -> dict[str, int]:
     found = {name: table.index(*names) for name, names in _SYNONYMS.items()}
     if found["participant"] is None:
         people = [place for place, name in enumerate(table.header) if names_people(name)]

@@ -33,7 +33,7 @@ def function_of(command):
 def test_a_command_has_a_function_of_its_name_and_words(command):
     taken = set(inspect.signature(function_of(command)).parameters)
     given = {p.name for p in command_line.commands[command].params}
-    given -= {"config", "print_config", "as_json", "log"} | ONLY_COMMAND.get(command, set())
+    given -= {"config", "print_config", "as_json", "log_to"} | ONLY_COMMAND.get(command, set())
     assert given <= taken
     assert inspect.getdoc(function_of(command))
 

@@ -45,7 +45,7 @@ NOT_KEYWORDS = {
     "config",
     "print_config",
     "json",
-    "log",
+    "log_to",
 }  # the first two are positional in Python
 
 

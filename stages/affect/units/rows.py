@@ -93,7 +93,7 @@ class PairedEmbeddings:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledSpace:
     """n labelled crops: embedding (n, D), expression (n, 7) that REC gives them, au and au_weight
     (n, 17), NaN where a unit has no label.
     """
@@ -172,7 +172,7 @@ def _some(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
 def fit_rows(
     network: RecNet,
     pairs: PairedEmbeddings,
-    labelled: Labelled,
+    labelled: LabelledSpace,
     unlabelled: npt.NDArray[np.bool_],
     geometry: UnitGeometry,
     config: UnitRowsConfig,

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from facer.stages.detection.config import LossWeights
+from facer.stages.detection.config import DetectionLossWeights
 from facer.stages.detection.losses import detection_loss, distance_iou, focal
 from facer.stages.detection.network import ANCHORS, STRIDES
-from facer.stages.detection.targets import AnchorGrid, Faces, anchor_grid, assign, decode
+from facer.stages.detection.targets import AnchorGrid, LabelledFaces, anchor_grid, assign, decode
 
 
 def encode(
@@ -23,9 +23,9 @@ def face_at(
     return box, [[x + a * width, y + b * height] for a, b in points]
 
 
-def faces_of(*rows: tuple[int, float, float, float, float], ignore: bool = False) -> Faces:
+def faces_of(*rows: tuple[int, float, float, float, float], ignore: bool = False) -> LabelledFaces:
     made = [face_at(*row[1:]) for row in rows]
-    return Faces(
+    return LabelledFaces(
         image=torch.tensor([row[0] for row in rows], dtype=torch.int64),
         bbox_px=torch.tensor([box for box, _ in made]).reshape(-1, 4),
         keypoints_px=torch.tensor([points for _, points in made]).reshape(-1, 5, 2),
@@ -101,7 +101,7 @@ def test_distance_iou_of_equal_and_distant_boxes() -> None:
     assert distance_iou(a, a + 90).item() == pytest.approx(1 + 90**2 / 100**2)
 
 
-def perfect_outputs(faces: Faces) -> tuple[torch.Tensor, ...]:
+def perfect_outputs(faces: LabelledFaces) -> tuple[torch.Tensor, ...]:
     grid = anchor_grid(64, 64)
     targets = assign(grid, faces, batch=1)
     bbox, kps = torch.zeros(len(grid.stride_px), 4), torch.zeros(len(grid.stride_px), 10)
@@ -118,8 +118,8 @@ def test_loss_is_zero_for_the_truth_and_finite_without_faces() -> None:
     grid = anchor_grid(64, 64)
     faces = faces_of((0, 30, 34, 28, 36))
     outputs = perfect_outputs(faces)
-    truth = detection_loss(outputs, grid, assign(grid, faces, 1), LossWeights())
+    truth = detection_loss(outputs, grid, assign(grid, faces, 1), DetectionLossWeights())
     assert truth["total"].item() == pytest.approx(0, abs=1e-5)
-    empty = detection_loss(outputs, grid, assign(grid, faces_of(), 1), LossWeights())
+    empty = detection_loss(outputs, grid, assign(grid, faces_of(), 1), DetectionLossWeights())
     assert torch.isfinite(empty["total"])
     assert empty["bbox"].item() == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facer.stages.synthesis import EMOTIONS, SynthesisConfig, plan_clips
-from facer.stages.synthesis.plan import Event
+from facer.stages.synthesis.plan import PlannedEvent
 from facer.storage import FacerError
 
 CONFIG = SynthesisConfig()
@@ -59,7 +59,7 @@ def test_apexes_of_two_emotions_do_not_meet():
 
 
 def test_strength_rises_holds_and_falls():
-    event = Event("amusement", peak=0.8, start_s=1.0, rise_s=0.5, hold_s=1.0, fall_s=0.5)
+    event = PlannedEvent("amusement", peak=0.8, start_s=1.0, rise_s=0.5, hold_s=1.0, fall_s=0.5)
     times = np.array([0.9, 1.0, 1.25, 1.5, 2.5, 2.75, 3.0, 3.1])
     np.testing.assert_allclose(event.strength(times), [0, 0, 0.4, 0.8, 0.8, 0.4, 0, 0], atol=1e-12)
 

@@ -24,7 +24,7 @@ from facer.stages.affect.units.pairs import (
     with_meshes,
 )
 from facer.stages.affect.units.rows import (
-    Labelled,
+    LabelledSpace,
     PairedEmbeddings,
     UnitRowsConfig,
     fit_rows,
@@ -268,7 +268,7 @@ def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry):
     assert {ACTION_UNITS[column] for column in pairs.unit.ravel()} == {1, 12}
     network = build("rec-small")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    labelled = Labelled(
+    labelled = LabelledSpace(
         pairs.embedding[:, 0],
         np.full((60, 7), 1 / 7, np.float32),
         np.full((60, 17), np.nan, np.float32),
