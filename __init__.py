@@ -2,7 +2,8 @@
 
 What a command does, Python does with the same words; names are loaded when they are first used:
 
-- :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it.
+- :func:`extract`, :func:`open_store`, :class:`FeatureStore`: videos to a store, and reading it;
+  :func:`extract_audio`: their sound.
 - A function for each other command: :func:`evaluate`, :func:`predict`, :func:`status` and so on.
 - :func:`train_head`, :func:`open_run`, :class:`Run`: a store and labels to a run, and its scores.
 - :func:`design`, :func:`summarise`, :func:`compare`, :func:`figure`, :func:`methods`: a lab's
@@ -18,7 +19,8 @@ The map, top to bottom; imports run in this direction only:
   ``runtime`` is executors, progress and run folders, ``views`` is what people look at.
 - ``facer.stages``: pure computation, arrays in, arrays out.
 
-  - ``features``: stage one, a file per step: decode, detect, refine, track, align, rec, extractor.
+  - ``features``: stage one, a file per step: decode, detect, refine, track, align, rec, extractor;
+    ``audio``: the same for sound.
   - ``affect`` and ``detection``: how REC and the face detector are trained.
   - ``intensity``: stage two: sequences, heads, losses, metrics, kernels, fit.
   - ``summary``: sequences become a lab's tables.
@@ -34,6 +36,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from facer.pipeline.api import extract as extract
+    from facer.pipeline.api import extract_audio as extract_audio
     from facer.pipeline.api import load_rec as load_rec
     from facer.pipeline.api import open_run as open_run
     from facer.pipeline.api import train_head as train_head
@@ -77,7 +80,9 @@ except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
 _LAZY = {
-    **dict.fromkeys(("extract", "load_rec", "open_run", "train_head"), "facer.pipeline.api"),
+    **dict.fromkeys(
+        ("extract", "extract_audio", "load_rec", "open_run", "train_head"), "facer.pipeline.api"
+    ),
     **dict.fromkeys(
         ("check", "export", "import_", "status", "verify"), "facer.pipeline.functions.store"
     ),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.intensity.folds import train_folds
 from facer.pipeline.intensity.head_run import read_run
@@ -17,7 +18,9 @@ from facer.pipeline.runtime.epochs import both
 from facer.pipeline.runtime.progress import fold_epoch, head_epoch, log
 from facer.pipeline.settings import (
     EXTRACT,
+    EXTRACT_AUDIO,
     TRAIN_HEAD,
+    extract_audio_config,
     extract_run_config,
     train_head_config,
 )
@@ -43,6 +46,25 @@ def extract(
     """
     path = place_of(store) or ""
     config = extract_run_config(os.fspath(video_dir), path, EXTRACT.complete(settings))
+    return _extracted(config, progress)
+
+
+def extract_audio(
+    video_dir: Place, store: FeatureStore | Place, *, progress: bool = False, **settings: Any
+) -> FeatureStore:
+    """Bring the sound of every file of a folder into a store, as ``facer extract-audio``.
+
+    Everything else is as for :func:`extract`; keywords are the command's options, such as
+    ``features="egemaps"``. A clip without sound is a record of status ``no_sound``.
+    """
+    path = place_of(store) or ""
+    config = extract_audio_config(os.fspath(video_dir), path, EXTRACT_AUDIO.complete(settings))
+    return _extracted(config, progress)
+
+
+def _extracted(config: ExtractRunConfig, progress: bool) -> FeatureStore:
+    """The store of an extraction; FacerError where a worker wrote elsewhere."""
+    path = config.store
     with told(progress) as to:
         summary = extract_folder(config, to)
     if summary.missing:
@@ -107,4 +129,7 @@ def load_rec(
 
 
 extract.__signature__ = EXTRACT.signature(extract)  # type: ignore[attr-defined]
+extract_audio.__signature__ = EXTRACT_AUDIO.signature(  # type: ignore[attr-defined]
+    extract_audio
+)
 train_head.__signature__ = TRAIN_HEAD.signature(train_head)  # type: ignore[attr-defined]

@@ -31,12 +31,18 @@ from facer.pipeline.views.figures import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import (
+    FitConfig,
+    HeadConfig,
+    SequenceConfig,
+    StreamsConfig,
+)
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
-from facer.storage.settings import Declared, declared
+from facer.storage.settings import Declared, declared, flat
 from facer.storage.text.likeness import did_you_mean
 
 Settings = Mapping[str, Any]
@@ -106,13 +112,18 @@ def _value(one: Declared, value: Any) -> Any:
 
 EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, TlsFiles)
+EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 BENCH = Table(BenchConfig)
 LABELS = Table(LabelOptions)
-DATASET = Table(LabelOptions, SequenceConfig)
-CHECK = DATASET
-TRAIN_HEAD = Table(LabelOptions, FoldConfig, SequenceConfig, HeadConfig, FitConfig, TrainHeadConfig)
-ABLATE = Table(LabelOptions, FoldConfig, SequenceConfig, FitConfig, AblateConfig, TlsFiles)
+CHECK = Table(LabelOptions, SequenceConfig)
+DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
+TRAIN_HEAD = Table(
+    LabelOptions, FoldConfig, SequenceConfig, StreamsConfig, HeadConfig, FitConfig, TrainHeadConfig
+)
+ABLATE = Table(
+    LabelOptions, FoldConfig, SequenceConfig, StreamsConfig, FitConfig, AblateConfig, TlsFiles
+)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 SUMMARISE = Table(SummaryConfig)
@@ -145,6 +156,14 @@ def extract_run_config(video_dir: Path | str, store: str, settings: Settings) ->
     )  # fmt: skip
 
 
+def extract_audio_config(video_dir: Path | str, store: str, settings: Settings) -> ExtractRunConfig:
+    """Return a whole extraction of sound; from all of :data:`EXTRACT_AUDIO`."""
+    return make(
+        ExtractRunConfig, settings, video_dir, store,
+        extract=make(AudioConfig, settings), tls=make(TlsFiles, settings),
+    )  # fmt: skip
+
+
 def label_options(settings: Settings) -> LabelOptions:
     """Return how labels are read; from all of :data:`LABELS`."""
     return make(LabelOptions, settings)
@@ -158,8 +177,8 @@ def train_head_config(store: str, labels: str, run: Path, settings: Settings) ->
         raise OptionError(f"{named('head')} {head.name} takes no {', '.join(names)}")
     return make(
         TrainHeadConfig, settings, store, labels, run, reading=label_options(settings),
-        sequences=make(SequenceConfig, settings), fit=make(FitConfig, settings, head),
-        folds=fold_config(settings),
+        sequences=make(SequenceConfig, settings), streams=streams_config(settings),
+        fit=make(FitConfig, settings, head), folds=fold_config(settings),
     )  # fmt: skip
 
 
@@ -168,8 +187,18 @@ def ablate_config(store: str, labels: str, output: Path, settings: Settings) -> 
     return make(
         AblateConfig, settings, store, labels, output, also=settings.get("also", {}),
         reading=label_options(settings), sequences=make(SequenceConfig, settings),
-        fit=make(FitConfig, settings), folds=fold_config(settings), tls=make(TlsFiles, settings),
+        streams=streams_config(settings), fit=make(FitConfig, settings),
+        folds=fold_config(settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
+
+
+def streams_config(settings: Settings) -> StreamsConfig:
+    """Return which other stores are joined, and how; OptionError for a way of joining none."""
+    config = make(StreamsConfig, settings)
+    if not config.stores and config != StreamsConfig():
+        changed = [k for k, v in flat(config) if v != dict(flat(StreamsConfig()))[k]]
+        raise OptionError(f"{named(changed[0])}: expected {named('with_')} beside it")
+    return config
 
 
 def fold_config(settings: Settings) -> FoldConfig | None:
@@ -198,6 +227,8 @@ def _checked(one: Declared, value: Any) -> Any:
         return os.fspath(value)
     if tuple in types and (isinstance(value, str) or _is_words(value)):
         return value
+    if tuple in types and isinstance(value, Mapping):  # NAME=STORE, as the option has it
+        return [f"{name}={getattr(one, 'path', one)}" for name, one in value.items()]
     if isinstance(value, str) and (str in types or Path in types):
         return value
     if not isinstance(value, bool | str):

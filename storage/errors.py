@@ -31,6 +31,15 @@ def named(setting: str) -> str:
     return f"\ue000{setting}\ue001"
 
 
+def option_of(setting: str) -> str:
+    """Return the option of a setting; Python's own words have a _ after them as keywords.
+
+    >>> option_of("batch_size"), option_of("with_")
+    ('--batch-size', '--with')
+    """
+    return f"--{setting.rstrip('_').replace('_', '-')}"
+
+
 def one_line(error: BaseException, limit: int | None = 300) -> str:
     r"""Return what an exception of any library says as one line of at most ``limit`` characters.
 
@@ -59,7 +68,7 @@ class FacerError(Exception):
 
     def with_options(self) -> str:
         """The message as the command line shows it, with options in place of settings."""
-        message = _NAMED.sub(lambda m: f"--{m[1].replace('_', '-')}", super().__str__())
+        message = _NAMED.sub(lambda m: option_of(m[1]), super().__str__())
         return printable(message)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -22,7 +22,16 @@ FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"va": VALENCE_AROUSAL, "expr": EXPRESSIONS, "au": AU_NAMES}
 )
 
-Status = Literal["ok", "no_face", "failed"]
+Status = Literal["ok", "no_face", "no_sound", "failed"]
+AUDIO = "audio"
+"""The modality of a store of sound, in the settings of its provenance; others name none."""
+
+
+def measured_of(statuses: Iterable[str]) -> str:
+    """Return what the clips of a store are with or without, by their statuses: "a face"."""
+    return "sound" if "no_sound" in statuses else "a face"
+
+
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 
@@ -32,6 +41,8 @@ class ClipFeatures:
     """What one clip's frames gave; one row per decoded frame, T rows.
 
     A frame without a face has NaN features, score, box, points and quality, and ``valid`` False.
+    Of sound, a frame is a window of it: one that is not whole is not ``valid``, and none has a
+    face.
     """
 
     features: F32  # (T, F)
@@ -103,3 +114,13 @@ class Provenance:
     facer_version: str = ""
     decoder: str = ""  # "opencv" in stores made before libav decoded; "" where none did
     libav_version: str = ""
+
+    @property
+    def of_sound(self) -> bool:
+        """Whether the features are of a clip's sound; else they are of a face."""
+        return self.settings.get("modality") == AUDIO
+
+    @property
+    def statuses(self) -> tuple[Status, Status, Status]:
+        """Those that a record can have: measured, nothing there to measure, failed."""
+        return ("ok", "no_sound" if self.of_sound else "no_face", "failed")

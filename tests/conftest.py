@@ -208,7 +208,18 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toys() -> ModuleType:
     """tests/toys.py: small networks that stand in for public ones, and cards."""
-    spec = spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+    return beside("toys")
+
+
+@pytest.fixture(scope="session")
+def sounds() -> ModuleType:
+    """tests/sounds.py: small files with sound, and where a sound lies in time."""
+    return beside("sounds")
+
+
+def beside(name: str) -> ModuleType:
+    """A module of this folder, which tests cannot import."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

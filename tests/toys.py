@@ -33,11 +33,13 @@ class Toy:
         means = cut.reshape(b, c, GRID, size, GRID, size).mean((3, 5))
         return means.reshape(b, -1).astype("f4") @ self.weights[output]
 
-    def save(self, path: Path, size_px: int, batch: int | None = None) -> None:
-        """Write it as ONNX; ``batch`` None: any number of images."""
+    def save(
+        self, path: Path, size_px: int, batch: int | None = None, tensor: str = "input"
+    ) -> None:
+        """Write it as ONNX; ``batch`` None: any number of images; ``tensor``: its input."""
         side = size_px // GRID
         nodes = [
-            helper.make_node("AveragePool", ["input"], ["pooled"], kernel_shape=[side, side],
+            helper.make_node("AveragePool", [tensor], ["pooled"], kernel_shape=[side, side],
                              strides=[side, side]),
             helper.make_node("Flatten", ["pooled"], ["flat"]),
         ]  # fmt: skip
@@ -45,7 +47,7 @@ class Toy:
         b = batch or "batch"
         graph = helper.make_graph(
             nodes, "toy",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT,
+            [helper.make_tensor_value_info(tensor, TensorProto.FLOAT,
                                            [b, self.channels, size_px, size_px])],
             [helper.make_tensor_value_info(k, TensorProto.FLOAT, [b, w.shape[1]])
              for k, w in self.weights.items()],

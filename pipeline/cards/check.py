@@ -8,28 +8,23 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 
+from facer.pipeline.cards.golden import compare, measure, record, recorded_path
 from facer.stages.features import detect
 from facer.stages.features.config import DetectorConfig
 from facer.stages.features.faces import Faces
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.card import Card, Golden
 from facer.stages.features.rec.card_network import CardRec
-from facer.stages.features.rec.crops import cut
-from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.stages.synthesis.warp import ExpressionWarp
-from facer.storage.errors import FacerError
-from facer.storage.files.regular import open_regular
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import EXPRESSIONS, F32, U8, VALENCE_AROUSAL
 
 _SMILE = {"smile": 1.0, "jaw": 0.3}
 _RISES = ("happiness", "au12", "valence")  # with a smile
 _CONSTANT = 1e-5  # spread over all pictures, below which a column says nothing
 _SUM = 1e-3  # by which probabilities of classes may exceed 1 together
-_MAX_IMAGE_BYTES = 64 << 20
 _PROBABILITY = re.compile(r"au\d\d(_left|_right)?")
 
 
@@ -42,7 +37,7 @@ class ColumnCheck:
     neutral: float  # mean over faces at rest
     smile: float  # mean over the same faces, smiling
     swapped: float  # mean absolute change when red and blue are exchanged
-    golden: float | None = None  # of the golden example
+    golden: float | None = None  # of the golden example, or else of the recorded one
     expected: float | None = None
 
 
@@ -51,7 +46,9 @@ class CardCheck:
     """What was found; nothing is wrong where there are no problems."""
 
     name: str
-    has_golden: bool
+    has_golden: bool  # its card has an example of the project's own code
+    recorded: str  # file of what facer recorded itself; "" where there is none
+    unverified: str  # what its card says was not verified
     pictures: int
     columns: Mapping[str, ColumnCheck]
     problems: tuple[str, ...]
@@ -61,24 +58,35 @@ class CardCheck:
         return asdict(self)
 
 
-def check_card(name_or_path: str, device: str = "cpu") -> CardCheck:
+def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = False) -> CardCheck:
     """Run a network on its golden example and on the package's pictures of faces.
 
     Also for weights without a card. A wrong colour order, margin, normalisation, order of classes
     or activation shows in the golden example; without one only what is implausible does: numbers
     out of range, columns that never change, a smile that raises neither happiness nor au12.
-    ``FacerError`` for a card that cannot be read or whose weights are not there.
+    ``write_golden`` records what the network says of a picture of the package, beside the weights;
+    later checks compare with that. ``FacerError`` for a card that cannot be read or whose weights
+    are not there.
     """
     model = rec.load(name_or_path, device)
+    card = model.card if isinstance(model, CardRec) else None
+    if write_golden:
+        if not isinstance(model, CardRec):
+            raise OptionError(
+                f"{named('write_golden')}: {name_or_path} has no card; expected a model card"
+            )
+        record(model)
     pictures = _pictures()
-    found = np.stack([_measure(model, image, faces) for _, _, image, faces in pictures])
+    found = np.stack([measure(model, image, faces) for _, _, image, faces in pictures])
     smiling = np.array([smile for _, smile, _, _ in pictures])
     swapped = np.stack([
-        _measure(model, np.ascontiguousarray(image[..., ::-1]), faces)
+        measure(model, np.ascontiguousarray(image[..., ::-1]), faces)
         for _, _, image, faces in pictures
     ])  # fmt: skip
-    card = model.card if isinstance(model, CardRec) else None
-    golden, problems = _golden(model, card) if card is not None else ({}, [])
+    own, recorded = compare(model) if isinstance(model, CardRec) else (None, None)
+    examples = [one for one in (own, recorded) if one is not None]
+    golden = examples[0].values if examples else {}
+    problems = [problem for one in examples for problem in one.problems]
     columns = {}
     for place, name in enumerate(model.columns):
         values = found[:, place]
@@ -91,8 +99,10 @@ def check_card(name_or_path: str, device: str = "cpu") -> CardCheck:
     if model.embedding_width:
         people = [name for name, _, _, _ in pictures]
         problems += _identities(people, found[:, len(model.columns) :], model.same_person or 0.0)
-    has_golden = card is not None and card.golden is not None
-    return CardCheck(model.name, has_golden, len(pictures), columns, tuple(problems))
+    return CardCheck(
+        model.name, own is not None, str(recorded_path(card)) if card and recorded else "",
+        card.file.unverified if card else "", len(pictures), columns, tuple(problems),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -117,69 +127,6 @@ def _draw() -> Iterator[tuple[str, bool, U8, Faces]]:
         one = Faces(*(values[nearest : nearest + 1] for values in faces))
         for image, smile in zip(images, (False, True), strict=True):
             yield face.name, smile, image, one
-
-
-def _measure(model: Recogniser, image: U8, faces: Faces) -> F32:
-    """Columns and embedding (F + D,) of an image's face."""
-    rows = model.predict(cut(image, (faces.bbox_px, faces.keypoints_px), model.crop))
-    return np.asarray(rows[0], np.float32)
-
-
-def _golden(
-    model: Recogniser, card: Card
-) -> tuple[dict[str, tuple[float, float]], list[str]]:  # fmt: skip
-    """(found, expected) of each value of the golden example, and what is wrong."""
-    golden = card.golden
-    if golden is None:
-        return {}, []
-    image = _read_image(card, golden)
-    row = _measure(model, image, _golden_face(golden, image))
-    names = (*model.columns, *(f"embedding_{i}" for i in range(model.embedding_width)))
-    found = {
-        name: (float(row[names.index(name)]), expected)
-        for name, expected in golden.values.items()
-        if name in names
-    }
-    wrong = [
-        f"{name} {got:.3f}, expected {expected:.3f}"
-        for name, (got, expected) in found.items()
-        if not abs(got - expected) <= golden.tolerance
-    ]
-    if not wrong:
-        return found, []
-    return found, [
-        f"golden example: {', '.join(wrong[:8])}{', ...' if len(wrong) > 8 else ''} (tolerance "
-        f"{golden.tolerance:g}): compare colour, mean, std, crop, activation and the order of "
-        "columns with the project's own code"
-    ]
-
-
-def _golden_face(golden: Golden, image: U8) -> Faces:
-    if golden.bbox_px:
-        return Faces(
-            np.array([golden.bbox_px], np.float32), np.array([golden.keypoints_px], np.float32),
-            np.ones(1, np.float32),
-        )  # fmt: skip
-    (faces,) = detect.load(DetectorConfig()).detect([image])
-    if len(faces.score) != 1:
-        raise FacerError(
-            f"golden example {golden.image}: found {len(faces.score)} faces, expected one; give "
-            "bbox_px and keypoints_px"
-        )
-    return faces
-
-
-def _read_image(card: Card, golden: Golden) -> U8:
-    path = card.path.parent / golden.image
-    with open_regular(path, "an image") as file:
-        data = file.read(_MAX_IMAGE_BYTES + 1)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # empty, or more pixels than OpenCV takes
-        image = None
-    if image is None or len(data) > _MAX_IMAGE_BYTES:
-        raise FacerError(f"{path}: found no image that can be decoded, expected the golden example")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _implausible(columns: Mapping[str, ColumnCheck]) -> list[str]:

@@ -4,6 +4,7 @@ and the same bytes ever after.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,9 +16,17 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.cards.golden import record
 from facer.pipeline.cards.listing import find_card
+from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.card import Card
-from facer.stages.features.rec.card_network import how_to_get, pin_of, pinned_sha256, weights_of
+from facer.stages.features.rec.card_network import (
+    CardRec,
+    how_to_get,
+    pin_of,
+    pinned_sha256,
+    weights_of,
+)
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.weights import read_onnx, weights_sha256
@@ -37,6 +46,8 @@ class Fetched:
     path: Path
     sha256: str
     n_bytes: int  # fetched now; 0 when they were there
+    golden: str = ""  # file of the example that was recorded with them
+    problem: str = ""  # why the card cannot use them
 
 
 def terms(name_or_path: str) -> str:
@@ -49,7 +60,8 @@ def terms(name_or_path: str) -> str:
         f"project:    {file.source}",
         f"trained on: {file.training}",
     ]
-    return "\n".join([*lines, *([f"note:       {file.notes}"] if file.notes else [])])
+    more = (("note:       ", file.notes), ("unverified: ", file.unverified))
+    return "\n".join([*lines, *(f"{title}{text}" for title, text in more if text)])
 
 
 def fetch(
@@ -91,13 +103,38 @@ def fetch(
     if expected and found != expected:
         _forget(part)
         raise FacerError(f"{card.name}: {card.file.url}: {_other(found, expected)}; not kept")
+    if card.file.git_blob and git_blob(part) != card.file.git_blob:
+        _forget(part)
+        raise FacerError(
+            f"{card.name}: {card.file.url}: found another file than git's {card.file.git_blob}, "
+            "which the card names; not kept"
+        )
     if read_onnx(part) is None:
         _forget(part)
         raise FacerError(f"{card.name}: {card.file.url}: found no ONNX model there; not kept")
     _pin(card, found)
     part.replace(target)
     _forget(part)
-    return Fetched(target, found, n_bytes)
+    golden, problem = _first_look(name_or_path)
+    return Fetched(target, found, n_bytes, golden, problem)
+
+
+def _first_look(name_or_path: str) -> tuple[str, str]:
+    """Record what fetched weights say of the package's picture: where, and what went wrong."""
+    try:
+        model = rec.load(name_or_path, "cpu")
+        return (str(record(model)) if isinstance(model, CardRec) else ""), ""
+    except FacerError as error:
+        return "", str(error)
+
+
+def git_blob(path: Path) -> str:
+    """What git calls a file's content: SHA-1 over ``blob``, its length and itself."""
+    with path.open("rb") as file:
+        found = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _unheard(done: int, total: int | None) -> None:

@@ -23,6 +23,9 @@ class ListedCard:
     path: Path  # of the weights
     there: bool
     how: str  # to get them, where they are not there
+    notes: str = ""  # what a user must know of the numbers
+    verified: str = ""  # which facts were read in the project's sources, and where
+    unverified: str = ""
 
 
 def list_cards() -> tuple[ListedCard, ...]:
@@ -43,4 +46,5 @@ def _listed(card: Card) -> ListedCard:
     return ListedCard(
         card.name, card.file.licence, card.input.size_px, card.columns,
         any(output.embedding for output in card.output), path, path.is_file(), how_to_get(card),
+        card.file.notes, card.file.verified, card.file.unverified,
     )  # fmt: skip

@@ -13,8 +13,8 @@ from facer.pipeline.commands.networks import detector, models, rec
 
 SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Extract and look": (
-        machine.demo, machine.bench, store.extract, store.status, store.verify, views.report,
-        views.picture, views.annotate,
+        machine.demo, machine.bench, store.extract, store.extract_audio, store.status, store.verify,
+        views.report, views.picture, views.annotate,
     ),
     "A study's tables": (study.design, study.summarise, study.compare, study.figure,
         study.methods),

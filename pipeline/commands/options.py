@@ -14,7 +14,7 @@ import click
 
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import Table
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, option_of
 from facer.storage.files.regular import open_regular
 from facer.storage.settings import Declared
 from facer.storage.text.likeness import did_you_mean
@@ -62,7 +62,7 @@ def with_settings(table: Table, of_run: OfRun | None = None) -> Callable[[Comman
 
 def _option(one: Declared) -> Callable[[Command], Command]:
     setting, default = one.setting, one.value
-    flag = f"--{one.name.replace('_', '-')}"
+    flag = option_of(one.name)
     text, metavar = setting.help, setting.metavar or None
     if one.choices and metavar is None:
         metavar = "A,B" if tuple in one.types else "|".join(one.choices)

@@ -1,8 +1,8 @@
-"""Commands that make a store and look into it: extract, status, verify."""
+"""Commands that make a store and look into it: extract, extract-audio, status, verify."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,9 +18,17 @@ from facer.pipeline.commands.shared import (
     print_list,
 )
 from facer.pipeline.runtime.progress import echo, log, progress_bar
-from facer.pipeline.settings import EXTRACT, VERIFY, extract_run_config
+from facer.pipeline.settings import (
+    EXTRACT,
+    EXTRACT_AUDIO,
+    VERIFY,
+    extract_audio_config,
+    extract_run_config,
+)
+from facer.storage.schema import AUDIO, measured_of
 
 if TYPE_CHECKING:
+    from facer.pipeline.features.config import ExtractRunConfig
     from facer.pipeline.features.extract import ExtractSummary
     from facer.pipeline.features.verify import Verification
     from facer.storage import Record
@@ -45,9 +53,35 @@ def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
       facer extract videos/ -o features.zarr --workers 8
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
+    return _extract(extract_run_config(video_dir, store, options), as_json)
+
+
+@click.command()
+@click.argument("video_dir")
+@click.option("-o", "--output", "store", default="audio.zarr", show_default=True,
+              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
+@with_settings(EXTRACT_AUDIO)
+@click.option("--json", "as_json", is_flag=True,
+              help="Print JSON lines: each clip as it is done, the summary last.")  # fmt: skip
+def extract_audio(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
+    """Turn the sound of a folder of videos into a store of features, a row every few milliseconds.
+
+    VIDEO_DIR is a folder, one file, or an fsspec URL of either; files of sound alone are taken
+    too, but for those beside a video of the same name. Times are those of the pictures in the
+    store of facer extract. Clips without sound are recorded as such. Everything else is as for
+    facer extract: the same command again does only what is missing, exit code 3 when some failed.
+
+    \b
+    Examples:
+      facer extract-audio videos/ -o audio.zarr
+      facer extract-audio videos/ -o voice.zarr --features egemaps --workers 8
+    """
+    return _extract(extract_audio_config(video_dir, store, options), as_json)
+
+
+def _extract(config: ExtractRunConfig, as_json: bool) -> int:
     from facer.pipeline.features.extract import extract_folder
 
-    config = extract_run_config(video_dir, store, options)
     with progress_bar() as progress:
         summary = extract_folder(config, _JsonLines(progress) if as_json else progress)
     if as_json:
@@ -81,14 +115,17 @@ _TOLD = ("clip_id", "status", "reason", "n_frames", "n_valid", "fps", "seconds")
 
 
 def _print_summary(summary: ExtractSummary) -> None:
-    counts = {s: sum(r.status == s for r in summary.records) for s in ("ok", "no_face", "failed")}
+    measured, empty, failed = (
+        sum(r.status == status for r in summary.records) for status in summary.statuses
+    )
+    what = measured_of(summary.statuses)
     frames = sum(r.n_frames for r in summary.records)
     faces = sum(r.n_valid for r in summary.records)
     several = len(summary.records) > summary.n_clips  # under --face all
     echo(
-        f"{summary.store}: {counts['ok']} {'sequences' if several else 'clips'} with a face, "
-        f"{counts['no_face']} without, {counts['failed']} failed, of {summary.n_clips}"
-        f"{' clips' if several else ''}; {frames} frames, {faces / max(frames, 1):.1%} with a face"
+        f"{summary.store}: {measured} {'sequences' if several else 'clips'} with {what}, "
+        f"{empty} without, {failed} failed, of {summary.n_clips}"
+        f"{' clips' if several else ''}; {frames} frames, {faces / max(frames, 1):.1%} with {what}"
     )
     if summary.n_done_before:
         echo(f"{summary.n_done_before} of them were there already")
@@ -115,20 +152,18 @@ def status(store: str, as_json: bool) -> int:
         print_json(found)
         return 0
     share = "-" if found.face_share is None else f"{found.face_share:.1%}"
-    made = found.provenance
-    every = made["face_policy"] == "all"
+    measured, empty, failed = found.clips.values()
+    what = measured_of(found.clips)
+    every = found.provenance["face_policy"] == "all"
     noun = "sequences" if every else "clips"
     echo(f"{found.path}: {sum(found.clips.values())} {noun}, {found.frames} frames"
                + (f", of {found.videos} videos" if every else ""))  # fmt: skip
-    echo(f"  with a face     {found.clips['ok']} {noun}, {share} of all frames")
-    echo(f"  without a face  {found.clips['no_face']} {noun}")
-    echo(f"  failed          {found.clips['failed']} {noun}")
+    echo(f"  {f'with {what}':14}  {measured} {noun}, {share} of all frames")
+    echo(f"  {f'without {what}':14}  {empty} {noun}")
+    echo(f"  {'failed':14}  {failed} {noun}")
     if found.quality is not None:
         echo(f"  quality         {found.quality:.2f} on average over frames with a face (0 to 1)")
-    echo(f"  detector {made['detector']} ({made['detector_sha256'][:12]}), "
-               f"REC {made['rec']} ({made['rec_sha256'][:12]}), {made['frame_policy']}, "
-               f"face: {made['face_policy']}, "
-               f"{made['settings'].get('precision', 'float32')}")  # fmt: skip
+    echo(f"  {_made_by(found.provenance)}")
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     print_list("damaged parts", found.damaged, LISTED)
@@ -137,6 +172,21 @@ def status(store: str, as_json: bool) -> int:
         f"{store}"
     )
     return 0
+
+
+def _made_by(made: Mapping[str, Any]) -> str:
+    """What made a store, in a line."""
+    settings = made["settings"]
+    weights = f" ({made['rec_sha256'][:12]})" if made["rec_sha256"] else ""
+    if settings.get("modality") == AUDIO:
+        return (
+            f"{made['rec']}{weights} of sound at {settings['rate_hz']} Hz, {made['frame_policy']}"
+        )
+    return (
+        f"detector {made['detector']} ({made['detector_sha256'][:12]}), REC {made['rec']}"
+        f" ({made['rec_sha256'][:12]}), {made['frame_policy']}, face: {made['face_policy']}, "
+        f"{settings.get('precision', 'float32')}"
+    )
 
 
 @click.command()

@@ -120,6 +120,11 @@ class FinetuneTrainer:
         self.best = self.initial
 
     def _cohort(self) -> LabelledSequences:
+        if self.record.streams.stores:
+            raise FacerError(
+                f"{self.config.run}: its head reads {', '.join(self.record.streams.places)} too; "
+                "expected a head on one store"
+            )
         if self.record.embedding:
             raise FacerError(
                 f"{self.config.run}: its head reads the embedding; expected a head on the "

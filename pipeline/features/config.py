@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
+from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.storage.settings import Setting, check
 
@@ -16,11 +17,11 @@ OnGone = Literal["keep", "drop"]
 
 @dataclass(frozen=True)
 class ExtractRunConfig:
-    """One ``facer extract``: which videos, into which store, how."""
+    """One ``facer extract`` or ``extract-audio``: which videos, into which store, how."""
 
     video_dir: Path | str  # a folder or one video: local path or fsspec URL
     store: str  # local path or fsspec URL
-    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    extract: ExtractConfig | AudioConfig = field(default_factory=ExtractConfig)
     workers: Annotated[
         int | None,
         Setting("Processes here.", low=1, none="one per core; one per GPU, if any"),

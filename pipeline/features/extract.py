@@ -10,8 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 
 from facer import __version__
 from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.kinds import Models, on_gpu, settled
 from facer.pipeline.features.part import (
     PartTask,
     extract_part,
@@ -33,12 +33,10 @@ from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.features.sources import Source, Videos, changed, fingerprint, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count, make_executor
 from facer.pipeline.runtime.progress import NullProgress, Progress
-from facer.stages.common.device import resolve_device
-from facer.stages.features.config import ExtractConfig, Precision
-from facer.stages.features.precision import native_bf16, stored_precision
+from facer.stages.features.audio.config import AudioConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import Provenance, Record
+from facer.storage.schema import Provenance, Record, Status
 
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 _NAMED = 3  # clips named in a message about many
@@ -55,6 +53,7 @@ class ExtractSummary:
     records: tuple[Record, ...]  # of the folder's clips
     new_frames: int
     seconds: float
+    statuses: tuple[Status, Status, Status]  # that clips of the store can have
     missing: tuple[str, ...] = ()  # clips without a record, which should have one by now
 
     @property
@@ -69,7 +68,7 @@ class ExtractSummary:
             "store": self.store,
             "videos": self.n_clips,
             "done_before": self.n_done_before,
-            "clips": {status: counts[status] for status in ("ok", "no_face", "failed")},
+            "clips": {status: counts[status] for status in self.statuses},
             "frames": sum(record.n_frames for record in self.records),
             "new_frames": self.new_frames,
             "seconds": self.seconds,
@@ -88,7 +87,7 @@ class ExtractPlan:
     store: FeatureStore
     provenance: Provenance  # of this run: its facer may be another one than the store's first
     pending: tuple[ClipTask, ...]
-    models: ExtractConfig
+    models: Models
     workers: int  # processes of this machine; 1 is this process
 
     @property
@@ -113,17 +112,15 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
 
 def plan(config: ExtractRunConfig, progress: Progress) -> ExtractPlan:
     """Find the videos, open or make the store, and list the clips that it lacks."""
-    videos = open_videos(config.video_dir)
+    videos = open_videos(config.video_dir, isinstance(config.extract, AudioConfig))
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
-    models = _models(config)
-    models = replace(models, precision=_precision(models, path, progress.note))
+    models = settled(config.extract, path, config.scheduler is not None, progress.note)
     extractor = load_extractor(replace(models, device="cpu"))  # for what its models are called
     provenance = replace(extractor.provenance, facer_version=__version__)
-    rec = extractor.rec
     store = FeatureStore.open_or_create(
-        path, provenance, feature_names=rec.columns, weak_features=rec.weak_features
+        path, provenance, feature_names=extractor.columns, weak_features=extractor.weak_features
     )
     if not videos.single:
         _tell_gone(config, found, store, progress)
@@ -161,53 +158,15 @@ def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractS
     missing = ids - {video_id(record, policy) for record in records}
     return ExtractSummary(
         planned.config.store, len(ids), planned.n_done_before, records, new_frames, seconds,
-        tuple(sorted(missing)),
+        planned.provenance.statuses, tuple(sorted(missing)),
     )  # fmt: skip
 
 
 def _usual_workers(config: ExtractRunConfig) -> int:
     """One process a core, or one a GPU, which several decoding processes feed."""
-    device = config.extract.device
-    if config.scheduler is not None or resolve_device(device).type != "cuda":
+    if config.scheduler is not None or not on_gpu(config.extract):
         return cpu_count()
-    return 1 if ":" in device else torch.cuda.device_count()
-
-
-def _models(config: ExtractRunConfig) -> ExtractConfig:
-    """Settings of the models; ``FacerError`` for a device that this machine lacks and needs."""
-    extract = replace(
-        config.extract,
-        rec=tuple(map(_absolute, config.extract.recs)),
-        detector=replace(config.extract.detector, model=_absolute(config.extract.detector.model)),
-    )
-    if config.scheduler is not None or resolve_device(config.extract.device).type != "cpu":
-        return extract
-    return replace(extract, device="cpu")
-
-
-def _precision(models: ExtractConfig, store: str, note: Callable[[str], None]) -> Precision:
-    """What ``auto`` means: what the store was made in, or for a new one what is fastest here."""
-    device = str(resolve_device("auto")) if models.device == "auto" else models.device
-    native = native_bf16(device)
-    made: FeatureStore | None = None
-    with suppress(FacerError):  # there is none, or opening it again says what is wrong with it
-        made = FeatureStore.open(store)
-    precision = models.precision
-    if precision == "auto" and made is not None:
-        precision = stored_precision(made.provenance)
-    elif precision == "auto":
-        precision = "bf16" if native else "float32"
-        if not native:
-            note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
-    if precision == "bf16" and not native:
-        note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
-    return precision
-
-
-def _absolute(model: str) -> str:
-    """The path of a file of weights, as it is from any folder; a name stays a name."""
-    is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
-    return str(Path(model).absolute()) if is_file else model
+    return 1 if ":" in config.extract.device else torch.cuda.device_count()
 
 
 def _pending(

@@ -16,16 +16,15 @@ import numpy as np
 import torch
 
 from facer import __version__
-from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.kinds import AnyExtractor, Models, make_extractor, model_files, opener
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
-from facer.stages.features.config import ExtractConfig, FacePolicy
-from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
+from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
-from facer.storage.schema import F32, Record, mean_rate_hz
+from facer.storage.schema import F32, Record, Status, mean_rate_hz
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -37,7 +36,7 @@ class PartTask:
     video_dir: str
     store: str
     provenance: Provenance
-    extract: ExtractConfig
+    extract: Models
     clips: tuple[ClipTask, ...]
     threads: int  # for the models, in the process that runs it
     shares_gpus: bool  # it runs in one of several processes that share a host's GPUs out
@@ -48,9 +47,13 @@ class PartWorker:
 
     def __init__(self) -> None:
         _keep_freed_memory()
-        self.extractor = lru_cache(maxsize=2)(Extractor)
+        self._loaded = lru_cache(maxsize=2)(lambda models, _: make_extractor(models))
         self._stores: dict[str, FeatureStore] = {}
         self._loading = Lock()  # tasks of a worker with several threads share the models
+
+    def extractor(self, config: Models) -> AnyExtractor:
+        """The models of a configuration, loaded again where one of their files has changed."""
+        return self._loaded(config, model_files(config))
 
     def extract(
         self, task: PartTask, on_frames: Callable[[int], None] | None = None
@@ -63,7 +66,7 @@ class PartWorker:
             store = self._store(task)
         policy = task.extract.face
         clips, committed = pending_clips(store, task.clips, policy)
-        reading = Reading(open_videos(task.video_dir), GuardedReader)
+        reading = Reading(open_videos(task.video_dir), opener(task.extract))
         entries: list[Entry] = []
         try:
             results = extractor.run([Path(clip.path) for clip in clips], on_frames, reading.open)
@@ -79,7 +82,7 @@ class PartWorker:
                 store.write_part(entries)
         return (*committed, *(record for record, _ in entries))
 
-    def _models(self, task: PartTask) -> Extractor:
+    def _models(self, task: PartTask) -> AnyExtractor:
         """The task's extractor; ``FacerError`` when facer or its weights are not the run's."""
         host = f"host {socket.gethostname()}"
         expected_facer = task.provenance.facer_version or __version__
@@ -134,7 +137,7 @@ def process_worker() -> PartWorker:
     return PartWorker()
 
 
-def load_extractor(config: ExtractConfig) -> Extractor:
+def load_extractor(config: Models) -> AnyExtractor:
     """The models of a configuration, loaded once per process."""
     return process_worker().extractor(config)
 
@@ -174,11 +177,15 @@ def _keep_freed_memory() -> None:
 
 
 def _digests(provenance: Provenance) -> dict[str, str]:
-    """SHA-256 of each model's file, by the model's name."""
+    """SHA-256 of each model's file and of what each card says, by the model's name."""
+    settings = provenance.settings
+    if provenance.of_sound:
+        return {f"features {provenance.rec}": provenance.rec_sha256}
     return {
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
-        "points model": str(provenance.settings.get("points_sha256", "none")),
+        "points model": str(settings.get("points_sha256", "none")),
+        **{name: str(value) for name, value in settings.items() if name.startswith("rec ")},
     }
 
 
@@ -190,7 +197,7 @@ def _entries(
     clip: ClipTask,
     result: Extraction,
     source: Fingerprint | None,
-    policy: FacePolicy,
+    policy: str,
     store: FeatureStore,
 ) -> list[Entry]:
     """What the store gets of one video: a record a sequence, or one that says why there is none.
@@ -208,22 +215,25 @@ def _entries(
             source_sha256=source.sha256,
         )  # fmt: skip
     if policy != "all":
-        return [_entry(record, next(iter(result.sequences), None))]
+        return [_entry(record, next(iter(result.sequences), None), store)]
     before = sum(video_id(known, policy) == clip.clip_id for known in store.records)
-    sequences: list[FaceSequence | None] = [*result.sequences] or [None]
+    sequences: list[ClipSequence | None] = [*result.sequences] or [None]
     gone = _without_face(sequences[0])
     sequences += [gone] * (before - len(sequences))
     return [
-        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence)
+        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence, store)
         for number, sequence in enumerate(sequences)
     ]
 
 
-def _entry(record: Record, sequence: FaceSequence | None) -> Entry:
-    return (record, None) if sequence is None else (_described(record, sequence), sequence.clip)
+def _entry(record: Record, sequence: ClipSequence | None, store: FeatureStore) -> Entry:
+    if sequence is None:
+        return record, None
+    _, empty, _ = store.provenance.statuses
+    return _described(record, sequence, empty), sequence.clip
 
 
-def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
+def _without_face(sequence: ClipSequence | None) -> ClipSequence | None:
     """The same frames, with no face measured in them."""
     if sequence is None:
         return None
@@ -231,15 +241,15 @@ def _without_face(sequence: FaceSequence | None) -> FaceSequence | None:
     arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding", "quality")
     values = {name: getattr(clip, name) for name in arrays}
     empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
-    return FaceSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
+    return ClipSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
 
 
-def _described(record: Record, sequence: FaceSequence) -> Record:
+def _described(record: Record, sequence: ClipSequence, empty: Status) -> Record:
     clip = sequence.clip
     n_valid = int(clip.valid.sum())
     return replace(
         record,
-        status="ok" if n_valid else "no_face",
+        status="ok" if n_valid else empty,
         n_frames=clip.n_frames,
         n_valid=n_valid,
         fps=mean_rate_hz(clip.timestamp_s),

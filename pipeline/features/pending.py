@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from facer.stages.features.config import FacePolicy
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
 
@@ -24,13 +23,13 @@ class ClipTask:
     replaces: str = ""  # id of the part whose record of it is to be replaced
 
 
-def video_id(record: Record, policy: FacePolicy) -> str:
+def video_id(record: Record, policy: str) -> str:
     """The video that a record belongs to; under ``all`` its id is video#0, video#1 ..."""
     return record.clip_id.rpartition("#")[0] if policy == "all" else record.clip_id
 
 
 def pending_clips(
-    store: FeatureStore, clips: Sequence[ClipTask], policy: FacePolicy
+    store: FeatureStore, clips: Sequence[ClipTask], policy: str
 ) -> tuple[list[ClipTask], tuple[Record, ...]]:
     """Clips that are still to do, and the records of those that a run has committed by now."""
     records: dict[str, list[Record]] = {}

@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 from facer.stages.features.decode.folder import Note, find_videos, name_clips, unheard
-from facer.stages.features.extractor import OpenVideo, Video
 from facer.storage.errors import FacerError, PlaceError, one_line
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import Record
@@ -26,6 +25,8 @@ MAX_BYTES = 1 << 40  # of a video: 1 TiB; a larger file is no reaction, and woul
 _LOCAL_URLS = ("file://", "local://")
 _HASH_THREADS = 4
 _BLOCK = 1 << 20
+
+Opened = TypeVar("Opened")
 
 OnCompared = Callable[[int, int], None]
 """Hears how many videos were compared by their content, and of how many."""
@@ -76,21 +77,26 @@ class Videos(Protocol):
         ...
 
 
-def open_videos(place: str | Path) -> Videos:
-    """The videos of a folder or fsspec URL; one video stands for itself alone."""
+def open_videos(place: str | Path, sound: bool = False) -> Videos:
+    """The videos of a folder or fsspec URL; one video stands for itself alone.
+
+    ``sound`` also finds the files that hold nothing else, as
+    :func:`~facer.stages.features.decode.folder.name_clips` says.
+    """
     text = str(place)
     if text.startswith(_LOCAL_URLS):
         from fsspec.core import url_to_fs
 
         text = url_to_fs(text)[1]  # read in place, and never what is no regular file
-    return UrlVideos(text) if "://" in text else FolderVideos(Path(text).absolute())
+    return UrlVideos(text, sound) if "://" in text else FolderVideos(Path(text).absolute(), sound)
 
 
 class FolderVideos:
     """Videos below a local folder, or a single one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sound: bool = False) -> None:
         self.location = str(path)
+        self._sound = sound
         self._single = path if path.exists() and not path.is_dir() else None
         self._folder = path.parent if self._single else path
         self.single = self._single is not None
@@ -98,7 +104,9 @@ class FolderVideos:
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
         single = self._single
-        found = find_videos(self._folder, note) if single is None else ((single.stem, single),)
+        if single is not None:
+            return (self._source(single.stem, single),)
+        found = find_videos(self._folder, note, self._sound)
         return tuple(self._source(clip_id, path) for clip_id, path in found)
 
     def _source(self, clip_id: str, path: Path) -> Source:
@@ -143,9 +151,10 @@ class FolderVideos:
 class UrlVideos:
     """Videos below an fsspec URL; one at a time is copied to the local disk to be read."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sound: bool = False) -> None:
         from fsspec.core import url_to_fs
 
+        self._sound = sound
         self.location = url.rstrip("/")
         with self._answering("be opened"):
             fs, root = url_to_fs(self.location)
@@ -172,7 +181,7 @@ class UrlVideos:
         shown = [path for path in infos if not any(part.startswith(".") for part in path.parts)]
         return tuple(
             Source(clip_id, str(path), infos[path]["size"] or 0, _mtime_ns(infos[path]))
-            for clip_id, path in name_clips(shown, self.location, note)
+            for clip_id, path in name_clips(shown, self.location, note, self._sound)
         )
 
     def stat(self, path: str) -> tuple[int, int]:
@@ -270,26 +279,28 @@ def _fingerprint(videos: Videos, path: str, file: IO[bytes]) -> Fingerprint:
     return Fingerprint(size, mtime_ns, _sha256(file, size))
 
 
-class Reading:
-    """Opens the videos of one place for an extractor, and keeps what each one was.
+class Reading(Generic[Opened]):
+    """Opens the files of one place for an extractor, and keeps what each one was.
 
     The fingerprint is taken before the frames: a video that changes under way is noticed by
     the next run.
     """
 
-    def __init__(self, videos: Videos, open_video: OpenVideo) -> None:
+    def __init__(
+        self, videos: Videos, opener: Callable[..., AbstractContextManager[Opened]]
+    ) -> None:
         self.fingerprints: dict[str, Fingerprint] = {}  # by path
         self._videos = videos
-        self._open_video = open_video
+        self._opener = opener
 
     @contextmanager
-    def open(self, path: Path, stride: int, threads: int) -> Iterator[Video]:
-        """An :data:`OpenVideo` for paths relative to the place."""
+    def open(self, path: Path, *how: int) -> Iterator[Opened]:
+        """As the opener, for paths relative to the place."""
         name = path.as_posix()
         with self._videos.local(name) as local:
             with suppress(OSError):  # unreadable: opening it says so
                 self.fingerprints[name] = _fingerprint(self._videos, name, open_regular(local))
-            with self._open_video(local, stride, threads) as reader:
+            with self._opener(local, *how) as reader:
                 yield reader
 
 

@@ -19,7 +19,7 @@ class StoreStatus:
     clips: dict[str, int]  # by status; with --face all these are sequences, one of each face
     videos: int
     frames: int
-    face_frames: int
+    face_frames: int  # with a measured face; of sound, windows of which all is there
     quality: float | None  # mean over the frames with a face of which it is known, 0 to 1
     seconds_spent: float
     failures: tuple[tuple[str, str], ...]  # (clip_id, reason)
@@ -34,14 +34,15 @@ class StoreStatus:
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer status --json`` prints it."""
+        what = "sound" if "no_sound" in self.clips else "face"
         return {
             "store": self.path,
             "clips": sum(self.clips.values()),
             **self.clips,
             "videos": self.videos,
             "frames": self.frames,
-            "frames_with_face": self.face_frames,
-            "face_share": self.face_share,
+            f"frames_with_{what}": self.face_frames,
+            f"{what}_share": self.face_share,
             "quality": self.quality,
             "seconds_spent": self.seconds_spent,
             "failures": dict(self.failures),
@@ -58,7 +59,7 @@ def store_status(store: FeatureStore) -> StoreStatus:
     counts = Counter(r.status for r in records)
     return StoreStatus(
         path=store.path,
-        clips={status: counts.get(status, 0) for status in ("ok", "no_face", "failed")},
+        clips={status: counts.get(status, 0) for status in store.provenance.statuses},
         videos=len({r.source or r.clip_id for r in records}),
         frames=sum(r.n_frames for r in records),
         face_frames=sum(r.n_valid for r in records),

@@ -110,11 +110,11 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     from facer.pipeline.features.sources import changed, open_videos
     from facer.pipeline.runtime.progress import CountReporter
 
-    videos = open_videos(place)
+    videos = open_videos(place, store.provenance.of_sound)
     policy = store.provenance.face_policy
     records: dict[str, Record] = {}
     for record in store.records:
-        records.setdefault(video_id(record, policy), record)  # type: ignore[arg-type]
+        records.setdefault(video_id(record, policy), record)
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]

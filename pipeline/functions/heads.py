@@ -18,7 +18,7 @@ from facer.pipeline.intensity.config import ExportHeadConfig, PredictConfig, Sco
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.run import Place, Run, place_of, told
+from facer.pipeline.intensity.run import Place, Run, Streams, place_of, stores_of, told
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
@@ -48,16 +48,17 @@ def _folder(run: Run | Place) -> Path:
 def evaluate(
     run: Run | Place, split: str | None = None, *, labels: Place | None = None,
     store: FeatureStore | Place | None = None, by: str | None = None,
-    against: Run | Place | None = None, **settings: Any,
+    against: Run | Place | None = None, with_: Streams = (), **settings: Any,
 ) -> Evaluation | RunComparison:  # fmt: skip
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with intervals.
 
     ``split`` is train, val (the default) or test; a run of folds has none. ``against`` is another
-    run to compare with on the same clips: then the scores of both, and the difference. Raises
+    run to compare with on the same clips: then the scores of both, and the difference. ``with_``
+    says where joined stores are now. Raises
     FacerError for a folder that holds no run, and where labels or store are gone.
     """
     file = None if labels is None else os.fspath(labels)
-    more = (split, file, place_of(store), label_options(settings), by)
+    more = (split, file, place_of(store), label_options(settings), by, stores_of(with_))
     if against is None:
         return evaluate_run(_folder(run), *more)
     return compare_runs(_folder(run), _folder(against), *more)

@@ -130,17 +130,21 @@ def evaluate_detector(detector: Place = STARTER_DETECTOR, **settings: Any) -> tu
     return tuple(evaluate_detections(make(EvaluationConfig, settings, os.fspath(detector))))
 
 
-def models(action: str = "list", name: str | None = None, *, accept_licence: bool = False) -> Any:
+def models(
+    action: str = "list", name: str | None = None, *, accept_licence: bool = False,
+    write_golden: bool = False,
+) -> Any:  # fmt: skip
     """Return the models that facer carries and the cards of public ones; check or fetch one.
 
     ``list``: a tuple of models with their digests, then cards. ``verify``: a tuple of models, each
     loaded and run; ``.problem`` says what is wrong. ``check``: what each column of the card
-    ``name`` did on pictures of faces, and its ``.problems``. ``fetch``: where the weights of a card
+    ``name`` did on pictures of faces, and its ``.problems``; ``write_golden`` records what it says
+    of one of them, for later checks. ``fetch``: where the weights of a card
     are now, whose licence is to be accepted, or the path of an insightface pack. Raises OptionError
     for an unknown name.
     """
     if action == "check":
-        return check_card(str(name))
+        return check_card(str(name), write_golden=write_golden)
     if action == "fetch":
         if not str(name).endswith(".toml") and name not in bundled_cards():
             return model_path(f"insightface:{name}")

@@ -9,13 +9,25 @@ from typing import Annotated, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import FitConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import DEVICE, Setting, check
 
 FoldBy = Literal["auto", "subject", "clip"]
+Cache = Literal["memory", "half", "disk"]
+CACHE = Setting(
+    "Where sequences lie in a training: in memory, there as float16, or as float16 in a file of "
+    "TMPDIR that is read as it goes."
+)
+WITH = Setting(
+    "Where a joined stream of the run's is now, or another store of it, such as "
+    "audio=audio.zarr; repeatable.",
+    name="with_",
+    metavar="NAME=STORE",
+    repeated=True,
+)
 SUBJECTS = "subjects"
 """Value of ``folds`` that leaves one subject out at a time."""
 
@@ -72,7 +84,9 @@ class TrainHeadConfig:
     run: Path
     reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
+    streams: StreamsConfig = field(default_factory=StreamsConfig)  # other stores beside this one
     fit: FitConfig = field(default_factory=FitConfig)
+    cache: Annotated[Cache, CACHE] = "memory"
     seeds: Annotated[
         int,
         Setting(
@@ -112,7 +126,9 @@ class AblateConfig:
     also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
     reading: LabelOptions = field(default_factory=LabelOptions)  # how the labels are read
     sequences: SequenceConfig = field(default_factory=SequenceConfig)  # what rows change
+    streams: StreamsConfig = field(default_factory=StreamsConfig)  # likewise
     fit: FitConfig = field(default_factory=FitConfig)  # likewise
+    cache: Annotated[Cache, CACHE] = "memory"
     seeds: Annotated[int, Setting("Trainings of each row.", low=1)] = 3
     jobs: Annotated[int, Setting("Processes on this machine.", low=1)] = 1
     scheduler: Annotated[str | None, SCHEDULER] = None
@@ -138,6 +154,7 @@ class PredictConfig:
         None
     )
     extract: ExtractConfig = field(default_factory=ExtractConfig)
+    stores: Annotated[tuple[str, ...], WITH] = ()  # of the same videos, for a run that joins them
     workers: Annotated[
         int | None, Setting("Processes on this machine.", low=1, none="one per core")
     ] = None

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facer.pipeline.intensity.labelled import read_sequences, read_trainable, split_rows
-from facer.pipeline.settings import DATASET, label_options, make
+from facer.pipeline.intensity.sources.joined import choose_columns, open_source, status_of
+from facer.pipeline.settings import DATASET, label_options, make, streams_config
 from facer.stages.intensity.config import SequenceConfig
-from facer.stages.intensity.sequences import choose_features
 from facer.storage import FeatureStore, match_clips
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.labels.challenges import SPLITS
@@ -49,7 +49,8 @@ class ClipDataset(Dataset[ClipItem]):
 
     ``store`` and ``labels`` are paths, or an open store. Keywords are options of ``facer
     train-head``: ``features``, ``missing``, ``overlong`` and ``t`` say how a clip's features
-    become a sequence of 1 to ``t`` frames; ``kind``, ``id_column``, ``targets``,
+    become a sequence of 1 to ``t`` frames; ``with_``, ``align``, ``rate`` and ``lacking`` which
+    other stores are joined, and how; ``kind``, ``id_column``, ``targets``,
     ``subject_column``, ``split_column`` and ``missing_values`` how labels are read. Where the
     labels have no splits, they are made as in ``facer train-head``. Everything is read once,
     into memory. Raises FacerError for an unknown split and where no clip remains.
@@ -76,7 +77,7 @@ class ClipDataset(Dataset[ClipItem]):
             raise OptionError(
                 f"{named('split')}: found {split!r}, expected one of {', '.join(SPLITS)}"
             )
-        opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
+        opened = open_source(store, streams_config(settings))
         config = make(SequenceConfig, settings)
         labels = read_trainable(os.fspath(path), label_options(settings), opened)
         splits, self.split_rule = split_rows(labels)
@@ -87,9 +88,9 @@ class ClipDataset(Dataset[ClipItem]):
         rows = {
             clip: row
             for row, clip in pairs
-            if splits[row] == split and labelled[row] and opened.record(clip).status == "ok"
+            if splits[row] == split and labelled[row] and status_of(opened, clip) == "ok"
         }
-        choice = choose_features(config.features, opened.feature_names)
+        choice = choose_columns(opened, config)
         sequences = read_sequences(opened, list(rows), config, choice) if rows else None
         if sequences is None or not sequences.clip_ids:
             raise FacerError(
@@ -107,7 +108,7 @@ class ClipDataset(Dataset[ClipItem]):
     def __getitem__(self, index: int) -> ClipItem:
         place = range(len(self))[index]  # IndexError, and from the end where it is negative
         rows = slice(self._offsets[place], self._offsets[place + 1])
-        features = torch.from_numpy(self._features[rows].copy())
+        features = torch.from_numpy(np.array(self._features[rows]))
         target = torch.from_numpy(self._targets[place].copy())
         return ClipItem(features, target, self.clip_ids[place])
 

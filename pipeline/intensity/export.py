@@ -58,6 +58,11 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
             f"{named('seed')} {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
         )
     model = models[seed]
+    if record.streams.stores and config.rec is not None:
+        raise FacerError(
+            f"{config.run}: reads {', '.join(record.streams.places)} too, which no REC gives; "
+            "expected it without --rec"
+        )
     if record.embedding and config.rec is not None:
         raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
     whole = head_to_onnx(model, _columns(model, record), list(record.names))

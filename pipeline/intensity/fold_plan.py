@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
+from facer.pipeline.intensity.sources.joined import Source, usable_clips
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
-from facer.storage import FeatureStore, IntensityLabels, match_clips
+from facer.storage import IntensityLabels, match_clips
 from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import safe_cell
 
@@ -100,13 +101,13 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
 
 
 def plan_trainable(
-    labels: IntensityLabels, config: FoldConfig, store: FeatureStore
+    labels: IntensityLabels, config: FoldConfig, store: Source
 ) -> tuple[IntensityLabels, FoldPlan]:
     """Labels without the targets that some fold has no label to train on, and their folds.
 
     Those are named in the notes; nothing is left out where no target can be trained.
     """
-    ok = {record.clip_id for record in store.records if record.status == "ok"}
+    ok = usable_clips(store)
     rows = [row for row, clip in match_clips(labels, store.clip_ids).pairs if clip in ok]
     while True:
         plan, lacking = plan_folds(labels, config), set[str]()

@@ -13,25 +13,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 
+from facer.pipeline.intensity.config import Cache
 from facer.pipeline.intensity.fold_plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import (
+    FitConfig,
+    HeadConfig,
+    SequenceConfig,
+    StreamsConfig,
+)
 from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.model import IntensityModel
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions
-from facer.storage.errors import FacerError, one_line
+from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.objects import LocalObjects
 
@@ -64,7 +70,7 @@ class HeadRunConfig:
 
     COMMAND: ClassVar[str] = "facer train-head"
     OPTIONS: ClassVar[tuple[str, ...]] = (
-        *("fit", "sequences", "seeds", "threads", "labels options"),
+        *("fit", "sequences", "streams", "cache", "seeds", "threads", "labels options"),
         *("folds folds", "folds by", "folds splits"),
     )
 
@@ -80,6 +86,9 @@ class HeadRunConfig:
     fit: FitConfig
     seeds: int
     counts: Mapping[str, int]
+    streams: StreamsConfig = field(default_factory=StreamsConfig)  # other stores, absolute
+    stream_provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name
+    cache: Cache = "memory"
     threads: int = 1
     split_rule: str = ""
     data_sha256: str | None = None  # None after finetune, whose features are not extracted yet
@@ -100,6 +109,8 @@ class HeadRunConfig:
             raise FacerError(f"store_provenance: found {', '.join(made)}, expected digests of both")
         if not isinstance(made.get("settings", {}), Mapping):
             raise FacerError("store_provenance.settings: found no object, expected one")
+        if lacking := [name for name in self.streams.places if name not in self.stream_provenance]:
+            raise FacerError(f"stream_provenance: found none of {lacking[0]}, expected its digests")
         if not 0 < self.seeds <= _MOST_SEEDS:
             raise FacerError(f"seeds: found {self.seeds:.6g}, expected 1 to {_MOST_SEEDS}")
         if self.train_mean is not None and len(self.train_mean) != len(self.names):
@@ -117,6 +128,22 @@ class HeadRunConfig:
     def choice(self) -> FeatureChoice:
         """What the head reads of a store."""
         return FeatureChoice(self.columns, self.embedding)
+
+    def streams_at(self, stores: Sequence[str]) -> StreamsConfig:
+        """The run's streams, some of them at other places (NAME=STORE); FacerError for others."""
+        moved = StreamsConfig(tuple(stores)).places
+        for name in moved:
+            if name not in self.streams.places:
+                found = ", ".join(self.streams.places) or "no other store"
+                raise FacerError(f"{named('with_')} {name}=...: the run reads {found}")
+        places = {**self.streams.places, **moved}
+        return replace(self.streams, stores=tuple(f"{k}={place}" for k, place in places.items()))
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The columns of the first store among those that the head reads."""
+        others = tuple(f"{name}." for name in self.streams.places)
+        return tuple(name for name in self.columns if not name.startswith(others))
 
     @property
     def is_whole_of_folds(self) -> bool:
@@ -187,13 +214,18 @@ def check_same_data(run: Path, config: HeadRunConfig) -> None:
             f"{labels.path}: changed since {run} was made; expected the same content "
             f"(sha256 {before.labels.sha256[:12]}, found {labels.sha256[:12]})"
         )
-    made = before.store_provenance
-    for name, found in config.store_provenance.items():
-        if found != made.get(name, found):  # older runs name fewer things
-            raise FacerError(
-                f"{config.store}: {name} is {found}, expected {made[name]}, which {run} was "
-                "made with; give the store that it was trained on"
-            )
+    pairs = [(config.store, config.store_provenance, before.store_provenance)]
+    pairs += [
+        (place, config.stream_provenance[name], before.stream_provenance.get(name, {}))
+        for name, place in config.streams.places.items()
+    ]
+    for place, now, made in pairs:
+        for name, found in now.items():
+            if found != made.get(name, found):  # older runs name fewer things
+                raise FacerError(
+                    f"{place}: {name} is {found}, expected {made[name]}, which {run} was "
+                    "made with; give the store that it was trained on"
+                )
     if config.data_sha256 != before.data_sha256:
         counts = [f"{one.counts['usable']} labelled clips" for one in (config, before)]
         raise FacerError(
@@ -215,6 +247,12 @@ def fold_folder(run: Path, fold: int) -> Path:
 def absolute_place(path: str) -> str:
     """A path as it is from any folder; URLs stay as they are."""
     return path if "://" in path else str(Path(path).absolute())
+
+
+def absolute_places(config: StreamsConfig) -> StreamsConfig:
+    """Streams with their stores' places as they are from any folder."""
+    places = (f"{name}={absolute_place(place)}" for name, place in config.places.items())
+    return replace(config, stores=tuple(places))
 
 
 def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
@@ -256,8 +294,9 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
 def _load_model(path: Path) -> IntensityModel:
     arrays, meta = load_checkpoint(path)
     try:
-        config, shape = HeadConfig(**meta["head"]), HeadShape(**meta["shape"])
-        if not all(type(size) is int and 0 < size < 2**31 for size in (*shape, config.layers)):
+        config, shape = HeadConfig(**meta["head"]), _shape(meta["shape"])
+        sizes = (*shape[:3], *shape.streams, config.layers)
+        if not all(type(size) is int and 0 < size < 2**31 for size in sizes):
             raise ValueError(f"sizes {str(shape)[:200]}")
         make = partial(IntensityModel, config, shape)
         model = build_fitting(make, config.layers, arrays)
@@ -268,6 +307,11 @@ def _load_model(path: Path) -> IntensityModel:
         reason = one_line(error)
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
     return model
+
+
+def _shape(values: Mapping[str, Any]) -> HeadShape:
+    """A model's shape; models of one stream do not name it."""
+    return HeadShape(**{**values, "streams": tuple(values.get("streams", ()))})
 
 
 def read_curve(path: Path) -> list[EpochRow]:

@@ -11,20 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.intensity.config import Cache
 from facer.pipeline.intensity.head_run import (
     HeadRunConfig,
     RunLabels,
     absolute_place,
     check_label_files,
 )
-from facer.stages.intensity.config import SequenceConfig
-from facer.stages.intensity.sequences import (
-    FeatureChoice,
-    Sequences,
-    choose_features,
-    prepare,
-    without_empty,
+from facer.pipeline.intensity.sources.cache import SequenceCache, row_blocks
+from facer.pipeline.intensity.sources.joined import (
+    JoinedStore,
+    Source,
+    blocks_of,
+    choose_columns,
+    prepared,
+    status_of,
+    usable_clips,
 )
+from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequences import FeatureChoice, Sequences, without_empty
 from facer.storage import (
     FeatureStore,
     IntensityLabels,
@@ -32,11 +37,12 @@ from facer.storage import (
     match_clips,
     read_labels,
 )
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.matching import no_match_message
 from facer.storage.schema import F32
 
+_BLOCK_BYTES = 64 << 20  # of float32 features read at a time
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 
 
@@ -45,8 +51,8 @@ class LabelledSequences:
     """The R labelled rows, and the sequences of the C of them that have features.
 
     Row i of the labels is sequence ``sequence_of[i]``; -1 where there is nothing to predict
-    from: no such clip, a failed one, one without any face, or one of which no frame has all of
-    the chosen features.
+    from: no such clip, a failed one, one without any face, one that lacks a joined stream, or one
+    of which no frame has all of the chosen features.
     """
 
     names: tuple[str, ...]  # (E,)
@@ -54,7 +60,7 @@ class LabelledSequences:
     targets: F32  # (R, E), NaN = absent
     splits: tuple[str, ...]  # (R,)
     subjects: tuple[str, ...]  # (R,)
-    status: tuple[str, ...]  # (R,) ok, no_features, no_face, failed or no_clip
+    status: tuple[str, ...]  # (R,) ok, no_features, no_stream, no_face, failed or no_clip
     sequence_of: np.ndarray[Any, np.dtype[np.int64]]  # (R,)
     sequences: Sequences
     split_rule: str  # where the splits come from
@@ -82,10 +88,11 @@ class LabelledSequences:
 
 
 def load_labelled(
-    store: FeatureStore,
+    store: Source,
     labels: IntensityLabels,
     config: SequenceConfig,
     choice: FeatureChoice | None = None,
+    cache: Cache = "memory",
 ) -> tuple[LabelledSequences, FeatureChoice]:
     """Join labels with a store and read the sequences; ``FacerError`` when nothing joins.
 
@@ -94,12 +101,13 @@ def load_labelled(
     match = match_clips(labels, store.clip_ids)
     if not match.pairs:
         raise FacerError(no_match_message(labels, store.clip_ids))
-    usable = [(row, clip) for row, clip in match.pairs if store.record(clip).status == "ok"]
+    usable = [(row, clip) for row, clip in match.pairs if status_of(store, clip) == "ok"]
     if not usable:
-        raise FacerError(f"{store.path}: none of the {len(match.pairs)} labelled clips has a face")
+        lacks = "every stream" if isinstance(store, JoinedStore) else "a face"
+        raise FacerError(f"{store.path}: none of the {len(match.pairs)} labelled clips has {lacks}")
     if choice is None:
-        choice = choose_features(config.features, store.feature_names)
-    sequences = read_sequences(store, [clip for _, clip in usable], config, choice)
+        choice = choose_columns(store, config)
+    sequences = read_sequences(store, [clip for _, clip in usable], config, choice, cache)
     if not sequences.clip_ids:
         raise FacerError(_nothing_measured(store, [clip for _, clip in usable], choice))
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
@@ -108,7 +116,7 @@ def load_labelled(
     splits, rule = split_rows(labels)
     statuses = ["no_clip"] * len(labels.clip_ids)
     for row, clip in match.pairs:
-        statuses[row] = store.record(clip).status
+        statuses[row] = status_of(store, clip)
     for row, clip in usable:
         statuses[row] = "ok" if clip in place else "no_features"
     labelled = LabelledSequences(
@@ -128,6 +136,7 @@ def load_labelled(
             "ambiguous_ids": len(match.ambiguous),
             "failed": statuses.count("failed"),
             "no_face": statuses.count("no_face"),
+            "no_stream": statuses.count("no_stream"),
             "usable": len(sequences.clip_ids),
             "no_features": len(sequences.empty),
             "overlong": len(sequences.overlong),
@@ -139,19 +148,40 @@ def load_labelled(
 
 
 def read_sequences(
-    store: FeatureStore, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
+    store: Source,
+    clip_ids: Sequence[str],
+    config: SequenceConfig,
+    choice: FeatureChoice,
+    cache: Cache = "memory",
 ) -> Sequences:
     """The sequences of some clips, embedding after the chosen columns.
 
-    Clips of which no frame has all of these are left out, and named in ``empty``.
+    Clips of which no frame has all of these are left out, and named in ``empty``. Where streams
+    are joined, or ``cache`` is not memory, they are read some at a time: memory is what the cache
+    needs, and a block.
     """
-    quality = config.min_quality is not None
-    ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding, quality=quality)
-    return without_empty(prepare(ragged, config))
+    if cache == "memory" and isinstance(store, FeatureStore):
+        return without_empty(prepared(store, clip_ids, config, choice))
+    most = [min(store.record(clip).n_frames, config.max_frames) for clip in clip_ids]
+    if isinstance(store, JoinedStore) and store.config.rate is not None:
+        most = [config.max_frames] * len(clip_ids)
+    found: SequenceCache | None = None
+    for clips in list(blocks_of(store, clip_ids, _BLOCK_BYTES)) or [()]:
+        block = without_empty(prepared(store, clips, config, choice))
+        found = found or SequenceCache(cache, block.features.shape[1], sum(most), store.path)
+        found.add(block)
+    assert found is not None
+    return found.whole()
 
 
-def _nothing_measured(store: FeatureStore, clip_ids: Sequence[str], choice: FeatureChoice) -> str:
+def _nothing_measured(store: Source, clip_ids: Sequence[str], choice: FeatureChoice) -> str:
     """Why no clip has a frame with all of the chosen features."""
+    if isinstance(store, JoinedStore):
+        return (
+            f"{store.path} with {', '.join(store.others)}: found no clip of which each stream has "
+            f"a frame with all chosen features, expected some; see {named('features')} and "
+            f"{named('lacking')}"
+        )
     ragged = store.load(clip_ids, choice.columns)
     seen = np.isfinite(ragged.features[ragged.valid])
     absent = [name for name, column in zip(choice.columns, seen.T, strict=True) if not column.any()]
@@ -205,7 +235,7 @@ def shared_subjects(
     return {subject: there for subject, there in ordered.items() if len(there) > 1}
 
 
-def read_trainable(path: str, options: LabelOptions, store: FeatureStore) -> IntensityLabels:
+def read_trainable(path: str, options: LabelOptions, store: Source) -> IntensityLabels:
     """Read labels, without the targets that no usable clip of train has a label of.
 
     Those are named in the notes; nothing is left out where no target can be trained.
@@ -220,11 +250,11 @@ def read_trainable(path: str, options: LabelOptions, store: FeatureStore) -> Int
     return replace(kept, notes=(*labels.notes, note), left_out=left_out)
 
 
-def untrained(labels: IntensityLabels, store: FeatureStore) -> tuple[str, ...]:
+def untrained(labels: IntensityLabels, store: Source) -> tuple[str, ...]:
     """Targets of which no clip of train that has features has a label."""
     splits, _ = split_rows(labels)
     pairs = match_clips(labels, store.clip_ids).pairs
-    ok = {record.clip_id for record in store.records if record.status == "ok"}
+    ok = usable_clips(store)
     rows = [row for row, clip in pairs if splits[row] == "train" and clip in ok]
     there = np.atleast_1d(np.isfinite(labels.values[rows]).any(axis=0))
     return tuple(name for name, found in zip(labels.names, there, strict=True) if not found)
@@ -278,7 +308,8 @@ def labels_sha256(labels: IntensityLabels) -> str:
 def features_sha256(sequences: Sequences) -> str:
     """Digest of what a head is trained on: clips, lengths and every value."""
     digest = _clips_digest(sequences)
-    digest.update(np.ascontiguousarray(sequences.features).view(np.uint8).data)
+    for rows in row_blocks(sequences.features):
+        digest.update(np.ascontiguousarray(rows).view(np.uint8).data)
     return str(digest.hexdigest())
 
 

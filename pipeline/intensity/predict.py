@@ -13,13 +13,16 @@ from facer.pipeline.intensity.config import PredictConfig
 from facer.pipeline.intensity.head_run import read_run, refuse_folds
 from facer.pipeline.intensity.scoring.evaluate import check_provenance, predict_store
 from facer.pipeline.intensity.scoring.evaluation import Prediction
+from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
+from facer.stages.intensity.config import StreamsConfig
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 
 STAND_IN = {
     "no_face": "no face: the training mean",
+    "no_stream": "lacks a stream: the training mean",
     "no_features": "no frame has all columns of the run: the training mean",
 }
 """What the prediction of a clip is that nothing was measured of, by its status."""
@@ -31,6 +34,13 @@ def predict_videos(
     """Intensities of every video that could be extracted, and how the extraction went."""
     refuse_folds(config.run)
     record = read_run(config.run)
+    streams = record.streams_at(config.stores)
+    given = StreamsConfig(config.stores).places
+    if lacking := [name for name in streams.places if name not in given]:
+        raise FacerError(
+            f"{config.run}: reads the stream {lacking[0]} too, which no video gives; expected "
+            f"{named('with_')} {lacking[0]}=STORE, made of these videos as the run's own was"
+        )
     embedding = config.extract.embedding or record.embedding
     extract = replace(config.extract, embedding=embedding)
     if extract.precision == "auto":  # as the run's own features
@@ -38,7 +48,7 @@ def predict_videos(
         extract = replace(extract, precision=made)
     models = load_extractor(replace(extract, device="cpu"))  # before the slow part
     check_provenance(config.run, models.provenance, "these options")
-    absent = [name for name in record.columns if name not in models.rec.columns]
+    absent = [name for name in record.own_columns if name not in models.columns]
     if absent:
         raise FacerError(
             f"{config.run}: its head reads {', '.join(absent)}, which --rec does not make of a "
@@ -51,15 +61,16 @@ def predict_videos(
         )
         store = FeatureStore.open(path)
         clips = [record.clip_id for record in summary.records if record.status != "failed"]
+        source = open_source(store, streams)
         if not clips:
             raise FacerError(f"{config.videos}: no clip could be extracted ({_first(summary)})")
-        prediction = predict_store(config.run, store, clips)
+        prediction = predict_store(config.run, source, clips)
         if config.pictures is not None:
             video_dir = config.videos if config.videos.is_dir() else config.videos.parent
             table = zip(clips, prediction.values, prediction.status, strict=True)
             for clip, values, status in table:
-                named = zip(prediction.names, values, strict=True)
-                figures = ", ".join(f"{name} {value:.2f}" for name, value in named)
+                pairs = zip(prediction.names, values, strict=True)
+                figures = ", ".join(f"{name} {value:.2f}" for name, value in pairs)
                 note = f"predicted {figures}" if status == "ok" else f"{STAND_IN[status]} {figures}"
                 draw_clip(store, clip, video_dir, config.pictures / f"{clip}.png", note)
     return prediction, summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,8 @@ from facer.storage import FeatureStore
 from facer.storage.text import notebook
 
 Place = str | os.PathLike[str]
+Streams = Mapping[str, FeatureStore | Place] | Sequence[str]
+"""Joined stores by name, or each as NAME=STORE."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,23 +54,27 @@ class Run:
         labels: Place | None = None,
         store: FeatureStore | Place | None = None,
         by: str | None = None,
+        with_: Streams = (),
         **settings: Any,
     ) -> Evaluation:
         """Score the run, as ``facer evaluate``: ``.to_dataframe()`` is a row an emotion.
 
         ``split`` is train, val (the default) or test; leave it out for a run of folds, which is
         scored on what the folds hold out. ``labels`` and ``store`` are others than the run's,
-        ``by`` a column of the labels; keywords say how labels are read (``kind``, ``id_column``,
+        ``by`` a column of the labels, ``with_`` other places of joined stores; keywords say how
+        labels are read (``kind``, ``id_column``,
         ``targets``, ``subject_column``, ``split_column``, ``missing_values``).
         """
         reading = label_options(LABELS.complete(settings))
-        return evaluate(self.path, split, _text(labels), place_of(store), reading, by)
+        others = stores_of(with_)
+        return evaluate(self.path, split, _text(labels), place_of(store), reading, by, others)
 
     def predict(
         self,
         videos: Place,
         *,
         store: FeatureStore | Place | None = None,
+        with_: Streams = (),
         workers: int | None = None,
         pictures: Place | None = None,
         progress: bool = False,
@@ -76,14 +82,15 @@ class Run:
     ) -> Prediction:
         """Predict a video or a folder of videos, as ``facer predict``.
 
-        ``store`` keeps the features, ``pictures`` is a folder for a picture a clip; keywords are
+        ``store`` keeps the features, ``with_`` gives the streams that the run joins by name,
+        ``pictures`` is a folder for a picture a clip; keywords are
         options of ``facer extract`` and must be those of the run's own store. Videos that cannot
         be read are in ``.failed`` with the reason.
         """
         with told(progress) as to:
             config = PredictConfig(
                 self.path, Path(videos), place_of(store),
-                extract_config(EXTRACT_MODELS.complete(settings)), workers,
+                extract_config(EXTRACT_MODELS.complete(settings)), stores_of(with_), workers,
                 None if pictures is None else Path(pictures),
             )  # fmt: skip
             found, summary = predict_videos(config, to)
@@ -118,6 +125,13 @@ class Run:
 def place_of(store: FeatureStore | Place | None) -> str | None:
     """Return the path or URL of a store that may be open."""
     return store.path if isinstance(store, FeatureStore) else _text(store)
+
+
+def stores_of(with_: Streams) -> tuple[str, ...]:
+    """Return joined stores as the option has them: NAME=STORE."""
+    if not isinstance(with_, Mapping):
+        return (with_,) if isinstance(with_, str) else tuple(with_)
+    return tuple(f"{name}={place_of(store)}" for name, store in with_.items())
 
 
 def _text(place: Place | None) -> str | None:

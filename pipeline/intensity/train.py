@@ -26,6 +26,7 @@ from facer.pipeline.intensity.fold_plan import (
 from facer.pipeline.intensity.head_run import (
     HeadRunConfig,
     absolute_place,
+    absolute_places,
     check_same_data,
     draw_curves,
     fold_folder,
@@ -41,6 +42,7 @@ from facer.pipeline.intensity.labelled import (
     read_trainable,
     run_labels,
 )
+from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.device import resolve_device
@@ -50,7 +52,7 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import I64
-from facer.storage import FeatureStore, IntensityLabels, read_labels
+from facer.storage import IntensityLabels, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
 from facer.storage.text.typed_json import to_json
@@ -183,9 +185,11 @@ class Training:
     def __init__(self, config: TrainHeadConfig) -> None:
         device = resolve_device(config.device)
         self.config = config
-        self.store = FeatureStore.open(config.store)
+        self.store = open_source(config.store, config.streams)
         self.labels, self.plan = self._read_labels()
-        self.labelled, self.choice = load_labelled(self.store, self.labels, config.sequences)
+        self.labelled, self.choice = load_labelled(
+            self.store, self.labels, config.sequences, cache=config.cache
+        )
         self.task = self._task()
         self.data = DeviceSequences(self.labelled.sequences, device)
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
@@ -290,6 +294,9 @@ class Training:
             facer_version=__version__,
             store=absolute_place(config.store),
             store_provenance=to_json(self.store.provenance),
+            streams=absolute_places(config.streams),
+            stream_provenance=stream_provenance(self.store),
+            cache=config.cache,
             data_sha256=self.data_sha256,
             labels=run_labels(self.labels, config.reading),
             names=labelled.names,
@@ -364,7 +371,7 @@ def tell_scale(training: Training, on_note: OnNote | None) -> None:
     if on_note is None or training.config.fit.standardise:
         return
     data = training.data
-    scale = measure_scale(data.features, data.offsets, training.task.train, data.filled)
+    scale = measure_scale(data, training.task.train)
     size = np.maximum(np.abs(scale.mean), scale.std)
     large = np.flatnonzero(size > LARGE_INPUT)
     if len(large):
@@ -403,9 +410,13 @@ def _result(seed: int, rows: list[EpochRow]) -> SeedResult:
 
 
 def config_of_run(
-    run: Path, new_run: Path, store: str | None = None, labels: str | None = None
+    run: Path,
+    new_run: Path,
+    store: str | None = None,
+    labels: str | None = None,
+    stores: Sequence[str] = (),
 ) -> TrainHeadConfig:
-    """The config that makes a run again elsewhere, from its store and labels or moved ones.
+    """The config that makes a run again elsewhere, from its stores and labels or moved ones.
 
     ``train_head`` raises FacerError when these are not the same data.
     """
@@ -421,7 +432,9 @@ def config_of_run(
         run=new_run,
         reading=record.labels.reading,
         sequences=record.sequences,
+        streams=record.streams_at(stores),
         fit=record.fit,
+        cache=record.cache,
         seeds=record.seeds,
         threads=record.threads,
         repeats=run,

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 from facer.storage.errors import OptionError, named
+from facer.storage.schema import FEATURE_GROUPS
 from facer.storage.settings import SEED, Setting, check
 
 Missing = Literal["hold", "zero", "drop"]
+Align = Literal["mean", "nearest", "linear"]
+Lacking = Literal["drop", "fill"]
 Overlong = Literal["subsample", "truncate", "error"]
 Cell = Literal["gru", "lstm"]
 LossName = Literal["pearson", "mse", "ccc"]
 CalibrateOn = Literal["train", "val", "none"]
-HeadName = Literal["facernet", "gru-last", "tcn-transformer", "perceiver", "stats-mlp"]
+HeadName = Literal[
+    "facernet",
+    "gru-last",
+    "tcn-transformer",
+    "perceiver",
+    "stats-mlp",
+    "two-branch",
+    "cross-attention",
+]
 
 LEAST_CLIPS: Mapping[str, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
 """Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
 
-_ONLY_OF = {"cell": ("facernet", "gru-last"), "dense": ("facernet",), "routed": ("facernet",)}
+_TAKEN = ("all", "embedding", *FEATURE_GROUPS)  # words of --features
+
+_ONLY_OF = {
+    "cell": ("facernet", "gru-last", "two-branch"),
+    "dense": ("facernet", "two-branch"),
+    "routed": ("facernet",),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,62 @@ class SequenceConfig:
 
 
 @dataclass(frozen=True)
+class StreamsConfig:
+    """Other stores of the same clips beside the first, and how their rows meet its frames."""
+
+    stores: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Another store of the same clips, such as audio=audio.zarr; repeatable. Its columns "
+            "are NAME.column.",
+            name="with_",
+            metavar="NAME=STORE",
+            repeated=True,
+        ),
+    ] = ()
+    align: Annotated[
+        Align,
+        Setting(
+            "Rows of another store for a frame: the mean of those nearest to it, the nearest, or "
+            "between the two beside it."
+        ),
+    ] = "mean"
+    rate: Annotated[
+        float | None,
+        Setting(
+            "Frames a second of the joined sequences, in Hz.",
+            low=0,
+            low_open=True,
+            none="the first store's own frames",
+        ),
+    ] = None
+    lacking: Annotated[
+        Lacking,
+        Setting("Clips that lack a stream: drop them, or fill its columns with zeros."),
+    ] = "drop"
+
+    def __post_init__(self) -> None:
+        check(self)
+        names = [store.partition("=")[0] for store in self.stores]
+        for store, name in zip(self.stores, names, strict=True):
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}=.+", store):
+                raise OptionError(
+                    f"{named('with_')}: found {store!r}, expected NAME=STORE, the name of letters, "
+                    "digits, - and _"
+                )
+            if name in _TAKEN or names.count(name) > 1:
+                raise OptionError(
+                    f"{named('with_')} {name}=...: expected a name of its own, and none of "
+                    f"{', '.join(_TAKEN)}"
+                )
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Path or URL of each store by its name."""
+        return {name: place for name, _, place in (one.partition("=") for one in self.stores)}
+
+
+@dataclass(frozen=True)
 class HeadConfig:
     """Which head, and its size. The defaults are the paper's FaceRNET.
 
@@ -72,6 +146,15 @@ class HeadConfig:
         bool, Setting("Leave Mask and routing out.", name="no_mask", inverted=True)
     ] = True
     dropout: Annotated[float, Setting("Within the head.", low=0, high=1, high_open=True)] = 0.0
+    modality_dropout: Annotated[
+        float,
+        Setting(
+            "Chance that a clip's stream is left out of a step (zeros); one always stays.",
+            low=0,
+            high=1,
+            high_open=True,
+        ),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         check(self)

@@ -82,13 +82,12 @@ class HeadTrainer:
                 f"split train: found {len(task.train)} labelled clips with features, expected "
                 f"{least} or more for a correlation (--loss {config.loss}); use --loss mse"
             )
-        shape = HeadShape(data.features.shape[1], len(task.names), max_frames)
+        features = int(data.features.shape[1])
+        shape = HeadShape(features, len(task.names), max_frames, data.streams)
         with self._random(0):
             self.model = IntensityModel(config.head, shape).to(self.device)
         if config.standardise:
-            self.model.set_scale(
-                measure_scale(data.features, data.offsets, task.train, data.filled)
-            )
+            self.model.set_scale(measure_scale(data, task.train))
         self.optimiser = RoutedAdam(
             self.model.parameters(), self.model.head.routed_weight, config.learning_rate
         )

@@ -16,6 +16,7 @@ from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads import HeadShape, build_head
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
 from facer.stages.intensity.sequences import I64
+from facer.storage.errors import OptionError, named
 from facer.storage.schema import F32
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -31,23 +32,30 @@ class InputScale:
     std: F32  # 1 where a feature does not vary
 
 
-def measure_scale(
-    features: Tensor, offsets: I64, clips: I64, filled: Tensor | None = None
-) -> InputScale:
-    """Mean and deviation of features (N, F) over the frames of some clips, filled ones left out."""
-    total = torch.zeros(2, features.shape[1], dtype=torch.float64, device=features.device)
-    count = 0
+def measure_scale(data: DeviceSequences, clips: I64) -> InputScale:
+    """Mean and deviation of features over the frames of some clips, filled ones left out."""
+    columns, device = int(data.features.shape[1]), data.features.device
+    total = torch.zeros(2, columns, dtype=torch.float64, device=device)
+    count = torch.zeros(columns, dtype=torch.float64, device=device)
     for clip in clips:
-        frames = slice(offsets[clip], offsets[clip + 1])
-        rows = features[frames].double()
-        if filled is not None:
-            rows = rows[~filled[frames]]
+        frames = slice(data.offsets[clip], data.offsets[clip + 1])
+        rows = data.features[frames].double()
+        seen = torch.ones_like(rows, dtype=torch.bool)
+        if data.filled is not None:
+            seen = ~by_column(data.filled[frames], data.streams, columns)
+            rows = rows.masked_fill(~seen, 0)
         total += torch.stack([rows.sum(0), rows.square().sum(0)])
-        count += len(rows)
-    mean, square = total / count
+        count += seen.sum(0)
+    mean, square = total / count.clamp_min(1)
     std = (square - mean.square()).clamp_min(0).sqrt()
     std = torch.where(std > 1e-6 * (1 + mean.abs()), std, 1.0)
     return InputScale(mean.float().cpu().numpy(), std.float().cpu().numpy())
+
+
+def by_column(per_stream: Tensor, streams: tuple[int, ...], columns: int) -> Tensor:
+    """Spread what is known of each stream, (..., S), over the streams' columns, (..., F)."""
+    widths = torch.tensor(streams or (columns,), device=per_stream.device)
+    return per_stream.repeat_interleave(widths, -1)
 
 
 class IntensityModel(nn.Module):
@@ -59,6 +67,11 @@ class IntensityModel(nn.Module):
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
+        if config.modality_dropout and len(shape.widths) < 2:
+            raise OptionError(
+                f"{named('modality_dropout')}: found one stream, expected others beside it "
+                f"({named('with_')})"
+            )
         self.head = build_head(config, shape)
         self.register_buffer("input_mean", torch.zeros(shape.features))
         self.register_buffer("input_deviation", torch.ones(shape.features))
@@ -93,10 +106,25 @@ class IntensityModel(nn.Module):
             mean, std = self.get_buffer("input_mean"), self.get_buffer("input_deviation")
             features = (batch.features - mean) / std
             if batch.filled is not None:
-                features = features.masked_fill(batch.filled.to(features.device)[:, None], 0)
+                filled = batch.filled.to(features.device)
+                features = features.masked_fill(self._columns(filled), 0)
             batch = replace(batch, features=features)
+        if self.training and self.config.modality_dropout:
+            batch = replace(batch, features=self._without_some(batch))
         intensities: Tensor = self.head(batch)
         return intensities
+
+    def _columns(self, per_stream: Tensor) -> Tensor:
+        """(..., S) -> (..., F)."""
+        return by_column(per_stream, self.shape.streams, self.shape.features)
+
+    def _without_some(self, batch: Batch) -> Tensor:
+        """A batch's features with zeros for streams left out by chance; each clip keeps one."""
+        clips, streams = len(batch.clips), len(self.shape.widths)
+        chance = torch.rand(clips, streams, device=batch.features.device)
+        out = (chance < self.config.modality_dropout) & (chance < chance.amax(1, keepdim=True))
+        clip_of = torch.cat([torch.arange(n) for n in batch.batch_sizes]).to(chance.device)
+        return batch.features.masked_fill(self._columns(out[clip_of]), 0)
 
     def arrays(self) -> Arrays:
         """A copy of all weights and buffers by name, as numpy arrays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from facer.storage.loading import Ragged
 from facer.storage.schema import F32, FEATURE_GROUPS
 
 I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 EMBEDDING = "embedding"
 ZEROS = -1  # source of a row of zeros
@@ -28,21 +30,36 @@ class FeatureChoice:
     embedding: bool
 
 
+class Rows(Protocol):
+    """A matrix (N, F) of float32 or float16, in memory or not, of which some rows are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, F)."""
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
+        """Return rows ``start`` to ``stop``."""
+
+
 @dataclass(frozen=True)
 class Sequences:
-    """The sequences of C clips as one matrix; every clip has between 1 and t rows, all finite."""
+    """The sequences of C clips as one matrix; every clip has between 1 and t rows, all finite.
 
-    features: F32  # (N, F)
+    The columns are those of one stream after the other.
+    """
+
+    features: Rows  # (N, F)
     offsets: I64  # (C + 1,)
     clip_ids: tuple[str, ...]  # (C,)
     missing_frames: int = 0  # frames without a face, or with a value that is not finite
     overlong: tuple[str, ...] = ()  # clips that were longer than t
     empty: tuple[str, ...] = field(default=())  # clips without any measured frame: zeros
-    filled: npt.NDArray[np.bool_] | None = None
-    """(N,) Rows of zeros that stand for a frame, and stay zeros when features are standardised.
+    filled: Bools | None = None
+    """(N, S) Where zeros stand for a stream's frame, and stay zeros when it is standardised.
 
     None where there are none by the rule for missing frames.
     """
+    streams: tuple[int, ...] = ()  # (S,) columns of each; empty: all F are of one stream
 
     @property
     def lengths(self) -> I64:
@@ -54,7 +71,8 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
     """Resolve groups and column names against a store's columns, each column once.
 
     ``all`` is every column in the store's order; a group is those of its columns that the store
-    has (other tools measure fewer AUs). Raises FacerError for a name of which it has nothing.
+    has (other tools measure fewer AUs), and the name of a joined stream all of its columns. Raises
+    FacerError for a name of which it has nothing.
     """
     known = frozenset(feature_names)  # a store may have very many
     columns: dict[str, None] = {}
@@ -63,6 +81,7 @@ def choose_features(wanted: Sequence[str], feature_names: Sequence[str]) -> Feat
             continue
         members = feature_names if name == "all" else FEATURE_GROUPS.get(name, (name,))
         found = [member for member in members if member in known]
+        found = found or [member for member in feature_names if member.startswith(f"{name}.")]
         if not found:
             raise FacerError(
                 f"{named('features')} {name}: the store has no such column; expected all, "
@@ -93,7 +112,7 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
     """
     measured = measured_rows(ragged, config)
     plan = plan_rows(measured, ragged.offsets, ragged.clip_ids, config)
-    filled = plan.source == ZEROS if config.missing == "zero" else None
+    filled = (plan.source == ZEROS)[:, None] if config.missing == "zero" else None
     missing = int((~measured).sum())
     features = _gather(ragged.features, plan.source)
     return Sequences(
@@ -102,7 +121,7 @@ def prepare(ragged: Ragged, config: SequenceConfig) -> Sequences:
 
 
 def plan_rows(
-    measured: npt.NDArray[np.bool_], offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
+    measured: Bools, offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
 ) -> RowPlan:
     """The rows of the sequences of C clips, by the rules for missing frames and overlong clips.
 
@@ -114,12 +133,12 @@ def plan_rows(
     counted = np.add.reduceat(measured, offsets[:-1], dtype=np.int64)
     empty = tuple(clip_ids[i] for i in np.flatnonzero(counted == 0).tolist())
     if config.missing == "hold":
-        source = _held(measured, offsets)
+        source = held_rows(measured, offsets)
     elif config.missing == "zero":
         source = np.where(measured, np.arange(len(measured)), ZEROS)
     else:
         source, offsets = _dropped(measured, offsets, counted)
-    kept, offsets, overlong = _shorten(offsets, clip_ids, config)
+    kept, offsets, overlong = shorten(offsets, clip_ids, config)
     return RowPlan(source[kept] if overlong else source, offsets, overlong, empty)
 
 
@@ -127,6 +146,7 @@ def without_empty(sequences: Sequences) -> Sequences:
     """Only the clips with a measured frame, in the same memory; ``empty`` names the others."""
     if not sequences.empty:
         return sequences
+    assert isinstance(sequences.features, np.ndarray)
     empty = set(sequences.empty)
     there = np.array([clip_id not in empty for clip_id in sequences.clip_ids])
     rows = np.flatnonzero(np.repeat(there, sequences.lengths))
@@ -139,7 +159,7 @@ def without_empty(sequences: Sequences) -> Sequences:
     )
 
 
-def measured_rows(ragged: Ragged, config: SequenceConfig) -> npt.NDArray[np.bool_]:
+def measured_rows(ragged: Ragged, config: SequenceConfig) -> Bools:
     """Rows with a face, all features finite, and of enough quality, (N,)."""
     measured = ragged.valid.copy()
     for start in range(0, len(measured), _BLOCK_ROWS):
@@ -151,8 +171,11 @@ def measured_rows(ragged: Ragged, config: SequenceConfig) -> npt.NDArray[np.bool
     return measured
 
 
-def _held(measured: npt.NDArray[np.bool_], offsets: I64) -> I64:
-    """Each row itself, or the last measured one of its clip; leading gaps have the first."""
+def held_rows(measured: Bools, offsets: I64) -> I64:
+    """Each row itself, or the last measured one of its clip; leading gaps have the first.
+
+    ZEROS where the clip has none.
+    """
     rows = np.append(np.flatnonzero(measured), len(measured))
     first = rows[np.searchsorted(rows, offsets[:-1])]  # measured row from each clip's start on
     source = np.arange(len(measured))
@@ -164,7 +187,7 @@ def _held(measured: npt.NDArray[np.bool_], offsets: I64) -> I64:
     return source
 
 
-def _dropped(measured: npt.NDArray[np.bool_], offsets: I64, counted: I64) -> tuple[I64, I64]:
+def _dropped(measured: Bools, offsets: I64, counted: I64) -> tuple[I64, I64]:
     """The measured rows; a clip without any keeps one row of zeros."""
     keep = measured.copy()
     keep[offsets[:-1][counted == 0]] = True
@@ -173,7 +196,7 @@ def _dropped(measured: npt.NDArray[np.bool_], offsets: I64, counted: I64) -> tup
     return source, _offsets(np.maximum(counted, 1))
 
 
-def _shorten(
+def shorten(
     offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
 ) -> tuple[I64, I64, tuple[str, ...]]:
     """Rows that are kept, the offsets of clips in these, and the clips that were too long."""

@@ -1,4 +1,4 @@
-"""Which files are videos, by their names: the one list that finding and joining use."""
+"""Which files are videos or sounds, by their names: the one list that finding and joining use."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ VIDEO_SUFFIXES = frozenset(
     | {".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
 )
 """Endings, in lower case, of the files that facer takes for videos."""
+
+SOUND_SUFFIXES = frozenset(
+    {".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".eac3", ".flac"}
+    | {".m4a", ".m4b", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".tta", ".w64"}
+    | {".wav", ".wave", ".weba", ".wma", ".wv"}
+)
+"""Endings, in lower case, of files of sound alone."""
+
+CLIP_SUFFIXES = VIDEO_SUFFIXES | SOUND_SUFFIXES
+"""What the id of a clip in a table may end with."""
 
 UNREAD_SUFFIXES = frozenset(
     {".amv", ".apng", ".bik", ".braw", ".crm", ".dav", ".dvr-ms", ".evo", ".flc", ".fli", ".lrv"}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from facer.storage.errors import FacerError
 
+_SMALL_BYTES = 1 << 18  # of files that are compared by their content, such as cards
 _ONE_FILE = """python -c 'import onnx, sys; onnx.save(onnx.load(sys.argv[1]), "one-file.onnx")'"""
 
 
@@ -85,6 +87,34 @@ def _check(path: Path, name: str) -> None:
         raise FacerError(
             f"{path}: its tensors lie in {name!r} beside it, which is not there; put it back"
         )
+
+
+def weights_state(path: Path) -> str:
+    """What changes when a card or weights are written to, without reading weights again.
+
+    "" where there is no such file.
+    """
+    own = _state(path)
+    if not own or path.suffix != ".onnx":
+        return own
+    others = _external_files(path, own)
+    return "\n".join([own, *(_state(path.parent / name) for name in others)])
+
+
+def _state(path: Path) -> str:
+    try:
+        found = path.stat()
+        if found.st_size <= _SMALL_BYTES:
+            return file_sha256(path)
+    except OSError:
+        return ""
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+@lru_cache(maxsize=16)
+def _external_files(path: Path, _: str) -> tuple[str, ...]:
+    """As :func:`external_files`; read once for each state of the model."""
+    return external_files(path)
 
 
 def file_sha256(path: Path) -> str:

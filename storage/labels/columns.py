@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import CsvTable, is_absent, parse_number
-from facer.storage.files.videos import VIDEO_SUFFIXES
+from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import LabelOptions
 from facer.storage.labels.words import (
@@ -177,7 +177,7 @@ def _are_unique(cells: Sequence[str]) -> bool:
 
 def _are_files(cells: Sequence[str]) -> bool:
     suffixes = [PurePosixPath(cell.strip("[]")).suffix.lower() for cell in cells if cell]
-    return bool(suffixes) and sum(s in VIDEO_SUFFIXES for s in suffixes) * 2 > len(suffixes)
+    return bool(suffixes) and sum(s in CLIP_SUFFIXES for s in suffixes) * 2 > len(suffixes)
 
 
 def _are_names(cells: Sequence[str]) -> bool:

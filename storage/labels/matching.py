@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from facer.storage.files.videos import VIDEO_SUFFIXES
+from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import bare_id
 from facer.storage.labels.table import IntensityLabels
 
@@ -92,7 +92,7 @@ def bare_name(clip_id: str) -> str:
     text = re.sub(r"^([A-Za-z][\w+.-]*://+)?([A-Za-z]:)?", "", text)
     text = "/".join(part for part in text.split("/") if part not in ("", "."))
     suffix = PurePosixPath(text).suffix
-    return text.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else text
+    return text.removesuffix(suffix) if suffix.lower() in CLIP_SUFFIXES else text
 
 
 def _folded(clip_id: str) -> str:

@@ -37,6 +37,9 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 @click.option("--labels", help="Other labels than the run's.")
 @with_settings(LABELS)
 @click.option("--store", help="Where the run's store is now, or another one.")
+@click.option("--with", "with_", multiple=True, metavar="NAME=STORE",
+              help="Where a joined stream of the run's is now, or another store of it; "
+              "repeatable.")  # fmt: skip
 @click.option("--against", type=click.Path(path_type=Path),
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
 @click.option(
@@ -49,8 +52,8 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @json_option
 def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
-             against: Path | None, predictions: Path | None, form: Any, no_brackets: bool,
-             as_json: bool, **options: Any) -> int:  # fmt: skip
+             with_: tuple[str, ...], against: Path | None, predictions: Path | None, form: Any,
+             no_brackets: bool, as_json: bool, **options: Any) -> int:  # fmt: skip
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
 
     Labels are read as the run's were; options on columns change that.
@@ -67,7 +70,8 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
 
     if as_json and predictions == STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against, **options)
+    result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against,
+                          with_=with_, **options)  # fmt: skip
     both = result if isinstance(result, RunComparison) else None
     found = result.first if isinstance(result, RunComparison) else result
     if predictions is not None:

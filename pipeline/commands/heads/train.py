@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
               help="Run folder to write.")  # fmt: skip
 @click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
-              help="Make a run again, with its settings and seeds; STORE and --labels where these "
-              "were moved.")  # fmt: skip
+              help="Make a run again, with its settings and seeds; STORE, --labels and --with "
+              "where these were moved.")  # fmt: skip
 @with_settings(TRAIN_HEAD, of_run=_settings_of_run)
 @log_option
 @json_option
@@ -63,13 +63,14 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/first --seeds 3
       facer train-head --from runs/first -o runs/again
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
+      facer train-head features.zarr --labels labels.csv -o runs/both --with audio=audio.zarr
     """
     from facer.pipeline.intensity import train as heads
     from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
-        config = heads.config_of_run(source, run, store, labels)
+        config = heads.config_of_run(source, run, store, labels, options["with_"] or ())
         free = ("jobs", "device", "resume")
         config = replace(config, **{name: options[name] for name in free})
     elif store is None or labels is None:
@@ -103,6 +104,7 @@ def _print_training(result: TrainHeadResult, max_frames: int, as_json: bool) -> 
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
         f"{counts['no_face']}, without the chosen features {counts['no_features']}, "
         f"over {max_frames} frames {counts['overlong']}"
+        + (f", without some stream {counts['no_stream']}" if counts["no_stream"] else "")
     )
     for seed in result.seeds:
         told(f"seed {seed.seed}: val Pearson {seed.val_pearson:.4f} in epoch "
@@ -160,6 +162,7 @@ def _refuse_options_beside_from(context: click.Context) -> None:
         "jobs",
         "device",
         "resume",
+        "with_",
     }
     typed = click.core.ParameterSource.COMMANDLINE
     given = [

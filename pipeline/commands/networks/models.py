@@ -18,8 +18,12 @@ from facer.storage.errors import OptionError
 @click.argument("action", type=click.Choice(["list", "check", "fetch", "verify"]))
 @click.argument("name", required=False)
 @click.option("--accept-licence", is_flag=True, help="fetch: the licence was read and is accepted.")
+@click.option("--write-golden", is_flag=True,
+              help="check: record what the network says of a picture of the package, for later "
+              "checks to compare with.")  # fmt: skip
 @json_option
-def models(action: str, name: str | None, accept_licence: bool, as_json: bool) -> int:
+def models(action: str, name: str | None, accept_licence: bool, write_golden: bool,
+           as_json: bool) -> int:  # fmt: skip
     """List models and model cards, check a card, fetch its weights, or verify facer's own models.
 
     check runs a card's golden example and the package's pictures of faces, and says what each
@@ -38,7 +42,7 @@ def models(action: str, name: str | None, accept_licence: bool, as_json: bool) -
         pack = ", or of an insightface pack, such as buffalo_l" if action == "fetch" else ""
         raise click.UsageError(f"expected the name or path of a model card{pack}")
     if action == "check":
-        return _check(str(name), as_json)
+        return _check(str(name), write_golden, as_json)
     if action == "fetch":
         return _fetch(str(name), accept_licence, as_json)
     return _list(action, name, as_json)
@@ -78,21 +82,28 @@ def _list(action: str, name: str | None, as_json: bool) -> int:
         if name is not None:
             echo(f"columns: {', '.join(card.columns) or 'none, an embedding'}")
             echo(f"weights: {card.path}" + ("" if card.there else f"; {card.how}"))
+            for title, text in (("note", card.notes), ("verified", card.verified),
+                                ("not verified", card.unverified)):  # fmt: skip
+                echo(f"{title}: {text}" if text else f"{title}: nothing")
     return 0
 
 
-def _check(name: str, as_json: bool) -> int:
+def _check(name: str, write_golden: bool, as_json: bool) -> int:
     from facer.pipeline.cards.check import check_card
 
-    found = check_card(name)
+    found = check_card(name, write_golden=write_golden)
     if as_json:
         echo(json.dumps(found.to_json()))
         return EXIT_PROBLEM if found.problems else 0
-    echo(f"{found.name}: {found.pictures} pictures of faces, at rest and smiling"
-         + ("" if found.has_golden else "; its card has no golden example: only what is "
-            "implausible is found"))  # fmt: skip
+    compared = found.has_golden or bool(found.recorded)
+    echo(f"{found.name}: {found.pictures} pictures of faces, at rest and smiling")
+    if not found.has_golden:
+        since = f", and what has changed since {found.recorded}" if found.recorded else ""
+        echo(f"no golden example in the card: only what is implausible is found{since}")
+    if found.unverified:
+        echo(f"not verified: {found.unverified}")
     echo("column           lowest  highest   rest -> smile   red and blue exchanged"
-         + ("   golden (expected)" if found.has_golden else ""))  # fmt: skip
+         + ("   golden (expected)" if compared else ""))  # fmt: skip
     for column, did in found.columns.items():
         golden = "" if did.golden is None else f"   {did.golden:.3f} ({did.expected:.3f})"
         echo(f"{column:15} {did.lowest:7.3f} {did.highest:8.3f}   {did.neutral:6.3f} -> "
@@ -120,5 +131,9 @@ def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
         return 0
     echo(f"{found.path}  sha256 {found.sha256}")
     log("fetched" if found.n_bytes else "it was there already")
+    if found.golden:
+        log(f"recorded for later checks: {found.golden}")
+    if found.problem:
+        log(f"warning: the card cannot use it: {found.problem}")
     log(f"next: facer models check {name}; facer extract VIDEO_DIR --rec {name}")
     return 0

@@ -3,13 +3,15 @@
 Requests and answers are JSON lines on stdin and stdout:
 
 - in: ``{"path", "stride", "threads", "start"}`` decodes a video, leaving out its first ``start``
-  frames; ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty
-  line frees the oldest slot;
+  frames; with ``"rate_hz"`` in place of ``stride`` its sound, without its first ``start`` blocks;
+  ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty line frees
+  the oldest slot;
 - out: ``{"frame", "time_s", "offset", "size", "yuv", "cpu_s"}`` for a frame, whose picture lies at
   ``offset`` of the shared memory as :func:`~facer.stages.features.decode.picture.put` leaves it,
-  ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that takes its time,
-  and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}`` when that
-  failed. ``cpu_s`` is what the video took so far.
+  ``{"sample", "n", "offset", "cpu_s"}`` for a block of n float32 samples there, the first of them
+  number ``sample``; ``{"skipped"}`` for one that is left out, ``{"alive"}`` from a function that
+  takes its time, and last ``{"problem", "n_decoded", "cpu_s"}`` or ``{"result"}``, or ``{"error"}``
+  when that failed. ``cpu_s`` is what the file took so far.
 
 Its memory is limited, and it ends when stdin does, whatever the decoder is doing.
 """
@@ -34,6 +36,7 @@ import numpy as np
 
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.views.annotate_sound import copy_sound
+from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.decode.picture import put
 from facer.storage.errors import FacerError
@@ -104,6 +107,8 @@ def serve(ring: Ring, requests: SimpleQueue[dict[str, Any]], out: int) -> None:
             if "function" in request:
                 function = FUNCTIONS[request["function"]]
                 send(result=function(path, *request["arguments"], lambda: send(alive=True)))
+            elif "rate_hz" in request:
+                _decode_sound(path, request, ring, send)
             else:
                 _decode(path, request, ring, send)
         except FacerError as error:
@@ -124,6 +129,23 @@ def _decode(path: Path, request: Mapping[str, int], ring: Ring, send: Callable[.
             yuv = put(frame.picture, ring.place(height * width * 3))
             send(frame=frame.frame_index, time_s=frame.timestamp_s, offset=ring.offset,
                 size=frame.size, yuv=yuv, cpu_s=process_time() - started)  # fmt: skip
+    send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
+
+
+def _decode_sound(
+    path: Path, request: Mapping[str, int], ring: Ring, send: Callable[..., None]
+) -> None:
+    ring.shrink()
+    started, n_given = process_time(), 0
+    with AudioReader(path, request["rate_hz"]) as reader:
+        for block in reader.steps():
+            n_given += block is not None
+            if block is None or n_given <= request["start"]:
+                send(skipped=True)
+                continue
+            np.copyto(ring.place(block.samples.nbytes), block.samples.view(np.uint8))
+            send(sample=block.start, n=len(block.samples), offset=ring.offset,
+                cpu_s=process_time() - started)  # fmt: skip
     send(problem=reader.problem, n_decoded=reader.n_decoded, cpu_s=process_time() - started)
 
 

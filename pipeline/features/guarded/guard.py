@@ -1,10 +1,11 @@
 """Decoding in a process of its own: a decoder that crashes or hangs costs one clip, not the run.
 
-:class:`GuardedReader` reads like
-:class:`~facer.stages.features.decode.frames.VideoReader`, and gives the same frames, bit for bit.
-A child process (:mod:`facer.pipeline.features.guarded.child`) decodes
-ahead of the reader into shared memory that has no name, so nothing is left behind whoever is
-killed. Children are kept for the next clip; one that dies is replaced.
+:class:`GuardedReader` reads like :class:`~facer.stages.features.decode.frames.VideoReader`, and
+gives the same frames, bit for bit; :class:`GuardedAudio` like
+:class:`~facer.stages.features.audio.reader.AudioReader`. A child process
+(:mod:`facer.pipeline.features.guarded.child`) decodes ahead of the reader into shared memory that
+has no name, so nothing is left behind whoever is killed. Children are kept for the next clip; one
+that dies is replaced.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
 from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
+from facer.stages.features.audio.reader import Sound
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.decode.picture import Picture, Yuv, take
+from facer.stages.features.decode.picture import Yuv, take
 from facer.storage.errors import FacerError, PlaceError
+from facer.storage.schema import U8
+
+Item = TypeVar("Item")
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
@@ -42,24 +47,30 @@ class DecoderDiedError(Exception):
     """The decoding process ended by itself; the text says how."""
 
 
-class GuardedReader:
-    """Iterate over the frames of one video; use as a context manager.
+class _Guarded(Generic[Item]):
+    """Iterate over what a process decodes of one file; use as a context manager.
 
-    :class:`PlaceError` when no process can be started, which is no fault of the video.
+    :class:`PlaceError` when no process can be started, which is no fault of the file.
     ``FacerError`` while iterating when the file cannot be decoded, when the decoder gives
     nothing for ``FRAME_TIMEOUT_S``, or when it crashes twice: after the first crash decoding
-    starts again, and frames that were given already are not given twice.
+    starts again, and what was given already is not given twice.
     """
 
-    def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
+    what: ClassVar[str]  # it gives
+
+    def __init__(self, path: Path, **request: int) -> None:
         self.problem = ""
         self.n_decoded = 0
         self.cpu_s = 0.0  # that decoding took so far, in its own process
         self._name = path.name
-        self._request = {"path": str(path.absolute()), "stride": stride, "threads": threads}
+        self._request = {"path": str(path.absolute()), **request}
         self._child: DecodeChild | None = None
 
-    def __enter__(self) -> GuardedReader:
+    def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Item:
+        """Copy out of the shared memory what a message speaks of."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,19 +78,21 @@ class GuardedReader:
             self._child.close()
             self._child = None
 
-    def __iter__(self) -> Iterator[Frame]:
-        watch, n_given = _Watch(self._name, "frame"), 0
+    def __iter__(self) -> Iterator[Item]:
+        watch, n_given = _Watch(self._name, self.what), 0
         for attempt in range(_ATTEMPTS):
             child = self._child = _take_child()
             try:
-                for frame in child.frames(self._request, n_given, watch):
+                for message in child.items(self._request, n_given, watch):
+                    item = self._take(message, child)
+                    child.send("")
                     n_given += 1
-                    self.cpu_s = watch.last["cpu_s"]
-                    yield frame
+                    self.cpu_s = message["cpu_s"]
+                    yield item
             except DecoderDiedError as death:
                 self.__exit__()
                 if attempt + 1 == _ATTEMPTS:
-                    found = f"the decoder crashed twice ({death}), after {n_given} frames"
+                    found = f"the decoder crashed twice ({death}), after {n_given} {self.what}s"
                     raise FacerError(f"{self._name}: {found}") from death
             else:
                 _idle.append(child)
@@ -89,6 +102,34 @@ class GuardedReader:
             raise FacerError(watch.last["error"])
         self.problem, self.n_decoded = watch.last["problem"], watch.last["n_decoded"]
         self.cpu_s = watch.last["cpu_s"]
+
+
+class GuardedReader(_Guarded[Frame]):
+    """The frames of one video, as :class:`~facer.stages.features.decode.frames.VideoReader`."""
+
+    what = "frame"
+
+    def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
+        super().__init__(path, stride=stride, threads=threads)
+
+    def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Frame:
+        (height, width), yuv = message["size"], message["yuv"]
+        data = child.shared(message["offset"], height * width * 3)
+        picture = take(data, height, width, None if yuv is None else Yuv(*yuv))
+        return Frame(message["frame"], message["time_s"], picture)
+
+
+class GuardedAudio(_Guarded[Sound]):
+    """The sound of one file, as :class:`~facer.stages.features.audio.reader.AudioReader`."""
+
+    what = "block of sound"
+
+    def __init__(self, path: Path, rate_hz: int) -> None:
+        super().__init__(path, rate_hz=rate_hz)
+
+    def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Sound:
+        data = child.shared(message["offset"], 4 * message["n"])
+        return Sound(message["sample"], data.view(np.float32).copy())
 
 
 def ask(function: str, path: Path, *arguments: Any) -> Any:
@@ -190,26 +231,23 @@ class DecodeChild:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def frames(self, request: Mapping[str, Any], start: int, watch: _Watch) -> Iterator[Frame]:
-        """Decode a video and give its frames from number ``start``; ``watch`` has the last word.
+    def items(
+        self, request: Mapping[str, Any], start: int, watch: _Watch
+    ) -> Iterator[Mapping[str, Any]]:
+        """Decode a file and give what it says of its items from number ``start``.
 
-        DecoderDiedError when the process ends before the video does.
+        ``watch`` has the last word. DecoderDiedError when the process ends before the file does.
         """
         self.send(json.dumps({**request, "start": start}))
         for message in watch.messages(self):
-            if "frame" in message:
-                picture = self._copy_picture(message["offset"], message["size"], message["yuv"])
-                self.send("")
-                yield Frame(message["frame"], message["time_s"], picture)
+            if "offset" in message:
+                yield message
 
-    def _copy_picture(self, offset: int, size: tuple[int, int], yuv: list[Any] | None) -> Picture:
-        """Take a frame out of the shared memory."""
-        height, width = size
-        n_bytes = height * width * 3
+    def shared(self, offset: int, n_bytes: int) -> U8:
+        """A stretch of the shared memory."""
         if offset + n_bytes > len(self._map):
             self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
-        data = np.frombuffer(self._map, np.uint8, n_bytes, offset)
-        return take(data, height, width, None if yuv is None else Yuv(*yuv))
+        return np.frombuffer(self._map, np.uint8, n_bytes, offset)
 
     def _cause_of_death(self) -> str:
         code = self._process.wait()

@@ -25,9 +25,15 @@ from facer.pipeline.intensity.ablation.rows import FULL, AblationRow, ablation_r
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.fold_plan import plan_trainable
 from facer.pipeline.intensity.folds import PREDICTIONS, train_folds
-from facer.pipeline.intensity.head_run import absolute_place, check_unchanged, read_run
+from facer.pipeline.intensity.head_run import (
+    absolute_place,
+    absolute_places,
+    check_unchanged,
+    read_run,
+)
 from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD, evaluate
+from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.intensity.train import (
     OnNote,
     Training,
@@ -99,7 +105,7 @@ def ablate(
 
 def _check_labels(config: AblateConfig) -> IntensityLabels:
     """Labels that join the store; all rows would fail otherwise, one by one."""
-    store = FeatureStore.open(config.store)
+    store = open_source(config.store, config.streams)
     labels = (
         read_trainable(config.labels, config.reading, store)
         if config.folds is None
@@ -124,7 +130,9 @@ def _task(row: AblationRow, config: AblateConfig) -> RowTask | None:
         run=(config.output / "rows" / row.id).absolute(),
         reading=config.reading,
         sequences=row.sequences(config.sequences),
+        streams=absolute_places(config.streams),
         fit=row.fit(config.fit),
+        cache=config.cache,
         seeds=config.seeds,
         device=config.device,
         resume=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,17 @@ def compare_runs(
     store: str | None = None,
     reading: LabelOptions | None = None,
     by: str | None = None,
+    stores: Sequence[str] = (),
 ) -> RunComparison:
     """Score two runs on one split and compare them by paired bootstrap (subjects where known).
 
     The same number of seeds of each is averaged: of the run that has more, those that the other
-    has too come first, then the lowest. ``store`` stands in for the first run's, and ``by``
-    groups its scores.
+    has too come first, then the lowest. ``store`` and ``stores`` stand in
+    for the first run's, and ``by`` groups its scores.
 
     Raises FacerError when they predict other clips or intensities, or nothing is labelled.
     """
-    one = evaluate(first, split, labels, store, reading, by)
+    one = evaluate(first, split, labels, store, reading, by, stores)
     two = evaluate(second, split, labels, reading=reading)
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         raise FacerError(

@@ -20,13 +20,14 @@ from facer.pipeline.intensity.labelled import (
     read_sequences,
 )
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.sources.joined import JoinedStore, Source, open_source, status_of
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import I64, Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
-from facer.storage import FeatureStore, LabelOptions, Provenance
+from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
 from facer.storage.schema import F32
@@ -42,6 +43,7 @@ def evaluate(
     store: str | None = None,
     reading: LabelOptions | None = None,
     by: str | None = None,
+    stores: Sequence[str] = (),
 ) -> Evaluation:
     """Score a run on a split (val) of its own labels and store, or of others.
 
@@ -49,16 +51,17 @@ def evaluate(
     names a column of the labels, within whose values scores are made too. A labelled clip
     without features is predicted by a mean over train, never by anything of the split that is
     scored. Labels are read as the run's were, save for what ``reading`` says. ``FacerError`` when
-    the labels have changed since the training.
+    the labels have changed since the training. ``stores`` (NAME=STORE) stand in for the run's
+    other streams.
     """
     record = read_run(run)
     table = labels_of_run(run, record, labels, reading)
-    opened = FeatureStore.open(store or record.store)
-    check_provenance(run, opened.provenance, opened.path)
+    opened = open_source(store or record.store, record.streams_at(stores))
+    check_all_provenance(run, opened)
     plan = None if record.folds is None else recorded_plan(table, record.folds)
     if plan is not None and record.fold is not None:
         table = labels_in_fold(table, plan, record.fold)
-    labelled, _ = load_labelled(opened, table, record.sequences, record.choice)
+    labelled, _ = load_labelled(opened, table, record.sequences, record.choice, record.cache)
     if plan is not None and record.fold is None:
         found = _out_of_fold(run, split, labelled, plan)
     else:
@@ -66,7 +69,7 @@ def evaluate(
     if by is not None:
         values = dict(zip(labelled.label_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
-    own = labels is None and store is None
+    own = labels is None and store is None and not stores
     return replace(
         found,
         n_seeds_wanted=record.seeds,
@@ -214,29 +217,41 @@ def evaluation_of(
     )
 
 
-def predict_store(run: Path, store: FeatureStore, clip_ids: Sequence[str]) -> Prediction:
+def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Prediction:
     """Predict some clips of a store, the mean over the run's seeds.
 
     ``FacerError`` when the store's features were made otherwise than the run's.
     """
     record = read_run(run)
-    check_provenance(run, store.provenance, store.path)
-    usable = [clip for clip in clip_ids if store.record(clip).status == "ok"]
-    sequences = read_sequences(store, usable, record.sequences, record.choice)
+    check_all_provenance(run, store)
+    usable = [clip for clip in clip_ids if status_of(store, clip) == "ok"]
+    sequences = read_sequences(store, usable, record.sequences, record.choice, record.cache)
     place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
     places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
     found = _predict(run, DeviceSequences(sequences, torch.device("cpu")), places)
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
     status = [
         "no_features" if found == "ok" and clip not in place else found
-        for clip, found in ((clip, store.record(clip).status) for clip in clip_ids)
+        for clip, found in ((clip, status_of(store, clip)) for clip in clip_ids)
     ]
     return Prediction(record.names, tuple(clip_ids), values, tuple(status))
 
 
-def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
-    """``FacerError`` unless features of this provenance are what the run was trained on."""
-    made = read_run(run).store_provenance
+def check_all_provenance(run: Path, store: Source) -> None:
+    """``FacerError`` unless the features of each stream are what the run was trained on."""
+    check_provenance(run, store.provenance, store.path)
+    others = store.others if isinstance(store, JoinedStore) else {}
+    for name, other in others.items():
+        check_provenance(run, other.provenance, other.path, name)
+
+
+def check_provenance(run: Path, provenance: Provenance, where: str, stream: str = "") -> None:
+    """``FacerError`` unless features of this provenance are what the run was trained on.
+
+    ``stream`` is the name of a joined one.
+    """
+    record = read_run(run)
+    made = record.stream_provenance[stream] if stream else record.store_provenance
     names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
     pairs = [(name, getattr(provenance, name), made[name]) for name in names]
     ours, theirs = provenance.settings, made["settings"]
@@ -245,13 +260,14 @@ def check_provenance(run: Path, provenance: Provenance, where: str) -> None:
     for name, found, expected in pairs:
         if found == expected:
             continue
+        option = f"--with {stream}=STORE" if stream else "--store"
         if "imported" in theirs:
             raise FacerError(
                 f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
-                "features of these videos and give them to evaluate --store"
+                f"features of these videos and give them to evaluate {option}"
             )
+        advice = "extract with the same --detector, --rec, --face, --stride, --precision and --det"
         raise FacerError(
             f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            "extract with the same --detector, --rec, --face, --stride, --precision and --det "
-            "options"
+            + (f"give a store made alike as {option}" if stream else f"{advice} options")
         )

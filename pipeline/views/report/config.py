@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from facer.pipeline.intensity.config import WITH
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.options import LabelOptions
@@ -40,6 +41,7 @@ class ReportConfig:
     store: Annotated[str | None, Setting("Of a run: where its store is now, or another one.")] = (
         None
     )
+    stores: Annotated[tuple[str, ...], WITH] = ()
     reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     run = Path(config.source)
     record = read_run(run)
     split = None if record.is_whole_of_folds else config.split
-    found = evaluate(run, split, config.labels, config.store, config.reading)
+    found = evaluate(run, split, config.labels, config.store, config.reading, stores=config.stores)
     labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]

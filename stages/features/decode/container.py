@@ -9,6 +9,8 @@ from pathlib import Path
 
 import av
 import av.logging
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
@@ -27,6 +29,10 @@ _NO_VIDEO = (
     "not a video that can be decoded; expected a whole file with a picture track, of a container "
     "and codec that libav reads"
 )
+_NO_SOUND = (
+    "not a file that can be decoded; expected a whole video or sound, of a container that libav "
+    "reads"
+)
 
 # names of libav's demuxers; none of them opens a second file
 SEGMENTS = frozenset({"mpegts", "mpeg", "dv"})
@@ -38,26 +44,31 @@ BARE = SEGMENTS | TIMELESS
 _FORMATS = ",".join(
     ["mov,matroska,avi,flv,gif,ogg,asf,ivf,nut,mxf,rm,wtv,yuv4mpegpipe", *sorted(BARE)]
 )
-_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+_SOUND_FORMATS = "wav,w64,mp3,flac,aac,aiff,caf,au,amr,ac3,eac3,ape,dts,loas,tta,wv,mpc,mpc8"
+_PROTOCOLS = {"protocol_whitelist": "file"}
+_OPTIONS = {**_PROTOCOLS, "format_whitelist": _FORMATS}
+_SOUND_OPTIONS = {**_PROTOCOLS, "format_whitelist": f"{_FORMATS},{_SOUND_FORMATS}"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _PICTURE_CODECS = frozenset({"mjpeg", "png", "bmp", "webp", "tiff", "gif"})
 MAX_PIXELS = 8192 * 4320
 """Of a frame, 8K: it bounds what a clip costs in memory. Headers that lie say more, too."""
 
 
-def open_container(path: Path) -> InputContainer:
+def open_container(path: Path, sound: bool = False) -> InputContainer:
     """Open a user's video; no other file and no network is read for it.
 
-    ``FacerError`` when it is no regular file, or no container that libav reads.
+    ``sound`` also takes files that hold nothing else. ``FacerError`` when it is no regular file,
+    or no container that libav reads.
     """
     _check_file(path)
+    options = _SOUND_OPTIONS if sound else _OPTIONS
     try:
         # absolute: a name such as "http:x.mp4" is a file, not a URL
-        return av.open(str(path.absolute()), options=_OPTIONS, metadata_errors="replace")
+        return av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except MemoryError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise FacerError(f"{path.name}: {_NO_VIDEO}") from error
+        raise FacerError(f"{path.name}: {_NO_SOUND if sound else _NO_VIDEO}") from error
 
 
 def open_stream(path: Path, threads: int) -> tuple[InputContainer, VideoStream, int]:
@@ -72,7 +83,7 @@ def open_stream(path: Path, threads: int) -> tuple[InputContainer, VideoStream, 
         if stream is None:
             raise FacerError(f"{path.name}: {_NO_VIDEO}")
         if not codec_of(stream):
-            raise FacerError(undecodable(path, _foreign_codec(path), "libav has no decoder for it"))
+            raise FacerError(undecodable(path, foreign_codec(path), "libav has no decoder for it"))
         context = stream.codec_context
         check_size(path, context.width, context.height)
     except BaseException:
@@ -107,13 +118,13 @@ def choose_stream(container: InputContainer) -> tuple[VideoStream | None, int]:
     return next(iter(chosen or streams), None), len(streams)
 
 
-def codec_of(stream: VideoStream) -> str:
+def codec_of(stream: VideoStream | AudioStream) -> str:
     """The codec's name; "" where libav has no decoder for it."""
-    context: VideoCodecContext | None = stream.codec_context
+    context: VideoCodecContext | AudioCodecContext | None = stream.codec_context
     return "" if context is None else context.codec.canonical_name
 
 
-def start_of(container: InputContainer, stream: VideoStream) -> Fraction:
+def start_of(container: InputContainer, stream: VideoStream | AudioStream) -> Fraction:
     """What players call 0 in a file, in seconds of its own clock.
 
     It is the earliest start of any stream; sound that leads in before 0 does not count.
@@ -130,23 +141,29 @@ def frame_rate(stream: VideoStream) -> float:
     return float(stream.guessed_rate or stream.average_rate or 0)
 
 
-def undecodable(path: Path, codec: str, reason: str) -> str:
-    """What to say of a video of which no frame could be decoded."""
+def undecodable(path: Path, codec: str, reason: str, sound: bool = False) -> str:
+    """What to say of a video, or of a sound, of which nothing could be decoded."""
+    what, how = ("sound", "-vn -c:a flac OUTPUT.mka") if sound else _CONVERTED
     return (
-        f"{path.name}: no frame could be decoded: {reason} (codec {codec}, libav {LIBAV}); if it "
-        "plays elsewhere, convert it, as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
+        f"{path.name}: no {what} could be decoded: {reason} (codec {codec}, libav {LIBAV}); if it "
+        f"plays elsewhere, convert it, as by: ffmpeg -i INPUT {how}"
     )
 
 
-def _foreign_codec(path: Path) -> str:
+_CONVERTED = ("frame", "-c:v libx264 -crf 12 OUTPUT.mp4")
+
+
+def foreign_codec(path: Path, sound: bool = False) -> str:
     """What libav's log calls a codec that it has no decoder for."""
     av.logging.set_level(av.logging.INFO)
     try:
-        with av.logging.Capture() as log, open_container(path):
+        with av.logging.Capture() as log, open_container(path, sound):
             text = "\n".join(line for _, _, line in log)
     finally:
         av.logging.set_level(None)
-    found = re.search(r"Video: none \((\w+)|Video: (?!none)(\w+)|AVCodecID ([\w/.-]+\w)", text)
+    kind = "Audio" if sound else "Video"
+    named = rf"{kind}: none \((\w+)|{kind}: (?!none)(\w+)|AVCodecID ([\w/.-]+\w)"
+    found = re.search(named, text)
     return next(filter(None, found.groups())) if found else "unknown"
 
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from facer.storage.errors import FacerError
-from facer.storage.files.videos import PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
+from facer.storage.files.videos import (
+    CLIP_SUFFIXES,
+    PICTURE_SUFFIXES,
+    SOUND_SUFFIXES,
+    UNREAD_SUFFIXES,
+    VIDEO_SUFFIXES,
+)
 
 _NAMED = 3  # of the files that are left out
 _SERIES = 3  # numbered pictures from which on they are frames of a clip
@@ -22,8 +28,10 @@ def unheard(text: str) -> None:
     """Ignore a note."""
 
 
-def find_videos(folder: Path, note: Note = unheard) -> tuple[tuple[str, Path], ...]:
-    """(clip_id, path) of every video below a folder, sorted by id.
+def find_videos(
+    folder: Path, note: Note = unheard, sound: bool = False
+) -> tuple[tuple[str, Path], ...]:
+    """(clip_id, path) of every video below a folder, sorted by id; ``sound``: see `name_clips`.
 
     The id is the path without extension, ``/`` between folders; where two files of one folder
     share a stem, their ids keep the extension. Symbolic links are followed, wherever they point
@@ -36,21 +44,30 @@ def find_videos(folder: Path, note: Note = unheard) -> tuple[tuple[str, Path], .
         what = "a file" if folder.exists() else "no such folder"
         raise FacerError(f"{folder}: {what}, expected a folder of videos")
     relative = (path.relative_to(folder) for path in _walk(folder, frozenset()))
-    named = name_clips(relative, str(folder), note)
+    named = name_clips(relative, str(folder), note, sound)
     return tuple((clip_id, folder / path) for clip_id, path in named)
 
 
 def name_clips(
-    paths: Iterable[PurePath], where: str, note: Note = unheard
+    paths: Iterable[PurePath], where: str, note: Note = unheard, sound: bool = False
 ) -> tuple[tuple[str, PurePath], ...]:
-    """(clip_id, path) of the videos among paths relative to ``where``, as :func:`find_videos`."""
+    """(clip_id, path) of the videos among paths relative to ``where``, as :func:`find_videos`.
+
+    ``sound`` also takes files of sound alone, but for those beside a video of the same name: that
+    video's own sound is its clip's. So a clip has one id in a store of faces and one of sound.
+    """
     paths = list(paths)
     videos = [path for path in paths if _is_video(path)]
     left = left_out(paths)
+    suffixes = CLIP_SUFFIXES if sound else VIDEO_SUFFIXES
+    if sound:
+        heard, beside = _sounds(paths, videos)
+        videos += heard
+        left += beside
     if not videos:
-        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        endings, what = ", ".join(sorted(suffixes)), "video and no sound" if sound else "video"
         raise FacerError(
-            f"{where}: no video found; {' '.join(left) or f'expected files ending in {endings}'}"
+            f"{where}: no {what} found; {' '.join(left) or f'expected files ending in {endings}'}"
         )
     for line in left:
         note(f"{where}: {line}")
@@ -58,6 +75,20 @@ def name_clips(
     stems = {path: path.with_suffix("").as_posix() for path in videos}
     uses = Counter([*names.values(), *stems.values()])
     return tuple(sorted((stems[p] if uses[stems[p]] == 1 else names[p], p) for p in videos))
+
+
+def _sounds(
+    paths: Sequence[PurePath], videos: Sequence[PurePath]
+) -> tuple[list[PurePath], list[str]]:
+    """Files of sound that no video is beside, and a line on those that one is."""
+    stems = {path.with_suffix("") for path in videos}
+    sounds = [path for path in paths if path.suffix.lower() in SOUND_SUFFIXES]
+    beside = [path for path in sounds if path.with_suffix("") in stems]
+    line = (
+        f"{len(beside)} file(s) of sound are left out, as videos of the same name are there "
+        f"({_some(beside)})"
+    )
+    return [path for path in sounds if path.with_suffix("") not in stems], [line] if beside else []
 
 
 def left_out(paths: Sequence[PurePath]) -> list[str]:

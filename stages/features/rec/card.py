@@ -33,6 +33,8 @@ _MAX_COLUMNS = 1024
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_BLOB = re.compile(r"[0-9a-f]{40}")
+PACKAGE_PICTURE = "facer:"  # before the name of a picture that comes with the package
 
 Colour = Literal["rgb", "bgr", "grey"]
 Layout = Literal["nchw", "nhwc"]
@@ -53,11 +55,14 @@ class CardFile:
     source: str  # the project's page
     training: str  # the sets that it was trained on
     sha256: str = ""  # of the weights; unknown until they were fetched
+    git_blob: str = ""  # what git calls the file in the project's repository
     url: str = ""  # of the ONNX file; none where the project publishes no ONNX
     checkpoint: str = ""  # where the project's own file is
     export: str = ""  # the command that makes the ONNX file of it
     known_as: tuple[str, ...] = ()  # parts of the names of such checkpoints, in lower case
     notes: str = ""  # what a user must know of the numbers
+    verified: str = ""  # which facts were read in the project's own sources, and where
+    unverified: str = ""  # which were not
 
     def __post_init__(self) -> None:
         """Refuse names that lead elsewhere, and unknown digests."""
@@ -65,6 +70,8 @@ class CardFile:
             raise FacerError(f"name: found {self.name!r}, expected the name of an .onnx file")
         if self.sha256 and not _SHA256.fullmatch(self.sha256):
             raise FacerError(f"sha256: found {self.sha256!r}, expected 64 hexadecimal digits")
+        if self.git_blob and not _GIT_BLOB.fullmatch(self.git_blob):
+            raise FacerError(f"git_blob: found {self.git_blob!r}, expected 40 hexadecimal digits")
         if self.url and not self.url.startswith(("https://", "http://")):
             raise FacerError(f"url: found {self.url!r}, expected https://...")
 
@@ -158,20 +165,29 @@ class CardOutput:
 
 @dataclass(frozen=True)
 class Golden:
-    """A face and what the network says of it, measured with the project's own code."""
+    """A face and what the network says of it, measured with the project's own code.
 
-    image: str  # beside the card
+    One that facer recorded itself (``facer models check CARD --write-golden``) shows what has
+    changed since, not whether it was right.
+    """
+
+    image: str  # beside the card; facer:NAME is a picture of the package
     values: Mapping[str, float]  # by column; embedding_0 ... for some numbers of an embedding
     tolerance: float = 0.02
     bbox_px: tuple[float, ...] = ()  # x1 y1 x2 y2; without: facer's detector finds the face
     keypoints_px: tuple[tuple[float, float], ...] = ()  # five
+    image_sha256: str = ""  # of its pixels, RGB uint8
 
     def __post_init__(self) -> None:
         """Refuse an example that compares nothing."""
-        if not _NAME.fullmatch(self.image):
+        if not _NAME.fullmatch(self.image.removeprefix(PACKAGE_PICTURE)):
             raise FacerError(f"image: found {self.image!r}, expected the name of a file")
         if not self.values or not all(map(isfinite, self.values.values())):
             raise FacerError(f"values: found {dict(self.values)}, expected a number by column")
+        if self.image_sha256 and not _SHA256.fullmatch(self.image_sha256):
+            raise FacerError(
+                f"image_sha256: found {self.image_sha256!r}, expected 64 hexadecimal digits"
+            )
         if not 0 < self.tolerance < 1:
             raise FacerError(f"tolerance: found {self.tolerance}, expected between 0 and 1")
         if bool(self.bbox_px) != bool(self.keypoints_px):
@@ -202,11 +218,16 @@ class Card:
             raise FacerError(f"output: found the column {twice!r} twice")
         if sum(output.embedding for output in self.output) > 1:
             raise FacerError("output: found several embeddings, expected one at most")
-        golden = set(self.golden.values if self.golden else ()) - set(columns)
+        if self.golden is not None:
+            self.check_golden(self.golden)
+
+    def check_golden(self, golden: Golden) -> None:
+        """``FacerError`` for an example of columns that this card does not give."""
+        others = set(golden.values) - set(self.columns)
         if any(output.embedding for output in self.output):
-            golden = {name for name in golden if not re.fullmatch(r"embedding_\d{1,4}", name)}
-        if golden:
-            raise FacerError(f"golden: values: found {min(golden)!r}, expected columns")
+            others = {name for name in others if not re.fullmatch(r"embedding_\d{1,4}", name)}
+        if others:
+            raise FacerError(f"golden: values: found {min(others)!r}, expected columns")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -221,9 +242,19 @@ class Card:
     @property
     def sha256(self) -> str:
         """Digest of all that decides the numbers, save the weights: not of prose."""
-        facts = asdict(replace(self, golden=None, path=Path()))
-        facts = {key: facts[key] for key in ("input", "crop", "output")}
+        facts = {
+            "input": _said(self.input), "crop": _said(self.crop),
+            "output": [_said(output) for output in self.output],
+        }  # fmt: skip
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _said(table: Any) -> dict[str, Any]:
+    """The fields of a table that are not as they are without being named, so that a field which
+    the format gains changes no card's digest.
+    """
+    values = asdict(table)
+    return {f.name: values[f.name] for f in fields(table) if values[f.name] != f.default}
 
 
 def bundled_cards() -> tuple[str, ...]:
@@ -233,23 +264,39 @@ def bundled_cards() -> tuple[str, ...]:
 
 def read_card(path: Path) -> Card:
     """Read a card; ``FacerError`` that names the table and key for one that breaks the format."""
-    with open_regular(path, "a model card (.toml)") as file:
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise FacerError(f"{path}: larger than {_MAX_BYTES} bytes, expected a model card")
-    try:
-        table = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise FacerError(f"{path}: no readable TOML ({str(error)[:200]})") from error
-    found = table.pop("format", None)
-    if found != FORMAT:
-        newer = isinstance(found, str) and re.fullmatch(r"facer-card-\d+", found)
-        advice = "update facer" if newer else f"expected format = {FORMAT!r} in its first line"
-        raise FacerError(f"{path}: found format {found!r}; {advice}")
+    table = read_tables(path, FORMAT, "a model card")
     try:
         return replace(_card(table), path=path)
     except FacerError as error:
         raise FacerError(f"{path}: {error}") from error
+
+
+def read_golden(path: Path) -> Golden:
+    """Read an example from a file of its own: the table ``[golden]`` of a card."""
+    table = read_tables(path, FORMAT, "a golden example")
+    try:
+        golden: Golden = build(Golden, table.get("golden"), "golden: ")
+    except FacerError as error:
+        raise FacerError(f"{path}: {error}") from error
+    return golden
+
+
+def read_tables(path: Path, expected: str, what: str) -> dict[str, Any]:
+    """The tables of a file of a format; ``FacerError`` for a file of no or another format."""
+    with open_regular(path, f"{what} (.toml)") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise FacerError(f"{path}: larger than {_MAX_BYTES} bytes, expected {what}")
+    try:
+        table = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise FacerError(f"{path}: no readable TOML ({str(error)[:200]})") from error
+    found, family = table.pop("format", None), expected.rstrip("0123456789")
+    if found != expected:
+        newer = isinstance(found, str) and re.fullmatch(rf"{family}\d+", found)
+        advice = "update facer" if newer else f"expected format = {expected!r} in its first line"
+        raise FacerError(f"{path}: found format {found!r}; {advice}")
+    return table
 
 
 def _card(table: dict[str, Any]) -> Card:
@@ -258,12 +305,12 @@ def _card(table: dict[str, Any]) -> Card:
         if "size_px" in crop:
             raise FacerError("crop: size_px: expected it in [input] alone")
         table["crop"] = {**crop, "size_px": size.get("size_px")}
-    card: Card = _build(Card, table, "", hidden=("path",))
+    card: Card = build(Card, table, "", hidden=("path",))
     return card
 
 
-def _build(cls: Any, table: Any, where: str, hidden: tuple[str, ...] = ()) -> Any:
-    """A dataclass of a table, every value of its field's type."""
+def build(cls: Any, table: Any, where: str, hidden: tuple[str, ...] = ()) -> Any:
+    """Return a dataclass of a table, every value of its field's type; FacerError for others."""
     if not isinstance(table, dict):
         raise FacerError(f"{where}found {str(table)[:40]!r}, expected a table")
     hints, known = get_type_hints(cls), [f for f in fields(cls) if f.name not in hidden]
@@ -303,7 +350,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if choices:
         return _value(choices[0], value, where)
     if hasattr(hint, "__dataclass_fields__"):
-        return _build(hint, value, where)
+        return build(hint, value, where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
-from facer.stages.features.rec.session import open_network
+from facer.stages.features.rec.session import open_network, tensor_name
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.layout.documents import parse_json
@@ -76,9 +75,13 @@ class CardRec:
         self.card_sha256 = card.sha256
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
         self._session = open_network(path, device)
-        self._input = _only(card.input.tensor, self._session.get_inputs(), f"{card.name}: input")
+        self._input = tensor_name(
+            card.input.tensor, self._session.get_inputs(), f"{card.name}: input"
+        )
         outputs = self._session.get_outputs()
-        self._tensors = [_only(o.tensor, outputs, f"{card.name}: output") for o in card.output]
+        self._tensors = [
+            tensor_name(o.tensor, outputs, f"{card.name}: output") for o in card.output
+        ]
         self.embedding_width = 0
         self.embedding_width = self._probe()
 
@@ -200,14 +203,3 @@ def _stretch(output: CardOutput, tensor: Any, batch: int, where: str) -> F32:
         )
     part: F32 = numbers[:, first:stop]
     return part
-
-
-def _only(name: str, tensors: Sequence[Any], where: str) -> str:
-    """The tensor of that name; the only one where the card gives no name."""
-    names = [tensor.name for tensor in tensors]
-    if not name and len(names) == 1:
-        return str(names[0])
-    if name not in names:
-        found = f"{name!r}" if name else "no name"
-        raise FacerError(f"{where}: found {found}, the network has {', '.join(names[:20])}")
-    return name

@@ -6,10 +6,11 @@ kinds come from the same decoded frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import cv2
@@ -17,15 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
-from facer.stages.features.decode.picture import Picture, shown, size_of
+from facer.stages.features.decode.picture import Picture, rgb, shown, size_of
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32, U8
 
 F64 = npt.NDArray[np.float64]
 Kind = Literal["five-point", "box"]
-Outside = Literal["black", "edge", "clip"]
+Outside = Literal["black", "edge", "reflect", "clip"]
 
 MAX_CROP_PX = 1024
+_MAX_POSES = 16
 _MAX_SHRINK = 8  # pixels across that antialiasing averages
 
 
@@ -38,19 +40,22 @@ class CropSpec:
     """A square crop of ``size_px``; RGB uint8, bilinear.
 
     ``five-point``: the similarity that brings the five points onto a template, given for a crop
-    of ``template_size_px``. ``box``: the detector's box, its sides times ``margin`` about its
+    of ``template_size_px``; of ``pose_templates_px``, such as one of each profile, and it, the one
+    that the points fit best. ``box``: the detector's box, its sides times ``margin`` about its
     centre, both as long as the longer one where ``square``, resized to the crop. With
     ``resize_px`` a face is resized so that its shorter side (or the template's crop) has that
     many pixels, its shape kept, and ``size_px`` are cut out of the middle.
 
-    ``outside``: what lies beyond the frame is black, the frame's last row or column (edge), or
-    the box ends where the frame does (clip). ``antialias``: a face larger than the crop is
-    averaged, as Pillow and torchvision do, instead of sampled, as OpenCV does.
+    ``outside``: what lies beyond the frame is black, the frame's last row or column (edge), the
+    frame mirrored (reflect), or the box ends where the frame does (clip). ``antialias``: a face
+    larger than the crop is averaged, as Pillow and torchvision do, instead of sampled, as OpenCV
+    does.
     """
 
     size_px: int = CROP_PX
     kind: Kind = "five-point"
     template_px: tuple[tuple[float, float], ...] = _arcface()
+    pose_templates_px: tuple[tuple[tuple[float, float], ...], ...] = ()
     template_size_px: int = CROP_PX
     margin: float = 1.0
     square: bool = False
@@ -75,9 +80,15 @@ class CropSpec:
             )
         if not 0.1 <= self.margin <= 10:
             raise FacerError(f"margin: found {self.margin}, expected 0.1 to 10")
-        points = self.template_px
-        if len(points) != 5 or any(len(p) != 2 or not all(map(isfinite, p)) for p in points):
-            raise FacerError(f"template_px: found {str(points)[:80]}, expected five x, y")
+        if len(self.pose_templates_px) > _MAX_POSES:
+            n = len(self.pose_templates_px)
+            raise FacerError(f"pose_templates_px: found {n}, expected {_MAX_POSES} at most")
+        for name, points in (
+            ("template_px", self.template_px),
+            *(("pose_templates_px", points) for points in self.pose_templates_px),
+        ):
+            if len(points) != 5 or any(len(p) != 2 or not all(map(isfinite, p)) for p in points):
+                raise FacerError(f"{name}: found {str(points)[:80]}, expected five x, y")
         if self.kind == "five-point" and (self.margin != 1 or self.square or self.clips):
             raise FacerError("margin, square and outside = 'clip' belong to kind = 'box'")
 
@@ -98,9 +109,7 @@ def transforms(faces: tuple[F32, F32], frame_size: tuple[int, int], spec: CropSp
     """
     boxes, points = faces
     if spec.kind == "five-point":
-        side = spec.resize_px or spec.size_px
-        template = np.array(spec.template_px) * (side / spec.template_size_px)
-        return similarity_transforms(points, template - (side - spec.size_px) / 2)
+        return _onto_templates(points, spec)
     low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
     centre, sides = (low + high) / 2, (high - low) * spec.margin
     if spec.square:
@@ -122,6 +131,25 @@ def transforms(faces: tuple[F32, F32], frame_size: tuple[int, int], spec: CropSp
     return matrices
 
 
+def _onto_templates(points: F32, spec: CropSpec) -> F64:
+    """Similarity transforms (n, 2, 3) of points (n, 5, 2), each onto the template it fits best:
+    by the distances that are left, added up over the points.
+    """
+    side = spec.resize_px or spec.size_px
+    templates = np.array([spec.template_px, *spec.pose_templates_px])
+    templates = templates * (side / spec.template_size_px) - (side - spec.size_px) / 2
+    fits = [similarity_transforms(points, template) for template in templates]
+    if len(fits) == 1:
+        return fits[0]
+    left = [
+        np.linalg.norm(points @ m[:, :, :2].transpose(0, 2, 1) + m[:, None, :, 2] - t, axis=2)
+        for m, t in zip(fits, templates, strict=True)
+    ]
+    nearest = np.sum(left, axis=2).argmin(axis=0)
+    best: F64 = np.stack(fits)[nearest, np.arange(len(points))]
+    return best
+
+
 def cut(picture: Picture, faces: tuple[F32, F32], spec: CropSpec) -> U8:
     """Crops of all faces of one frame: RGB uint8 (n, size_px, size_px, 3).
 
@@ -129,16 +157,26 @@ def cut(picture: Picture, faces: tuple[F32, F32], spec: CropSpec) -> U8:
     """
     matrices = transforms(faces, size_of(picture), spec)
     crops = np.empty((len(matrices), spec.size_px, spec.size_px, 3), np.uint8)
-    border = cv2.BORDER_CONSTANT if spec.outside == "black" else cv2.BORDER_REPLICATE
+    if spec.outside == "reflect":  # what is mirrored may be anywhere
+        picture = rgb(picture)
     for crop, matrix in zip(crops, matrices, strict=True):
         shrink = _shrink(matrix) if spec.antialias else 1
         with _larger(crop, shrink) as target:
             larger = shrink * matrix
             larger[:, 2] += (shrink - 1) / 2
             side = len(target)
+            border = _BORDERS[spec.outside]
             with shown(picture, larger, side) as image:
                 cv2.warpAffine(image, larger, (side, side), dst=target, borderMode=border)
     return crops
+
+
+_BORDERS: Mapping[Outside, int] = MappingProxyType(
+    {
+        "black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE,
+        "clip": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT,
+    }
+)  # fmt: skip
 
 
 def _shrink(matrix: F64) -> int:

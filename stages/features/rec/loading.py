@@ -22,7 +22,7 @@ from facer.stages.common.onnx import fold_batch_norm
 from facer.stages.features.bf16 import Convolution, as_bf16, convolution
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
-from facer.stages.features.rec.card_network import CardRec
+from facer.stages.features.rec.card_network import CardRec, weights_of
 from facer.stages.features.rec.crops import ARCFACE
 from facer.stages.features.rec.network import (
     RecNet,
@@ -122,6 +122,12 @@ def weights_path(name_or_path: str | Path) -> Path:
             f"or the path of a .safetensors, .onnx or .toml file{near}"
         )
     return path
+
+
+def files_of(name_or_path: str | Path) -> tuple[Path, ...]:
+    """The files behind a name or a path: a card and its weights, or weights."""
+    path = weights_path(name_or_path)
+    return (path, weights_of(read_card(path))) if path.suffix == ".toml" else (path,)
 
 
 def _how_to_export(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,3 +20,14 @@ def open_network(path: Path, device: torch.device, what: str = "REC weights") ->
         raise
     except Exception as error:
         raise FacerError(f"{what} {path}: no readable ONNX model ({one_line(error)})") from error
+
+
+def tensor_name(name: str, tensors: Sequence[Any], where: str) -> str:
+    """The tensor of that name, the only one where there is no name; FacerError for none."""
+    names = [tensor.name for tensor in tensors]
+    if not name and len(names) == 1:
+        return str(names[0])
+    if name not in names:
+        found = f"{name!r}" if name else "no name"
+        raise FacerError(f"{where}: found {found}, the network has {', '.join(names[:20])}")
+    return name

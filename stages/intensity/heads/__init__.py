@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.base import Head, HeadShape
+from facer.stages.intensity.heads.cross_attention import CrossAttention
 from facer.stages.intensity.heads.facernet import FaceRNet
 from facer.stages.intensity.heads.gru_last import GruLast
 from facer.stages.intensity.heads.perceiver import Perceiver
 from facer.stages.intensity.heads.stats_mlp import StatsMlp
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
+from facer.stages.intensity.heads.two_branch import TwoBranch
 from facer.storage.errors import OptionError, named
 
 HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
@@ -21,6 +23,8 @@ HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
         "tcn-transformer": TcnTransformer,
         "perceiver": Perceiver,
         "stats-mlp": StatsMlp,
+        "two-branch": TwoBranch,
+        "cross-attention": CrossAttention,
     }
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,6 +74,22 @@ class TransformerLayer(nn.Module):
         x = x + self.dropout(self.attention(normal, normal, mask))
         output: Tensor = x + self.dropout(self.dense(self.dense_norm(x)))
         return output
+
+
+class StreamTokens(nn.Module):
+    """Frames of each stream as tokens: (B, L, F) -> S of (B, L, W), with their times in them."""
+
+    def __init__(self, widths: Sequence[int], hidden_size: int) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        self.embed = nn.ModuleList(nn.Linear(width, hidden_size) for width in widths)
+        self.norm = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in widths)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """See the class."""
+        parts = zip(torch.split(x, self.widths, 2), self.embed, self.norm, strict=True)
+        embedded = ((embed(part), norm) for part, embed, norm in parts)
+        return [norm(y + positions(y)) for y, norm in embedded]
 
 
 def positions(x: Tensor) -> Tensor:

@@ -16,6 +16,12 @@ class HeadShape(NamedTuple):
     features: int  # F
     intensities: int  # E
     max_frames: int  # t
+    streams: tuple[int, ...] = ()  # (S,) columns of each stream, of sum F; empty: one stream
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each stream, (S,)."""
+        return self.streams or (self.features,)
 
 
 def everywhere(x: Tensor) -> Tensor:

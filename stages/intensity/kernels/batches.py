@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facer.stages.intensity.sequences import I64, Sequences
+from facer.stages.intensity.sequences import I64, Rows, Sequences
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Batch:
     batch_sizes: tuple[int, ...]  # (L,), L = the longest length
     clips: I64  # (B,)
     lengths: I64  # (B,)
-    filled: Tensor | None = None  # (N,) bool; see Sequences
+    filled: Tensor | None = None  # (N, S) bool; see Sequences
+    streams: tuple[int, ...] = ()  # (S,) columns of each; empty: all are of one
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Features (B, L, F), zeros after a clip's end, and where they are true, (B, L) bool."""
@@ -82,11 +83,40 @@ def split_batches(clips: I64, batch_size: int, least: int) -> list[I64]:
     return np.array_split(clips, count)
 
 
+class StoredRows:
+    """A matrix (N, F) that is not in memory, of which rows come to a device as float32."""
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self.shape, self.device = rows.shape, device
+        self._rows = rows
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Read rows ``start`` to ``stop``."""
+        return torch.from_numpy(np.array(self._rows[rows])).to(self.device).float()
+
+    def packed(self, offsets: I64, packing: Packing) -> Tensor:
+        """Read a batch's clips, each at once, and give their rows step by step."""
+        spans = (slice(*offsets[clip : clip + 2]) for clip in packing.clips)
+        read = torch.from_numpy(np.concatenate([self._rows[span] for span in spans]))
+        own = np.concatenate([[0], np.cumsum(packing.lengths)])
+        rows = pack(own, np.arange(len(packing.clips))).rows
+        return read.to(self.device).float()[torch.from_numpy(rows).to(self.device)]
+
+
 class DeviceSequences:
-    """The whole cache as one tensor on a device; batches are gathered there."""
+    """The whole cache as one tensor on a device, where batches are gathered.
+
+    A cache that lies in a file stays there: a batch's clips are read as it is made.
+    """
 
     def __init__(self, sequences: Sequences, device: torch.device) -> None:
-        self.features = torch.from_numpy(sequences.features).to(device)  # (N, F)
+        rows = sequences.features
+        self.features: Tensor | StoredRows  # (N, F) float32 or float16
+        if isinstance(rows, np.ndarray):
+            self.features = torch.from_numpy(rows).to(device)
+        else:
+            self.features = StoredRows(rows, device)
+        self.streams = sequences.streams
         self.offsets = sequences.offsets
         self.lengths = sequences.lengths
         filled = sequences.filled
@@ -96,9 +126,13 @@ class DeviceSequences:
         """The clips with these indices, longest first (of equal ones, in the given order)."""
         packing = pack(self.offsets, clips)
         places = torch.from_numpy(packing.rows).to(self.features.device, non_blocking=True)
-        features = self.features.index_select(0, places)
+        if isinstance(self.features, StoredRows):
+            features = self.features.packed(self.offsets, packing)
+        else:
+            features = self.features.index_select(0, places).float()
         filled = None if self.filled is None else self.filled.index_select(0, places)
-        return Batch(features, packing.batch_sizes, packing.clips, packing.lengths, filled)
+        sizes, clips, lengths = packing.batch_sizes, packing.clips, packing.lengths
+        return Batch(features, sizes, clips, lengths, filled, self.streams)
 
     def batches(self, clips: I64, batch_size: int) -> Iterator[Batch]:
         """All ``clips`` in batches of similar length, for prediction."""

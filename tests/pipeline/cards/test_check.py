@@ -9,6 +9,8 @@ import pytest
 
 from facer import cli
 from facer.pipeline.cards.check import check_card
+from facer.stages.features.rec.card import read_golden
+from facer.storage.errors import FacerError
 
 
 def test_the_starter_is_plausible_on_the_packages_pictures():
@@ -85,3 +87,73 @@ def test_the_command_prints_what_each_column_did(card, capsys):
     assert run("models", "check", path, "--json") == 0
     assert set(json.loads(capsys.readouterr().out)["columns"]) == {"au45", "au28"}
     assert run("models", "check") == 2
+
+
+def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, toys, capsys):
+    path = card(["au45", "au28"])
+    assert run("models", "check", path, "--write-golden") == 0
+    recorded = tmp_path / "toy.onnx.golden.toml"
+    golden = read_golden(recorded)
+    assert golden.image == "facer:astronaut"
+    assert set(golden.values) == {"au45", "au28"}
+    out = capsys.readouterr().out
+    assert f"what has changed since {recorded}" in out
+    assert "no golden example in the card" in out
+    found = check_card(path)
+    assert (found.has_golden, found.recorded, found.problems) == (False, str(recorded), ())
+    assert found.columns["au45"].golden == pytest.approx(found.columns["au45"].expected, abs=1e-4)
+
+    values = tomllib.loads((tmp_path / "toy.toml").read_text())
+    values["input"]["mean"] = [0.2]
+    toys.write_card(tmp_path / "toy.toml", values)
+    (problem,) = check_card(path).problems
+    assert problem.startswith("recorded example: au")
+    assert run("models", "check", path) == 1
+    assert check_card(path, write_golden=True).problems == ()
+    values["output"][0]["columns"] = ["au45", "au43"]
+    toys.write_card(tmp_path / "toy.toml", values)
+    (problem,) = check_card(path).problems
+    assert "found 'au28', expected columns: the card has changed since" in problem
+
+
+def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path, toys):
+    path = card(["au12"])
+    values = tomllib.loads((tmp_path / "toy.toml").read_text())
+    values["output"] = [{"embedding": True, "same_person": 0.5}]
+    toys.write_card(tmp_path / "toy.toml", values)
+    toys.Toy(3, {"out": 16}).save(tmp_path / "toy.onnx", 64)
+    check_card(path, write_golden=True)
+    golden = read_golden(tmp_path / "toy.onnx.golden.toml")
+    assert list(golden.values) == [f"embedding_{i}" for i in range(8)]
+    assert not any(p.startswith("recorded") for p in check_card(path).problems)
+
+
+def test_the_packages_picture_can_be_a_cards_golden_example_and_must_be_that_picture(
+    card, tmp_path, toys
+):
+    path = card(["au45"])
+    check_card(path, write_golden=True)
+    recorded = tmp_path / "toy.onnx.golden.toml"
+    text = recorded.read_text()
+    recorded.unlink()
+    own = tomllib.loads((tmp_path / "toy.toml").read_text()) | {
+        "golden": tomllib.loads(text)["golden"]
+    }
+    toys.write_card(tmp_path / "toy.toml", own)
+    found = check_card(path)
+    assert (found.has_golden, found.recorded, found.problems) == (True, "", ())
+    for change, message in (
+        ({"image_sha256": "0" * 64}, "another picture than its image_sha256"),
+        ({"image": "facer:nobody"}, "found face 'nobody'"),
+        ({"image": "../face.png"}, "found '../face.png'"),
+        ({"image": "absent.png"}, "no such file"),
+    ):
+        own["golden"] |= tomllib.loads(text)["golden"] | change
+        toys.write_card(tmp_path / "toy.toml", own)
+        with pytest.raises(FacerError, match=message):
+            check_card(path)
+
+
+def test_weights_without_a_card_have_no_example(capsys):
+    assert run("models", "check", "rec-small", "--write-golden") == 2
+    assert "--write-golden: rec-small has no card" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,15 +94,18 @@ def test_workers_and_batches_never_change_a_cards_features(videos, cards, tmp_pa
         np.testing.assert_array_equal(one.read(clip).features[:, :26], own.read(clip).features)
 
 
-def test_another_card_is_another_store(videos, cards, tmp_path):
+def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, cards, tmp_path, toys):
     first = Path(cards[0])
     extract(videos, tmp_path / "s.zarr", rec=(str(first),))
-    other = tmp_path / "other"
-    shutil.copytree(first.parent, other, ignore=shutil.ignore_patterns("s.zarr", "other"))
-    changed = other / first.name
-    changed.write_text(first.read_text().replace("margin = 1.3", "margin = 1.2"))
+    text = first.read_text()
+    first.write_text(text.replace("margin = 1.3", "margin = 1.2"))
     with pytest.raises(FacerError, match="rec first card_sha256"):
-        extract(videos, tmp_path / "s.zarr", rec=(str(changed),))
+        extract(videos, tmp_path / "s.zarr", rec=(str(first),))
+    first.write_text(text)
+    extract(videos, tmp_path / "s.zarr", rec=(str(first),))
+    toys.Toy(3, {"out": 4}, seed=9).save(tmp_path / "first.onnx", 64)
+    with pytest.raises(FacerError, match="rec_sha256"):
+        extract(videos, tmp_path / "s.zarr", rec=(str(first),))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import subprocess
 import threading
 import tomllib
 
@@ -79,7 +80,10 @@ def run(*arguments):
 
 
 def left(folder):
-    return sorted(p.name for p in folder.iterdir() if p.suffix != ".toml")
+    return sorted(p.name for p in folder.iterdir() if p.name != "toy.toml")
+
+
+WITH_EXAMPLE = ["toy.onnx", "toy.onnx.golden.toml", "toy.onnx.pin.json"]
 
 
 def test_nothing_is_fetched_before_the_licence_is_accepted(server, card):
@@ -95,7 +99,8 @@ def test_weights_are_fetched_once_and_pinned(server, card, tmp_path):
     assert found.path.read_bytes() == server.data
     assert found.sha256 == hashlib.sha256(server.data).hexdigest()
     assert heard[-1] == (len(server.data), len(server.data))
-    assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
+    assert left(tmp_path) == WITH_EXAMPLE
+    assert found.golden == str(tmp_path / "toy.onnx.golden.toml")
     assert json.loads((tmp_path / "toy.onnx.pin.json").read_text())["sha256"] == found.sha256
     assert fetch(str(card)).n_bytes == 0
     assert len(server.ranges) == 1
@@ -111,7 +116,7 @@ def test_a_fetch_that_broke_off_goes_on_where_it_was(server, card, tmp_path):
     assert server.ranges == [None, "bytes=200-"]
     assert found.n_bytes == len(server.data) - 200
     assert found.path.read_bytes() == server.data
-    assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
+    assert left(tmp_path) == WITH_EXAMPLE
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_from_its_beginning(server, card):
@@ -130,6 +135,7 @@ def test_other_bytes_than_the_first_time_are_refused(server, card, tmp_path):
         with pytest.raises(FacerError, match=f"expected {first.sha256}"):
             look()
     weights.unlink()
+    (tmp_path / "toy.onnx.golden.toml").unlink()
     server.data = good + b" "
     with pytest.raises(FacerError, match="not kept"):
         fetch(str(card), accept_licence=True)
@@ -169,3 +175,31 @@ def test_the_packages_weights_go_to_the_folder_of_models(tmp_path, monkeypatch, 
         fetch("opengraphau", accept_licence=True)
     with pytest.raises(FacerError, match="not there; facer models fetch ferplus"):
         rec.load("ferplus", "cpu")
+
+
+def changed(card, toys, **file):
+    values = tomllib.loads(card.read_text())
+    values["file"] |= file
+    return str(toys.write_card(card, values))
+
+
+def test_another_file_than_the_one_in_the_projects_git_is_not_kept(server, card, tmp_path, toys):
+    blob = subprocess.run(
+        ["git", "hash-object", "--stdin"], input=server.data, capture_output=True, check=True
+    ).stdout.decode()
+    with pytest.raises(FacerError, match=f"found another file than git's {'0' * 40}"):
+        fetch(changed(card, toys, git_blob="0" * 40), accept_licence=True)
+    assert left(tmp_path) == []
+    fetch(changed(card, toys, git_blob=blob.strip()), accept_licence=True)
+    assert left(tmp_path) == WITH_EXAMPLE
+
+
+def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_path, toys, capsys):
+    toys.Toy(3, {"out": 5}).save(tmp_path / "five.onnx", 64)
+    server.data = (tmp_path / "five.onnx").read_bytes()
+    (tmp_path / "five.onnx").unlink()
+    assert run("models", "fetch", str(card), "--accept-licence") == 0
+    assert "warning: the card cannot use it: toy: output out: found 5 numbers" in (
+        capsys.readouterr().err
+    )
+    assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]

@@ -13,7 +13,8 @@ import pytest
 from facer.pipeline.features.part import PartTask, extract_part, load_extractor, record_failure
 from facer.pipeline.features.pending import ClipTask
 from facer.stages.features.config import ExtractConfig
-from facer.stages.features.extractor import Extraction, Extractor, FaceSequence
+from facer.stages.features.extraction import ClipSequence, Extraction
+from facer.stages.features.extractor import Extractor
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures
@@ -158,7 +159,7 @@ def sequences_of(numbers: dict[str, int]) -> Callable[..., Iterator[Extraction]]
     def run(_self: Extractor, paths: Sequence[Path], *_: object) -> Iterator[Extraction]:
         for path in paths:
             n = numbers[path.name]
-            found = tuple(FaceSequence(face_clip(), number) for number in range(n))
+            found = tuple(ClipSequence(face_clip(), number) for number in range(n))
             yield Extraction(found, "" if n else "broken")
 
     return run

@@ -20,11 +20,13 @@ CONFIGS = {name: HeadConfig(name, hidden_size=8, dense=6) for name in HEADS}
 CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", hidden_size=8, dense=6)
 CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, hidden_size=8, dense=6)
 CONFIGS["facernet unrouted"] = HeadConfig(routed=False, hidden_size=8, dense=6)
+STREAMS = dict.fromkeys(CONFIGS, ()) | {f"{name} of 2": (2, 3) for name in HEADS}
+CONFIGS |= {f"{name} of 2": CONFIGS[name] for name in HEADS}
 
 
 def model_of(name):
     torch.manual_seed(0)
-    model = IntensityModel(CONFIGS[name], HeadShape(F, len(NAMES), T))
+    model = IntensityModel(CONFIGS[name], HeadShape(F, len(NAMES), T, STREAMS[name]))
     random = np.random.default_rng(0)
     model.set_scale(
         InputScale(random.random(F).astype(np.float32), 1 + random.random(F).astype(np.float32))

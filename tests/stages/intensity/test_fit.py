@@ -169,7 +169,7 @@ def test_zeros_for_missing_frames_are_no_part_of_the_scale():
     data.features += 7
     measured = data.features[: data.offsets[18]].numpy()[~filled[: data.offsets[18]]]
     data.features[filled] = 0
-    sequences = Sequences(data.features.numpy(), data.offsets, ("",) * 30, filled=filled)
+    sequences = Sequences(data.features.numpy(), data.offsets, ("",) * 30, filled=filled[:, None])
     data = DeviceSequences(sequences, torch.device("cpu"))
     t = HeadTrainer(FitConfig(SMALL, standardise=True, epochs=1), data, task, T)
     mean, std = (t.model.get_buffer(f"input_{n}").numpy() for n in ("mean", "deviation"))
@@ -194,7 +194,7 @@ def test_uncalibrated_predictions_are_filled_by_their_mean_on_train():
 
 def test_scale_is_measured_on_training_frames():
     data, _ = world()
-    scale = measure_scale(data.features, data.offsets, np.arange(18))
+    scale = measure_scale(data, np.arange(18))
     frames = data.features[: data.offsets[18]].numpy()
     np.testing.assert_allclose(scale.mean, frames.mean(0), atol=1e-6)
     np.testing.assert_allclose(scale.std, frames.std(0), rtol=1e-5)
@@ -212,7 +212,7 @@ def test_standardised_training_does_not_see_the_units_of_a_feature():
     restored = scaled.best_model()
     assert restored.standardised
     data.features[:, 1] = 7  # a feature that does not vary keeps its scale
-    assert measure_scale(data.features, data.offsets, np.arange(18)).std[1] == 1
+    assert measure_scale(data, np.arange(18)).std[1] == 1
 
 
 def test_predictions_are_on_the_labels_scale_and_keep_their_pearson():

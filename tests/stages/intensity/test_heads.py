@@ -14,6 +14,7 @@ from facer.storage import FacerError
 
 T, F, E = 24, 5, 3
 SHAPE = HeadShape(F, E, T)
+STREAMS = {1: (), 2: (2, 3), 3: (1, 2, 2)}
 CPU = torch.device("cpu")
 
 CONFIGS = {name: HeadConfig(name, hidden_size=8, dense=6) for name in HEADS}
@@ -21,6 +22,9 @@ CONFIGS["facernet lstm"] = HeadConfig(cell="lstm", hidden_size=8, dense=6)
 CONFIGS["facernet 2 layers"] = HeadConfig(layers=2, hidden_size=8, dense=6)
 CONFIGS["facernet unrouted"] = HeadConfig(routed=False, hidden_size=8, dense=6)
 CONFIGS["gru-last 2 layers"] = HeadConfig("gru-last", layers=2, hidden_size=8)
+CONFIGS["cross-attention 2 layers"] = HeadConfig("cross-attention", layers=2, hidden_size=8)
+CASES = [(name, 1) for name in CONFIGS]
+CASES += [(name, n) for name in HEADS for n in (2, 3)]
 
 lengths_of_clips = st.lists(st.integers(1, T), min_size=1, max_size=6)
 
@@ -32,9 +36,9 @@ def sequences(lengths, seed=0):
     return DeviceSequences(Sequences(features, np.cumsum([0, *lengths]), ids), CPU)
 
 
-def head_of(name):
+def head_of(name, streams=1):
     torch.manual_seed(0)
-    return build_head(CONFIGS[name], SHAPE)
+    return build_head(CONFIGS[name], SHAPE._replace(streams=STREAMS[streams]))
 
 
 def in_order(head, data, clips):
@@ -43,22 +47,25 @@ def in_order(head, data, clips):
     return out[np.argsort(batch.clips)]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(("name", "streams"), CASES)
 @settings(max_examples=12, deadline=None)
-@given(lengths=lengths_of_clips)
-def test_a_prediction_does_not_depend_on_the_others_in_the_batch(name, lengths):
-    """Padding never changes a prediction: alone there is none."""
-    head, data = head_of(name).eval(), sequences(lengths)
-    together = in_order(head, data, range(len(lengths)))
-    alone = torch.cat([head(data.batch(np.array([i]))) for i in range(len(lengths))])
+@given(lengths=lengths_of_clips, order=st.randoms(use_true_random=False))
+def test_a_prediction_does_not_depend_on_the_others_in_the_batch(name, streams, lengths, order):
+    """Padding never changes a prediction, alone there is none; nor does the order of clips."""
+    head, data = head_of(name, streams).eval(), sequences(lengths)
+    clips = list(range(len(lengths)))
+    together = in_order(head, data, clips)
+    alone = torch.cat([head(data.batch(np.array([i]))) for i in clips])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    order.shuffle(clips)
+    torch.testing.assert_close(in_order(head, data, clips), alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(("name", "streams"), CASES)
 @settings(max_examples=8, deadline=None)
 @given(lengths=lengths_of_clips)
-def test_a_gradient_does_not_depend_on_padding(name, lengths):
-    head, data = head_of(name), sequences(lengths)
+def test_a_gradient_does_not_depend_on_padding(name, streams, lengths):
+    head, data = head_of(name, streams), sequences(lengths)
     weight = torch.randn(len(lengths), E)
     parameters = list(head.parameters())
     loss = (in_order(head, data, range(len(lengths))) * weight).sum()
@@ -161,7 +168,28 @@ def test_an_unknown_head_lists_the_known_ones():
         build_head(HeadConfig("resnet"), SHAPE)
 
 
-@pytest.mark.parametrize("name", ["tcn-transformer", "perceiver"])
+@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize("name", HEADS)
+def test_every_stream_is_read(name, streams):
+    head, data = head_of(name, streams).eval(), sequences([9])
+    before = head(data.batch(np.array([0])))
+    for column in range(F):
+        changed = sequences([9])
+        changed.features[:, column] += 1
+        assert (head(changed.batch(np.array([0]))) != before).any()
+
+
+def test_two_branches_do_not_meet_before_the_dense_layer():
+    head, data = head_of("two-branch", 2).eval(), sequences([9])
+    batch = data.batch(np.array([0]))
+    batch.features.requires_grad_()
+    states = head.branches[0](batch.features[:, :2].contiguous(), batch.batch_sizes)
+    states.sum().backward()
+    assert (batch.features.grad[:, :2] != 0).any()
+    assert (batch.features.grad[:, 2:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["tcn-transformer", "perceiver", "cross-attention"])
 def test_attention_needs_a_width_that_divides(name):
     with pytest.raises(FacerError, match="multiple of 4"):
         build_head(HeadConfig(name, hidden_size=6), SHAPE)

@@ -53,7 +53,7 @@ def test_rows_of_zeros_are_known_and_empty_clips_can_be_left_out(missing, overlo
     config = SequenceConfig(missing=missing, overlong=overlong, max_frames=3)
     sequences = prepare(ragged(*CLIPS), config)
     if missing == "zero":
-        assert np.array_equal(sequences.filled, sequences.features[:, 0] == 0)
+        assert np.array_equal(sequences.filled[:, 0], sequences.features[:, 0] == 0)
     else:
         assert sequences.filled is None
     expected = [values for i, values in enumerate(columns(sequences)) if i != 2]
@@ -62,7 +62,7 @@ def test_rows_of_zeros_are_known_and_empty_clips_can_be_left_out(missing, overlo
     assert (found.clip_ids, found.empty) == (("clip0", "clip1", "clip3"), ("clip2",))
     assert np.array_equal(found.features[:, 1], -found.features[:, 0])
     if missing == "zero":
-        assert np.array_equal(found.filled, found.features[:, 0] == 0)
+        assert np.array_equal(found.filled[:, 0], found.features[:, 0] == 0)
 
 
 def test_validity_is_taken_from_the_flag_and_never_from_zeros():

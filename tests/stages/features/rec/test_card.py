@@ -162,7 +162,7 @@ def test_a_card_that_does_not_fit_its_network_says_so_when_it_is_loaded(
     ("name", "command"),
     [
         ("mine.pt", "from PROJECT import NETWORK"),
-        ("OpenGprahAU-ResNet50_first_stage.pth", "from model.ANFL import MEFARG"),
+        ("OpenGprahAU-ResNet50_first_stage.pth", "import torch, model.ANFL as A"),
         ("affectnet-8-model_best.PTH", "pyramid_trans_expr2"),
         ("x.pkl", "torch.onnx.export"),
     ],

@@ -34,6 +34,11 @@ def bilinear(frame, places, outside):
             x, y = low[..., 0] + dx, low[..., 1] + dy
             weight = np.abs(1 - dx - share[..., 0]) * np.abs(1 - dy - share[..., 1])
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            if outside == "reflect":  # as a strip of the frame and itself mirrored, again and again
+                x, y = (
+                    np.minimum(v % (2 * n), 2 * n - 1 - v % (2 * n))
+                    for v, n in ((x, width), (y, height))
+                )
             values = frame[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)].astype(float)
             if outside == "black":
                 values *= inside[..., None]
@@ -66,6 +71,7 @@ BOX_SPECS = [
     CropSpec(64, "box"),
     CropSpec(96, "box", margin=1.2, square=True),
     CropSpec(96, "box", margin=1.5, square=True, outside="edge"),
+    CropSpec(96, "box", margin=3.5, square=True, outside="reflect"),
     CropSpec(48, "box", margin=0.8, outside="clip"),
     CropSpec(56, "box", resize_px=64, outside="clip"),
     CropSpec(56, "box", resize_px=64, square=True),
@@ -98,6 +104,21 @@ def test_five_points_reach_the_template(size, resize):
                          [np.stack([y, x, np.zeros(5), np.ones(5)], 1)]])  # fmt: skip
         a, b, tx, ty = np.linalg.lstsq(rows, wanted.T.reshape(-1), rcond=None)[0]
         np.testing.assert_allclose(matrix, [[a, -b, tx], [b, a, ty]], rtol=1e-9, atol=1e-9)
+
+
+PROFILE = ((20.0, 50.0), (35.0, 50.0), (12.0, 72.0), (28.0, 92.0), (40.0, 92.0))
+
+
+def test_a_face_goes_onto_the_template_that_its_points_fit_best():
+    profile = np.array(PROFILE) * 0.9 + 20  # another face: the template itself, moved
+    points = np.stack([POINTS[0], profile.astype(np.float32), POINTS[1]])
+    boxes = np.repeat(BOXES[:1], 3, axis=0)
+    spec = CropSpec(112, pose_templates_px=(PROFILE,))
+    found = transforms((boxes, points), (120, 200), spec)
+    alone = CropSpec(112, template_px=PROFILE)
+    frontal = transforms((boxes, points), (120, 200), ARCFACE)
+    profiled = transforms((boxes, points), (120, 200), alone)
+    np.testing.assert_array_equal(found, np.stack([frontal[0], profiled[1], frontal[2]]))
 
 
 def test_facers_own_crop_is_that_of_align_bit_for_bit():
@@ -142,6 +163,8 @@ def test_no_face_and_a_box_without_extent_give_crops():
         ({"outside": "clip"}, "belong to kind = 'box'"),
         ({"resize_px": 64}, "resize_px: found 64"),
         ({"template_px": ((0.0, 0.0),)}, "expected five x, y"),
+        ({"pose_templates_px": (ARCFACE.template_px, ())}, "pose_templates_px: .* five x, y"),
+        ({"pose_templates_px": (ARCFACE.template_px,) * 17}, "found 17, expected 16 at most"),
     ],
 )
 def test_what_is_no_crop_is_refused(changes, message):

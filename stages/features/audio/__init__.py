@@ -1,0 +1,1 @@
+"""Stage one for sound: decode, place in time, measure."""

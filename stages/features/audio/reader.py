@@ -1,0 +1,332 @@
+"""The sound of a file, as one channel at one rate, each sample at its place in time.
+
+Sample ``k`` is heard at ``k / rate_hz`` seconds after the time that
+:class:`~facer.stages.features.decode.frames.VideoReader` calls 0, so that sound and pictures of a
+file share one clock; where there are no pictures, 0 is the sound's own start. In this order:
+
+- the default sound stream is decoded; channels are averaged, whatever their layout;
+- :mod:`~facer.stages.features.audio.timeline`: when each piece is heard;
+- libav's resampler, anew after each hole; its samples are placed to the nearest one of the rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+
+from facer.stages.features.audio.timeline import Piece, Placed, Timeline
+from facer.stages.features.decode.container import (
+    SEGMENTS,
+    choose_stream,
+    codec_of,
+    foreign_codec,
+    open_container,
+    start_of,
+    undecodable,
+)
+from facer.storage.errors import FacerError
+from facer.storage.schema import F32
+
+MAX_HOLES_S = 3600
+"""Without sound, in all, before its last sample; it bounds what times that lie cost."""
+NO_STREAM = "no sound: the file has no sound stream"
+MAX_S = 12 * 3600
+"""Of a sound; what comes later is left out."""
+_RATES_HZ = (1000, 1_000_000)  # that are taken for real
+_LOUDEST = 100.0  # of samples that are floats; 1 is full scale
+_BARE = frozenset({"aac", "ac3", "amr", "dts", "eac3", "loas", "mp3"})
+"""Files of packets alone: their samples are counted, as the demuxer only guesses their times."""
+_QUIET_PACKETS = 500  # between two signs of life
+_MISSING_S, _MISSING_SHARE = 1.0, 0.1  # from which on the end is called broken
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Samples (n,) of one channel, full scale 1, from sample number ``start`` on."""
+
+    start: int
+    samples: F32
+
+    @property
+    def stop(self) -> int:
+        """Number of the sample after the last."""
+        return self.start + len(self.samples)
+
+
+class AudioReader:
+    """Iterate over the sound of one file; use as a context manager.
+
+    Blocks of about a second follow in order of time, where something is missing with a hole
+    between them. A file without sound gives none, and ``problem`` says why. ``FacerError`` for a
+    file that is none of video or sound, and when nothing of its sound can be decoded.
+    """
+
+    def __init__(self, path: Path, rate_hz: int) -> None:
+        self.problem = ""
+        self.n_decoded = 0  # samples, at the file's own rate
+        self._path, self._rate_hz = path, rate_hz
+        self._ended = self._error = ""
+        self._n_damaged = self._n_refused = self._n_odd = 0
+        self._reached_s = 0.0  # the latest time of any stream that is read
+        self._end = self._holes = 0  # of what was given, and samples that are missing in it
+        self._container = open_container(path, sound=True)
+        try:
+            self._stream, self._n_streams = _choose(self._container)
+            if self._stream is not None:
+                self._prepare(self._stream)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _prepare(self, stream: AudioStream) -> None:
+        if not codec_of(stream):
+            codec = foreign_codec(self._path, sound=True)
+            reason = "libav has no decoder for it"
+            raise FacerError(undecodable(self._path, codec, reason, sound=True))
+        stream.codec_context.thread_count = 1
+        pictures, _ = choose_stream(self._container)
+        zero = start_of(self._container, stream if pictures is None else pictures)
+        self._base, self._zero = stream.time_base or Fraction(1, 1000), zero
+        self._timeline = Timeline(self._base, self._format in SEGMENTS)
+        for other in self._container.streams:
+            if other is not stream and stream.duration:  # else they show where the file ends
+                other.discard = Discard.all
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Sound]:
+        return (block for block in self.steps() if block is not None)
+
+    def steps(self) -> Iterator[Sound | None]:
+        """Decode block by block; None now and then while there is nothing to give."""
+        if self._stream is None:
+            self.problem = NO_STREAM
+            return
+        placed = self._timeline.place(self._timed(self._stream))
+        for item in _resampled(placed, self._rate_hz):
+            block = None if item is None else self._within(item)
+            if block is None or len(block.samples):
+                yield block
+            elif self._ended.startswith("ended"):
+                break
+        if self._n_refused and not self.n_decoded:
+            codec = codec_of(self._stream)
+            raise FacerError(undecodable(self._path, codec, self._error, sound=True))
+        self.problem = "; ".join(self._notes(self._stream))
+
+    @property
+    def _format(self) -> str:
+        return self._container.format.name
+
+    def _timed(self, stream: AudioStream) -> Iterator[Piece | None]:
+        """Decoded pieces as one channel; None where many packets gave nothing."""
+        quiet = 0
+        for frame in self._decoded(stream):
+            quiet += 1
+            if frame is not None and (piece := self._piece(frame)) is not None:
+                quiet = 0
+                yield piece
+            elif quiet % _QUIET_PACKETS == 0:
+                yield None
+
+    def _decoded(self, stream: AudioStream) -> Iterator[av.AudioFrame | None]:
+        """Frames of each packet, None for one without; what cannot be decoded is counted."""
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base - self._zero
+                    self._reached_s = max(self._reached_s, float(end))
+                frames: list[av.AudioFrame | None] = []
+                if packet.stream is stream:
+                    frames += self._decode(stream, packet)
+                yield from frames or [None]
+        except MemoryError:
+            raise
+        except av.FFmpegError as error:
+            self._ended = f"reading ended early ({error.strerror})"
+            yield from self._decode(stream, None)
+
+    def _decode(self, stream: AudioStream, packet: Any) -> list[av.AudioFrame]:
+        try:
+            return stream.decode(packet)
+        except MemoryError:
+            raise
+        except av.EOFError:  # the decoder was emptied already
+            return []
+        except (av.FFmpegError, ValueError) as error:  # PyAV has no name for some sample formats
+            self._n_refused += 1
+            self._error = getattr(error, "strerror", None) or type(error).__name__
+            return []
+
+    def _piece(self, frame: av.AudioFrame) -> Piece | None:
+        rate, pts = frame.sample_rate, frame.pts
+        if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+            self._n_refused += 1
+            self._error = f"a rate of {rate} Hz"
+            return None
+        if not frame.samples:
+            return None
+        self.n_decoded += frame.samples
+        self._n_damaged += frame.is_corrupt
+        samples, odd = _one_channel(frame)
+        self._n_odd += odd
+        counted = self._format in _BARE and self.n_decoded > frame.samples
+        base = frame.time_base or self._base
+        return Piece(samples, rate, None if pts is None or counted else pts * base - self._zero)
+
+    def _within(self, block: Sound) -> Sound:
+        """A block without what lies before 0 or was given already; none where reading ends."""
+        skip = max(0, self._end - block.start)
+        found = Sound(block.start + skip, block.samples[skip:])
+        if not len(found.samples):
+            return found
+        self._holes += found.start - self._end
+        holes_s, end_s = self._holes / self._rate_hz, self._end / self._rate_hz
+        if holes_s > MAX_HOLES_S and not self._end:
+            raise FacerError(
+                f"{self._path.name}: its sound starts {holes_s:.0f} s after its pictures, expected "
+                f"{MAX_HOLES_S} s at most"
+            )
+        if holes_s > MAX_HOLES_S or found.stop > MAX_S * self._rate_hz:
+            why = f"more than {MAX_S / 3600:g} h, or {MAX_HOLES_S} s without sound, are not read"
+            self._ended = f"ended after {end_s:.2f} s: {why}"
+            return Sound(self._end, block.samples[:0])
+        self._end = found.stop
+        return found
+
+    def _notes(self, stream: AudioStream) -> list[str]:
+        """What was odd about the sound."""
+        n = self._n_streams
+        notes = [f"{n} sound streams: the default one, number {stream.index}, is read"]
+        notes = (notes if n > 1 else []) + self._timeline.notes()
+        if not self.n_decoded:
+            notes.append("no sound: its sound stream holds no samples")
+        if self._n_damaged:
+            notes.append(f"{self._n_damaged} pieces of its sound are damaged")
+        if self._n_refused:
+            notes.append(f"{self._n_refused} packets of its sound could not be decoded")
+        if self._n_odd:
+            notes.append(f"{self._n_odd} samples are no number or far too loud: limited")
+        return [*notes, *filter(None, [self._ended, self._missing_tail(stream)])]
+
+    def _missing_tail(self, stream: AudioStream) -> str:
+        """Compare with the header: the stream's duration, or the whole file's."""
+        if not self.n_decoded or self._format in _BARE | SEGMENTS:
+            return ""
+        end_s = self._end / self._rate_hz
+        if stream.duration:
+            start_s = (stream.start_time or 0) * self._base - self._zero
+            promised_s, reached_s = float(stream.duration * self._base + start_s), end_s
+        else:
+            whole = self._container.duration or 0
+            start = max(0, self._container.start_time or 0)
+            promised_s = (whole - start) / av.time_base
+            reached_s = max(end_s, self._reached_s)
+        if promised_s - reached_s <= max(_MISSING_S, _MISSING_SHARE * promised_s):
+            return ""
+        return f"its sound ended after {end_s:.2f} of the {promised_s:.2f} s in the header"
+
+
+def _choose(container: InputContainer) -> tuple[AudioStream | None, int]:
+    """The sound stream that a player plays, and how many there are; None for no sound."""
+    streams = container.streams.audio
+    chosen = [stream for stream in streams if stream.disposition & Disposition.default]
+    return next(iter(chosen or streams), None), len(streams)
+
+
+def _one_channel(frame: av.AudioFrame) -> tuple[F32, int]:
+    """The mean of a frame's channels (n,), full scale 1, and how many samples had to be limited."""
+    values: npt.NDArray[Any] = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(frame.samples, -1).T
+    if values.dtype.kind in "iu":
+        bits = 8 * values.dtype.itemsize
+        shift = 2.0 ** (bits - 1) if values.dtype.kind == "u" else 0.0
+        mono = (values.astype(np.float64).mean(0) - shift) / 2.0 ** (bits - 1)
+        return mono.astype(np.float32), 0
+    mono = values.astype(np.float64).mean(0)
+    odd = ~(np.abs(mono) <= _LOUDEST)
+    if not odd.any():
+        return mono.astype(np.float32), 0
+    limited = np.clip(np.nan_to_num(mono, nan=0.0), -_LOUDEST, _LOUDEST)
+    return limited.astype(np.float32), int(odd.sum())
+
+
+def _resampled(placed: Iterable[Placed | None], rate_hz: int) -> Iterator[Sound | None]:
+    """Bring placed pieces to one rate, about a second at a time."""
+    run: _Run | None = None
+    for piece in placed:
+        if piece is None:
+            yield None
+            continue
+        before = run
+        if run is not None and not (piece.follows and piece.rate_hz == run.rate_hz):
+            yield run.end()
+            run = None
+        run = run or _Run(piece, rate_hz, before)
+        yield from run.add(piece.samples)
+    if run is not None:
+        yield run.end()
+
+
+class _Run:
+    """Samples that follow each other at one rate, on their way to another."""
+
+    def __init__(self, first: Placed, to_hz: int, before: _Run | None) -> None:
+        self.rate_hz = first.rate_hz
+        self.next = round(first.start_s * to_hz)  # the number of the next sample
+        if before is not None and first.follows and abs(self.next - before.next) <= 1:
+            self.next = before.next  # rounding is no hole
+        self._waiting: list[F32] = []
+        self._n_waiting = 0
+        self._resampler = None
+        if to_hz != self.rate_hz:
+            self._resampler = AudioResampler(format="flt", layout="mono", rate=to_hz)
+
+    def add(self, samples: F32) -> Iterator[Sound]:
+        """Give a block once a second of samples is there."""
+        self._waiting.append(samples)
+        self._n_waiting += len(samples)
+        if self._n_waiting >= self.rate_hz:
+            yield self._block(self._convert())
+
+    def end(self) -> Sound:
+        """The rest."""
+        parts = [self._convert()] if self._n_waiting else []
+        if self._resampler is not None:
+            parts += [_values(frame) for frame in self._resampler.resample(None)]
+        return self._block(np.concatenate(parts) if parts else np.empty(0, np.float32))
+
+    def _convert(self) -> F32:
+        samples = np.concatenate(self._waiting)
+        self._waiting, self._n_waiting = [], 0
+        if self._resampler is None:
+            return samples
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate = self.rate_hz
+        found = [_values(out) for out in self._resampler.resample(frame)]
+        return np.concatenate(found) if found else samples[:0]
+
+    def _block(self, samples: F32) -> Sound:
+        start = self.next
+        self.next += len(samples)
+        return Sound(start, samples)
+
+
+def _values(frame: av.AudioFrame) -> F32:
+    return np.asarray(frame.to_ndarray()[0], np.float32)

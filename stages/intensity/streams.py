@@ -1,0 +1,199 @@
+"""Streams of the same clips, recorded at their own rates, side by side on one clock.
+
+Each stream's gaps are filled in that stream alone, at its own rate; then its rows meet the frames
+of the joined sequence by their times, which all count from the start of the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.stages.intensity.config import Align, SequenceConfig, StreamsConfig
+from facer.stages.intensity.sequences import (
+    Bools,
+    Sequences,
+    held_rows,
+    measured_rows,
+    shorten,
+)
+from facer.storage.errors import FacerError, named
+from facer.storage.loading import Ragged
+from facer.storage.schema import F32
+
+F64 = npt.NDArray[np.float64]
+
+_EPS_S = 1e-6  # times that differ by less are one: a tie goes to the earlier row or frame
+_REACH = 1.5  # of a stream's own steps, for which its first and last row stand beyond its ends
+_MOST_FRAMES = 5_000_000  # of a clip on the grid of --rate
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream of C clips; a clip that lacks it has no rows here, or none that is valid."""
+
+    name: str
+    ragged: Ragged
+
+
+def nearest(times_s: F64, at_s: F64) -> npt.NDArray[np.int64]:
+    """Return the row (of S >= 1 rows in order of time) nearest to each time, (T,)."""
+    right = np.searchsorted(times_s, at_s)
+    left = np.maximum(right - 1, 0)
+    right = np.minimum(right, len(times_s) - 1)
+    earlier = at_s - times_s[left] <= times_s[right] - at_s + _EPS_S
+    return np.where(earlier, left, right)
+
+
+def align(values: F32, times_s: F64, at_s: F64, how: Align) -> F32:
+    """Return the rows of a stream (S, F), at times (S,), for the frames at T other times, (T, F).
+
+    ``nearest`` takes the row nearest to the frame. ``mean`` averages the rows that are nearer to
+    this frame than to any other, so that none of a faster stream is lost; a frame that has none
+    takes the nearest. ``linear`` goes straight from the row before the frame to the one after it.
+    Before its first row and after its last a stream keeps that row's values. Times never decrease.
+    """
+    if how == "linear":
+        return _between(values, times_s, at_s)
+    found: F32 = values[nearest(times_s, at_s)]
+    if how == "mean":
+        edges = _edges(at_s)
+        first, last = (np.searchsorted(times_s, edges + eps) for eps in (-_EPS_S, _EPS_S))
+        sums = np.zeros((len(values) + 1, values.shape[1]))
+        np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
+        inner, ties = sums[first[1:]] - sums[last[:-1]], (sums[last] - sums[first]) / 2
+        halves = (last - first) / 2  # a row half-way between two frames counts half in each
+        counts = first[1:] - last[:-1] + halves[1:] + halves[:-1]
+        own = counts > 0
+        found[own] = ((inner + ties[1:] + ties[:-1])[own] / counts[own, None]).astype(np.float32)
+    return found
+
+
+def _edges(at_s: F64) -> F64:
+    """Half-way times between frames, and as far beyond the first and the last, (T + 1,)."""
+    if len(at_s) == 1:
+        return np.array([-np.inf, np.inf])
+    middle = (at_s[1:] + at_s[:-1]) / 2
+    return np.concatenate([[2 * at_s[0] - middle[0]], middle, [2 * at_s[-1] - middle[-1]]])
+
+
+def _between(values: F32, times_s: F64, at_s: F64) -> F32:
+    right = np.clip(np.searchsorted(times_s, at_s), 1, max(len(times_s) - 1, 1))
+    left, right = right - 1, np.minimum(right, len(times_s) - 1)
+    span = times_s[right] - times_s[left]
+    share = np.divide(at_s - times_s[left], span, out=np.ones_like(span), where=span > 0)
+    weight = np.clip(share, 0, 1).astype(np.float32)[:, None]
+    mixed: F32 = values[left] * (1 - weight) + values[right] * weight
+    return mixed
+
+
+def reached(times_s: F64, at_s: F64) -> Bools:
+    """Return which times lie within a stream, or not far beyond its ends, (T,)."""
+    step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else np.inf
+    reach = _REACH * step + _EPS_S
+    inside: Bools = (at_s >= times_s[0] - reach) & (at_s <= times_s[-1] + reach)
+    return inside
+
+
+def grid(times_s: F64, rate_hz: float, clip_id: str) -> F64:
+    """Return times at a rate from the first to the last of some; FacerError for too many."""
+    count = (times_s[-1] - times_s[0]) * rate_hz
+    if count >= _MOST_FRAMES:
+        raise FacerError(
+            f"{named('rate')} {rate_hz:g}: clip {clip_id!r} would have {count:.3g} frames, "
+            f"expected at most {_MOST_FRAMES}; take a lower rate"
+        )
+    steps: F64 = np.arange(int(count + _EPS_S * rate_hz) + 1) / rate_hz
+    return np.asarray(times_s[0] + steps, np.float64)
+
+
+def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) -> Sequences:
+    """Put streams side by side at the first one's frames, or on a grid of ``how.rate``.
+
+    Gaps by ``config.missing``: held in their own stream;
+    zeros in its columns; or (drop) frames left out of which no stream has a measured row, the gaps
+    of others held. ``config.min_quality`` is of the first stream. A clip that lacks a stream is in
+    ``empty``, or has zeros in its columns (``how.lacking``); one that lacks all is in ``empty``. A
+    stream without columns gives its times alone. Raises FacerError for times that are not in
+    order.
+    """
+    first = streams[0].ragged
+    used = [stream for stream in streams if stream.ragged.features.shape[1]]
+    no_quality = replace(config, min_quality=None)
+    seen = [measured_rows(s.ragged, config if s is streams[0] else no_quality) for s in used]
+    widths = tuple(stream.ragged.features.shape[1] for stream in used)
+    clips = [_times(streams[0], i, how.rate) for i in range(len(first.clip_ids))]
+    offsets = np.concatenate([[0], np.cumsum([len(at_s) for at_s in clips])]).astype(np.int64)
+    features = np.zeros((offsets[-1], sum(widths)), np.float32)
+    there = np.zeros((offsets[-1], len(used)), np.bool_)
+    lacks = np.zeros((len(clips), len(used)), np.bool_)
+    column = 0
+    for place, (stream, valid) in enumerate(zip(used, seen, strict=True)):
+        block = features[:, column : column + widths[place]]
+        source = held_rows(valid, stream.ragged.offsets)
+        for i, at_s in enumerate(clips):
+            rows = slice(offsets[i], offsets[i + 1])
+            own = slice(stream.ragged.offsets[i], stream.ragged.offsets[i + 1])
+            lacks[i, place] = not valid[own].any()
+            if not lacks[i, place]:
+                times_s = _in_order(stream, i)
+                values = stream.ragged.features[source[own]]
+                block[rows] = align(values, times_s, at_s, how.align)
+                there[rows, place] = valid[own][nearest(times_s, at_s)] & reached(times_s, at_s)
+        column += widths[place]
+    gaps = ~there if config.missing == "zero" else np.repeat(lacks, np.diff(offsets), axis=0)
+    for place, stop in enumerate(np.cumsum(widths)):
+        features[gaps[:, place], stop - widths[place] : stop] = 0
+    without: Bools = np.any(lacks, 1) if how.lacking == "drop" else np.all(lacks, 1)
+    found = _cut(first, features, there, gaps, offsets, without, config, widths)
+    zeros = config.missing == "zero" or how.lacking == "fill"
+    return found if zeros else replace(found, filled=None)
+
+
+def _cut(
+    first: Ragged,
+    features: F32,
+    there: Bools,
+    gaps: Bools,
+    offsets: npt.NDArray[np.int64],
+    without: Bools,
+    config: SequenceConfig,
+    widths: tuple[int, ...],
+) -> Sequences:
+    """Leave frames out by ``missing`` and shorten what is longer than ``max_frames``."""
+    missing = int((~there).any(1).sum())
+    if config.missing == "drop":
+        keep: Bools = np.atleast_1d(np.any(there, 1))
+        keep[offsets[:-1][np.add.reduceat(keep, offsets[:-1], dtype=np.int64) == 0]] = True
+        features, gaps = features[keep], gaps[keep]
+        counts = np.add.reduceat(keep, offsets[:-1], dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+    kept, offsets, overlong = shorten(offsets, first.clip_ids, config)
+    if overlong:
+        features, gaps = features[kept], gaps[kept]
+    empty = tuple(first.clip_ids[i] for i in np.flatnonzero(without))
+    return Sequences(
+        features, offsets, first.clip_ids, missing, overlong, empty, gaps, streams=widths
+    )
+
+
+def _times(stream: Stream, clip: int, rate_hz: float | None) -> F64:
+    """When the frames of a joined clip are."""
+    times_s = _in_order(stream, clip)
+    if not len(times_s):
+        raise FacerError(f"clip {stream.ragged.clip_ids[clip]!r}: found no frames, expected some")
+    return times_s if rate_hz is None else grid(times_s, rate_hz, stream.ragged.clip_ids[clip])
+
+
+def _in_order(stream: Stream, clip: int) -> F64:
+    ragged = stream.ragged
+    times_s = ragged.timestamp_s[ragged.offsets[clip] : ragged.offsets[clip + 1]]
+    if not (np.isfinite(times_s).all() and (np.diff(times_s) >= 0).all()):
+        raise FacerError(
+            f"clip {ragged.clip_ids[clip]!r}: found times in {stream.name} that are not in order, "
+            "expected seconds that never decrease"
+        )
+    return times_s
