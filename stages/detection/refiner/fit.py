@@ -18,13 +18,13 @@ from torch import Tensor
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule
 from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import LOOKS, guessed
-from facer.stages.detection.data.people import read_all_people
+from facer.stages.detection.data.people import read_all_people, sampling_shares
 from facer.stages.detection.data.sources import list_videos, read_frames, read_photos, read_scenes
 from facer.stages.detection.data.teacher import Teacher, without_faces
 from facer.stages.detection.refiner.network import PointsNet
 from facer.stages.detection.refiner.samples import (
     PointsSources,
-    agreed_faces,
+    agreed_points,
     draw_sample,
     read_crops,
 )
@@ -35,7 +35,7 @@ from facer.stages.features.faces import NO_FACES, Faces
 from facer.storage.schema import U8
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
-_FACE_WEIGHT = 0.2
+_FACE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,16 @@ def read_points_sources(
         photos += tuple(read_frames(list_videos(config.clips), teacher, every=2))
     teacher.remember()
     scenes = read_scenes(config.scenes, config.held_out_scenes, split == "val")
-    found = read_all_people(
-        config.people, config.people_clips, "tune" if split == "val" else "train"
+    found = list(
+        read_all_people(config.people, config.people_clips, "tune" if split == "val" else "train")
     )
     detector = _eager(config.detector)
     return PointsSources(
         photos,
         read_crops(config.crops, split),
         tuple(guessed((without_faces(scene) for scene in scenes), detector)),
-        tuple(guessed((agreed_faces(picture) for picture in found), detector)),
+        tuple(guessed((agreed_points(picture) for picture in found), detector)),
+        sampling_shares(found),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ class PointsSources:
     crops: Crops
     scenes: tuple[Guessed, ...]
     people: tuple[Guessed, ...] = ()  # photographs and frames of people at every pose
+    shares: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """(people,) how often each is drawn."""
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -96,7 +98,9 @@ def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     if draw < 0.12 and sources.scenes:
         return _of_guesses(rng, sources.scenes[rng.integers(len(sources.scenes))])
     if draw < 0.65 and sources.people:
-        return _of_guesses(rng, sources.people[rng.integers(len(sources.people))])
+        return _of_guesses(
+            rng, sources.people[int(rng.choice(len(sources.people), p=sources.shares))]
+        )
     if (draw < 0.78 and sources.photos) or not sources.crops.jpegs:
         return _of_shot(rng, sources.photos[rng.integers(len(sources.photos))])
     row = int(rng.integers(len(sources.crops.jpegs)))
@@ -106,9 +110,10 @@ def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     return _face(rng, _colour(rng, trimmed), points)
 
 
-def agreed_faces(picture: Picture) -> Labelled:
-    """A picture whose faces count as doubtful where detectors put the points elsewhere."""
-    return replace(picture.labelled, ignore=picture.labelled.ignore | ~picture.agreed)
+def agreed_points(picture: Picture) -> Labelled:
+    """A picture without the points (NaN) of faces where detectors put them elsewhere."""
+    points = np.where(picture.agreed[:, None, None], picture.labelled.keypoints_px, np.nan)
+    return replace(picture.labelled, keypoints_px=points.astype(np.float32))
 
 
 def _of_guesses(rng: np.random.Generator, seen: Guessed) -> Sample:
@@ -117,11 +122,12 @@ def _of_guesses(rng: np.random.Generator, seen: Guessed) -> Sample:
     if right + wrong == 0 or rng.random() < 0.4:
         return _of_shot(rng, seen.shot)
     image = _colour(rng, seen.shot.image)
-    if wrong and (right == 0 or rng.random() < 0.3):
+    if wrong and (right == 0 or rng.random() < 0.4):
         return _no_face(rng, image, _shaken(rng, seen.wrong_px[rng.integers(wrong)]))
     row = int(rng.integers(right))
     guess = _shaken(rng, seen.right_px[row])
-    return _face(rng, image, seen.shot.keypoints_px[seen.face[row]], guess)
+    sample = _face(rng, image, seen.shot.keypoints_px[seen.face[row]], guess)
+    return replace(sample, face=1.0)  # however far its points are off: turned faces' often are
 
 
 def _shaken(rng: np.random.Generator, points_px: F32) -> F32:
@@ -132,7 +138,7 @@ def _shaken(rng: np.random.Generator, points_px: F32) -> F32:
 
 def _of_shot(rng: np.random.Generator, shot: Labelled) -> Sample:
     """One of the faces of a photograph or frame, or a place where there is none."""
-    sure = np.flatnonzero(~shot.ignore)
+    sure = np.flatnonzero(~shot.ignore & np.isfinite(shot.keypoints_px).all(axis=(1, 2)))
     image = _colour(rng, shot.image)
     if len(sure) == 0 or rng.random() < 0.1:
         return _nothing(rng, image, shot.bbox_px)
@@ -165,7 +171,7 @@ def _face(rng: np.random.Generator, image: U8, points_px: F32, guess: F32 | None
     right = points_px @ matrix[:, :2].T + matrix[:, 2]
     offsets = (right - POINTS_TEMPLATE_PX) / EYES_PX
     error = float(np.linalg.norm(offsets, axis=1).mean())
-    face = 1.0 if error < NEAR else 0.0 if error > FAR else np.nan
+    face = 1.0 if error < NEAR else 0.0 if error > FAR else np.nan  # nan too without points
     crop = _degrade(rng, _read(rng, image, matrix))
     taught = offsets if error < FAR else np.full_like(offsets, np.nan)
     return Sample(crop, taught.astype(np.float32), face)
