@@ -28,6 +28,7 @@ from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
 from facer.stages.intensity.config import (
+    MOST_STREAMS,
     FitConfig,
     HeadConfig,
     SequenceConfig,
@@ -42,6 +43,7 @@ from facer.storage import LabelOptions
 from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.objects import LocalObjects
+from facer.storage.text.typed_json import from_json
 
 _log = logging.getLogger("facer")
 _MOST_SEEDS = 100_000
@@ -310,9 +312,11 @@ def _check_own_head(run: Path) -> None:
 def _load_model(path: Path) -> IntensityModel:
     arrays, meta = load_checkpoint(path)
     try:
-        config, shape = HeadConfig(**meta["head"]), _shape(meta["shape"])
-        sizes = (*shape[:3], *shape.streams, config.layers)
-        if not all(type(size) is int and 0 < size < 2**31 for size in sizes):
+        config = from_json(HeadConfig, meta["head"], path.name, HeadRunConfig.COMMAND)
+        shape = _shape(meta["shape"])
+        sizes = (*shape[:3], *shape.streams[:MOST_STREAMS], config.layers)
+        fits = all(type(size) is int and 0 < size < 2**31 for size in sizes)
+        if not fits or (shape.streams and sum(sizes[3:-1]) != shape.features):
             raise ValueError(f"sizes {str(shape)[:200]}")
         make = partial(IntensityModel, config, shape)
         model = build_fitting(make, config.layers, arrays)

@@ -38,6 +38,9 @@ _OWN_HEAD = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 LEAST_CLIPS: Mapping[str, int] = MappingProxyType({"pearson": 3, "mse": 1, "ccc": 3})
 """Clips that a batch needs: rho of two is always 1 or -1, and has no gradient."""
 
+MOST_STREAMS = 64
+"""Streams of a head, the first store's and its embedding among them."""
+
 _TAKEN = ("all", "embedding", *FEATURE_GROUPS)  # words of --features
 
 _ONLY_OF = {
@@ -115,6 +118,11 @@ class StreamsConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if len(self.stores) > MOST_STREAMS - 2:
+            raise OptionError(
+                f"{named('with_')}: found {len(self.stores)} stores, expected at most "
+                f"{MOST_STREAMS - 2}"
+            )
         names = [store.partition("=")[0] for store in self.stores]
         for store, name in zip(self.stores, names, strict=True):
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}=.+", store):

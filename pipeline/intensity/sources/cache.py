@@ -77,7 +77,7 @@ class SequenceCache:
         else:
             self._matrix[self._rows : self._rows + len(rows)] = rows
         self._rows += len(rows)
-        self._blocks.append(replace(block, features=rows[:0]))
+        self._blocks.append(replace(block, features=np.empty((0, rows.shape[1]))))
 
     def whole(self) -> Sequences:
         """All clips that were added, in their order."""

@@ -125,7 +125,8 @@ class StoredRows:
         read = torch.from_numpy(np.concatenate([self._rows[span] for span in spans]))
         own = np.concatenate([[0], np.cumsum(packing.lengths)])
         rows = pack(own, np.arange(len(packing.clips))).rows
-        return read.to(self.device).float()[torch.from_numpy(rows).to(self.device)]
+        packed = read.to(self.device)[torch.from_numpy(rows).to(self.device)]
+        return packed.float()
 
 
 def by_column(per_stream: Tensor, streams: tuple[int, ...], columns: int) -> Tensor:
