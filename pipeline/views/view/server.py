@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from facer.pipeline.views.report.folder import ASSETS, render
 from facer.pipeline.views.view.session import ViewSession
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 from facer.storage.files.regular import open_regular
 
 LOOPBACK = "127.0.0.1"
@@ -124,14 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._refuse(403, "forbidden: open the address that facer view printed")
                 return
             act(path, dict(parse_qsl(found.query, keep_blank_values=True)))
-        except FacerError as error:
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+        except (FacerError, PlaceError, OSError) as error:
             if found.path.endswith(".html"):
                 page = render("clips/error", "view_error.html", title="Not shown", text=str(error))
                 self._send(404, page.encode("utf-8", "replace"), ".html")
             else:
                 self._refuse(409 if self.command == "POST" else 404, str(error))
-        except (BrokenPipeError, ConnectionError, TimeoutError):
-            self.close_connection = True
 
     def _inside(self, path: str) -> str | None:
         """The path below the token; None for a stranger's request."""

@@ -29,6 +29,7 @@ from facer.storage.schema import ClipFeatures, Record
 from facer.storage.study.design import DesignRow
 from facer.storage.study.events import START
 from facer.storage.study.journal import Row
+from facer.storage.study.marks import Mark
 
 _STATUS_CODES = {"ok": 0, "no_face": 1, "failed": 2}
 _FIRST_SHOWN = ("au12", "happiness", "valence")
@@ -61,7 +62,7 @@ class ViewSession:
         self.clip_of = {page_name(clip_id): clip_id for clip_id in self.store.clip_ids}
         self.name_of = {clip_id: name for name, clip_id in self.clip_of.items()}
         self.order = [record.clip_id for record in _worst_first(self.store.records)]
-        self._decoding = Lock()
+        self._decoding, self._copying = Lock(), Lock()
         self._copies: dict[str, Path] = {}
 
     def close(self) -> None:
@@ -73,19 +74,19 @@ class ViewSession:
 
     def index(self) -> str:
         """The page of all clips."""
-        status = store_status(self.store)
+        status, marks = store_status(self.store), self.notes.marked()
         tiles = [
             ("clips", f"{len(self.store):,}"),
             *((word, f"{status.clips[key]:,}") for word, key in
               (("without a face", "no_face"), ("failed", "failed"))),
-            ("left out", f"{sum(self._left_out(clip) != '' for clip in self.store.clip_ids):,}"),
-            ("marked stretches", f"{sum(len(m) for m in self.notes.marked().values()):,}"),
+            ("left out", f"{sum(self._left_out(clip, marks) != '' for clip in self.order):,}"),
+            ("marks", f"{sum(map(len, marks.values())):,}"),
         ]  # fmt: skip
         return render(
             "index", "view_store.html", title=self.store.path, tiles=tiles,
             notes=self.study.design.notes, marks=str(self.config.marks_file),
             design=self.config.design,
-            first=self._url(next(iter(self._to_see()), "")),
+            first=self._url(self._to_see(self.order)),
         )  # fmt: skip
 
     def index_data(self) -> str:
@@ -104,7 +105,7 @@ class ViewSession:
             "duration": [number(r.n_frames / r.fps, 2) if r.fps > 0 else None for r in records],
             "fps": [number(r.fps, 2) for r in records],
             "marks": [len(marks.get(clip_id, ())) for clip_id in self.order],
-            "out": [self._left_out(clip_id) for clip_id in self.order],
+            "out": [self._left_out(clip_id, marks) for clip_id in self.order],
             "note": [r.reason for r in records],
         }
         if self.config.design is not None:
@@ -219,7 +220,7 @@ class ViewSession:
         return {
             "marks": [dict(row) for row in self.notes.rows_of(clip_id)],
             "points": [list(point) for point in self.notes.points_of(clip_id)],
-            "out": self._left_out(clip_id), "undoable": self.notes.undoable,
+            "out": self._left_out(clip_id, self.notes.marked()), "undoable": self.notes.undoable,
             "reasons": self._reasons(),
         }  # fmt: skip
 
@@ -242,7 +243,7 @@ class ViewSession:
         from facer.pipeline.views.report.clip_page import embed_video
 
         video = self.video(name)
-        with self._decoding:
+        with self._copying:
             if name not in self._copies:
                 while len(self._copies) >= _COPIES:
                     self._copies.pop(next(iter(self._copies))).unlink(missing_ok=True)
@@ -336,28 +337,24 @@ class ViewSession:
         step = np.median(np.diff(times)) if clip.n_frames > 1 else 1 / max(record.fps, 1e-3)
         return float(times[first]), float(times[last] + max(step, 1e-3))
 
-    def _left_out(self, clip_id: str) -> str:
+    def _left_out(self, clip_id: str, marks: Mapping[str, Sequence[Mark]]) -> str:
         """Why a clip is left out; "" when it is not."""
         row = self.rows.get(clip_id)
         if row is not None and row.exclude:
             return row.reason or "excluded in the design"
-        whole = [m for m in self.notes.marked().get(clip_id, ()) if m.whole_clip]
+        whole = [mark for mark in marks.get(clip_id, ()) if mark.whole_clip]
         return whole[0].why if whole else ""
 
-    def _to_see(self) -> Sequence[str]:
-        """Clips with frames that are not left out, the worst first."""
-        return [
-            clip for clip in self.order
-            if self.store.record(clip).n_frames and not self._left_out(clip)
-        ]  # fmt: skip
+    def _to_see(self, clip_ids: Sequence[str]) -> str:
+        """The first of some clips that has frames and is not left out; "" for none."""
+        marks = self.notes.marked()
+        rest = (c for c in clip_ids if self.store.record(c).n_frames)
+        return next((c for c in rest if not self._left_out(c, marks)), "")
 
     def _beside(self, clip_id: str, step: int) -> str:
         """The clip to see before or after one, in the order worst first; "" for none."""
         place = self.order.index(clip_id)
-        rest = self.order[place + 1 :] if step > 0 else self.order[:place][::-1]
-        return next(
-            (c for c in rest if self.store.record(c).n_frames and not self._left_out(c)), ""
-        )
+        return self._to_see(self.order[place + 1 :] if step > 0 else self.order[:place][::-1])
 
     def _reasons(self) -> list[str]:
         """Reasons to choose from: the usual ones, after those given so far."""

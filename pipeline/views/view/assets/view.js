@@ -298,6 +298,10 @@
     at("speed").addEventListener("change", ({ target }) => { video.playbackRate = Number(target.value); });
     at("other").addEventListener("click", () => setPointing(!pointing));
     new ResizeObserver(() => drawBoxes(present)).observe(video);
+    const copying = "The browser does not play this video: a small copy of it is made.";
+    video.addEventListener("error", () => { if (!video.hidden) say(copying); });
+    if (!data.copy && video.readyState < 2) say(copying);
+    video.addEventListener("loadeddata", () => { if (at("said").textContent === copying) say(""); });
     video.controls = false; // they lie over the picture: only where the mouse is
     video.parentElement.addEventListener("pointerenter", () => { video.controls = !pointing; });
     video.parentElement.addEventListener("pointerleave", () => { video.controls = false; });

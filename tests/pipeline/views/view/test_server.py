@@ -3,6 +3,10 @@
 import http.client
 import json
 import re
+import signal
+import subprocess
+import sys
+import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -207,3 +211,19 @@ def test_a_closed_view_answers_no_more(opened):
     kept.close()
     with pytest.raises(OSError, match="refused"):
         ask(opened, "")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_stopped(make_store, clip_of, tmp_path, stop):
+    store = make_store({"a": clip_of(9)})
+    command = [sys.executable, "-m", "facer", "view", store.path, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        found = json.loads(process.stdout.readline())
+        assert found["marks"] == str(tmp_path / "marks.csv")
+        with urllib.request.urlopen(found["url"] + "index.js") as answer:
+            assert '"clip":["a"]' in answer.read().decode()
+        process.send_signal(stop)
+        assert process.stdout.read() == ""
+        assert process.wait(60) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(found["url"])
