@@ -24,7 +24,7 @@ from facer.pipeline.features.bench import bench
 from facer.pipeline.features.bench_model import predict
 from facer.pipeline.features.config import BenchConfig
 from facer.storage import FeatureStore
-from facer.storage.videos import VIDEO_SUFFIXES
+from facer.storage.files.videos import VIDEO_SUFFIXES
 
 
 def extract(folder: Path, store: Path, workers: int, precision: str) -> tuple[float, float, int]:
