@@ -8,27 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.features.config import ExtractRunConfig
-from facer.pipeline.features.extract import extract_folder
-from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.features.extract import ExtractSummary
+from facer.pipeline.functions.runs import extract_faces, extract_sound, train
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Run, told
-from facer.pipeline.intensity.train import train_head as train_seeds
-from facer.pipeline.runtime.epochs import both
+from facer.pipeline.runtime.epochs import both, training_epoch
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.progress import fold_epoch, head_epoch, log
-from facer.pipeline.settings import (
-    EXTRACT,
-    EXTRACT_AUDIO,
-    TRAIN_HEAD,
-    extract_audio_config,
-    extract_run_config,
-    train_head_config,
-)
+from facer.pipeline.runtime.progress import log
+from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, TRAIN_HEAD
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.recognisers import Recogniser
-from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
@@ -47,8 +37,8 @@ def extract(
     other provenance.
     """
     path = place_of(store) or ""
-    config = extract_run_config(os.fspath(video_dir), path, EXTRACT.complete(settings))
-    return _extracted(config, progress)
+    with told(progress) as to:
+        return _extracted(path, extract_faces(video_dir, path, settings, to))
 
 
 def extract_audio(
@@ -60,15 +50,12 @@ def extract_audio(
     ``features="egemaps"``. A clip without sound is a record of status ``no_sound``.
     """
     path = place_of(store) or ""
-    config = extract_audio_config(os.fspath(video_dir), path, EXTRACT_AUDIO.complete(settings))
-    return _extracted(config, progress)
-
-
-def _extracted(config: ExtractRunConfig, progress: bool) -> FeatureStore:
-    """The store of an extraction; FacerError where a worker wrote elsewhere."""
-    path = config.store
     with told(progress) as to:
-        summary = extract_folder(config, to)
+        return _extracted(path, extract_sound(video_dir, path, settings, to))
+
+
+def _extracted(path: str, summary: ExtractSummary) -> FeatureStore:
+    """The store of an extraction; FacerError where a worker wrote elsewhere."""
     if summary.missing:
         raise FacerError(
             f"{path}: {len(summary.missing)} clips have no record ({summary.missing[0]} ...): a "
@@ -98,16 +85,11 @@ def train_head(
     Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
     on with it) and where nothing can be learnt.
     """
-    path = place_of(store) or ""
-    settings = TRAIN_HEAD.complete(settings)
-    config = train_head_config(path, os.fspath(labels), Path(run), settings)
-    import_head(config.fit.head.name)
-    note = log if progress else None
-    if config.folds is not None:
-        train_folds(config, both(fold_epoch if progress else None, on_epoch), note)
-    else:
-        train_seeds(config, both(head_epoch if progress else None, on_epoch), note)
-    return Run(config.run)
+    train(
+        place_of(store) or "", labels, run, settings,
+        both(training_epoch if progress else None, on_epoch), log if progress else None,
+    )  # fmt: skip
+    return Run(Path(run))
 
 
 def open_run(path: Place) -> Run:

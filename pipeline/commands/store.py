@@ -24,13 +24,10 @@ from facer.pipeline.settings import (
     EXTRACT_AUDIO,
     HEALTH,
     VERIFY,
-    extract_audio_config,
-    extract_run_config,
 )
 from facer.storage.schema import AUDIO, measured_of
 
 if TYPE_CHECKING:
-    from facer.pipeline.features.config import ExtractRunConfig
     from facer.pipeline.features.extract import ExtractSummary
     from facer.pipeline.features.verify import Verification
     from facer.storage import Record
@@ -55,7 +52,12 @@ def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
       facer extract videos/ -o features.zarr --workers 8
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
-    return _extract(extract_run_config(video_dir, store, options), as_json)
+    from facer.pipeline.functions.runs import extract_faces
+
+    with progress_bar() as progress:
+        told = _JsonLines(progress) if as_json else progress
+        summary = extract_faces(video_dir, store, options, told)
+    return _print_extraction(summary, as_json)
 
 
 @click.command()
@@ -78,14 +80,16 @@ def extract_audio(video_dir: str, store: str, as_json: bool, **options: Any) -> 
       facer extract-audio videos/ -o audio.zarr
       facer extract-audio videos/ -o voice.zarr --features egemaps --workers 8
     """
-    return _extract(extract_audio_config(video_dir, store, options), as_json)
-
-
-def _extract(config: ExtractRunConfig, as_json: bool) -> int:
-    from facer.pipeline.features.extract import extract_folder
+    from facer.pipeline.functions.runs import extract_sound
 
     with progress_bar() as progress:
-        summary = extract_folder(config, _JsonLines(progress) if as_json else progress)
+        told = _JsonLines(progress) if as_json else progress
+        summary = extract_sound(video_dir, store, options, told)
+    return _print_extraction(summary, as_json)
+
+
+def _print_extraction(summary: ExtractSummary, as_json: bool) -> int:
+    """Print what was extracted; the exit code."""
     if as_json:
         print_json(summary)
     else:

@@ -105,6 +105,30 @@ class Run:
             found, summary = predict_videos(config, to)
             return replace(found, failed={r.clip_id: r.reason for r in summary.failed})
 
+    def again(
+        self,
+        run: Place,
+        *,
+        store: FeatureStore | Place | None = None,
+        labels: Place | None = None,
+        with_: Streams = (),
+        progress: bool = False,
+        **settings: Any,
+    ) -> Run:
+        """Make the run again in another folder, as ``facer train-head --from``: same settings.
+
+        ``store``, ``labels`` and ``with_`` are for data that were moved; other keywords are jobs,
+        device and resume. FacerError where the data are not the same.
+        """
+        from facer.pipeline.functions.runs import train_again
+        from facer.pipeline.runtime.epochs import training_epoch
+
+        train_again(
+            self.path, run, place_of(store), labels, training_epoch if progress else None,
+            with_=stores_of(with_), **settings,
+        )  # fmt: skip
+        return Run(Path(run))
+
     @property
     def seeds(self) -> tuple[SeedResult, ...]:
         """The finished seeds with their best scores on val; of a run of folds, all of them."""

@@ -101,6 +101,7 @@ class TrainHeadResult:
     notes: tuple[str, ...]  # how the labels were read, and what to know of them
     seeds: tuple[SeedResult, ...]
     not_defined: tuple[str, ...] = ()  # intensities whose labels in val are all one value
+    max_frames: int = 0  # that the head sees
 
     @property
     def val_pearson(self) -> float:
@@ -167,6 +168,7 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
         notes=training.notes,
         seeds=tuple(_result(seed, rows) for seed, rows in curves.items()),
         not_defined=training.not_defined,
+        max_frames=training.config.sequences.max_frames,
     )
 
 

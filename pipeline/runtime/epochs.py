@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facer.pipeline.runtime.progress import log
+from facer.pipeline.runtime.progress import fold_epoch, head_epoch, log
 
 
 def both(*told: Callable[..., None] | None) -> Callable[..., None]:
@@ -17,6 +17,11 @@ def both(*told: Callable[..., None] | None) -> Callable[..., None]:
                 one(*epoch)
 
     return report
+
+
+def training_epoch(*epoch: Any) -> None:
+    """Say how an epoch of a head went: (seed, row, epochs), of folds with the fold before them."""
+    (fold_epoch if len(epoch) == 4 else head_epoch)(*epoch)
 
 
 def rec_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,14 +19,13 @@ from facer.pipeline.commands.shared import (
     print_list,
     warn,
 )
-from facer.pipeline.runtime.progress import StepCounter, echo, fold_epoch, head_epoch, log
+from facer.pipeline.runtime.epochs import training_epoch
+from facer.pipeline.runtime.progress import StepCounter, echo, log
 from facer.pipeline.settings import (
     EXPORT_HEAD,
     PREDICT,
     TRAIN_HEAD,
-    train_head_config,
 )
-from facer.stages.intensity.config import HeadConfig
 from facer.storage.settings import flat
 
 
@@ -40,6 +37,7 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
+    from facer.pipeline.intensity.folds import FoldsResult
     from facer.pipeline.intensity.train import TrainHeadResult
 
 
@@ -66,36 +64,37 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/folds --folds 5 --by subject
       facer train-head features.zarr --labels labels.csv -o runs/both --with audio=audio.zarr
     """
-    from facer.pipeline.intensity import train as heads
+    from facer.pipeline.functions.runs import train, train_again
+    from facer.pipeline.intensity.folds import FoldsResult
     from facer.pipeline.runtime.epoch_log import epoch_log
-    from facer.stages.intensity.heads.own import import_head
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
-        config = heads.config_of_run(source, run, store, labels, options["with_"] or ())
-        if (own := options["head"]) not in (HeadConfig().name, config.fit.head.name):
-            raise click.UsageError(f"--head: found {own}, the run has {config.fit.head.name}")
-        free = ("jobs", "device", "resume")
-        config = replace(config, **{name: options[name] for name in free})
+        names = ("jobs", "device", "resume", "with_", "head")
+        options = {name: options[name] for name in names}
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
-    else:
-        config = train_head_config(store, labels, run, options)
-    import_head(options["head"])
     with epoch_log(log_to, run) as note:
-        if config.folds is not None and config.fold is None:
-            return _train_folds(config, note, as_json)
 
-        def told(seed: int, row: Any, epochs: int) -> None:
-            head_epoch(seed, row, epochs)
-            note(row, f"seed-{seed}")
+        def told(*epoch: Any) -> None:
+            training_epoch(*epoch)
+            *where, row, _ = epoch
+            names = ("fold", "seed")[-len(where) :]
+            note(row, "/".join(f"{name}-{n}" for name, n in zip(names, where, strict=True)))
 
-        result = heads.train_head(config, told, log, StepCounter())
-    _print_training(result, config.sequences.max_frames, as_json)
+        report = (told, log, StepCounter())
+        if source is not None:
+            result = train_again(source, run, store, labels, *report, **options)
+        else:
+            result = train(str(store), str(labels), run, options, *report)
+    if isinstance(result, FoldsResult):
+        _print_folds(result, as_json)
+    else:
+        _print_training(result, as_json)
     return 0
 
 
-def _print_training(result: TrainHeadResult, max_frames: int, as_json: bool) -> None:
+def _print_training(result: TrainHeadResult, as_json: bool) -> None:
     told = _no_lines if as_json else echo
     counts = result.counts
     told(
@@ -108,7 +107,7 @@ def _print_training(result: TrainHeadResult, max_frames: int, as_json: bool) -> 
         f"{counts['ambiguous_ids']}, clips without a label "
         f"{counts['clips_without_label']}, failed {counts['failed']}, without a face "
         f"or sound {counts['no_face']}, without the chosen features {counts['no_features']}, "
-        f"over {max_frames} frames {counts['overlong']}"
+        f"over {result.max_frames} frames {counts['overlong']}"
         + (f", without some stream {counts['no_stream']}" if counts["no_stream"] else "")
     )
     for seed in result.seeds:
@@ -133,14 +132,7 @@ def _no_lines(_: str) -> None:
     """Under --json there is one object alone."""
 
 
-def _train_folds(config: Any, note: Callable[[Any, str], None], as_json: bool) -> int:
-    from facer.pipeline.intensity.folds import train_folds
-
-    def told(fold: int, seed: int, row: Any, epochs: int) -> None:
-        fold_epoch(fold, seed, row, epochs)
-        note(row, f"fold-{fold}/seed-{seed}")
-
-    result = train_folds(config, told, log)
+def _print_folds(result: FoldsResult, as_json: bool) -> None:
     if not as_json:
         echo(f"{result.run}: {result.rule}")
     if result.crossing:
@@ -148,11 +140,10 @@ def _train_folds(config: Any, note: Callable[[Any, str], None], as_json: bool) -
               f"scored were trained on: {', '.join(result.crossing[:LISTED])}")  # fmt: skip
     if as_json:
         print_json(result)
-        return 0
+        return
     print_evaluation(result.scores)
     echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
     echo(f"next: facer evaluate {result.run}")
-    return 0
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:

@@ -11,7 +11,6 @@ import click
 from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
 from facer.pipeline.runtime.progress import echo, log
 from facer.stages.features.config import STARTER_REC
-from facer.storage.errors import OptionError
 
 
 @click.command()
@@ -49,17 +48,13 @@ def models(action: str, name: str | None, accept_licence: bool, write_golden: bo
 
 
 def _list(action: str, name: str | None, as_json: bool) -> int:
-    from facer.pipeline.cards.listing import list_cards
-    from facer.pipeline.models import shipped_models, verify_models
+    from facer.pipeline.functions.models import models as of_models
+    from facer.pipeline.models import ModelFile
     from facer.stages.features.rec import loading as rec
 
-    cards = [card for card in list_cards() if action == "list" and name in (None, card.name)]
-    try:
-        found = (verify_models if action == "verify" else shipped_models)(name=name)
-    except OptionError as error:
-        if not cards:
-            raise click.UsageError(str(error)) from error
-        found = ()
+    listed = of_models(action, name)
+    found = [one for one in listed if isinstance(one, ModelFile)]
+    cards = [one for one in listed if not isinstance(one, ModelFile)]
     broken = [model for model in found if model.problem]
     if as_json:
         values = {"models": [asdict(m) for m in found], "cards": [asdict(c) for c in cards]}
@@ -89,9 +84,9 @@ def _list(action: str, name: str | None, as_json: bool) -> int:
 
 
 def _check(name: str, write_golden: bool, as_json: bool) -> int:
-    from facer.pipeline.cards.check import check_card
+    from facer.pipeline.functions.models import models as of_models
 
-    found = check_card(name, write_golden=write_golden)
+    found = of_models("check", name, write_golden=write_golden)
     if as_json:
         echo(json.dumps(found.to_json()))
         return EXIT_PROBLEM if found.problems else 0
@@ -113,19 +108,19 @@ def _check(name: str, write_golden: bool, as_json: bool) -> int:
 
 
 def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
-    from facer.pipeline.cards.fetch import fetch, terms
-    from facer.stages.features import detect
+    from facer.pipeline.cards.fetch import terms
+    from facer.pipeline.functions.models import models as of_models
     from facer.stages.features.rec.card import bundled_cards
 
     if not name.endswith(".toml") and name not in bundled_cards():
-        path = str(detect.model_path(f"insightface:{name}"))
+        path = str(of_models("fetch", name))
         echo(json.dumps({"path": path}) if as_json else path)
         return 0
     for line in terms(name).splitlines():
         log(line)
     if not accept_licence and sys.stdin.isatty():
         accept_licence = click.confirm("Accept this licence and fetch?", err=True)
-    found = fetch(name, accept_licence=accept_licence)
+    found = of_models("fetch", name, accept_licence=accept_licence)
     if as_json:
         echo(json.dumps(asdict(found), default=str))
         return 0
