@@ -12,6 +12,7 @@ import numpy as np
 from facer.pipeline.features.status import StoreStatus, store_status
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.failed_page import write_failed_pages
 from facer.pipeline.views.report.folder import ReportFolder, number
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
 from facer.stages.intensity.config import SequenceConfig
@@ -31,6 +32,10 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
     shown = [record.clip_id for record in ranked if record.n_frames]
     pages = ClipPages(store, folder, config.videos, config.embed, "all clips of the store")
     urls = pages.write_all(dict.fromkeys(config.choose(shown), ()), on_page)
+    n_pages = len(urls)
+    if config.videos is not None:
+        failed = [record for record in ranked if record.status == "failed"]
+        urls |= write_failed_pages(store, folder, failed, config.videos, pages.back)
     head_frames, of_sound = SequenceConfig().max_frames, store.provenance.of_sound
     data = {
         "charts": _charts(survey, of_sound),
@@ -47,13 +52,13 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
         tiles=_tiles(status, survey, head_frames),
         failures=failures[:_REASONS_SHOWN],
         more_reasons=len(failures[_REASONS_SHOWN:]),
-        n_pages=len(urls),
+        n_pages=n_pages,
         head_frames=head_frames,
         of_sound=of_sound,
         measured=measured_of(status.clips),
         provenance=flat(status.provenance),
     )
-    return len(urls)
+    return n_pages
 
 
 def _failures(records: Sequence[Record]) -> list[tuple[str, int, str]]:

@@ -135,3 +135,14 @@ def test_status_of_a_clip_says_what_libav_sees(store, videos, capsys):
 def test_a_source_that_leads_out_of_the_folder_is_not_opened(store, videos):
     store.write_part([(Record("x", "failed", 0, "no", source="../s.zarr/zarr.json"), None)])
     assert "lies outside" in facer.status(store, "x", videos=Path(videos)).note
+
+
+def test_the_report_has_a_page_of_a_failed_clip(store, videos, tmp_path):
+    (videos / "b.mp4").write_bytes((videos / "a.mp4").read_bytes())
+    store.write_part([(Record("<p>", "failed", 0, "no <moov>", source="cut.mp4"), None)])
+    facer.report(store, tmp_path / "look", videos=videos, clips="worst:1")
+    pages = {p.read_text() for p in (tmp_path / "look" / "clips").glob("*.html")}
+    page = next(text for text in pages if "no &lt;moov&gt;" in text)
+    assert "moov atom not found" in page
+    assert "<p>" not in page.split("</header>")[0].split("<h1>")[1]
+    assert any("found no video" in text for text in pages)  # lost.mp4
