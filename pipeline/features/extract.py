@@ -129,7 +129,7 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
         made = FeatureStore.open(path)
     precision = None if made is None else stored_precision(made.provenance)
     asked = ModelsAsked(located(config.extract, cluster=config.scheduler is not None), precision)
-    ahead = _workers_ahead(config, sources, made)
+    ahead = _workers_ahead(config, len(sources)) if made is None else None
     if ahead is not None:
         at_end.callback(ahead.close)
     models = _find(asked, ahead)
@@ -146,7 +146,8 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     if ahead is not None:
         executor, ahead.workers = ahead, workers
     else:
-        executor = make_executor(workers, config.scheduler, progress.note, config.tls)
+        scheduler = config.scheduler if pending else None  # with nothing to do none is asked
+        executor = make_executor(workers, scheduler, progress.note, config.tls)
         at_end.callback(executor.close)
     return ExtractPlan(config, videos, sources, store, provenance, pending, models.models, executor)
 
@@ -180,17 +181,13 @@ def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractS
     )  # fmt: skip
 
 
-def _workers_ahead(
-    config: ExtractRunConfig, sources: Sequence[Source], made: FeatureStore | None
-) -> ProcessExecutor | None:
-    """Processes of this machine that load their models while the rest is planned, where there is
-    work for several of them for certain.
+def _workers_ahead(config: ExtractRunConfig, n_clips: int) -> ProcessExecutor | None:
+    """Processes of this machine for so many new clips, to load their models while the rest is
+    planned; None where one process does it, or others do.
     """
     if config.scheduler is not None or on_gpu(config.extract):
         return None
-    known = set() if made is None else {video_id(r, config.extract.face) for r in made.records}
-    new = sum(source.clip_id not in known for source in sources)
-    workers = min(config.workers or cpu_count(), new)
+    workers = min(config.workers or cpu_count(), n_clips)
     return ProcessExecutor(workers) if workers > 1 else None
 
 

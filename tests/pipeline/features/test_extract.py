@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -578,3 +580,22 @@ def test_a_frame_that_repeats_another_is_looked_at_once(make_video, face_frames,
     (result,) = extractor.run([make_video("a.avi", images, codec="FFV1")], frames.append)
     assert len(seen) == 3
     assert sum(frames) == result.sequences[0].clip.n_frames == 15
+
+
+HANDS_OUT = """
+import sys
+from pathlib import Path
+from facer.pipeline.features.config import ExtractRunConfig
+from facer.pipeline.features.extract import extract_folder
+from facer.stages.features.config import ExtractConfig
+extract = ExtractConfig(device="cpu", batch_size=4)
+extract_folder(ExtractRunConfig(Path(sys.argv[1]), sys.argv[2], extract, workers=2))
+print(sorted({"torch", "onnxruntime", "insightface"} & {*sys.modules}))
+"""
+
+
+def test_the_process_that_hands_out_parts_loads_no_models(make_video, tmp_path):
+    videos = [make_video(f"videos/{name}.mp4", 3) for name in "ab"]
+    command = [sys.executable, "-c", HANDS_OUT, str(videos[0].parent), str(tmp_path / "s.zarr")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert FeatureStore.open(tmp_path / "s.zarr").clip_ids == ("a", "b")

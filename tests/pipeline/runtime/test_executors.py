@@ -16,7 +16,8 @@ from facer.pipeline.runtime.executors import (
     WorkerDiedError,
     make_executor,
 )
-from facer.storage.errors import FacerError
+from facer.stages.common.device import resolve_device
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.labels.table import read_labels
 
 
@@ -175,3 +176,13 @@ def test_workers_must_be_positive():
     with pytest.raises(FacerError, match="workers: found 0"):
         make_executor(0, None)
     assert make_executor(1, None).workers == 1
+
+
+def test_an_option_error_of_a_worker_stays_one():
+    executor = make_executor(2, None)
+    try:
+        with pytest.raises(OptionError) as found:
+            list(executor.map(resolve_device, ["tpu"]))
+    finally:
+        executor.close()
+    assert found.value.with_options().startswith("--device: found 'tpu', expected auto")
