@@ -42,6 +42,7 @@ def ablate(
     Examples:
       facer ablate features.zarr --labels labels.csv -o ablation --rows table2 --seeds 5
       facer ablate features.zarr --labels labels.csv -o folds --rows table2 --folds 5
+      facer ablate features.zarr --labels labels.csv -o out --rows table1 --with audio=audio.zarr
     """
     from facer.pipeline.functions.heads import ablate as run_rows
     from facer.pipeline.intensity.ablation.report import as_markdown
