@@ -78,6 +78,17 @@ def test_a_run_is_that_of_the_command(trained, tmp_path, capsys):
     assert run.evaluate("test").to_json() == scores
 
 
+def test_a_run_is_made_again_as_from_does(trained, tmp_path, capsys):
+    run, store, labels = trained
+    again = run.again(tmp_path / "again", store=store, labels=labels)
+    assert again.config == run.config
+    assert [s.val_pearson for s in again.seeds] == [s.val_pearson for s in run.seeds]
+    command(capsys, "train-head", "--from", run.path, "-o", tmp_path / "cli")
+    assert facer.open_run(tmp_path / "cli").config == again.config
+    with pytest.raises(facer.FacerError, match="no such setting"):
+        run.again(tmp_path / "other", joobs=2)
+
+
 def test_scores_as_a_table(trained):
     pytest.importorskip("pandas")
     run, _, _ = trained

@@ -148,7 +148,7 @@ def test_one_subject_out(config):
     assert (plan.n_folds, plan.unit) == (6, "subject")
     for fold in range(6):
         splits = np.array(plan.splits(fold))
-        assert len({plan.units[row] for row in np.flatnonzero(splits == "test")}) == 1
+        assert len({plan.groups[row] for row in np.flatnonzero(splits == "test")}) == 1
         assert set(splits) == {"train", "val", "test", ""}
 
 

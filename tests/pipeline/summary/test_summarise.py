@@ -390,3 +390,18 @@ def test_times_may_be_absent_when_the_rate_is_known(study_store):
     assert found.clips.duration_s[0] == pytest.approx(4)
     assert found.clips.face_height_px[0] == 80
     assert repr(found).startswith("<Summary of 1 clips; rows: clips 1, summary 26")
+
+
+def test_python_writes_what_the_commands_write(study_store, tmp_path, capsys):
+    store = study_store({"p1_a": (RATE, {"au12": 0.9}), "p2_a": (RATE, {})})
+    pattern = "{participant}_{condition}"
+    options = {"windows": {"w": (0, 2)}, "baseline": (0, 1), "thresholds": {"au12": 0.4}}
+    outcome = facer.summarise(store, pattern, output=tmp_path / "python", **options)
+    assert dict(outcome.statuses) == {"ok": 2}
+    run(capsys, "summarise", store, "--design", pattern, "-o", tmp_path / "cli", "--window",
+        "w=0:2", "--baseline", "0:1", "--threshold", "au12=.4")  # fmt: skip
+    for name in ("summary.csv", "clips.csv", "columns.csv"):
+        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "cli" / name).read_bytes()
+    facer.design(store, pattern, output=tmp_path / "python.csv")
+    run(capsys, "design", store, "--pattern", pattern, "-o", tmp_path / "cli.csv")
+    assert (tmp_path / "python.csv").read_text() == (tmp_path / "cli.csv").read_text()
