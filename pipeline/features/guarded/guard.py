@@ -41,6 +41,7 @@ _ATTEMPTS = 2  # at a video whose decoder crashes
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
 _idle: list[DecodeChild] = []
+_of_parent: list[DecodeChild] = []  # of a process that forked this one: kept, never used
 
 
 class DecoderDiedError(Exception):
@@ -291,6 +292,15 @@ def _take_child() -> DecodeChild:
     except OSError as error:
         why = error.strerror or error
         raise PlaceError(f"no process to decode videos can be started: {why}") from error
+
+
+def _leave_to_parent() -> None:
+    """In a process that was forked: the children are its parent's, and so is what they say."""
+    _of_parent.extend(_idle)
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @atexit.register

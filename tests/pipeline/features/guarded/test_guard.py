@@ -271,3 +271,16 @@ def _runs(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_forked_process_leaves_the_idle_children_to_its_parent(make_video):
+    path = make_video("a.mp4", 12)
+    assert len(read(GuardedReader(path))[0]) == 12  # leaves an idle child
+    (idle,) = guard._idle
+    pid = os.fork()
+    if pid == 0:
+        mine = len(read(GuardedReader(path))[0]) == 12 and guard._idle != [idle]
+        os._exit(0 if mine else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert idle.alive
+    assert len(read(GuardedReader(path))[0]) == 12
