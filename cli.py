@@ -17,13 +17,13 @@ import click
 
 from facer.pipeline.commands import SECTIONS
 from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, warn
-from facer.pipeline.runtime.installation import check_installation
-from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.runtime.terminal import (
+from facer.pipeline.commands.terminal import (
     show_any_character,
     sigterm_as_interrupt,
     warnings_as_lines,
 )
+from facer.pipeline.runtime.installation import check_installation
+from facer.pipeline.runtime.progress import echo, log
 from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
 from facer.storage.text.likeness import alike
 

@@ -36,7 +36,7 @@ import torch
 from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
-from facer.pipeline.features.bench_steps import write_seconds
+from facer.pipeline.features.timing.bench_steps import write_seconds
 from facer.stages.detection.config import NetworkConfig
 from facer.stages.detection.network import DetectorNet
 from facer.stages.detection.refiner.network import PointsNet

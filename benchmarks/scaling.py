@@ -20,9 +20,9 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter
 
-from facer.pipeline.features.bench import bench
-from facer.pipeline.features.bench_model import predict
 from facer.pipeline.features.config import BenchConfig
+from facer.pipeline.features.timing.bench import bench
+from facer.pipeline.features.timing.bench_model import predict
 from facer.storage import FeatureStore
 from facer.storage.files.videos import VIDEO_SUFFIXES
 

@@ -29,7 +29,7 @@ from facer.storage.schema import AUDIO, measured_of
 
 if TYPE_CHECKING:
     from facer.pipeline.features.extract import ExtractSummary
-    from facer.pipeline.features.verify import Verification
+    from facer.pipeline.features.inspect.verify import Verification
     from facer.storage import Record
 
 

@@ -18,9 +18,9 @@ from facer.pipeline.cards.listing import list_cards
 from facer.pipeline.demo import DemoResult, run_demo
 from facer.pipeline.detection import train as detection
 from facer.pipeline.detection.train import DetectorResult
-from facer.pipeline.features.bench import Bench
-from facer.pipeline.features.bench import bench as measure
 from facer.pipeline.features.config import BenchConfig
+from facer.pipeline.features.timing.bench import Bench
+from facer.pipeline.features.timing.bench import bench as measure
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import told
 from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch

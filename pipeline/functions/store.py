@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from facer.pipeline.features.clip_status import ClipStatus, clip_status
 from facer.pipeline.features.config import CompactConfig, HealthConfig, VerifyConfig
-from facer.pipeline.features.health import Health, store_health
 from facer.pipeline.features.importing import ImportResult, import_into_store
-from facer.pipeline.features.status import StoreStatus, store_status
-from facer.pipeline.features.verify import Verification
-from facer.pipeline.features.verify import verify as verify_store
+from facer.pipeline.features.inspect.clip_status import ClipStatus, clip_status
+from facer.pipeline.features.inspect.health import Health, store_health
+from facer.pipeline.features.inspect.status import StoreStatus, store_status
+from facer.pipeline.features.inspect.verify import Verification
+from facer.pipeline.features.inspect.verify import verify as verify_store
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter

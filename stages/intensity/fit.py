@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 
 from facer.stages.common.training import OnStep, Schedule, under
-from facer.stages.intensity.augment import Augmenter
 from facer.stages.intensity.calibration import Calibration, fit_calibration, label_scale
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.heads.own import check_head, is_own
+from facer.stages.intensity.kernels.augment import Augmenter
 from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.losses import LOSSES

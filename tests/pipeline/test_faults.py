@@ -27,7 +27,7 @@ import pytest
 from facer.pipeline.features import extract as module
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import ExtractSummary, extract_folder
-from facer.pipeline.features.status import store_status
+from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.runtime.progress import NullProgress
 from facer.stages.features.config import ExtractConfig
 from facer.storage import ClipFeatures, FeatureStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facer.pipeline.features.clip_status import clip_status, seen_lines
+from facer.pipeline.features.inspect.clip_status import clip_status, seen_lines
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, page_name
 from facer.storage import FeatureStore, Record
 

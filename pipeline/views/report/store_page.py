@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.features.status import StoreStatus, store_status
+from facer.pipeline.features.inspect.status import StoreStatus, store_status
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.failed_page import write_failed_pages

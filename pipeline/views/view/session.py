@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.features.status import store_status
+from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.summary.clips import Features, times_of
 from facer.pipeline.summary.summarise import Study, study
 from facer.pipeline.views.report.folder import data_script, number, packed, page_name, render

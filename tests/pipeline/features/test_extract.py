@@ -14,7 +14,7 @@ from facer.pipeline.features import extract as module
 from facer.pipeline.features import kinds
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
-from facer.pipeline.features.status import store_status
+from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.runtime.progress import NullProgress
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader

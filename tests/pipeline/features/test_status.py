@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from facer.pipeline.features.status import store_status
+from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.intensity.check import HUME_REACTION_SPLITS, check_labels
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record, read_labels
 from facer.storage.errors import FacerError

@@ -59,7 +59,9 @@ def test_a_store_to_which_nothing_was_added_is_told(store, capsys, monkeypatch):
     call(capsys, "health", store.path, "--max-age", "0.5")
     for hours, message in ((30, "30.0 hours ago, expected at most 26"), (-9, "hours from now")):
         day = datetime.now(UTC) - timedelta(hours=hours)
-        monkeypatch.setattr("facer.pipeline.features.health.written_at", lambda _, day=day: day)
+        monkeypatch.setattr(
+            "facer.pipeline.features.inspect.health.written_at", lambda _, day=day: day
+        )
         out, _ = call(capsys, "health", store.path, "--max-age", "26", code=1)
         assert "not healthy" in out
         assert message in out

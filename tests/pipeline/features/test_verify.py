@@ -9,8 +9,8 @@ import pytest
 
 from facer.cli import main
 from facer.pipeline.features.config import VerifyConfig
-from facer.pipeline.features.status import store_status
-from facer.pipeline.features.verify import verify
+from facer.pipeline.features.inspect.status import store_status
+from facer.pipeline.features.inspect.verify import verify
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.augment import Augmenter, augmented_frames
 from facer.stages.intensity.calibration import label_scale
 from facer.stages.intensity.config import AugmentConfig, FitConfig, HeadConfig, OptimiserConfig
 from facer.stages.intensity.fit import HeadTrainer, Task
+from facer.stages.intensity.kernels.augment import Augmenter, augmented_frames
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.model import predict, predict_raw

@@ -14,7 +14,7 @@ from facer.storage import STORE_VERSION, FeatureStore
 from facer.storage.parts import LAYOUT
 from facer.storage.records import record_row
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "store-format.md").read_text(encoding="utf-8")
 
 

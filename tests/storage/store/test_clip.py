@@ -159,7 +159,7 @@ def test_a_clip_shows_its_curves_with_gaps(store):
 
 
 def test_the_store_of_an_earlier_version_by_name():
-    path = Path(__file__).parents[1] / "data" / "store-v1.zarr"
+    path = Path(__file__).parents[2] / "data" / "store-v1.zarr"
     store = FeatureStore.open(path)
     ok = next(r.clip_id for r in store.records if r.status == "ok")
     assert store[ok]["valence"].shape == (store.record(ok).n_frames,)

@@ -19,7 +19,7 @@ from facer.storage.layout.documents import sealed_group_json
 from facer.storage.parts import SEALED
 
 Make = Callable[..., Any]
-GOLDEN = Path(__file__).parents[1] / "data" / "store-v1.zarr"
+GOLDEN = Path(__file__).parents[2] / "data" / "store-v1.zarr"
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:

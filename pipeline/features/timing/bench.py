@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from facer.pipeline.features.bench_model import (
+from facer.pipeline.features.config import BenchConfig
+from facer.pipeline.features.guarded.guard import ask
+from facer.pipeline.features.timing.bench_model import (
     CORES,
     CORES_A_GPU,
     GPUS,
@@ -22,9 +24,7 @@ from facer.pipeline.features.bench_model import (
     predict,
     predict_gpus,
 )
-from facer.pipeline.features.bench_steps import StepTimes, measure_steps
-from facer.pipeline.features.config import BenchConfig
-from facer.pipeline.features.guarded.guard import ask
+from facer.pipeline.features.timing.bench_steps import StepTimes, measure_steps
 from facer.pipeline.runtime.executors import cpu_count
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.folder import find_videos

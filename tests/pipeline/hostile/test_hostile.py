@@ -21,7 +21,7 @@ from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 @pytest.fixture(scope="module")

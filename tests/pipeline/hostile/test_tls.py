@@ -16,7 +16,7 @@ from facer.pipeline.runtime.executors import DaskExecutor
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.storage.errors import FacerError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text("utf-8")
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes certificates")
 
 

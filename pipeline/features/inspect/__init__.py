@@ -1,0 +1,1 @@
+"""What a store holds, whether it is whole and as expected, and what libav sees of a clip."""

@@ -1,0 +1,1 @@
+"""How long an extraction takes on this machine, step by step, and would take on others."""
