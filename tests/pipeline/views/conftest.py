@@ -135,6 +135,7 @@ def browser(
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     opened = webdriver.Chrome(options=options, service=Service(driver))
     opened.set_window_size(1366, 900)
+    opened.set_script_timeout(120)  # a page that draws answers late on a busy machine
     yield opened
     opened.quit()
 
