@@ -106,7 +106,7 @@ class RecFitConfig:
     distillation_weight: Annotated[
         float,
         Setting("Its part of the expressions' target, beside the labels.", low=0, high=1),
-    ] = field(default=0.7, metadata={"was": "distillation_weight"})
+    ] = field(default=0.7, metadata={"was": "teacher_share"})
     unit_geometry: Annotated[
         str,
         Setting(
@@ -133,7 +133,7 @@ class RecFitConfig:
         Setting(
             "Share of the epochs trained on 80 px instead of 112, which is faster.", low=0, high=1
         ),
-    ] = field(default=0.5, metadata={"was": "low_res_fraction"})
+    ] = field(default=0.5, metadata={"was": "small_epochs"})
     small_px: int = 80
     ema_decay: Annotated[
         float,

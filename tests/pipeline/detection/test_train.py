@@ -99,13 +99,16 @@ def test_a_run_of_facer_0_1_goes_on(sources: Sources, tmp_path: Path) -> None:
     """It stopped at step 3 of 6, and calls the decay ``ema``."""
     old = Path(__file__).parents[2] / "data" / "runs-v1" / "detector"
     run = Path(shutil.copytree(old, tmp_path / "run"))
-    network = NetworkConfig(4, 4, 4, 4, 4, 4)
+    of_then = {
+        "network": NetworkConfig(4, 4, 4, 4, 4, 4),
+        "scene": SceneConfig(p_people=0.66, p_scene=0.06),
+    }
     with pytest.raises(FacerError, match=r"ema_decay \(was 0.999, now 0.5\)"):
-        fit(run, sources, network=network, ema_decay=0.5)
+        fit(run, sources, **of_then, ema_decay=0.5)
     seen: list[DetectorRow] = []
-    resumed = fit(run, sources, seen.append, network=network)
+    resumed = fit(run, sources, seen.append, **of_then)
     assert [row.step for row in seen] == [6]
-    whole = fit(tmp_path / "whole", sources, network=network)
+    whole = fit(tmp_path / "whole", sources, **of_then)
     a, b = (load_checkpoint(one.checkpoint)[0] for one in (resumed, whole))
     for name in a:
         np.testing.assert_allclose(a[name], b[name], atol=1e-3, err_msg=name)
