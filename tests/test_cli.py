@@ -383,7 +383,7 @@ def test_what_is_mistyped_is_told_with_the_nearest(arguments, nearest, planted, 
 def test_the_shell_completes_commands_and_options(monkeypatch, capsys):
     monkeypatch.setenv("_FACER_COMPLETE", "bash_complete")
     for words, place, expected in (
-        ("facer extr", "1", "extract"), ("facer extract --work", "2", "--workers"),
+        ("facer finet", "1", "finetune"), ("facer extract --work", "2", "--workers"),
     ):  # fmt: skip
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", place)

@@ -148,8 +148,11 @@ def test_a_disk_that_is_full_at_a_write(config, trained, full_disk, nth):
 
 
 def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
-    """It stopped after an epoch of two, and calls the decay ``average``."""
+    """It stopped after an epoch of two, calls the decay ``average``, and found faces from 0.5 on."""
     from facer.stages.features.rec import network as backbones
+
+    of_then = replace(config.align, detector=replace(config.align.detector, score=0.5))
+    config = replace(config, align=of_then)
 
     tiny = backbones.Architecture(2, (2, 4), (1, 1))
     monkeypatch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})

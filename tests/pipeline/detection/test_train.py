@@ -96,7 +96,7 @@ def test_stopped_and_resumed_equals_uninterrupted(sources: Sources, tmp_path: Pa
 
 
 def test_a_run_of_facer_0_1_goes_on(sources: Sources, tmp_path: Path) -> None:
-    """It stopped at step 3 of 6, and calls the decay ``ema``."""
+    """It stopped at step 3 of 6, and calls the decay ``ema``; images are drawn otherwise since."""
     old = Path(__file__).parents[2] / "data" / "runs-v1" / "detector"
     run = Path(shutil.copytree(old, tmp_path / "run"))
     of_then = {
@@ -108,10 +108,11 @@ def test_a_run_of_facer_0_1_goes_on(sources: Sources, tmp_path: Path) -> None:
     seen: list[DetectorRow] = []
     resumed = fit(run, sources, seen.append, **of_then)
     assert [row.step for row in seen] == [6]
-    whole = fit(tmp_path / "whole", sources, **of_then)
-    a, b = (load_checkpoint(one.checkpoint)[0] for one in (resumed, whole))
-    for name in a:
-        np.testing.assert_allclose(a[name], b[name], atol=1e-3, err_msg=name)
+    before, after = load_checkpoint(old / "last.safetensors"), load_checkpoint(resumed.checkpoint)
+    assert (before[1]["step"], after[1]["step"]) == (3, 6)
+    assert before[0].keys() == after[0].keys()
+    moved = {name for name in before[0] if (before[0][name] != after[0][name]).any()}
+    assert {"net.stem.0.0.weight", "ema.stem.0.0.weight"} <= moved
 
 
 def test_other_settings_do_not_go_on(sources: Sources, tmp_path: Path) -> None:
