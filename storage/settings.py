@@ -103,8 +103,10 @@ class Declared:
             wrong = [one for one in values if one not in self.choices]
             return f"found {wrong[0]!r}, expected {self.expected}" if wrong else ""
         s = self.setting
-        if s.pattern and isinstance(value, str) and not re.fullmatch(s.pattern, value):
-            return f"found {value!r}, expected {self.expected}"
+        texts = value if isinstance(value, tuple) else (value,)
+        for text in texts if s.pattern else ():
+            if isinstance(text, str) and not re.fullmatch(s.pattern, text):
+                return f"found {text!r}, expected {self.expected}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
         fits = math.isfinite(value)

@@ -14,8 +14,9 @@ ABSENT = "absent"  # a path; what is wrong with an option is told before anythin
 # of options that are text: what is no choice, and of numbers: what is out of every range
 WRONG: dict[str, list[str]] = {
     "device": ["tpu"], "log_to": ["wandb"], "precision": ["int4"], "face": ["smallest"],
-    "changed": ["maybe"], "kind": ["csv2"], "window": ["x"], "baseline": ["x"],
-    "threshold": ["au12"], "series": ["tall"], "scale": ["log"], "baseline_fallback": ["x"],
+    "changed": ["maybe"], "kind": ["csv2"], "window": ["x"], "windows": ["x"], "baseline": ["x"],
+    "threshold": ["au12"], "thresholds": ["au12"], "series": ["tall"], "scale": ["log"],
+    "baseline_fallback": ["x"],
     "wide": ["sum"], "width": ["triple"],
     "head": ["resnet"], "loss": ["l1"], "overlong": ["cut"], "missing": ["guess"],
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
@@ -24,7 +25,9 @@ WRONG: dict[str, list[str]] = {
     "form": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
     "fold_splits": ["dev"], "targets": ["joy,joy"], "train-head by": ["person"],
     "sweep by": ["person"], "normalise": ["clip"], "schedule": ["step"], "set": ["x", "hidden=3"],
-    "ablate by": ["person"],
+    "ablate by": ["person"], "with_": ["x", "=s"], "align": ["median"], "lacking": ["guess"],
+    "train-head cache": ["ram"], "ablate cache": ["ram"], "sweep cache": ["ram"],
+    "fuse weights": ["most"], "max_failed": ["x", "101%"],
 }  # fmt: skip
 ANY = {  # names of files, folders and models, and what needs no more than being a word
     "store", "labels", "run", "video_dir", "scheduler", "detector", "rec", "source", "output",
@@ -80,6 +83,8 @@ def arguments(name: str, option: str) -> list[str]:
         given += ["--pattern", "{participant}"]
     if name == "sweep" and option != "--set":
         given += ["--set", "hidden_size=8"]
+    if name == "fuse":
+        given.append("absent-too")
     if name == "train-head" and option != "--labels":
         given += ["--labels", ABSENT]
     return given

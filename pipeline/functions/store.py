@@ -73,7 +73,8 @@ def health(store: FeatureStore | Place, **settings: Any) -> Health:
     share such as ``"5%"``. From the records alone, so it is quick. Raises FacerError where there
     is no store.
     """
-    return store_health(opened(store), make(HealthConfig, settings))
+    config = make(HealthConfig, settings)
+    return store_health(opened(store), config)
 
 
 @keywords(COMPACT)

@@ -9,7 +9,13 @@ from typing import Annotated, Any, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
+from facer.stages.intensity.config import (
+    STREAM,
+    STREAM_WORDS,
+    FitConfig,
+    SequenceConfig,
+    StreamsConfig,
+)
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions
@@ -27,6 +33,8 @@ WITH = Setting(
     name="with_",
     metavar="NAME=STORE",
     repeated=True,
+    pattern=STREAM,
+    words=STREAM_WORDS,
 )
 SUBJECTS = "subjects"
 """Value of ``folds`` that leaves one subject out at a time."""

@@ -26,7 +26,7 @@ from facer.pipeline.settings import (
     label_options,
     make,
 )
-from facer.stages.intensity.config import OwnHeadConfig
+from facer.stages.intensity.config import OwnHeadConfig, StreamsConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.text import notebook
@@ -161,10 +161,10 @@ def import_named_head(settings: Settings) -> None:
 
 
 def stores_of(with_: Streams) -> tuple[str, ...]:
-    """Return joined stores as the option has them: NAME=STORE."""
-    if not isinstance(with_, Mapping):
-        return (with_,) if isinstance(with_, str) else tuple(with_)
-    return tuple(f"{name}={place_of(store)}" for name, store in with_.items())
+    """Return joined stores as the option has them: NAME=STORE; FacerError for other texts."""
+    if isinstance(with_, Mapping):
+        with_ = tuple(f"{name}={place_of(store)}" for name, store in with_.items())
+    return StreamsConfig(stores=(with_,) if isinstance(with_, str) else tuple(with_)).stores
 
 
 def _text(place: Place | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -81,6 +80,10 @@ class SequenceConfig:
             )
 
 
+STREAM = r"[A-Za-z][A-Za-z0-9_-]{0,63}=.+"
+STREAM_WORDS = "NAME=STORE, the name of letters, digits, - and _"
+
+
 @dataclass(frozen=True)
 class StreamsConfig:
     """Other stores of the same clips beside the first, and how their rows meet its frames."""
@@ -93,6 +96,8 @@ class StreamsConfig:
             name="with_",
             metavar="NAME=STORE",
             repeated=True,
+            pattern=STREAM,
+            words=STREAM_WORDS,
         ),
     ] = ()
     align: Annotated[
@@ -124,12 +129,7 @@ class StreamsConfig:
                 f"{MOST_STREAMS - 2}"
             )
         names = [store.partition("=")[0] for store in self.stores]
-        for store, name in zip(self.stores, names, strict=True):
-            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}=.+", store):
-                raise OptionError(
-                    f"{named('with_')}: found {store!r}, expected NAME=STORE, the name of letters, "
-                    "digits, - and _"
-                )
+        for name in names:
             if name in _TAKEN or names.count(name) > 1:
                 raise OptionError(
                     f"{named('with_')} {name}=...: expected a name of its own, and none of "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,7 @@ class PointsSources:
     crops: Crops
     scenes: tuple[Guessed, ...]
     people: tuple[Guessed, ...] = ()  # photographs and frames of people at every pose
-    shares: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    """(people,) how often each is drawn."""
+    shares: npt.NDArray[np.float64] | None = None  # (people,) how often each is drawn; None: alike
 
     def counts(self) -> dict[str, int]:
         """How many of each."""

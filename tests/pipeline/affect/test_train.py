@@ -148,7 +148,7 @@ def test_a_disk_that_is_full_at_a_write(config, trained, full_disk, nth):
 
 
 def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
-    """It stopped after an epoch of two, calls the decay ``average``, and found faces from 0.5 on."""
+    """It stopped after an epoch of two, calls the decay ``average``; faces counted from 0.5 on."""
     from facer.stages.features.rec import network as backbones
 
     of_then = replace(config.align, detector=replace(config.align.detector, score=0.5))

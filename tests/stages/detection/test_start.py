@@ -71,7 +71,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="not of this network"):
         start_detector(DetectorNet(SMALL), path, torch.randn(1, 3, 64, 64))
     path.write_bytes(b"nothing")
-    with pytest.raises(FacerError, match="no readable ONNX file"):
+    with pytest.raises(FacerError, match="found no ONNX model"):
         read_weights(path)
 
 
