@@ -9,8 +9,8 @@ import pytest
 
 import facer
 from facer.cli import main
-from facer.pipeline.intensity.cohort import read_sequences
 from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.labelled import read_sequences
 from facer.pipeline.intensity.sources.joined import choose_columns, open_source
 from facer.stages.intensity.config import SequenceConfig, StreamsConfig
 from facer.storage import ClipFeatures, FacerError, FeatureStore, Provenance, Record
