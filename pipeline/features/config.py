@@ -110,7 +110,8 @@ class HealthConfig:
         str | None,
         Setting(
             "Failed clips, or their share of all.", metavar="N|P%", none="any number",
-            pattern=r"\d{1,9}|(\d{1,2}(\.\d+)?|100)%", words="a number of clips, or a share such as 5%",
+            pattern=r"\d{1,9}|(\d{1,2}(\.\d+)?|100)%",
+            words="a number of clips, or a share such as 5%",
         ),
     ] = None  # fmt: skip
 

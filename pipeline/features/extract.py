@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from facer import __version__
 from facer.pipeline.features.config import ExtractRunConfig
-from facer.pipeline.features.kinds import Models, always_float32, located, on_gpu
+from facer.pipeline.features.kinds import Models, located, on_gpu
 from facer.pipeline.features.part import (
     ModelsAsked,
     ModelsFound,
@@ -217,7 +217,11 @@ def _tell_precision(
     """Say so where this machine has no fast bfloat16, and it is used or would have been."""
     if isinstance(asked.models, AudioConfig) or isinstance(found.models, AudioConfig):
         return
-    if found.models.precision == "bf16" and (others := always_float32(found.models)):
+    settings = found.provenance.settings  # it names the networks that are in another precision
+    others = [
+        key.split()[1] for key, of in settings.items() if (key[:4], of) == ("rec ", "float32")
+    ]
+    if found.models.precision == "bf16" and others:
         note(
             f"{store}: {', '.join(others)} in float32, as an ONNX network always is; facer's own "
             "networks in bfloat16"

@@ -15,6 +15,7 @@ SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 ONLY_COMMAND = {  # options that the command's function has under another name, or not at all
     "train-head": {"source"},  # --from: facer.open_run(...).config has the settings
     "evaluate": {"predictions", "form", "no_brackets"},  # the csv; see write_predictions
+    "fuse": {"predictions", "form", "no_brackets"},
     "predict": {"output"},
     "train-rec": {"augment"},  # texts; the function takes objects
     "export": {"form"},  # format

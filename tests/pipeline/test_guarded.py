@@ -22,6 +22,7 @@ OPENERS = {
         "stages/features/decode/frames.py": "it is defined there",
         "stages/features/extractor.py": "the default for Python code; the pipeline gives its own",
         "stages/detection/data/sources.py": "clips that facer's own detector is trained on",
+        "pipeline/features/guarded/seen.py": "in libav_view, which is called in the process only",
         CHILD: "the process itself",
     },
     "AudioReader": {
@@ -33,6 +34,7 @@ OPENERS = {
         "stages/features/audio/reader.py": "opens for AudioReader",
         "stages/features/decode/container.py": "it is defined there",
         "pipeline/features/guarded/headers.py": "called in the process only, see below",
+        "pipeline/features/guarded/seen.py": "called in the process only, see below",
         "pipeline/views/annotate_sound.py": "in copy_sound, which is called in the process only",
     },
     "open_stream": {

@@ -127,7 +127,7 @@ def _print_figures(found: Evaluation) -> None:
     if len(found.seeds) > 1:
         of = f"mean of {len(found.seeds)} seeds' scores"
         spread = f"; standard deviation of the mean Pearson over seeds: " \
-                 f"{found.deviation('pearson'):.4f}"  # fmt: skip
+                 f"{found.std('pearson'):.4f}"  # fmt: skip
     echo(f"{of}, with {found.intervals.method} intervals by {found.intervals.unit}, n = "
                f"{found.intervals.n_units}{spread}")  # fmt: skip
     if len(found.seeds) > 1:
@@ -161,7 +161,7 @@ def _print_groups(groups: Groups) -> None:
         echo(f"  ... and {len(groups.scores) - len(shown)} more (--json lists all)")
     defined = len(groups.values("pearson"))
     _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], defined, None)
-    _print_scores(f"{'deviation':{width}}", [groups.deviation(m) for m in METRICS], defined, None)
+    _print_scores(f"{'deviation':{width}}", [groups.std(m) for m in METRICS], defined, None)
     echo(f"mean and standard deviation over {defined} of {len(groups.scores)} groups; a "
                f"correlation needs {LEAST_CLIPS} clips with labels")  # fmt: skip
 

@@ -54,7 +54,7 @@ class TableRow:
         return float(np.mean(self.pearson)) if self.pearson else None
 
     @property
-    def deviation(self) -> float | None:
+    def std(self) -> float | None:
         """Standard deviation over seeds (n - 1); None for fewer than two."""
         return float(np.std(self.pearson, ddof=1)) if len(self.pearson) > 1 else None
 
@@ -92,7 +92,7 @@ class AblationTable:
                     "groups": list(row.row.groups),
                     "title": row.row.title,
                     "pearson": row.mean,
-                    "std": row.deviation,
+                    "std": row.std,
                     "pearson_95": _ends(row.interval),
                     "n": row.n,
                     "against_full": None
@@ -129,7 +129,7 @@ def _as_csv(table: AblationTable) -> str:
     header += ["pearson_low", "pearson_high"]
     writer.writerow([*header, *map(safe_cell, table.names), "paper", "paper_test", "reason"])
     for row in table.rows:
-        numbers = [row.n, row.mean, row.deviation, len(row.pearson)]
+        numbers = [row.n, row.mean, row.std, len(row.pearson)]
         difference: list[float | None] = [None] * 6
         if (found := row.against) is not None:
             ends = found.interval
@@ -187,7 +187,7 @@ def _markdown_row(row: TableRow, group: str) -> str:
     paper = "" if figure is None else f"{figure:.3f}".lstrip("0")
     if row.mean is None:
         return f"| {row.row.title} | {row.reason} | | | | | {paper} |"
-    deviation = "" if row.deviation is None else f" ± {row.deviation:.4f}"
+    std = "" if row.std is None else f" ± {row.std:.4f}"
     ends = "" if row.interval is None else f"{row.interval.low:.4f} to {row.interval.high:.4f}"
     difference, p = "", ""
     if row.against is not None:
@@ -196,7 +196,7 @@ def _markdown_row(row: TableRow, group: str) -> str:
         if row.beyond_deviation is not None:
             difference += f" ± {row.beyond_deviation:.4f}"
         p = "" if row.p_holm is None else f"{row.p_holm:.3f}"
-    cells = [row.row.title, f"{row.mean:.4f}{deviation}", ends, difference, p, str(row.n), paper]
+    cells = [row.row.title, f"{row.mean:.4f}{std}", ends, difference, p, str(row.n), paper]
     return f"| {' | '.join(cells)} |"
 
 
@@ -232,7 +232,7 @@ def _draw_row(axis: Any, row: TableRow, y: float, group: str) -> None:
         axis.plot([cited], [y], _MARKERS[paper_of(group)], color=_PAPERS, mfc="none")
     if row.mean is not None:
         axis.plot(row.pearson, [y] * len(row.pearson), "o", color=_OURS, ms=3, alpha=0.4)
-        axis.errorbar(row.mean, y, xerr=row.deviation or 0, fmt="o", color=_OURS, capsize=3)
+        axis.errorbar(row.mean, y, xerr=row.std or 0, fmt="o", color=_OURS, capsize=3)
     else:
         axis.text(
             0.01, y, row.reason, transform=axis.get_yaxis_transform(), size=8, color="#777777",

@@ -55,7 +55,7 @@ class Evaluation:
         """Mean over seeds of the mean over emotions."""
         return float(np.mean([scores.mean(metric) for scores in self.seeds.values()]))
 
-    def deviation(self, metric: str) -> float:
+    def std(self, metric: str) -> float:
         """Standard deviation over seeds (n - 1); 0 for one seed."""
         values = [scores.mean(metric) for scores in self.seeds.values()]
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
@@ -123,7 +123,7 @@ class Evaluation:
             **result,
             "mean": {metric: defined(self.mean(metric)) for metric in METRICS}
             | {"pearson_95": _ends(self.intervals.mean)},
-            "std_over_seeds": {metric: defined(self.deviation(metric)) for metric in METRICS},
+            "std_over_seeds": {metric: defined(self.std(metric)) for metric in METRICS},
             "ensemble": {
                 "pearson": defined(ensemble.mean("pearson")),
                 "pearson_95": _ends(ends.mean),

@@ -40,7 +40,7 @@ class SweepRow:
         return float(np.mean(list(self.by_seed.values()))) if self.by_seed else None
 
     @property
-    def deviation(self) -> float | None:
+    def std(self) -> float | None:
         """Standard deviation over seeds (n - 1); None for fewer than two."""
         values = list(self.by_seed.values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -51,7 +51,7 @@ class SweepRow:
             "id": self.id,
             "settings": dict(self.settings),
             "pearson": self.mean,
-            "std": self.deviation,
+            "std": self.std,
             "pearson_95": self.interval,
             "n": self.n,
             "per_emotion": dict(self.per_emotion),
@@ -89,7 +89,7 @@ class SweepTable:
         import pandas as pd
 
         return pd.DataFrame([
-            {"id": row.id, **row.settings, "pearson": row.mean, "std": row.deviation, "n": row.n,
+            {"id": row.id, **row.settings, "pearson": row.mean, "std": row.std, "n": row.n,
              "reason": row.reason}
             for row in self.rows
         ])  # fmt: skip
@@ -113,7 +113,7 @@ def _as_csv(table: SweepTable) -> str:
     writer.writerow(["id", *swept, *scores, *map(safe_cell, table.names), "reason"])
     for row in table.rows:
         values = [safe_cell(shown_value(row.settings[name])) for name in swept]
-        numbers = [row.n, row.mean, row.deviation, len(row.by_seed)]
+        numbers = [row.n, row.mean, row.std, len(row.by_seed)]
         ends = row.interval or (None, None)
         emotions = [row.per_emotion.get(name) for name in table.names]
         writer.writerow([row.id, *values, *numbers, *ends, *emotions, safe_cell(row.reason)])
@@ -130,7 +130,7 @@ def as_markdown(table: SweepTable) -> str:
         values = [shown_value(row.settings[name]) for name in swept]
         scores = [row.reason or "not run", "", ""]
         if row.mean is not None:
-            spread = "" if row.deviation is None else f" ± {row.deviation:.4f}"
+            spread = "" if row.std is None else f" ± {row.std:.4f}"
             ends = "" if row.interval is None else "{:.4f} to {:.4f}".format(*row.interval)
             scores = [f"{row.mean:.4f}{spread}", ends, str(row.n)]
         lines.append(f"| {' | '.join([*values, *scores, row.id])} |")

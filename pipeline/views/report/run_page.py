@@ -133,7 +133,7 @@ def _tiles(found: Evaluation) -> list[tuple[str, str]]:
              ("seeds", str(found.n_seeds))]  # fmt: skip
     if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
         return tiles
-    spread = f" ± {found.deviation('pearson'):.3f}" if found.n_seeds > 1 else ""
+    spread = f" ± {found.std('pearson'):.3f}" if found.n_seeds > 1 else ""
     tiles += [
         ("mean Pearson, mean over seeds", f"{_figure(found.mean('pearson'))}{spread}"),
         ("its 95 % interval", _between(found.intervals.mean)),
@@ -185,7 +185,7 @@ def _folds(found: Evaluation) -> list[tuple[str, ...]]:
         for one in found.folds.scores
     ]
     rows.append(("mean", [found.folds.mean(m) for m in METRICS], None, ""))
-    rows.append(("deviation", [found.folds.deviation(m) for m in METRICS], None, ""))
+    rows.append(("deviation", [found.folds.std(m) for m in METRICS], None, ""))
     return [
         (name, _figure(first), _between(ends), *map(_figure, others), n)
         for name, (first, *others), ends, n in rows

@@ -64,7 +64,7 @@ class Groups:
         """Mean over the groups in which a metric is defined; each counts the same."""
         return mean_defined(self.values(metric))
 
-    def deviation(self, metric: str) -> float:
+    def std(self, metric: str) -> float:
         """Standard deviation over these groups (n - 1); nan for fewer than two."""
         values = self.values(metric)
         return float(values.std(ddof=1)) if len(values) > 1 else np.nan
@@ -75,7 +75,7 @@ class Groups:
             "column": self.column,
             "groups": {one.group: one.to_json() for one in self.scores},
             "mean_over_groups": {metric: defined(self.mean(metric)) for metric in METRICS},
-            "std_over_groups": {metric: defined(self.deviation(metric)) for metric in METRICS},
+            "std_over_groups": {metric: defined(self.std(metric)) for metric in METRICS},
             "n_groups": {metric: len(self.values(metric)) for metric in METRICS},
         }
 
