@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
@@ -197,8 +197,9 @@ class Training:
         self.store = open_source(config.store, config.streams)
         self.labels, self.plan = self._read_labels()
         self.labelled, self.choice = load_labelled(
-            self.store, self.labels, config.sequences, _choice_of(config), cache=config.cache
-        )
+            self.store, self.labels, config.sequences,
+            _choice_of(config, self.store.feature_names), config.cache,
+        )  # fmt: skip
         self.task = self._task()
         self.data = DeviceSequences(self.labelled.sequences, device)
         self._scale_subjects()
@@ -346,12 +347,16 @@ class Training:
         return features_sha256(self.labelled.sequences)
 
 
-def _choice_of(config: TrainHeadConfig) -> FeatureChoice | None:
-    """The columns of a run that is resumed or made again: what a group means may have widened."""
+def _choice_of(config: TrainHeadConfig, names: Collection[str]) -> FeatureChoice | None:
+    """The columns of a run that is resumed or made again: what a group means may have widened.
+
+    None where there is no such run, or it read others: then they are told apart later.
+    """
     for run in (config.run, config.repeats):
         if run is not None and (run / "config.json").is_file():
             record = read_run(run)
-            return record.choice if record.sequences.features == config.sequences.features else None
+            same = record.sequences.features == config.sequences.features
+            return record.choice if same and {*record.choice.columns} <= {*names} else None
     return None
 
 

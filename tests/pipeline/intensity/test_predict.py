@@ -69,7 +69,9 @@ def test_a_video_without_a_face_is_marked(trained, make_video, tmp_path, monkeyp
     make_video("other/bars.mp4")
     notes = []
     monkeypatch.setattr(module, "draw_clip", lambda *arguments: notes.append(arguments[-1]))
-    config = PredictConfig(trained[0], tmp_path / "other", None, EXTRACT, 1, tmp_path / "look")
+    config = PredictConfig(
+        trained[0], tmp_path / "other", extract=EXTRACT, workers=1, pictures=tmp_path / "look"
+    )
     found, _ = predict_videos(config)
     assert found.filled == found.without_face == ("bars",)
     assert found.status == ("no_face",)
