@@ -326,7 +326,8 @@ def compact(store: str, as_json: bool, **settings: Any) -> int:
     if as_json:
         print_json(found._asdict())
         return 0
-    echo(f"{found.path}: {found.clips} clips in {found.parts} parts, of {found.parts_before}; "
+    parts = "1 part" if found.parts == 1 else f"{found.parts} parts"
+    echo(f"{found.path}: {found.clips} clips in {parts}, of {found.parts_before}; "
          f"{found.superseded} earlier records dropped")  # fmt: skip
     print_list("left as they are", found.left)
     return 0

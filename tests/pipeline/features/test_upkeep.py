@@ -92,7 +92,7 @@ def test_health_does_without_torch(store):
 
 def test_compact_says_what_it_did(store, capsys):
     out, _ = call(capsys, "compact", store.path)
-    assert out == f"{store.path}: 4 clips in 1 parts, of 4; 0 earlier records dropped\n"
+    assert out == f"{store.path}: 4 clips in 1 part, of 4; 0 earlier records dropped\n"
     out, _ = call(capsys, "compact", store.path, "--json")
     assert json.loads(out)["parts_before"] == 1
     call(capsys, "verify", store.path)
