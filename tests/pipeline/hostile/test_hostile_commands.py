@@ -1,6 +1,6 @@
 """Every command that reads a store or a run, on ones that were made to do harm.
 
-Memory: tests/pipeline/test_hostile_stores.py, in processes of few addresses.
+Memory: tests/pipeline/hostile/test_hostile_stores.py, in processes of few addresses.
 """
 
 from __future__ import annotations
