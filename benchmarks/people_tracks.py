@@ -35,7 +35,10 @@ def extract(folder: Path, split: str, store: Path) -> None:
         for name in names:
             if split in ("all", split_of(name)):
                 shutil.copy(folder / name, videos)
-        subprocess.run(["facer", "extract", videos, "-o", str(store), "--workers", "1"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "facer", "extract", videos, "-o", str(store), "--workers", "1"],
+            check=True,
+        )
 
 
 def tell(name: str, store: FeatureStore, pictures: list[Picture]) -> tuple[int, ...]:
