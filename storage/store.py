@@ -142,6 +142,11 @@ class FeatureStore:
                 if objects.get(_ROOT) is None:  # else another process was first
                     raise
         store = cls.open(path)
+        if store.provenance.of_sound != provenance.of_sound:
+            raise FacerError(
+                f"{store.path}: found a store of {_measured(store.provenance)}, expected one of "
+                f"{_measured(provenance)}; use another store"
+            )
         wanted = Root(store.version, tuple(feature_names), tuple(weak_features), provenance)
         found = differences(store.root, wanted)
         if found:
@@ -425,6 +430,10 @@ class FeatureStore:
                     (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
                 ])  # fmt: skip
             self.drop_part(part)
+
+
+def _measured(provenance: Provenance) -> str:
+    return "sound" if provenance.of_sound else "faces"
 
 
 def open_store(path: StorePath) -> FeatureStore:

@@ -30,7 +30,7 @@ from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
-from facer.storage.schema import F32
+from facer.storage.schema import AUDIO, F32
 
 OUT_OF_FOLD = "out-of-fold"
 """Split of a run of folds: every clip, predicted by the fold that holds it out."""
@@ -257,6 +257,12 @@ def check_provenance(run: Path, provenance: Provenance, where: str, stream: str 
     names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
     pairs = [(name, getattr(provenance, name), made[name]) for name in names]
     ours, theirs = provenance.settings, made["settings"]
+    of_sound = theirs.get("modality") == AUDIO
+    if provenance.of_sound != of_sound:
+        kinds = ("sound", "faces") if of_sound else ("faces", "sound")
+        raise FacerError(
+            f"{where}: found a store of {kinds[1]}, the run {run} was trained on one of {kinds[0]}"
+        )
     compared = sorted({*ours, *theirs} - {"embedding"})
     pairs += [(name, ours.get(name, "none"), theirs.get(name, "none")) for name in compared]
     for name, found, expected in pairs:

@@ -573,3 +573,9 @@ def test_dropped_clips_are_gone_with_their_earlier_records(
         assert opened.record("broken").reason == "moov atom not found"
         for clip in ("b/1", "d"):
             same_clip(opened.read(clip), kept[clip])
+
+
+def test_sound_and_faces_do_not_share_a_store(store: FeatureStore) -> None:
+    sound = replace(store.provenance, settings={**store.provenance.settings, "modality": "audio"})
+    with pytest.raises(FacerError, match="found a store of faces, expected one of sound"):
+        FeatureStore.open_or_create(store.path, sound)
