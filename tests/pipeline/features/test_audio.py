@@ -98,7 +98,7 @@ def test_faces_and_sounds_do_not_mix(folder, tmp_path):
     store = facer.extract_audio(folder, tmp_path / "a.zarr", workers=1)
     with pytest.raises(FacerError, match="the store and this run differ in"):
         facer.extract_audio(folder, store, workers=1, bands=40)
-    with pytest.raises(FacerError, match="the store and this run differ in detector"):
+    with pytest.raises(FacerError, match="found a store of sound, expected one of faces"):
         facer.extract(folder, store, workers=1)
 
 
