@@ -16,7 +16,7 @@ from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC, Detector
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.refine import KeypointRefiner
 from facer.stages.synthesis import SynthesisConfig, plan_clips, render
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import U8
 
@@ -73,8 +73,7 @@ def _verified(name: str, path: Path, run: Callable[[Path], None]) -> ModelFile:
     try:
         run(path)
     except Exception as error:  # noqa: BLE001 - whatever damaged weights raise is the finding
-        lines = str(error).splitlines() or [type(error).__name__]
-        return ModelFile(name, path, found.sha256, lines[0])
+        return ModelFile(name, path, found.sha256, one_line(error))
     return found
 
 

@@ -61,7 +61,7 @@ def import_into_store(kind: Any, path: Path, store: str, fps: float | None = Non
         for part in _in_parts(new()):
             parts.append(opened.write_part(part))
             added += len(part)
-    except Exception:  # a file that cannot be read, or a full disk
+    except BaseException:  # a file that cannot be read, a full disk, Ctrl-C
         for name in parts:
             opened.drop_part(name)
         if new_place:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from facer import __version__
 from facer.pipeline.features.sources import Source, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.objects import open_objects
 
 _DECISIVE = ("torch", "onnxruntime", "numpy", "distributed")
@@ -57,8 +57,8 @@ def check_worker(probe: Probe) -> dict[str, str]:
         import_module("facer.stages.features.extractor")  # what a part will load, cv2 and torch too
     except ImportError as error:
         raise FacerError(
-            f"facer does not load ({error}); install facer {__version__} there and start the "
-            "worker again"
+            f"facer does not load ({one_line(error)}); install facer {__version__} there and "
+            "start the worker again"
         ) from error
     place = f"{probe.video_dir}: the videos are not visible from this host"
     try:
@@ -66,7 +66,7 @@ def check_worker(probe: Probe) -> dict[str, str]:
     except FacerError:
         raise
     except Exception as error:  # storage libraries have errors of their own
-        raise FacerError(f"{place} ({error}); {_remedy(probe.video_dir)}") from error
+        raise FacerError(f"{place} ({one_line(error)}); {_remedy(probe.video_dir)}") from error
     if size != probe.size:
         raise FacerError(
             f"{place}: found {size} bytes in {probe.path}, expected {probe.size}; "

@@ -116,7 +116,7 @@ def _pack_path(pack: str) -> Path:
         raise FacerError(
             f"{named('detector')} insightface:{pack}: not in ~/.insightface/models and could "
             "not be "
-            f"fetched ({error}); expected a pack of insightface's model zoo and a network"
+            f"fetched ({one_line(error)}); expected a pack of insightface's model zoo and a network"
         ) from error
     candidates = [p for p in sorted(folder.rglob("*.onnx")) if _has_detector_outputs(p)]
     if not candidates:

@@ -41,7 +41,7 @@ from facer.stages.intensity.sequences import EMBEDDING
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
 from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.matching import no_match_message
 from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions
@@ -130,7 +130,7 @@ def _fuse_row(row: AblationRow, config: AblateConfig, errors: dict[str, str]) ->
         split: Split | None = None if config.folds else SPLIT
         found = fuse(FuseConfig(tuple(folders.values()), split)).fusion
     except FacerError as error:
-        errors[row.id] = str(error).splitlines()[0]
+        errors[row.id] = one_line(error, None)
         return
     run = trial_folder(config.output, row.id)
     run.mkdir(exist_ok=True)

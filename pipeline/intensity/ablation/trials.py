@@ -33,7 +33,7 @@ from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.objects import LocalObjects
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
@@ -80,7 +80,7 @@ def run_trials(
         for trial, outcome in executor.map(run_trial, todo):
             done += 1
             if outcome is not None:
-                errors[trial.id] = str(outcome).splitlines()[0]
+                errors[trial.id] = outcome if isinstance(outcome, str) else one_line(outcome)
             if on_row is not None:
                 on_row(trial.title, done, len(trials))
     finally:

@@ -10,6 +10,7 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tables import export_store
 
@@ -74,6 +75,23 @@ def test_an_import_that_fails_leaves_nothing_behind(folder, monkeypatch):
     store.refresh()
     assert store.clip_ids == ("v0",)
     assert len([p for p in (path / "parts").iterdir() if p.is_dir()]) == 1
+
+
+def test_an_import_that_is_interrupted_leaves_nothing_behind(folder, monkeypatch):
+    monkeypatch.setattr("facer.pipeline.features.importing._PART_CLIPS", 1)
+    write, parts = FeatureStore.write_part, []
+
+    def write_one(self, entries):
+        if parts:
+            raise KeyboardInterrupt
+        parts.append(write(self, entries))
+        return parts[0]
+
+    monkeypatch.setattr(FeatureStore, "write_part", write_one)
+    with pytest.raises(KeyboardInterrupt):
+        import_into_store("openface", folder / "csv", str(folder / "s.zarr"))
+    assert parts
+    assert not (folder / "s.zarr").exists()
 
 
 def test_a_clip_that_is_another_one_now_is_kept_and_named(folder):

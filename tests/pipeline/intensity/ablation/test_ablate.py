@@ -112,6 +112,19 @@ def test_done_rows_are_not_reused_after_the_features_changed(config, tmp_path, c
         ablate(config)
 
 
+def test_a_row_that_ends_without_a_word_is_told_by_its_kind(config, monkeypatch):
+    original = trials.run_trial
+
+    def mute(trial):
+        if trial.id == "full":
+            return original(trial)
+        raise RuntimeError
+
+    monkeypatch.setattr(trials, "run_trial", mute)
+    table = ablate(replace(config, rows=("table2",), jobs=1))
+    assert {row.reason for row in table.rows if row.row.id != "full"} == {"RuntimeError"}
+
+
 def test_a_row_that_cannot_be_trained_says_why_and_the_others_go_on(config, tmp_path, planted):
     provenance = FeatureStore.open(config.store).provenance
     other = FeatureStore.create(tmp_path / "other.zarr", provenance)
