@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from facer.storage.text.likeness import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ENDINGS = (".pdf", ".svg", ".png")
 _WIDTHS_MM = {"single": 89.0, "double": 183.0}  # columns of most journals
@@ -35,6 +37,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _DASHES = ("-", "--", "-.", ":")
 _MOST_ROWS, _MOST_NAMES = 500, 60  # of a heat map
 _LINE_IN = 0.125  # inches that a name takes
+_PER_INCH = 14  # characters of a line under the axes
 
 
 @dataclass(frozen=True)
@@ -219,16 +222,18 @@ def _grand(axes: Axes, tables: Mapping[str, Collected], config: FigureConfig) ->
         values = np.array([_mean(np.array(lines)) for lines in people.values()])
         found = group_means(values, 1000, 0)
         look = _look(index)
-        axes.plot(times, found.mean, **look, label=condition or None)
+        axes.plot(times, found.mean, **look, label=condition or "all")
         axes.fill_between(times, found.low, found.high, color=look["color"], alpha=0.2, lw=0)
-        notes.append(f"{condition or 'all'} n = {len(people)}")
+        notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{len(people)}")  # one line each
         rows += [
             (condition, float(t), int(n), float(m), float(lo), float(hi))
             for t, n, m, lo, hi in zip(
                 times, found.participants, found.mean, found.low, found.high, strict=True
             )
         ]
-    axes.set(xlabel=f"time (s)\nparticipants: {', '.join(notes)}", ylabel=config.feature)
+    characters = int(_PER_INCH * _figure_of(axes).get_figwidth())
+    under = "\n".join(wrap(f"participants: {', '.join(notes)}", characters))
+    axes.set(xlabel=f"time (s)\n{under}", ylabel=config.feature)
     _legend(axes, conditions)
     columns = (
         text("condition", "of the design"), number("t_s", "s", "from the event"),
@@ -287,10 +292,15 @@ def _map(
     return Drawn(_CURVE, rows)
 
 
-def _make_room(axes: Axes, lines: int) -> None:
-    """Make the figure as high as names below one another need."""
+def _figure_of(axes: Axes) -> Figure:
     figure = axes.get_figure(root=True)
     assert figure is not None
+    return figure
+
+
+def _make_room(axes: Axes, lines: int) -> None:
+    """Make the figure as high as names below one another need."""
+    figure = _figure_of(axes)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, max(height, 0.8 + _LINE_IN * lines))
 
