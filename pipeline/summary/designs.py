@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import write_atomic
 from facer.storage.study.design import KNOWN, Design
 

@@ -23,7 +23,7 @@ from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
 from facer.storage.exchange.tables import ExportFormat, aside, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import write_atomic
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START, Event

@@ -23,7 +23,8 @@ from facer.storage.exchange.imported import (
     imported_provenance,
 )
 from facer.storage.exchange.other_tools import first_header, frame_numbers, one_a_file, seconds
-from facer.storage.files.csv_table import CsvTable, is_absent
+from facer.storage.files.cells import is_absent
+from facer.storage.files.csv_table import CsvTable
 from facer.storage.parts import Entry
 from facer.storage.schema import EXPRESSIONS
 

@@ -18,7 +18,7 @@ from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.lab_logs import read_facereader, read_imotions
 from facer.storage.exchange.libreface import read_libreface
 from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore

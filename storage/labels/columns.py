@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import CsvTable, is_absent, parse_number
+from facer.storage.files.cells import is_absent, parse_number
+from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import LabelOptions

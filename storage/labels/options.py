@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
-from facer.storage.files.csv_table import parse_number
+from facer.storage.files.cells import parse_number
 from facer.storage.settings import Setting, check
 
 LabelKind = Literal["plain", "eri", "muse", "emi", "mimic"]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import CsvTable, has_decimal_comma, is_absent
+from facer.storage.files.cells import has_decimal_comma, is_absent
+from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
 
 F64 = npt.NDArray[np.float64]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.csv_table import CsvTable, is_absent, read_table
+from facer.storage.files.cells import is_absent
+from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import match_ids
 from facer.storage.labels.words import names_people
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Lock
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import read_table, safe_cell
+from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import read_table
 from facer.storage.files.objects import write_atomic
 
 Row = Mapping[str, str]

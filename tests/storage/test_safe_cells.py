@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facer.storage.files.csv_table import plain_cell, read_table, safe_cell
+from facer.storage.files.cells import plain_cell, safe_cell
+from facer.storage.files.csv_table import read_table
 from facer.storage.labels.predictions import read_predictions, write_predictions
 
 
