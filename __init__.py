@@ -33,7 +33,6 @@ Settings are fields of the dataclasses in ``config.py`` beside the code that the
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,10 +84,7 @@ if TYPE_CHECKING:
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
 
-try:
-    __version__ = version("facer")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
 _LAZY = {
     **dict.fromkeys(
@@ -136,6 +132,8 @@ __all__ = ["__version__", *_LAZY]
 
 def __getattr__(name: str) -> object:
     """Load a public name at its first use (PEP 562)."""
+    if name == "__version__":
+        return _version()
     if name not in _LAZY:
         from facer.storage.text.likeness import did_you_mean
 
@@ -143,6 +141,15 @@ def __getattr__(name: str) -> object:
     found = getattr(import_module(_LAZY[name]), name)
     globals()[name] = found
     return found
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("facer")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:
