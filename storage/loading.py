@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Rows, StoredArray
 from facer.storage.parts import EMBEDDING, PARTS, QUALITY, Part
-from facer.storage.schema import F32, Record
+from facer.storage.schema import F32, F64, I64, Bools, Record
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,15 @@ class Ragged:
     """
 
     features: F32  # (N, F)
-    valid: npt.NDArray[np.bool_]  # (N,)
-    offsets: npt.NDArray[np.int64]  # (C + 1,)
+    valid: Bools  # (N,)
+    offsets: I64  # (C + 1,)
     clip_ids: tuple[str, ...]  # (C,)
-    timestamp_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    timestamp_s: F64 = field(default_factory=lambda: np.empty(0))
     """(N,) As the store has them; empty for sequences that were not read from one."""
     quality: F32 | None = None  # (N,) where it was asked for
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> I64:
         """Number of frames of each clip, (C,)."""
         return np.diff(self.offsets)
 
@@ -132,7 +131,7 @@ def _quality(objects: Objects, part: Part) -> StoredArray:
     return part_array(objects, part, QUALITY, 0)
 
 
-def check_valid(objects: Objects, record: Record, valid: npt.NDArray[np.bool_]) -> None:
+def check_valid(objects: Objects, record: Record, valid: Bools) -> None:
     """Refuse a clip with more or fewer valid frames than its record says."""
     found = int(np.count_nonzero(valid))
     if found != record.n_valid:

@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.parts import Entry
-from facer.storage.schema import ClipFeatures, Provenance, Record, mean_rate_hz
-
-F64 = npt.NDArray[np.float64]
+from facer.storage.schema import F32, F64, Bools, ClipFeatures, Provenance, Record, mean_rate_hz
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def imported_clip(
     clip_id: str,
     features: F64,
     timestamp_s: F64,
-    valid: npt.NDArray[np.bool_],
+    valid: Bools,
     extras: Mapping[str, npt.NDArray[Any]],
     note: str = "",
 ) -> Entry:
@@ -68,29 +66,27 @@ def imported_clip(
     (T,); what is not given is NaN, and one face in valid frames.
     """
     frames = len(timestamp_s)
-
-    def measured(name: str, *shape: int) -> npt.NDArray[np.float32]:
-        values = extras.get(name, np.full((frames, *shape), np.nan)).astype(np.float32)
-        values[~valid] = np.nan
-        return values
-
-    stored = features.astype(np.float32)
-    stored[~valid] = np.nan
+    measured = {"features": features}
+    for name, *shape in (("det_score",), ("bbox_px", 4), ("keypoints_px", 5, 2)):
+        measured[name] = extras.get(name, np.full((frames, *shape), np.nan))
     clip = ClipFeatures(
-        features=stored,
+        **{name: _where(valid, values) for name, values in measured.items()},
         timestamp_s=timestamp_s.astype(np.float64),
         valid=valid,
-        det_score=measured("det_score"),
-        bbox_px=measured("bbox_px", 4),
-        keypoints_px=measured("keypoints_px", 5, 2),
         n_faces=extras.get("n_faces", valid).astype(np.int16),
     )
     record = Record(
-        clip_id=clip_id,
-        status="ok" if valid.any() else "no_face",
-        n_frames=frames,
+        clip_id,
+        "ok" if valid.any() else "no_face",
+        frames,
         n_valid=int(valid.sum()),
         fps=mean_rate_hz(timestamp_s),
         reason=note,
     )
     return record, clip
+
+
+def _where(valid: Bools, values: npt.NDArray[Any]) -> F32:
+    found = values.astype(np.float32)
+    found[~valid] = np.nan
+    return found

@@ -15,7 +15,6 @@ import numpy as np
 
 from facer.storage.errors import FacerError
 from facer.storage.exchange.imported import (
-    F64,
     Imported,
     files_under,
     imported_clip,
@@ -24,7 +23,7 @@ from facer.storage.exchange.imported import (
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import Header, find_header, rows_below
 from facer.storage.parts import Entry
-from facer.storage.schema import VALENCE_AROUSAL, Record
+from facer.storage.schema import F64, VALENCE_AROUSAL, Record
 
 Names = Mapping[str, str]  # facer's name of a column: the file's
 Row = tuple[int, tuple[str, ...]]  # number of its line, and cells

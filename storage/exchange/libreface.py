@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.exchange.imported import (
-    F64,
     Imported,
     files_under,
     imported_clip,
@@ -26,7 +24,7 @@ from facer.storage.exchange.other_tools import first_header, frame_numbers, one_
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.parts import Entry
-from facer.storage.schema import EXPRESSIONS
+from facer.storage.schema import EXPRESSIONS, F64, I64
 
 _INTENSITY = re.compile(r"au_?(\d+)_intensity", re.IGNORECASE)
 _OTHERS = re.compile(r"au_?\d+|pitch|yaw|roll|gaze_yaw|gaze_pitch", re.IGNORECASE)
@@ -82,7 +80,7 @@ def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
     return imported_clip(clip_id, features, timestamp_s, valid, {})
 
 
-def _at_frames(frames: int, known: npt.NDArray[np.int64], times: F64) -> F64:
+def _at_frames(frames: int, known: I64, times: F64) -> F64:
     """Return the times of all frames; before the first known one, at the clip's own rate."""
     rate = np.polyfit(known, times, 1)[0] if len(known) > 1 else 0.0
     found = np.interp(np.arange(frames), known, times)

@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.exchange.imported import (
-    F64,
     Imported,
     files_under,
     imported_clip,
@@ -30,7 +29,7 @@ from facer.storage.exchange.imported import (
 )
 from facer.storage.files.csv_table import CsvTable, iterate_rows, read_table
 from facer.storage.parts import Entry
-from facer.storage.schema import EXPRESSIONS, VALENCE_AROUSAL, Record
+from facer.storage.schema import EXPRESSIONS, F64, I64, VALENCE_AROUSAL, Bools, Record
 
 _MUSE_META = ("timestamp", "segment_id", "file_id", "filename", "id")
 _OPENFACE_FEATURE = re.compile(r"AU\d\d_[rc]|gaze_.+|pose_.+")
@@ -42,7 +41,6 @@ _PICTURE_NAMES = ("", "frame", "frames", "img", "image", "picture", "pic", "out"
 _MAX_FRAMES = 10_000_000
 _MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
-Bools = npt.NDArray[np.bool_]
 Names = Mapping[str, str]  # facer's name of a column: the file's
 
 
@@ -145,7 +143,7 @@ def _refuse_pictures(path: Path, header: Sequence[str]) -> None:
 
 
 def _one_sequence(
-    faces: Sequence[object], frame: npt.NDArray[np.int64], success: Bools, confidence: F64
+    faces: Sequence[object], frame: I64, success: Bools, confidence: F64
 ) -> tuple[Bools, str]:
     """Return the rows of one face, each frame once, and what was joined and left out.
 
@@ -262,7 +260,7 @@ def _clip_name(source: str, table: CsvTable) -> str:
     return path.parent.name if name.lower() in _PICTURE_NAMES else name
 
 
-def _picture_numbers(table: CsvTable) -> npt.NDArray[np.int64] | None:
+def _picture_numbers(table: CsvTable) -> I64 | None:
     """Return which frame each row is of, by the numbers of its pictures; None for a video."""
     inputs = table.column(table.where("input")) if "input" in table.header else []
     if len(set(inputs)) < 2:
@@ -321,7 +319,7 @@ def _features(table: CsvTable, names: Names) -> F64:
     return table.numbers([table.where(name) for name in names.values()])
 
 
-def frame_numbers(table: CsvTable, values: F64) -> npt.NDArray[np.int64]:
+def frame_numbers(table: CsvTable, values: F64) -> I64:
     """Return numbers of frames; FacerError for one that is none."""
     bad = ~((values >= 0) & (values < _MAX_FRAMES) & (values % 1 == 0))
     if bad.any():

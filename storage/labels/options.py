@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Annotated, Literal, get_args
@@ -82,9 +81,3 @@ class LabelOptions:
     def words_absent(self) -> frozenset[str]:
         """All ``missing_values`` as words, in lower case."""
         return frozenset(text.strip().lower() for text in self.missing_values)
-
-
-def comma_separated(text: str | None) -> tuple[str, ...]:
-    """Return the words of ``A,B``, without spaces around them."""
-    words: Sequence[str] = (text or "").split(",")
-    return tuple(word.strip() for word in words if word.strip())

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.files.cells import has_decimal_comma, is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
-
-F64 = npt.NDArray[np.float64]
+from facer.storage.schema import F64
 
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
