@@ -100,7 +100,8 @@ def encode(
         stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.pix_fmt = pixel_format
         for index, image in enumerate(images):
-            stream.height, stream.width = image.shape[:2]
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixel_format)
             frame.pts, frame.time_base = index, Fraction(1, rate)
             container.mux(stream.encode(frame))

@@ -48,6 +48,18 @@ class CsvTable:
             )
         return self.header.index(name)
 
+    def required(self, *names: str | tuple[str, ...]) -> list[int]:
+        """Return the columns of these names, or of one of several each; FacerError for none."""
+        found = [self.index(*([name] if isinstance(name, str) else name)) for name in names]
+        there = [place for place in found if place is not None]
+        if len(there) < len(names):
+            *first, last = (name if isinstance(name, str) else name[0] for name in names)
+            raise FacerError(
+                f"{self.path}: found columns {', '.join(self.header[:8])}, expected "
+                f"{', '.join(first)} and {last}"
+            )
+        return there
+
     def column(self, index: int) -> list[str]:
         """Return the cells of one column."""
         return [cells[index] for cells in self.rows]
