@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from facer.storage import FEATURE_NAMES, FeatureStore, Provenance
-from facer.storage.exchange.imported import imported_clip
+from facer.storage.exchange.tools.imported import imported_clip
 from facer.storage.parts import Entry
 from facer.storage.schema import F32, F64, I64, U8
 

@@ -21,7 +21,12 @@ import numpy as np
 
 from facer.storage.errors import FacerError, one_line
 from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
-from facer.storage.exchange.imported import Imported, imported_clip, imported_provenance
+from facer.storage.exchange.tools.imported import (
+    Imported,
+    imported_clip,
+    imported_provenance,
+    measured,
+)
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.layout.documents import parse_json
 from facer.storage.parts import LAYOUT, Entry
@@ -140,7 +145,7 @@ def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) ->
             features = features[:, [own_names.index(column) for column in names]]
             frames = len(features)
             timestamp_s = np.full(frames, np.nan)
-            valid = np.asarray(~np.isnan(features).all(axis=1), np.bool_)
+            valid = measured(features)
             if "timestamp_s" in group:
                 timestamp_s = np.asarray(read_dataset(path, group["timestamp_s"]), np.float64)
             if "valid" in group:

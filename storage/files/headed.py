@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import bounded_lines
+from facer.storage.files.csv_table import CsvTable, bounded_lines
 from facer.storage.files.dialects import find_dialect, undecodable
 from facer.storage.files.regular import open_regular
 
@@ -62,6 +62,13 @@ def rows_below(path: Path, header: Header) -> Iterator[tuple[int, tuple[str, ...
                 f"{path}:{number}: found {len(cells)} cells, expected {width} as in the header"
             )
         yield number, (*cells[:width], *[""] * (width - len(cells)))
+
+
+def table_below(path: Path, header: Header) -> CsvTable:
+    """Return the rows of :func:`rows_below` as a table."""
+    rows = list(rows_below(path, header))
+    lines, cells = zip(*rows, strict=True) if rows else ((), ())
+    return CsvTable(path, header.names, lines, cells)
 
 
 def _lines(path: Path) -> Generator[tuple[int, str], None, None]:

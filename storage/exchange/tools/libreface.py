@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.exchange.imported import (
+from facer.storage.exchange.tools.imported import (
     Imported,
     files_under,
+    first_header,
+    frame_numbers,
     imported_clip,
     imported_provenance,
+    one_a_file,
+    seconds,
 )
-from facer.storage.exchange.other_tools import first_header, frame_numbers, one_a_file, seconds
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.parts import Entry
