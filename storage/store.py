@@ -6,11 +6,11 @@ Format: docs/store-format.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from facer.storage.clip import Clip, as_columns, column_indices, frames_table
-from facer.storage.errors import DamagedError, FacerError
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import Objects, open_objects
 from facer.storage.layout.arrays import StoredArray
 from facer.storage.layout.part_list import DOCUMENT, PartList
@@ -24,7 +24,7 @@ from facer.storage.loading import (
     part_array,
     part_arrays,
 )
-from facer.storage.parts import EMBEDDING, PARTS, Entry, Part, check_entries
+from facer.storage.parts import EMBEDDING, PARTS, Entry, check_entries
 from facer.storage.root import Root, check_names, parse_root, refuse_other_run, root_json
 from facer.storage.schema import (
     FEATURE_NAMES,
@@ -40,12 +40,11 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-_Read = TypeVar("_Read")
 
 StorePath = str | os.PathLike[str]
 
 
-class FeatureStore:
+class FeatureStore(PartList):
     """Per-frame features of many clips, in parts that are written once and never changed.
 
     Open one with :meth:`open`, :meth:`create` or :meth:`open_or_create`. The list of clips is
@@ -55,10 +54,8 @@ class FeatureStore:
     """
 
     def __init__(self, objects: Objects, root: Root) -> None:
-        self.objects = objects
-        """What the store is made of."""
+        super().__init__(objects, root.version)
         self.root = root
-        self._list = PartList(objects, root.version)
 
     @classmethod
     def open(cls, path: StorePath) -> FeatureStore:
@@ -133,11 +130,6 @@ class FeatureStore:
         return self.objects.location
 
     @property
-    def version(self) -> int:
-        """Version of the store's format."""
-        return self.root.version
-
-    @property
     def provenance(self) -> Provenance:
         """What made the features."""
         return self.root.provenance
@@ -155,31 +147,31 @@ class FeatureStore:
     @property
     def clip_ids(self) -> tuple[str, ...]:
         """Every clip that has a record, sorted."""
-        return tuple(self._list.latest)
+        return tuple(self._index())
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The latest record of every clip, sorted by clip_id."""
-        return tuple(self._list.latest.values())
+        return tuple(self._index().values())
 
     def record(self, clip_id: str) -> Record:
         """Return a clip's record; FacerError when the store has none."""
         try:
-            return self._list.latest[clip_id]
+            return self._index()[clip_id]
         except KeyError:
             raise FacerError(
-                f"{self.path}: found no clip {clip_id!r} among its {len(self._list.latest)}"
-                f"{did_you_mean(clip_id, self._list.latest)}"
+                f"{self.path}: found no clip {clip_id!r} among its {len(self._index())}"
+                f"{did_you_mean(clip_id, self._index())}"
             ) from None
 
     def __len__(self) -> int:
-        return len(self._list.latest)
+        return len(self._index())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.clip_ids)
 
     def __contains__(self, clip_id: object) -> bool:
-        return clip_id in self._list.latest
+        return clip_id in self._index()
 
     def __bool__(self) -> bool:
         return True  # a store without clips is a store
@@ -212,31 +204,6 @@ class FeatureStore:
     def _repr_html_(self) -> str:
         title = notebook.summary(self.path, self.records, self.feature_names)
         return notebook.records_table(title, self.records)
-
-    @property
-    def parts(self) -> Mapping[str, Part]:
-        """Every part that is read, by id, in the order in which they were written."""
-        return self._list.parts
-
-    @property
-    def damaged(self) -> Mapping[str, DamagedError]:
-        """Parts whose records are damaged, with the reason: their clips are not in the list."""
-        return self._list.damaged
-
-    def refresh(self) -> None:
-        """Look for parts that were written or removed since the list was read."""
-        self._list.refresh()
-
-    def part_names(self) -> list[str]:
-        """Ids of all parts, sorted; also of those whose writer has not committed them."""
-        return self._list.names()
-
-    def retrying(self, read: Callable[[], _Read]) -> _Read:
-        """Read again where parts went meanwhile because others have their clips now.
-
-        That is what ``facer compact`` does. Raises what ``read`` raises when no part went.
-        """
-        return self._list.retrying(read)
 
     def array(self, part_id: str, name: str) -> StoredArray:
         """Open one array of a part, to read rows of many clips at a time."""
@@ -301,7 +268,7 @@ class FeatureStore:
         if self.objects.get(DOCUMENT) is None:
             raise FacerError(f"{self.path}: the store is gone; run the same command again")
         part = write_part(self.objects, entries, len(self.feature_names), after)
-        self._list.add(part)
+        self._add(part)
         return part.id
 
     def drop_part(self, part_id: str) -> None:

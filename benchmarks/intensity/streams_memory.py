@@ -19,18 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shared import (
-    MIB,
-    add_dir,
-    clip_lengths,
-    in_a_process,
-    made_clip,
-    parser_of,
-    peak_bytes,
-    scratch,
-    timed,
-    write_store,
-)
+from benchmarks import shared
 from facer.storage import FEATURE_NAMES
 from facer.storage.parts import Entry
 
@@ -40,9 +29,9 @@ SOUND_COLUMNS = 1024
 
 def entries(clips: int, rate_hz: int, columns: int) -> Iterator[Entry]:
     """Yield clips of random features at a rate."""
-    for index, n in enumerate(clip_lengths(clips, rate_hz).tolist()):
+    for index, n in enumerate(shared.clip_lengths(clips, rate_hz).tolist()):
         values = np.random.default_rng(index).standard_normal((n, columns), dtype=np.float32)
-        yield made_clip(f"clip-{index:05d}", values, rate_hz)
+        yield shared.made_clip(f"clip-{index:05d}", values, rate_hz)
 
 
 def write_labels(path: Path, clips: int) -> None:
@@ -65,34 +54,34 @@ def train(folder: Path, clips: int, cache: str) -> tuple[int, float]:
     seconds = 0.0
     if cache != "nothing":
         run = folder / f"run-{clips}-{cache}-{time.time_ns()}"
-        _, (seconds, _) = timed(
+        _, (seconds, _) = shared.timed(
             lambda: facer.train_head(
                 folder / "face.zarr", folder / f"labels-{clips}.csv", run, cache=cache, epochs=1,
                 with_={"sound": folder / "sound.zarr"}, dense=8, hidden_size=32, batch_size=8,
             )
         )  # fmt: skip
-    return peak_bytes(), float(seconds)
+    return shared.peak_bytes(), float(seconds)
 
 
 def main() -> None:
     """Print the peaks and their ratios."""
-    parser = parser_of(__doc__, clips=60, more=4)
+    parser = shared.parser_of(__doc__, clips=60, more=4)
     parser.add_argument("--caches", nargs="+", default=["memory", "half", "disk"])
-    add_dir(parser)
+    shared.add_dir(parser)
     options = parser.parse_args()
     few, many = options.clips, options.clips * options.more
-    with scratch(options.dir) as folder:
+    with shared.scratch(options.dir) as folder:
         names = tuple(f"w{i:04d}" for i in range(SOUND_COLUMNS))
         for place, rate_hz, columns in (("face", 30, FEATURE_NAMES), ("sound", 50, names)):
             clips = entries(many, rate_hz, len(columns))
-            write_store(folder / f"{place}.zarr", clips, columns, CLIPS_A_PART)
+            shared.write_store(folder / f"{place}.zarr", clips, columns, CLIPS_A_PART)
         for clips in (few, many):
             write_labels(folder / f"labels-{clips}.csv", clips)
-        base, _ = in_a_process(train, folder, few, "nothing")
+        base, _ = shared.in_a_process(train, folder, few, "nothing")
         peaks = {}
         for cache in options.caches:
-            found = [in_a_process(train, folder, clips, cache) for clips in (few, many)]
-            peaks[cache] = [(peak - base) / MIB for peak, _ in found]
+            found = [shared.in_a_process(train, folder, clips, cache) for clips in (few, many)]
+            peaks[cache] = [(peak - base) / shared.MIB for peak, _ in found]
             small, large = peaks[cache]
             print(
                 f"{cache}: {small:.0f} MiB for {few} clips, {large:.0f} MiB for {many}: "

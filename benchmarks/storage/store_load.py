@@ -18,19 +18,7 @@ import numpy as np
 import zarr  # what it imports is used by both sides and not compared
 from zarr.codecs import ZstdCodec
 
-from benchmarks.shared import (
-    MIB,
-    add_dir,
-    clip_lengths,
-    curves,
-    in_a_process,
-    made_clip,
-    parser_of,
-    peak_bytes,
-    scratch,
-    timed,
-    write_store,
-)
+from benchmarks import shared
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.schema import F32
 
@@ -39,13 +27,13 @@ REPEATS = 3
 
 def clips_of(clips: int) -> Iterator[tuple[str, F32]]:
     """Yield (clip_id, features) of each clip."""
-    for index, frames in enumerate(clip_lengths(clips).tolist()):
-        yield f"train/{index:05d}", curves(np.random.default_rng(index), frames)
+    for index, frames in enumerate(shared.clip_lengths(clips).tolist()):
+        yield f"train/{index:05d}", shared.curves(np.random.default_rng(index), frames)
 
 
 def write_parts(path: Path, clips: int) -> None:
     """Write the clips as facer stores them."""
-    write_store(path, (made_clip(*clip) for clip in clips_of(clips)))
+    shared.write_store(path, (shared.made_clip(*clip) for clip in clips_of(clips)))
 
 
 def write_peer(path: Path, clips: int) -> None:
@@ -61,14 +49,14 @@ def read_parts(path: Path, clips: int) -> int:
     store = FeatureStore.open(path)
     ids = np.random.default_rng(2).permutation(store.clip_ids).tolist()
     loaded = store.load(ids)
-    assert len(loaded.features) == clip_lengths(clips).sum()
+    assert len(loaded.features) == shared.clip_lengths(clips).sum()
     return loaded.features.nbytes
 
 
 def read_peer(path: Path, clips: int) -> int:
     """Load one array per clip into a matrix and return its bytes."""
     group = zarr.open_group(path, mode="r")
-    starts = np.concatenate([[0], clip_lengths(clips).cumsum()])
+    starts = np.concatenate([[0], shared.clip_lengths(clips).cumsum()])
     matrix = np.empty((starts[-1], len(FEATURE_NAMES)), np.float32)
     for index in np.random.default_rng(2).permutation(clips).tolist():
         matrix[starts[index] : starts[index + 1]] = group[f"train/{index:05d}"][...]
@@ -80,25 +68,25 @@ SIDES = {"parts": (write_parts, read_parts), "one array a clip": (write_peer, re
 
 def measure(side: str, path: Path, clips: int) -> tuple[float, int, int]:
     """Read once in this process: seconds, bytes of the matrix and growth of the peak memory."""
-    before = peak_bytes()
-    size, (seconds, _) = timed(SIDES[side][1], path, clips)
-    return float(seconds), size, peak_bytes() - before
+    before = shared.peak_bytes()
+    size, (seconds, _) = shared.timed(SIDES[side][1], path, clips)
+    return float(seconds), size, shared.peak_bytes() - before
 
 
 def compare(folder: Path, clips: int, peer_clips: int) -> None:
     """Write both sides, read both, print both and their ratio."""
     seconds: dict[str, float] = {}
-    frames = clip_lengths(clips).sum()
+    frames = shared.clip_lengths(clips).sum()
     for side, count in (("parts", clips), ("one array a clip", min(clips, peer_clips))):
         path = folder / f"{side.split()[0]}.zarr"
-        write = timed(SIDES[side][0], path, count)[1][0] / count
-        runs = sorted(in_a_process(measure, side, path, count) for _ in range(REPEATS))
+        write = shared.timed(SIDES[side][0], path, count)[1][0] / count
+        runs = sorted(shared.in_a_process(measure, side, path, count) for _ in range(REPEATS))
         load, size, grown = runs[REPEATS // 2]
-        seconds[side] = load * float(frames / clip_lengths(count).sum())
+        seconds[side] = load * float(frames / shared.clip_lengths(count).sum())
         scaled = "" if count == clips else f", scaled from {count} clips in {load:.2f} s"
         print(
             f"{side:>16}: load {seconds[side]:.2f} s{scaled}; write {write * 1e3:.2f} ms a clip; "
-            f"matrix {size / MIB:.0f} MiB, peak memory {grown / size:.2f} x it"
+            f"matrix {size / shared.MIB:.0f} MiB, peak memory {grown / size:.2f} x it"
         )
     ratio = seconds["one array a clip"] / seconds["parts"]
     print(f"{clips} clips, {frames} frames: parts load {ratio:.1f} x faster (target 10)")
@@ -106,10 +94,10 @@ def compare(folder: Path, clips: int, peer_clips: int) -> None:
 
 def main() -> None:
     """Parse options and run."""
-    parser = parser_of(__doc__, clips=25_067, peer_clips=3_000)
-    add_dir(parser)
+    parser = shared.parser_of(__doc__, clips=25_067, peer_clips=3_000)
+    shared.add_dir(parser)
     options = parser.parse_args()
-    with scratch(options.dir) as folder:
+    with shared.scratch(options.dir) as folder:
         compare(folder, options.clips, options.peer_clips)
 
 

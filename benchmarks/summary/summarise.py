@@ -14,31 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shared import (
-    MIB,
-    curves,
-    in_a_process,
-    made_clip,
-    parser_of,
-    peak_bytes,
-    scratch,
-    timed,
-    write_store,
-)
+from benchmarks import shared
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.parts import Entry
 
 
 def make(path: Path, clips: int, frames: int) -> None:
-    """Write a store of smooth random curves with one frame in twenty without a face."""
-    write_store(path, _clips(clips, frames))
+    """Write a store of smooth random shared.curves with one frame in twenty without a face."""
+    shared.write_store(path, _clips(clips, frames))
 
 
 def _clips(clips: int, frames: int) -> Iterator[Entry]:
     random = np.random.default_rng(0)
     for index in range(clips):
-        yield made_clip(
-            f"P{index // 2:05d}_{'ab'[index % 2]}", curves(random, frames, 0.05),
+        yield shared.made_clip(
+            f"P{index // 2:05d}_{'ab'[index % 2]}", shared.curves(random, frames, 0.05),
             valid=random.random(frames) > 0.05, det_score=np.ones(frames),
             bbox_px=np.tile([0, 0, 90, 120], (frames, 1)),
         )  # fmt: skip
@@ -56,8 +46,8 @@ def _summarise(store: str, output: Path) -> None:
 
 def _measured(store: str) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak MiB of this process."""
-    _, (seconds, cpu) = timed(_summarise, store, Path(f"{store}.stats"))
-    return float(seconds), float(cpu), peak_bytes() / MIB
+    _, (seconds, cpu) = shared.timed(_summarise, store, Path(f"{store}.stats"))
+    return float(seconds), float(cpu), shared.peak_bytes() / shared.MIB
 
 
 def _read(store: str) -> None:
@@ -72,13 +62,13 @@ def measure(folder: Path, clips: int, frames: int) -> tuple[float, float, float,
     """Return seconds, CPU seconds, peak MiB and seconds of reading alone, of a fresh process."""
     store = folder / f"{clips}.zarr"
     make(store, clips, frames)
-    return *in_a_process(_measured, str(store)), float(timed(_read, str(store))[1][0])
+    return *shared.in_a_process(_measured, str(store)), float(shared.timed(_read, str(store))[1][0])
 
 
 def main() -> None:
     """Measure the store and a tenth of it."""
-    options = parser_of(__doc__, clips=12660, frames=300).parse_args()
-    with scratch() as folder:
+    options = shared.parser_of(__doc__, clips=12660, frames=300).parse_args()
+    with shared.scratch() as folder:
         _, _, small, _ = measure(folder, max(1, options.clips // 10), options.frames)
         seconds, cpu, peak, reading = measure(folder, options.clips, options.frames)
     print(

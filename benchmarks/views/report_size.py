@@ -19,18 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shared import (
-    MIB,
-    add_dir,
-    curves,
-    in_a_process,
-    made_clip,
-    parser_of,
-    peak_bytes,
-    scratch,
-    timed,
-    write_store,
-)
+from benchmarks import shared
 from facer.storage import Record
 from facer.storage.parts import Entry
 
@@ -75,7 +64,9 @@ def made_entry(index: int) -> Entry:
         valid[: int(random.integers(1, n // 2))] = False
     boxes = np.array([0.0, 0.0, 1.0, 1.2]) * random.uniform(40, 300, (n, 1))
     score = random.beta(8, 2, n)
-    return made_clip(clip_id, curves(random, n), valid=valid, det_score=score, bbox_px=boxes)
+    return shared.made_clip(
+        clip_id, shared.curves(random, n), valid=valid, det_score=score, bbox_px=boxes
+    )
 
 
 def build(store: Path, output: Path) -> tuple[float, int]:
@@ -83,8 +74,8 @@ def build(store: Path, output: Path) -> tuple[float, int]:
     from facer.pipeline.views.report.build import build_report
     from facer.pipeline.views.report.config import ReportConfig
 
-    _, (seconds, _) = timed(build_report, ReportConfig(str(store), output))
-    return float(seconds), peak_bytes()
+    _, (seconds, _) = shared.timed(build_report, ReportConfig(str(store), output))
+    return float(seconds), shared.peak_bytes()
 
 
 def seconds_to_open(page: Path) -> dict[str, float] | None:
@@ -118,12 +109,12 @@ def compare(folder: Path, clips: int, small: int) -> None:
     peaks = {}
     for count in (small, clips):
         store, report = folder / f"{count}.zarr", folder / f"report-{count}"
-        write_store(store, map(made_entry, range(count)))
-        seconds, peaks[count] = in_a_process(build, store, report)
+        shared.write_store(store, map(made_entry, range(count)))
+        seconds, peaks[count] = shared.in_a_process(build, store, report)
         size = sum(file.stat().st_size for file in report.rglob("*") if file.is_file())
         print(
             f"{count:>6} clips: built in {seconds:.1f} s, peak memory "
-            f"{peaks[count] / MIB:.0f} MiB, report of {size / MIB:.1f} MiB"
+            f"{peaks[count] / shared.MIB:.0f} MiB, report of {size / shared.MIB:.1f} MiB"
         )
     more = clips / small
     print(f"{more:.0f} x the clips: {peaks[clips] / peaks[small]:.2f} x the memory")
@@ -140,10 +131,10 @@ def compare(folder: Path, clips: int, small: int) -> None:
 
 def main() -> None:
     """Parse options and run."""
-    parser = parser_of(__doc__, clips=25_000, small=2_500)
-    add_dir(parser)
+    parser = shared.parser_of(__doc__, clips=25_000, small=2_500)
+    shared.add_dir(parser)
     options = parser.parse_args()
-    with scratch(options.dir) as folder:
+    with shared.scratch(options.dir) as folder:
         compare(folder, options.clips, options.small)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -140,33 +141,39 @@ def _other_width(path: Path, line: int, cells: Sequence[str], header: Sequence[s
 def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     line = 0
     try:
-        with io.TextIOWrapper(
-            open_regular(path, "csv text", str(path)), encoding=dialect.codec, newline=""
-        ) as file:
+        with open_text(path, dialect) as lines:
             if dialect.sep_line:
-                next(file)
+                next(lines)
             reader = csv.reader(
-                bounded_lines(path, file),
-                strict=True,
-                skipinitialspace=True,
-                delimiter=dialect.separator,
+                lines, strict=True, skipinitialspace=True, delimiter=dialect.separator
             )
             for cells in reader:
                 line = reader.line_num + dialect.sep_line
                 if any(cell.strip() for cell in cells):
                     yield line, cells
-    except UnicodeDecodeError as error:
-        raise FacerError(undecodable(path, dialect)) from error
     except csv.Error as error:
         raise FacerError(
             f"{path}:{line + 1}: cannot be read as utf-8 csv: {error} (taken for {dialect})"
         ) from error
+
+
+@contextmanager
+def open_text(
+    path: Path, dialect: Dialect, newline: str | None = "", what: str = "csv text"
+) -> Iterator[Iterator[str]]:
+    """Give the lines of a file, none of which takes all memory; FacerError when it is no text."""
+    try:
+        with io.TextIOWrapper(
+            open_regular(path, what, str(path)), encoding=dialect.codec, newline=newline
+        ) as file:
+            yield _bounded_lines(path, file)
+    except UnicodeDecodeError as error:
+        raise FacerError(undecodable(path, dialect)) from error
     except OSError as error:
         raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
-    """The lines of a file, none of which takes all memory."""
+def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
     while line := file.readline(_LINE_LETTERS):
         if len(line) == _LINE_LETTERS:
             raise FacerError(

@@ -128,14 +128,18 @@ def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
     files = [source / name for name in EMI_FILES] if source.is_dir() else [source]
     if not source.is_dir() and source.name not in EMI_FILES:
         raise FacerError(f"{source}: found this file name, expected one of {', '.join(EMI_FILES)}")
-    there = [(read_table(file), EMI_FILES[file.name]) for file in files if file.is_file()]
     read = [
-        _challenge_table(table, "emi", options, lambda _, split=split: split)
-        for table, split in there
+        _challenge_table(read_table(file), "emi", options, _always(EMI_FILES[file.name]))
+        for file in files
+        if file.is_file()
     ]
     rows = tuple(row for table in read for row in table.rows)
     check_unique(rows)
     return replace(read[0], rows=rows, files=tuple(file for table in read for file in table.files))
+
+
+def _always(split: str) -> SplitOf:
+    return lambda _: split
 
 
 def _read_partitioned(source: Path, options: LabelOptions, kind: str) -> LabelTable:

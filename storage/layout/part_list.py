@@ -25,7 +25,10 @@ class PartList:
     """
 
     def __init__(self, objects: Objects, version: int) -> None:
-        self._objects, self._version = objects, version
+        self.objects = objects
+        """What the store is made of."""
+        self.version = version
+        """Version of the store's format."""
         self._parts: dict[str, Part] | None = None
         self._damaged: dict[str, DamagedError] = {}
         self._latest: dict[str, Record] | None = None
@@ -39,13 +42,12 @@ class PartList:
 
     @property
     def damaged(self) -> Mapping[str, DamagedError]:
-        """Parts whose records are damaged, with the reason."""
-        self.parts  # noqa: B018  (reads the list)
+        """Parts whose records are damaged, with the reason: their clips are not in the list."""
+        self._index()
         return MappingProxyType(self._damaged)
 
-    @property
-    def latest(self) -> Mapping[str, Record]:
-        """The latest record of every clip, by its sorted id."""
+    def _index(self) -> dict[str, Record]:
+        """Return the latest record of every clip, by its id, sorted."""
         if self._parts is None:
             self.refresh()
         if self._latest is None:
@@ -57,10 +59,10 @@ class PartList:
         """Look for parts that were written or removed since the list was read."""
         known, damaged = self._parts or {}, self._damaged
         for _ in range(_TRIES):  # a part that goes after it was listed leaves its clips in another
-            names = self.names()
+            names = self.part_names()
             new = [name for name in names if name not in known]
-            found = self._objects.get_many([f"{PARTS}/{name}/{DOCUMENT}" for name in new])
-            if None not in found or self.names() == names:
+            found = self.objects.get_many([f"{PARTS}/{name}/{DOCUMENT}" for name in new])
+            if None not in found or self.part_names() == names:
                 break
         parts = {name: known[name] for name in names if name in known}
         self._damaged = {}
@@ -78,24 +80,27 @@ class PartList:
     def _parsed(self, name: str, data: bytes | DamagedError | None) -> Part | None:
         if isinstance(data, DamagedError):
             raise data
-        where = self._objects.location
-        return None if data is None else parse_part(data, name, where, self._version)
+        where = self.objects.location
+        return None if data is None else parse_part(data, name, where, self.version)
 
     def _keep(self, parts: Mapping[str, Part]) -> None:
         self._parts, self._latest = {name: parts[name] for name in sorted(parts)}, None
 
-    def add(self, part: Part) -> None:
+    def _add(self, part: Part) -> None:
         """Take in a part that was just written, where the list has been read."""
         if self._parts is not None:
             self._keep({**self._parts, part.id: part})
 
-    def names(self) -> list[str]:
+    def part_names(self) -> list[str]:
         """Ids of all parts, sorted; also of those whose writer has not committed them."""
-        names = self._objects.children(PARTS)
+        names = self.objects.children(PARTS)
         return [name for name in names if name != DOCUMENT and not name.startswith(".")]
 
     def retrying(self, read: Callable[[], _Read]) -> _Read:
-        """Read again where parts went meanwhile because others have their clips now."""
+        """Read again where parts went meanwhile because others have their clips now.
+
+        That is what ``facer compact`` does. Raises what ``read`` raises when no part went.
+        """
         for _ in range(_TRIES):
             before = set(self.parts)
             try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import is_absent
@@ -92,7 +93,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
         if not found:
             odd.append(clip)
         exclude = _flag(cells.get("exclude", ""), clip)
-        texts = {name: cells.get(name, "") for name in _TEXTS}
+        texts: dict[str, Any] = {name: cells.get(name, "") for name in _TEXTS}
         rest = tuple(cells[name] for name in carried)
         rows.append(DesignRow(clip, **texts, exclude=exclude, carried=rest))
     if clip_ids and len(odd) == len(clip_ids):
@@ -160,7 +161,7 @@ def _matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
 def _row(table: CsvTable, row: int, places: Mapping[str, int]) -> DesignRow:
     """Return what the known columns say of a clip."""
     cells = {name: table.rows[row][place] for name, place in places.items()}
-    texts = {
+    texts: dict[str, Any] = {
         name: "" if is_absent(cells[name]) else cells[name] for name in _TEXTS if name in cells
     }
     onset = table.number(row, places["onset_s"]) if "onset_s" in places else float("nan")

@@ -80,11 +80,12 @@ def imported_clip(
     (T,); what is not given is NaN, and one face in valid frames.
     """
     frames = len(timestamp_s)
-    measured = {"features": features}
+    arrays = {"features": features}
     for name, *shape in (("det_score",), ("bbox_px", 4), ("keypoints_px", 5, 2)):
-        measured[name] = extras.get(name, np.full((frames, *shape), np.nan))
+        arrays[name] = extras.get(name, np.full((frames, *shape), np.nan))
+    known: dict[str, Any] = {name: _where(valid, values) for name, values in arrays.items()}
     clip = ClipFeatures(
-        **{name: _where(valid, values) for name, values in measured.items()},
+        **known,
         timestamp_s=timestamp_s.astype(np.float64),
         valid=valid,
         n_faces=extras.get("n_faces", valid).astype(np.int16),
