@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from facer.storage import FEATURE_NAMES, FeatureStore, Provenance
-from facer.storage.exchange.tools.imported import imported_clip
+from facer.storage.exchange.tools import imported
 from facer.storage.parts import Entry
 from facer.storage.schema import F32, F64, I64, U8
 
@@ -123,7 +123,7 @@ def curves(random: np.random.Generator, frames: int, step: float = 0.2) -> F32:
 def made_clip(clip_id: str, features: F32, rate_hz: float = 30, **extras: Any) -> Entry:
     """A clip of features (T, F) at a frame rate, with a face in every frame that is ``valid``."""
     valid = extras.pop("valid", np.ones(len(features), np.bool_))
-    return imported_clip(clip_id, features, np.arange(len(features)) / rate_hz, valid, extras)
+    return imported.clip(clip_id, features, np.arange(len(features)) / rate_hz, valid, extras)
 
 
 def write_store(

@@ -12,14 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.exchange.tools.imported import (
-    Imported,
-    Names,
-    files_under,
-    imported_clip,
-    imported_provenance,
-    measured,
-)
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import find_header, table_below
 from facer.storage.parts import Entry
@@ -61,7 +55,7 @@ def read_facereader(path: Path) -> Imported:
     letters = _has_letters(table_below(first, header), names)
     scale = {"au_scale": "intensity 0 to 5"} if letters else {}
     clips = (_clip(clip_id, table_below(*log), names, letters) for clip_id, log in logs.items())
-    made = imported_provenance("facereader", "one face a frame", **scale)
+    made = imported.provenance("facereader", "one face a frame", **scale)
     return Imported(tuple(names), (), made, clips)
 
 
@@ -98,10 +92,10 @@ def _clip(clip_id: str, table: CsvTable, names: Names, letters: bool) -> Entry:
             if not _FAILED.fullmatch(row[place]):
                 letter = letters and name.startswith("au")
                 features[i, j] = _cell(table, i, place, letter)
-    valid = measured(features)
+    valid = imported.measured(features)
     timestamp_s = np.array([_seconds(table, i) for i in range(len(table.rows))])
     note = "letters of the units are kept as 0 (not active) to 5 (E)" if letters else ""
-    return imported_clip(clip_id, features, timestamp_s, valid, {}, note)
+    return imported.clip(clip_id, features, timestamp_s, valid, {}, note)
 
 
 def _cell(table: CsvTable, row: int, place: int, letters: bool) -> float:
@@ -130,10 +124,10 @@ def _seconds(table: CsvTable, row: int) -> float:
 def log_files(path: Path) -> list[tuple[str, Path]]:
     """Return the logs at or below a path, by the id of their clips."""
     if path.is_file():
-        return list(files_under(path, "").items())
+        return list(imported.files_under(path, "").items())
     found: dict[str, Path] = {}
     for suffix in _SUFFIXES:
         if any(path.rglob(f"*{suffix}")):
-            for clip_id, file in files_under(path, suffix).items():
+            for clip_id, file in imported.files_under(path, suffix).items():
                 found[clip_id if clip_id not in found else f"{clip_id}{suffix}"] = file
     return sorted(found.items())

@@ -13,14 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from facer.storage.errors import FacerError
+from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.facereader import WORDS, log_files
-from facer.storage.exchange.tools.imported import (
-    Imported,
-    Names,
-    imported_clip,
-    imported_provenance,
-    measured,
-)
+from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import Header, find_header, rows_below
 from facer.storage.parts import Entry
@@ -64,7 +59,7 @@ def read_imotions(path: Path) -> Imported:
     names = _names(first)
     scale = {} if _named(first, ("eventsource",)) is None else {"scale": "percent / 100"}
     clips = (entry for log in logs for entry in _clips(*log, names))
-    made = imported_provenance("imotions", "one face a frame", **scale)
+    made = imported.provenance("imotions", "one face a frame", **scale)
     return Imported(tuple(names), (), made, clips)
 
 
@@ -132,7 +127,7 @@ def _clip(clip_id: str, table: CsvTable, names: Names, native: bool) -> Entry:
     features = table.numbers([header.index(name) for name in names.values()])
     time = _named(header, ("timestamp",))
     timestamp_s = table.numbers([time or 0])[:, 0] / 1000
-    valid = measured(features)
+    valid = imported.measured(features)
     if native:
         features = _shares(features, names)
         if (faces := _named(header, ("number of faces", "nooffaces"))) is not None:
@@ -140,7 +135,7 @@ def _clip(clip_id: str, table: CsvTable, names: Names, native: bool) -> Entry:
     stimulus = _named(header, ("stimulusname", "sourcestimuliname")) if native else None
     stimuli = set(table.column(stimulus)) - {""} if stimulus is not None else set()
     note = f"{len(stimuli)} stimuli in one recording" if len(stimuli) > 1 else ""
-    return imported_clip(clip_id, features, timestamp_s, valid, {}, note)
+    return imported.clip(clip_id, features, timestamp_s, valid, {}, note)
 
 
 def _shares(values: F64, names: Names) -> F64:

@@ -52,7 +52,7 @@ def files_under(path: Path, suffix: str) -> dict[str, Path]:
     return {file.relative_to(path).with_suffix("").as_posix(): file for file in found}
 
 
-def imported_provenance(tool: str, face_policy: str, **settings: str) -> Provenance:
+def provenance(tool: str, face_policy: str, **settings: str) -> Provenance:
     """Return the provenance of features whose weights are not known to facer."""
     return Provenance(
         detector=tool,
@@ -66,7 +66,7 @@ def imported_provenance(tool: str, face_policy: str, **settings: str) -> Provena
     )
 
 
-def imported_clip(
+def clip(
     clip_id: str,
     features: F64,
     timestamp_s: F64,
@@ -84,7 +84,7 @@ def imported_clip(
     for name, *shape in (("det_score",), ("bbox_px", 4), ("keypoints_px", 5, 2)):
         arrays[name] = extras.get(name, np.full((frames, *shape), np.nan))
     known: dict[str, Any] = {name: _where(valid, values) for name, values in arrays.items()}
-    clip = ClipFeatures(
+    features_of_clip = ClipFeatures(
         **known,
         timestamp_s=timestamp_s.astype(np.float64),
         valid=valid,
@@ -98,7 +98,7 @@ def imported_clip(
         fps=mean_rate_hz(timestamp_s),
         reason=note,
     )
-    return record, clip
+    return record, features_of_clip
 
 
 def _where(valid: Bools, values: npt.NDArray[Any]) -> F32:

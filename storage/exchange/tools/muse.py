@@ -7,18 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.exchange.tools.imported import (
-    Imported,
-    Names,
-    features_of,
-    files_under,
-    first_header,
-    imported_clip,
-    imported_provenance,
-    measured,
-    one_a_file,
-    seconds,
-)
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.parts import Entry
 
@@ -31,23 +21,23 @@ def read_muse(path: Path) -> Imported:
     A frame is valid unless all its cells are empty. Times are taken for milliseconds when they
     advance by 5 or more.
     """
-    files = files_under(path, ".csv")
-    header = first_header(files)
+    files = imported.files_under(path, ".csv")
+    header = imported.first_header(files)
     meta = 0
     while meta < len(header) and header[meta].lower() in _META:
         meta += 1
     names = {name: name for name in header[meta:]}
     if not names:
         raise FacerError(f"{path}: found only columns {', '.join(header)}, expected features")
-    clips = one_a_file(files, names, _clip)
-    return Imported(tuple(names), (), imported_provenance("muse", "as imported"), clips)
+    clips = imported.one_a_file(files, names, _clip)
+    return Imported(tuple(names), (), imported.provenance("muse", "as imported"), clips)
 
 
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
-    features = features_of(table, names)
+    features = imported.features_of(table, names)
     column = table.index("timestamp")
     if column is None:
         timestamp_s = np.full(len(features), np.nan)
     else:
-        timestamp_s = seconds(table.numbers([column])[:, 0])
-    return imported_clip(clip_id, features, timestamp_s, measured(features), {})
+        timestamp_s = imported.seconds(table.numbers([column])[:, 0])
+    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})

@@ -9,19 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.exchange.tools.imported import (
-    Imported,
-    Names,
-    dominant,
-    features_of,
-    files_under,
-    first_header,
-    frame_numbers,
-    imported_clip,
-    imported_provenance,
-    landmarks,
-    one_a_file,
-)
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.parts import Entry
 from facer.storage.schema import F64, I64, Bools
@@ -37,17 +26,17 @@ def read_openface(path: Path) -> Imported:
     face that is lost gets another number when it is found again. What was joined and what was
     left out is in the clip's note. Frames that the file leaves out had no face.
     """
-    files = files_under(path, ".csv")
-    _refuse_pictures(path, first_header(files))
+    files = imported.files_under(path, ".csv")
+    _refuse_pictures(path, imported.first_header(files))
     names = {
         name[:4].lower() if re.fullmatch(r"AU\d\d_r", name) else name: name
-        for name in first_header(files)
+        for name in imported.first_header(files)
         if _FEATURE.fullmatch(name)
     }
     if not names:
         raise FacerError(f"{path}: found no AU, gaze or pose column, expected OpenFace 2 csv files")
-    clips = one_a_file(files, names, _clip)
-    provenance = imported_provenance(
+    clips = imported.one_a_file(files, names, _clip)
+    provenance = imported.provenance(
         "openface-2", "face_id with most valid frames", au_scale="intensity 0 to 5"
     )
     return Imported(tuple(names), (), provenance, clips)
@@ -56,7 +45,7 @@ def read_openface(path: Path) -> Imported:
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     meta = table.numbers([table.where(name) for name in ("frame", "timestamp", "confidence")])
     success = table.numbers([table.where("success")])[:, 0] == 1
-    frame = frame_numbers(table, meta[:, 0])
+    frame = imported.frame_numbers(table, meta[:, 0])
     frame -= min(1, int(frame.min()))  # OpenFace counts from 1
     faces = [0.0] * len(frame)
     if "face_id" in table.header:
@@ -74,13 +63,13 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
         return out
 
     extras = {"det_score": spread(meta[:, 2]), "n_faces": counts}
-    extras |= {name: spread(values) for name, values in landmarks(table).items()}
+    extras |= {name: spread(values) for name, values in imported.landmarks(table).items()}
     known, first = np.unique(frame, return_index=True)
     valid = np.zeros(frames, np.bool_)
     valid[rows] = success[kept]
     timestamp_s = np.interp(np.arange(frames), known, meta[first, 1])
-    features = spread(features_of(table, names))
-    return imported_clip(clip_id, features, timestamp_s, valid, extras, note)
+    features = spread(imported.features_of(table, names))
+    return imported.clip(clip_id, features, timestamp_s, valid, extras, note)
 
 
 def _refuse_pictures(path: Path, header: Sequence[str]) -> None:
@@ -104,7 +93,7 @@ def _one_sequence(
     for face, measured in zip(faces, success, strict=True):
         sizes[face] += bool(measured)
     ids = np.array([list(sizes).index(face) for face in faces])
-    first = ids[int(np.argmax(dominant(faces, success, confidence)))]
+    first = ids[int(np.argmax(imported.dominant(faces, success, confidence)))]
     taken = np.zeros(int(frame.max()) + 1, np.bool_)
     rank = np.full(len(sizes), len(sizes))
     joined = 0

@@ -12,18 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.exchange.tools.imported import (
-    Imported,
-    Names,
-    dominant,
-    features_of,
-    files_under,
-    first_header,
-    frame_numbers,
-    imported_clip,
-    imported_provenance,
-    landmarks,
-)
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable, iterate_rows
 from facer.storage.parts import Entry
 from facer.storage.schema import EXPRESSIONS, I64, VALENCE_AROUSAL
@@ -42,15 +32,15 @@ def read_pyfeat(path: Path, fps: float | None = None) -> Imported:
     frame that of the ``Identity`` seen most often counts, else the largest. py-feat stores no
     exact times: they are frame / ``fps`` where ``fps`` is given and NaN otherwise.
     """
-    files = files_under(path, ".csv")
+    files = imported.files_under(path, ".csv")
     names = {
         name.lower() if name.startswith("AU") else name: name
-        for name in first_header(files)
+        for name in imported.first_header(files)
         if _FEATURE.fullmatch(name)
     }
     if not names:
         raise FacerError(f"{path}: found no AU or emotion column, expected py-feat csv files")
-    provenance = imported_provenance("py-feat", "largest face, or Identity seen most often")
+    provenance = imported.provenance("py-feat", "largest face, or Identity seen most often")
     return Imported(tuple(names), (), provenance, _clips(files, names, fps))
 
 
@@ -123,20 +113,20 @@ def _clip(clip_id: str, table: CsvTable, names: Names, fps: float | None) -> Ent
         frame = pictures
         note = f"{int(frame.max()) + 1} numbered pictures are taken for the frames of one clip"
     elif "frame" in table.header:
-        frame = frame_numbers(table, table.numbers([table.where("frame")])[:, 0])
+        frame = imported.frame_numbers(table, table.numbers([table.where("frame")])[:, 0])
     sure = np.where(found, np.nan_to_num(box[:, 2] * box[:, 3]), -1.0)
     if "Identity" in table.header:
-        chosen = dominant(table.column(table.where("Identity")), found, box[:, 4])
+        chosen = imported.dominant(table.column(table.where("Identity")), found, box[:, 4])
         sure = sure + np.where(chosen & found, np.nanmax(sure, initial=0.0) + 1, 0.0)
     order = np.lexsort((-sure, frame))  # by frame, the chosen face first
     frames, first = np.unique(frame[order], return_index=True)
     rows = order[first]
     extras: dict[str, npt.NDArray[Any]] = {
-        name: values[rows] for name, values in landmarks(table).items()
+        name: values[rows] for name, values in imported.landmarks(table).items()
     }
     extras["bbox_px"] = np.concatenate([box[rows, :2], box[rows, :2] + box[rows, 2:4]], axis=1)
     extras["det_score"] = box[rows, 4]
     extras["n_faces"] = np.bincount(frame[found], minlength=int(frames[-1]) + 1)[frames]
     timestamp_s = frames / fps if fps else np.full(len(frames), np.nan)
-    features = features_of(table, names)[rows]
-    return imported_clip(clip_id, features, timestamp_s, found[rows], extras, note)
+    features = imported.features_of(table, names)[rows]
+    return imported.clip(clip_id, features, timestamp_s, found[rows], extras, note)
