@@ -56,6 +56,8 @@ from facer.stages.features.extractor import Extractor
 from facer.stages.features.faces import Faces, iou, point_distance
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.torch_rec import load_network
+from facer.stages.features.rec.weights import weights_path
 from facer.stages.features.refine import POINTS_PX
 from facer.storage import FeatureStore
 from facer.storage.files.videos import VIDEO_SUFFIXES
@@ -307,7 +309,7 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     nets = {
         "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
         "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
-        "REC": _flops(rec.load_network(rec.weights_path("rec-small"))[0], CROP_PX, CROP_PX),
+        "REC": _flops(load_network(weights_path("rec-small"))[0], CROP_PX, CROP_PX),
     }
     rows = [
         ("decode", decode_s, _libav_seconds(clips)),
