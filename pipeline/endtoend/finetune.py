@@ -40,10 +40,10 @@ from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
 from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score
-from facer.stages.intensity.sequences import I64
 from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError, named
 from facer.storage.files.weights import weights_sha256
+from facer.storage.schema import I64
 from facer.storage.settings import flat
 
 OnEpoch = Callable[[dict[str, Any]], None]

@@ -23,9 +23,9 @@ from facer.stages.intensity.kernels.batches import Batch, pack
 from facer.stages.intensity.kernels.routing import RoutedAdam
 from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.model import IntensityModel
-from facer.stages.intensity.sequences import I64, ZEROS, measured_rows, plan_rows
+from facer.stages.intensity.sequences import ZEROS, measured_rows, plan_rows
 from facer.storage import FeatureStore
-from facer.storage.schema import F32, FEATURE_NAMES, U8
+from facer.storage.schema import F32, FEATURE_NAMES, I64, U8
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.affect.config import LARGEST_SMALL_PX, SIDE_PX, AugmentConfig
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 
 def augment(
@@ -82,16 +81,14 @@ def _colour(crop: U8, rng: np.random.Generator, config: AugmentConfig) -> U8:
     return cv2.LUT(crop, _tone_curves(gain, gamma, rng.normal(0, 12))).astype(np.uint8, copy=False)
 
 
-def _tone_curves(
-    gain: npt.NDArray[np.float64], gamma: npt.NDArray[np.float64], offset: float
-) -> U8:
+def _tone_curves(gain: F64, gamma: F64, offset: float) -> U8:
     level = np.arange(256)[:, None] / 255.0
     curves = 255 * gain * level**gamma + offset
     return np.clip(curves, 0, 255).astype(np.uint8).reshape(1, 256, 3)
 
 
 def _degrade(crop: U8, rng: np.random.Generator, config: AugmentConfig) -> U8:
-    image: npt.NDArray[np.uint8] = crop
+    image: U8 = crop
     if rng.random() < config.low_resolution:
         side = int(rng.integers(config.smallest_px, LARGEST_SMALL_PX))
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

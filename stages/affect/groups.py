@@ -10,14 +10,10 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.features.quality import SIGNALS, signals, yaw_deg
-from facer.storage.schema import U8
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
+from facer.storage.schema import F64, I64, U8
 
 _CHEEKS = ((slice(68, 84), slice(28, 44)), (slice(68, 84), slice(68, 84)))  # rows, columns
 _COLOURED = 4.0  # mean chroma from which on a crop is no grey picture

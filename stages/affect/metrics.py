@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.common.correlation import concordance as rho_c
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, VALENCE_AROUSAL
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, VALENCE_AROUSAL, Bools
 
-F64 = npt.NDArray[np.float64]
 AU_POSITIVE = 0.5
 """A unit counts as present from this label value or probability on, everywhere."""
 
@@ -24,15 +22,13 @@ AU_COLUMNS = slice(9, 26)
 """Where the units' probabilities lie in REC features."""
 
 
-def confusion_matrix(
-    truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: int
-) -> npt.NDArray[np.int64]:
+def confusion_matrix(truth: I64, predicted: I64, classes: int) -> I64:
     """(classes, classes) counts; row = true class, column = predicted class."""
     flat = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes).astype(np.int64)
 
 
-def auc(scores: F32, positive: npt.NDArray[np.bool_]) -> float | None:
+def auc(scores: F32, positive: Bools) -> float | None:
     """Area under the ROC curve of (n,) scores, in [0, 1]; None without both kinds.
 
     The probability that a positive sample scores above a negative one, ties counting half
@@ -46,7 +42,7 @@ def auc(scores: F32, positive: npt.NDArray[np.bool_]) -> float | None:
     return wins / (n_positive * n_negative)
 
 
-def f1(predicted: npt.NDArray[np.bool_], positive: npt.NDArray[np.bool_]) -> float | None:
+def f1(predicted: Bools, positive: Bools) -> float | None:
     """2 TP / (2 TP + FP + FN) in [0, 1]; None where nothing is positive or predicted so."""
     hits = int((predicted & positive).sum())
     total = int(predicted.sum()) + int(positive.sum())
@@ -92,7 +88,7 @@ def expression_metrics(probabilities: F32, data: AffectSet) -> dict[str, Any] | 
 _HEADLINES = ("accuracy", "mean_recall", "macro_f1", "n")
 
 
-def _class_metrics(probabilities: F32, truth: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _class_metrics(probabilities: F32, truth: I64) -> dict[str, Any]:
     matrix = confusion_matrix(truth, probabilities.argmax(1), len(EXPRESSIONS))
     support, predicted, hits = matrix.sum(1), matrix.sum(0), matrix.diagonal()
     occurring = support > 0
@@ -111,9 +107,7 @@ def _class_metrics(probabilities: F32, truth: npt.NDArray[np.int64]) -> dict[str
     }
 
 
-def _pair_auc(
-    probabilities: F32, truth: npt.NDArray[np.int64], positive: str, negative: str
-) -> float | None:
+def _pair_auc(probabilities: F32, truth: I64, positive: str, negative: str) -> float | None:
     first, second = EXPRESSIONS.index(positive), EXPRESSIONS.index(negative)
     rows = (truth == first) | (truth == second)
     margin = probabilities[rows, first] - probabilities[rows, second]

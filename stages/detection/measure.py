@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from facer.stages.detection.data.people import Picture
 from facer.stages.features.faces import point_distance_px
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, U8, Bools
 
 SMALLEST, SMALL, LARGE = 1 / 16, 1 / 8, 1 / 2  # of the picture's longer side
 TILTED_DEGREES = 25.0
@@ -94,7 +93,7 @@ def measure(name: str, pictures: Iterable[Picture], detect: Detect) -> Measured:
     return measured
 
 
-def matches(truth: F32, boxes: F32, points: F32) -> npt.NDArray[np.bool_]:
+def matches(truth: F32, boxes: F32, points: F32) -> Bools:
     """Whether each labelled box (n, 4) and each detection are the same face: (n, m)."""
     centre = points.mean(axis=1)[None]
     inside = ((centre >= truth[:, None, :2]) & (centre <= truth[:, None, 2:])).all(axis=2)

@@ -14,12 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.schema import U8
-
-F64 = npt.NDArray[np.float64]
+from facer.storage.schema import F64, U8
 
 POINTS = (
     "left_eye",

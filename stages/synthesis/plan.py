@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.synthesis.photographs import FACES
 from facer.storage.errors import FacerError
+from facer.storage.schema import F64
 
 Split = Literal["train", "val", "test"]
 
@@ -70,7 +70,7 @@ class PlannedEvent:
     hold_s: float
     fall_s: float
 
-    def strength(self, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def strength(self, time_s: F64) -> F64:
         """Strength at each time: smooth rise to ``peak``, apex, smooth fall, else 0."""
         up = (time_s - self.start_s) / self.rise_s
         down = (self.start_s + self.rise_s + self.hold_s + self.fall_s - time_s) / self.fall_s
@@ -117,11 +117,11 @@ class ClipPlan:
     noise_seed: int
 
     @property
-    def timestamp_s(self) -> npt.NDArray[np.float64]:
+    def timestamp_s(self) -> F64:
         """Time of each frame, (n_frames,)."""
         return np.arange(self.n_frames) / self.fps
 
-    def strengths(self) -> npt.NDArray[np.float64]:
+    def strengths(self) -> F64:
         """Strength of each of :data:`EMOTIONS` in each frame, (n_frames, E), in [0, 1]."""
         strengths = np.zeros((self.n_frames, len(EMOTIONS)))
         for event in self.events:

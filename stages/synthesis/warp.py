@@ -12,12 +12,10 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.synthesis.photographs import UNIT_PX, Portrait
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8, Bools
 
-F64 = npt.NDArray[np.float64]
 Floats = TypeVar("Floats", F32, F64)
 
 
@@ -213,7 +211,7 @@ def _pixel_grid(shape: tuple[int, ...]) -> F64:
     return np.stack([xs, ys], axis=-1).astype(np.float64)
 
 
-def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+def _bounds(mask: Bools) -> tuple[slice, slice]:
     """Rows and columns that hold every True of a mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

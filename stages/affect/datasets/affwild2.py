@@ -18,8 +18,6 @@ import numpy.typing as npt
 
 from facer.stages.affect.datasets.image_files import CropFiles
 from facer.stages.affect.datasets.label_files import (
-    F64,
-    I64,
     LabelFile,
     check_split,
     class_of,
@@ -36,7 +34,7 @@ from facer.stages.affect.datasets.label_files import (
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
-from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
+from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, F64, I64, Bools
 
 IMAGES = "cropped_aligned"
 _CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
@@ -56,12 +54,12 @@ class _Rows:
     au: F32  # (n, 17)
 
     @property
-    def labelled(self) -> npt.NDArray[np.bool_]:
+    def labelled(self) -> Bools:
         """(n,) rows with a label of any kind."""
         values = np.concatenate([self.expression, self.va, self.au], axis=1)
         return np.asarray(np.isfinite(values).any(axis=1))
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> _Rows:
+    def take(self, rows: Bools) -> _Rows:
         """Some of the rows."""
         return _Rows(self.names[rows], self.expression[rows], self.va[rows], self.au[rows])
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.affect.datasets.aligned import FACE, Aligner, Photographs, left_out
 from facer.stages.affect.datasets.label_files import (
@@ -25,7 +24,7 @@ from facer.stages.affect.datasets.label_files import (
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import parse_number
-from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
+from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, Bools
 
 _UNKNOWN = (999.0, -1.0)
 _N_UNITS = 60  # AU1 to AU60 in the file without a header
@@ -40,7 +39,7 @@ class _Rows:
     names: list[str]
     au: F32
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> _Rows:
+    def take(self, rows: Bools) -> _Rows:
         """Some of the rows."""
         return _Rows([self.names[row] for row in np.flatnonzero(rows)], self.au[rows])
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from facer.stages.features.align import CROP_PX
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import read_regular
-from facer.storage.schema import U8
+from facer.storage.schema import I32, U8
 
 _LIMIT_BYTES = 1 << 28  # of a photograph
 
@@ -22,7 +22,7 @@ def read_image_file(path: Path) -> bytes:
     return read_regular(path, "a photograph", _LIMIT_BYTES)
 
 
-def decode_image(data: bytes | npt.NDArray[np.uint8]) -> U8 | None:
+def decode_image(data: bytes | U8) -> U8 | None:
     """RGB uint8 (H, W, 3) of an encoded image, upright; None when it cannot be decoded."""
     buffer = np.frombuffer(data, np.uint8)
     try:
@@ -34,7 +34,7 @@ def decode_image(data: bytes | npt.NDArray[np.uint8]) -> U8 | None:
     return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
 
 
-def decode_crop(data: bytes | npt.NDArray[np.uint8], where: str) -> U8:
+def decode_crop(data: bytes | U8, where: str) -> U8:
     """RGB uint8 (112, 112, 3) of an encoded crop; ``FacerError`` for anything else."""
     crop = decode_image(data)
     if crop is None:
@@ -53,7 +53,7 @@ class CropFiles:
 
     root: Path
     folders: tuple[str, ...]  # below root
-    folder: npt.NDArray[np.int32] = field(repr=False)  # (N,) index into folders
+    folder: I32 = field(repr=False)  # (N,) index into folders
     names: npt.NDArray[np.bytes_] = field(repr=False)  # (N,) utf-8 file names
 
     def path(self, index: int) -> Path:

@@ -10,16 +10,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.csv_table import parse_number
 from facer.storage.files.regular import read_regular
 from facer.storage.labels.challenges import canonical_split
-from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
+from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, F64, I64, Bools
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 Split = Literal["train", "val"]
 
 _LIMIT_BYTES = 1 << 30  # of a database's annotations, which are read as a whole
@@ -90,7 +87,7 @@ class LabelFile:
         """One cell of each row, without spaces and quotes around it."""
         return [line.split(self.delimiter)[column].strip(" '\"") for line in self.lines]
 
-    def check(self, values: F64, good: npt.NDArray[np.bool_], expected: str) -> None:
+    def check(self, values: F64, good: Bools, expected: str) -> None:
         """``FacerError`` naming the first row (of ``values``, n rows) that is not good."""
         bad = np.argwhere(~good.reshape(len(values), -1))
         if len(bad):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.schema import (
@@ -15,8 +14,10 @@ from facer.storage.schema import (
     AU_NAMES,
     EXPRESSIONS,
     F32,
+    I64,
     U8,
     VALENCE_AROUSAL,
+    Bools,
 )
 
 CIRCUMPLEX: dict[str, tuple[float, float]] = {
@@ -57,7 +58,7 @@ class AffectSet:
 
     name: str
     images: ImageSource
-    indices: npt.NDArray[np.int64]
+    indices: I64
     expression: F32
     va: F32
     au: F32
@@ -83,14 +84,14 @@ class AffectSet:
         """Crop of one row, RGB uint8 (112, 112, 3)."""
         return self.images.crop(int(self.indices[row]))
 
-    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> AffectSet:
+    def take(self, rows: I64 | Bools) -> AffectSet:
         """The given rows as a set of their own."""
         per_row = ("indices", "expression", "va", "au", "frame_px", "mesh", "keypoints_px")
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in per_row}
         return replace(self, **{k: v[rows] for k, v in values.items() if v is not None})
 
     @property
-    def expression_class(self) -> npt.NDArray[np.int64]:
+    def expression_class(self) -> I64:
         """(N,) index into ``EXPRESSIONS`` of the most probable class; -1 unlabelled or a tie."""
         filled = np.nan_to_num(self.expression, nan=-1.0)
         top_two = np.sort(filled, axis=1)[:, -2:]

@@ -14,13 +14,12 @@ from facer.stages.affect.augment import augment
 from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import Targets
-
-I64 = npt.NDArray[np.int64]
+from facer.storage.schema import F64, I64
 
 
 def sampling_weights(
     sets: Sequence[AffectSet], class_balance: float, database_balance: float
-) -> npt.NDArray[np.float64]:
+) -> F64:
     """Probability of each crop of all sets, one after another; sums to 1.
 
     A class of n crops weighs n^(1 - class_balance) within its database, and a database of n
@@ -39,7 +38,7 @@ def sampling_weights(
     return np.asarray(joined / joined.sum())
 
 
-def draw_epoch(weights: npt.NDArray[np.float64], size: int, seed: int, epoch: int) -> I64:
+def draw_epoch(weights: F64, size: int, seed: int, epoch: int) -> I64:
     """(size,) crop numbers of one epoch, by systematic sampling in random order.
 
     Each crop appears floor or ceil of its expected count, so nothing is left out by chance.

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.schema import ACTION_UNITS, F32, U8
+from facer.storage.schema import ACTION_UNITS, F32, F64, I32, I64, U8, Bools
 
 SIDE_PX = 112
 N_POINTS = 478  # of MediaPipe's face mesh
@@ -28,8 +27,6 @@ _FADE = 0.18  # of the distance between the outer eye corners: how far a shift r
 _SMOOTH = 0.012  # of the same: blur of the field
 _INVERSIONS = 3
 _NO_MAP = np.empty(0, np.float32)  # the map of remap holds x and y together
-
-I32 = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class UnitGeometry:
     right: F32
     neutral: F32
     triangles: I32
-    warps: npt.NDArray[np.bool_]
+    warps: Bools
 
     @property
     def overlap(self) -> F32:
@@ -91,7 +88,7 @@ def read_geometry(path: Path) -> UnitGeometry:
 class Pose:
     """Weak perspective of a face: pixels = scale * rotation @ point + shift."""
 
-    matrix: npt.NDArray[np.float64]  # (3, 3), scale times rotation
+    matrix: F64  # (3, 3), scale times rotation
     yaw_deg: float
     residual: float  # root mean square of the fit, in distances between the outer eye corners
 
@@ -153,9 +150,7 @@ class FaceField:
         return np.asarray(warped, np.uint8)
 
 
-def _rasterise(
-    triangles: I32, mesh: npt.NDArray[np.float64], fade_px: float
-) -> tuple[npt.NDArray[np.int64], F32, F32]:
+def _rasterise(triangles: I32, mesh: F64, fade_px: float) -> tuple[I64, F32, F32]:
     """For every pixel of the crop: three mesh points, their weights, and how much it follows.
 
     Near triangles are drawn over far ones. A pixel outside the mesh follows its nearest pixel
@@ -184,9 +179,7 @@ def _rasterise(
     return triangles[which].astype(np.int64), weights.astype(np.float32), fade.astype(np.float32)
 
 
-def _barycentric(
-    corners: npt.NDArray[np.float64], points: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _barycentric(corners: F64, points: F64) -> F64:
     """Weights (..., 3) of the corners (..., 3, 2) at points (..., 2), clipped to the triangle."""
     a, b, c = (corners[..., i, :] for i in range(3))
     u, v, w = b - a, c - a, points - a
@@ -198,13 +191,11 @@ def _barycentric(
     return np.asarray(weights / weights.sum(-1, keepdims=True).clip(1e-9))
 
 
-def _five_points(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _five_points(places: F64) -> F64:
     return np.stack([places[list(group)].mean(0) for group in _FIVE_POINTS])
 
 
-def _similarity(
-    source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _similarity(source: F64, target: F64) -> F64:
     """The 2x3 similarity that maps source (5, 2) onto target with least squares."""
     a, b = source - source.mean(0), target - target.mean(0)
     norm = (a**2).sum()

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.metrics import AU_COLUMNS, auc
 from facer.stages.affect.units.geometry import FaceField, UnitGeometry
 from facer.stages.affect.units.pairs import NEUTRAL_SHARE, largest_strength, usable_rows
 from facer.storage.errors import FacerError
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, U8
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, U8, Bools
 
 Predict = Callable[[U8], F32]
 """RGB uint8 (B, 112, 112, 3) -> features (B, 26), as ``Rec.predict``."""
@@ -26,13 +25,13 @@ _TOP = 3
 class UnitMoves:
     """Probabilities of n faces of a set, as they are and moved by each unit that a warp makes."""
 
-    rows: npt.NDArray[np.int64]  # (n,) of the set
-    units: npt.NDArray[np.int64]  # (u,) columns among the 17
+    rows: I64  # (n,) of the set
+    units: I64  # (u,) columns among the 17
     base: F32  # (n, 17)
     moved: F32  # (n, u, 17)
 
     @property
-    def risen(self) -> npt.NDArray[np.bool_]:
+    def risen(self) -> Bools:
         """(n, u) whether the own unit's output is higher on the moved face."""
         own = np.take_along_axis(self.moved, self.units[None, :, None], axis=2)[..., 0]
         return np.asarray(own > self.base[:, self.units])
@@ -75,7 +74,7 @@ def unit_response(moves: UnitMoves) -> dict[str, dict[str, Any] | None]:
     return found
 
 
-def _faces(data: AffectSet, geometry: UnitGeometry) -> npt.NDArray[np.int64]:
+def _faces(data: AffectSet, geometry: UnitGeometry) -> I64:
     rows = usable_rows(data, geometry)
     labelled = np.isfinite(data.expression[rows, 0])
     neutral = data.expression[rows, EXPRESSIONS.index("neutral")] >= NEUTRAL_SHARE
@@ -86,7 +85,7 @@ def _variants(
     data: AffectSet,
     geometry: UnitGeometry,
     row: int,
-    units: npt.NDArray[np.int64],
+    units: I64,
     rng: np.random.Generator,
 ) -> U8:
     """The unmoved crop, then the crop moved by each unit: (1 + len(units), 112, 112, 3)."""

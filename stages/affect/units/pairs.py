@@ -25,7 +25,7 @@ from facer.stages.affect.units.geometry import (
     fit_pose,
 )
 from facer.storage.errors import FacerError
-from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
+from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, I64
 
 STRENGTHS = (0.3, 1.0)
 MAX_YAW_DEG = 25.0
@@ -78,7 +78,7 @@ def with_meshes(data: AffectSet, files: Sequence[Path]) -> AffectSet:
     return data
 
 
-def usable_rows(data: AffectSet, geometry: UnitGeometry) -> npt.NDArray[np.int64]:
+def usable_rows(data: AffectSet, geometry: UnitGeometry) -> I64:
     """Rows whose mesh is a face turned by less than 25 degrees."""
     if data.mesh is None:
         return np.empty(0, np.int64)
@@ -106,7 +106,7 @@ class UnitPairs(Dataset[UnitPair]):
         config: AugmentConfig,
         seed: int,
         epoch: int,
-        rows: Sequence[npt.NDArray[np.int64]],
+        rows: Sequence[I64],
     ) -> None:
         self._sets, self._geometry, self._config = tuple(sets), geometry, config
         self._size, self._seed, self._epoch = size, seed, epoch

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,7 +38,7 @@ from facer.stages.affect.units.pairs import (
 )
 from facer.stages.features.rec.network import RecNet
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, U8
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, U8, Bools
 
 Embed = Callable[[U8], F32]
 """RGB uint8 (B, 112, 112, 3) -> pooled space (B, D)."""
@@ -81,9 +80,9 @@ class PairedEmbeddings:
     """
 
     embedding: F32
-    unit: npt.NDArray[np.int64]
+    unit: I64
     strength: F32
-    neutral: npt.NDArray[np.bool_]
+    neutral: Bools
 
     @staticmethod
     def joined(parts: Sequence[PairedEmbeddings]) -> PairedEmbeddings:
@@ -173,7 +172,7 @@ def fit_rows(
     network: RecNet,
     pairs: PairedEmbeddings,
     labelled: LabelledSpace,
-    unlabelled: npt.NDArray[np.bool_],
+    unlabelled: Bools,
     geometry: UnitGeometry,
     config: UnitRowsConfig,
 ) -> None:

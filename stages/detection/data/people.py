@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.detection.data.sources import read_rgb, video_frames
 from facer.stages.detection.data.teacher import Labelled
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8, Bools
 
 Split = Literal["train", "tune", "val"]
 
@@ -97,7 +96,7 @@ class Picture:
     name: str
     source: str  # of a photograph; the file of a clip
     labelled: Labelled
-    agreed: npt.NDArray[np.bool_]  # (n,) two detectors put the points in the same places
+    agreed: Bools  # (n,) two detectors put the points in the same places
     yaw_class: tuple[str, ...]
     roll: F32  # (n,) degrees in the picture
 
@@ -146,7 +145,7 @@ def read_all_people(
         yield from read_people_clips(clips, split)
 
 
-def sampling_shares(pictures: Sequence[Picture]) -> npt.NDArray[np.float64]:
+def sampling_shares(pictures: Sequence[Picture]) -> F64:
     """How often each picture is drawn.
 
     A source of n pictures is drawn sqrt(n) times as often as one of a single picture, so that no

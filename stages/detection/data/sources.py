@@ -13,14 +13,13 @@ from pathlib import Path
 import cv2
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.affect.datasets.image_files import decode_image, read_image_file
 from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
 from facer.storage.files.videos import VIDEO_SUFFIXES
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
@@ -34,7 +33,7 @@ class Sources:
     scenes: tuple[U8, ...]
     frames: tuple[Labelled, ...]
     people: tuple[Labelled, ...] = ()  # photographs and frames, any number of faces
-    shares: npt.NDArray[np.float64] | None = None  # (len(people),) how often each is drawn
+    shares: F64 | None = None  # (len(people),) how often each is drawn
 
     def counts(self) -> dict[str, int]:
         """How many of each, for config files and model cards."""

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.faces import point_distance_px
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.weights import weights_sha256
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, U8, Bools
 
 INPUT_PX = 640
 DOUBT = 0.3  # scores from here to the threshold: neither a face nor background
@@ -30,7 +29,7 @@ class Labelled:
     image: U8  # (H, W, 3) RGB, or (H, W) for a grey photograph
     bbox_px: F32  # (n, 4) x1 y1 x2 y2
     keypoints_px: F32  # (n, 5, 2)
-    ignore: npt.NDArray[np.bool_]  # (n,) too doubtful to teach
+    ignore: Bools  # (n,) too doubtful to teach
 
 
 def without_faces(image: U8) -> Labelled:

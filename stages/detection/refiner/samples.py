@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.affect.datasets.image_files import decode_crop
 from facer.stages.detection.data.guesses import Guessed
@@ -26,7 +25,7 @@ from facer.stages.features.refine import (
     read_crop,
 )
 from facer.storage.errors import FacerError
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 FAR, NEAR = 0.7, 0.35  # of the distance between the eyes: no face from here, a face up to here
 
@@ -70,7 +69,7 @@ class PointsSources:
     crops: Crops
     scenes: tuple[Guessed, ...]
     people: tuple[Guessed, ...] = ()  # photographs and frames of people at every pose
-    shares: npt.NDArray[np.float64] | None = None  # (people,) how often each is drawn; None: alike
+    shares: F64 | None = None  # (people,) how often each is drawn; None: alike
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -218,7 +217,7 @@ def _no_face(rng: np.random.Generator, image: U8, guess: F32, face: float = 0.0)
     return Sample(crop, np.full((5, 2), np.nan, np.float32), face)
 
 
-def _read(rng: np.random.Generator, image: U8, matrix: npt.NDArray[np.float64]) -> U8:
+def _read(rng: np.random.Generator, image: U8, matrix: F64) -> U8:
     """The crop as stage one reads it, or with the picture's edge repeated outside."""
     if rng.random() < 0.5:
         return read_crop(image, matrix)
