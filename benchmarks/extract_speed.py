@@ -158,7 +158,7 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     one.intra_op_num_threads = one.inter_op_num_threads = 1  # several would fight for the core
     detector = get_model(str(detector_path), sess_options=one, providers=["CPUExecutionProvider"])
     detector.prepare(-1, input_size=(320, 320))
-    model, crops = rec.load(), []
+    model, crops = rec.load(threads=1), []
     model.predict(np.zeros((TUNED_BATCH, CROP_PX, CROP_PX, 3), np.uint8))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -287,7 +287,7 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
+    extractor = Extractor(ExtractConfig(device="cpu", precision=precision), threads=1)
     detector = extractor.detector
     assert isinstance(detector, RefiningDetector)
     resize, found, refined, rec_, aligned, measured = (Watch() for _ in range(6))

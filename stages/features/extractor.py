@@ -66,7 +66,7 @@ class Extractor:
     Results do not depend on the batch size or on which clips are extracted together.
     """
 
-    def __init__(self, config: ExtractConfig) -> None:
+    def __init__(self, config: ExtractConfig, threads: int | None = None) -> None:
         self.config = config
         device = device_name(config.device)
         self.rec = rec.load_all(
@@ -75,6 +75,7 @@ class Extractor:
             config.embedding,
             config.prefer,
             bf16=config.precision == "bf16",
+            threads=threads,
         )
         self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error

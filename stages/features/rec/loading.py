@@ -27,22 +27,23 @@ def load(
     embedding: bool = False,
     *,
     bf16: bool = False,
+    threads: int | None = None,
 ) -> Recogniser:
     """Load a network by name, or by path: weights (.safetensors, .onnx) or a card (.toml).
 
     ``embedding``: REC also gives the pooled space that its outputs are made from; a card gives
     what it says. ``bf16``: REC's convolutions are computed in bfloat16; an ONNX file stays in
-    float32.
+    float32. ``threads``: of onnxruntime on a CPU; as many as ``OMP_NUM_THREADS`` says, or cores.
     """
     path, where = weights_path(name_or_path), device_name(device)
     if path.suffix == ".toml":
         from facer.stages.features.rec.cards.network import CardRec
 
-        return CardRec(read_card(path), where)
+        return CardRec(read_card(path), where, threads)
     if path.suffix == ".onnx":
-        return open_onnx(path, where, embedding)
+        return open_onnx(path, where, embedding, threads)
     if where == "cpu" and not bf16:
-        return open_weights(path, embedding)
+        return open_weights(path, embedding, threads)
     from facer.stages.features.rec.torch_rec import TorchRec  # torch takes a second to import
 
     return TorchRec(path, where, embedding, bf16=bf16)
@@ -66,12 +67,14 @@ def load_all(
     prefer: Sequence[str] = (),
     *,
     bf16: bool = False,
+    threads: int | None = None,
 ) -> Recognisers:
     """Load one or several networks as one.
 
-    ``embedding``: as :func:`load`, where no card gives an identity embedding.
+    As :func:`load`; ``embedding`` where no card gives an identity embedding.
     """
     paths = [weights_path(name) for name in names]
     cards = [read_card(path) for path in paths if path.suffix == ".toml"]
     own = embedding and not any(output.embedding for card in cards for output in card.output)
-    return Recognisers([load(name, device, own, bf16=bf16) for name in names], prefer)
+    members = [load(name, device, own, bf16=bf16, threads=threads) for name in names]
+    return Recognisers(members, prefer)

@@ -70,17 +70,19 @@ class OnnxRec:
         return rows
 
 
-def open_weights(path: Path, embedding: bool = False) -> OnnxRec:
+def open_weights(path: Path, embedding: bool = False, threads: int | None = None) -> OnnxRec:
     """facer's own weights (.safetensors), in float32 on the CPU."""
     architecture, tensors, meta = read_weights(path)
-    session = open_session(rec_graph(architecture, tensors), usual_threads())
+    session = open_session(rec_graph(architecture, tensors), threads or usual_threads())
     return OnnxRec(path, weights_sha256(path), session, meta.get("weak_features", ()), embedding)
 
 
-def open_onnx(path: Path, device: str, embedding: bool = False) -> OnnxRec:
+def open_onnx(
+    path: Path, device: str, embedding: bool = False, threads: int | None = None
+) -> OnnxRec:
     """A user's ONNX file; ``FacerError`` for one of other outputs."""
     sha256 = weights_sha256(path)  # first: it looks where the tensors lie
-    session = open_network(path, device)
+    session = open_network(path, device, threads=threads)
     meta = session.get_modelmeta().custom_metadata_map
     weak = json.loads(meta.get("weak_features", "[]"))
     return OnnxRec(

@@ -28,7 +28,7 @@ _GREY = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601), as OpenCV and Pil
 class CardRec:
     """A card's network in onnxruntime, in float32."""
 
-    def __init__(self, card: Card, device: str) -> None:
+    def __init__(self, card: Card, device: str, threads: int | None = None) -> None:
         path = weights_of(card)
         if not path.is_file():
             raise FacerError(f"{card.name}: its weights {path} are not there; {how_to_get(card)}")
@@ -47,7 +47,7 @@ class CardRec:
         self.crop = card.crop
         self.card_sha256 = card.sha256
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
-        self._session = open_network(path, device)
+        self._session = open_network(path, device, threads=threads)
         inputs = self._session.get_inputs()
         self._input = tensor_name(card.input.tensor, inputs, f"{card.name}: input")
         if len(inputs) > 1:
