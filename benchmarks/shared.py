@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
@@ -88,6 +88,14 @@ def extract(videos: Path, store: Path, *options: object) -> float:
     started = perf_counter()
     subprocess.run(extract_command(videos, store, *options), check=True, capture_output=True)
     return perf_counter() - started
+
+
+def repeat(clips: Sequence[Path], copies: int, folder: Path) -> None:
+    """Fill a new folder with clips, each so many times under other names."""
+    folder.mkdir()
+    for number in range(copies):
+        for clip in clips:
+            (folder / f"{number:03}_{clip.name}").symlink_to(clip.resolve())
 
 
 def encode(

@@ -18,7 +18,7 @@ from time import process_time
 
 import numpy as np
 
-from benchmarks.shared import parser_of, scratch
+from benchmarks.shared import parser_of, repeat, scratch
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.guarded.guard import close_idle
@@ -52,10 +52,7 @@ def extract(clips: list[Path], copies: int, features: str) -> tuple[float, float
     """Seconds of sound in the store, and of processor time that it took."""
     with scratch() as place:
         folder = place / "clips"
-        folder.mkdir()
-        for copy in range(copies):
-            for path in clips:
-                (folder / f"{copy}-{path.name}").symlink_to(path.resolve())
+        repeat(clips, copies, folder)
         store = str(place / "audio.zarr")
         before = processor_s()
         extract_folder(ExtractRunConfig(folder, store, AudioConfig(features), workers=1))

@@ -35,7 +35,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import shared
-from benchmarks.shared import parser_of, product_flops, scratch, timed
+from benchmarks.shared import parser_of, product_flops, repeat, scratch, timed
 from facer.pipeline.features.timing.bench_steps import write_seconds
 from facer.stages.detection.config import NetworkConfig
 from facer.stages.detection.network import DetectorNet
@@ -86,18 +86,6 @@ def chosen_clips(folder: Path) -> list[Path]:
     return found
 
 
-def repeat(clips: list[Path], frames: int, folder: Path) -> int:
-    """Copy the clips into ``folder`` again and again until it holds so many frames."""
-    counts = [sum(1 for _ in read(clip)) for clip in clips]
-    total, copies = 0, 0
-    while total < frames:
-        for clip, count in zip(clips, counts, strict=True):
-            shutil.copy(clip, folder / f"{copies:03}_{clip.name}")
-            total += count
-        copies += 1
-    return total
-
-
 def read(path: Path) -> Iterator[U8]:
     """BGR frames of a clip."""
     capture = cv2.VideoCapture(str(path))
@@ -115,6 +103,17 @@ def load_peer(path: Path):  # type: ignore[no-untyped-def]
     model = get_model(str(path), providers=["CPUExecutionProvider"])
     model.prepare(-1, input_size=(640, 640))
     return model
+
+
+def largest_face(detector: Any, image: U8) -> U8 | None:
+    """RGB crop of the largest face that a detector of insightface's finds."""
+    from insightface.utils.face_align import norm_crop
+
+    boxes, points = detector.detect(image)
+    if not len(boxes):
+        return None
+    size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.ascontiguousarray(norm_crop(image, points[int(size.argmax())])[..., ::-1])
 
 
 def tuned_seconds(folder: Path, detector_path: Path) -> float:
@@ -149,7 +148,6 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     """One process of the tuned peer; begins when a line comes on stdin."""
     import onnxruntime
     from insightface.model_zoo import get_model
-    from insightface.utils.face_align import norm_crop
 
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
@@ -164,10 +162,8 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     sys.stdin.readline()
     for path in paths:
         for image in read(path):
-            boxes, points = detector.detect(image)
-            if len(boxes):
-                size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-                crops.append(norm_crop(image, points[int(size.argmax())])[..., ::-1])
+            if (crop := largest_face(detector, image)) is not None:
+                crops.append(crop)
             if len(crops) == TUNED_BATCH:
                 model.predict(np.stack(crops))
                 crops.clear()
@@ -177,17 +173,12 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
 
 def peer_seconds(folder: Path, detector_path: Path) -> float:
     """The plain loop over a folder; its models are loaded before the clock starts."""
-    from insightface.utils.face_align import norm_crop
-
     detector, model = load_peer(detector_path), rec.load()
     started = perf_counter()
     for path in sorted(folder.iterdir()):
         for image in read(path):
-            boxes, points = detector.detect(image)
-            if len(boxes):
-                size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-                crop = norm_crop(image, points[int(size.argmax())])
-                model.predict(np.ascontiguousarray(crop[None, ..., ::-1]))
+            if (crop := largest_face(detector, image)) is not None:
+                model.predict(crop[None])
     return perf_counter() - started
 
 
@@ -366,8 +357,10 @@ def main() -> None:
     clips = chosen_clips(options.clips[0])
     with scratch() as place:
         folder, store = place / "clips", place / "features.zarr"
-        folder.mkdir()
-        frames = repeat(clips, options.frames, folder)
+        once = sum(1 for clip in clips for _ in read(clip))
+        copies = -(-options.frames // once)
+        repeat(clips, copies, folder)
+        frames = copies * once
         print(f"{frames} frames of {len(clips)} clips, {options.runs} runs of each, in turns")
         clip = next(folder.iterdir())
         times = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 from benchmarks import shared
-from benchmarks.shared import parser_of, scratch
+from benchmarks.shared import parser_of, repeat, scratch
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.timing.bench import bench
 from facer.pipeline.features.timing.bench_model import predict
@@ -48,10 +48,7 @@ def main() -> None:
     with scratch() as place:
         folders = [place / name for name in ("once", "twice")]
         for folder, copies in zip(folders, (options.copies, 2 * options.copies), strict=True):
-            folder.mkdir()
-            for number in range(copies):
-                for clip in clips:
-                    shutil.copy(clip, folder / f"{number:03}_{clip.name}")
+            repeat(clips, copies, folder)
         for workers in map(int, options.workers.split(",")):
             used = min(workers, len(cores))
             os.sched_setaffinity(0, cores[:used])
