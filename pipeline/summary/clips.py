@@ -12,10 +12,10 @@ from facer.stages.summary.baseline import Baselines, baselines, corrected
 from facer.stages.summary.config import Span, SummaryConfig
 from facer.stages.summary.episodes import Episodes, counted, episodes
 from facer.stages.summary.grid import bins, series
-from facer.stages.summary.track import EPS, F64, FrameTimes, Track, clock, tracks
+from facer.stages.summary.track import EPS, FrameTimes, Track, clock, tracks
 from facer.stages.summary.units import Unit
 from facer.stages.summary.windows import seen_of, statistics
-from facer.storage.schema import ClipFeatures, Record
+from facer.storage.schema import F64, ClipFeatures, Record
 from facer.storage.study.columns import Block
 from facer.storage.study.design import DesignRow
 from facer.storage.study.events import Event

@@ -13,12 +13,13 @@ import numpy as np
 from facer.pipeline.runtime.places import Place
 from facer.pipeline.summary.clips import times_of
 from facer.stages.summary.comparison import correlations, lags, pair
-from facer.stages.summary.track import F64, clock
+from facer.stages.summary.track import clock
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.tables import aside
 from facer.storage.files.objects import write_atomic
 from facer.storage.labels.matching import match_ids
+from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Column, integer, number, text
 from facer.storage.study.tables import Collected, open_table

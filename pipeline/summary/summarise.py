@@ -16,10 +16,10 @@ from facer.pipeline.summary.clips import ClipSummary, Features
 from facer.pipeline.summary.schema import Schema, schema
 from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.groups import group_means
-from facer.stages.summary.track import F64
 from facer.stages.summary.units import units, with_thresholds
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column, number, text
 from facer.storage.study.design import Design, DesignRow, design_of

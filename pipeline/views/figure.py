@@ -17,11 +17,11 @@ from facer.pipeline.summary.summarise import Study, study, summarise_study
 from facer.pipeline.views.figures import FIGURE_KINDS, FigureConfig, FigureKind
 from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.groups import group_means
-from facer.stages.summary.track import F64
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.tables import aside
 from facer.storage.files.regular import open_regular
+from facer.storage.schema import F64
 from facer.storage.study.columns import Column, number, text
 from facer.storage.study.tables import Collected, open_table
 from facer.storage.text.likeness import did_you_mean

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.views.pictures import clip_picture, strip_frames
@@ -13,7 +12,7 @@ from facer.stages.features.align import CROP_PX, align
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
-from facer.storage.schema import U8, ClipFeatures, Record
+from facer.storage.schema import I64, U8, ClipFeatures, Record
 
 SAME_TIME_S = 5e-4
 """Times of a row and a frame that differ by less are the same."""
@@ -63,7 +62,7 @@ def source_video(record: Record, video_dir: Path) -> Path:
     return video
 
 
-def read_crops(video: Path, clip: ClipFeatures, rows: npt.NDArray[np.int64]) -> U8:
+def read_crops(video: Path, clip: ClipFeatures, rows: I64) -> U8:
     """Aligned crops (k, 112, 112, 3) of k rows of a clip, found in its video by their times."""
     wanted = {int(row): float(clip.timestamp_s[row]) for row in rows}
     crops = np.zeros((len(rows), CROP_PX, CROP_PX, 3), np.uint8)

@@ -16,14 +16,12 @@ import numpy.typing as npt
 
 from facer.pipeline.views.canvas import canvas, drawable, shorten
 from facer.storage.errors import FacerError
-from facer.storage.schema import F32, FEATURE_GROUPS, U8, ClipFeatures, columns_of
+from facer.storage.schema import F32, F64, FEATURE_GROUPS, I64, U8, Bools, ClipFeatures, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 AU_MEANINGS = {
     "au01": "inner brow up",
@@ -383,7 +381,7 @@ def time_edges(timestamp_s: F64) -> F64:
     return np.concatenate(([first], middles, [last]))
 
 
-def runs_of(mask: npt.NDArray[np.bool_]) -> list[slice]:
+def runs_of(mask: Bools) -> list[slice]:
     """Maximal runs of True.
 
     >>> runs_of(np.array([True, False, True, True]))

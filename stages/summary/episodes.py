@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facer.stages.summary.track import EPS, F64, Bools, Ints, Track
+from facer.stages.summary.track import EPS, Track
+from facer.storage.schema import F64, I64, Bools
 
 SHORTEST_S = 0.1
 """What is shown for less is no episode."""
@@ -16,7 +17,7 @@ SHORTEST_S = 0.1
 class Episodes:
     """E episodes of a clip, by feature and then by time; times in seconds of the clip."""
 
-    column: Ints  # (E,) place among the features
+    column: I64  # (E,) place among the features
     start_s: F64
     stop_s: F64
     peak: F64  # greatest value
@@ -64,7 +65,7 @@ def episodes(track: Track, thresholds: F64, max_gap_s: float) -> Episodes:
 
 def counted(
     found: Episodes, track: Track, span: tuple[float, float], max_gap_s: float
-) -> tuple[Ints, F64]:
+) -> tuple[I64, F64]:
     """Return how many episodes begin in a span, (C,), and when the first does, (C,).
 
     The latter is in seconds of the clip; NaN where none begins, or where an unseen stretch longer

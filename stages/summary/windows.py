@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facer.stages.summary.track import BREAK, EPS, F64, Track
+from facer.stages.summary.track import BREAK, EPS, Track
+from facer.storage.schema import F64
 
 RUN_S = 0.2
 """Length of the running mean whose maximum is the peak."""
