@@ -36,7 +36,7 @@ def design(
       facer design features.zarr --check design.csv
     """
     from facer.pipeline.summary.designs import check_design
-    from facer.pipeline.summary.door import design as read_design
+    from facer.pipeline.summary.designs import design as read_design
 
     if (pattern is None) == (source is None):
         raise click.UsageError("expected one of --pattern and --check")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from facer.stages.summary.track import BREAK, EPS, Track
 from facer.storage.schema import F64
@@ -110,6 +113,13 @@ def quantiles(values: F64, weights: F64, shares: tuple[float, ...]) -> list[F64]
         one, other = ordered[low, columns], ordered[high, columns]
         found.append(one + part * (other - one))
     return found
+
+
+def of_known(statistic: Callable[[F64], Any], values: npt.ArrayLike) -> float:
+    """Return a statistic such as ``np.median`` of the finite values; NaN where there are none."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(statistic(known)) if len(known) else float("nan")
 
 
 def _peak(track: Track, frames: slice) -> tuple[F64, F64]:
