@@ -208,7 +208,7 @@ def figure(
       facer figure grand features.zarr --design "{participant}_{condition}" -o smile.pdf
       facer figure missing features.zarr -o seen.png
     """
-    from facer.pipeline.views.figure import figure
+    from facer.pipeline.views.figure.draw import figure
 
     numbers = figure(kind, store, output, design_, events=events, marks=marks, **settings)
     if as_json:

@@ -14,7 +14,7 @@ import numpy as np
 
 from facer.pipeline.settings import FIGURE, make
 from facer.pipeline.summary.summarise import Study, study, summarise_study
-from facer.pipeline.views.figures import FIGURE_KINDS, FigureConfig, FigureKind
+from facer.pipeline.views.figure.config import FIGURE_KINDS, FigureConfig, FigureKind
 from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.groups import group_means
 from facer.storage import FeatureStore
