@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from facer.pipeline.views.canvas import drawable, shorten
-from facer.pipeline.views.pictures import CURVE_COLORS, au_meaning, drawn_columns
+from facer.pipeline.views.curves import CURVE_COLORS, au_meaning, drawn_columns
 from facer.storage.schema import FEATURE_GROUPS, U8, ClipFeatures
 
 WIDTH, MIN_HEIGHT = 320, 360

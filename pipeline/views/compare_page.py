@@ -12,8 +12,7 @@ import numpy as np
 from facer.pipeline.summary.clips import clock_of
 from facer.pipeline.summary.compare import StoreComparison
 from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
-from facer.pipeline.views.look import read_crops, source_video
-from facer.pipeline.views.report.clip_page import jpeg_url
+from facer.pipeline.views.footage import jpeg_url, read_crops, source_video
 from facer.stages.summary.comparison import pair
 from facer.stages.summary.track import FrameTimes
 from facer.storage import FeatureStore, Record

@@ -37,27 +37,15 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
         failed = [record for record in ranked if record.status == "failed"]
         urls |= write_failed_pages(store, folder, failed, config.videos, pages.back)
     head_frames, of_sound = SequenceConfig().max_frames, store.provenance.of_sound
-    data = {
-        "charts": _charts(survey, of_sound),
-        "table": _table(survey, urls),
-        "headFrames": head_frames,
-        "sound": of_sound,
-    }
+    data = {"charts": _charts(survey, of_sound), "table": _table(survey, urls),
+            "headFrames": head_frames, "sound": of_sound}  # fmt: skip
     failures = _failures(survey.records)
     folder.page(
-        "index",
-        "store.html",
-        data,
-        title=store.path,
-        tiles=_tiles(status, survey, head_frames),
-        failures=failures[:_REASONS_SHOWN],
-        more_reasons=len(failures[_REASONS_SHOWN:]),
-        n_pages=n_pages,
-        head_frames=head_frames,
-        of_sound=of_sound,
-        measured=measured_of(status.clips),
-        provenance=flat(status.provenance),
-    )
+        "index", "store.html", data, title=store.path, tiles=_tiles(status, survey, head_frames),
+        failures=failures[:_REASONS_SHOWN], more_reasons=len(failures[_REASONS_SHOWN:]),
+        n_pages=n_pages, head_frames=head_frames, of_sound=of_sound,
+        measured=measured_of(status.clips), provenance=flat(status.provenance),
+    )  # fmt: skip
     return n_pages
 
 
@@ -98,17 +86,10 @@ def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[
 def _charts(survey: Survey, of_sound: bool) -> dict[str, Any]:
     """Histograms by the id of the element they are drawn in; those of faces where there are any."""
     fps = np.array([record.fps for record in survey.records])
-    charts = {
-        "duration": histogram(survey.duration_s).to_json(),
-        "fps": histogram(fps, step=1.0).to_json(),
-    }
-    if of_sound:
-        return charts
-    return {
-        **charts,
-        "face": survey.face_histogram.to_json(),
-        "score": survey.score_histogram.to_json(),
-    }
+    charts = {"duration": histogram(survey.duration_s), "fps": histogram(fps, step=1.0)}
+    if not of_sound:
+        charts |= {"face": survey.face_histogram, "score": survey.score_histogram}
+    return {name: chart.to_json() for name, chart in charts.items()}
 
 
 def _table(survey: Survey, urls: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -116,18 +97,25 @@ def _table(survey: Survey, urls: Mapping[str, str]) -> dict[str, list[Any]]:
     order = survey.worst_first()
     records = [survey.records[place] for place in order]
     return {
-        "clip": [record.clip_id for record in records],
+        **record_columns(records),
         "url": [urls.get(record.clip_id, "") for record in records],
-        "status": [_STATUS_CODES[record.status] for record in records],
-        "frames": [record.n_frames for record in records],
-        "fps": [number(record.fps, 2) for record in records],
-        "faces": [number(r.n_valid / r.n_frames) if r.n_frames else None for r in records],
-        "note": [record.reason for record in records],
         "duration": [number(value, 2) for value in survey.duration_s[order]],
         "score": [number(value, 3) for value in survey.score[order]],
         "quality": [number(value, 3) for value in survey.quality[order]],
         "size": [number(value, 1) for value in survey.face_px[order]],
         "most": [number(value, 0) for value in survey.most_faces[order]],
+    }
+
+
+def record_columns(records: Sequence[Record]) -> dict[str, list[Any]]:
+    """What clips.js shows of the records themselves, one list a column."""
+    return {
+        "clip": [record.clip_id for record in records],
+        "status": [_STATUS_CODES[record.status] for record in records],
+        "frames": [record.n_frames for record in records],
+        "fps": [number(record.fps, 2) for record in records],
+        "faces": [number(r.n_valid / r.n_frames) if r.n_frames else None for r in records],
+        "note": [record.reason for record in records],
     }
 
 
