@@ -13,7 +13,7 @@ from facer.stages.summary.config import Span, SummaryConfig
 from facer.stages.summary.episodes import Episodes, counted, episodes
 from facer.stages.summary.track import EPS, FrameTimes, Track, clock, tracks
 from facer.stages.summary.units import Unit, units, with_thresholds
-from facer.stages.summary.windows import seen_of, statistics
+from facer.stages.summary.windows import Statistics, seen_of, statistics
 from facer.storage import FeatureStore
 from facer.storage.schema import F64, Bools, ClipFeatures, Record
 from facer.storage.study.design import DesignRow
@@ -21,8 +21,7 @@ from facer.storage.study.events import Event
 from facer.storage.study.marks import Mark, unmarked
 
 There = tuple[Record, ClipFeatures, FrameTimes]
-_STATISTICS = ("mean", "sd", "median", "p95", "peak", "peak_s", "share")
-_NUMBERS = ("window_s", "seen_s", "seen_share", "longest_gap_s", *_STATISTICS, "episodes",
+_NUMBERS = ("window_s", "seen_s", "seen_share", "longest_gap_s", *Statistics._fields, "episodes",
             "latency_s", "baseline", "baseline_s", "mean_bc", "peak_bc", "n_frames")  # fmt: skip
 
 
@@ -158,7 +157,7 @@ class ClipSummary:
             for key in ("peak_s", "latency_s"):
                 out[key] -= event.onset_s
             few = out["seen_share"] < self.config.min_valid - EPS
-            for key in (*_STATISTICS, "episodes", "latency_s"):
+            for key in (*Statistics._fields, "episodes", "latency_s"):
                 out[key][few] = np.nan
             self._leave_out(event, name, few, self._why_few(span))
         if rest is not None:
@@ -170,8 +169,8 @@ class ClipSummary:
         seen, numbers = seen_of(track, *span), statistics(track, *span, thresholds)
         out["seen_s"][at], out["seen_share"][at] = seen.seen_s, seen.share
         out["n_frames"][at], out["longest_gap_s"][at] = seen.n_frames, seen.longest_gap_s
-        for key in _STATISTICS:
-            out[key][at] = getattr(numbers, key)
+        for key, values in numbers._asdict().items():
+            out[key][at] = values
         counts, firsts = counted(self.episodes_of(track), track, span, self.config.max_gap)
         out["episodes"][at] = np.where(np.isnan(thresholds), np.nan, counts)
         out["latency_s"][at] = firsts

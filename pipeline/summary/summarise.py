@@ -58,12 +58,9 @@ class Outcome:
 
 
 def study(
-    store: FeatureStore,
-    config: SummaryConfig,
-    design: str | Path | None = None,
-    events: str | Path | None = None,
-    marks: str | Path | None = None,
-) -> Study:
+    store: FeatureStore, config: SummaryConfig, design: str | Path | None = None,
+    events: str | Path | None = None, marks: str | Path | None = None,
+) -> Study:  # fmt: skip
     """Read the tables of a study and check them against its store.
 
     ``design`` is a csv file or a pattern of the clips' names.

@@ -50,13 +50,9 @@ class Panel:
     """
 
     def __init__(
-        self,
-        video_px: tuple[int, int],
-        title: str,
-        clip: ClipFeatures,
-        feature_names: Sequence[str],
-        weak_features: Sequence[str] = (),
-    ) -> None:
+        self, video_px: tuple[int, int], title: str, clip: ClipFeatures,
+        feature_names: Sequence[str], weak_features: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         width, height = video_px
         self._scale = max(1.0, min(height / _FULL_HEIGHT, width / WIDTH))
         self.width_px = self._px(WIDTH)

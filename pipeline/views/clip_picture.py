@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facer.pipeline.views import curves
 from facer.pipeline.views.canvas import canvas
-from facer.pipeline.views.curves import (
-    CURVE_COLORS,
-    WEAK_NOTE,
-    au_meaning,
-    drawn_columns,
-    runs_of,
-    slot_positions,
-    strip_frames,
-    time_edges,
-)
 from facer.pipeline.views.footage import read_crops, source_video
 from facer.stages.features.align import CROP_PX
 from facer.storage import FeatureStore
@@ -49,7 +40,7 @@ def draw_clip(
     record, clip = store.record(clip_id), store.read(clip_id)
     frames, crops = np.zeros(0, np.int64), np.zeros((0, CROP_PX, CROP_PX, 3), np.uint8)
     if video_dir is not None:
-        frames = strip_frames(clip)
+        frames = curves.strip_frames(clip)
         crops = read_crops(source_video(record, video_dir), clip, frames)
     known = f"{clip.n_frames} frames, {clip.valid.mean():.0%} with a face"
     clip_picture(
@@ -73,7 +64,7 @@ class _View:
 
     def runs(self) -> Iterator[tuple[slice, F64]]:
         """Each run of frames with a face, and its times extended to where the run ends."""
-        for run in runs_of(self.clip.valid):
+        for run in curves.runs_of(self.clip.valid):
             inner = self.clip.timestamp_s[run]
             yield run, np.concatenate(([self.edges[run.start]], inner, [self.edges[run.stop]]))
 
@@ -93,7 +84,7 @@ def clip_picture(
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
-    edges = time_edges(clip.timestamp_s)
+    edges = curves.time_edges(clip.timestamp_s)
     if not (np.isfinite(edges).all() and edges[-1] > edges[0]):
         raise FacerError(f"{path}: found frames at times that do not rise, expected seconds")
     if len(frames) != len(crops):
@@ -101,7 +92,7 @@ def clip_picture(
     values = np.clip(clip.features, -_FAR, _FAR).T
     columns = dict(zip(feature_names, values, strict=True))
     view = _View(clip, columns, edges, frozenset(weak_features))
-    groups = drawn_columns(feature_names)
+    groups = curves.drawn_columns(feature_names)
     strip_in = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / n_slots
     heights = {"va": 1.25, "expr": 1.6, "au": 0.19 * len(groups.get("au", ()))}
     sizes = [strip_in] * bool(len(crops)) + [heights[group] for group in groups]
@@ -120,7 +111,7 @@ def clip_picture(
 def _footnote(view: _View, groups: Mapping[str, Sequence[str]]) -> str:
     notes = []
     if any(name in view.weak for names in groups.values() for name in names):
-        notes.append(WEAK_NOTE)
+        notes.append(curves.WEAK_NOTE)
     if not view.clip.valid.all():
         notes.append("hatched: no face" if view.clip.valid.any() else "no face in any frame")
     return ";  ".join(notes)
@@ -139,7 +130,7 @@ def _stack_axes(figure: Figure, sizes_in: Sequence[float]) -> list[Axes]:
 
 def _share_time(axes: Sequence[Axes], view: _View) -> None:
     """One time axis for all panels, and hatching over the times without a face."""
-    gaps = [view.edges[[gap.start, gap.stop]] for gap in runs_of(~view.clip.valid)]
+    gaps = [view.edges[[gap.start, gap.stop]] for gap in curves.runs_of(~view.clip.valid)]
     for axis in axes:
         for start, stop in gaps:
             axis.axvspan(start, stop, facecolor="#EEEEEE", hatch="///", lw=0)
@@ -150,7 +141,9 @@ def _share_time(axes: Sequence[Axes], view: _View) -> None:
 
 def _draw_strip(axis: Axes, view: _View, frames: I64, crops: U8, n_slots: int) -> None:
     start, width = view.edges[0], (view.edges[-1] - view.edges[0]) / n_slots
-    for position, crop in zip(slot_positions(view.clip, n_slots)[frames], crops, strict=True):
+    for position, crop in zip(
+        curves.slot_positions(view.clip, n_slots)[frames], crops, strict=True
+    ):
         left = start + int(position) * width
         extent = (left + 0.02 * width, left + 0.98 * width, 0.0, 1.0)
         axis.imshow(crop, extent=extent, aspect="auto", zorder=3)
@@ -164,9 +157,9 @@ def _draw_valence_arousal(axis: Axes, view: _View, names: Sequence[str]) -> None
     for run, times in view.runs():
         for name in names:
             values = np.pad(view.columns[name][run], 1, mode="edge")
-            axis.plot(times, values, color=CURVE_COLORS[name], linewidth=1.8)
+            axis.plot(times, values, color=curves.CURVE_COLORS[name], linewidth=1.8)
     for name in names:
-        axis.plot([], [], color=CURVE_COLORS[name], linewidth=1.8, label=view.label(name))
+        axis.plot([], [], color=curves.CURVE_COLORS[name], linewidth=1.8, label=view.label(name))
     axis.axhline(0, color="#999999", linewidth=0.7, zorder=0)
     axis.set_ylim(-1, 1)
     axis.set_yticks([-1, 0, 1])
@@ -176,12 +169,14 @@ def _draw_valence_arousal(axis: Axes, view: _View, names: Sequence[str]) -> None
 def _draw_expressions(axis: Axes, view: _View, names: Sequence[str]) -> None:
     """Shares of the expressions, stacked; neutral lies on top as the background."""
     order = sorted(names, key=lambda name: name == "neutral")
-    colors = [CURVE_COLORS[name] for name in order]
+    colors = [curves.CURVE_COLORS[name] for name in order]
     for run, times in view.runs():
         shares = [np.pad(view.columns[name][run], 1, mode="edge") for name in order]
         axis.stackplot(times, np.stack(shares), colors=colors, linewidth=0)
     for name in names:
-        axis.fill_between([], [], color=CURVE_COLORS[name], label=view.label(name), linewidth=0)
+        axis.fill_between(
+            [], [], color=curves.CURVE_COLORS[name], label=view.label(name), linewidth=0
+        )
     axis.set_ylim(0, 1)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("expression")
@@ -192,7 +187,7 @@ def _draw_action_units(axis: Axes, view: _View, names: Sequence[str]) -> None:
     matrix = np.ma.masked_invalid(np.stack([view.columns[name] for name in names]))
     rows = np.arange(len(names) + 1)
     mesh = axis.pcolormesh(view.edges, rows, matrix, cmap="Blues", vmin=0, vmax=1)
-    labels = [f"{au_meaning(name)}  {view.label(name).upper()}" for name in names]
+    labels = [f"{curves.au_meaning(name)}  {view.label(name).upper()}" for name in names]
     axis.set_yticks(rows[:-1] + 0.5, labels, size=8)
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)

@@ -12,37 +12,16 @@ import numpy as np
 from facer.storage.schema import F64, FEATURE_GROUPS, I64, Bools, ClipFeatures, columns_of
 
 AU_MEANINGS = {
-    "au01": "inner brow up",
-    "au02": "outer brow up",
-    "au04": "brow lowered",
-    "au05": "upper lid up",
-    "au06": "cheek up",
-    "au07": "lids tight",
-    "au09": "nose wrinkled",
-    "au10": "upper lip up",
-    "au11": "nasolabial fold",
-    "au12": "lip corners up",
-    "au13": "cheeks puffed up",
-    "au14": "dimples",
-    "au15": "lip corners down",
-    "au16": "lower lip down",
-    "au17": "chin up",
-    "au18": "lips puckered",
-    "au19": "tongue shown",
-    "au20": "lips stretched",
-    "au22": "lips funnelled",
-    "au23": "lips tight",
-    "au24": "lips pressed",
-    "au25": "lips part",
-    "au26": "jaw drops",
-    "au27": "mouth stretched",
-    "au28": "lips sucked in",
-    "au32": "lip bitten",
-    "au38": "nostrils wide",
-    "au39": "nostrils narrow",
-    "au43": "eyes closed",
-    "au45": "blink",
-}
+    "au01": "inner brow up", "au02": "outer brow up", "au04": "brow lowered",
+    "au05": "upper lid up", "au06": "cheek up", "au07": "lids tight", "au09": "nose wrinkled",
+    "au10": "upper lip up", "au11": "nasolabial fold", "au12": "lip corners up",
+    "au13": "cheeks puffed up", "au14": "dimples", "au15": "lip corners down",
+    "au16": "lower lip down", "au17": "chin up", "au18": "lips puckered", "au19": "tongue shown",
+    "au20": "lips stretched", "au22": "lips funnelled", "au23": "lips tight",
+    "au24": "lips pressed", "au25": "lips part", "au26": "jaw drops", "au27": "mouth stretched",
+    "au28": "lips sucked in", "au32": "lip bitten", "au38": "nostrils wide",
+    "au39": "nostrils narrow", "au43": "eyes closed", "au45": "blink",
+}  # fmt: skip
 """What each action unit looks like, in a few words."""
 
 
@@ -68,17 +47,10 @@ def drawn_columns(feature_names: Iterable[str]) -> dict[str, list[str]]:
 
 
 CURVE_COLORS = {
-    "valence": "#0072B2",
-    "arousal": "#E69F00",
-    "neutral": "#D9D9D9",
-    "anger": "#D55E00",
-    "disgust": "#009E73",
-    "fear": "#333333",
-    "happiness": "#F0E442",
-    "sadness": "#0072B2",
-    "surprise": "#56B4E9",
-    "contempt": "#CC79A7",
-}
+    "valence": "#0072B2", "arousal": "#E69F00", "neutral": "#D9D9D9", "anger": "#D55E00",
+    "disgust": "#009E73", "fear": "#333333", "happiness": "#F0E442", "sadness": "#0072B2",
+    "surprise": "#56B4E9", "contempt": "#CC79A7",
+}  # fmt: skip
 WEAK_NOTE = "* taught by weak labels, not by people's annotations of this quantity"
 
 

@@ -49,13 +49,8 @@ def episodes(track: Track, thresholds: F64, max_gap_s: float) -> Episodes:
     weights, sums = track.sums
     span = weights[last + 1] - weights[first]
     total = sums[last + 1, column] - sums[first, column]
-    tops = np.array(
-        [
-            a + int(track.values[a : b + 1, c].argmax())
-            for a, b, c in zip(first, last, column, strict=True)
-        ],
-        np.int64,
-    )
+    found = zip(first, last, column, strict=True)
+    tops = np.array([a + int(track.values[a : b + 1, c].argmax()) for a, b, c in found], np.int64)
     return Episodes(
         track.columns[column], track.t_s[first], track.end_s[last],
         track.values[tops, column], track.t_s[tops], total / np.where(span > 0, span, 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,7 @@ class Seen:
         return self.seen_s / self.window_s if self.window_s > 0 else 0.0
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """Numbers of a window, (C,) each, in the features' units and seconds of the clip."""
 
     mean: F64

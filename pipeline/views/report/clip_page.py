@@ -11,14 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from facer.pipeline.features.guarded.guard import ask
-from facer.pipeline.views.curves import (
-    CURVE_COLORS,
-    WEAK_NOTE,
-    au_meaning,
-    drawn_columns,
-    runs_of,
-    time_edges,
-)
+from facer.pipeline.views import curves
 from facer.pipeline.views.footage import crop_strip, embed_video, find_video
 from facer.pipeline.views.report.config import OnPage
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, packed, page_name
@@ -102,7 +95,7 @@ class ClipPages:
             name, "clip.html", {**clip_curves(clip, self.store), "videoStart": footage.start_s},
             title=clip_id, report=self.store.path, back=self.back, before=before, after=after,
             facts=[*facts, *clip_facts(record, clip)], footage=footage,
-            weak_note=WEAK_NOTE if self.store.weak_features else "",
+            weak_note=curves.WEAK_NOTE if self.store.weak_features else "",
             notes=clip_notes(clip, self.store),
         )  # fmt: skip
         return f"{name}.html"
@@ -165,7 +158,7 @@ def clip_notes(clip: ClipFeatures, store: FeatureStore) -> list[str]:
     notes, step = [], _step(clip)
     if step > 1:
         notes.append(f"One frame in {step} of {clip.n_frames:,} is drawn, with its exact values.")
-    known = {name for names in drawn_columns(store.feature_names).values() for name in names}
+    known = {name for names in curves.drawn_columns(store.feature_names).values() for name in names}
     if others := [name for name in store.feature_names if name not in known]:
         some = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
         notes.append(f"Not drawn: {len(others)} other columns of the store ({some}).")
@@ -175,21 +168,23 @@ def clip_notes(clip: ClipFeatures, store: FeatureStore) -> list[str]:
 def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
     """All that the page draws: times, columns by name, gaps, and how to show them."""
     rows = slice(None, None, _step(clip))
-    edges = time_edges(clip.timestamp_s)
+    edges = curves.time_edges(clip.timestamp_s)
     columns = {name: clip.features[rows, i] for i, name in enumerate(store.feature_names)}
-    drawn = drawn_columns(store.feature_names)
+    drawn = curves.drawn_columns(store.feature_names)
     groups = {group: drawn.get(group, []) for group in FEATURE_GROUPS}
     shown = [name for names in groups.values() for name in names]
     return {
         "time": packed(clip.timestamp_s[rows]),
-        "edges": packed(time_edges(clip.timestamp_s[rows])),
+        "edges": packed(curves.time_edges(clip.timestamp_s[rows])),
         "step": _step(clip),
         "faces": packed(clip.n_faces[rows]),
         "valid": packed(clip.valid[rows]),
         "columns": {name: packed(columns[name]) for name in shown},
         "groups": groups,
-        "gaps": [[float(edges[gap.start]), float(edges[gap.stop])] for gap in runs_of(~clip.valid)],
+        "gaps": [
+            [float(edges[gap.start]), float(edges[gap.stop])] for gap in curves.runs_of(~clip.valid)
+        ],
         "weak": [name for name in shown if name in store.weak_features],
-        "meanings": {name: au_meaning(name) for name in groups["au"]},
-        "colors": CURVE_COLORS,
+        "meanings": {name: curves.au_meaning(name) for name in groups["au"]},
+        "colors": curves.CURVE_COLORS,
     }

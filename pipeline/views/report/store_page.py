@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from facer.pipeline.features.inspect.clip_status import clip_status, seen_lines
 from facer.pipeline.features.inspect.status import StoreStatus, store_status
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
-from facer.pipeline.views.report.failed_page import write_failed_pages
-from facer.pipeline.views.report.folder import ReportFolder, number
+from facer.pipeline.views.report.folder import CLIPS, ReportFolder, number, page_name
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, measured_of
 
-_REASONS_SHOWN, _CLIPS_OF_A_REASON = 20, 5
+_REASONS_SHOWN, _CLIPS_OF_A_REASON, _FAILED_PAGES = 20, 5, 50
 _STATUS_CODES = {"ok": 0, "no_face": 1, "no_sound": 1, "failed": 2}
 
 
@@ -35,7 +35,7 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
     n_pages = len(urls)
     if config.videos is not None:
         failed = [record for record in ranked if record.status == "failed"]
-        urls |= write_failed_pages(store, folder, failed, config.videos, pages.back)
+        urls |= _write_failed_pages(store, folder, failed, config.videos, pages.back)
     head_frames, of_sound = SequenceConfig().max_frames, store.provenance.of_sound
     data = {"charts": _charts(survey, of_sound), "table": _table(survey, urls),
             "headFrames": head_frames, "sound": of_sound}  # fmt: skip
@@ -47,6 +47,25 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
         measured=measured_of(status.clips), provenance=flat(status.provenance),
     )  # fmt: skip
     return n_pages
+
+
+def _write_failed_pages(
+    store: FeatureStore, folder: ReportFolder, failed: Sequence[Record], videos: Path, back: str
+) -> dict[str, str]:
+    """Write pages of failed clips, of 50 at most; return their URLs from the index."""
+    urls = {}
+    for record in failed[:_FAILED_PAGES]:
+        found = clip_status(store, record.clip_id, videos)
+        name = f"{CLIPS}/{page_name(record.clip_id)}"
+        facts = [("reason", record.reason), ("video", record.source or "unknown"),
+                 ("bytes when it was tried", f"{record.source_size:,}"),
+                 ("tried", found.written or "unknown")]  # fmt: skip
+        lines = [found.note] if found.note else []
+        lines += seen_lines(found.seen) if found.seen is not None else []
+        folder.page(name, "failed.html", {}, title=record.clip_id, back=back, facts=facts,
+                    lines=lines or ["The store does not know its file."])  # fmt: skip
+        urls[record.clip_id] = f"{name}.html"
+    return urls
 
 
 def _failures(records: Sequence[Record]) -> list[tuple[str, int, str]]:

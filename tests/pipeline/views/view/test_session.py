@@ -180,7 +180,7 @@ def test_a_lane_has_the_numbers_of_summarise(store, opened):
 )  # fmt: skip
 def test_a_lane_that_cannot_be_is_told(opened, query):
     with pytest.raises(FacerError):
-        opened().lanes(A, query)
+        clip_lanes(opened(), A, query)
 
 
 def test_the_clips_of_a_person_stand_together(opened):
@@ -191,7 +191,7 @@ def test_the_clips_of_a_person_stand_together(opened):
     assert [lane["status"] for lane in person_lanes(session, C, {"feature": "au12"})["lanes"]] == [
         "ok", "failed",
     ]  # fmt: skip
-    assert opened(design=None).person(A, {"feature": "valence"})["lanes"] == []
+    assert person_lanes(opened(design=None), A, {"feature": "valence"})["lanes"] == []
 
 
 def test_a_second_store_is_drawn_beside_the_first(store, opened, tmp_path):
