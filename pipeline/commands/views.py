@@ -94,9 +94,7 @@ def view(
     """
     from facer.pipeline.views.view.door import view as serve
 
-    with serve(
-        store, windows=window, baseline=baseline, thresholds=threshold, **settings
-    ) as found:
+    with serve(store, windows=window, baseline=baseline, thresholds=threshold, **settings) as found:
         if as_json:
             print_json(found)
         else:
