@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 
@@ -31,35 +31,26 @@ from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import from_json
 
-_OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")
+
+def _settings(config: Any) -> Mapping[str, Any]:
+    """All settings of a run's config."""
+    return {key: value for key, value in plain(config).items() if key != "sources"}
 
 
 @dataclass(frozen=True)
 class DetectorRunConfig(DetectorTrainConfig):
     """What ``config.json`` of a detector's run says."""
 
-    COMMAND: ClassVar[str] = "facer train-detector"
-    OPTIONS: ClassVar[tuple[str, ...]] = _OPTIONS
-
     sources: Mapping[str, Any] = field(default_factory=dict)  # how much material there was
-
-    def deciding(self) -> Mapping[str, Any]:
-        """All settings."""
-        return {key: value for key, value in plain(self).items() if key != "sources"}
+    deciding = _settings
 
 
 @dataclass(frozen=True)
 class RefinerRunConfig(RefinerTrainConfig):
     """What ``config.json`` of a refiner's run says."""
 
-    COMMAND: ClassVar[str] = "facer train-points"
-    OPTIONS: ClassVar[tuple[str, ...]] = _OPTIONS
-
     sources: Mapping[str, Any] = field(default_factory=dict)
-
-    def deciding(self) -> Mapping[str, Any]:
-        """All settings."""
-        return {key: value for key, value in plain(self).items() if key != "sources"}
+    deciding = _settings
 
 
 def settings_of_detector_run(run: Path) -> dict[str, Any]:

@@ -18,17 +18,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from facer.stages.detection.config import Split
 from facer.stages.detection.data.sources import read_rgb, video_frames
 from facer.stages.detection.data.teacher import Labelled
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import F32, F64, U8, Bools
-
-Split = Literal["train", "tune", "val"]
 
 TUNE = frozenset(
     [
