@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from facer.stages.affect.datasets.sampling import (
     sampling_weights,
 )
 from facer.stages.affect.losses import Targets, rec_loss, rest_level_loss, unit_pair_loss
-from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
+from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.soft_targets import CropReport, distil, mixed
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.pairs import (
     UnitPair,
@@ -44,16 +44,11 @@ from facer.stages.features.rec.network import (
     grow_depth,
     scale_crops,
 )
-from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import AU_NAMES, F32
 
-_TAUGHT_CROPS = 64  # at once
 _LEVEL = 0.3  # weight of the levels of paired units beside their order
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
-
-
-CropReport = Callable[[int, int], None]  # crops done, crops in all
 
 
 class RecTrainer:
@@ -115,14 +110,9 @@ class RecTrainer:
             return
         size = self.steps_per_epoch * config.unit_pairs
         pairs = UnitPairs(
-            self.train,
-            self.geometry,
-            size,
-            config.augment,
-            config.seed,
-            self.epochs_done,
+            self.train, self.geometry, size, config.augment, config.seed, self.epochs_done,
             self.pair_rows,
-        )
+        )  # fmt: skip
         loader = DataLoader(
             pairs, config.unit_pairs, num_workers=config.workers, collate_fn=pair_arrays
         )
@@ -234,47 +224,6 @@ class RecTrainer:
         """Take over what :meth:`state` returned."""
         self.epochs_done = int(meta["epoch"])
         self._descent.load_state(arrays, int(meta["step"]))
-
-
-def distil(
-    data: AffectSet, teachers: Sequence[Recogniser], share: float, report: CropReport | None = None
-) -> AffectSet:
-    """The set with ``share`` of its expressions from the teachers, and all where it has none.
-
-    A teacher's answer is its mean over a crop as it is and mirrored; several teachers' is their
-    mean. Hinton et al. 2015, "Distilling the knowledge in a neural network".
-    """
-    if not teachers:
-        return data
-    answers = np.zeros_like(data.expression)
-    for start in range(0, len(data), _TAUGHT_CROPS):
-        rows = slice(start, min(start + _TAUGHT_CROPS, len(data)))
-        crops = np.stack([data.crop(row) for row in range(rows.start, rows.stop)])
-        views = (crops, np.ascontiguousarray(crops[:, :, ::-1]))
-        answers[rows] = np.mean(
-            [rec.predict(view)[:, EXPRESSION_COLUMNS] for rec in teachers for view in views], axis=0
-        )
-        if report is not None:
-            report(rows.stop, len(data))
-    blended = (1 - share) * data.expression + share * answers
-    expression = np.where(np.isfinite(data.expression), blended, answers)
-    return replace(data, expression=expression.astype(np.float32))
-
-
-def mixed(
-    images: Tensor, targets: Targets, a: float, seed: Sequence[int]
-) -> tuple[Tensor, Targets]:
-    """Each crop (B, 112, 112, 3) and its labels blended with another's of the batch.
-
-    x = s x_i + (1 - s) x_j with s from Beta(a, a), one for the batch; a label that either lacks is
-    lacking. Zhang et al. 2018, "mixup: beyond empirical risk minimization".
-    """
-    rng = np.random.default_rng(seed)
-    share = float(rng.beta(a, a))
-    other = torch.from_numpy(rng.permutation(len(images)))
-    blended = share * images + (1 - share) * images[other]
-    labels = (share * label + (1 - share) * label[other] for label in targets)
-    return blended.round().to(torch.uint8), Targets(*labels)
 
 
 def _first_network(config: RecFitConfig) -> RecNet:
