@@ -16,6 +16,7 @@ from facer.stages.features.config import DetectorConfig
 from facer.stages.features.faces import Faces
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.card_network import CardRec
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.stages.synthesis.warp import ExpressionWarp
 from facer.storage.errors import FacerError, OptionError, named
@@ -58,7 +59,7 @@ class CardCheck:
         return asdict(self)
 
 
-def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = False) -> CardCheck:
+def check_card(name_or_path: str, *, write_golden: bool = False) -> CardCheck:
     """Run a network on its golden example and on the package's pictures of faces.
 
     Also for weights without a card. A wrong colour order, margin, normalisation, order of classes
@@ -68,7 +69,7 @@ def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = F
     later checks compare with that. ``FacerError`` for a card that cannot be read or whose weights
     are not there.
     """
-    model = rec.load(name_or_path, device)
+    model = rec.load(name_or_path, "cpu")
     card = model.card if isinstance(model, CardRec) else None
     if write_golden:
         if not isinstance(model, CardRec):
@@ -76,33 +77,39 @@ def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = F
                 f"{named('write_golden')}: {name_or_path} has no card; expected a model card"
             )
         record(model)
-    pictures = _pictures()
-    found = np.stack([measure(model, image, faces) for _, _, image, faces in pictures])
-    smiling = np.array([smile for _, smile, _, _ in pictures])
-    swapped = np.stack([
-        measure(model, np.ascontiguousarray(image[..., ::-1]), faces)
-        for _, _, image, faces in pictures
-    ])  # fmt: skip
     own, recorded = compare(model) if isinstance(model, CardRec) else (None, None)
     examples = [one for one in (own, recorded) if one is not None]
-    golden = examples[0].values if examples else {}
-    problems = [problem for one in examples for problem in one.problems]
+    pictures = _pictures()
+    found = np.stack([measure(model, image, faces) for _, _, image, faces in pictures])
+    columns = _columns(model, found, examples[0].values if examples else {})
+    problems = [*(problem for one in examples for problem in one.problems), *_implausible(columns)]
+    if model.embedding_width:
+        people = [name for name, _, _, _ in pictures]
+        problems += _identities(people, found[:, len(columns) :], model.same_person or 0.0)
+    return CardCheck(
+        model.name, own is not None, str(recorded_path(card)) if card and recorded else "",
+        card.file.unverified if card else "", len(pictures), columns, tuple(problems),
+    )  # fmt: skip
+
+
+def _columns(
+    model: Recogniser, found: F32, golden: Mapping[str, tuple[float, float]]
+) -> dict[str, ColumnCheck]:
+    """What each column did on the pictures, (n, F + D), and in the golden example."""
+    smiling = np.array([smile for _, smile, _, _ in _pictures()])
+    exchanged = np.stack([
+        measure(model, np.ascontiguousarray(image[..., ::-1]), faces)
+        for _, _, image, faces in _pictures()
+    ])  # fmt: skip
     columns = {}
     for place, name in enumerate(model.columns):
         values = found[:, place]
         columns[name] = ColumnCheck(
             float(values.min()), float(values.max()), float(values[~smiling].mean()),
-            float(values[smiling].mean()), float(np.abs(values - swapped[:, place]).mean()),
+            float(values[smiling].mean()), float(np.abs(values - exchanged[:, place]).mean()),
             *golden.get(name, (None, None)),
         )  # fmt: skip
-    problems += _implausible(columns)
-    if model.embedding_width:
-        people = [name for name, _, _, _ in pictures]
-        problems += _identities(people, found[:, len(model.columns) :], model.same_person or 0.0)
-    return CardCheck(
-        model.name, own is not None, str(recorded_path(card)) if card and recorded else "",
-        card.file.unverified if card else "", len(pictures), columns, tuple(problems),
-    )  # fmt: skip
+    return columns
 
 
 @lru_cache(maxsize=1)

@@ -53,14 +53,10 @@ class RefinerRunConfig(RefinerTrainConfig):
     deciding = _settings
 
 
-def settings_of_detector_run(run: Path) -> dict[str, Any]:
-    """The settings of a run by name, as ``facer train-detector --config RUN`` takes them."""
-    return dict(flat(RunFolder(run, DetectorRunConfig).read()))
-
-
-def settings_of_points_run(run: Path) -> dict[str, Any]:
-    """The settings of a run by name, as ``facer train-points --config RUN`` takes them."""
-    return dict(flat(RunFolder(run, RefinerRunConfig).read()))
+def settings_of_run(kind: str, run: Path) -> dict[str, Any]:
+    """The settings of a run by name, as ``--config RUN`` takes them; ``detector`` or ``points``."""
+    folder = RunFolder(run, DetectorRunConfig if kind == "detector" else RefinerRunConfig)
+    return dict(flat(folder.read()))
 
 
 @dataclass(frozen=True)

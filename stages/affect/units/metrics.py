@@ -11,9 +11,9 @@ import numpy as np
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.metrics import AU_COLUMNS, auc
 from facer.stages.affect.units.geometry import FaceField, UnitGeometry
-from facer.stages.affect.units.pairs import NEUTRAL_SHARE, largest_strength, usable_rows
+from facer.stages.affect.units.pairs import labelled_neutral, largest_strength, usable_rows
 from facer.storage.errors import FacerError
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, U8, Bools
+from facer.storage.schema import AU_NAMES, F32, I64, U8, Bools
 
 Predict = Callable[[U8], F32]
 """RGB uint8 (B, 112, 112, 3) -> features (B, 26), as ``Rec.predict``."""
@@ -77,8 +77,7 @@ def unit_response(moves: UnitMoves) -> dict[str, dict[str, Any] | None]:
 def _faces(data: AffectSet, geometry: UnitGeometry) -> I64:
     rows = usable_rows(data, geometry)
     labelled = np.isfinite(data.expression[rows, 0])
-    neutral = data.expression[rows, EXPRESSIONS.index("neutral")] >= NEUTRAL_SHARE
-    return rows[neutral] if labelled.any() else rows
+    return rows[labelled_neutral(data, rows)] if labelled.any() else rows
 
 
 def _variants(

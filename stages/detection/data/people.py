@@ -29,48 +29,19 @@ from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import F32, F64, U8, Bools
 
-TUNE = frozenset(
-    [
-        "human-seg-vikram",
-        "pointing04",
-        "prnet",
-        "rmfd-turned",
-        "u2net",
-        "vladmandic-human",
-        "bright-turn-smile.mp4",
-        "shakes-head.mp4",
-        "warm-light-moods.mp4",
-    ]
-)
+TUNE = frozenset({
+    "human-seg-vikram", "pointing04", "prnet", "rmfd-turned", "u2net", "vladmandic-human",
+    "bright-turn-smile.mp4", "shakes-head.mp4", "warm-light-moods.mp4",
+})  # fmt: skip
 """Sources of photographs, and clips, whose faces choose the threshold."""
 
-VAL = frozenset(
-    [
-        "clothing-selfies-mmdet",
-        "coco128",
-        "codebasics-celebs",
-        "deepface",
-        "fmd-with-mask",
-        "guozhongluo-headpose",
-        "hpc203-headpose",
-        "indian-celebs",
-        "insightface",
-        "lsp-extended",
-        "mpiigaze-demo",
-        "mtcnn-pytorch",
-        "smartcrop",
-        "xungeer29-headpose",
-        "yoga-correction",
-        "yolov7-face",
-        "fast-head.mp4",
-        "mask-off-on.mp4",
-        "mock-interview.avi",
-        "phone-near-profile.mp4",
-        "phone-up-down.mp4",
-        "room-camera.mp4",
-        "walks-up-leaves.mp4",
-    ]
-)
+VAL = frozenset({
+    "clothing-selfies-mmdet", "coco128", "codebasics-celebs", "deepface", "fmd-with-mask",
+    "guozhongluo-headpose", "hpc203-headpose", "indian-celebs", "insightface", "lsp-extended",
+    "mpiigaze-demo", "mtcnn-pytorch", "smartcrop", "xungeer29-headpose", "yoga-correction",
+    "yolov7-face", "fast-head.mp4", "mask-off-on.mp4", "mock-interview.avi",
+    "phone-near-profile.mp4", "phone-up-down.mp4", "room-camera.mp4", "walks-up-leaves.mp4",
+})  # fmt: skip
 """Sources of photographs, and clips, that are scored once."""
 
 POSE_WEIGHTS = {"frontal": 1.0, "three-quarter": 1.5, "profile": 3.0}
@@ -115,7 +86,7 @@ def read_people(folder: Path, split: Split) -> Iterator[Picture]:
             by_file[row["file"]].append(row)
     for name in sorted(by_file):
         some = by_file[name]
-        yield _picture(name, some[0]["source"], _read_rgb(folder, name), some)
+        yield _picture(name, some[0]["source"], read_rgb(_inside(folder, name)), some)
 
 
 def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
@@ -183,10 +154,6 @@ def _inside(folder: Path, name: str) -> Path:
     if Path(name).name != name or name in {"", ".", ".."}:
         raise FacerError(f"{folder}: found file {name!r}, expected the name of a file in it")
     return folder / name
-
-
-def _read_rgb(folder: Path, name: str) -> U8:
-    return read_rgb(_inside(folder, name))
 
 
 def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:
