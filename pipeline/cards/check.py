@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -114,26 +114,22 @@ def _columns(
 
 @lru_cache(maxsize=1)
 def _pictures() -> tuple[tuple[str, bool, U8, Faces], ...]:
-    return tuple(_draw())
-
-
-def _draw() -> Iterator[tuple[str, bool, U8, Faces]]:
     """(person, whether smiling, RGB image, its face) of every face that the package draws."""
     detector = detect.load(DetectorConfig())
+    found = []
     for face in FACES:
         portrait = load_portrait(face)
-        warp = ExpressionWarp(portrait)
-        rest = dict(face.rest)
-        images = [warp.apply(rest)]
-        images.append(warp.apply({k: rest.get(k, 0.0) + _SMILE.get(k, 0.0) for k in rest | _SMILE}))
-        (faces,) = detector.detect(images[:1])
+        warp, rest = ExpressionWarp(portrait), dict(face.rest)
+        smiling = {name: rest.get(name, 0.0) + _SMILE.get(name, 0.0) for name in rest | _SMILE}
+        still = warp.apply(rest)
+        (faces,) = detector.detect([still])
         if len(faces.score) == 0:
             raise FacerError(f"facer-det finds no face in its own picture {face.name}")
         centre = (faces.bbox_px[:, :2] + faces.bbox_px[:, 2:]) / 2
         nearest = int(np.linalg.norm(centre - portrait.center, axis=1).argmin())
         one = Faces(*(values[nearest : nearest + 1] for values in faces))
-        for image, smile in zip(images, (False, True), strict=True):
-            yield face.name, smile, image, one
+        found += [(face.name, False, still, one), (face.name, True, warp.apply(smiling), one)]
+    return tuple(found)
 
 
 def _implausible(columns: Mapping[str, ColumnCheck]) -> list[str]:

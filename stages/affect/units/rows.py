@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -85,12 +85,6 @@ class PairedEmbeddings:
     strength: F32
     neutral: Bools
 
-    @staticmethod
-    def joined(parts: Sequence[PairedEmbeddings]) -> PairedEmbeddings:
-        """Several sets as one."""
-        names = ("embedding", "unit", "strength", "neutral")
-        return PairedEmbeddings(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
 
 @dataclass(frozen=True)
 class LabelledSpace:
@@ -102,6 +96,16 @@ class LabelledSpace:
     expression: F32
     au: F32
     au_weight: F32
+
+
+Space = TypeVar("Space", PairedEmbeddings, LabelledSpace)
+
+
+def joined(parts: Sequence[Space]) -> Space:
+    """Several sets as one."""
+    names = vars(parts[0])
+    values = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return type(parts[0])(**values)
 
 
 def paired_embeddings(
