@@ -89,10 +89,9 @@ class TrainConfig:
     scenes: Annotated[Path, Setting("Folder of photographs without faces.")]
     clips: Annotated[Path, CLIPS]
     teacher: Annotated[Path, Setting("A detector in insightface's RetinaFace layout (ONNX).")]
-    people: Annotated[
-        Path | None,
-        Setting("Folder of photographs of people with faces.csv; some sources are left out."),
-    ] = None
+    people: Annotated[Path | None, Setting(
+        "Folder of photographs of people with faces.csv; some sources are left out.",
+    )] = None  # fmt: skip
     people_clips: Annotated[
         Path | None, Setting("Folder of clips of people with faces.csv and frames.csv.")
     ] = None
@@ -151,10 +150,9 @@ class DetectorTrainConfig(TrainConfig):
     batch: int = 16  # images of 192 x 320; as many pixels of images of other shapes
     teacher_threshold: float = 0.5
     frame_every: int = 2  # every how many-th frame of a video is used
-    start: Annotated[
-        Path | None,
-        Setting("Weights to begin with: a checkpoint, or a detector.onnx that facer wrote."),
-    ] = None
+    start: Annotated[Path | None, Setting(
+        "Weights to begin with: a checkpoint, or a detector.onnx that facer wrote.",
+    )] = None  # fmt: skip
     network: NetworkConfig = field(default_factory=NetworkConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     loss: DetectionLossWeights = field(default_factory=DetectionLossWeights)
@@ -166,14 +164,12 @@ class RefinerTrainConfig(TrainConfig):
 
     COMMAND: ClassVar[str] = "facer train-points"
 
-    crops: Annotated[
-        tuple[Path, ...],
-        Setting("Packs of aligned crops (jpeg, points, split); repeatable.", repeated=True),
-    ] = field(kw_only=True)
-    detector: Annotated[
-        Path | None,
-        Setting("The detector.onnx whose right and wrong guesses are learnt from as well."),
-    ] = None
+    crops: Annotated[tuple[Path, ...], Setting(
+        "Packs of aligned crops (jpeg, points, split); repeatable.", repeated=True,
+    )] = field(kw_only=True)  # fmt: skip
+    detector: Annotated[Path | None, Setting(
+        "The detector.onnx whose right and wrong guesses are learnt from as well.",
+    )] = None  # fmt: skip
     steps: Annotated[int, STEPS] = 9000
     batch: int = 96
     learning_rate: Annotated[float, RATE] = 2e-3
@@ -194,31 +190,21 @@ class EvaluationConfig:
             "light."
         ),
     ] = None
-    people_clips: Annotated[
-        Path | None,
-        Setting("Folder of clips of people with faces.csv and frames.csv: the same."),
-    ] = None
+    people_clips: Annotated[Path | None, Setting(
+        "Folder of clips of people with faces.csv and frames.csv: the same.",
+    )] = None  # fmt: skip
     split: Annotated[Split, Setting("Which of their sources.")] = "val"
-    scenes: Annotated[
-        Path | None,
-        Setting("Folder of photographs without faces; those kept from training are used."),
-    ] = None
+    scenes: Annotated[Path | None, Setting(
+        "Folder of photographs without faces; those kept from training are used.",
+    )] = None  # fmt: skip
     clips: Annotated[Path | None, CLIPS] = None
-    teacher: Annotated[
-        Path | None,
-        Setting("The detector whose faces are to be found (RetinaFace layout, ONNX)."),
-    ] = None
-    threshold: Annotated[
-        float | None,
-        Setting(
-            "Score from which on it is a face.",
-            low=0,
-            high=1,
-            low_open=True,
-            high_open=True,
-            none="the detector's own",
-        ),
-    ] = None
+    teacher: Annotated[Path | None, Setting(
+        "The detector whose faces are to be found (RetinaFace layout, ONNX).",
+    )] = None  # fmt: skip
+    threshold: Annotated[float | None, Setting(
+        "Score from which on it is a face.",
+        low=0, high=1, low_open=True, high_open=True, none="the detector's own",
+    )] = None  # fmt: skip
     held_out_scenes: int = 100
 
     def __post_init__(self) -> None:
