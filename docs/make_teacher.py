@@ -176,14 +176,9 @@ class Window:
         return faces
 
     def _sample(
-        self,
-        crops: Tensor,
-        angle: Tensor,
-        step: Tensor | float,
-        right: Tensor,
-        down: Tensor | float,
-        mirror: Tensor | float = 1.0,
-    ) -> Tensor:
+        self, crops: Tensor, angle: Tensor, step: Tensor | float, right: Tensor,
+        down: Tensor | float, mirror: Tensor | float = 1.0,
+    ) -> Tensor:  # fmt: skip
         size = SIDE_PX * step / CROP_PX * torch.ones_like(angle)
         across = torch.stack(
             [size * angle.cos() * mirror, -size * angle.sin(), 2 * right / CROP_PX], 1

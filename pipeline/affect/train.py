@@ -144,12 +144,9 @@ class TrainRecResult:
 
 
 def train_rec(
-    config: TrainRecConfig,
-    on_epoch: OnEpoch | None = None,
-    on_align: AlignReport | None = None,
-    on_teaching: CropReport | None = None,
-    on_step: OnStep | None = None,
-) -> TrainRecResult:
+    config: TrainRecConfig, on_epoch: OnEpoch | None = None, on_align: AlignReport | None = None,
+    on_teaching: CropReport | None = None, on_step: OnStep | None = None,
+) -> TrainRecResult:  # fmt: skip
     """Train REC on all data together; ``resume`` goes on where a stopped run ended.
 
     On a CPU a resumed training equals an uninterrupted one bit for bit. ``FacerError`` for a
@@ -184,13 +181,9 @@ def train_rec(
 
     folder.train(trainer, on_epoch, on_step, keep)
     return TrainRecResult(
-        run=config.run,
-        rec=rec,
-        sets=tuple(sets),
-        weak_features=weak,
-        epochs=trainer.epochs_done,
+        run=config.run, rec=rec, sets=tuple(sets), weak_features=weak, epochs=trainer.epochs_done,
         last=folder.read_curve()[-1],
-    )
+    )  # fmt: skip
 
 
 def _read_validation(config: TrainRecConfig, aligner: Aligner) -> list[AffectSet]:
@@ -230,14 +223,10 @@ def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
         digest.update(np.ascontiguousarray(np.nan_to_num(values, nan=-9)).tobytes())
     parsed = parse_spec(spec)
     return SetRecord(
-        spec=str(replace(parsed, path=parsed.path.absolute())),
-        split=split,
-        n=len(data),
-        labelled=labelled,
-        va_is_weak=data.va_is_weak,
-        labels_sha256=digest.hexdigest(),
+        spec=str(replace(parsed, path=parsed.path.absolute())), split=split, n=len(data),
+        labelled=labelled, va_is_weak=data.va_is_weak, labels_sha256=digest.hexdigest(),
         notes=tuple(data.notes),
-    )
+    )  # fmt: skip
 
 
 def _record(
@@ -246,16 +235,10 @@ def _record(
     """What config.json says."""
     unit_files = [Path(path) for path in (fit.unit_geometry, *fit.meshes) if path]
     return RecRunConfig(
-        format=FORMAT,
-        facer_version=__version__,
-        sets=tuple(sets),
-        fit=fit,
+        format=FORMAT, facer_version=__version__, sets=tuple(sets), fit=fit,
         start_sha256=weights_sha256(weights_path(fit.start)) if fit.start else "",
         teachers_sha256=tuple(weights_sha256(weights_path(one)) for one in fit.teachers),
         unit_files_sha256=tuple(map(file_sha256, unit_files)),
-        detector=config.align.detector.in_use(),
-        aligned_by=aligner.digest,
-        torch=torch.__version__,
-        threads=torch.get_num_threads(),
-        val_limit=config.val_limit,
-    )
+        detector=config.align.detector.in_use(), aligned_by=aligner.digest,
+        torch=torch.__version__, threads=torch.get_num_threads(), val_limit=config.val_limit,
+    )  # fmt: skip

@@ -69,12 +69,9 @@ class DetectorResult:
 
 
 def train_detector(
-    config: DetectorTrainConfig,
-    run: Path,
-    on_epoch: Callable[[DetectorRow], None] | None = None,
-    on_step: OnStep | None = None,
-    sources: Sources | None = None,
-) -> DetectorResult:
+    config: DetectorTrainConfig, run: Path, on_epoch: Callable[[DetectorRow], None] | None = None,
+    on_step: OnStep | None = None, sources: Sources | None = None,
+) -> DetectorResult:  # fmt: skip
     """Train the detector in ``run``, or resume the training of the same settings there.
 
     The state is saved every ``checkpoint_every`` steps; a resumed training's result is that of
@@ -99,13 +96,10 @@ def train_detector(
 
 
 def train_points(
-    config: RefinerTrainConfig,
-    run: Path,
-    on_epoch: Callable[[RefinerRow], None] | None = None,
-    on_step: OnStep | None = None,
-    sources: PointsSources | None = None,
+    config: RefinerTrainConfig, run: Path, on_epoch: Callable[[RefinerRow], None] | None = None,
+    on_step: OnStep | None = None, sources: PointsSources | None = None,
     validation: PointsSources | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Train the refiner in ``run``, or resume there; returns RUN/points.onnx."""
     cv2.setNumThreads(1)
     folder = RunFolder(run, RefinerRunConfig)

@@ -81,12 +81,9 @@ def finetune(
     folder.train(training, on_epoch, on_step, lambda _: folder.write_curve(training.curve))
     _write(training, settings)
     return FinetuneResult(
-        output=config.output,
-        rec=config.output / "rec.safetensors",
-        curve=tuple(training.curve),
-        rec_change=_change(training.initial, training.best),
-        notes=training.labelled.notes,
-    )
+        output=config.output, rec=config.output / "rec.safetensors", curve=tuple(training.curve),
+        rec_change=_change(training.initial, training.best), notes=training.labelled.notes,
+    )  # fmt: skip
 
 
 def _write(training: FinetuneTrainer, settings: FinetuneRunConfig) -> None:

@@ -101,15 +101,11 @@ def _to_set(images: Path, rows: list[_Row], unlabelled: int, aligner: Aligner) -
     if len(keep) == 0:
         raise FacerError(f"{images}: none of {len(names)} images can be used; {'; '.join(notes)}")
     return AffectSet(
-        name="affectnet",
-        images=crops,
-        indices=keep,
-        expression=one_hot(CLASSES, np.array(expression))[keep],
-        va=np.array(va, np.float32)[keep],
+        name="affectnet", images=crops, indices=keep,
+        expression=one_hot(CLASSES, np.array(expression))[keep], va=np.array(va, np.float32)[keep],
         au=np.full((len(keep), len(ACTION_UNITS)), np.nan, np.float32),
-        au_trust=np.ones(len(ACTION_UNITS), np.float32),
-        notes=notes,
-    )
+        au_trust=np.ones(len(ACTION_UNITS), np.float32), notes=notes,
+    )  # fmt: skip
 
 
 def _read_csv(path: Path) -> Iterator[_Row]:

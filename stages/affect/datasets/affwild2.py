@@ -257,15 +257,13 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
     source = CropFiles(images, folders, folder_of.astype(np.int32), names)
     source.crop(0)  # refuses images of another size before any work is done
     return AffectSet(
-        name="affwild2",
-        images=source,
-        indices=np.arange(len(names)),
+        name="affwild2", images=source, indices=np.arange(len(names)),
         expression=np.concatenate([rows.expression for rows in kept]),
         va=np.concatenate([rows.va for rows in kept]),
         au=np.concatenate([rows.au for rows in kept]),
         au_trust=np.ones(len(ACTION_UNITS), np.float32),
         notes=notes + note("affwild2", "labelled frames have no image", missing, n_labelled),
-    )
+    )  # fmt: skip
 
 
 def _image_root(root: Path) -> Path:

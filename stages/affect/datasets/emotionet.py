@@ -85,15 +85,11 @@ def _to_set(root: Path, rows: _Rows, aligner: Aligner) -> AffectSet:
         raise FacerError(f"{root}: none of {total} images can be used; {'; '.join(notes)}")
     n = len(keep)
     return AffectSet(
-        name="emotionet",
-        images=crops,
-        indices=keep,
+        name="emotionet", images=crops, indices=keep,
         expression=np.full((n, len(EXPRESSIONS)), np.nan, np.float32),
-        va=np.full((n, 2), np.nan, np.float32),
-        au=rows.au[keep],
-        au_trust=np.ones(len(ACTION_UNITS), np.float32),
-        notes=notes,
-    )
+        va=np.full((n, 2), np.nan, np.float32), au=rows.au[keep],
+        au_trust=np.ones(len(ACTION_UNITS), np.float32), notes=notes,
+    )  # fmt: skip
 
 
 def _read_file(path: Path) -> _Rows:

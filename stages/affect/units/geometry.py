@@ -141,12 +141,9 @@ class FaceField:
                 forward, x, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         warped = cv2.remap(
-            crop,
-            np.ascontiguousarray(source),
-            _NO_MAP,
-            cv2.INTER_CUBIC,
+            crop, np.ascontiguousarray(source), _NO_MAP, cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
-        )
+        )  # fmt: skip
         return np.asarray(warped, np.uint8)
 
 

@@ -81,12 +81,8 @@ def _faces(data: AffectSet, geometry: UnitGeometry) -> I64:
 
 
 def _variants(
-    data: AffectSet,
-    geometry: UnitGeometry,
-    row: int,
-    units: I64,
-    rng: np.random.Generator,
-) -> U8:
+    data: AffectSet, geometry: UnitGeometry, row: int, units: I64, rng: np.random.Generator,
+) -> U8:  # fmt: skip
     """The unmoved crop, then the crop moved by each unit: (1 + len(units), 112, 112, 3)."""
     assert data.mesh is not None
     crop, mesh = data.crop(row), data.mesh[row].astype(np.float32)

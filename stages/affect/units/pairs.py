@@ -94,15 +94,9 @@ class UnitPairs(Dataset[UnitPair]):
     """One epoch's pairs; item i depends on (seed, epoch, i) only."""
 
     def __init__(
-        self,
-        sets: Sequence[AffectSet],
-        geometry: UnitGeometry,
-        size: int,
-        config: AugmentConfig,
-        seed: int,
-        epoch: int,
-        rows: Sequence[I64],
-    ) -> None:
+        self, sets: Sequence[AffectSet], geometry: UnitGeometry, size: int, config: AugmentConfig,
+        seed: int, epoch: int, rows: Sequence[I64],
+    ) -> None:  # fmt: skip
         self._sets, self._geometry, self._config = tuple(sets), geometry, config
         self._size, self._seed, self._epoch = size, seed, epoch
         self._faces = [(which, int(row)) for which, found in enumerate(rows) for row in found]
@@ -140,12 +134,9 @@ class UnitPairs(Dataset[UnitPair]):
 
 
 def seen_by_cameras(
-    data: AffectSet,
-    row: int,
-    crops: list[U8],
-    rng: np.random.Generator,
+    data: AffectSet, row: int, crops: list[U8], rng: np.random.Generator,
     config: AugmentConfig | None,
-) -> list[U8]:
+) -> list[U8]:  # fmt: skip
     """Variants of the crops of one face, augmented all alike at times; as they are without one."""
     frame = None if data.frame_px is None else data.frame_px[row]
     background = None if frame is None else data.crop(int(rng.integers(len(data))))

@@ -109,15 +109,10 @@ def joined(parts: Sequence[Space]) -> Space:
 
 
 def paired_embeddings(
-    embed: Embed,
-    data: AffectSet,
-    geometry: UnitGeometry,
-    faces: int,
-    moves: int = 5,
-    config: AugmentConfig | None = None,
-    seed: int = 0,
+    embed: Embed, data: AffectSet, geometry: UnitGeometry, faces: int, moves: int = 5,
+    config: AugmentConfig | None = None, seed: int = 0,
     report: Callable[[int, int], None] | None = None,
-) -> PairedEmbeddings:
+) -> PairedEmbeddings:  # fmt: skip
     """Move at most ``faces`` nearly frontal faces of a set with meshes, by ``moves`` units each.
 
     As in :class:`facer.stages.affect.units.pairs.UnitPairs`: uneven displacements, both of a
@@ -180,13 +175,9 @@ def _some(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
 
 
 def fit_rows(
-    network: RecNet,
-    pairs: PairedEmbeddings,
-    labelled: LabelledSpace,
-    unlabelled: Bools,
-    geometry: UnitGeometry,
-    config: UnitRowsConfig,
-) -> None:
+    network: RecNet, pairs: PairedEmbeddings, labelled: LabelledSpace, unlabelled: Bools,
+    geometry: UnitGeometry, config: UnitRowsConfig,
+) -> None:  # fmt: skip
     """Fit the rows of ``config.units`` in the network's unit output; all else keeps its bits.
 
     The loss is that of pairs (:func:`unit_pair_loss`), L_BCE on labelled crops and L_DM against the

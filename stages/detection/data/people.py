@@ -164,10 +164,7 @@ def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:
     sure = np.array([row["status"] == "sure" for row in rows], np.bool_)
     points = numbers(_POINTS).reshape(-1, 5, 2)
     return Picture(
-        name,
-        source,
-        Labelled(image, numbers(["x1", "y1", "x2", "y2"]), points, ~sure),
+        name, source, Labelled(image, numbers(["x1", "y1", "x2", "y2"]), points, ~sure),
         np.array([row["points_agree"] == "1" for row in rows], np.bool_),
-        tuple(row["yaw_class"] for row in rows),
-        numbers(["roll"])[:, 0],
-    )
+        tuple(row["yaw_class"] for row in rows), numbers(["roll"])[:, 0],
+    )  # fmt: skip
