@@ -104,7 +104,6 @@ class TrainConfig:
     held_out_scenes: int = 100  # kept from training, for false positives
     checkpoint_every: int = 500
     seed: Annotated[int, SEED] = 0
-    start: Annotated[Path | None, Setting("Weights to begin with.")] = None
     bf16: Annotated[bool, Setting("Compute products in bfloat16.")] = False
 
     def __post_init__(self) -> None:

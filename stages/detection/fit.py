@@ -98,7 +98,7 @@ class DetectorTrainer(StepTrainer[DetectorNet, DetectorRow]):
     def __init__(self, config: DetectorTrainConfig, sources: Sources) -> None:
         torch.manual_seed(config.seed)
         self.config, self.sources = config, sources
-        net = self.fresh_network()
+        net = self._fresh()
         if config.start is not None and config.start.suffix == ".onnx":
             # its normalisation comes back from images like those of the training
             start_detector(net, config.start, make_batch(config, sources, 0)[0])
@@ -106,17 +106,14 @@ class DetectorTrainer(StepTrainer[DetectorNet, DetectorRow]):
             net.load_state_dict(tensors_under(load_checkpoint(config.start)[0], "ema."))
         super().__init__(config, net, decay_groups(net.parameters(), config.weight_decay))
 
-    def fresh_network(self) -> DetectorNet:
-        """A network of the widths that are trained."""
+    def _fresh(self) -> DetectorNet:
         return DetectorNet(self.config.network)
 
-    def loss_terms(self, step: int) -> dict[str, Tensor]:
-        """The terms of the loss of a step."""
+    def _loss_terms(self, step: int) -> dict[str, Tensor]:
         images, faces = make_batch(self.config, self.sources, step)
         grid = anchor_grid(images.shape[2], images.shape[3])
         targets = assign(grid, faces, len(images))
-        return detection_loss(self.outputs(images), grid, targets, self.config.loss)
+        return detection_loss(self._outputs(images), grid, targets, self.config.loss)
 
-    def row(self, step: int, losses: dict[str, float]) -> DetectorRow:
-        """The row after a step."""
+    def _row(self, step: int, losses: dict[str, float]) -> DetectorRow:
         return DetectorRow(step, self.config.steps, losses)

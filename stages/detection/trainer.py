@@ -36,15 +36,15 @@ class StepTrainer(Generic[Network, Row]):
         self._bf16 = config.bf16
         self._descent = Descent(network, optimiser, schedule, config.ema_decay, self.max_norm)
 
-    def fresh_network(self) -> Network:
+    def _fresh(self) -> Network:
         """A network of this training before its first step."""
         raise NotImplementedError
 
-    def loss_terms(self, step: int) -> dict[str, Tensor]:
+    def _loss_terms(self, step: int) -> dict[str, Tensor]:
         """The loss of a step's batch as ``total``, and what it is made of; all scalars."""
         raise NotImplementedError
 
-    def row(self, step: int, losses: dict[str, float]) -> Row:
+    def _row(self, step: int, losses: dict[str, float]) -> Row:
         """The row of the curve after a step, with the mean losses since the last one."""
         raise NotImplementedError
 
@@ -66,16 +66,16 @@ class StepTrainer(Generic[Network, Row]):
         """Train to the end of the next row of the curve."""
         sums, taken = dict[str, float](), 0
         while not (taken and self._row_ends(self._descent.step)):
-            terms = self.loss_terms(self._descent.step)
+            terms = self._loss_terms(self._descent.step)
             self._descent.down(terms["total"])
             taken += 1
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
             if on_step is not None:
                 on_step(1, self._descent.step, self._steps)
-        return self.row(self._descent.step, {name: value / taken for name, value in sums.items()})
+        return self._row(self._descent.step, {name: value / taken for name, value in sums.items()})
 
-    def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+    def _outputs(self, images: Tensor) -> tuple[Tensor, ...]:
         """What the network in training says of images (N, 3, H, W), float32."""
         network = self._descent.network.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bf16):
@@ -84,7 +84,7 @@ class StepTrainer(Generic[Network, Row]):
 
     def averaged(self) -> Network:
         """A copy of the network with the averaged weights, for evaluation and export."""
-        network = self.fresh_network()
+        network = self._fresh()
         network.load_state_dict(self._descent.averaged)
         return network.eval()
 

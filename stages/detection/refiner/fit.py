@@ -126,25 +126,22 @@ class RefinerTrainer(StepTrainer[PointsNet, RefinerRow]):
         self.config, self.sources = config, sources
         self._held_out = make_batch(np.random.default_rng([config.seed, 7]), validation, 1000)
         torch.manual_seed(config.seed)
-        net = self.fresh_network()
+        net = self._fresh()
         if config.start is not None:
             images = make_batch(np.random.default_rng(config.seed), sources, 500)[0]
             start_network(net, read_weights(config.start), images, config.start)
         super().__init__(config, net, net.parameters())
 
-    def fresh_network(self) -> PointsNet:
-        """A network of the one size that there is."""
+    def _fresh(self) -> PointsNet:
         return PointsNet()
 
-    def loss_terms(self, step: int) -> dict[str, Tensor]:
-        """The loss of a step."""
+    def _loss_terms(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.config.seed, 1, step])
         images, offsets, face = make_batch(rng, self.sources, self.config.batch)
-        points, logit = self.outputs(images)
+        points, logit = self._outputs(images)
         return {"total": points_loss(points, logit, offsets, face)}
 
-    def row(self, step: int, losses: dict[str, float]) -> RefinerRow:
-        """The row after a step, with the errors on held-out faces."""
+    def _row(self, step: int, losses: dict[str, float]) -> RefinerRow:
         errors = evaluate_points(self.averaged(), self._held_out)
         return RefinerRow(step, self.config.steps, losses["total"], *errors)
 
