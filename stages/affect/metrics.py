@@ -116,38 +116,30 @@ def _pair_auc(probabilities: F32, truth: I64, positive: str, negative: str) -> f
 
 def au_metrics(probabilities: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
     """AUC and F1 (both None where undefined), n and positives per unit; None if unlabelled."""
-    result: dict[str, dict[str, Any] | None] = {}
+    result: dict[str, dict[str, Any] | None] = dict.fromkeys(AU_NAMES)
     for column, name in enumerate(AU_NAMES):
         rows = np.isfinite(data.au[:, column])
-        if not rows.any():
-            result[name] = None
-            continue
-        positive = data.au[rows, column] >= AU_POSITIVE
-        scores = probabilities[rows, column]
-        result[name] = {
-            "auc": auc(scores, positive),
-            "f1": f1(scores >= AU_POSITIVE, positive),
-            "n": int(rows.sum()),
-            "positive": int(positive.sum()),
-            "trust": float(data.au_trust[column]),
-        }
+        if rows.any():
+            positive = data.au[rows, column] >= AU_POSITIVE
+            scores = probabilities[rows, column]
+            result[name] = {
+                "auc": auc(scores, positive),
+                "f1": f1(scores >= AU_POSITIVE, positive),
+                "n": int(rows.sum()),
+                "positive": int(positive.sum()),
+                "trust": float(data.au_trust[column]),
+            }
     return result
 
 
 def va_metrics(prediction: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
     """CCC and n of valence and arousal; ``weak`` where the labels come from expressions."""
-    result: dict[str, dict[str, Any] | None] = {}
+    result: dict[str, dict[str, Any] | None] = dict.fromkeys(VALENCE_AROUSAL)
     for column, name in enumerate(VALENCE_AROUSAL):
         rows = np.isfinite(data.va[:, column])
-        result[name] = (
-            {
-                "ccc": concordance(prediction[rows, column], data.va[rows, column]),
-                "n": int(rows.sum()),
-                "weak": data.va_is_weak,
-            }
-            if rows.any()
-            else None
-        )
+        if rows.any():
+            ccc = concordance(prediction[rows, column], data.va[rows, column])
+            result[name] = {"ccc": ccc, "n": int(rows.sum()), "weak": data.va_is_weak}
     return result
 
 
