@@ -101,12 +101,10 @@ def _share(name: str, hits: int, n: int) -> dict[str, Any]:
 def _features(model: Recogniser, data: AffectSet, report: CropReport | None) -> F32:
     """REC features (N, 26) of every crop of a set."""
     features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
-    for start in range(0, len(data), _BATCH):
-        stop = min(start + _BATCH, len(data))
-        crops = np.stack([data.crop(row) for row in range(start, stop)])
-        features[start:stop] = model.predict(crops)
+    for rows, crops in data.batches(_BATCH):
+        features[rows] = model.predict(crops)
         if report is not None:
-            report(stop, len(data))
+            report(rows.stop, len(data))
     return features
 
 

@@ -54,19 +54,17 @@ class AugmentConfig:
     background: float = 0.8  # chance that the area outside the source image is painted
 
     def __post_init__(self) -> None:
-        for name, largest in (("rotate_deg", 180), ("scale", 0.9), ("shift_px", SIDE_PX)):
-            if not 0 <= getattr(self, name) <= largest:
-                found = getattr(self, name)
-                raise OptionError(f"augment {name}: found {found}, expected 0 to {largest}")
         if not 1 <= self.smallest_px < LARGEST_SMALL_PX:
             raise OptionError(
                 f"augment smallest_px: found {self.smallest_px}, expected 1 to "
                 f"{LARGEST_SMALL_PX - 1}"
             )
-        shares = ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase")
-        for name in (*shares, "background"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"augment {name}: found {getattr(self, name)}, expected 0 to 1")
+        largest = {"rotate_deg": 180, "scale": 0.9, "shift_px": SIDE_PX}
+        for name, value in vars(self).items():
+            if name != "smallest_px" and not 0 <= value <= largest.get(name, 1):
+                raise OptionError(
+                    f"augment {name}: found {value}, expected 0 to {largest.get(name, 1)}"
+                )
 
 
 @dataclass(frozen=True)

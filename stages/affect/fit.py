@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -254,10 +253,8 @@ def predict(
 ) -> F32:
     """REC features (N, 26) float32 of every crop of a set, seen at ``side_px``."""
     network.eval()
-    rows = []
-    for start in range(0, len(data), batch):
-        crops = [data.crop(row) for row in range(start, min(start + batch, len(data)))]
-        x = scale_crops(torch.from_numpy(np.stack(crops)).to(device))
-        x = _resized(x, side_px)
-        rows.append(network(x.contiguous(memory_format=torch.channels_last)).features().cpu())
-    return torch.cat(rows).numpy()
+    found = []
+    for _, crops in data.batches(batch):
+        x = _resized(scale_crops(torch.from_numpy(crops).to(device)), side_px)
+        found.append(network(x.contiguous(memory_format=torch.channels_last)).features().cpu())
+    return torch.cat(found).numpy()

@@ -31,9 +31,7 @@ def distil(
     if not teachers:
         return data
     answers = np.zeros_like(data.expression)
-    for start in range(0, len(data), _TAUGHT_CROPS):
-        rows = slice(start, min(start + _TAUGHT_CROPS, len(data)))
-        crops = np.stack([data.crop(row) for row in range(rows.start, rows.stop)])
+    for rows, crops in data.batches(_TAUGHT_CROPS):
         views = (crops, np.ascontiguousarray(crops[:, :, ::-1]))
         answers[rows] = np.mean(
             [rec.predict(view)[:, EXPRESSION_COLUMNS] for rec in teachers for view in views], axis=0
