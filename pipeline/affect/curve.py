@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facer.pipeline.views.canvas import canvas
+from facer.stages.affect.metrics import headlines
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
-_CCC = "mean CCC"
 
 
 def draw_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -26,8 +26,9 @@ def draw_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             left.plot(epochs, [row["loss"][name] for row in rows], ".-", color=colour, label=name)
         for place, last in enumerate(rows[-1]["val"]):
             style = _STYLES[place % len(_STYLES)]
-            for colour, (name, take) in zip(_COLOURS, _HEADLINES.items(), strict=False):
-                values = [take(row["val"][place]) for row in rows]
+            found = [headlines(row["val"][place]) for row in rows]
+            for colour, name in zip(_COLOURS, found[-1], strict=False):
+                values = [values[name] for values in found]
                 if any(value is not None for value in values):
                     shown = [np.nan if value is None else value for value in values]
                     label = f"{last['data']}: {name}{_derived(last, name)}"
@@ -43,22 +44,5 @@ def draw_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def _derived(scores: dict[str, Any], headline: str) -> str:
     """What to add to a headline whose labels come from the expressions."""
-    weak = headline == _CCC and any(e["weak"] for e in scores["va"].values() if e is not None)
+    weak = headline == "mean CCC" and any(e["weak"] for e in scores["va"].values() if e is not None)
     return " (derived)" if weak else ""
-
-
-def _accuracy(scores: dict[str, Any]) -> float | None:
-    found = scores["expression"]
-    return None if found is None else float(found["accuracy"])
-
-
-def _mean(entries: dict[str, Any], metric: str) -> float | None:
-    values = [e[metric] for e in entries.values() if e is not None and e[metric] is not None]
-    return float(np.mean(values)) if values else None
-
-
-_HEADLINES: dict[str, Callable[[dict[str, Any]], float | None]] = {
-    "accuracy": _accuracy,
-    "mean AU AUC": lambda scores: _mean(scores["au"], "auc"),
-    _CCC: lambda scores: _mean(scores["va"], "ccc"),
-}

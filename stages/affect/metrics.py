@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,18 @@ def evaluate(features: F32, data: AffectSet) -> dict[str, Any]:
         "au": au_metrics(features[:, AU_COLUMNS], data),
         "va": va_metrics(features[:, _VA], data),
     }
+
+
+def headlines(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    """The accuracy, mean AUC and mean CCC of what :func:`evaluate` returned; None for none."""
+    expression = scores["expression"]
+    return {
+        "accuracy": None if expression is None else float(expression["accuracy"]),
+        "mean AU AUC": _mean(scores["au"], "auc"),
+        "mean CCC": _mean(scores["va"], "ccc"),
+    }
+
+
+def _mean(entries: Mapping[str, Any], metric: str) -> float | None:
+    values = [e[metric] for e in entries.values() if e is not None and e[metric] is not None]
+    return float(np.mean(values)) if values else None

@@ -21,7 +21,7 @@ from facer.stages.detection.measure import (
     people_table,
     rate_interval,
 )
-from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD, DetectorConfig
+from facer.stages.features.config import DetectorConfig
 from facer.stages.features.detect import load
 from facer.stages.features.faces import iou, point_distance_px
 from facer.storage.schema import F32, U8
@@ -92,13 +92,9 @@ class Score:
         return {**counts, **{name: getattr(self, name) for name in shares}}
 
 
-def load_detector(
-    model: str, longest_px: int = STARTER_SIZE_PX, threshold: float = STARTER_THRESHOLD
-) -> Detect:
-    """A detector (name or path) as stage one runs it on key frames: the frame's longer side
-    shrunk to ``longest_px``.
-    """
-    detector = load(DetectorConfig(model, longest_px, threshold))
+def load_detector(config: DetectorConfig) -> Detect:
+    """A detector as stage one runs it on key frames, which are shrunk to its size."""
+    detector = load(config)
 
     def detect(frame: U8) -> tuple[F32, F32]:
         faces = detector.detect([frame])[0]
@@ -145,8 +141,7 @@ class DetectorEvaluation:
 
 def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
     """Measure a detector on all that the configuration names."""
-    usual = DetectorConfig(config.detector, score=config.threshold)
-    detect = load_detector(config.detector, usual.size_px, usual.threshold)
+    detect = load_detector(DetectorConfig(config.detector, score=config.threshold))
     people = people_clips = scenes = None
     clips: tuple[Score, ...] = ()
     if config.people is not None:

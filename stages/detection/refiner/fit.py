@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +26,7 @@ from facer.stages.detection.refiner.samples import (
 from facer.stages.detection.start import read_weights, start_network
 from facer.stages.detection.trainer import StepTrainer
 from facer.stages.features.config import STARTER_SIZE_PX, DetectorConfig
-from facer.stages.features.detect import Detector, load
-from facer.stages.features.faces import NO_FACES, Faces
-from facer.storage.schema import U8
+from facer.stages.features.detect import load
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.5
@@ -62,7 +59,9 @@ def read_points_sources(
     found = list(
         read_all_people(config.people, config.people_clips, "tune" if split == "val" else "train")
     )
-    detector = _eager(config.detector)
+    detector = None
+    if config.detector is not None:
+        detector = load(DetectorConfig(str(config.detector), STARTER_SIZE_PX, LOOKS))
     return PointsSources(
         photos,
         read_crops(config.crops, split),
@@ -70,21 +69,6 @@ def read_points_sources(
         tuple(guessed((agreed_points(picture) for picture in found), detector)),
         sampling_shares(found),
     )
-
-
-def _eager(path: Path | None) -> Detector:
-    """The detector with a low threshold; without a path one that guesses nothing."""
-    if path is None:
-        return _NoDetector()
-    return load(DetectorConfig(str(path), STARTER_SIZE_PX, LOOKS))
-
-
-class _NoDetector:
-    name = sha256 = ""
-
-    def detect(self, images: Sequence[U8]) -> list[Faces]:
-        """No face in any image."""
-        return [NO_FACES] * len(images)
 
 
 Batch = tuple[Tensor, Tensor, Tensor]

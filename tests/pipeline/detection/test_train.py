@@ -15,6 +15,7 @@ from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import Score, load_detector
 from facer.stages.detection.fit import DetectorRow, make_batch
+from facer.stages.features.config import DetectorConfig
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint
 
@@ -143,7 +144,7 @@ def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:
         scene=SceneConfig(p_frame=0.0, p_scene=0.0, min_face_px=40),
     )
     assert seen[-1].losses["total"] < 0.9 * seen[0].losses["total"]
-    score, detect = Score("composed"), load_detector(str(result.onnx), 320, 0.01)
+    score, detect = Score("composed"), load_detector(DetectorConfig(str(result.onnx), 320, 0.01))
     for seed in range(3):
         made = compose(np.random.default_rng([0, seed]), sources, SceneConfig(), 192, 320)
         score.add(made, *detect(made.image))
