@@ -23,12 +23,10 @@ from facer import __version__
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
 from facer.pipeline.endtoend.trainer import FinetuneTrainer
 from facer.pipeline.intensity.head_run import HeadRunConfig, save_model
-from facer.pipeline.intensity.labelled import (
-    clips_sha256,
-)
+from facer.pipeline.intensity.labelled import clips_sha256
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.training import OnStep
-from facer.stages.features.rec.loading import save_rec
+from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
 from facer.storage.files.weights import weights_sha256

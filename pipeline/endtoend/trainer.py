@@ -16,7 +16,8 @@ from facer.pipeline.intensity.head_run import load_models, read_run
 from facer.pipeline.intensity.labelled import LabelledSequences, labels_of_run, load_labelled
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
-from facer.stages.features.rec.loading import load_network, weights_path
+from facer.stages.features.rec.torch_rec import load_network
+from facer.stages.features.rec.weights import weights_path
 from facer.stages.intensity.fit import scaled_targets
 from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score
