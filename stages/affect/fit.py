@@ -175,7 +175,8 @@ class RecTrainer:
         seen = images if pair is None else torch.cat([images, pair.base, pair.moved])
         x = scale_crops(seen)
         x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        bf16 = self.config.bf16 or self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             output = self.network(x)
         labelled = RecOutput(*(part[: len(images)].float() for part in output))
         terms = rec_loss(labelled, targets, self.coupling, self.config.loss)
@@ -199,10 +200,6 @@ class RecTrainer:
         """Size of the crops in this epoch; the networks of one size are of no use at another."""
         small = self.epochs_done < self.config.low_res_fraction * self.config.epochs
         return self.config.small_px if small else CROP_PX
-
-    @property
-    def _bf16(self) -> bool:
-        return self.config.bf16 or self.device.type == "cuda"
 
     def averaged(self) -> RecNet:
         """A network with the averaged weights."""
