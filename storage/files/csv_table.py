@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.files.cells import parse_number, plain_cell
+from facer.storage.files.cells import parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import plain_name
@@ -88,6 +88,13 @@ class CsvTable:
             rows = range(len(self.rows))
             values = np.array([[self.number(row, column) for column in columns] for row in rows])
         return values
+
+
+def csv_text(rows: Iterable[Iterable[str]]) -> str:
+    """Return rows as the text of a csv file, whose cells no spreadsheet runs as formulas."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(safe_cell, row) for row in rows)
+    return text.getvalue()
 
 
 def read_table(path: Path) -> CsvTable:

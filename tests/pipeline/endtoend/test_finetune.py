@@ -15,7 +15,7 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import load_models
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.pipeline.views.look import read_crops
+from facer.pipeline.views.footage import read_crops
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec
@@ -87,8 +87,8 @@ def config(videos, weights, tmp_path):
         )
     )
     return FinetuneConfig(
-        tmp_path / "head", videos, tmp_path / "joint", str(weights), epochs=4,
-        learning_rate=3e-3, chunk=8, device="cpu",
+        tmp_path / "head", videos, str(weights), epochs=4, learning_rate=3e-3, chunk=8,
+        output=tmp_path / "joint", device="cpu",
     )  # fmt: skip
 
 
