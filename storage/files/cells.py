@@ -65,7 +65,8 @@ def safe_cell(text: str) -> str:
 
     An apostrophe is put before it, as spreadsheets do; :func:`plain_cell` takes it away.
     """
-    return f"'{text}" if _FORMULA.match(text) and parse_number(text) is None else text
+    harmless = text[:1] not in ("\t", "\r") and parse_number(text) is not None
+    return f"'{text}" if _FORMULA.match(text) and not harmless else text
 
 
 def plain_cell(text: str) -> str:
