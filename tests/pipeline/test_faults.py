@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 import pytest
 
-from facer.pipeline.features import extract as module
+from facer.pipeline.features import plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.features.inspect.status import store_status
@@ -44,7 +44,7 @@ EXTRACT = ExtractConfig(device="cpu", batch_size=4)  # as in driver.py
 def _one_thread() -> Iterator[None]:
     """Models of one thread, which do not compete with whatever else the machine does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "cpu_count", lambda: 1)
+        patch.setattr(plan, "cpu_count", lambda: 1)
         yield
 
 

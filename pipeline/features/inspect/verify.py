@@ -106,8 +106,9 @@ def verify(config: VerifyConfig) -> Verification:
 
 
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
+    from facer.pipeline.features.fingerprints import changed
     from facer.pipeline.features.pending import video_id
-    from facer.pipeline.features.sources import changed, open_videos
+    from facer.pipeline.features.sources import open_videos
     from facer.pipeline.runtime.progress import CountReporter
 
     videos = open_videos(place, store.provenance.of_sound)
