@@ -90,47 +90,29 @@ try:
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_LAZY = {
-    **dict.fromkeys(
-        ("extract", "extract_audio", "load_rec", "open_run", "train_head"), "facer.pipeline.api"
+_MODULES = {
+    "pipeline.api": "extract extract_audio load_rec open_run train_head",
+    "pipeline.functions.heads": "ablate evaluate export_head finetune fuse predict score sweep",
+    "pipeline.functions.models": (
+        "bench demo evaluate_detector evaluate_rec export_rec models train_detector train_points "
+        "train_rec"
     ),
-    **dict.fromkeys(
-        ("check", "compact", "export", "health", "import_", "status", "verify"),
-        "facer.pipeline.functions.store",
-    ),
-    **dict.fromkeys(
-        ("ablate", "evaluate", "export_head", "finetune", "fuse", "predict", "score", "sweep"),
-        "facer.pipeline.functions.heads",
-    ),
-    **dict.fromkeys(("annotate", "picture", "report"), "facer.pipeline.functions.views"),
-    **dict.fromkeys(
-        (
-            "bench",
-            "demo",
-            "evaluate_detector",
-            "evaluate_rec",
-            "export_rec",
-            "models",
-            "train_detector",
-            "train_points",
-            "train_rec",
-        ),
-        "facer.pipeline.functions.models",
-    ),
-    "ClipDataset": "facer.pipeline.intensity.dataset",
-    "Run": "facer.pipeline.intensity.run",
-    "compare": "facer.pipeline.summary.compare",
-    "figure": "facer.pipeline.views.figure",
-    "view": "facer.pipeline.views.view.door",
-    "methods": "facer.pipeline.summary.methods",
-    **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
-    "Batch": "facer.stages.intensity.kernels.batches",
-    "HeadConfig": "facer.stages.intensity.config",
-    **dict.fromkeys(("Head", "HeadShape"), "facer.stages.intensity.heads.base"),
-    "FacerError": "facer.storage.errors",
-    "FeatureStore": "facer.storage.store",
-    "open_store": "facer.storage.store",
+    "pipeline.functions.store": "check compact export health import_ status verify",
+    "pipeline.functions.views": "annotate picture report",
+    "pipeline.intensity.dataset": "ClipDataset",
+    "pipeline.intensity.run": "Run",
+    "pipeline.summary.compare": "compare",
+    "pipeline.summary.door": "design summarise",
+    "pipeline.summary.methods": "methods",
+    "pipeline.views.figure": "figure",
+    "pipeline.views.view.door": "view",
+    "stages.intensity.config": "HeadConfig",
+    "stages.intensity.heads.base": "Head HeadShape",
+    "stages.intensity.kernels.batches": "Batch",
+    "storage.errors": "FacerError",
+    "storage.store": "FeatureStore open_store",
 }
+_LAZY = {name: f"facer.{module}" for module, names in _MODULES.items() for name in names.split()}
 __all__ = ["__version__", *_LAZY]
 
 

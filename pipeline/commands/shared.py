@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,8 @@ EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 Ctrl-C or SIGTERM."""
 
 STDOUT = Path("-")  # as the csv to write
-
-
 LISTED = 10  # names printed of a longer list
-
-
 NOTE_CHARACTERS = 300  # of a note on what was left out
-
-
 SPLIT = click.Choice(["train", "val", "test"])
 
 
@@ -42,24 +35,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class Device(click.types.StringParamType):
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``, whether it is there or not."""
-
-    name = "device"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """The same text; wrong usage for any other."""
-        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
-            self.fail(f"found {value!r}, expected auto, cpu, cuda or cuda:N", param, ctx)
-        return str(value)
-
-
 POSITIVE = Finite(min=0, min_open=True)
-
-
-SEED = click.IntRange(0)
-
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
 )
@@ -89,17 +65,6 @@ def say_notes(notes: Sequence[str]) -> None:
     """Say how labels were read, and warn of what a reader of the figures must know."""
     for place, note in enumerate(notes):
         log(note if place == 0 else f"warning: {note}")
-
-
-def with_options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command several options, in their order."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.options import Command, with_settings
 from facer.pipeline.commands.shared import (
     EXIT_PROBLEM,
     EXIT_SOME_FAILED,
@@ -18,13 +18,7 @@ from facer.pipeline.commands.shared import (
     print_list,
 )
 from facer.pipeline.runtime.progress import echo, log, progress_bar
-from facer.pipeline.settings import (
-    COMPACT,
-    EXTRACT,
-    EXTRACT_AUDIO,
-    HEALTH,
-    VERIFY,
-)
+from facer.pipeline.settings import COMPACT, EXTRACT, EXTRACT_AUDIO, HEALTH, VERIFY, Table
 from facer.storage.schema import AUDIO, measured_of
 
 if TYPE_CHECKING:
@@ -33,13 +27,22 @@ if TYPE_CHECKING:
     from facer.storage import Record
 
 
+def _output(default: str) -> Callable[[Command], Command]:
+    return click.option("-o", "--output", "store", default=default, show_default=True,
+        help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
+
+
+_json_lines = click.option(
+    "--json", "as_json", is_flag=True,
+    help="Print JSON lines: each clip as it is done, the summary last.",
+)  # fmt: skip
+
+
 @click.command()
 @click.argument("video_dir")
-@click.option("-o", "--output", "store", default="features.zarr", show_default=True,
-              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
+@_output("features.zarr")
 @with_settings(EXTRACT)
-@click.option("--json", "as_json", is_flag=True,
-              help="Print JSON lines: each clip as it is done, the summary last.")  # fmt: skip
+@_json_lines
 def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
     """Turn a folder of videos into a store of per-frame features.
 
@@ -52,21 +55,14 @@ def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
       facer extract videos/ -o features.zarr --workers 8
       facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
     """
-    from facer.pipeline.functions.runs import extract_faces
-
-    with progress_bar() as progress:
-        told = _JsonLines(progress) if as_json else progress
-        summary = extract_faces(video_dir, store, options, told)
-    return _print_extraction(summary, as_json)
+    return _extract(video_dir, store, EXTRACT, options, as_json)
 
 
 @click.command()
 @click.argument("video_dir")
-@click.option("-o", "--output", "store", default="audio.zarr", show_default=True,
-              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
+@_output("audio.zarr")
 @with_settings(EXTRACT_AUDIO)
-@click.option("--json", "as_json", is_flag=True,
-              help="Print JSON lines: each clip as it is done, the summary last.")  # fmt: skip
+@_json_lines
 def extract_audio(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
     """Turn the sound of a folder of videos into a store of features, a row every few milliseconds.
 
@@ -80,16 +76,18 @@ def extract_audio(video_dir: str, store: str, as_json: bool, **options: Any) -> 
       facer extract-audio videos/ -o audio.zarr
       facer extract-audio videos/ -o voice.zarr --features egemaps --workers 8
     """
-    from facer.pipeline.functions.runs import extract_sound
+    return _extract(video_dir, store, EXTRACT_AUDIO, options, as_json)
+
+
+def _extract(
+    video_dir: str, store: str, table: Table, options: Mapping[str, Any], as_json: bool
+) -> int:
+    """Extract, and print what was extracted; the exit code."""
+    from facer.pipeline.functions import runs
 
     with progress_bar() as progress:
-        told = _JsonLines(progress) if as_json else progress
-        summary = extract_sound(video_dir, store, options, told)
-    return _print_extraction(summary, as_json)
-
-
-def _print_extraction(summary: ExtractSummary, as_json: bool) -> int:
-    """Print what was extracted; the exit code."""
+        told: Any = _JsonLines(progress) if as_json else progress
+        summary = runs.extract(video_dir, store, table, options, told)
     if as_json:
         print_json(summary)
     else:

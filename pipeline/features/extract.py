@@ -26,7 +26,7 @@ from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.plan import ExtractPlan, plan
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count
-from facer.pipeline.runtime.progress import NullProgress, Progress
+from facer.pipeline.runtime.progress import Progress
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, Status
 
@@ -75,7 +75,7 @@ def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -
     cluster that cannot do the work; what was committed by then stays.
     """
     started = perf_counter()
-    progress = progress or NullProgress()
+    progress = progress or Progress()
     with ExitStack() as at_end:
         planned = plan(config, progress, at_end)
         new_frames = run(planned, progress) if planned.pending else 0

@@ -23,9 +23,9 @@ from facer.pipeline.features.timing.bench import Bench
 from facer.pipeline.features.timing.bench import bench as measure
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import told
-from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.epochs import both, detector_step, head_epoch, points_step, rec_epoch
 from facer.pipeline.runtime.places import Place
-from facer.pipeline.runtime.progress import CountReporter, StepCounter, head_epoch
+from facer.pipeline.runtime.progress import CountReporter, StepCounter
 from facer.pipeline.settings import (
     BENCH,
     EVALUATE_DETECTOR,

@@ -14,14 +14,7 @@ from facer.pipeline.intensity.train import TrainHeadResult, config_of_run
 from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.places import Place
 from facer.pipeline.runtime.progress import Progress
-from facer.pipeline.settings import (
-    EXTRACT,
-    EXTRACT_AUDIO,
-    TRAIN_HEAD,
-    extract_audio_config,
-    extract_run_config,
-    train_head_config,
-)
+from facer.pipeline.settings import TRAIN_HEAD, Table, extract_run_config, train_head_config
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.own import import_head
@@ -30,19 +23,14 @@ from facer.storage.errors import OptionError, named
 Settings = Mapping[str, Any]
 
 
-def extract_faces(
-    video_dir: Place, store: str, settings: Settings, progress: Progress
+def extract(
+    video_dir: Place, store: str, table: Table, settings: Settings, progress: Progress
 ) -> ExtractSummary:
-    """Bring every video of a folder into a store; see :func:`facer.extract`."""
-    config = extract_run_config(os.fspath(video_dir), store, EXTRACT.complete(settings))
-    return extract_folder(config, progress)
+    """Bring every video of a folder into a store, or its sound; see :func:`facer.extract`.
 
-
-def extract_sound(
-    video_dir: Place, store: str, settings: Settings, progress: Progress
-) -> ExtractSummary:
-    """Bring the sound of every file of a folder into a store; see :func:`facer.extract_audio`."""
-    config = extract_audio_config(os.fspath(video_dir), store, EXTRACT_AUDIO.complete(settings))
+    ``table``: what of, :data:`EXTRACT` or :data:`EXTRACT_AUDIO`.
+    """
+    config = extract_run_config(os.fspath(video_dir), store, table, table.complete(settings))
     return extract_folder(config, progress)
 
 

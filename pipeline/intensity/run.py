@@ -16,7 +16,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.progress import NullProgress, Progress, progress_bar
+from facer.pipeline.runtime.progress import Progress, progress_bar
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import (
     EVALUATE,
@@ -174,5 +174,5 @@ def _text(place: Place | None) -> str | None:
 @contextmanager
 def told(progress: bool) -> Iterator[Progress]:
     """Give whom to tell how a long run goes: the user, on stderr, or nobody."""
-    with progress_bar() if progress else nullcontext(NullProgress()) as to:
+    with progress_bar() if progress else nullcontext(Progress()) as to:
         yield to

@@ -15,7 +15,7 @@ from facer.pipeline.features import kinds, plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
-from facer.pipeline.runtime.progress import NullProgress
+from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.extractor import Extractor
@@ -109,7 +109,7 @@ def test_failed_clips_are_tried_again_when_asked(tmp_path):
     assert again.part > first.part
 
 
-class Notes(NullProgress):
+class Notes(Progress):
     def __init__(self):
         self.texts = []
         self.counts = []
