@@ -11,17 +11,14 @@ from facer.pipeline.features.pending import ClipTask, video_id
 from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.storage import FeatureStore
 from facer.storage.parts import Entry
-from facer.storage.schema import F32, Record, Status, mean_rate_hz
+from facer.storage.schema import F32, Record, mean_rate_hz
 from facer.storage.study.faces import points_text
 
 
 def entries_of(
-    clip: ClipTask,
-    result: Extraction,
-    source: Fingerprint | None,
-    policy: str,
+    clip: ClipTask, result: Extraction, source: Fingerprint | None, policy: str,
     store: FeatureStore,
-) -> list[Entry]:
+) -> list[Entry]:  # fmt: skip
     """What the store gets of one video: a record a sequence, or one that says why there is none.
 
     Sequences that the store has of it from before and that are not found again are replaced by
@@ -51,8 +48,14 @@ def entries_of(
 def _entry(record: Record, sequence: ClipSequence | None, store: FeatureStore) -> Entry:
     if sequence is None:
         return record, None
-    _, empty, _ = store.provenance.statuses
-    return _described(record, sequence, empty), sequence.clip
+    clip = sequence.clip
+    n_valid, (ok, empty, _) = int(clip.valid.sum()), store.provenance.statuses
+    record = replace(
+        record, status=ok if n_valid else empty, n_frames=clip.n_frames, n_valid=n_valid,
+        fps=mean_rate_hz(clip.timestamp_s), track_switches=sequence.track_switches,
+        quality=_mean(clip.quality),
+    )  # fmt: skip
+    return record, clip
 
 
 def _without_face(sequence: ClipSequence | None) -> ClipSequence | None:
@@ -64,20 +67,6 @@ def _without_face(sequence: ClipSequence | None) -> ClipSequence | None:
     values = {name: getattr(clip, name) for name in arrays}
     empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
     return ClipSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
-
-
-def _described(record: Record, sequence: ClipSequence, empty: Status) -> Record:
-    clip = sequence.clip
-    n_valid = int(clip.valid.sum())
-    return replace(
-        record,
-        status="ok" if n_valid else empty,
-        n_frames=clip.n_frames,
-        n_valid=n_valid,
-        fps=mean_rate_hz(clip.timestamp_s),
-        track_switches=sequence.track_switches,
-        quality=_mean(clip.quality),
-    )
 
 
 def _mean(quality: F32 | None) -> float | None:

@@ -112,12 +112,9 @@ def summarise(planned: ExtractPlan, new_frames: int, seconds: float) -> ExtractS
 
 
 def _run_parts(
-    executor: Executor,
-    template: PartTask,
-    todo: Sequence[ClipTask],
-    part_size: int,
+    executor: Executor, template: PartTask, todo: Sequence[ClipTask], part_size: int,
     progress: Progress,
-) -> int:
+) -> int:  # fmt: skip
     """Do all clips; one that breaks its whole part is tried alone, then recorded as failed."""
     size = max(1, min(part_size, -(-len(todo) // (_PARTS_EACH * executor.workers))))
     parts = [tuple(todo[start : start + size]) for start in range(0, len(todo), size)]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -91,8 +91,9 @@ class PartWorker:
     ) -> tuple[Record, ...]:
         """See :func:`extract_part`."""
         with self._loading:
-            extractor = self._models(task)
-            store = self._store(task)
+            with _told_with_host():
+                extractor, store = self._models(task), self._store(task)
+            store.refresh()
         _use_threads(task.threads)
         policy = task.extract.face
         clips, committed = pending_clips(store, task.clips, policy)
@@ -116,51 +117,54 @@ class PartWorker:
 
     def _models(self, task: PartTask) -> AnyExtractor:
         """The task's extractor; ``FacerError`` when facer or its weights are not the run's."""
-        host = f"host {socket.gethostname()}"
         expected_facer = task.provenance.facer_version or __version__
         if expected_facer != __version__:
             raise FacerError(
-                f"{host}: found facer {__version__}, expected {expected_facer}; install it there "
-                "and start the worker again"
+                f"found facer {__version__}, expected {expected_facer}; install it there and start "
+                "the worker again"
             )
-        try:
-            if task.shares_gpus and task.extract.device in ("auto", "cuda"):
-                take_one_gpu()
-            extractor = self.extractor(task.extract)
-        except FacerError as error:
-            raise FacerError(f"{host}: {error}") from error
+        if task.shares_gpus and task.extract.device in ("auto", "cuda"):
+            take_one_gpu()
+        extractor = self.extractor(task.extract)
         found, expected = _digests(extractor.provenance), _digests(task.provenance)
         if found != expected:
             raise FacerError(
-                f"{host}: found {_listed(found)}, expected {_listed(expected)}; "
-                "give all hosts the same files"
+                f"found {_listed(found)}, expected {_listed(expected)}; give all hosts the same "
+                "files"
             )
         return extractor
 
     def _store(self, task: PartTask) -> FeatureStore:
-        """The store with its list of clips as it is now; only new parts are read.
+        """The task's store; its list of clips is that of the last part until it is refreshed.
 
         It is never made here: a host that does not see the run's store would fill one of its own.
         """
-        host = f"host {socket.gethostname()}"
         try:
             now = FeatureStore.open(task.store)
         except FacerError as error:
             raise FacerError(
-                f"{host}: the run's store cannot be read there ({error}); give a path that all "
-                "hosts share, or a URL"
+                f"the run's store cannot be read there ({error}); give a path that all hosts "
+                "share, or a URL"
             ) from error
         run, made = task.provenance, now.root.provenance
         if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
             raise FacerError(
-                f"{host}: {task.store}: found another store than the run's; give a path that all "
-                "hosts share"
+                f"{task.store}: found another store than the run's; give a path that all hosts "
+                "share"
             )
         known = self._stores.get(task.store)
         if known is None or known.root != now.root:
             known = self._stores[task.store] = now
-        known.refresh()
         return known
+
+
+@contextmanager
+def _told_with_host() -> Iterator[None]:
+    """Name this host in front of what is wrong with it."""
+    try:
+        yield
+    except FacerError as error:
+        raise FacerError(f"host {socket.gethostname()}: {error}") from error
 
 
 def _use_threads(count: int) -> None:
@@ -235,13 +239,12 @@ def _digests(provenance: Provenance) -> dict[str, str]:
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
         "points model": str(settings.get("points_sha256", "none")),
-        **{name: str(value) for name, value in settings.items() if _is_digest(name)},
+        **{  # of one network among several: rec NAME sha256, rec NAME card_sha256
+            name: str(value)
+            for name, value in settings.items()
+            if name.startswith("rec ") and name.endswith("sha256")
+        },
     }
-
-
-def _is_digest(setting: str) -> bool:
-    """Whether a setting is of one network among several: ``rec NAME sha256``, ``card_sha256``."""
-    return setting.startswith("rec ") and setting.endswith("sha256")
 
 
 def _listed(digests: Mapping[str, str]) -> str:

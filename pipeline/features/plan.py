@@ -140,40 +140,46 @@ def _tell_precision(
 
 
 def _pending(
-    config: ExtractRunConfig,
-    videos: Videos,
-    sources: Sequence[Source],
-    store: FeatureStore,
+    config: ExtractRunConfig, videos: Videos, sources: Sequence[Source], store: FeatureStore,
     progress: Progress,
-) -> Iterator[ClipTask]:
+) -> Iterator[ClipTask]:  # fmt: skip
     """Clips without a record, and those whose record is to be replaced."""
     records = {video_id(record, config.extract.face): record for record in store.records}
     known = [(source, records[source.clip_id]) for source in sources if source.clip_id in records]
+    again = _again(config, videos, known, progress)
+    pointed = _pointed(config, sources, progress)
+    for source in sources:
+        record = records.get(source.clip_id)
+        before = () if record is None else parse_points(record.face_points)
+        points = before if pointed is None else pointed.get(source.clip_id, ())
+        if record is None:
+            yield ClipTask(source.clip_id, source.path, points=points)
+        elif source.clip_id in again or (points != before and record.status != "failed"):
+            yield ClipTask(source.clip_id, source.path, record.part, points)
+
+
+def _again(
+    config: ExtractRunConfig, videos: Videos, known: Sequence[tuple[Source, Record]],
+    progress: Progress,
+) -> set[str]:  # fmt: skip
+    """Clips to extract again: they failed or broke off, or are other videos now."""
     other = changed(videos, known, progress.compared)
     retry = {s.clip_id for s, record in known if _unfinished(videos, s, record, other)}
     other -= retry
     if retry:
-        progress.note(
-            f"{config.video_dir}: {len(retry)} video(s) that failed or broke off have changed "
-            f"({_names(sorted(retry))}); trying them again"
+        found = _told(
+            config.video_dir, sorted(retry), "video(s) that failed or broke off have changed"
         )
+        progress.note(f"{found}; trying them again")
     if other:
-        _tell_changed(config, sorted(other), progress)
+        found = _told(config.video_dir, sorted(other), "video(s) changed since they were extracted")
+        if config.changed == "error":
+            raise FacerError(f"{found}; use --changed re-extract, or --changed keep")
+        kept = "their features are kept; --changed re-extract makes them anew"
+        progress.note(f"{found}; {kept if config.changed == 'keep' else 'extracting them again'}")
     if config.retry_failed:
         retry |= {source.clip_id for source, record in known if record.status == "failed"}
-    pointed = _pointed(config, sources, progress)
-    for source in sources:
-        clip_id, record = source.clip_id, records.get(source.clip_id)
-        before = () if record is None else parse_points(record.face_points)
-        points = before if pointed is None else pointed.get(clip_id, ())
-        if record is None:
-            yield ClipTask(clip_id, source.path, points=points)
-        elif clip_id in retry:
-            yield ClipTask(clip_id, source.path, "retry", record.part, points)
-        elif clip_id in other and config.changed == "re-extract":
-            yield ClipTask(clip_id, source.path, "changed", record.part, points)
-        elif points != before and record.status != "failed":
-            yield ClipTask(clip_id, source.path, "pointed", record.part, points)
+    return retry | other if config.changed == "re-extract" else retry
 
 
 def _pointed(
@@ -184,10 +190,8 @@ def _pointed(
         return None
     found = read_faces(config.faces, [source.clip_id for source in sources])
     if found.unknown:
-        progress.note(
-            f"{config.faces}: {len(found.unknown)} of its clips are not in {config.video_dir} "
-            f"({_names(found.unknown)})"
-        )
+        what = f"of its clips are not in {config.video_dir}"
+        progress.note(_told(config.faces, found.unknown, what))
     return found.points
 
 
@@ -206,12 +210,10 @@ def _settled(
     if not config.settle_s:
         return sources
     latest_ns = time.time_ns() - int(config.settle_s * 1e9)
-    fresh = [source.clip_id for source in sources if source.mtime_ns > latest_ns]
-    if fresh:
-        progress.note(
-            f"{config.video_dir}: {len(fresh)} video(s) were written to less than "
-            f"{config.settle_s:g} s ago ({_names(fresh)}); they are left for the next run"
-        )
+    if fresh := [source.clip_id for source in sources if source.mtime_ns > latest_ns]:
+        what = f"video(s) were written to less than {config.settle_s:g} s ago"
+        found = _told(config.video_dir, fresh, what)
+        progress.note(f"{found}; they are left for the next run")
     return tuple(source for source in sources if source.mtime_ns <= latest_ns)
 
 
@@ -223,26 +225,14 @@ def _tell_gone(
     gone = [r.clip_id for r in store.records if video_id(r, config.extract.face) not in there]
     if not gone:
         return
-    what = "are kept; --gone drop takes them out"
     if config.gone == "drop":
         store.drop_clips(gone)
-        what = "were taken out"
-    progress.note(
-        f"{store.path}: {len(gone)} clip(s) have no video in {config.video_dir} "
-        f"({_names(gone)}); they {what}"
-    )
+    found = _told(store.path, gone, f"clip(s) have no video in {config.video_dir}")
+    done = "were taken out" if config.gone == "drop" else "are kept; --gone drop takes them out"
+    progress.note(f"{found}; they {done}")
 
 
-def _names(clip_ids: Sequence[str]) -> str:
-    return ", ".join(clip_ids[:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
-
-
-def _tell_changed(config: ExtractRunConfig, clip_ids: Sequence[str], progress: Progress) -> None:
-    names = _names(clip_ids)
-    text = (
-        f"{config.video_dir}: {len(clip_ids)} video(s) changed since they were extracted ({names})"
-    )
-    if config.changed == "error":
-        raise FacerError(f"{text}; use --changed re-extract, or --changed keep")
-    keep = "their features are kept; --changed re-extract makes them anew"
-    progress.note(f"{text}; {'extracting them again' if config.changed == 're-extract' else keep}")
+def _told(place: object, clip_ids: Collection[str], what: str) -> str:
+    """How many clips of a place something is true of, and the first of them."""
+    names = ", ".join([*clip_ids][:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
+    return f"{place}: {len(clip_ids)} {what} ({names})"

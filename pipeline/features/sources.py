@@ -136,22 +136,23 @@ class UrlVideos:
 
         self._sound = sound
         self.location = url.rstrip("/")
-        with self._answering("be opened"):
+        with self._named("cannot be opened"):
             fs, root = url_to_fs(self.location)
             self._fs: Any = fs
             self.single = bool(fs.isfile(root))
         self._root = root.rpartition("/")[0] if self.single else root
 
     @contextmanager
-    def _answering(self, what: str) -> Iterator[None]:
+    def _named(self, problem: str, kind: type[Exception] = FacerError) -> Iterator[None]:
+        """Raise whatever the place raises, which has exceptions of its own, as one of facer's."""
         try:
             yield
-        except Exception as error:  # every kind of place has exceptions of its own
-            raise FacerError(f"{self.location}: cannot {what}: {one_line(error)}") from error
+        except Exception as error:
+            raise kind(f"{self.location}: {problem}: {one_line(error)}") from error
 
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
         """See :class:`Videos`."""
-        with self._answering("be listed"):
+        with self._named("cannot be listed"):
             top = self.location.rpartition("/")[2] if self.single else ""
             found = self._fs.find(f"{self._root}/{top}".rstrip("/"), detail=True)
             self._fs.invalidate_cache()
@@ -184,23 +185,18 @@ class UrlVideos:
                     shutil.copyfileobj(remote, file, 1 << 20)
             except (FileNotFoundError, PermissionError) as error:
                 self._check()
-                reason = one_line(error)
-                raise FacerError(
-                    f"{path}: cannot be read from {self.location}: {reason}"
-                ) from error
+                found = f"cannot be read from {self.location}: {one_line(error)}"
+                raise FacerError(f"{path}: {found}") from error
             except Exception as error:  # the network, or no room here
-                reason = one_line(error)
-                raise PlaceError(f"{self.location}/{path}: cannot be fetched: {reason}") from error
+                found = f"cannot be fetched: {one_line(error)}"
+                raise PlaceError(f"{self.location}/{path}: {found}") from error
             yield target
 
     def _check(self) -> None:
         """``PlaceError`` when not a video but its place cannot be read."""
-        try:
+        with self._named("the videos cannot be read", PlaceError):
             self._fs.invalidate_cache()
             self._fs.ls(self._root)
-        except Exception as error:  # every kind of place has exceptions of its own
-            reason = one_line(error)
-            raise PlaceError(f"{self.location}: the videos cannot be read: {reason}") from error
 
 
 def _mtime_ns(info: dict[str, Any]) -> int:

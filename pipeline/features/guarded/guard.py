@@ -11,7 +11,6 @@ that dies is replaced.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -52,6 +51,7 @@ class _Guarded(Generic[Item]):
         self._name = path.name
         self._request = {"path": str(path.absolute()), **request}
         self._child: DecodeChild | None = None
+        self._n_given = 0
 
     def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Item:
         """Copy out of the shared memory what a message speaks of."""
@@ -66,30 +66,34 @@ class _Guarded(Generic[Item]):
             self._child = None
 
     def __iter__(self) -> Iterator[Item]:
-        watch, n_given = Watch(self._name, self.what), 0
+        watch, self._n_given = Watch(self._name, self.what), 0
         for attempt in range(_ATTEMPTS):
             child = self._child = _take_child()
             try:
-                for message in child.items(self._request, n_given, watch):
-                    item = self._take(message, child)
-                    if "offset" in message:  # its slot is free again
-                        child.send("")
-                    n_given += 1
-                    self.cpu_s = message["cpu_s"]
-                    yield item
+                yield from self._items(child, watch)
+                break
             except DecoderDiedError as death:
                 self.__exit__()
                 if attempt + 1 == _ATTEMPTS:
-                    found = f"the decoder crashed twice ({death}), after {n_given} {self.what}s"
-                    raise FacerError(f"{self._name}: {found}") from death
-            else:
-                _idle.append(child)
-                self._child = None
-                break
+                    found = f"({death}), after {self._n_given} {self.what}s"
+                    raise FacerError(f"{self._name}: the decoder crashed twice {found}") from death
+        _idle.append(child)
+        self._child = None
         if "error" in watch.last:
             raise FacerError(watch.last["error"])
         self.problem, self.n_decoded = watch.last["problem"], watch.last["n_decoded"]
         self.cpu_s = watch.last["cpu_s"]
+
+    def _items(self, child: DecodeChild, watch: Watch) -> Iterator[Item]:
+        """What a process decodes, without what was given already."""
+        for message in watch.messages(child, {**self._request, "start": self._n_given}):
+            if message.keys() & {"frame", "sample"}:
+                item = self._take(message, child)
+                if "offset" in message:  # its slot is free again
+                    child.send("")
+                self._n_given += 1
+                self.cpu_s = message["cpu_s"]
+                yield item
 
 
 class GuardedReader(_Guarded[Frame]):
@@ -132,8 +136,7 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
     child = _take_child()
     request = {"function": function, "path": str(path.absolute()), "arguments": arguments}
     try:
-        child.send(json.dumps(request))
-        *_, message = Watch(path.name, "answer").messages(child)
+        *_, message = Watch(path.name, "answer").messages(child, request)
     except BaseException as error:
         child.close()
         if isinstance(error, DecoderDiedError):

@@ -38,8 +38,12 @@ class Watch:
         self._n_heard = 0
         self._waited_s = 0.0
 
-    def messages(self, child: DecodeChild) -> Iterator[dict[str, Any]]:
-        """All messages up to the last, which ends what was asked for."""
+    def messages(self, child: DecodeChild, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Ask for something; all messages up to the last, which ends it.
+
+        DecoderDiedError when the process ends before that.
+        """
+        child.send(json.dumps(request))
         self.last = {}
         while not self.last.keys() & {"problem", "result", "error"}:
             self.last = self._read(child)
@@ -50,11 +54,10 @@ class Watch:
         started = perf_counter()
         message = child.read(min(FRAME_TIMEOUT_S, max(0.0, left_s)))
         self._waited_s += perf_counter() - started
-        if message is None and left_s >= FRAME_TIMEOUT_S:
-            found = f"no {self._what} for {FRAME_TIMEOUT_S:.0f} s"
-            raise FacerError(f"{self._name}: {found}, given up")
         if message is None:
             found = f"{self._n_heard} {self._what}s in {self._waited_s:.0f} s of decoding"
+            if left_s >= FRAME_TIMEOUT_S:
+                found = f"no {self._what} for {FRAME_TIMEOUT_S:.0f} s"
             raise FacerError(f"{self._name}: {found}, given up")
         self._n_heard += 1
         return message
@@ -105,18 +108,6 @@ class DecodeChild:
         line, _, self._unread = self._unread.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message
-
-    def items(
-        self, request: Mapping[str, Any], start: int, watch: Watch
-    ) -> Iterator[Mapping[str, Any]]:
-        """Decode a file and give what it says of its items from number ``start``.
-
-        ``watch`` has the last word. DecoderDiedError when the process ends before the file does.
-        """
-        self.send(json.dumps({**request, "start": start}))
-        for message in watch.messages(self):
-            if message.keys() & {"frame", "sample"}:
-                yield message
 
     def shared(self, offset: int, n_bytes: int) -> U8:
         """A stretch of the shared memory."""
