@@ -9,10 +9,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any, TypeAlias
 
 from facer.stages.features.decode.folder import Note, find_videos, name_clips, unheard
 from facer.storage.errors import FacerError, PlaceError, one_line
@@ -31,32 +31,6 @@ class Source:
     mtime_ns: int  # 0 where the place does not tell
 
 
-class Videos(Protocol):
-    """The videos of one place. Errors that name a clip are ``FacerError`` or ``OSError``."""
-
-    location: str
-    single: bool  # one video, which says nothing of others
-
-    def find(self, note: Note = ...) -> tuple[Source, ...]:
-        """Every video below the place, sorted by clip_id; ``FacerError`` for none.
-
-        ``note`` hears of files that look like video and are not read.
-        """
-        ...
-
-    def stat(self, path: str) -> tuple[int, int]:
-        """Size in bytes and modification time in ns of a video, as it is now."""
-        ...
-
-    def open(self, path: str) -> IO[bytes]:
-        """The bytes of a video; ``FacerError`` for what is no regular file."""
-        ...
-
-    def local(self, path: str) -> AbstractContextManager[Path]:
-        """A video as a local file, for as long as the context lasts."""
-        ...
-
-
 def open_videos(place: str | Path, sound: bool = False) -> Videos:
     """The videos of a folder or fsspec URL; one video stands for itself alone.
 
@@ -72,20 +46,25 @@ def open_videos(place: str | Path, sound: bool = False) -> Videos:
 
 
 class FolderVideos:
-    """Videos below a local folder, or a single one."""
+    """Videos below a local folder, or a single one.
+
+    Errors that name a clip are ``FacerError`` or ``OSError``.
+    """
 
     def __init__(self, path: Path, sound: bool = False) -> None:
         self.location = str(path)
         self._sound = sound
-        self._single = path if path.exists() and not path.is_dir() else None
-        self._folder = path.parent if self._single else path
-        self.single = self._single is not None
+        self.single = path.exists() and not path.is_dir()  # one video, which says nothing of others
+        self._folder = path.parent if self.single else path
 
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
-        """See :class:`Videos`."""
-        single = self._single
-        if single is not None:
-            return (self._source(single.stem, single),)
+        """Every video below the place, sorted by clip_id; ``FacerError`` for none.
+
+        ``note`` hears of files that look like video and are not read.
+        """
+        if self.single:
+            path = Path(self.location)
+            return (self._source(path.stem, path),)
         found = find_videos(self._folder, note, self._sound)
         return tuple(self._source(clip_id, path) for clip_id, path in found)
 
@@ -96,17 +75,17 @@ class FolderVideos:
         return Source(clip_id, path.relative_to(self._folder).as_posix(), size, mtime_ns)
 
     def stat(self, path: str) -> tuple[int, int]:
-        """See :class:`Videos`."""
+        """Size in bytes and modification time in ns of a video, as it is now."""
         found = (self._folder / path).stat()
         return found.st_size, found.st_mtime_ns
 
     def open(self, path: str) -> IO[bytes]:
-        """See :class:`Videos`."""
+        """The bytes of a video; ``FacerError`` for what is no regular file."""
         return open_regular(self._folder / path)
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
-        """See :class:`Videos`."""
+        """A video as a local file, for as long as the context lasts."""
         self._check(path)
         try:
             yield self._folder / path
@@ -151,7 +130,7 @@ class UrlVideos:
             raise kind(f"{self.location}: {problem}: {one_line(error)}") from error
 
     def find(self, note: Note = unheard) -> tuple[Source, ...]:
-        """See :class:`Videos`."""
+        """See :class:`FolderVideos`."""
         with self._named("cannot be listed"):
             top = self.location.rpartition("/")[2] if self.single else ""
             found = self._fs.find(f"{self._root}/{top}".rstrip("/"), detail=True)
@@ -166,18 +145,18 @@ class UrlVideos:
         )
 
     def stat(self, path: str) -> tuple[int, int]:
-        """See :class:`Videos`."""
+        """See :class:`FolderVideos`."""
         info = self._fs.info(f"{self._root}/{path}")
         return info["size"] or 0, _mtime_ns(info)
 
     def open(self, path: str) -> IO[bytes]:
-        """See :class:`Videos`."""
+        """See :class:`FolderVideos`."""
         file: IO[bytes] = self._fs.open(f"{self._root}/{path}", "rb")
         return file
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
-        """See :class:`Videos`."""
+        """See :class:`FolderVideos`."""
         with tempfile.TemporaryDirectory(prefix="facer-") as folder:
             target = Path(folder) / PurePosixPath(path).name
             try:
@@ -208,3 +187,7 @@ def _mtime_ns(info: dict[str, Any]) -> int:
             if isinstance(seconds, int | float):
                 return int(seconds * 1e9)
     return 0
+
+
+Videos: TypeAlias = FolderVideos | UrlVideos
+"""The videos of one place."""
