@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -169,10 +170,10 @@ def _told_with_host() -> Iterator[None]:
 
 def _use_threads(count: int) -> None:
     import cv2
-    import torch
 
-    torch.set_num_threads(count)
     cv2.setNumThreads(count)
+    if torch := sys.modules.get("torch"):  # absent where no model runs on it
+        torch.set_num_threads(count)
 
 
 @cache
