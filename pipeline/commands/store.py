@@ -23,6 +23,7 @@ from facer.storage.schema import AUDIO, measured_of
 
 if TYPE_CHECKING:
     from facer.pipeline.features.extract import ExtractSummary
+    from facer.pipeline.features.inspect.status import StoreStatus
     from facer.pipeline.features.inspect.verify import Verification
     from facer.storage import Record
 
@@ -170,7 +171,14 @@ def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -
     found = store_status(store)
     if as_json:
         print_json(found)
-        return 0
+    else:
+        _print_status(found)
+        echo("  from the records alone: chunks and videos were not looked at; look: facer verify "
+             f"{store}")  # fmt: skip
+    return 0
+
+
+def _print_status(found: StoreStatus) -> None:
     share = "-" if found.face_share is None else f"{found.face_share:.1%}"
     measured, empty, failed = found.clips.values()
     what = measured_of(found.clips)
@@ -187,11 +195,6 @@ def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     print_list("damaged parts", found.damaged, LISTED)
-    echo(
-        "  from the records alone: chunks and videos were not looked at; look: facer verify "
-        f"{store}"
-    )
-    return 0
 
 
 def _made_by(made: Mapping[str, Any]) -> str:

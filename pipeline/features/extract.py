@@ -55,16 +55,13 @@ class ExtractSummary:
         """As the last line of ``facer extract --json``."""
         counts = Counter(record.status for record in self.records)
         return {
-            "store": self.store,
-            "videos": self.n_clips,
-            "done_before": self.n_done_before,
+            "store": self.store, "videos": self.n_clips, "done_before": self.n_done_before,
             "clips": {status: counts[status] for status in self.statuses},
             "frames": sum(record.n_frames for record in self.records),
-            "new_frames": self.new_frames,
-            "seconds": self.seconds,
+            "new_frames": self.new_frames, "seconds": self.seconds,
             "failed": {record.clip_id: record.reason for record in self.failed},
             "missing": list(self.missing),
-        }
+        }  # fmt: skip
 
 
 def extract_folder(config: ExtractRunConfig, progress: Progress | None = None) -> ExtractSummary:

@@ -57,10 +57,7 @@ class Verification:
         counts = Counter(clips.values())
         return {
             "store": self.path,
-            "whole": counts["whole"],
-            "damaged": counts["damaged"],
-            "absent": counts["absent"],
-            "unknown": counts["unknown"],
+            **{state: counts[state] for state in ("whole", "damaged", "absent", "unknown")},
             "clips": clips,
             "parts": {
                 part.part: {"state": part.state, "clips": len(part.clip_ids),
