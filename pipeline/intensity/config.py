@@ -19,7 +19,7 @@ from facer.stages.intensity.config import (
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions
-from facer.storage.settings import DEVICE, Setting, check
+from facer.storage.settings import DEVICE, Checked, Setting, check
 
 FoldBy = Literal["auto", "subject", "clip"]
 Cache = Literal["memory", "half", "disk"]
@@ -84,7 +84,7 @@ class FoldConfig:
 
 
 @dataclass(frozen=True)
-class TrainHeadConfig:
+class TrainHeadConfig(Checked):
     """One ``facer train-head``."""
 
     store: str
@@ -115,9 +115,6 @@ class TrainHeadConfig:
     repeats: Path | None = None  # a run of which labels and features must be the same
     folds: FoldConfig | None = None  # cross-validate: see facer.pipeline.intensity.folds
     fold: int | None = None  # of these, the one that this run holds out
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class AblateConfig:
 
 
 @dataclass(frozen=True)
-class SweepConfig:
+class SweepConfig(Checked):
     """One ``facer sweep``."""
 
     store: str
@@ -176,12 +173,9 @@ class SweepConfig:
     tls: TlsFiles | None = None  # for a scheduler at tls://
     device: Annotated[str, DEVICE] = "cpu"
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Checked):
     """One ``facer predict``."""
 
     run: Path
@@ -196,12 +190,9 @@ class PredictConfig:
     ] = None
     pictures: Annotated[Path | None, Setting("Folder for a picture a clip.")] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class FuseConfig:
+class FuseConfig(Checked):
     """One ``facer fuse``."""
 
     runs: tuple[Path, ...]  # two or more
@@ -215,12 +206,9 @@ class FuseConfig:
     labels: Annotated[str | None, Setting("Other labels than the runs'.", none="the runs'")] = None
     reading: LabelOptions = field(default_factory=LabelOptions)
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class ScoreConfig:
+class ScoreConfig(Checked):
     """One ``facer score``."""
 
     predictions: Path
@@ -248,9 +236,6 @@ class ScoreConfig:
             metavar="NAME",
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)

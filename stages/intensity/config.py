@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
 from facer.storage.schema import FEATURE_GROUPS
-from facer.storage.settings import SEED, Setting, check
+from facer.storage.settings import SEED, Checked, Setting, check
 
 Missing = Literal["hold", "zero", "drop"]
 Align = Literal["mean", "nearest", "linear"]
@@ -143,7 +143,7 @@ class StreamsConfig:
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Checked):
     """Which head, and its size. The defaults are the paper's FaceRNET.
 
     A head uses what it knows; what it does not is in :attr:`unused`.
@@ -180,9 +180,6 @@ class HeadConfig:
         ),
     ] = 0.0
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def unused(self) -> tuple[str, ...]:
         """Fields that differ from their defaults but mean nothing to this head."""
@@ -197,7 +194,7 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
-class OwnHeadConfig:
+class OwnHeadConfig(Checked):
     """The code that a run's head may need; what a run folder says is never imported for that."""
 
     head: Annotated[
@@ -212,12 +209,9 @@ class OwnHeadConfig:
         ),
     ] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimiserConfig(Checked):
     """What may be added to the paper's plain Adam; by default nothing is."""
 
     weight_decay: Annotated[
@@ -242,12 +236,9 @@ class OptimiserConfig:
         ),
     ] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Random changes to the sequences that are trained on, and to no others."""
 
     crop: Annotated[
@@ -278,9 +269,6 @@ class AugmentConfig:
         float,
         Setting("Of each column, in its standard deviations.", name="augment_noise", low=0),
     ] = 0.0
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)
