@@ -173,9 +173,10 @@ def extract_config(settings: Settings) -> ExtractConfig:
 
 
 def extract_run_config(
-    video_dir: Path | str, store: str, table: Table, settings: Settings
+    video_dir: str | os.PathLike[str], store: str, table: Table, settings: Settings
 ) -> ExtractRunConfig:
-    """Return a whole extraction, of faces or sound; from all of the table that says which."""
+    """Return a whole extraction, of faces or sound; settings of the table that says which."""
+    settings, video_dir = table.complete(settings), os.fspath(video_dir)
     models = make(AudioConfig, settings) if table is EXTRACT_AUDIO else extract_config(settings)
     return make(
         ExtractRunConfig, settings, video_dir, store, extract=models, tls=make(TlsFiles, settings),

@@ -16,7 +16,7 @@ from facer.pipeline.commands.shared import (
     print_list,
 )
 from facer.pipeline.runtime.progress import echo, log, progress_bar
-from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, Table
+from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, Table, extract_run_config
 from facer.storage.schema import measured_of
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def _extract(
     video_dir: str, store: str, table: Table, options: Mapping[str, Any], as_json: bool
 ) -> int:
     """Extract, and print what was extracted; the exit code."""
-    from facer.pipeline.functions import runs
+    from facer.pipeline.features.extract import extract_folder
 
     with progress_bar() as progress:
         told: Any = _JsonLines(progress) if as_json else progress
-        summary = runs.extract(video_dir, store, table, options, told)
+        summary = extract_folder(extract_run_config(video_dir, store, table, options), told)
     if as_json:
         print_json(summary)
     else:

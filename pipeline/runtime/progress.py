@@ -44,10 +44,10 @@ class Progress:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A live bar on a terminal, plain lines elsewhere; always on stderr."""
-    if not sys.stderr.isatty():
-        yield PlainProgress()
+def progress_bar(shown: bool = True) -> Iterator[Any]:
+    """A live bar on a terminal, plain lines elsewhere, always on stderr; or nothing at all."""
+    if not (shown and sys.stderr.isatty()):
+        yield PlainProgress() if shown else Progress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
