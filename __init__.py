@@ -72,10 +72,10 @@ if TYPE_CHECKING:
     from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
     from facer.pipeline.intensity.run import Run as Run
     from facer.pipeline.summary.compare import compare as compare
-    from facer.pipeline.summary.door import design as design
+    from facer.pipeline.summary.designs import design as design
     from facer.pipeline.summary.door import summarise as summarise
     from facer.pipeline.summary.methods import methods as methods
-    from facer.pipeline.views.figure import figure as figure
+    from facer.pipeline.views.figure.draw import figure as figure
     from facer.pipeline.views.view.door import view as view
     from facer.stages.intensity.config import HeadConfig as HeadConfig
     from facer.stages.intensity.heads.base import Head as Head
@@ -103,9 +103,10 @@ _MODULES = {
     "pipeline.intensity.dataset": "ClipDataset",
     "pipeline.intensity.run": "Run",
     "pipeline.summary.compare": "compare",
-    "pipeline.summary.door": "design summarise",
+    "pipeline.summary.designs": "design",
+    "pipeline.summary.door": "summarise",
     "pipeline.summary.methods": "methods",
-    "pipeline.views.figure": "figure",
+    "pipeline.views.figure.draw": "figure",
     "pipeline.views.view.door": "view",
     "stages.intensity.config": "HeadConfig",
     "stages.intensity.heads.base": "Head HeadShape",

@@ -21,6 +21,7 @@ Ctrl-C or SIGTERM."""
 STDOUT = Path("-")  # as the csv to write
 LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
+PATH = click.Path(path_type=Path)
 SPLIT = click.Choice(["train", "val", "test"])
 
 
