@@ -33,7 +33,6 @@ Settings are fields of the dataclasses in ``config.py`` beside the code that the
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,12 +84,9 @@ if TYPE_CHECKING:
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
 
-try:
-    __version__ = version("facer")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
-_MODULES = {
+_NAMES = {
     "pipeline.functions.extraction": "extract extract_audio load_rec",
     "pipeline.functions.heads": "ablate evaluate export_head finetune fuse predict score sweep",
     "pipeline.functions.models": (
@@ -114,12 +110,14 @@ _MODULES = {
     "storage.errors": "FacerError",
     "storage.store": "FeatureStore open_store",
 }
-_LAZY = {name: f"facer.{module}" for module, names in _MODULES.items() for name in names.split()}
+_LAZY = {name: f"facer.{module}" for module, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> object:
     """Load a public name at its first use (PEP 562)."""
+    if name == "__version__":
+        return _version()
     if name not in _LAZY:
         from facer.storage.text.likeness import did_you_mean
 
@@ -129,5 +127,14 @@ def __getattr__(name: str) -> object:
     return found
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("facer")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})

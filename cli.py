@@ -26,9 +26,6 @@ from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, log
 from facer.storage.errors import FacerError
 
-# the module facer may be another distribution's, see facer.pipeline.runtime.installation
-__version__ = getattr(sys.modules["facer"], "__version__", "unknown")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, turn problems into one line and an exit code."""
@@ -76,11 +73,20 @@ class _Sections(click.Group):
                 )
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:  # the module facer may be another distribution's, see runtime.installation
+        click.echo(f"facer, version {getattr(sys.modules['facer'], '__version__', 'unknown')}")
+        context.exit()
+
+
 @click.group(
     cls=_Sections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="facer")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a problem.")
 def facer(debug: bool) -> None:
     """Cached facial affect features, and light heads trained on them.
