@@ -23,7 +23,7 @@ from typing import Any, ClassVar, get_type_hints
 import numpy as np
 
 from facer.pipeline.intensity.config import Cache
-from facer.pipeline.intensity.fold_plan import FoldRecord
+from facer.pipeline.intensity.folds.plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting

@@ -18,7 +18,7 @@ import torch
 
 from facer import __version__
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.fold_plan import (
+from facer.pipeline.intensity.folds.plan import (
     FoldPlan,
     labels_in_fold,
     plan_trainable,
@@ -141,7 +141,7 @@ def train_head(
     run folder that is there already, and where nothing can be learnt.
     """
     if config.folds is not None and config.fold is None:
-        raise FacerError("--folds: expected facer.pipeline.intensity.folds.train_folds")
+        raise FacerError("--folds: expected facer.pipeline.intensity.folds.train.train_folds")
     with torch_threads(config.threads):
         training = Training(config)
         record = training.describe()

@@ -37,7 +37,7 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
-    from facer.pipeline.intensity.folds import FoldsResult
+    from facer.pipeline.intensity.folds.train import FoldsResult
     from facer.pipeline.intensity.train import TrainHeadResult
 
 
@@ -65,7 +65,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/both --with audio=audio.zarr
     """
     from facer.pipeline.functions.runs import train, train_again
-    from facer.pipeline.intensity.folds import FoldsResult
+    from facer.pipeline.intensity.folds.train import FoldsResult
     from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:

@@ -28,8 +28,8 @@ from facer.pipeline.intensity.ablation.trials import (
     write_result,
 )
 from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
-from facer.pipeline.intensity.fold_plan import plan_trainable
-from facer.pipeline.intensity.folds import PREDICTIONS
+from facer.pipeline.intensity.folds.plan import plan_trainable
+from facer.pipeline.intensity.folds.train import PREDICTIONS
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places
 from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD

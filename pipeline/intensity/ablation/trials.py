@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.folds.plan import FoldPlan, labels_in_fold, recorded_plan
 from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
 from facer.pipeline.intensity.labelled import (
     LabelledSequences,

@@ -8,7 +8,7 @@ import torch
 
 from facer.pipeline.intensity.config import ExportHeadConfig, FoldConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
-from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.labelled import load_labelled
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
