@@ -24,13 +24,10 @@ import torch
 from facer import __version__
 from facer.pipeline.endtoend.config import _LEAST_CLIPS, FinetuneConfig
 from facer.pipeline.endtoend.joint import ClipCrops, JointModel
-from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run, save_model
-from facer.pipeline.intensity.labelled import (
-    LabelledSequences,
-    clips_sha256,
-    labels_of_run,
-    load_labelled,
-)
+from facer.pipeline.intensity.head_run import HeadRunConfig, read_run
+from facer.pipeline.intensity.labelled import LabelledSequences, clips_sha256, load_labelled
+from facer.pipeline.intensity.seeds import load_models, save_model
+from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
@@ -154,7 +151,7 @@ class FinetuneTrainer:
 
     def _clips(self, split: str) -> I64:
         """Sequences of the labelled clips of a split."""
-        clips: I64 = self.labelled.labelled(split)
+        clips: I64 = self.labelled.to_learn(split)
         if len(clips) == 0:
             raise FacerError(f"split {split}: found no labelled clip with features, expected some")
         return clips

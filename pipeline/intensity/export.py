@@ -13,7 +13,8 @@ import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from facer.pipeline.intensity.config import ExportHeadConfig
-from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
+from facer.pipeline.intensity.head_run import HeadRunConfig, read_run
+from facer.pipeline.intensity.seeds import load_models
 from facer.stages.common.onnx import open_session
 from facer.stages.features.rec.loading import load_own, weights_path
 from facer.stages.features.rec.onnx import FEATURE_OUTPUTS, export_onnx

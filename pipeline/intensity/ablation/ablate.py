@@ -31,11 +31,12 @@ from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadC
 from facer.pipeline.intensity.folds.plan import plan_trainable
 from facer.pipeline.intensity.folds.train import PREDICTIONS
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places
-from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
+from facer.pipeline.intensity.labelled import read_trainable
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
 from facer.pipeline.intensity.scoring.fuse import fuse
 from facer.pipeline.intensity.sources.joined import Source, open_source
-from facer.pipeline.intensity.train import OnNote
+from facer.pipeline.intensity.sources.splits import label_notes, split_rows
+from facer.pipeline.intensity.training import OnNote
 from facer.stages.intensity.config import StreamsConfig
 from facer.stages.intensity.sequences import EMBEDDING
 from facer.stages.intensity.statistics.holm import holm

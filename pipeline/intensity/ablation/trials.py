@@ -21,14 +21,8 @@ from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import (
-    OnNote,
-    Training,
-    describe,
-    tell_scale,
-    torch_threads,
-    train_head,
-)
+from facer.pipeline.intensity.train import torch_threads, train_head
+from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.stages.intensity.heads.own import import_head
@@ -96,7 +90,7 @@ def is_done(trial: Trial) -> bool:
     run = trial.config.run
     if not (run / "row.json").is_file():
         return False
-    check_unchanged(run, describe(trial.config))
+    check_unchanged(run, Training(trial.config).describe())
     return bool(read_run(run).seeds == trial.config.seeds)
 
 

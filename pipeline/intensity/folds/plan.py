@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
-from facer.pipeline.intensity.sources.joined import Source, usable_clips
+from facer.pipeline.intensity.labelled import join_labels, without_label
+from facer.pipeline.intensity.sources.joined import Source
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
-from facer.storage import IntensityLabels, match_clips
+from facer.storage import IntensityLabels
 from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import safe_cell
 
@@ -107,15 +108,12 @@ def plan_trainable(
 
     Those are named in the notes; nothing is left out where no target can be trained.
     """
-    ok = usable_clips(store)
-    rows = [row for row, clip in match_clips(labels, store.clip_ids).pairs if clip in ok]
+    usable = join_labels(labels, store).usable
     while True:
         plan, lacking = plan_folds(labels, config), set[str]()
         for fold in range(plan.n_folds):
-            splits = plan.splits(fold)
-            train = labels.values[[row for row in rows if splits[row] == "train"]]
-            there = np.atleast_1d(np.isfinite(train).any(axis=0))
-            lacking |= {name for name, any_ in zip(labels.names, there, strict=True) if not any_}
+            train = usable & (np.array(plan.splits(fold)) == "train")
+            lacking |= {*without_label(labels, train)}
         kept = [name for name in labels.names if name not in lacking]
         if not lacking or not kept:
             return labels, plan
@@ -130,8 +128,7 @@ def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
     if wanted == "subject" and not all_named:
         raise FacerError(
             f"{named('by')} subject: {labels.source} names no subject; add a column subject, "
-            "name it by "
-            "--subject-column, or use --by clip"
+            "name it by --subject-column, or use --by clip"
         )
     return "clip" if wanted == "clip" or not all_named else "subject"
 

@@ -34,7 +34,7 @@ class Evaluation:
     subjects: tuple[str, ...]  # (n,)
     targets: F32  # (n, E), NaN = absent
     predictions: F32  # (n, E)
-    status: tuple[str, ...]  # (n,) ok, or why there are no features (see Cohort)
+    status: tuple[str, ...]  # (n,) ok, or why there are no features (see LabelTable)
     n_scored: int  # of them, clips with a label
     n_filled: int  # clips without features: the mean prediction on train stands in
     n_seeds: int  # whose predictions are averaged

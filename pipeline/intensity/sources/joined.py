@@ -140,11 +140,6 @@ def status_of(store: Source, clip_id: str) -> str:
     return store.record(clip_id).status
 
 
-def usable_clips(store: Source) -> frozenset[str]:
-    """Return the clips whose status is ok."""
-    return frozenset(clip for clip in store.clip_ids if status_of(store, clip) == "ok")
-
-
 def choose_columns(store: Source, config: SequenceConfig) -> FeatureChoice:
     """Resolve the settings' groups and names against a store's columns, stream by stream."""
     choice = choose_features(config.features, store.feature_names)

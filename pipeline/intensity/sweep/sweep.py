@@ -15,10 +15,10 @@ from facer.pipeline.intensity.ablation.ablate import read_joined
 from facer.pipeline.intensity.ablation.trials import OnRow, Trial, Where, run_trials, trial_folder
 from facer.pipeline.intensity.config import AblateConfig, SweepConfig
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places
-from facer.pipeline.intensity.labelled import label_notes, split_rows
+from facer.pipeline.intensity.sources.splits import label_notes, split_rows
 from facer.pipeline.intensity.sweep.space import chosen_settings, title_of, trial_id
 from facer.pipeline.intensity.sweep.table import SweepRow, SweepTable, write_table
-from facer.pipeline.intensity.train import OnNote
+from facer.pipeline.intensity.training import OnNote
 from facer.pipeline.settings import (
     Settings,
     fold_config,
