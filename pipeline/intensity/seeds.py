@@ -29,6 +29,7 @@ from facer.stages.intensity.heads.own import code_sha256
 from facer.stages.intensity.model import IntensityModel
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects, write_atomic
 from facer.storage.text.typed_json import from_json
 
@@ -47,11 +48,8 @@ def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
 def finish_seed(trainer: HeadTrainer, folder: Path) -> None:
     """Write the best model of a training, and last its curve: with it, the seed is finished."""
     save_model(trainer.best_model(), trainer.best_epoch, folder)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(trainer.curve[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in trainer.curve)
-    write_atomic(folder / "curve.csv", text.getvalue())
+    rows = [asdict(row) for row in trainer.curve]
+    write_atomic(folder / "curve.csv", csv_text([rows[0], *(row.values() for row in rows)]))
 
 
 def seed_folders(run: Path) -> dict[int, Path]:

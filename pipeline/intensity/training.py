@@ -12,7 +12,7 @@ import numpy as np
 
 from facer import __version__
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.folds.plan import FoldPlan, labels_in_fold, plan_trainable
+from facer.pipeline.intensity.folds.plan import labels_in_fold, read_planned
 from facer.pipeline.intensity.head_run import (
     HeadRunConfig,
     absolute_place,
@@ -24,7 +24,6 @@ from facer.pipeline.intensity.head_run import (
 from facer.pipeline.intensity.labelled import (
     features_sha256,
     load_labelled,
-    read_trainable,
 )
 from facer.pipeline.intensity.seeds import finish_seed, read_curve
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
@@ -40,7 +39,6 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.stages.intensity.subjects import SubjectScales
-from facer.storage import IntensityLabels, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.schema import I64
@@ -65,7 +63,11 @@ class Training:
         device = resolve_device(config.device)
         self.config = config
         self.store = open_source(config.store, config.streams)
-        self.labels, self.plan = self._read_labels()
+        self.labels, self.plan = read_planned(
+            config.labels, config.reading, self.store, config.folds
+        )
+        if self.plan is not None:
+            self.labels = labels_in_fold(self.labels, self.plan, config.fold or 0)
         self.labelled, self.choice = load_labelled(
             self.store, self.labels, config.sequences,
             _choice_of(config, self.store.feature_names), config.cache,
@@ -74,15 +76,6 @@ class Training:
         self.data = DeviceSequences(self.labelled.sequences, device)
         self._scale_subjects()
         self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
-
-    def _read_labels(self) -> tuple[IntensityLabels, FoldPlan | None]:
-        """The labels with the splits to train on, and the folds that these come from."""
-        config = self.config
-        if config.folds is None:
-            return read_trainable(config.labels, config.reading, self.store), None
-        labels = read_labels(config.labels, config.reading)
-        labels, plan = plan_trainable(labels, config.folds, self.store)
-        return labels_in_fold(labels, plan, config.fold or 0), plan
 
     def _scale_subjects(self) -> None:
         """Bring people's features to one scale, if the training does; each fold has its own."""

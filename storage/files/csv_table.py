@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -137,6 +137,14 @@ def safe_cell(text: str) -> str:
     An apostrophe is put before it, as spreadsheets do; :func:`plain_cell` takes it away.
     """
     return f"'{text}" if _FORMULA.match(text) and parse_number(text) is None else text
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as csv, the header among them; texts are as :func:`safe_cell` makes them."""
+    text = io.StringIO()
+    safe = ([safe_cell(c) if isinstance(c, str) else c for c in cells] for cells in rows)
+    csv.writer(text, lineterminator="\n").writerows(safe)
+    return text.getvalue()
 
 
 def plain_cell(text: str) -> str:

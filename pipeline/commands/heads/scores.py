@@ -116,10 +116,8 @@ def _print_figures(found: Evaluation) -> None:
         return
     width = max(len(name) for name in (*found.names, "mean"))
     _print_header(width)
-    columns = [found.per_emotion(metric) for metric in METRICS]
-    own = zip(found.names, found.ensemble.n, found.intervals.per_emotion, strict=True)
-    for name, n, interval in own:
-        _print_scores(f"{name:{width}}", [column[name] for column in columns], n, interval)
+    for one in found.emotions:
+        _print_scores(f"{one.name:{width}}", [*one.values.values()], one.n, one.interval)
     means = [found.mean(metric) for metric in METRICS]
     _print_scores(f"{'mean':{width}}", means, found.n_scored, found.intervals.mean)
     spread = ""

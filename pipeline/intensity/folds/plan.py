@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
-from facer.pipeline.intensity.labelled import join_labels, without_label
+from facer.pipeline.intensity.labelled import join_labels, read_trainable, without_label
 from facer.pipeline.intensity.sources.joined import Source
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
-from facer.storage import IntensityLabels
+from facer.storage import IntensityLabels, LabelOptions, read_labels
 from facer.storage.errors import FacerError, named
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.csv_table import csv_text
 
 
 @dataclass(frozen=True)
@@ -56,15 +54,9 @@ class FoldPlan:
 
     def as_csv(self) -> str:
         """One line a clip: its id, its subject or clip, and the fold that holds it out."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["clip_id", self.unit if self.unit == "subject" else "unit", "fold"])
-        for clip_id, unit, fold in zip(
-            self.label_ids, self.groups, self.fold_of.tolist(), strict=True
-        ):
-            if fold >= 0:
-                writer.writerow([safe_cell(clip_id), safe_cell(unit), fold])
-        return text.getvalue()
+        header = ("clip_id", "subject" if self.unit == "subject" else "unit", "fold")
+        rows = zip(self.label_ids, self.groups, self.fold_of.tolist(), strict=True)
+        return csv_text([header, *(row for row in rows if row[-1] >= 0)])
 
     def record(self, config: FoldConfig) -> FoldRecord:
         """As a run's ``config.json`` keeps it."""
@@ -99,6 +91,15 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
         f"the others, whole {unit}s, choose the epoch"
     )
     return FoldPlan(labels.clip_ids, unit, tuple(groups), n_folds, fold_of, rule)
+
+
+def read_planned(
+    path: str, options: LabelOptions, store: Source, config: FoldConfig | None
+) -> tuple[IntensityLabels, FoldPlan | None]:
+    """Read the labels to train on, and divide them into folds where that is asked for."""
+    if config is None:
+        return read_trainable(path, options, store), None
+    return plan_trainable(read_labels(path, options), config, store)
 
 
 def plan_trainable(

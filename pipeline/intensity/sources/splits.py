@@ -45,6 +45,11 @@ def label_notes(labels: IntensityLabels, splits: Iterable[str]) -> tuple[str, ..
     return (*labels.notes, note)
 
 
+def facts_and_notes(labels: IntensityLabels) -> tuple[str, ...]:
+    """How labels were read, in one line, and what to know of them."""
+    return ("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0]))
+
+
 def shared_subjects(
     labels: IntensityLabels, splits: Iterable[str]
 ) -> Mapping[str, tuple[str, ...]]:

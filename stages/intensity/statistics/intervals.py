@@ -44,6 +44,11 @@ class Interval:
     method: str = "percentile"  # or bca
 
 
+def ends_of(interval: Interval | None) -> list[float] | None:
+    """The ends of an interval, for JSON; None (null) where it is not defined."""
+    return None if interval is None else [interval.low, interval.high]
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Intervals of Pearson's rho, and what was drawn; None where rho is not defined."""
