@@ -12,6 +12,7 @@ from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     LISTED,
+    PATH,
     STDOUT,
     json_option,
     log_option,
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
     from facer.pipeline.intensity.train import TrainHeadResult
 
 
+_KEPT = ("jobs", "device", "resume", "with_", "head")  # settings that go with --from
+
+
 @click.command("train-head")
 @click.argument("store", required=False)
 @click.option("--labels", help="Label file or folder.")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
-              help="Run folder to write.")  # fmt: skip
-@click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
+@click.option("-o", "--output", "run", required=True, type=PATH, help="Run folder to write.")
+@click.option("--from", "source", metavar="RUN", type=PATH,
               help="Make a run again, with its settings and seeds; STORE, --labels and --with "
               "where these were moved.")  # fmt: skip
 @with_settings(TRAIN_HEAD, of_run=_settings_of_run)
@@ -70,8 +73,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
-        names = ("jobs", "device", "resume", "with_", "head")
-        options = {name: options[name] for name in names}
+        options = {name: options[name] for name in _KEPT}
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     with epoch_log(log_to, run) as note:
@@ -147,25 +149,11 @@ def _print_folds(result: FoldsResult, as_json: bool) -> None:
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:
-    taken = {
-        "store",
-        "labels",
-        "run",
-        "head",
-        "source",
-        "config",
-        "print_config",
-        "log",
-        "jobs",
-        "device",
-        "resume",
-        "with_",
-    }
     typed = click.core.ParameterSource.COMMANDLINE
     given = [
         parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name not in taken
+        if parameter.name in TRAIN_HEAD and parameter.name not in _KEPT
         if context.get_parameter_source(str(parameter.name)) is typed
     ]
     if given:
@@ -175,9 +163,9 @@ def _refuse_options_beside_from(context: click.Context) -> None:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("videos", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path),
+@click.argument("run", type=PATH)
+@click.argument("videos", type=PATH)
+@click.option("-o", "--output", type=PATH,
               help="Write a plain csv; - for stdout, instead of the table.")  # fmt: skip
 @with_settings(PREDICT)
 @json_option
@@ -217,8 +205,8 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
 
 
 @click.command("export-head")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
+@click.argument("output", type=PATH)
 @with_settings(EXPORT_HEAD)
 @json_option
 def export_head(run: Path, output: Path, as_json: bool, **settings: Any) -> int:
