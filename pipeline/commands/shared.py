@@ -31,6 +31,9 @@ NOTE_CHARACTERS = 300  # of a note on what was left out
 SPLIT = click.Choice(["train", "val", "test"])
 
 
+PATH: click.Path[Any] = click.Path(path_type=Path)
+
+
 class Finite(click.FloatRange):
     """A number in a range; nan and inf, which Python reads as numbers too, are none."""
 

@@ -26,7 +26,6 @@ from facer.pipeline.intensity.training import OnNote, Training, tell
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects
-from facer.storage.labels.predictions import write_predictions
 
 PREDICTIONS = "out-of-fold.csv"
 
@@ -93,10 +92,7 @@ def train_folds(
         draw_curves(run / "curve.png", found)
     with torch_threads(config.threads):
         scores = evaluate(config.run)
-    write_predictions(
-        config.run / PREDICTIONS, "plain", scores.label_ids, scores.names, scores.predictions,
-        status=scores.status,
-    )  # fmt: skip
+    scores.write(config.run / PREDICTIONS)
     return FoldsResult(
         run=config.run,
         rule=whole.plan.rule,

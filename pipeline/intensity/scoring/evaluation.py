@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from facer.stages.intensity.statistics.groups import Groups
 from facer.stages.intensity.statistics.intervals import Interval, Intervals, ends_of
 from facer.storage.clip import optional
 from facer.storage.errors import FacerError
+from facer.storage.labels.options import LabelKind
+from facer.storage.labels.predictions import write_predictions
 from facer.storage.schema import F32
 from facer.storage.text import notebook
 
@@ -59,6 +62,11 @@ class Evaluation:
     folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
     fold_rule: str = ""  # how the clips were divided
     by: Groups | None = None  # scores within the values of a column of the labels
+
+    def write(self, path: Path, form: LabelKind = "plain", brackets: bool = True) -> None:
+        """Write the predictions as csv; see :func:`write_predictions`."""
+        ids, names = self.label_ids, self.names
+        write_predictions(path, form, ids, names, self.predictions, brackets, self.status)
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
