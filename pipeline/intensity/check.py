@@ -122,10 +122,7 @@ class LabelCheck:
 
 
 def check_labels(
-    store: FeatureStore,
-    labels: IntensityLabels,
-    t: int = 480,
-    features: Sequence[str] = ("all",),
+    store: FeatureStore, labels: IntensityLabels, t: int = 480, features: Sequence[str] = ("all",)
 ) -> LabelCheck:
     """Join labels and store and list what does not fit; ``features`` are those of a head.
 

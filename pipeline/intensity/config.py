@@ -9,12 +9,7 @@ from typing import Annotated, Any, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import (
-    FitConfig,
-    SequenceConfig,
-    StreamsConfig,
-    stream_setting,
-)
+from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig, stream_setting
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions
@@ -48,8 +43,7 @@ class FoldConfig(Checked):
         ),
     ]
     by: Annotated[
-        FoldBy,
-        Setting("Divide by subject or clip; auto: by subject where every clip names one."),
+        FoldBy, Setting("Divide by subject or clip; auto: by subject where every clip names one.")
     ] = "auto"
     splits: Annotated[
         tuple[str, ...],
@@ -98,13 +92,11 @@ class TrainHeadConfig(Checked):
         ),
     ] = 1
     jobs: Annotated[
-        int,
-        Setting("Seeds trained at a time, in processes; never changes results.", low=1),
+        int, Setting("Seeds trained at a time, in processes; never changes results.", low=1)
     ] = 1
     device: Annotated[str, DEVICE] = "cpu"
     threads: Annotated[
-        int,
-        Setting("Of torch, in each process; sums round otherwise with another count.", low=1),
+        int, Setting("Of torch, in each process; sums round otherwise with another count.", low=1)
     ] = 1
     resume: Annotated[bool, Setting("Resume a run that was stopped.")] = False
     repeats: Path | None = None  # a run of which labels and features must be the same

@@ -21,10 +21,7 @@ from facer.pipeline.intensity.head_run import (
     open_run,
     read_run,
 )
-from facer.pipeline.intensity.labelled import (
-    features_sha256,
-    load_labelled,
-)
+from facer.pipeline.intensity.labelled import features_sha256, load_labelled
 from facer.pipeline.intensity.seeds import finish_seed, read_curve
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
 from facer.pipeline.intensity.sources.labels import run_labels

@@ -122,8 +122,7 @@ class StreamsConfig(Checked):
         ),
     ] = None
     lacking: Annotated[
-        Lacking,
-        Setting("Clips that lack a stream: drop them, or fill its columns with zeros."),
+        Lacking, Setting("Clips that lack a stream: drop them, or fill its columns with zeros.")
     ] = "drop"
 
     def __post_init__(self) -> None:
@@ -176,8 +175,7 @@ class HeadConfig(Checked):
     ] = True
     dropout: Annotated[float, share("Within the head.")] = 0.0
     modality_dropout: Annotated[
-        float,
-        share("Chance that a clip's stream is left out of a step (zeros); one always stays."),
+        float, share("Chance that a clip's stream is left out of a step (zeros); one always stays.")
     ] = 0.0
 
     @property
@@ -260,8 +258,7 @@ class AugmentConfig(Checked):
         ),
     ] = 0.0
     noise: Annotated[
-        float,
-        Setting("Of each column, in its standard deviations.", name="augment_noise", low=0),
+        float, Setting("Of each column, in its standard deviations.", name="augment_noise", low=0)
     ] = 0.0
 
 
@@ -290,8 +287,7 @@ class FitConfig(Checked):
         Setting("subject: bring each person's features to mean 0 and std 1, without labels."),
     ] = "none"
     scale_labels: Annotated[
-        bool,
-        Setting("Train mse and ccc on labels of mean 0 and std 1; pearson sees no scale."),
+        bool, Setting("Train mse and ccc on labels of mean 0 and std 1; pearson sees no scale.")
     ] = False
     calibrate: Annotated[
         CalibrateOn, Setting("Split whose labels set the scale of predictions.")

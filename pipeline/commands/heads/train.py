@@ -22,11 +22,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.epochs import training_epoch
 from facer.pipeline.runtime.progress import StepCounter, echo, log
-from facer.pipeline.settings import (
-    EXPORT_HEAD,
-    PREDICT,
-    TRAIN_HEAD,
-)
+from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_HEAD
 from facer.storage.settings import flat
 
 

@@ -17,10 +17,7 @@ from facer.storage.errors import FacerError
 
 
 def labels_of_run(
-    run: Path,
-    record: HeadRunConfig,
-    labels: str | None = None,
-    options: LabelOptions | None = None,
+    run: Path, record: HeadRunConfig, labels: str | None = None, options: LabelOptions | None = None
 ) -> IntensityLabels:
     """The labels that a run is scored on, read as its own were save for what ``options`` say.
 

@@ -103,10 +103,7 @@ def bootstrap(
 
     _, (mean, *per_emotion) = _resampled(figures, groups, config)
     return Intervals(
-        mean=mean,
-        per_emotion=tuple(per_emotion),
-        unit=unit,
-        n_units=int(groups.max()) + 1,
+        mean=mean, per_emotion=tuple(per_emotion), unit=unit, n_units=int(groups.max()) + 1
     )
 
 
