@@ -21,7 +21,6 @@ from facer.pipeline.intensity.ablation.trials import (
     SPLIT,
     OnRow,
     Trial,
-    Where,
     read_scores,
     run_trials,
     trial_folder,
@@ -58,8 +57,7 @@ def ablate(
     has_embedding = "embedding" in store.provenance.settings
     rows = ablation_rows(config.rows, tuple(config.also))
     tasks = [task for row in rows if (task := _task(row, config, has_embedding)) is not None]
-    where = Where(config.jobs, config.scheduler, config.tls)
-    errors = run_trials(tasks, where, on_row, on_note)
+    errors = run_trials(tasks, config, on_row, on_note)
     for row in rows:
         if row.members:
             _fuse_row(row, config, errors)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.config import AblateConfig, SweepConfig, TrainHeadConfig
 from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
@@ -25,7 +25,6 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import torch_threads, train_head
 from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
-from facer.pipeline.runtime.tls import TlsFiles
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
@@ -49,15 +48,6 @@ class Trial:
     id: str  # its folder
     title: str
     config: TrainHeadConfig
-
-
-@dataclass(frozen=True)
-class Where:
-    """On what trials run: processes of this machine, or a cluster."""
-
-    jobs: int = 1
-    scheduler: str | None = None
-    tls: TlsFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +114,7 @@ def read_scores(run: Path, error: str | None, absent: str = "not run") -> TrialS
 
 def run_trials(
     trials: Sequence[Trial],
-    where: Where,
+    config: AblateConfig | SweepConfig,
     on_row: OnRow | None = None,
     on_note: OnNote | None = None,
 ) -> dict[str, str]:
@@ -134,7 +124,7 @@ def run_trials(
     if todo and on_note is not None:
         with suppress(FacerError):  # a trial that cannot be trained says so in the table
             tell_scale(Training(todo[0].config), on_note)
-    executor = make_executor(where.jobs, where.scheduler, tls=where.tls)
+    executor = make_executor(config.jobs, config.scheduler, tls=config.tls)
     try:
         for trial, outcome in executor.map(run_trial, todo):
             done += 1

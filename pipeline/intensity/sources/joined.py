@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -60,11 +61,6 @@ class JoinedStore:
     def clip_ids(self) -> tuple[str, ...]:
         """Every clip of the first store."""
         return self.first.clip_ids
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """The first store's."""
-        return self.first.records
 
     def record(self, clip_id: str) -> Record:
         """The first store's."""
@@ -178,10 +174,7 @@ def _row_bytes(store: Source, clip_id: str) -> int:
 
 
 def _part(ragged: Ragged, columns: slice) -> Ragged:
-    features = np.ascontiguousarray(ragged.features[:, columns])
-    return Ragged(
-        features, ragged.valid, ragged.offsets, ragged.clip_ids, ragged.timestamp_s, ragged.quality
-    )
+    return replace(ragged, features=np.ascontiguousarray(ragged.features[:, columns]))
 
 
 def _load(store: FeatureStore, clip_ids: Sequence[str], columns: Sequence[str]) -> Ragged:
@@ -189,7 +182,5 @@ def _load(store: FeatureStore, clip_ids: Sequence[str], columns: Sequence[str]) 
     there = [clip for clip in clip_ids if clip in store and store.record(clip).status == "ok"]
     ragged = store.load(there, columns)
     lengths = dict(zip(there, np.diff(ragged.offsets).tolist(), strict=True))
-    offsets = np.concatenate([[0], np.cumsum([lengths.get(clip, 0) for clip in clip_ids])])
-    return Ragged(
-        ragged.features, ragged.valid, offsets.astype(np.int64), tuple(clip_ids), ragged.timestamp_s
-    )
+    offsets = np.cumsum([0, *(lengths.get(clip, 0) for clip in clip_ids)], dtype=np.int64)
+    return replace(ragged, offsets=offsets, clip_ids=tuple(clip_ids))

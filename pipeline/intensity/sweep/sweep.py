@@ -15,7 +15,6 @@ from facer.pipeline.intensity.ablation.ablate import read_joined
 from facer.pipeline.intensity.ablation.trials import (
     OnRow,
     Trial,
-    Where,
     read_scores,
     run_trials,
     trial_folder,
@@ -53,8 +52,7 @@ def sweep(
     )  # fmt: skip
     chosen = chosen_settings(config.space, config.trials, config.sample_seed)
     trials, errors = _trials(config, chosen)
-    where = Where(config.jobs, config.scheduler, config.tls)
-    errors |= run_trials(trials, where, on_row, on_note)
+    errors |= run_trials(trials, config, on_row, on_note)
     rows = [_row(config, settings, errors) for settings in chosen]
     if all(row.mean is None for row in rows):
         raise FacerError(f"{config.output}: no trial could be trained: {rows[0].reason}")
