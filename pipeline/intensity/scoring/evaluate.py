@@ -20,8 +20,9 @@ from facer.pipeline.intensity.labelled import (
     read_sequences,
 )
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
+from facer.pipeline.intensity.scoring.provenance import check_all_provenance
 from facer.pipeline.intensity.seeds import load_models
-from facer.pipeline.intensity.sources.joined import JoinedStore, Source, open_source, status_of
+from facer.pipeline.intensity.sources.joined import Source, open_source, status_of
 from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.pipeline.intensity.subject_scales import scaled_rows, scaled_strangers
 from facer.stages.intensity.kernels.batches import DeviceSequences
@@ -30,10 +31,10 @@ from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
-from facer.storage import IntensityLabels, LabelOptions, Provenance
+from facer.storage import IntensityLabels, LabelOptions
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
-from facer.storage.schema import AUDIO, F32, I64, Bools
+from facer.storage.schema import F32, I64, Bools
 
 OUT_OF_FOLD = "out-of-fold"
 """Split of a run of folds: every clip, predicted by the fold that holds it out."""
@@ -243,45 +244,3 @@ def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Predicti
     found = _predict(run, scaled_strangers(record, sequences), clips, status == "ok")
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
     return Prediction(record.names, tuple(clip_ids), values, tuple(status))
-
-
-def check_all_provenance(run: Path, store: Source) -> None:
-    """``FacerError`` unless the features of each stream are what the run was trained on."""
-    check_provenance(run, store.provenance, store.path)
-    others = store.others if isinstance(store, JoinedStore) else {}
-    for name, other in others.items():
-        check_provenance(run, other.provenance, other.path, name)
-
-
-def check_provenance(run: Path, provenance: Provenance, where: str, stream: str = "") -> None:
-    """``FacerError`` unless features of this provenance are what the run was trained on.
-
-    ``stream`` is the name of a joined one.
-    """
-    record = read_run(run)
-    made = record.stream_provenance[stream] if stream else record.store_provenance
-    names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
-    pairs = [(name, getattr(provenance, name), made[name]) for name in names]
-    ours, theirs = provenance.settings, made["settings"]
-    of_sound = theirs.get("modality") == AUDIO
-    if provenance.of_sound != of_sound:
-        kinds = ("sound", "faces") if of_sound else ("faces", "sound")
-        raise FacerError(
-            f"{where}: found a store of {kinds[1]}, the run {run} was trained on one of {kinds[0]}"
-        )
-    compared = sorted({*ours, *theirs} - {"embedding"})
-    pairs += [(name, ours.get(name, "none"), theirs.get(name, "none")) for name in compared]
-    for name, found, expected in pairs:
-        if found == expected:
-            continue
-        option = f"--with {stream}=STORE" if stream else "--store"
-        if "imported" in theirs:
-            raise FacerError(
-                f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
-                f"features of these videos and give them to evaluate {option}"
-            )
-        advice = "extract with the same --detector, --rec, --face, --stride, --precision and --det"
-        raise FacerError(
-            f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            + (f"give a store made alike as {option}" if stream else f"{advice} options")
-        )
