@@ -9,7 +9,7 @@ import pytest
 
 from facer import cli
 from facer.pipeline.cards.check import check_card
-from facer.stages.features.rec.card import read_golden
+from facer.stages.features.rec.cards.card import read_golden
 from facer.storage.errors import FacerError
 
 
