@@ -22,7 +22,7 @@ from facer.pipeline.intensity.sources.joined import (
 )
 from facer.pipeline.intensity.sources.splits import label_notes, split_rows
 from facer.stages.intensity.config import SequenceConfig
-from facer.stages.intensity.sequences import FeatureChoice, Sequences, without_empty
+from facer.stages.intensity.sequences import FeatureChoice, Sequences
 from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips, read_labels
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.matching import Match, no_match_message
@@ -177,13 +177,13 @@ def read_sequences(
     needs, and a block.
     """
     if cache == "memory" and isinstance(store, FeatureStore):
-        return without_empty(prepared(store, clip_ids, config, choice))
+        return prepared(store, clip_ids, config, choice)
     most = [min(store.record(clip).n_frames, config.max_frames) for clip in clip_ids]
     if isinstance(store, JoinedStore) and store.config.rate is not None:
         most = [config.max_frames] * len(clip_ids)
     found: SequenceCache | None = None
     for clips in list(blocks_of(store, clip_ids, _BLOCK_BYTES)) or [()]:
-        block = without_empty(prepared(store, clips, config, choice))
+        block = prepared(store, clips, config, choice)
         found = found or SequenceCache(cache, block.features.shape[1], sum(most), store.path)
         found.add(block)
     assert found is not None

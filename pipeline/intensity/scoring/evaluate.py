@@ -218,7 +218,6 @@ def _figures(
     labelled = bool(np.isfinite(targets).any())
     return {
         "by_seed": by_seed,
-        "n_seeds": len(by_seed),
         "predictions": mean,
         "seeds": {s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
         "intervals": bootstrap(every, targets, subjects) if labelled else None,

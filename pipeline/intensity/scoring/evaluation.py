@@ -49,7 +49,6 @@ class Evaluation:
     status: tuple[str, ...]  # (n,) ok, or why there are no features (see LabelTable)
     n_scored: int  # of them, clips with a label
     n_filled: int  # clips without features: the mean prediction on train stands in
-    n_seeds: int  # whose predictions are averaged
     calibrate: str  # what the calibration was fitted on: train, val or none
     by_seed: dict[int, F32]  # predictions of each seed alone, (n, E)
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
@@ -62,6 +61,11 @@ class Evaluation:
     folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
     fold_rule: str = ""  # how the clips were divided
     by: Groups | None = None  # scores within the values of a column of the labels
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds whose predictions are averaged."""
+        return len(self.by_seed)
 
     def write(self, path: Path, form: LabelKind = "plain", brackets: bool = True) -> None:
         """Write the predictions as csv; see :func:`write_predictions`."""

@@ -16,6 +16,7 @@ from facer.stages.intensity.sequences import (
     Sequences,
     choose_features,
     prepare,
+    without_empty,
 )
 from facer.stages.intensity.streams import Stream, join
 from facer.storage import FeatureStore, Provenance
@@ -145,12 +146,12 @@ def choose_columns(store: Source, config: SequenceConfig) -> FeatureChoice:
 def prepared(
     store: Source, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
 ) -> Sequences:
-    """Read the sequences of some clips."""
+    """Read the sequences of some clips, without those that nothing was measured of."""
     if isinstance(store, JoinedStore):
-        return store.sequences(clip_ids, config, choice)
+        return without_empty(store.sequences(clip_ids, config, choice))
     quality = config.min_quality is not None
     ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding, quality=quality)
-    return prepare(ragged, config)
+    return without_empty(prepare(ragged, config))
 
 
 def blocks_of(store: Source, clip_ids: Sequence[str], n_bytes: int) -> Iterator[Sequence[str]]:
