@@ -93,7 +93,7 @@ class ClipDataset(Dataset[ClipItem]):
         self.split, self.names, self.columns = split, labels.names, choice.columns
         self.clip_ids, self._offsets = sequences.clip_ids, sequences.offsets
         self._features = sequences.features
-        self._targets = table.targets[np.isin(table.clip_ids, sequences.clip_ids)]
+        self._targets = table.targets[table.rows_of(sequences.clip_ids)]
 
     def __len__(self) -> int:
         return len(self.clip_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +76,11 @@ class LabelTable:
     def clips(self, rows: Bools) -> tuple[str, ...]:
         """The clips of some rows."""
         return tuple(self.clip_ids[rows])
+
+    def rows_of(self, clips: Iterable[str]) -> Bools:
+        """The rows of some clips."""
+        wanted = frozenset(clips)
+        return np.array([clip in wanted for clip in self.clip_ids], np.bool_)
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def load_labelled(
     sequences = read_sequences(store, clips, config, choice, cache)
     if not sequences.clip_ids:
         raise FacerError(_nothing_measured(store, clips, choice))
-    table.status[np.isin(table.clip_ids, sequences.empty)] = "no_features"
+    table.status[table.rows_of(sequences.empty)] = "no_features"
     notes = label_notes(labels, table.splits)
     return LabelledSequences(**vars(table), sequences=sequences, notes=notes), choice
 

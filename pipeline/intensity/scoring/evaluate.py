@@ -238,7 +238,8 @@ def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Predicti
     status = np.array([status_of(store, clip) for clip in clip_ids], object)
     usable = list(compress(clip_ids, status == "ok"))
     sequences = read_sequences(store, usable, record.sequences, record.choice, record.cache)
-    status[np.isin(np.array(clip_ids, object), sequences.empty)] = "no_features"
+    empty = frozenset(sequences.empty)
+    status[[clip in empty for clip in clip_ids]] = "no_features"
     clips = np.arange(len(sequences.clip_ids))
     found = _predict(run, scaled_strangers(record, sequences), clips, status == "ok")
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
