@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import F64, mean_defined, pearson, weighted_sums
+from facer.stages.intensity.metrics import F64, mean_defined, pearson, ratio, weighted_sums
 from facer.stages.intensity.statistics.bca import bca_shares
 from facer.storage.errors import FacerError
 from facer.storage.schema import I64
@@ -161,10 +161,7 @@ def _rho(weights: F64, predictions: npt.NDArray[Any], targets: npt.NDArray[Any])
 
 def _over_emotions(rho: F64) -> F64:
     """Mean over the emotions in which rho (R, E) is defined, (R,); nan where in none."""
-    counts = (~np.isnan(rho)).sum(1)
-    nan = np.full(len(rho), np.nan)
-    mean: F64 = np.divide(np.nansum(rho, 1), counts, out=nan, where=counts > 0)
-    return mean
+    return ratio(np.nansum(rho, 1), (~np.isnan(rho)).sum(1))
 
 
 def _resampled(
