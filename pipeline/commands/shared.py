@@ -28,10 +28,10 @@ LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
 
 
+PATH = click.Path(path_type=Path)
+
+
 SPLIT = click.Choice(["train", "val", "test"])
-
-
-PATH: click.Path[Any] = click.Path(path_type=Path)
 
 
 class Finite(click.FloatRange):

@@ -140,7 +140,7 @@ def safe_cell(text: str) -> str:
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as csv, the header among them; texts are as :func:`safe_cell` makes them."""
+    """Return rows as csv; texts are as :func:`safe_cell` makes them."""
     text = io.StringIO()
     safe = ([safe_cell(c) if isinstance(c, str) else c for c in cells] for cells in rows)
     csv.writer(text, lineterminator="\n").writerows(safe)
