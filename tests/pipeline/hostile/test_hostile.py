@@ -1,7 +1,7 @@
 """Folders as they come: every video gets a record, whatever it is and whatever it does."""
 
 import hashlib
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -21,17 +21,15 @@ from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def fuzz():
     """The benchmark that damages videos, as a module."""
-    path = BENCHMARKS / "fuzz_decoder.py"
-    spec = importlib.util.spec_from_file_location("facer_fuzz_decoder", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        return importlib.import_module("benchmarks.features.fuzz_decoder")
 
 
 def extract(folder, store, **options):
