@@ -162,7 +162,7 @@ def check(config: Any) -> None:
 
 
 class Checked:
-    """A config whose values are checked when it is made, and by nothing but :func:`check`."""
+    """Base of configs that are checked as they are made."""
 
     def __post_init__(self) -> None:
         check(self)

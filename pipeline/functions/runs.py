@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.intensity.folds import FoldsResult, train_folds
+from facer.pipeline.intensity.folds.train import FoldsResult, train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Run
 from facer.pipeline.intensity.train import TrainHeadResult, config_of_run
