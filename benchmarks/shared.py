@@ -20,7 +20,7 @@ import numpy as np
 
 from facer.storage import FEATURE_NAMES, FeatureStore, Provenance
 from facer.storage.exchange.tools import imported
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import F32, F64, I64, U8
 
 MIB = 2**20

@@ -20,9 +20,9 @@ import numpy as np
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.layout.arrays import Array, check_values, value_bytes
+from facer.storage.layout.parts import EMBEDDING, LAYOUT, PARTS, QUALITY, Entry, Part, is_part_id
+from facer.storage.layout.records import record_row
 from facer.storage.loading import part_arrays, part_embedding
-from facer.storage.parts import EMBEDDING, LAYOUT, PARTS, QUALITY, Entry, Part, is_part_id
-from facer.storage.records import record_row
 from facer.storage.schema import ClipFeatures, Record
 from facer.storage.store import FeatureStore
 from facer.storage.verify import verify_part

@@ -13,7 +13,7 @@ from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Rows, StoredArray
-from facer.storage.parts import ARRAYS, EMBEDDING, PARTS, QUALITY, Part
+from facer.storage.layout.parts import ARRAYS, EMBEDDING, PARTS, QUALITY, Part
 from facer.storage.schema import F32, F64, I64, Bools, Record
 
 

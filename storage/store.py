@@ -14,6 +14,7 @@ from facer.storage.errors import FacerError
 from facer.storage.files.objects import Objects, open_objects
 from facer.storage.layout.arrays import StoredArray
 from facer.storage.layout.part_list import DOCUMENT, PartList
+from facer.storage.layout.parts import EMBEDDING, PARTS, Entry, check_entries
 from facer.storage.layout.writing import write_part
 from facer.storage.loading import (
     ArraySource,
@@ -24,7 +25,6 @@ from facer.storage.loading import (
     part_array,
     part_arrays,
 )
-from facer.storage.parts import EMBEDDING, PARTS, Entry, check_entries
 from facer.storage.root import Root, check_names, parse_root, refuse_other_run, root_json
 from facer.storage.schema import (
     FEATURE_NAMES,

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from facer.storage.layout.parts import ARRAYS
 from facer.storage.loading import check_valid
-from facer.storage.parts import ARRAYS
 from facer.storage.schema import ClipFeatures, Record
 from facer.storage.store import FeatureStore
 

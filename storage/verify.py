@@ -19,8 +19,8 @@ from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_bytes
 from facer.storage.layout.documents import parse_group, parse_json
+from facer.storage.layout.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part, parse_part
 from facer.storage.loading import part_array
-from facer.storage.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part, parse_part
 from facer.storage.schema import U8, Bools
 from facer.storage.store import FeatureStore
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import shared
 from facer.storage import FEATURE_NAMES
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 
 CLIPS_A_PART = 10
 SOUND_COLUMNS = 1024

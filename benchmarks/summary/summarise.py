@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import shared
 from facer.storage import FEATURE_NAMES, FeatureStore
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 
 
 def make(path: Path, clips: int, frames: int) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import shared
 from facer.storage import Record
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 
 FAIL_EVERY = 200
 OPENINGS = 3

@@ -10,7 +10,7 @@ from facer.pipeline.features.fingerprints import Fingerprint
 from facer.pipeline.features.pending import ClipTask, video_id
 from facer.stages.features.extraction import ClipSequence, Extraction
 from facer.storage import FeatureStore
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import F32, Record, mean_rate_hz
 from facer.storage.study.faces import points_text
 

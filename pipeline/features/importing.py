@@ -16,7 +16,7 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tables import import_features
 from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.objects import open_objects
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import ClipFeatures
 
 _PART_CLIPS = 50

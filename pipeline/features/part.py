@@ -35,7 +35,7 @@ from facer.stages.features.config import Precision
 from facer.stages.features.extraction import Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import Record
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h

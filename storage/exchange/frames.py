@@ -14,7 +14,7 @@ import numpy as np
 from facer.storage.errors import FacerError
 from facer.storage.files.cells import safe_cell
 from facer.storage.layout.arrays import Array
-from facer.storage.parts import EMBEDDING, QUALITY
+from facer.storage.layout.parts import EMBEDDING, QUALITY
 from facer.storage.root import root_attributes
 from facer.storage.schema import ClipFeatures
 from facer.storage.store import FeatureStore

@@ -25,8 +25,8 @@ from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.layout.documents import parse_json
-from facer.storage.parts import LAYOUT, Entry
-from facer.storage.records import parse_records, record_row
+from facer.storage.layout.parts import LAYOUT, Entry
+from facer.storage.layout.records import parse_records, record_row
 from facer.storage.root import FORMAT, SEALED, parse_attributes, root_attributes
 from facer.storage.schema import ClipFeatures
 from facer.storage.store import FeatureStore

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from facer.storage.errors import DamagedError
 from facer.storage.files.objects import Objects
-from facer.storage.parts import PARTS, Part, parse_part
+from facer.storage.layout.parts import PARTS, Part, parse_part
 from facer.storage.schema import Record
 
 DOCUMENT = "zarr.json"

@@ -9,7 +9,7 @@ from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import encode_arrays, seal
 from facer.storage.layout.documents import group_json
 from facer.storage.layout.part_list import DOCUMENT
-from facer.storage.parts import (
+from facer.storage.layout.parts import (
     PARTS,
     Entry,
     Part,

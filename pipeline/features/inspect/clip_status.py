@@ -10,7 +10,7 @@ from typing import Any
 
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, PlaceError
-from facer.storage.parts import written_at
+from facer.storage.layout.parts import written_at
 from facer.storage.schema import Record
 
 _PLACE = ("part", "start")  # fields of a record that say where it lies

@@ -8,7 +8,7 @@ from typing import Any
 
 from facer.pipeline.features.config import HealthConfig
 from facer.storage import FeatureStore
-from facer.storage.parts import written_at
+from facer.storage.layout.parts import written_at
 
 _FUTURE_HOURS = 1.0  # that clocks of several hosts may be apart
 

@@ -14,7 +14,7 @@ from typing import Any
 from facer.pipeline.features.config import VerifyConfig
 from facer.storage import FeatureStore
 from facer.storage.layout.documents import group_json
-from facer.storage.parts import PARTS
+from facer.storage.layout.parts import PARTS
 from facer.storage.schema import Record
 from facer.storage.verify import StoreReport, verify_store
 

@@ -16,7 +16,7 @@ from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import find_header, table_below
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import VALENCE_AROUSAL, Record
 
 _SUFFIXES = (".txt", ".csv", ".tsv")

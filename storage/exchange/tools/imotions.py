@@ -18,7 +18,7 @@ from facer.storage.exchange.tools.facereader import WORDS, log_files
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import Header, find_header, rows_below
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import F64, Record
 
 Row = tuple[int, tuple[str, ...]]  # number of its line, and cells

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import CsvTable, iterate_rows, read_table
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import (
     F32,
     F64,

@@ -18,7 +18,7 @@ from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import EXPRESSIONS, F64, I64
 
 _INTENSITY = re.compile(r"au_?(\d+)_intensity", re.IGNORECASE)

@@ -10,7 +10,7 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 
 _META = ("timestamp", "segment_id", "file_id", "filename", "id")
 

@@ -12,7 +12,7 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import F64, I64, Bools
 
 _FEATURE = re.compile(r"AU\d\d_[rc]|gaze_.+|pose_.+")

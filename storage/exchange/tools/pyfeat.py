@@ -15,7 +15,7 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable, iterate_rows
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 from facer.storage.schema import EXPRESSIONS, I64, VALENCE_AROUSAL
 
 _FEATURE = re.compile("|".join([r"AU\d\d", *EXPRESSIONS, *VALENCE_AROUSAL, "Pitch|Roll|Yaw"]))

@@ -16,7 +16,7 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
-from facer.storage.parts import Entry
+from facer.storage.layout.parts import Entry
 
 HOSTILE = 'a/"><img src=x onerror="window.hit=1"></script><script>window.hit=2</script>#%?\'ü\udcff'
 MakeStore = Callable[..., FeatureStore]

@@ -14,7 +14,7 @@ import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
 from facer.storage.files.objects import LocalObjects
-from facer.storage.parts import new_part_id
+from facer.storage.layout.parts import new_part_id
 
 Make = Callable[..., Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from facer.storage.records import parse_records, record_row
+from facer.storage.layout.records import parse_records, record_row
 from facer.storage.schema import Record
 
 RECORD = Record("a", "ok", 5, fps=25.0, n_valid=3, seconds=0.5)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from facer.storage import FEATURE_NAMES, FacerError, FeatureStore, Provenance, Record
 from facer.storage.layout import arrays as arrays_module
 from facer.storage.layout.documents import sealed_group_json
-from facer.storage.parts import SEALED
+from facer.storage.layout.parts import SEALED
 
 Make = Callable[..., Any]
 GOLDEN = Path(__file__).parents[2] / "data" / "store-v1.zarr"

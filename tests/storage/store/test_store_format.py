@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from facer.storage import STORE_VERSION, FeatureStore
-from facer.storage.parts import LAYOUT
-from facer.storage.records import record_row
+from facer.storage.layout.parts import LAYOUT
+from facer.storage.layout.records import record_row
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "store-format.md").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from facer.storage.layout.documents import (
     parse_group,
     sealed_group_json,
 )
-from facer.storage.records import STATUSES, check_tiling, parse_records, record_row
+from facer.storage.layout.records import STATUSES, check_tiling, parse_records, record_row
 from facer.storage.schema import ClipFeatures, Record
 
 PARTS = "parts"
