@@ -6,9 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -206,28 +204,6 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         triangles=Delaunay(xy).simplices.astype(np.int32),
     )  # fmt: skip
     return path
-
-
-@pytest.fixture(scope="session")
-def toys() -> ModuleType:
-    """tests/toys.py: small networks that stand in for public ones, and cards."""
-    return beside("toys")
-
-
-@pytest.fixture(scope="session")
-def sounds() -> ModuleType:
-    """tests/sounds.py: small files with sound, and where a sound lies in time."""
-    return beside("sounds")
-
-
-def beside(name: str) -> ModuleType:
-    """A module of this folder, which tests cannot import."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

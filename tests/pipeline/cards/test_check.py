@@ -11,6 +11,7 @@ from facer import cli
 from facer.pipeline.cards.check import check_card
 from facer.stages.features.rec.card import read_golden
 from facer.storage.errors import FacerError
+from tests import toys
 
 
 def test_the_starter_is_plausible_on_the_packages_pictures():
@@ -26,7 +27,7 @@ def run(*arguments):
 
 
 @pytest.fixture
-def card(tmp_path, toys):
+def card(tmp_path):
     """``card(columns, **output)``: a toy's card with another output."""
 
     def make(columns, **output):
@@ -68,7 +69,7 @@ def test_a_network_that_says_the_same_of_everything_is_found(tmp_path, card):
     assert any("the same on every picture" in p for p in check_card(path).problems)
 
 
-def test_an_identity_network_must_tell_people_apart(tmp_path, toys, card):
+def test_an_identity_network_must_tell_people_apart(tmp_path, card):
     path = card(["au12"])
     values = tomllib.loads((tmp_path / "toy.toml").read_text())
     values["output"] = [{"embedding": True, "same_person": 0.999999}]
@@ -89,7 +90,7 @@ def test_the_command_prints_what_each_column_did(card, capsys):
     assert run("models", "check") == 2
 
 
-def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, toys, capsys):
+def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, capsys):
     path = card(["au45", "au28"])
     assert run("models", "check", path, "--write-golden") == 0
     recorded = tmp_path / "toy.onnx.golden.toml"
@@ -116,7 +117,7 @@ def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, toys,
     assert "found 'au28', expected columns: the card has changed since" in problem
 
 
-def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path, toys):
+def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path):
     path = card(["au12"])
     values = tomllib.loads((tmp_path / "toy.toml").read_text())
     values["output"] = [{"embedding": True, "same_person": 0.5}]
@@ -129,7 +130,7 @@ def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path, toys):
 
 
 def test_the_packages_picture_can_be_a_cards_golden_example_and_must_be_that_picture(
-    card, tmp_path, toys
+    card, tmp_path
 ):
     path = card(["au45"])
     check_card(path, write_golden=True)

@@ -15,6 +15,7 @@ from facer.stages.features.config import ExtractConfig
 from facer.stages.features.extractor import Extractor
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.errors import FacerError, OptionError
+from tests import toys
 
 
 def run(*arguments):
@@ -24,7 +25,7 @@ def run(*arguments):
 
 
 @pytest.fixture
-def cards(tmp_path, toys):
+def cards(tmp_path):
     """Two cards that overlap, and give columns that facer does not know."""
     first = toys.toy_card(tmp_path, "first", ["valence", "au12", "au14", "contempt"])
     return first, toys.toy_card(tmp_path, "second", ["au12", "au45_left"])
@@ -100,7 +101,7 @@ def test_workers_and_batches_never_change_a_cards_features(videos, cards, tmp_pa
         np.testing.assert_array_equal(one.read(clip).features[:, :26], own.read(clip).features)
 
 
-def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, cards, tmp_path, toys):
+def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, cards, tmp_path):
     first = Path(cards[0])
     extract(videos, tmp_path / "s.zarr", rec=(str(first),))
     text = first.read_text()
@@ -150,7 +151,7 @@ def test_provenance_says_what_each_network_was_computed_in(
 
 
 @pytest.fixture
-def identity(tmp_path, toys):
+def identity(tmp_path):
     """A network that tells faces apart by their colours."""
     values = {
         "format": "facer-card-1", "name": "who",

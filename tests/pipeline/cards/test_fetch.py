@@ -13,6 +13,7 @@ from facer import cli
 from facer.pipeline.cards.fetch import fetch, terms
 from facer.stages.features.rec import loading as rec
 from facer.storage.errors import FacerError, OptionError
+from tests import toys
 
 
 class Server:
@@ -72,7 +73,7 @@ def server():
 
 
 @pytest.fixture
-def card(server, tmp_path, toys):
+def card(server, tmp_path):
     """A card whose weights are only on the server."""
     path = toys.toy_card(tmp_path, "toy", ["au12"])
     server.data = (tmp_path / "toy.onnx").read_bytes()
@@ -186,24 +187,24 @@ def test_the_packages_weights_go_to_the_folder_of_models(tmp_path, monkeypatch, 
         rec.load("ferplus", "cpu")
 
 
-def changed(card, toys, **file):
+def changed(card, **file):
     values = tomllib.loads(card.read_text())
     values["file"] |= file
     return str(toys.write_card(card, values))
 
 
-def test_another_file_than_the_one_in_the_projects_git_is_not_kept(server, card, tmp_path, toys):
+def test_another_file_than_the_one_in_the_projects_git_is_not_kept(server, card, tmp_path):
     blob = subprocess.run(
         ["git", "hash-object", "--stdin"], input=server.data, capture_output=True, check=True
     ).stdout.decode()
     with pytest.raises(FacerError, match=f"found another file than git's {'0' * 40}"):
-        fetch(changed(card, toys, git_blob="0" * 40), accept_licence=True)
+        fetch(changed(card, git_blob="0" * 40), accept_licence=True)
     assert left(tmp_path) == []
-    fetch(changed(card, toys, git_blob=blob.strip()), accept_licence=True)
+    fetch(changed(card, git_blob=blob.strip()), accept_licence=True)
     assert left(tmp_path) == WITH_EXAMPLE
 
 
-def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_path, toys, capsys):
+def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_path, capsys):
     toys.Toy(3, {"out": 5}).save(tmp_path / "five.onnx", 64)
     server.data = (tmp_path / "five.onnx").read_bytes()
     (tmp_path / "five.onnx").unlink()
@@ -214,9 +215,9 @@ def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_pa
     assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
 
 
-def test_a_redirect_is_followed(server, card, tmp_path, toys):
+def test_a_redirect_is_followed(server, card, tmp_path):
     server.odd["/moved.onnx"] = 302, {"Location": "/toy.onnx", "Content-Length": "0"}, b""
-    path = changed(card, toys, url=server.url.replace("toy.onnx", "moved.onnx"))
+    path = changed(card, url=server.url.replace("toy.onnx", "moved.onnx"))
     assert fetch(path, accept_licence=True).path.read_bytes() == server.data
     assert left(tmp_path) == WITH_EXAMPLE
 
@@ -242,10 +243,10 @@ def test_a_redirect_is_followed(server, card, tmp_path, toys):
     ],
 )
 def test_what_a_server_does_wrong_is_one_line(
-    server, card, tmp_path, toys, status, headers, body, message
+    server, card, tmp_path, status, headers, body, message
 ):
     server.odd["/odd.onnx"] = status, headers, body
-    path = changed(card, toys, url=server.url.replace("toy.onnx", "odd.onnx"))
+    path = changed(card, url=server.url.replace("toy.onnx", "odd.onnx"))
     with pytest.raises(FacerError, match=message) as found:
         fetch(path, accept_licence=True)
     assert "\n" not in str(found.value)

@@ -1,7 +1,6 @@
 """Folders as they come: every video gets a record, whatever it is and whatever it does."""
 
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from facer.stages.features.config import ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from tests.support import script
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
@@ -27,11 +27,7 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 @pytest.fixture(scope="module")
 def fuzz():
     """The benchmark that damages videos, as a module."""
-    path = BENCHMARKS / "fuzz_decoder.py"
-    spec = importlib.util.spec_from_file_location("facer_fuzz_decoder", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(BENCHMARKS / "fuzz_decoder.py")
 
 
 def extract(folder, store, **options):

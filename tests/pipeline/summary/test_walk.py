@@ -16,6 +16,7 @@ import pytest
 from facer.cli import main
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
+from tests.support import script
 
 WINDOW = (0.1, 0.7)
 _VARIABLE_MS = (0, 40, 60, 150, 190, 210, 250, 400, 440, 500, 540, 640)
@@ -118,14 +119,7 @@ SHIPPED = Path(__file__).parents[3] / "docs" / "study"
 
 def test_the_shipped_summary_is_what_facer_writes(tmp_path, monkeypatch):
     """docs/study.md: the csv beside the lines of R, made by docs/make_study.py."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("make_study", SHIPPED.parent / "make_study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.make(tmp_path)
+    script(SHIPPED.parent / "make_study.py").make(tmp_path)
     found, expected = rows(tmp_path / "summary.csv"), rows(SHIPPED / "summary.csv")
     assert [list(row) for row in found] == [list(row) for row in expected]
     for one, other in zip(found, expected, strict=True):

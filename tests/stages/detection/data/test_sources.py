@@ -14,7 +14,7 @@ SHARED = Path(__file__).parents[4] / os.pardir / "shared" / "data"
 POINTS = np.array([[40, 40], [60, 40], [50, 52], [43, 62], [57, 62]], np.float32)
 
 
-class SeesOneFace:
+class SeesOneFace(Teacher):
     """Stands in for a teacher: one face, or none."""
 
     def __init__(self, shift: float | None) -> None:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from facer.stages.intensity.kernels import gru_sweeps
@@ -15,13 +16,15 @@ def sizes_of(lengths):
     return [sum(n > step for n in lengths) for step in range(max(lengths))]
 
 
-def make(lengths, width=3, hidden_size=5, dtype=torch.float64, seed=0):
+def make(
+    lengths, width=3, hidden_size=5, dtype=torch.float64, seed=0
+) -> tuple[torch.nn.GRU, Tensor, tuple[Tensor, Tensor, Tensor, Tensor], list[int]]:
     torch.manual_seed(seed)
     batch_sizes = sizes_of(lengths)
     gru = torch.nn.GRU(width, hidden_size, dtype=dtype)
     x = torch.randn(sum(batch_sizes), width, dtype=dtype, requires_grad=True)
-    weights = [gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0]
-    return gru, x, weights, batch_sizes
+    w_ih, w_hh, b_ih, b_hh = gru.parameters()
+    return gru, x, (w_ih, w_hh, b_ih, b_hh), batch_sizes
 
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
