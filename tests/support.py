@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+import av
 import cv2
 import numpy as np
 import zarr
@@ -26,6 +27,11 @@ def script(path: Path) -> ModuleType:
     module = module_from_spec(spec)
     some(spec.loader).exec_module(module)
     return module
+
+
+def time_of(frame: av.VideoFrame) -> float:
+    """Where a frame lies in its file, in seconds."""
+    return float(some(frame.pts) * some(frame.time_base))
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from facer.cli import main
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.storage import FEATURE_NAMES
 
-SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL: dict[str, Any] = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 
 
 @pytest.fixture
@@ -141,14 +142,14 @@ def test_a_callback_hears_each_epoch_and_stops_a_training(trained, tmp_path):
     class Stop(Exception):
         pass
 
-    heard = []
+    heard: list[Any] = []
 
     def stop(seed, row, epochs):
         heard.append((seed, row.epoch, epochs))
         if row.epoch == 2:
             raise Stop
 
-    settings = {"epochs": 3, "hidden_size": 4, "dense": 4}
+    settings: dict[str, Any] = {"epochs": 3, "hidden_size": 4, "dense": 4}
     with pytest.raises(Stop):
         facer.train_head(store, labels, tmp_path / "stopped", on_epoch=stop, **settings)
     assert heard == [(0, 1, 3), (0, 2, 3)]

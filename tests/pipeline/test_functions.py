@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from facer.cli import facer as command_line
 from facer.cli import main
 from facer.storage import FeatureStore
 
-SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL: dict[str, Any] = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 ONLY_COMMAND = {  # options that the command's function has under another name, or not at all
     "train-head": {"source"},  # --from: facer.open_run(...).config has the settings
     "evaluate": {"predictions", "form", "no_brackets"},  # the csv; see write_predictions

@@ -4,6 +4,7 @@ import inspect
 import tomllib
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -320,7 +321,7 @@ def of_run(capsys, command, folder, *more):
 
 def test_runs_of_networks_are_configs_too(tmp_path, capsys):
     run, points = tmp_path / "detector", tmp_path / "points"
-    paths = dict.fromkeys(("faces", "scenes", "clips", "teacher"), Path("x"))
+    paths: dict[str, Any] = dict.fromkeys(("faces", "scenes", "clips", "teacher"), Path("x"))
     config = DetectorTrainConfig(**paths, steps=7, seed=3)
     RunFolder(run, DetectorRunConfig).write(DetectorRunConfig(**vars(config)))
     found = of_run(capsys, "train-detector", run, "-o", "again")

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -225,7 +226,8 @@ def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained,
     result = train_rec(replace(config, fit=replace(FIT, start=str(trained.rec))))
     network, _ = rec.load_network(result.rec)
     assert network.architecture == deeper
-    added = network.units[1].body[-1].weight
+    unit: Any = network.units[1]
+    added = unit.body[-1].weight
     assert added.abs().max() > 0  # it learned
 
 

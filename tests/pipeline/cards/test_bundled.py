@@ -140,7 +140,7 @@ POSES = [
 
 
 def by_pose(frame, bbox, points):
-    best, least = None, np.inf
+    best, least = np.eye(3)[:2], np.inf
     for pose in POSES:
         found = SimilarityTransform.from_estimate(points, np.array(pose))
         error = sum(np.hypot(*(found(p)[0] - t)) for p, t in zip(points, pose, strict=True))
@@ -239,7 +239,7 @@ def given(face, tmp_path_factory):
         file, read = folder / values["file"]["name"], values["input"]
         toy.save(file, x.shape[2], read.get("batch") or None, read.get("tensor", "input"))
         values["file"].pop("sha256", None)  # of the real weights
-        expected = {}
+        expected: dict[str, float] = {}
         for tensor, (_, meaning) in outputs.items():
             if meaning is not None:
                 expected |= meaning(toy.numbers(x, tensor)[0].astype(float))

@@ -20,8 +20,10 @@ class Server:
     """Serves one file, with ranges and an ETag; ``stop_after`` bytes it hangs up once."""
 
     def __init__(self):
-        self.data, self.etag, self.stop_after, self.ranges = b"", '"one"', None, []
-        self.odd = {}  # status, headers and body by path
+        self.data, self.etag, self.stop_after = b"", '"one"', None
+        self.ranges: list[str | None] = []
+        # status, headers and body by path
+        self.odd: dict[str, tuple[int, dict[str, str], bytes]] = {}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):

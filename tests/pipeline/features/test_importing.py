@@ -79,7 +79,8 @@ def test_an_import_that_fails_leaves_nothing_behind(folder, monkeypatch):
 
 def test_an_import_that_is_interrupted_leaves_nothing_behind(folder, monkeypatch):
     monkeypatch.setattr("facer.pipeline.features.importing._PART_CLIPS", 1)
-    write, parts = FeatureStore.write_part, []
+    write = FeatureStore.write_part
+    parts: list[str] = []
 
     def write_one(self, entries):
         if parts:

@@ -13,6 +13,7 @@ from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.features.inspect.verify import verify
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
+from tests.support import some
 
 
 def entry(clip_id, frames=4, **values):
@@ -101,7 +102,7 @@ def test_videos_are_compared(store, tmp_path):
     record, clip = entry("a")
     same = replace(record, source_size=stat.st_size, source_mtime_ns=stat.st_mtime_ns)
     store.write_part([(same, clip)])
-    found = verify(VerifyConfig(store.path, 1, folder)).videos
+    found = some(verify(VerifyConfig(store.path, 1, folder)).videos)
     assert (found.changed, found.gone, found.without_record) == (("c",), ("b",), ("new",))
 
 

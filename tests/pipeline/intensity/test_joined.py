@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from facer.storage import ClipFeatures, FacerError, FeatureStore, Provenance, Re
 from facer.storage.errors import OptionError
 
 SOUND = Provenance("none", "0" * 64, "logmel", "s" * 64, settings={"rate_hz": 50})
-FAST = {"hidden_size": 8, "dense": 8, "epochs": 3, "learning_rate": 3e-3, "t": 40}
+FAST: dict[str, Any] = {"hidden_size": 8, "dense": 8, "epochs": 3, "learning_rate": 3e-3, "t": 40}
 
 
 def command(arguments):
@@ -30,7 +31,7 @@ def command(arguments):
 def write_sound(path, clips, provenance=SOUND, columns=("low", "high")):
     """A store of clips with (T, 2) values at 50 Hz; None is a clip that failed."""
     store = FeatureStore.create(path, provenance, feature_names=columns)
-    entries = []
+    entries: list[tuple[Record, ClipFeatures | None]] = []
     for clip_id, values in clips.items():
         if values is None:
             entries.append((Record(clip_id, "failed", 0, reason="no sound"), None))
@@ -124,11 +125,12 @@ def test_half_and_disk_are_the_same_numbers(pair):
         source, config = open_source(face, streams), SequenceConfig()
         choice = choose_columns(source, config)
         half, disk = (read_sequences(source, [*clips], config, choice, c) for c in ("half", "disk"))
-        assert half.features.dtype == np.float16
-        assert np.array_equal(half.features, disk.features[: len(half.features)])
+        rows = half.features[:]
+        assert rows.dtype == np.float16
+        assert np.array_equal(rows, disk.features[: len(rows)])
         assert np.array_equal(half.offsets, disk.offsets)
         whole = read_sequences(source, [*clips], config, choice)
-        np.testing.assert_allclose(whole.features, half.features, atol=1e-3)
+        np.testing.assert_allclose(whole.features[:], rows, atol=1e-3)
 
 
 def test_what_float16_does_not_have_is_refused(pair, tmp_path):
@@ -166,7 +168,7 @@ def test_clips_that_lack_a_stream(pair, tmp_path):
     del clips["clip-02"]  # of val
     clips["clip-06"] = None  # of val too
     write_sound(tmp_path / "some.zarr", clips)
-    some = {"with_": {"sound": tmp_path / "some.zarr"}}
+    some: dict[str, Any] = {"with_": {"sound": tmp_path / "some.zarr"}}
     run = facer.train_head(face, labels, tmp_path / "drop", **some, **FAST)
     found = run.evaluate("val")
     status = dict(zip(found.label_ids, found.status, strict=True))

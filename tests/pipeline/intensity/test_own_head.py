@@ -3,12 +3,14 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
 from facer.cli import main
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.heads import own
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
@@ -59,7 +61,7 @@ class Unmade(facer.Head):
 def function(config, shape):
     return None
 """
-FAST = {"hidden_size": 8, "epochs": 2, "learning_rate": 0.01}
+FAST: dict[str, Any] = {"hidden_size": 8, "epochs": 2, "learning_rate": 0.01}
 
 
 @pytest.fixture
@@ -101,7 +103,9 @@ def test_it_trains_and_opens_again_by_its_name_alone(module, planted, tmp_path):
         with pytest.raises(FacerError, match=rf"head {head}: is code .* add head|expected a sub"):
             run.evaluate("val", head=name)
     assert np.array_equal(run.evaluate("val", head=head).predictions, expected)
-    assert np.array_equal(facer.evaluate(run, "val", head=head).predictions, expected)
+    again = facer.evaluate(run, "val", head=head)
+    assert isinstance(again, Evaluation)
+    assert np.array_equal(again.predictions, expected)
 
 
 def test_a_run_cannot_have_code_imported(module, planted, tmp_path, capsys):
@@ -160,8 +164,9 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
         with pytest.raises(SystemExit) as ended:
             main(list(map(str, arguments)))
         assert ended.value.code == code, capsys.readouterr().err
-    scores = [facer.evaluate(tmp_path / n, head=head).mean("pearson") for n in ("run", "again")]
-    assert scores[0] == scores[1]
+    first, second = (facer.open_run(tmp_path / name) for name in ("run", "again"))
+    scores = first.evaluate(head=head).mean("pearson")
+    assert second.evaluate(head=head).mean("pearson") == scores
 
 
 @pytest.mark.parametrize(

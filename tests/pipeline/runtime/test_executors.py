@@ -13,9 +13,9 @@ from facer.pipeline.runtime import executors
 from facer.pipeline.runtime.executors import (
     DaskExecutor,
     SerialExecutor,
-    WorkerDiedError,
     make_executor,
 )
+from facer.pipeline.runtime.processes import WorkerDiedError
 from facer.stages.common.device import resolve_device
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.labels.table import read_labels

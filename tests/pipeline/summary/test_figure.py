@@ -1,6 +1,7 @@
 """Figures: every kind to every format, the numbers beside it, and what cannot be drawn is said."""
 
 import csv
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_the_numbers_of_a_figure_replace_no_other_table(store, tmp_path):
 
 
 def test_names_of_many_clips_have_room(study_store, tmp_path):
-    clips = {f"P{p:02d}_joke": (RATE, {}) for p in range(50)}
+    clips: dict[str, Any] = {f"P{p:02d}_joke": (RATE, {}) for p in range(50)}
     store = study_store({**clips, "P50_joke": None}, "many.zarr")
     facer.figure("missing", store, tmp_path / "m.svg", DESIGN)
     drawn = (tmp_path / "m.svg").read_text()

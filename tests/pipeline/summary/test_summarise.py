@@ -192,7 +192,9 @@ def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     assert smiles[["clip_id", "n", "cut_start", "cut_stop"]].to_numpy().tolist() == [
         ["a", 1, 0, 1], ["a", 2, 1, 0],
     ]  # fmt: skip
-    np.testing.assert_allclose(smiles[["start_s", "stop_s"]], [[1, 2], [2.4, 3]], atol=1e-9)
+    np.testing.assert_allclose(
+        smiles[["start_s", "stop_s"]], np.array([[1, 2], [2.4, 3]]), atol=1e-9
+    )
     row = one(found.summary, clip_id="a", feature="au12")
     assert (row.episodes, row.latency_s) == (2, pytest.approx(1))
     late = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid)}, "l.zarr"),
@@ -395,7 +397,11 @@ def test_times_may_be_absent_when_the_rate_is_known(study_store):
 def test_python_writes_what_the_commands_write(study_store, tmp_path, capsys):
     store = study_store({"p1_a": (RATE, {"au12": 0.9}), "p2_a": (RATE, {})})
     pattern = "{participant}_{condition}"
-    options = {"windows": {"w": (0, 2)}, "baseline": (0, 1), "thresholds": {"au12": 0.4}}
+    options: dict[str, Any] = {
+        "windows": {"w": (0, 2)},
+        "baseline": (0, 1),
+        "thresholds": {"au12": 0.4},
+    }
     outcome = facer.summarise(store, pattern, output=tmp_path / "python", **options)
     assert dict(outcome.statuses) == {"ok": 2}
     run(capsys, "summarise", store, "--design", pattern, "-o", tmp_path / "cli", "--window",

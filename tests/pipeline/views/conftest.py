@@ -17,6 +17,8 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.parts import Entry
+from facer.storage.schema import Status
+from tests.support import some
 
 HOSTILE = 'a/"><img src=x onerror="window.hit=1"></script><script>window.hit=2</script>#%?\'ü\udcff'
 MakeStore = Callable[..., FeatureStore]
@@ -88,7 +90,7 @@ def made_entry(clip_id: str, clip: ClipFeatures | str, source: str = "") -> Entr
     if isinstance(clip, str):
         return Record(clip_id, "failed", 0, clip, source=source), None
     n, n_valid = clip.n_frames, int(clip.valid.sum())
-    status = "ok" if n_valid else "no_face"
+    status: Status = "ok" if n_valid else "no_face"
     return Record(clip_id, status, n, fps=25.0, n_valid=n_valid, source=source), clip
 
 
@@ -96,7 +98,7 @@ def made_entry(clip_id: str, clip: ClipFeatures | str, source: str = "") -> Entr
 def ablation(tmp_path: Path) -> Path:
     """The folder of an ablation of two rows, one of them not run."""
     full, va = ablation_rows(("table2",), ())[:2]
-    rows = (TableRow(full, {0: 0.25, 1: 0.5}, 7), TableRow(va, reason="store lacks <valence>"))
+    rows = (TableRow(full, {"0": 0.25, "1": 0.5}, 7), TableRow(va, reason="store lacks <valence>"))
     folder = tmp_path / "ablation"
     write_table(AblationTable(("joy",), "val", 2, rows), folder)
     (folder / "rows" / "full").mkdir(parents=True)
@@ -125,7 +127,7 @@ def browser(
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    options.binary_location = chromium
+    options.binary_location = some(chromium)
     for flag in ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic",
                  "no-first-run", "disable-background-networking", "disable-component-update",
                  "disable-sync", "autoplay-policy=no-user-gesture-required",

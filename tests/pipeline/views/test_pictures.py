@@ -141,7 +141,9 @@ def test_scores_are_drawn(tmp_path):
     confusion_picture(tmp_path / "m.png", matrix, EXPRESSIONS, "FER+", "n = 3,000")
     auc = np.linspace(0.5, 1, 17)
     auc[4] = np.nan
-    au_bars_picture(tmp_path / "b.png", AU_NAMES, auc, auc - 0.2, [10] * 17, "units")
+    au_bars_picture(
+        tmp_path / "b.png", AU_NAMES, auc.tolist(), (auc - 0.2).tolist(), [10] * 17, "units"
+    )
     for name in ("m.png", "b.png"):
         assert read(tmp_path / name).shape[1] > 600
 
@@ -159,5 +161,12 @@ def test_columns_of_other_networks_are_drawn_with_their_kind(tmp_path):
     }  # fmt: skip
     clip = made_up(30)
     clip = replace(clip, features=clip.features[:, : len(names)])
-    clip_picture(tmp_path / "c.png", clip, names, [], [], title="a clip")
+    clip_picture(
+        tmp_path / "c.png",
+        clip,
+        names,
+        np.zeros(0, int),
+        np.zeros((0, 0, 0, 3), np.uint8),
+        title="a clip",
+    )
     read(tmp_path / "c.png")

@@ -17,6 +17,7 @@ from facer.pipeline.features.guarded import guard
 from facer.pipeline.features.guarded.guard import DecodeChild, GuardedReader
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError, PlaceError
+from tests.support import some
 
 
 def read(reader):
@@ -95,7 +96,7 @@ def test_a_clip_left_in_the_middle_disturbs_no_other(make_video):
     path = make_video(frames=100)
     with GuardedReader(path) as reader:
         next(iter(reader))
-        child = reader._child
+        child = some(reader._child)
     assert not child.alive
     assert assert_same(path) == 100
 
@@ -105,7 +106,7 @@ def test_frames_that_the_stride_skips_are_signs_of_life(make_video):
     child.send(f'{{"path": "{make_video(frames=5)}", "stride": 3, "threads": 1, "start": 0}}')
     kinds = []
     while "problem" not in kinds:
-        kinds.append(next(iter(child.read(60))))
+        kinds.append(next(iter(some(child.read(60)))))
     child.close()
     assert kinds == ["frame", "skipped", "skipped", "frame", "skipped", "problem"]
 
@@ -257,7 +258,7 @@ def test_the_child_ends_with_its_parent_even_in_the_middle_of_a_frame(make_video
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment
     ) as parent:
-        child = int(parent.stdout.readline())
+        child = int(some(parent.stdout).readline())
         assert _runs(child)
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 20

@@ -14,6 +14,7 @@ import pytest
 import facer
 from facer.pipeline.views.report.folder import page_name
 from facer.storage.errors import FacerError
+from tests.support import some
 
 
 @pytest.fixture
@@ -218,12 +219,13 @@ def test_the_command_serves_until_it_is_stopped(make_store, clip_of, tmp_path, s
     store = make_store({"a": clip_of(9)})
     command = [sys.executable, "-m", "facer", "view", store.path, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        found = json.loads(process.stdout.readline())
+        printed = some(process.stdout)
+        found = json.loads(printed.readline())
         assert found["marks"] == str(tmp_path / "marks.csv")
         with urllib.request.urlopen(found["url"] + "index.js") as answer:
             assert '"clip":["a"]' in answer.read().decode()
         process.send_signal(stop)
-        assert process.stdout.read() == ""
+        assert printed.read() == ""
         assert process.wait(60) == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(found["url"])
