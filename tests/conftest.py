@@ -212,7 +212,7 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
 
     @contextmanager
     def fill(nth: int) -> Iterator[list[str]]:
-        write, written = objects._replace, list[str]()
+        write, written = objects.replace_file, list[str]()
 
         def full(target: Path, data: bytes) -> None:
             written.append(target.name)
@@ -221,7 +221,7 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
             write(target, data)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(objects, "_replace", full)
+            patch.setattr(objects, "replace_file", full)
             yield written
 
     return fill

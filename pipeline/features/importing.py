@@ -19,7 +19,7 @@ from facer.storage.files.objects import open_objects
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures
 
-_PART_CLIPS = 50
+PART_CLIPS = 50
 
 
 class ImportResult(NamedTuple):
@@ -102,5 +102,5 @@ def _in_order_of(store: FeatureStore, imported: Imported) -> Imported:
 
 def _in_parts(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     iterator = iter(entries)
-    while part := list(itertools.islice(iterator, _PART_CLIPS)):
+    while part := list(itertools.islice(iterator, PART_CLIPS)):
         yield part

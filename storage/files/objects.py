@@ -158,7 +158,7 @@ class LocalObjects:
             target = self._root / key
             try:
                 folders |= _new_folders(target.parent)
-                _replace(target, data)
+                replace_file(target, data)
             except OSError as error:
                 raise _refused("write", str(target), error) from error
             folders.add(target.parent)
@@ -312,7 +312,8 @@ def _read(file: int, size: int) -> bytes:
     return data
 
 
-def _replace(target: Path, data: bytes) -> None:
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file aside, down to the disk, and put it in the place of another."""
     with written_aside(target) as aside, aside.open("xb") as file:
         file.write(data)
         file.flush()

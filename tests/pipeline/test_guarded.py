@@ -104,7 +104,7 @@ def test_no_command_opens_a_video_by_itself_or_what_is_no_regular_file(
     made = CliRunner().invoke(command, ["extract", "videos", "-o", "s.zarr", "--workers", "1"])
     assert made.exit_code == 0, made.output
     with monkeypatch.context() as patch:
-        patch.setattr(guard, "_take_child", no_process)
+        patch.setattr(guard, "take_child", no_process)
         for name, arguments in ASKED.items():
             result = CliRunner().invoke(command, arguments)
             assert isinstance(result.exception, PlaceError), (name, result.output)
@@ -122,7 +122,7 @@ def no_process():
 
 
 def test_a_process_that_cannot_be_started_is_one_line(tmp_path, monkeypatch, capsys, make_video):
-    monkeypatch.setattr(guard, "_take_child", no_process)
+    monkeypatch.setattr(guard, "take_child", no_process)
     with pytest.raises(SystemExit) as end:
         main(["bench", str(make_video())])
     assert end.value.code == 1

@@ -40,7 +40,7 @@ MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAM
 _ATTEMPTS = 2  # at a video whose decoder crashes
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
-_idle: list[DecodeChild] = []
+idle: list[DecodeChild] = []
 _of_parent: list[DecodeChild] = []  # of a process that forked this one: kept, never used
 
 
@@ -65,7 +65,7 @@ class _Guarded(Generic[Item]):
         self.cpu_s = 0.0  # that decoding took so far, in its own process
         self._name = path.name
         self._request = {"path": str(path.absolute()), **request}
-        self._child: DecodeChild | None = None
+        self.child: DecodeChild | None = None
 
     def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Item:
         """Copy out of the shared memory what a message speaks of."""
@@ -75,14 +75,14 @@ class _Guarded(Generic[Item]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child is not None:  # dead, hanging or in the middle of a clip
-            self._child.close()
-            self._child = None
+        if self.child is not None:  # dead, hanging or in the middle of a clip
+            self.child.close()
+            self.child = None
 
     def __iter__(self) -> Iterator[Item]:
         watch, n_given = _Watch(self._name, self.what), 0
         for attempt in range(_ATTEMPTS):
-            child = self._child = _take_child()
+            child = self.child = take_child()
             try:
                 for message in child.items(self._request, n_given, watch):
                     item = self._take(message, child)
@@ -97,8 +97,8 @@ class _Guarded(Generic[Item]):
                     found = f"the decoder crashed twice ({death}), after {n_given} {self.what}s"
                     raise FacerError(f"{self._name}: {found}") from death
             else:
-                _idle.append(child)
-                self._child = None
+                idle.append(child)
+                self.child = None
                 break
         if "error" in watch.last:
             raise FacerError(watch.last["error"])
@@ -143,7 +143,7 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
     It runs in a decoding process, under the same limits as decoding. ``arguments`` and the result
     go through JSON. ``FacerError`` and :class:`PlaceError` as by :class:`GuardedReader`.
     """
-    child = _take_child()
+    child = take_child()
     request = {"function": function, "path": str(path.absolute()), "arguments": arguments}
     try:
         child.send(json.dumps(request))
@@ -153,7 +153,7 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
         if isinstance(error, DecoderDiedError):
             raise FacerError(f"{path.name}: the decoder crashed ({error})") from error
         raise
-    _idle.append(child)
+    idle.append(child)
     if "error" in message:
         raise FacerError(message["error"])
     return message["result"]
@@ -194,16 +194,16 @@ class DecodeChild:
     """A decoding process, and the memory that its frames come through."""
 
     def __init__(self) -> None:
-        self._file = _anonymous_file()
+        self.memory = _anonymous_file()
         self._map = mmap.mmap(-1, 1)
         self._unread = b""
-        arguments = (str(self._file), str(MEMORY_LIMIT_BYTES))
-        self._process = subprocess.Popen(
+        arguments = (str(self.memory), str(MEMORY_LIMIT_BYTES))
+        self.process = subprocess.Popen(
             module_command("facer.pipeline.features.guarded.child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=[self._file],
+            pass_fds=[self.memory],
             bufsize=0,
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_path()},
         )
@@ -211,18 +211,18 @@ class DecodeChild:
     @property
     def alive(self) -> bool:
         """Whether it can take a video."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def send(self, line: str) -> None:
         """Hand over a line; one that the child does not live to read is lost."""
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(f"{line}\n".encode())
+            self.process.stdin.write(f"{line}\n".encode())
 
     def read(self, timeout_s: float) -> dict[str, Any] | None:
         """Return the next message, None after the timeout; DecoderDiedError when none will come."""
-        assert self._process.stdout is not None
-        file = self._process.stdout.fileno()
+        assert self.process.stdout is not None
+        file = self.process.stdout.fileno()
         poll = select.poll()
         poll.register(file, select.POLLIN)
         while b"\n" not in self._unread:
@@ -251,20 +251,20 @@ class DecodeChild:
     def shared(self, offset: int, n_bytes: int) -> U8:
         """A stretch of the shared memory."""
         if offset + n_bytes > len(self._map):
-            self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+            self._map = mmap.mmap(self.memory, os.fstat(self.memory).st_size)
         return np.frombuffer(self._map, np.uint8, n_bytes, offset)
 
     def _cause_of_death(self) -> str:
-        code = self._process.wait()
+        code = self.process.wait()
         if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
         """End the process and free its memory."""
-        self._process.kill()
-        self._process.communicate()
-        os.close(self._file)
+        self.process.kill()
+        self.process.communicate()
+        os.close(self.memory)
 
 
 def _anonymous_file() -> int:
@@ -277,14 +277,15 @@ def _anonymous_file() -> int:
 
 def start_ahead() -> None:
     """Start a decoding process now, so that the first video need not wait for it."""
-    if not _idle:
+    if not idle:
         with suppress(OSError):  # whoever needs it says so
-            _idle.append(DecodeChild())
+            idle.append(DecodeChild())
 
 
-def _take_child() -> DecodeChild:
+def take_child() -> DecodeChild:
+    """One that waits for work, or a new one; PlaceError where none can be started."""
     with suppress(IndexError):  # none is idle
-        while not (child := _idle.pop()).alive:
+        while not (child := idle.pop()).alive:
             child.close()
         return child
     try:
@@ -296,8 +297,8 @@ def _take_child() -> DecodeChild:
 
 def _leave_to_parent() -> None:
     """In a process that was forked: the children are its parent's, and so is what they say."""
-    _of_parent.extend(_idle)
-    _idle.clear()
+    _of_parent.extend(idle)
+    idle.clear()
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)
@@ -306,5 +307,5 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 @atexit.register
 def close_idle() -> None:
     """End the children that wait for work."""
-    while _idle:
-        _idle.pop().close()
+    while idle:
+        idle.pop().close()

@@ -294,7 +294,7 @@ def test_a_gpu_has_one_process(tmp_path, monkeypatch):
 
     def usual(device, **options):
         extract = ExtractConfig(device=device)
-        return module._usual_workers(ExtractRunConfig(tmp_path, "s", extract, **options))
+        return module.usual_workers(ExtractRunConfig(tmp_path, "s", extract, **options))
 
     assert (usual("cuda"), usual("auto"), usual("cuda:1")) == (2, 2, 1)
     assert usual("cuda", scheduler="tcp://host:1") == cpu_count()

@@ -198,14 +198,14 @@ def test_many_videos_with_a_new_time_are_compared_at_once_and_counted(
     (tmp_path / "7.mp4").write_bytes(b"x")
     (tmp_path / "8.mp4").unlink()
     together = Barrier(2, timeout=30)
-    plain, alone = sources._sha256, iter([True])
+    plain, alone = sources.sha256_of, iter([True])
 
     def met(file: Any, size: int) -> str:
         if next(alone, False) or together.n_waiting:  # the first waits for a second one
             together.wait()
         return plain(file, size)
 
-    monkeypatch.setattr(sources, "_sha256", met)
+    monkeypatch.setattr(sources, "sha256_of", met)
     heard: list[tuple[int, int]] = []
     other = changed(open_videos(tmp_path), known, lambda *count: heard.append(count))
     assert other == {"7"}
@@ -216,7 +216,7 @@ def test_only_what_a_video_was_when_it_was_opened_is_hashed(tmp_path: Path) -> N
     (tmp_path / "x.mp4").write_bytes(b"12345")
     found = open_videos(tmp_path)
     with found.open("x.mp4") as file:
-        assert sources._sha256(file, 3) == hashlib.sha256(b"123").hexdigest()
+        assert sources.sha256_of(file, 3) == hashlib.sha256(b"123").hexdigest()
 
 
 def test_a_file_that_is_too_large_is_the_clips_fault(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_key_opens_it_and_nothing_else_does(
     assert dict(executor.map(abs, [-1, -2])) == {-1: 1, -2: 2}
     executor.close()
     assert told == []
-    monkeypatch.setattr(executors, "_CONNECT_S", 2)
+    monkeypatch.setattr(executors, "CONNECT_S", 2)
     strangers = certificate(tmp_path / "strangers")
     for tls in (strangers, TlsFiles(ours.ca_file, strangers.cert, strangers.key)):
         with pytest.raises(FacerError, match=rf"{address}: no answer"):

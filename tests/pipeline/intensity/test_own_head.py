@@ -79,7 +79,7 @@ def module(tmp_path, monkeypatch):
 def forget(module):
     """As in a new process, for what facer and Python have imported."""
     sys.modules.pop(module, None)
-    own._imported.clear()
+    own.imported_heads.clear()
 
 
 def imported(tmp_path):

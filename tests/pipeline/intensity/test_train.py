@@ -69,7 +69,7 @@ def test_a_run_keeps_the_columns_that_a_group_meant_when_it_was_made(
     sequences = SequenceConfig(features=("au", "expr"))
     config = TrainHeadConfig(store, labels, tmp_path / "run", sequences=sequences, fit=FAST)
     with monkeypatch.context() as earlier:  # as facer 0.1.0
-        earlier.setattr("facer.storage.schema._OTHERS", {})
+        earlier.setattr("facer.storage.schema.OTHER_COLUMNS", {})
         first = train_head(config)
     assert first.n_columns == 24
     again = train_head(config_of_run(config.run, tmp_path / "again"))

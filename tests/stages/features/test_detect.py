@@ -86,7 +86,7 @@ def test_a_missing_gpu_is_an_error_never_a_fall_back():
 def test_overlapping_boxes_are_suppressed_and_the_best_stays():
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 0, 30, 10]], np.float32)
     np.testing.assert_allclose(iou(boxes[0], boxes), [1, 81 / 119, 0], atol=1e-6)
-    found = detect._decode(
+    found = detect.decode_boxes(
         np.array([0.6, 0.9, 0.7], np.float32),
         np.full((3, 4), 5, np.float32),
         np.zeros((3, 10), np.float32),

@@ -130,7 +130,7 @@ def test_a_clip_without_frames_is_refused():
 def test_a_clip_is_treated_alike_alone_and_among_others(clips, missing, overlong, t, block):
     config = SequenceConfig(missing=missing, overlong=overlong, max_frames=t)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facer.stages.intensity.sequences._BLOCK_ROWS", block)
+        patch.setattr("facer.stages.intensity.sequences.BLOCK_ROWS", block)
         together = prepare(ragged(*clips), config)
     assert columns(together) == [columns(prepare(ragged(clip), config))[0] for clip in clips]
     assert np.isfinite(together.features[:]).all()

@@ -147,7 +147,7 @@ def test_another_store_is_a_row_with_all_its_columns(config):
 def test_a_row_without_its_store_says_what_it_needs(config):
     rows = ablation_rows(("table3",), ())
     assert "resnet50" in [row.id for row in rows]
-    task = module._task(next(r for r in rows if r.id == "resnet50"), config)
+    task = module.trial_of(next(r for r in rows if r.id == "resnet50"), config)
     assert task is None
 
 

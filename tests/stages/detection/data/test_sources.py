@@ -101,5 +101,5 @@ def test_the_teacher_remembers(tmp_path: Path) -> None:
     answer = first.label(image)
     first.remember()
     again = Teacher(path, memory=tmp_path / "memory.safetensors")
-    again._model = None  # not asked a second time
+    again.model = None  # not asked a second time
     np.testing.assert_array_equal(again.label(image).bbox_px, answer.bbox_px)

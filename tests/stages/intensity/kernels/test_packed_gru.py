@@ -34,7 +34,7 @@ def test_equals_torch_forward_and_backward(block, lengths):
     gru, x, weights, batch_sizes = make(lengths)
     direction = torch.randn(len(x), 5, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gru_sweeps, "_BLOCK_ROWS", block)
+        patch.setattr(gru_sweeps, "BLOCK_ROWS", block)
         ours = packed_gru(x, *weights, batch_sizes)
         our_gradients = torch.autograd.grad(ours, [x, *weights], direction)
     theirs = gru(PackedSequence(x, torch.tensor(batch_sizes)))[0].data
