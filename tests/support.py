@@ -1,4 +1,4 @@
-"""What tests of every folder share: values that must be there, scripts, pictures, arrays."""
+"""What tests of every folder share: commands, and values as they must be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import TypeVar
 import av
 import cv2
 import numpy as np
+import pytest
 import zarr
+
+from facer.cli import main
 
 T = TypeVar("T")
 
@@ -19,6 +22,28 @@ def some(value: T | None) -> T:
     """The value, which must not be None."""
     assert value is not None
     return value
+
+
+def exit_code(*arguments: object) -> int | str | None:
+    """Run a command of facer's."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+def outcome(
+    capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int | str | None, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    code = exit_code(*arguments)
+    return code, *capsys.readouterr()
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> tuple[str, str]:
+    """Stdout and stderr of a command, which must end with an exit code."""
+    found, out, err = outcome(capsys, *arguments)
+    assert found == code, err
+    return out, err
 
 
 def script(path: Path) -> ModuleType:

@@ -5,14 +5,13 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 import facer.pipeline
 from facer.cli import facer as command
-from facer.cli import main
 from facer.pipeline.features.guarded import guard
 from facer.storage.errors import FacerError, PlaceError
+from tests.support import told
 
 PACKAGE = Path(facer.pipeline.__file__).parents[1]
 CHILD = "pipeline/features/guarded/child.py"
@@ -123,7 +122,4 @@ def no_process():
 
 def test_a_process_that_cannot_be_started_is_one_line(tmp_path, monkeypatch, capsys, make_video):
     monkeypatch.setattr(guard, "take_child", no_process)
-    with pytest.raises(SystemExit) as end:
-        main(["bench", str(make_video())])
-    assert end.value.code == 1
-    assert capsys.readouterr().err == f"facer: {NO_PROCESS}\n"
+    assert told(capsys, "bench", make_video(), code=1)[1] == f"facer: {NO_PROCESS}\n"

@@ -7,23 +7,17 @@ import numpy as np
 import onnx
 import pytest
 
-from facer import cli
 from facer.pipeline.cards.check import check_card
 from facer.stages.features.rec.card import read_golden
 from facer.storage.errors import FacerError
 from tests import toys
+from tests.support import exit_code
 
 
 def test_the_starter_is_plausible_on_the_packages_pictures():
     found = check_card("rec-small")
     assert found.problems == ()
     assert found.columns["au12"].smile > found.columns["au12"].neutral + 0.3
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(arguments))
-    return end.value.code
 
 
 @pytest.fixture
@@ -81,18 +75,18 @@ def test_an_identity_network_must_tell_people_apart(tmp_path, card):
 
 def test_the_command_prints_what_each_column_did(card, capsys):
     path = card(["au45", "au28"])
-    assert run("models", "check", path) == 0
+    assert exit_code("models", "check", path) == 0
     out = capsys.readouterr().out
     assert "no golden example" in out
     assert "au45" in out
-    assert run("models", "check", path, "--json") == 0
+    assert exit_code("models", "check", path, "--json") == 0
     assert set(json.loads(capsys.readouterr().out)["columns"]) == {"au45", "au28"}
-    assert run("models", "check") == 2
+    assert exit_code("models", "check") == 2
 
 
 def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, capsys):
     path = card(["au45", "au28"])
-    assert run("models", "check", path, "--write-golden") == 0
+    assert exit_code("models", "check", path, "--write-golden") == 0
     recorded = tmp_path / "toy.onnx.golden.toml"
     golden = read_golden(recorded)
     assert golden.image == "facer:astronaut"
@@ -109,7 +103,7 @@ def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, capsy
     toys.write_card(tmp_path / "toy.toml", values)
     (problem,) = check_card(path).problems
     assert problem.startswith("recorded example: au")
-    assert run("models", "check", path) == 1
+    assert exit_code("models", "check", path) == 1
     assert check_card(path, write_golden=True).problems == ()
     values["output"][0]["columns"] = ["au45", "au43"]
     toys.write_card(tmp_path / "toy.toml", values)
@@ -156,5 +150,5 @@ def test_the_packages_picture_can_be_a_cards_golden_example_and_must_be_that_pic
 
 
 def test_weights_without_a_card_have_no_example(capsys):
-    assert run("models", "check", "rec-small", "--write-golden") == 2
+    assert exit_code("models", "check", "rec-small", "--write-golden") == 2
     assert "--write-golden: rec-small has no card" in capsys.readouterr().err

@@ -9,11 +9,11 @@ import tomllib
 
 import pytest
 
-from facer import cli
 from facer.pipeline.cards.fetch import fetch, terms
 from facer.stages.features.rec import loading as rec
 from facer.storage.errors import FacerError, OptionError
 from tests import toys
+from tests.support import exit_code
 
 
 class Server:
@@ -83,12 +83,6 @@ def card(server, tmp_path):
     values = tomllib.loads(path.read_text())
     values["file"] |= {"url": server.url, "licence": "to be read"}
     return toys.write_card(path, values)
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(arguments))
-    return end.value.code
 
 
 def left(folder):
@@ -163,7 +157,7 @@ def test_what_is_no_onnx_model_is_not_kept(server, card, tmp_path):
 
 def test_without_a_network_one_line_says_what_to_do(server, card, tmp_path, capsys):
     server.close()
-    assert run("models", "fetch", str(card), "--accept-licence") == 1
+    assert exit_code("models", "fetch", str(card), "--accept-licence") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "cannot be fetched" in error
     assert f"put it at {tmp_path / 'toy.onnx'}" in error
@@ -171,15 +165,15 @@ def test_without_a_network_one_line_says_what_to_do(server, card, tmp_path, caps
 
 
 def test_the_command_shows_the_licence_and_takes_no_silence_for_yes(server, card, capsys):
-    assert run("models", "fetch", str(card)) == 2
+    assert exit_code("models", "fetch", str(card)) == 2
     assert "licence:    to be read" in capsys.readouterr().err
-    assert run("models", "fetch", str(card), "--accept-licence", "--json") == 0
+    assert exit_code("models", "fetch", str(card), "--accept-licence", "--json") == 0
     assert json.loads(capsys.readouterr().out)["n_bytes"] == len(server.data)
 
 
 def test_the_packages_weights_go_to_the_folder_of_models(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACER_MODELS", str(tmp_path))
-    assert run("models", "list", "ferplus") == 0
+    assert exit_code("models", "list", "ferplus") == 0
     assert f"{tmp_path}/ferplus/emotion-ferplus-8.onnx; facer models fetch" in (
         capsys.readouterr().out
     )
@@ -210,7 +204,7 @@ def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_pa
     toys.Toy(3, {"out": 5}).save(tmp_path / "five.onnx", 64)
     server.data = (tmp_path / "five.onnx").read_bytes()
     (tmp_path / "five.onnx").unlink()
-    assert run("models", "fetch", str(card), "--accept-licence") == 0
+    assert exit_code("models", "fetch", str(card), "--accept-licence") == 0
     assert "warning: the card cannot use it: toy: output out: found 5 numbers" in (
         capsys.readouterr().err
     )

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.heads import own
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
+from tests.support import told
 
 CODE = """
 from pathlib import Path
@@ -129,10 +129,7 @@ def test_a_run_cannot_have_code_imported(module, planted, tmp_path, capsys):
         ("train-head", *data, "--config", settings, "-o", tmp_path / "c"),
         ("evaluate", run, "--config", settings),
     ):
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, arguments)))
-        err = capsys.readouterr().err
-        assert ended.value.code == 1, (arguments, err)
+        _, err = told(capsys, *arguments, code=1)
         assert head in err or arguments[0] in ("predict", "finetune"), (arguments, err)
         assert len(err.splitlines()) <= 3
         assert not imported(tmp_path), arguments
@@ -161,9 +158,7 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
     again = ("train-head", "--from", run, "--head", head, "-o", tmp_path / "again")
     other = ("train-head", "--from", run, "--head", "perceiver", "-o", tmp_path / "other")
     for arguments, code in ((again, 0), (other, 2), (("evaluate", run, "--head", head), 0)):
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, arguments)))
-        assert ended.value.code == code, capsys.readouterr().err
+        told(capsys, *arguments, code=code)
     first, second = (facer.open_run(tmp_path / name) for name in ("run", "again"))
     scores = first.evaluate(head=head).mean("pearson")
     assert second.evaluate(head=head).mean("pearson") == scores

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.storage.errors import FacerError
+from tests.support import outcome
 
 RATE = np.arange(100) / 25.0
 DESIGN = "{participant}_{condition}"
@@ -71,10 +71,9 @@ def test_the_grand_mean_is_that_of_people(store, tmp_path):
 )
 def test_what_cannot_be_drawn_is_said(store, tmp_path, capsys, arguments, message):
     kind, name, *rest = arguments
-    with pytest.raises(SystemExit) as ended:
-        main(["figure", kind, store, "-o", str(tmp_path / name), *rest])
-    assert ended.value.code in (1, 2)
-    assert message in capsys.readouterr().err
+    code, _, err = outcome(capsys, "figure", kind, store, "-o", tmp_path / name, *rest)
+    assert code in (1, 2)
+    assert message in err
     assert not (tmp_path / name).exists()
 
 

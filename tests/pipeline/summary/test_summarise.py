@@ -10,19 +10,11 @@ import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.storage import FEATURE_NAMES
 from facer.storage.errors import FacerError
+from tests.support import told
 
 RATE = np.arange(100) / 25.0
-
-
-def run(capsys, *arguments, code=0):
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    return out, err
 
 
 def rows(path):
@@ -274,9 +266,11 @@ def walk(study_store):
 
 def test_all_25_clips_are_in_every_table(study_store, tmp_path, capsys):
     store, out = walk(study_store), tmp_path / "stats"
-    run(capsys, "design", store, "--pattern", "{participant}_{condition}", "-o", tmp_path / "d.csv")
-    text, _ = run(capsys, "summarise", store, "-o", out, "--design", tmp_path / "d.csv",
-                  "--grid", "5", code=3)  # fmt: skip
+    told(
+        capsys, "design", store, "--pattern", "{participant}_{condition}", "-o", tmp_path / "d.csv"
+    )
+    text, _ = told(capsys, "summarise", store, "-o", out, "--design", tmp_path / "d.csv",
+                   "--grid", "5", code=3)  # fmt: skip
     assert "25 clips (1 failed, 24 ok)" in text
     for name in ("clips", "summary", "episodes", "series"):
         assert len({row["clip_id"] for row in rows(out / f"{name}.csv")}) == 25, name
@@ -321,8 +315,8 @@ def test_other_formats_hold_the_same_numbers(study_store, tmp_path, capsys, form
 
     store = study_store({"p1_a": (RATE, {"au12": 0.4}), "p2_b": None})
     out = tmp_path / "stats"
-    run(capsys, "summarise", store, "-o", out, "--design", "{participant}_{condition}",
-        "--format", form, code=3)  # fmt: skip
+    told(capsys, "summarise", store, "-o", out, "--design", "{participant}_{condition}",
+         "--format", form, code=3)  # fmt: skip
     expected = facer.summarise(store, "{participant}_{condition}").summary
     readers = {"parquet": pandas.read_parquet, "feather": pandas.read_feather,
                "sav": pandas.read_spss}  # fmt: skip
@@ -335,15 +329,15 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
     study_store, tmp_path, capsys
 ):
     store, out = study_store({"a": (RATE, {})}), tmp_path / "stats"
-    run(capsys, "summarise", store, "-o", out, "--grid", "5")
+    told(capsys, "summarise", store, "-o", out, "--grid", "5")
     (out / "analysis.R").write_text("summary(1)")
-    run(capsys, "summarise", store, "-o", out)
+    told(capsys, "summarise", store, "-o", out)
     assert not (out / "series.csv").exists()
     assert (out / "analysis.R").read_text() == "summary(1)"
     other = tmp_path / "other"
     other.mkdir()
     (other / "summary.csv").write_text("mine")
-    _, err = run(capsys, "summarise", store, "-o", other, code=1)
+    _, err = told(capsys, "summarise", store, "-o", other, code=1)
     assert "found files there that no summary wrote" in err
     assert (other / "summary.csv").read_text() == "mine"
 
@@ -405,10 +399,10 @@ def test_python_writes_what_the_commands_write(study_store, tmp_path, capsys):
     }
     outcome = facer.summarise(store, pattern, output=tmp_path / "python", **options)
     assert dict(outcome.statuses) == {"ok": 2}
-    run(capsys, "summarise", store, "--design", pattern, "-o", tmp_path / "cli", "--window",
-        "w=0:2", "--baseline", "0:1", "--threshold", "au12=.4")  # fmt: skip
+    told(capsys, "summarise", store, "--design", pattern, "-o", tmp_path / "cli", "--window",
+         "w=0:2", "--baseline", "0:1", "--threshold", "au12=.4")  # fmt: skip
     for name in ("summary.csv", "clips.csv", "columns.csv"):
         assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "cli" / name).read_bytes()
     facer.design(store, pattern, output=tmp_path / "python.csv")
-    run(capsys, "design", store, "--pattern", pattern, "-o", tmp_path / "cli.csv")
+    told(capsys, "design", store, "--pattern", pattern, "-o", tmp_path / "cli.csv")
     assert (tmp_path / "python.csv").read_text() == (tmp_path / "cli.csv").read_text()

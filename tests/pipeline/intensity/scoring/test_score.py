@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facer.cli import main
 from facer.pipeline.intensity.config import ScoreConfig, TrainHeadConfig
 from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate
@@ -17,7 +16,7 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import LabelOptions, write_predictions
 from facer.storage.errors import FacerError
-from tests.support import some
+from tests.support import some, told
 
 
 @pytest.fixture
@@ -176,17 +175,12 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
 def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
     good = predictions(labels, tmp_path / "good.csv", 0.1)
     bad = predictions(labels, tmp_path / "bad.csv", 2.0)
-    command = ["score", str(good), "--labels", str(labels), "--against", str(bad)]
-    with pytest.raises(SystemExit) as exit_:
-        main([*command, "--by", "Country"])
-    assert exit_.value.code == 0
-    out = capsys.readouterr().out
+    command = ("score", good, "--labels", labels, "--against", bad)
+    out, _ = told(capsys, *command, "--by", "Country")
     assert "spearm." in out
     assert "BCa bootstrap (with so few still too narrow) intervals by subject, n = 5" in out
     assert "South Africa" in out
     assert "less that of" in out
-    with pytest.raises(SystemExit):
-        main([*command, "--json"])
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(told(capsys, *command, "--json")[0])
     assert set(found) == {"file", "against", "comparison"}
     assert {"split", "n", "mean", "per_emotion", "missing_predictions"} <= set(found["file"])

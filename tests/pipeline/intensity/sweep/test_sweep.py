@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.pipeline.intensity.ablation import trials
 from facer.storage.errors import FacerError, OptionError
+from tests.support import exit_code
 
 FAST: dict[str, Any] = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "hidden_size": 8}
 FEATURES: dict[str, Any] = {"features": [("au12", "au26"), ("au01",)]}
@@ -28,12 +28,6 @@ def sweep(data):
     store, labels = data
     settings = {"set": FEATURES, **FAST}
     return lambda folder, **options: facer.sweep(store, labels, folder, **{**settings, **options})
-
-
-def command(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(list(map(str, arguments)))
-    return ended.value.code
 
 
 def test_the_columns_that_show_the_label_win(sweep, tmp_path):
@@ -60,7 +54,7 @@ def test_the_best_is_trained_again_from_its_toml(sweep, data, tmp_path):
     out, again = tmp_path / "sweep", tmp_path / "again"
     best = sweep(out).best
     arguments = ("train-head", data[0], "--labels", data[1], "-o", again)
-    assert command(*arguments, "--config", out / "best.toml") == 0
+    assert exit_code(*arguments, "--config", out / "best.toml") == 0
     runs = [facer.open_run(path) for path in (again, out / "rows" / best.id)]
     assert runs[0].evaluate("test").mean("pearson") == runs[1].evaluate("test").mean("pearson")
 
@@ -124,7 +118,7 @@ def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys
                  "--json")  # fmt: skip
     results = []
     for jobs in (1, 2):
-        code = command(*arguments, "-o", tmp_path / f"sweep-{jobs}", "--jobs", jobs)
+        code = exit_code(*arguments, "-o", tmp_path / f"sweep-{jobs}", "--jobs", jobs)
         told = capsys.readouterr()
         assert code == 0, told.err
         results.append(json.loads(told.out))
@@ -142,7 +136,7 @@ def test_folds_score_out_of_fold(sweep, tmp_path):
 def test_a_file_of_settings_cannot_name_code(data, tmp_path, capsys):
     (tmp_path / "a.toml").write_text('set = ["head=os:system,facernet"]\n')
     arguments = ("sweep", data[0], "--labels", data[1], "-o", tmp_path / "sweep")
-    assert command(*arguments, "--config", tmp_path / "a.toml") == 1
+    assert exit_code(*arguments, "--config", tmp_path / "a.toml") == 1
     assert "set: found head=os:system,facernet, code that is not" in capsys.readouterr().err
     (tmp_path / "a.toml").write_text('set = ["hidden_size=4,8"]\nhead = "stats-mlp"\nepochs = 1\n')
-    assert command(*arguments, "--config", tmp_path / "a.toml") == 0
+    assert exit_code(*arguments, "--config", tmp_path / "a.toml") == 0
