@@ -56,6 +56,8 @@ from facer.stages.features.extractor import Extractor
 from facer.stages.features.faces import Faces, iou, point_distance
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec.torch_rec import load_network
+from facer.stages.features.rec.weights import weights_path
 from facer.stages.features.refine import POINTS_PX
 from facer.storage import FeatureStore
 from facer.storage.files.videos import VIDEO_SUFFIXES
@@ -156,7 +158,7 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     one.intra_op_num_threads = one.inter_op_num_threads = 1  # several would fight for the core
     detector = get_model(str(detector_path), sess_options=one, providers=["CPUExecutionProvider"])
     detector.prepare(-1, input_size=(320, 320))
-    model, crops = rec.load(), []
+    model, crops = rec.load(threads=1), []
     model.predict(np.zeros((TUNED_BATCH, CROP_PX, CROP_PX, 3), np.uint8))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -285,7 +287,7 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
+    extractor = Extractor(ExtractConfig(device="cpu", precision=precision), threads=1)
     detector = extractor.detector
     assert isinstance(detector, RefiningDetector)
     resize, found, refined, rec_, aligned, measured = (Watch() for _ in range(6))
@@ -307,7 +309,7 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     nets = {
         "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
         "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
-        "REC": _flops(rec.load_network(rec.weights_path("rec-small"))[0], CROP_PX, CROP_PX),
+        "REC": _flops(load_network(weights_path("rec-small"))[0], CROP_PX, CROP_PX),
     }
     rows = [
         ("decode", decode_s, _libav_seconds(clips)),

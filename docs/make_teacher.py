@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from facer.pipeline.runtime.progress import log
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.features.rec.onnx import rec_to_onnx
+from facer.stages.features.rec.export import rec_to_onnx
 
 CROP_PX, SIDE_PX = 112, 128
 BATCH = 64

@@ -31,7 +31,9 @@ from facer.stages.affect.units.rows import (
     fit_rows,
     paired_embeddings,
 )
-from facer.stages.features.rec.loading import load, load_network, save_rec, weights_path
+from facer.stages.features.rec.loading import load
+from facer.stages.features.rec.torch_rec import load_network, save_rec
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import AU_NAMES, FEATURE_NAMES
 

@@ -31,7 +31,8 @@ from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_
 from facer.stages.affect.fit import CropReport, RecTrainer
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
-from facer.stages.features.rec.loading import save_rec, weights_path
+from facer.stages.features.rec.torch_rec import save_rec
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.settings import flat

@@ -15,7 +15,7 @@ from facer.stages.features import detect
 from facer.stages.features.config import DetectorConfig
 from facer.stages.features.faces import Faces
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.card_network import CardRec
+from facer.stages.features.rec.cards.network import CardRec
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.stages.synthesis.warp import ExpressionWarp
 from facer.storage.errors import FacerError, OptionError, named

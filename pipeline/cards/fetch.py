@@ -19,14 +19,9 @@ from typing import Any
 from facer.pipeline.cards.golden import record
 from facer.pipeline.cards.listing import find_card
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.card import Card
-from facer.stages.features.rec.card_network import (
-    CardRec,
-    how_to_get,
-    pin_of,
-    pinned_sha256,
-    weights_of,
-)
+from facer.stages.features.rec.cards.card import Card
+from facer.stages.features.rec.cards.network import CardRec
+from facer.stages.features.rec.cards.places import how_to_get, pin_of, pinned_sha256, weights_of
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.weights import read_onnx, weights_sha256

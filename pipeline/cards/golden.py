@@ -18,8 +18,9 @@ from facer.stages.affect.datasets.image_files import decode_image, read_image_fi
 from facer.stages.features import detect
 from facer.stages.features.config import DetectorConfig
 from facer.stages.features.faces import Faces
-from facer.stages.features.rec.card import FORMAT, PACKAGE_PICTURE, Card, Golden, read_golden
-from facer.stages.features.rec.card_network import CardRec, weights_of
+from facer.stages.features.rec.cards.card import FORMAT, PACKAGE_PICTURE, Card, Golden, read_golden
+from facer.stages.features.rec.cards.network import CardRec
+from facer.stages.features.rec.cards.places import weights_of
 from facer.stages.features.rec.crops import cut
 from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.synthesis.photographs import FACES, face_named, load_portrait

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from facer.stages.features.rec.card import CARDS, Card, bundled_cards, read_card
-from facer.stages.features.rec.card_network import how_to_get, weights_of
-from facer.stages.features.rec.loading import weights_path
+from facer.stages.features.rec.cards.card import CARDS, Card, bundled_cards, read_card
+from facer.stages.features.rec.cards.places import how_to_get, weights_of
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import OptionError
 
 

@@ -34,7 +34,8 @@ from facer.pipeline.intensity.labelled import (
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
-from facer.stages.features.rec.loading import load_network, save_rec, weights_path
+from facer.stages.features.rec.torch_rec import load_network, save_rec
+from facer.stages.features.rec.weights import weights_path
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
 from facer.stages.intensity.kernels.batches import split_batches

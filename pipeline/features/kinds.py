@@ -67,7 +67,7 @@ def model_files(models: Models) -> tuple[tuple[str, str], ...]:
 
             paths.append(paths[0].parent / read_audio_card(paths[0]).file.name)
     else:
-        from facer.stages.features.rec.loading import files_of
+        from facer.stages.features.rec.weights import files_of
 
         recs = (path for name in models.recs for path in files_of(name))
         paths = [Path(models.detector.model), *recs]
@@ -115,7 +115,7 @@ def decided(models: Models, made: Precision | None) -> tuple[Models, bool]:
     """
     if isinstance(models, AudioConfig):
         return models, True
-    native = native_bf16(str(device.resolve_device(models.device)))
+    native = native_bf16(device.device_name(models.device))
     precision = models.precision
     if precision == "auto":
         # for the detector alone it would gain little
@@ -126,6 +126,6 @@ def decided(models: Models, made: Precision | None) -> tuple[Models, bool]:
 
 def always_float32(models: ExtractConfig) -> list[str]:
     """Names of the networks that run in float32 whatever the precision."""
-    from facer.stages.features.rec.loading import takes_bf16
+    from facer.stages.features.rec.weights import takes_bf16
 
     return [Path(name).stem for name in models.recs if not takes_bf16(name)]

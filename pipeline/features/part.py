@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -166,10 +167,10 @@ class PartWorker:
 
 def _use_threads(count: int) -> None:
     import cv2
-    import torch
 
-    torch.set_num_threads(count)
     cv2.setNumThreads(count)
+    if torch := sys.modules.get("torch"):  # absent where no model runs on it
+        torch.set_num_threads(count)
 
 
 @cache

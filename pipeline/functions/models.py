@@ -42,9 +42,9 @@ from facer.stages.detection.evaluate import DetectorEvaluation
 from facer.stages.detection.evaluate import evaluate as evaluate_detections
 from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC
 from facer.stages.features.detect import model_path
-from facer.stages.features.rec.card import bundled_cards
-from facer.stages.features.rec.loading import weights_path
-from facer.stages.features.rec.onnx import export_onnx
+from facer.stages.features.rec.cards.card import bundled_cards
+from facer.stages.features.rec.export import export_onnx
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import OptionError
 
 

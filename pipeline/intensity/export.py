@@ -15,9 +15,11 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from facer.pipeline.intensity.config import ExportHeadConfig
 from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
 from facer.stages.common.onnx import open_session
-from facer.stages.features.rec.loading import load_own, weights_path
-from facer.stages.features.rec.onnx import FEATURE_OUTPUTS, export_onnx
+from facer.stages.features.rec.export import export_onnx
+from facer.stages.features.rec.loading import load_own
+from facer.stages.features.rec.onnx_rec import FEATURE_OUTPUTS
 from facer.stages.features.rec.recognisers import Recogniser
+from facer.stages.features.rec.weights import weights_path
 from facer.stages.intensity.export import head_to_onnx
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict

@@ -34,17 +34,12 @@ from facer.stages.affect.units.pairs import (
 )
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule, decay_groups
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.rec.loading import load_network, load_own, weights_path
-from facer.stages.features.rec.network import (
-    RecNet,
-    RecOutput,
-    architecture_of,
-    build,
-    deepens,
-    grow_depth,
-    scale_crops,
-)
+from facer.stages.features.rec.architecture import architecture_of, deepens
+from facer.stages.features.rec.loading import load_own
+from facer.stages.features.rec.network import RecNet, RecOutput, build, grow_depth, scale_crops
 from facer.stages.features.rec.recognisers import Recogniser
+from facer.stages.features.rec.torch_rec import load_network
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import AU_NAMES, F32
 

@@ -11,17 +11,22 @@ if TYPE_CHECKING:
     import torch
 
 
-def on_gpu(device: str) -> bool:
-    """Whether :func:`resolve_device` gives a GPU. torch, which takes a second to import, stays out
-    of it where only a CPU can be meant.
+def device_name(device: str) -> str:
+    """:func:`resolve_device` by name. torch, which takes a second to import, stays out of it where
+    only a CPU can be meant.
     """
     try:
         cpu_build = version("torch").endswith("+cpu")
     except PackageNotFoundError:  # torch is there, its name is another one
         cpu_build = False
     if device == "cpu" or (device == "auto" and cpu_build):
-        return False
-    return resolve_device(device).type == "cuda"
+        return "cpu"
+    return str(resolve_device(device))
+
+
+def on_gpu(device: str) -> bool:
+    """Whether :func:`resolve_device` gives a GPU."""
+    return device_name(device) != "cpu"
 
 
 def resolve_device(device: str) -> torch.device:

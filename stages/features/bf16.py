@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -101,10 +102,10 @@ class TorchGraph:
     that those files do not have.
     """
 
-    def __init__(self, path: Path, pixels: Tensor) -> None:
+    def __init__(self, path: Path, pixels: npt.NDArray[np.float64]) -> None:
         import onnx
 
-        self._pixels = as_bf16(pixels)
+        self._pixels = as_bf16(torch.from_numpy(pixels).float())
 
         graph = onnx.load(str(path)).graph
         self._input = graph.input[0].name

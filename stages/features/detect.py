@@ -17,10 +17,8 @@ from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
-import torch
 
 from facer.stages.common.onnx import open_session, session_options
-from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NO_FACES, Faces, iou
 from facer.stages.features.refine import MIN_FACE, KeypointRefiner
@@ -70,7 +68,9 @@ def load(config: DetectorConfig) -> Detector:
 def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
     """facer-det, which needs nothing of insightface: its import takes a third of a second."""
     if config.bf16 and config.device == "cpu":
-        network = TorchGraph(path, (torch.arange(256) - 127.5) / 128).run  # exact in bfloat16
+        from facer.stages.features.bf16 import TorchGraph  # torch takes a second to import
+
+        network = TorchGraph(path, (np.arange(256) - 127.5) / 128).run  # exact in bfloat16
         detector = BatchDetector(path.stem, sha256, network, config, _BF16_FRAMES)
     else:
         session = open_session(path, config.threads, config.device)

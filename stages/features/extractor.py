@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.common.device import resolve_device
+from facer.stages.common.device import device_name
 from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
 from facer.stages.features.config import ExtractConfig, FacePolicy
@@ -66,24 +66,25 @@ class Extractor:
     Results do not depend on the batch size or on which clips are extracted together.
     """
 
-    def __init__(self, config: ExtractConfig) -> None:
+    def __init__(self, config: ExtractConfig, threads: int | None = None) -> None:
         self.config = config
-        device = resolve_device(config.device)
+        device = device_name(config.device)
         self.rec = rec.load_all(
             config.recs,
-            str(device),
+            device,
             config.embedding,
             config.prefer,
             bf16=config.precision == "bf16",
+            threads=threads,
         )
         self._same_person = self.rec.same_person if config.identify else None
         asked = config.device != "auto"  # then the detector must be there too, or it is an error
-        on_gpu = device.type == "cuda" and (asked or cuda_available())
-        where = str(device) if on_gpu else "cpu"
+        on_gpu = device != "cpu" and (asked or cuda_available())
+        where = device if on_gpu else "cpu"
         self.detector = detect.load(
             replace(config.detector, device=where, bf16=config.precision == "bf16")
         )
-        usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device.type == "cuda" else 1
+        usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device != "cpu" else 1
         self._decoders = config.decoders or usual
         self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)
 

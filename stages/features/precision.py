@@ -8,9 +8,13 @@ CPU confined to AVX512-BF16 it takes 3.6, and emulated 9.4. So only AMX counts a
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from facer.stages.features.config import Precision
 from facer.storage.schema import Provenance
+
+CPU_INFO = Path("/proc/cpuinfo")
+"""What Linux says of the CPU."""
 
 
 def native_bf16(device: str) -> bool:
@@ -18,13 +22,15 @@ def native_bf16(device: str) -> bool:
     float32: every GPU that torch still runs on, and a CPU whose AMX oneDNN may use
     (``ONEDNN_MAX_CPU_ISA``).
     """
-    import torch  # here: a process that only hands out work starts without it
-
     if device.startswith("cuda"):
         return True
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     if allowed not in ("", "ALL", "DEFAULT") and "AMX" not in allowed:
         return False
+    if CPU_INFO.is_file():
+        return "amx_bf16" in CPU_INFO.read_text()
+    import torch  # it takes a second, and knows of other systems than Linux
+
     return bool(torch.cpu._is_amx_tile_supported())
 
 

@@ -16,11 +16,9 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
-from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8
@@ -89,7 +87,9 @@ class KeypointRefiner:
         self.sha256 = weights_sha256(path)  # first: it looks where the tensors lie
         self._network: Callable[[U8], list[F32]]
         if bf16 and device == "cpu":
-            self._network = TorchGraph(path, torch.arange(256) / 127.5 - 1).run
+            from facer.stages.features.bf16 import TorchGraph  # torch takes a second to import
+
+            self._network = TorchGraph(path, np.arange(256) / 127.5 - 1).run
             self._at_once = _BF16_CROPS
         else:
             self._network = partial(_run, open_session(path, threads, device))

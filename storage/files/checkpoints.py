@@ -72,3 +72,23 @@ def _check_header(path: Path) -> None:
             f"{path}: cannot be read as a safetensors file: found a header of {size} bytes, "
             f"expected at most {max(0, min(there, DOCUMENT_BYTES))}"
         )
+
+
+def check_layers(count: int, tensors: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """ValueError where a file's header says of more layers than it holds tensors."""
+    if count > len(tensors):
+        raise ValueError(f"{count} layers, {len(tensors)} tensors")
+
+
+def check_shapes(
+    expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, np.ndarray[Any, Any]]
+) -> None:
+    """ValueError where a file's tensors have other names or shapes than its header says."""
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"tensor {name[:80]}: found shape {found.get(name)}, its header says "
+            f"{expected.get(name)}; {len(wrong)} tensors differ"
+        )

@@ -110,7 +110,7 @@ def _check(name: str, write_golden: bool, as_json: bool) -> int:
 def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
     from facer.pipeline.cards.fetch import terms
     from facer.pipeline.functions.models import models as of_models
-    from facer.stages.features.rec.card import bundled_cards
+    from facer.stages.features.rec.cards.card import bundled_cards
 
     if not name.endswith(".toml") and name not in bundled_cards():
         path = str(of_models("fetch", name))

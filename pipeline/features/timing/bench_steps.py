@@ -61,7 +61,7 @@ def measure_steps(video: Path, limit_s: float, precision: Precision = "auto") ->
     """
     with _one_thread():
         precision = usual_precision("cpu") if precision == "auto" else precision
-        extractor = Extractor(ExtractConfig(device="cpu", precision=precision))
+        extractor = Extractor(ExtractConfig(device="cpu", precision=precision), threads=1)
         _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
         run = _Run(extractor, video, limit_s)
         align_s = _align_seconds(video, run.clip) * run.rec.n_faces

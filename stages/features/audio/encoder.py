@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from facer.stages.features.audio.card import read_audio_card
 from facer.stages.features.audio.rows import ChunkedRun
@@ -19,7 +18,7 @@ from facer.storage.schema import F32
 class Encoder:
     """A card's network in onnxruntime, float32; ``FacerError`` where it is not as the card says."""
 
-    def __init__(self, card_path: Path, device: torch.device) -> None:
+    def __init__(self, card_path: Path, device: str) -> None:
         card = self._card = read_audio_card(card_path)
         path = card_path.parent / card.file.name
         if not path.is_file():

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from facer.stages.common.device import resolve_device
+from facer.stages.common.device import device_name
 from facer.stages.features.audio.config import EGEMAPS, LOGMEL, AudioConfig
 from facer.stages.features.audio.reader import AudioReader, Sound
 from facer.stages.features.audio.rows import AudioFeatures, Run
@@ -48,7 +48,7 @@ def load_features(config: AudioConfig) -> AudioFeatures:
         return Egemaps()
     from facer.stages.features.audio.encoder import Encoder
 
-    return Encoder(Path(config.features), resolve_device(config.device))
+    return Encoder(Path(config.features), device_name(config.device))
 
 
 class AudioExtractor:

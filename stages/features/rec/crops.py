@@ -210,3 +210,11 @@ def _larger(crop: U8, times: int) -> Iterator[U8]:
     image = np.empty((times * crop.shape[0], times * crop.shape[1], 3), np.uint8)
     yield image
     cv2.resize(image, crop.shape[:2], dst=crop, interpolation=cv2.INTER_AREA)
+
+
+def check_crops(crops: U8) -> None:
+    """Refuse anything but RGB uint8 (B, 112, 112, 3), naming what was found."""
+    if crops.ndim != 4 or crops.shape[1:] != (CROP_PX, CROP_PX, 3) or crops.dtype != np.uint8:
+        raise FacerError(
+            f"REC: found crops {crops.dtype} {crops.shape}, expected uint8 (B, 112, 112, 3)"
+        )

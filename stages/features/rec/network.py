@@ -9,49 +9,16 @@ recognition".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facer.storage.errors import FacerError, OptionError
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, VALENCE_AROUSAL
+from facer.stages.features.rec.architecture import HEADS, Architecture, architecture_of
+from facer.storage.files.checkpoints import check_layers, check_shapes
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Dimensions of a REC network; saved with its weights."""
-
-    stem: int  # channels after the first convolution
-    widths: tuple[int, ...]  # output channels of each stage; every stage halves the resolution
-    units: tuple[int, ...]  # residual units in each stage
-    bottleneck: bool = False
-    pool_stem: bool = False  # 3x3 max pooling after the stem; the first stage then keeps its size
-    dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        if len(self.widths) != len(self.units):
-            raise FacerError(
-                f"architecture: {len(self.widths)} widths and {len(self.units)} unit counts, "
-                "expected one of each per stage"
-            )
-
-
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {
-        "rec": Architecture(64, (64, 128, 256, 512), (2, 2, 2, 2), pool_stem=True),
-        "rec-small": Architecture(16, (32, 64, 128, 256), (2, 3, 5, 2)),
-        "resnet50": Architecture(
-            64, (256, 512, 1024, 2048), (3, 4, 6, 3), bottleneck=True, pool_stem=True
-        ),
-    }
-)
-"""``rec``: the paper's kind. ``rec-small``: the starter. ``resnet50``: the ablation's row."""
 
 
 class RecOutput(NamedTuple):
@@ -121,9 +88,9 @@ class RecNet(nn.Module):
                 channels = width
         self.units = nn.Sequential(*units)
         self.dropout = nn.Dropout(architecture.dropout)
-        self.va = nn.Linear(channels, len(VALENCE_AROUSAL))
-        self.expression = nn.Linear(channels, len(EXPRESSIONS))
-        self.au = nn.Linear(channels, len(AU_NAMES))
+        self.va = nn.Linear(channels, HEADS["va"])
+        self.expression = nn.Linear(channels, HEADS["expression"])
+        self.au = nn.Linear(channels, HEADS["au"])
 
     def maps(self, x: Tensor) -> Tensor:
         """The last unit's maps: (B, 3, H, W) -> (B, D, H / 16, W / 16) or so."""
@@ -149,14 +116,6 @@ def pooled(maps: Tensor) -> Tensor:
     return maps.mean(dim=(2, 3))
 
 
-def deepens(shallow: Architecture, deep: Architecture) -> bool:
-    """Whether ``deep`` is ``shallow`` with more units in some stages."""
-    if len(shallow.units) != len(deep.units):
-        return False
-    more = all(a <= b for a, b in zip(shallow.units, deep.units, strict=True))
-    return more and replace(shallow, units=deep.units, dropout=deep.dropout) == deep
-
-
 def grow_depth(network: RecNet, architecture: Architecture) -> RecNet:
     """The same function with the units that ``architecture`` has more (:func:`deepens`).
 
@@ -177,35 +136,9 @@ def grow_depth(network: RecNet, architecture: Architecture) -> RecNet:
     return deep
 
 
-def architecture_of(name: str) -> Architecture:
-    """An entry of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
-    if name not in ARCHITECTURES:
-        raise OptionError(
-            f"backbone: found {name!r}, expected one of {', '.join(sorted(ARCHITECTURES))}"
-        )
-    return ARCHITECTURES[name]
-
-
 def build(name: str) -> RecNet:
     """A freshly initialised network of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
     return RecNet(architecture_of(name))
-
-
-def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
-    """The dimensions as plain JSON values."""
-    return asdict(architecture)
-
-
-def architecture_from_json(values: Mapping[str, Any]) -> Architecture:
-    """Inverse of :func:`architecture_to_json`; ValueError for sizes that are no numbers."""
-    fields = dict(values)
-    fields["widths"] = tuple(fields["widths"])
-    fields["units"] = tuple(fields["units"])
-    architecture = Architecture(**fields)
-    sizes = (architecture.stem, *architecture.widths, *architecture.units)
-    if any(type(size) is not int or not 0 < size < 2**16 for size in sizes):
-        raise ValueError(f"sizes {str(sizes)[:80]}")
-    return architecture
 
 
 def build_fitting(
@@ -216,18 +149,10 @@ def build_fitting(
     ``layers`` is how many layers the file says there are. ValueError for tensors of other
     names or shapes than the network's.
     """
-    if layers > len(tensors):
-        raise ValueError(f"{layers} layers, {len(tensors)} tensors")
+    check_layers(layers, tensors)
     with torch.device("meta"):  # shapes alone, no memory
         expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-    if wrong:
-        name = wrong[0]
-        raise ValueError(
-            f"tensor {name[:80]}: found shape {found.get(name)}, its header says "
-            f"{expected.get(name)}; {len(wrong)} tensors differ"
-        )
+    check_shapes(expected, tensors)
     return make()
 
 

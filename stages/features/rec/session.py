@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from facer.stages.common.onnx import open_session
+from facer.stages.common.onnx import open_session, usual_threads
 from facer.storage.errors import FacerError, one_line
 
 
-def open_network(path: Path, device: torch.device, what: str = "REC weights") -> Any:
+def open_network(
+    path: Path, device: str, what: str = "REC weights", *, threads: int | None = None
+) -> Any:
     """Open an ONNX file; ``FacerError`` for another file, or where CUDA is asked for and absent."""
     try:
-        return open_session(path, torch.get_num_threads(), str(device))
+        return open_session(path, threads or usual_threads(), device)
     except FacerError:
         raise
     except Exception as error:

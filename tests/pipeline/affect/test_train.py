@@ -20,7 +20,9 @@ from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.fit import distil, mixed
 from facer.stages.affect.losses import Targets
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.onnx import export_onnx
+from facer.stages.features.rec.export import export_onnx
+from facer.stages.features.rec.network import grow_depth
+from facer.stages.features.rec.torch_rec import load_network
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.files.weights import weights_sha256
@@ -36,7 +38,7 @@ class Stop(Exception):
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
     """A network of seconds: the trainings here are about files and states."""
-    from facer.stages.features.rec import network as backbones
+    from facer.stages.features.rec import architecture as backbones
 
     tiny = backbones.Architecture(16, (16, 32), (1, 1))
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +100,7 @@ def test_a_run_folder_says_everything_that_made_it(trained, pack):
 
 
 def test_weights_say_what_they_are_without_naming_a_folder(trained, pack):
-    _, meta = rec.load_network(trained.rec)
+    _, meta = load_network(trained.rec)
     text = json.dumps(meta["training"])
     assert "pack:own.h5" in text
     assert str(pack.parent) not in text
@@ -150,7 +152,7 @@ def test_a_disk_that_is_full_at_a_write(config, trained, full_disk, nth):
 
 def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     """It stopped after an epoch of two, calls the decay ``average``; faces counted from 0.5 on."""
-    from facer.stages.features.rec import network as backbones
+    from facer.stages.features.rec import architecture as backbones
 
     of_then = replace(config.align, detector=replace(config.align.detector, score=0.5))
     config = replace(config, align=of_then)
@@ -163,7 +165,8 @@ def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     (before,) = read_curve(config.run)
     with pytest.raises(FacerError, match=r"ema_decay \(was 0.998, now 0.5\)"):
         train_rec(replace(config, resume=True, fit=replace(FIT, ema_decay=0.5)))
-    assert train_rec(replace(config, resume=True)).epochs == 2
+    with torch.backends.mkldnn.flags(enabled=False):  # for so few channels oneDNN may crash
+        assert train_rec(replace(config, resume=True)).epochs == 2
     first, second = read_curve(config.run)
     assert first == before
     assert second["epoch"] == 2
@@ -205,26 +208,26 @@ def test_training_goes_on_from_weights(config, trained):
     still = replace(FIT, start=str(trained.rec), epochs=1, learning_rate=1e-12)
     assert not config.run.exists()
     result = train_rec(replace(config, fit=still))
-    before, _ = rec.load_network(trained.rec)
-    after, meta = rec.load_network(result.rec)
+    before, _ = load_network(trained.rec)
+    after, meta = load_network(result.rec)
     for old, new in zip(before.parameters(), after.parameters(), strict=True):
         torch.testing.assert_close(old, new)
     assert meta["training"]["start_sha256"] == weights_sha256(trained.rec)
 
 
 def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained, monkeypatch):
-    from facer.stages.features.rec import network as backbones
+    from facer.stages.features.rec import architecture as backbones
 
     deeper = replace(backbones.ARCHITECTURES["rec-small"], units=(2, 3))
     monkeypatch.setattr(
         backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": deeper}
     )
-    shallow, _ = rec.load_network(trained.rec)
-    deep = backbones.grow_depth(shallow, deeper)
+    shallow, _ = load_network(trained.rec)
+    deep = grow_depth(shallow, deeper)
     x = torch.rand(2, 3, 112, 112) * 2 - 1
     torch.testing.assert_close(deep.eval()(x), shallow.eval()(x))
     result = train_rec(replace(config, fit=replace(FIT, start=str(trained.rec))))
-    network, _ = rec.load_network(result.rec)
+    network, _ = load_network(result.rec)
     assert network.architecture == deeper
     unit: Any = network.units[1]
     added = unit.body[-1].weight
@@ -285,7 +288,7 @@ def test_blended_pairs_keep_their_share_and_lose_what_either_lacks():
 
 
 def test_workers_and_device_are_no_part_of_the_weights(trained):
-    _, meta = rec.load_network(trained.rec)
+    _, meta = load_network(trained.rec)
     assert {"learning_rate", "seed"} <= set(meta["training"]["fit"])
     assert not {"workers", "device"} & set(meta["training"]["fit"])
 

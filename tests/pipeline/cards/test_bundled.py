@@ -19,7 +19,7 @@ from skimage.transform import SimilarityTransform
 from facer.pipeline.cards.check import check_card
 from facer.stages.features import detect
 from facer.stages.features.config import DetectorConfig
-from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
+from facer.stages.features.rec.cards.card import CARDS, bundled_cards, read_card
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.storage.errors import FacerError
 from tests import toys

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from facer.pipeline.cards.check import check_card
-from facer.stages.features.rec.card import read_golden
+from facer.stages.features.rec.cards.card import read_golden
 from facer.storage.errors import FacerError
 from tests import toys
 from tests.support import exit_code

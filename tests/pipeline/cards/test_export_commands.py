@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.card import CARDS, read_card
+from facer.stages.features.rec.cards.card import CARDS, read_card
 
 SMALL = """
 import torch

@@ -19,7 +19,9 @@ from facer.pipeline.views.look import read_crops
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.network import Architecture, RecNet
+from facer.stages.features.rec.architecture import Architecture
+from facer.stages.features.rec.network import RecNet
+from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
@@ -44,7 +46,7 @@ def videos(make_video, tmp_path):
 def weights(tmp_path):
     torch.manual_seed(1)
     network = RecNet(Architecture(16, (16, 32), (1, 1))).eval()
-    rec.save_rec(tmp_path / "own.safetensors", network, weak=("au11",), training={"data": "x"})
+    save_rec(tmp_path / "own.safetensors", network, weak=("au11",), training={"data": "x"})
     return tmp_path / "own.safetensors"
 
 
@@ -205,7 +207,7 @@ def test_batches_are_made_by_the_rules_of_the_head(config, missing):
 def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
     torch.manual_seed(2)
     network = RecNet(Architecture(16, (16, 32), (1, 1)))
-    rec.save_rec(tmp_path / "b.safetensors", network, weak=(), training={})
+    save_rec(tmp_path / "b.safetensors", network, weak=(), training={})
     with pytest.raises(FacerError, match="the store was extracted with own"):
         finetune(replace(config, rec=str(tmp_path / "b.safetensors")))
     (tmp_path / "x.onnx").write_text("")

@@ -12,6 +12,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import train_head
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import build
+from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import predict
@@ -53,7 +54,7 @@ def test_rec_and_head_in_one_file(config, tmp_path):
     train_head(replace(config, sequences=SequenceConfig(max_frames=24)))
     torch.manual_seed(0)
     weights = tmp_path / "rec.safetensors"
-    rec.save_rec(weights, build("rec-small"), weak=(), training={})
+    save_rec(weights, build("rec-small"), weak=(), training={})
     path = tmp_path / "both.onnx"
     export = ExportHeadConfig(config.run, path, rec=str(weights))
     with pytest.raises(FacerError, match=f"expected {'r' * 64}"):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from facer.stages.endtoend.gradients import backward_through, rec_features
-from facer.stages.features.rec.network import Architecture, RecNet, scale_crops
+from facer.stages.features.rec.architecture import Architecture
+from facer.stages.features.rec.network import RecNet, scale_crops
 
 CROPS = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
 

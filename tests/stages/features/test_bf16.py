@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from facer.stages.common.onnx import fold_batch_norm
-from facer.stages.features import detect
+from facer.stages.features import detect, precision
 from facer.stages.features.bf16 import TorchGraph
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.precision import native_bf16
 from facer.stages.features.rec import loading
-from facer.stages.features.rec.loading import Bf16Maps
-from facer.stages.features.rec.network import Architecture, RecNet
+from facer.stages.features.rec.architecture import Architecture
+from facer.stages.features.rec.network import RecNet
+from facer.stages.features.rec.torch_rec import Bf16Maps
 from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError
 
@@ -70,7 +71,7 @@ def test_an_operator_that_is_not_known_is_named(tmp_path: Path):
     graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "own.onnx")
     with pytest.raises(FacerError, match=r"own\.onnx: found the operator Softsign.*float32"):
-        TorchGraph(tmp_path / "own.onnx", torch.zeros(256))
+        TorchGraph(tmp_path / "own.onnx", np.zeros(256))
 
 
 def test_the_refiner_is_near_float32_and_does_not_depend_on_the_batch(face_frames):
@@ -88,18 +89,26 @@ def test_the_refiner_is_near_float32_and_does_not_depend_on_the_batch(face_frame
 
 
 @pytest.mark.parametrize("isa", ["SSE41", "AVX2", "AVX512_CORE", "avx512_core_bf16"])
-def test_what_onednn_may_not_use_is_not_native(monkeypatch, isa):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+def test_what_onednn_may_not_use_is_not_native(monkeypatch, tmp_path, isa):
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n")
+    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
     assert native_bf16("cpu")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     assert not native_bf16("cpu")
     assert native_bf16("cuda:1")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX")
     assert native_bf16("cpu")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert not native_bf16("cpu")
 
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(FacerError, match="precision: found 'half', expected one of auto"):
         ExtractConfig(precision="half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("system", ["Linux", "another"])
+def test_a_cpu_without_amx_is_not_native(monkeypatch, tmp_path, system):
+    if system == "Linux":
+        (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx2 avx512_bf16\n")
+    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert not native_bf16("cpu")

@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.card import CARDS, bundled_cards, read_card
+from facer.stages.features.rec.cards.card import CARDS, bundled_cards, read_card
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError
 from tests import toys
 
@@ -33,7 +34,7 @@ def test_the_packages_cards_are_read_and_say_where_weights_come_from(name):
     assert card.file.licence
     assert card.file.training
     assert card.file.url or card.file.export
-    assert rec.weights_path(name) == CARDS / f"{name}.toml"
+    assert weights_path(name) == CARDS / f"{name}.toml"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """REC: the same numbers at any batch size, weights that explain themselves, clear refusals."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,10 @@ import torch
 from facer.stages.common.device import resolve_device
 from facer.stages.common.onnx import fold_batch_norm
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.network import ARCHITECTURES, build, scale_crops
+from facer.stages.features.rec.architecture import ARCHITECTURES, tensor_shapes
+from facer.stages.features.rec.network import build, scale_crops
+from facer.stages.features.rec.torch_rec import TorchRec, load_network, save_rec
+from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.schema import FEATURE_NAMES
@@ -21,7 +26,7 @@ CROPS = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), dtype=np.uin
 def weights(tmp_path):
     torch.manual_seed(0)
     network = build("rec-small").eval()
-    rec.save_rec(tmp_path / "own.safetensors", network, weak=("valence",), training={"data": "x"})
+    save_rec(tmp_path / "own.safetensors", network, weak=("valence",), training={"data": "x"})
     return tmp_path / "own.safetensors"
 
 
@@ -48,7 +53,7 @@ def test_the_embedding_follows_the_features(weights):
     assert (plain.embedding_width, model.embedding_width) == (0, 256)
     both = model.predict(CROPS)
     np.testing.assert_array_equal(both[:, :26], plain.predict(CROPS))
-    network, _ = rec.load_network(weights)
+    network, _ = load_network(weights)
     with torch.inference_mode():
         pooled = network.eval().embed(scale_crops(torch.from_numpy(CROPS))).numpy()
     np.testing.assert_allclose(both[:, 26:], pooled, atol=1e-4)
@@ -56,7 +61,7 @@ def test_the_embedding_follows_the_features(weights):
 
 
 def test_half_precision_of_a_gpu_is_near_single():
-    network, _ = rec.load_network(rec.weights_path("rec-small"))
+    network, _ = load_network(weights_path("rec-small"))
     network = fold_batch_norm(network.eval())
     x = scale_crops(torch.from_numpy(CROPS))
     with torch.inference_mode():
@@ -66,7 +71,7 @@ def test_half_precision_of_a_gpu_is_near_single():
 
 
 def test_folding_batch_norm_changes_nothing(weights):
-    network, _ = rec.load_network(weights)
+    network, _ = load_network(weights)
     network.eval()
     with torch.inference_mode():
         plain = network(scale_crops(torch.from_numpy(CROPS))).features().numpy()
@@ -74,7 +79,7 @@ def test_folding_batch_norm_changes_nothing(weights):
 
 
 def test_header_says_what_the_weights_are(weights):
-    _, meta = rec.load_network(weights)
+    _, meta = load_network(weights)
     assert meta["training"] == {"data": "x"}
     assert meta["feature_names"] == list(FEATURE_NAMES)
     assert rec.load(weights, "cpu").weak_features == ("valence",)
@@ -93,7 +98,7 @@ def test_the_starter_is_in_the_package():
 
 
 def test_the_starter_models_are_small():
-    weights = rec.weights_path("rec-small").parent
+    weights = weights_path("rec-small").parent
     assert sum(path.stat().st_size for path in weights.iterdir()) <= 25e6
 
 
@@ -151,9 +156,47 @@ def test_weights_of_another_feature_order_are_refused(tmp_path, weights):
     ],
 )
 def test_a_header_larger_than_its_tensors_allocates_nothing(tmp_path, changes):
-    tensors, meta = load_checkpoint(rec.weights_path("rec-small"))
+    tensors, meta = load_checkpoint(weights_path("rec-small"))
     meta["architecture"] = meta["architecture"] | changes
     save_checkpoint(tmp_path / "rec.safetensors", tensors, meta)
     with pytest.raises(FacerError, match="tensors do not fit its own header") as refused:
-        rec.load_network(tmp_path / "rec.safetensors")
+        load_network(tmp_path / "rec.safetensors")
     assert "\n" not in str(refused.value)
+
+
+def test_float32_depends_on_no_other_crop_and_is_near_torch(weights):
+    model = rec.load(weights, "cpu", embedding=True)
+    crops = np.random.default_rng(1).integers(0, 256, (19, 112, 112, 3), dtype=np.uint8)
+    together = model.predict(crops)
+    for n in (1, 2, 3, 7, 16, 18):
+        np.testing.assert_array_equal(model.predict(crops[:n]), together[:n])
+    np.testing.assert_allclose(
+        TorchRec(weights, "cpu", embedding=True).predict(crops), together, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_tensors_are_named_as_the_networks_own(name):
+    with torch.device("meta"):
+        own = {key: tuple(value.shape) for key, value in build(name).state_dict().items()}
+    assert tensor_shapes(ARCHITECTURES[name]) == own
+
+
+@pytest.mark.parametrize("name", ["rec", "resnet50"])
+def test_the_graph_of_every_backbone_is_that_of_torch(tmp_path, name):
+    torch.manual_seed(0)
+    path = tmp_path / "own.safetensors"
+    save_rec(path, build(name).eval(), weak=(), training={})
+    np.testing.assert_allclose(
+        rec.load(path, "cpu").predict(CROPS), TorchRec(path, "cpu").predict(CROPS), atol=1e-4
+    )
+
+
+def test_float32_on_a_cpu_needs_no_torch():
+    code = (
+        "import sys; from facer.stages.features.config import ExtractConfig; "
+        "from facer.stages.features.extractor import Extractor; "
+        "Extractor(ExtractConfig(device='cpu', precision='float32')); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ import pytest
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.crops import ARCFACE, CropSpec
 from facer.stages.features.rec.recognisers import Recognisers
+from facer.stages.features.rec.weights import takes_bf16
 from facer.storage.errors import OptionError
 from facer.storage.schema import FEATURE_NAMES
 from tests import toys
@@ -117,7 +118,7 @@ def test_a_card_stays_in_float32_beside_facers_own_in_bfloat16(tmp_path):
     low, full = (rec.load_all(names, "cpu", bf16=bf16) for bf16 in (True, False))
     assert [m.precision for m in low.members] == ["float32", "bf16"]
     assert (low.apart_from("bf16"), full.apart_from("float32")) == ({"toy": "float32"}, {})
-    assert [rec.takes_bf16(name) for name in names] == [False, True]
+    assert [takes_bf16(name) for name in names] == [False, True]
     rng = np.random.default_rng(0)
     crops = [rng.integers(0, 256, (3, s, s, 3), np.uint8) for s in (64, 112)]
     ours, theirs = low.predict(crops), full.predict(crops)

@@ -7,9 +7,10 @@ import onnx
 import pytest
 import torch
 
+from facer.stages.features.rec import export as rec_onnx
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec import onnx as rec_onnx
 from facer.stages.features.rec.network import build
+from facer.stages.features.rec.torch_rec import save_rec
 from facer.storage.errors import FacerError
 from facer.storage.schema import FEATURE_NAMES
 
@@ -20,7 +21,7 @@ CROPS = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), dtype=np.uin
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("rec") / "own.safetensors"
-    rec.save_rec(path, build("rec-small").eval(), weak=("au11",), training={"data": "x"})
+    save_rec(path, build("rec-small").eval(), weak=("au11",), training={"data": "x"})
     return path
 
 

@@ -25,7 +25,7 @@ from facer.storage.files.regular import open_regular
 from facer.storage.text.likeness import did_you_mean
 
 FORMAT = "facer-card-1"
-CARDS = Path(str(files("facer.stages.features.rec") / "cards"))
+CARDS = Path(str(files("facer.stages.features.rec.cards")))
 """The folder of the package's cards."""
 
 _MAX_BYTES = 1 << 18

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from facer.stages.features.rec.card import CARDS, Card, CardInput, CardOutput
+from facer.stages.features.rec.cards.card import Card, CardInput, CardOutput
+from facer.stages.features.rec.cards.places import how_to_get, pinned_sha256, weights_of
 from facer.stages.features.rec.session import open_network, tensor_name
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
-from facer.storage.layout.documents import parse_json
 from facer.storage.schema import F32, U8
 
 MAX_EMBEDDING = 4096
@@ -27,41 +25,10 @@ _FLOATS = {
 _GREY = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601), as OpenCV and Pillow
 
 
-def models_folder() -> Path:
-    """Where fetched weights lie: FACER_MODELS, or facer/models in the user's cache."""
-    own = os.environ.get("FACER_MODELS")
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) if own else Path(cache) / "facer" / "models"
-
-
-def weights_of(card: Card) -> Path:
-    """The ONNX file of a card: beside it; for the package's cards in the folder of models."""
-    bundled = card.path.parent == CARDS
-    return (models_folder() / card.name if bundled else card.path.parent) / card.file.name
-
-
-def pin_of(card: Card) -> Path:
-    """The file that says which bytes a card's weights were when they were fetched first."""
-    path = weights_of(card)
-    return path.with_name(f"{path.name}.pin.json")
-
-
-def pinned_sha256(card: Card) -> str:
-    """The digest in it; "" where there is none. ``FacerError`` for a damaged one."""
-    path = pin_of(card)
-    if not path.is_file():
-        return ""
-    try:
-        values = parse_json(path.read_text())
-        return str(values["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FacerError(f"{path}: is damaged ({error}); remove it, and fetch again") from error
-
-
 class CardRec:
     """A card's network in onnxruntime, in float32."""
 
-    def __init__(self, card: Card, device: torch.device) -> None:
+    def __init__(self, card: Card, device: str, threads: int | None = None) -> None:
         path = weights_of(card)
         if not path.is_file():
             raise FacerError(f"{card.name}: its weights {path} are not there; {how_to_get(card)}")
@@ -80,7 +47,7 @@ class CardRec:
         self.crop = card.crop
         self.card_sha256 = card.sha256
         self.same_person = next((o.same_person for o in card.output if o.embedding), None)
-        self._session = open_network(path, device)
+        self._session = open_network(path, device, threads=threads)
         inputs = self._session.get_inputs()
         self._input = tensor_name(card.input.tensor, inputs, f"{card.name}: input")
         if len(inputs) > 1:
@@ -168,16 +135,6 @@ class CardRec:
         if widths and widths[0] > MAX_EMBEDDING:
             raise FacerError(f"{self.name}: embedding of {widths[0]}, expected {MAX_EMBEDDING}")
         return widths[0] if widths else 0
-
-
-def how_to_get(card: Card) -> str:
-    """What to do for a card's weights, in a line."""
-    if card.file.url:
-        return f"facer models fetch {card.name}, or put the file there"
-    if card.file.export:
-        where = card.file.checkpoint or card.file.source
-        return f"export them from {where}: {card.file.export}"
-    return "put the file there"
 
 
 def to_input(crops: U8, config: CardInput) -> F32:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.common.onnx import fold_batch_norm, open_session, to_onnx
-from facer.stages.features.rec.loading import load_network
 from facer.stages.features.rec.network import RecNet
+from facer.stages.features.rec.onnx_rec import EMBEDDING, FEATURE_OUTPUTS
+from facer.stages.features.rec.torch_rec import load_network
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.objects import LocalObjects
 
-FEATURE_OUTPUTS = ("va", "expression", "au")
-OUTPUTS = (*FEATURE_OUTPUTS, "embedding")
+OUTPUTS = (*FEATURE_OUTPUTS, EMBEDDING)
 _TOLERANCE = 1e-4
 
 

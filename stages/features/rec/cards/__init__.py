@@ -1,0 +1,1 @@
+"""Model cards: how a public network's crops, columns and weights are described."""

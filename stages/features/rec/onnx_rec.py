@@ -1,0 +1,90 @@
+"""REC in onnxruntime: facer's own weights in float32 on a CPU, or a user's ONNX file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facer.stages.common.onnx import open_session, usual_threads
+from facer.stages.features.rec.crops import ARCFACE, check_crops
+from facer.stages.features.rec.graph import rec_graph
+from facer.stages.features.rec.session import open_network
+from facer.stages.features.rec.weights import read_weights
+from facer.storage.errors import FacerError
+from facer.storage.files.weights import weights_sha256
+from facer.storage.schema import F32, FEATURE_NAMES, U8
+
+FEATURE_OUTPUTS = ("va", "expression", "au")
+EMBEDDING = "embedding"
+
+_CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size keeps its memory
+_GPU_CROPS = 1024
+_PIXELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - 1
+"""What REC sees of a pixel's value, in [-1, 1]."""
+
+
+class OnnxRec:
+    """REC as an open session with the outputs ``va``, ``expression`` and ``au``, and
+    ``embedding`` where that is wanted.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sha256: str,
+        session: Any,
+        weak: Sequence[str],
+        embedding: bool,
+        at_once: int = _CPU_CROPS,
+    ) -> None:
+        self.name, self.sha256 = path.stem, sha256
+        self.columns, self.crop = FEATURE_NAMES, ARCFACE
+        self.card_sha256 = ""
+        self.precision = "float32"
+        self.same_person: float | None = None
+        self.weak_features: tuple[str, ...] = tuple(weak)
+        outputs = {output.name: output for output in session.get_outputs()}
+        self._wanted = [*FEATURE_OUTPUTS, *([EMBEDDING] if embedding else [])]
+        if not set(self._wanted) <= set(outputs):
+            more = ", and embedding (B, D)" if embedding else ""
+            raise FacerError(
+                f"REC weights {path}: found the outputs {', '.join(sorted(outputs))}; expected "
+                f"va (B, 2), expression (B, 7) and au (B, 17){more}"
+            )
+        self.embedding_width = int(outputs[EMBEDDING].shape[1]) if embedding else 0
+        self._session, self._input = session, session.get_inputs()[0].name
+        self._at_once = at_once
+
+    def predict(self, crops: U8) -> F32:
+        """As :meth:`Recogniser.predict`."""
+        check_crops(crops)
+        rows = np.empty((len(crops), len(FEATURE_NAMES) + self.embedding_width), np.float32)
+        for start in range(0, len(crops), self._at_once):
+            images = _PIXELS[crops[start : start + self._at_once].transpose(0, 3, 1, 2)]
+            parts = self._session.run(self._wanted, {self._input: images})
+            np.concatenate(parts, axis=1, out=rows[start : start + self._at_once])
+        return rows
+
+
+def open_weights(path: Path, embedding: bool = False, threads: int | None = None) -> OnnxRec:
+    """facer's own weights (.safetensors), in float32 on the CPU."""
+    architecture, tensors, meta = read_weights(path)
+    session = open_session(rec_graph(architecture, tensors), threads or usual_threads())
+    return OnnxRec(path, weights_sha256(path), session, meta.get("weak_features", ()), embedding)
+
+
+def open_onnx(
+    path: Path, device: str, embedding: bool = False, threads: int | None = None
+) -> OnnxRec:
+    """A user's ONNX file; ``FacerError`` for one of other outputs."""
+    sha256 = weights_sha256(path)  # first: it looks where the tensors lie
+    session = open_network(path, device, threads=threads)
+    meta = session.get_modelmeta().custom_metadata_map
+    weak = json.loads(meta.get("weak_features", "[]"))
+    return OnnxRec(
+        path, sha256, session, weak, embedding, _CPU_CROPS if device == "cpu" else _GPU_CROPS
+    )
