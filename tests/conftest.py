@@ -16,6 +16,7 @@ from facer.storage import (
     ACTION_UNITS,
     FEATURE_NAMES,
     ClipFeatures,
+    FacerError,
     FeatureStore,
     Provenance,
     Record,
@@ -225,3 +226,26 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
             yield written
 
     return fill
+
+
+@pytest.fixture
+def stopped_at_write(
+    full_disk: Callable[[int], AbstractContextManager[list[str]]],
+) -> Callable[..., None]:
+    """``stopped_at_write(nth, writes, folder, make)``: a full disk is told in one line.
+
+    ``writes`` are the files that ``make`` writes in turn; those before the nth are there after.
+    """
+
+    def stop(nth: int, writes: Sequence[str], folder: Path, make: Callable[[], object]) -> None:
+        with (
+            full_disk(nth) as written,
+            pytest.raises(FacerError, match="No space left on device; free some space") as told,
+        ):
+            make()
+        assert "\n" not in str(told.value)
+        assert written == writes[:nth]
+        files = {path.name for path in folder.rglob("*") if path.is_file()}
+        assert files == set(written[:-1])
+
+    return stop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def hostile_id() -> str:
     return HOSTILE
 
 
-def made_clip(n: int, gaps: tuple[tuple[int, int], ...] = (), seed: int = 0) -> ClipFeatures:
+def made_clip(n: int, gaps: Sequence[tuple[int, int]] = (), seed: int = 0) -> ClipFeatures:
     """n frames of random features at uneven times; the face is 50 px high, its score 0.9."""
     rng = np.random.default_rng(seed)
     valid = np.ones(n, bool)
@@ -57,7 +57,7 @@ def made_clip(n: int, gaps: tuple[tuple[int, int], ...] = (), seed: int = 0) -> 
         values[~valid] = np.nan
     return ClipFeatures(
         features=features.astype(np.float32),
-        timestamp_s=np.concatenate([[0.0], np.cumsum(rng.uniform(0.03, 0.05, n - 1))]),
+        timestamp_s=np.concatenate([[0.0], np.cumsum(rng.uniform(0.03, 0.05, max(n - 1, 0)))])[:n],
         valid=valid,
         det_score=np.where(valid, 0.9, np.nan).astype(np.float32),
         bbox_px=boxes.astype(np.float32),
