@@ -77,7 +77,7 @@ def test_stores_without_a_common_clip_are_refused(study_store):
 
 def test_the_paragraph_says_what_is_stored(two, tmp_path, capsys):
     told(capsys, "summarise", two[0], "-o", tmp_path / "s", "--window", "after=1:4",
-         "--baseline", "0:1", "--min-valid", ".7", "--threshold", "au12=.4")  # fmt: skip
+         "--baseline", "0:1", "--min-valid", ".7", "--threshold", "au12=.4", code=3)  # fmt: skip
     text, bibtex = facer.methods(two[0], tmp_path / "s")
     for said in (
         "Of 4 clips, 1 could not be read", "after (1 to 4 s)", "less than 70%",
