@@ -48,8 +48,8 @@ def main() -> None:
         for place, data in enumerate(jpegs):
             jpeg[place] = data
         file["split"] = np.array([_split(row["source"]) for row in rows], "S")
-        file["source"] = np.array([row["source"] for row in rows], "S")
-        file["yaw_class"] = np.array([row["yaw_class"] for row in rows], "S")
+        for column in ("source", "yaw_class"):
+            file[column] = np.array([row[column] for row in rows], "S")
         file["frame"] = np.array(frames, np.float16)
         file["points"] = np.array(points, np.float16)
         file["expression_votes"] = np.zeros((n, len(EXPRESSIONS)), np.uint8)

@@ -21,16 +21,12 @@ from scipy.optimize import minimize
 
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS
-from facer.stages.features.quality import (
-    SIGNALS,
-    QualityCurve,
-    signals,
-)
+from facer.stages.detection.measure import share_interval
+from facer.stages.features.quality import SIGNALS, QualityCurve, signals
 from facer.stages.features.rec.loading import load
 
 WORSENED = 5
 EDGES = (0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1)
-_Z = 1.96
 
 
 def main() -> None:
@@ -49,8 +45,10 @@ def main() -> None:
         print(f"\n{name}: quality, n, error, 95 % interval (Wilson)")  # noqa: T201
         for low, high in itertools.pairwise(EDGES):
             there = rows & (q >= low) & (q < high)
-            if there.any():
-                print(f"{low:.2f} to {high:.2f}  {there.sum():5d}  {interval(~right[there])}")  # noqa: T201
+            n, wrong = int(there.sum()), int((there & ~right).sum())
+            if n:
+                span = "{:.3f} to {:.3f}".format(*share_interval(wrong, n))
+                print(f"{low:.2f} to {high:.2f}  {n:5d}  {wrong / n:.3f}  {span}")  # noqa: T201
 
 
 def look(path: Path, place: int, rec: object) -> tuple[np.ndarray, ...]:
@@ -118,14 +116,6 @@ def fit(x: np.ndarray, right: np.ndarray, pack: np.ndarray) -> QualityCurve:
     bounds = [(None, None)] * n + [(None, 0)] * len(SIGNALS)
     best = minimize(loss, np.zeros(design.shape[1]), jac=True, bounds=bounds).x
     return QualityCurve(float(best[:n].mean().round(3)), tuple(best[n:].round(3).tolist()))
-
-
-def interval(wrong: np.ndarray) -> str:
-    """Share with its 95 % interval."""
-    n, p = len(wrong), wrong.mean()
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    reach = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return f"{p:.3f}  {max(0, centre - reach):.3f} to {centre + reach:.3f}"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from facer.pipeline.runtime.progress import log
 from facer.stages.affect.datasets.packs import read_pack
+from facer.stages.common.training import ema_decay_at
 from facer.stages.features.rec.export import rec_to_onnx
 
 CROP_PX, SIDE_PX = 112, 128
@@ -176,32 +177,17 @@ class Window:
         return faces
 
     def _sample(
-        self,
-        crops: Tensor,
-        angle: Tensor,
-        step: Tensor | float,
-        right: Tensor,
-        down: Tensor | float,
-        mirror: Tensor | float = 1.0,
-    ) -> Tensor:
+        self, crops: Tensor, angle: Tensor, step: Tensor | float, right: Tensor,
+        down: Tensor | float, mirror: Tensor | float = 1.0,
+    ) -> Tensor:  # fmt: skip
         size = SIDE_PX * step / CROP_PX * torch.ones_like(angle)
-        across = torch.stack(
-            [size * angle.cos() * mirror, -size * angle.sin(), 2 * right / CROP_PX], 1
-        )
-        along = torch.stack(
-            [
-                size * angle.sin() * mirror,
-                size * angle.cos(),
-                2 * down / CROP_PX * torch.ones_like(angle),
-            ],
-            1,
-        )
-        grid = F.affine_grid(
-            torch.stack([across, along], 1), [len(crops), 1, SIDE_PX, SIDE_PX], align_corners=False
-        )
-        return F.grid_sample(
-            crops[:, None].float(), grid, padding_mode="border", align_corners=False
-        )
+        cos, sin = size * angle.cos(), size * angle.sin()
+        across = torch.stack([cos * mirror, -sin, 2 * right / CROP_PX], 1)
+        along = torch.stack([sin * mirror, cos, 2 * down / CROP_PX * torch.ones_like(angle)], 1)
+        shape = [len(crops), 1, SIDE_PX, SIDE_PX]
+        grid = F.affine_grid(torch.stack([across, along], 1), shape, align_corners=False)
+        faces = crops[:, None].float()
+        return F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
 
 
 def _spread(n: int) -> Tensor:
@@ -269,7 +255,7 @@ def train(network: FaceNet, window: Window, faces: Tensor, votes: Tensor, epochs
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         total += loss.item()
-        decay = min(0.998, (2 + step) / (11 + step))
+        decay = ema_decay_at(step + 1, 0.998)
         with torch.no_grad():
             for mean, value in zip(
                 averaged.state_dict().values(), network.state_dict().values(), strict=True

@@ -20,15 +20,17 @@ import torch
 from facer.pipeline.runtime.progress import Counter
 from facer.stages.affect.augment import AugmentConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.datasets.samples import weak_features
+from facer.stages.affect.datasets.samples import AffectSet, weak_features
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS
-from facer.stages.affect.units.geometry import read_geometry
+from facer.stages.affect.units.geometry import UnitGeometry, read_geometry
 from facer.stages.affect.units.pairs import with_meshes
 from facer.stages.affect.units.rows import (
+    Embed,
     LabelledSpace,
     PairedEmbeddings,
     UnitRowsConfig,
     fit_rows,
+    joined,
     paired_embeddings,
 )
 from facer.stages.features.rec.loading import load
@@ -61,50 +63,54 @@ def main() -> None:
     geometry = read_geometry(options.geometry)
     sets = [with_meshes(read_pack(pack, "train"), [Path(mesh)]) for pack, mesh, _ in options.data]
     rec = load(options.rec, "cpu", embedding=True)
-
-    def columns(crops: np.ndarray) -> np.ndarray:
-        return rec.predict(crops)
-
-    pairs, labelled = [], []
-    for data, (_, _, faces) in zip(sets, options.data, strict=True):
-        kept = options.output.with_name(f"{options.output.stem}-{data.name}.npz")
-        if not kept.exists():
-            found = paired_embeddings(
-                lambda crops: columns(crops)[:, len(FEATURE_NAMES) :], data, geometry, int(faces),
-                MOVES, CAMERA, report=Counter(f"faces of {data.name}"),
-            )  # fmt: skip
-            rows = np.sort(np.random.default_rng(1).permutation(len(data))[:LABELLED])
-            blocks = np.array_split(rows, len(rows) // 64 + 1)
-            seen = [columns(np.stack([data.crop(int(r)) for r in block])) for block in blocks]
-            np.savez(kept, rows=rows, seen=np.concatenate(seen), **vars(found))
-        with np.load(kept) as file:
-            pairs.append(PairedEmbeddings(*(file[n] for n in PairedEmbeddings.__annotations__)))
-            rows, seen = file["rows"], file["seen"]
-        n = len(FEATURE_NAMES)
-        trust = np.tile(data.au_trust, (len(rows), 1))
-        labelled.append(
-            LabelledSpace(seen[:, n:], seen[:, EXPRESSION_COLUMNS], data.au[rows], trust)
-        )
-    joined = LabelledSpace(
-        *(np.concatenate([getattr(p, n) for p in labelled]) for n in LabelledSpace.__annotations__)
-    )
+    found = [
+        embedded(options.output.with_name(f"{options.output.stem}-{data.name}.npz"), data,
+                 int(faces), geometry, rec.predict)
+        for data, (_, _, faces) in zip(sets, options.data, strict=True)
+    ]  # fmt: skip
+    pairs = joined([one for one, _ in found])
+    labelled = joined([one for _, one in found])
     path = weights_path(options.rec)
     network, meta = load_network(path)
     weak = weak_features(sets)
     unlabelled = np.array([name in weak for name in AU_NAMES])
     torch.manual_seed(config.seed)
-    fit_rows(network, PairedEmbeddings.joined(pairs), joined, unlabelled, geometry, config)
+    fit_rows(network, pairs, labelled, unlabelled, geometry, config)
     about = {
         "start": {"sha256": weights_sha256(path), "training": meta.get("training")},
         "units_by_geometry": {
             **vars(config),
             "data": [Path(pack).name for pack, _, _ in options.data],
-            "faces": sum(len(p.embedding) for p in pairs),
+            "faces": len(pairs.embedding),
             "moves": MOVES,
         },
     }
     save_rec(options.output, network, weak=tuple(meta["weak_features"]), training=about)
     print(f"{options.output}: written")  # noqa: T201
+
+
+def embedded(
+    kept: Path, data: AffectSet, faces: int, geometry: UnitGeometry, columns: Embed
+) -> tuple[PairedEmbeddings, LabelledSpace]:
+    """Warped faces and labelled crops of a set in the pooled space; computed once, then ``kept``.
+
+    ``columns``: crops to REC's features and, behind them, the pooled space.
+    """
+    n = len(FEATURE_NAMES)
+    if not kept.exists():
+        pairs = paired_embeddings(
+            lambda crops: columns(crops)[:, n:], data, geometry, faces, MOVES, CAMERA,
+            report=Counter(f"faces of {data.name}"),
+        )  # fmt: skip
+        rows = np.sort(np.random.default_rng(1).permutation(len(data))[:LABELLED])
+        blocks = np.array_split(rows, len(rows) // 64 + 1)
+        seen = [columns(np.stack([data.crop(int(r)) for r in block])) for block in blocks]
+        np.savez(kept, rows=rows, seen=np.concatenate(seen), **vars(pairs))
+    with np.load(kept) as file:
+        pairs = PairedEmbeddings(*(file[name] for name in PairedEmbeddings.__annotations__))
+        rows, seen = file["rows"], file["seen"]
+    trust = np.tile(data.au_trust, (len(rows), 1))
+    return pairs, LabelledSpace(seen[:, n:], seen[:, EXPRESSION_COLUMNS], data.au[rows], trust)
 
 
 if __name__ == "__main__":

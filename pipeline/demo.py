@@ -19,7 +19,8 @@ from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.look import draw_clip
 from facer.stages.features.config import ExtractConfig
 from facer.stages.intensity.config import FitConfig
-from facer.stages.synthesis import SynthesisConfig, write_clips
+from facer.stages.synthesis.plan import SynthesisConfig
+from facer.stages.synthesis.write import write_clips
 from facer.storage import FeatureStore, read_labels
 from facer.storage.errors import FacerError
 

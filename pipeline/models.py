@@ -15,7 +15,8 @@ from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
 from facer.stages.features.config import STARTER_DETECTOR, STARTER_REC, DetectorConfig
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.refine import KeypointRefiner
-from facer.stages.synthesis import SynthesisConfig, plan_clips, render
+from facer.stages.synthesis.plan import SynthesisConfig, plan_clips
+from facer.stages.synthesis.render import render
 from facer.storage.errors import FacerError, OptionError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import U8

@@ -25,22 +25,15 @@ class TrainRecConfig:
         ),
     ]
     run: Path
-    validation: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Sets whose val split is scored each epoch.",
-            name="val",
-            none="those of --data",
-            metavar="KIND:PATH",
-            repeated=True,
-        ),
-    ] = ()
+    validation: Annotated[tuple[str, ...], Setting(
+        "Sets whose val split is scored each epoch.",
+        name="val", none="those of --data", metavar="KIND:PATH", repeated=True,
+    )] = ()  # fmt: skip
     fit: RecFitConfig = field(default_factory=RecFitConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
-    val_limit: Annotated[
-        int,
-        Setting("Crops of a val set that are scored each epoch, evenly spaced.", low=1),
-    ] = 10_000
+    val_limit: Annotated[int, Setting(
+        "Crops of a val set that are scored each epoch, evenly spaced.", low=1,
+    )] = 10_000  # fmt: skip
     resume: Annotated[bool, Setting("Resume a run that was stopped.")] = False
 
     @property
@@ -61,30 +54,21 @@ class EvaluateRecConfig:
     """One ``facer evaluate-rec``."""
 
     rec: str  # by name or path
-    data: Annotated[
-        str,
-        Setting("affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.", metavar="KIND:PATH"),
-    ]
+    data: Annotated[str, Setting(
+        "affwild2:DIR, affectnet:DIR, emotionet:DIR or pack:FILE.h5.", metavar="KIND:PATH",
+    )]  # fmt: skip
     split: Annotated[Literal["train", "val"], Setting("Which split is scored.")] = "val"
     pictures: Annotated[Path | None, Setting("Folder for confusion.png and action-units.png.")] = (
         None
     )
-    unit_geometry: Annotated[
-        str | None,
-        Setting(
-            "Displacements of action units (npz): does each output rise on faces moved by its "
-            "unit?",
-            metavar="FILE",
-        ),
-    ] = None
-    meshes: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Face meshes of the pack's crops (HDF5), for --unit-geometry.",
-            metavar="FILE",
-            repeated=True,
-        ),
-    ] = ()
+    unit_geometry: Annotated[str | None, Setting(
+        "Displacements of action units (npz): does each output rise on faces moved by its " "unit?",
+        metavar="FILE",
+    )] = None  # fmt: skip
+    meshes: Annotated[tuple[str, ...], Setting(
+        "Face meshes of the pack's crops (HDF5), for --unit-geometry.",
+        metavar="FILE", repeated=True,
+    )] = ()  # fmt: skip
     by_group: Annotated[
         bool, Setting("Also by skin tone, turn of the head, sharpness and light.")
     ] = False

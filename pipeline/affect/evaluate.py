@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facer.pipeline.affect.config import EvaluateRecConfig
 from facer.pipeline.views.pictures import au_bars_picture, confusion_picture
-from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.specs import parse_spec, read_spec
 from facer.stages.affect.groups import groups_of
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
+from facer.stages.affect.soft_targets import CropReport
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.metrics import UnitMoves, move_units, unit_response
 from facer.stages.affect.units.pairs import with_meshes
@@ -25,23 +25,9 @@ from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALE
 
 _BATCH = 64
 
-Report = Callable[[int, int], None]
-"""Told (crops done, crops in all)."""
-
 
 def evaluate_rec(
-    rec: str | Path,
-    spec: str,
-    split: str = "val",
-    device: str = "auto",
-    *,
-    align: AlignConfig | None = None,
-    pictures: Path | None = None,
-    unit_geometry: str | None = None,
-    meshes: Sequence[str] = (),
-    by_group: bool = False,
-    report: Report | None = None,
-    on_align: AlignReport | None = None,
+    config: EvaluateRecConfig, report: CropReport | None = None, on_align: AlignReport | None = None
 ) -> dict[str, Any]:
     """Score REC weights (a name, .safetensors or .onnx) on one split of a data set.
 
@@ -55,41 +41,37 @@ def evaluate_rec(
     rises on faces that were moved by it; else it is None. With ``by_group``, ``by`` lists
     accuracy, and the share of units that rise, for skin tones, turn, sharpness and light.
     """
-    parsed = parse_spec(spec)
-    model = recs.load_own(rec, device)
-    aligner = Aligner(align or AlignConfig(), report=on_align)
-    data = read_spec(parsed, split, aligner)
+    spec = parse_spec(config.data)
+    model = recs.load_own(config.rec, config.device)
+    data = read_spec(spec, config.split, Aligner(config.align, report=on_align))
     features = _features(model, data, report)
     scores = evaluate(features, data)
-    moves = _moves(model, data, unit_geometry, meshes)
-    derived = scores["va"] if data.va_is_weak else None
+    moves = _moves(model, data, config)
     result = {
         "rec": model.name,
         "rec_sha256": model.sha256,
         "weak_features": list(model.weak_features),
-        "data": spec,
-        "split": split,
+        "data": config.data,
+        "split": config.split,
         "n": len(data),
         "expression": scores["expression"],
         "au": scores["au"],
         "va": dict.fromkeys(VALENCE_AROUSAL) if data.va_is_weak else scores["va"],
-        "va_derived": derived,
-        "unit_response": None if moves is None else dict(unit_response(moves)),
-        "by": _by_group(data, features, moves) if by_group else None,
+        "va_derived": scores["va"] if data.va_is_weak else None,
+        "unit_response": None if moves is None else unit_response(moves),
+        "by": _by_group(data, features, moves) if config.by_group else None,
         "notes": list(data.notes),
     }
-    if pictures is not None:
-        result["pictures"] = _draw(pictures, result)
+    if config.pictures is not None:
+        result["pictures"] = _draw(config.pictures, result)
     return result
 
 
-def _moves(
-    model: Recogniser, data: AffectSet, unit_geometry: str | None, meshes: Sequence[str]
-) -> UnitMoves | None:
-    if unit_geometry is None:
+def _moves(model: Recogniser, data: AffectSet, config: EvaluateRecConfig) -> UnitMoves | None:
+    if config.unit_geometry is None:
         return None
-    geometry = read_geometry(Path(unit_geometry))
-    data = with_meshes(data, [Path(path) for path in meshes])
+    geometry = read_geometry(Path(config.unit_geometry))
+    data = with_meshes(data, [Path(path) for path in config.meshes])
     return move_units(model.predict, data, geometry)
 
 
@@ -113,51 +95,36 @@ def _by_group(data: AffectSet, features: F32, moves: UnitMoves | None) -> list[d
 def _share(name: str, hits: int, n: int) -> dict[str, Any]:
     """A share with its 95 % interval (Wilson), None without any."""
     low, high = share_interval(hits, n) if n else (None, None)
-    return {
-        name: hits / n if n else None,
-        f"{name}_n": n,
-        f"{name}_interval": [low, high],
-    }
+    return {name: hits / n if n else None, f"{name}_n": n, f"{name}_interval": [low, high]}
 
 
-def _features(model: Recogniser, data: AffectSet, report: Report | None) -> F32:
+def _features(model: Recogniser, data: AffectSet, report: CropReport | None) -> F32:
     """REC features (N, 26) of every crop of a set."""
     features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
-    for start in range(0, len(data), _BATCH):
-        stop = min(start + _BATCH, len(data))
-        crops = np.stack([data.crop(row) for row in range(start, stop)])
-        features[start:stop] = model.predict(crops)
+    for rows, crops in data.batches(_BATCH):
+        features[rows] = model.predict(crops)
         if report is not None:
-            report(stop, len(data))
+            report(rows.stop, len(data))
     return features
 
 
 def _draw(folder: Path, result: dict[str, Any]) -> list[str]:
+    """Draw what is labelled; the pictures' paths."""
     drawn = []
-    subtitle = f"{result['rec']} ({result['rec_sha256'][:12]}) on {result['data']}, "
-    expression = result["expression"]
-    if expression is not None:
+    what = f"{result['rec']} ({result['rec_sha256'][:12]}) on {result['data']}, {result['split']}"
+    if (expression := result["expression"]) is not None:
         drawn.append(str(folder / "confusion.png"))
+        accuracy, f1 = (f"{expression[name]:.3f}" for name in ("accuracy", "macro_f1"))
         confusion_picture(
-            drawn[-1],
-            np.array(expression["confusion"]),
-            EXPRESSIONS,
-            f"Expressions: accuracy {expression['accuracy']:.3f}, "
-            f"macro F1 {expression['macro_f1']:.3f}",
-            f"{subtitle}{result['split']}, n = {expression['n']}",
-        )
+            drawn[-1], np.array(expression["confusion"]), EXPRESSIONS,
+            f"Expressions: accuracy {accuracy}, macro F1 {f1}", f"{what}, n = {expression['n']}",
+        )  # fmt: skip
     units = [result["au"][name] or {} for name in AU_NAMES]
     if any(units):
         drawn.append(str(folder / "action-units.png"))
-        au_bars_picture(
-            drawn[-1],
-            AU_NAMES,
-            [_nan(unit.get("auc")) for unit in units],
-            [_nan(unit.get("f1")) for unit in units],
-            [unit.get("n", 0) for unit in units],
-            "Action units",
-            f"{subtitle}{result['split']}",
-        )
+        aucs, f1s = ([_nan(unit.get(name)) for unit in units] for name in ("auc", "f1"))
+        counts = [unit.get("n", 0) for unit in units]
+        au_bars_picture(drawn[-1], AU_NAMES, aucs, f1s, counts, "Action units", what)
     return drawn
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from facer.stages.features.config import DetectorConfig
 from facer.stages.features.faces import Faces
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.cards.network import CardRec
+from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.stages.synthesis.warp import ExpressionWarp
 from facer.storage.errors import FacerError, OptionError, named
@@ -58,7 +59,7 @@ class CardCheck:
         return asdict(self)
 
 
-def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = False) -> CardCheck:
+def check_card(name_or_path: str, *, write_golden: bool = False) -> CardCheck:
     """Run a network on its golden example and on the package's pictures of faces.
 
     Also for weights without a card. A wrong colour order, margin, normalisation, order of classes
@@ -68,7 +69,7 @@ def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = F
     later checks compare with that. ``FacerError`` for a card that cannot be read or whose weights
     are not there.
     """
-    model = rec.load(name_or_path, device)
+    model = rec.load(name_or_path, "cpu")
     card = model.card if isinstance(model, CardRec) else None
     if write_golden:
         if not isinstance(model, CardRec):
@@ -76,57 +77,59 @@ def check_card(name_or_path: str, device: str = "cpu", *, write_golden: bool = F
                 f"{named('write_golden')}: {name_or_path} has no card; expected a model card"
             )
         record(model)
-    pictures = _pictures()
-    found = np.stack([measure(model, image, faces) for _, _, image, faces in pictures])
-    smiling = np.array([smile for _, smile, _, _ in pictures])
-    swapped = np.stack([
-        measure(model, np.ascontiguousarray(image[..., ::-1]), faces)
-        for _, _, image, faces in pictures
-    ])  # fmt: skip
     own, recorded = compare(model) if isinstance(model, CardRec) else (None, None)
     examples = [one for one in (own, recorded) if one is not None]
-    golden = examples[0].values if examples else {}
-    problems = [problem for one in examples for problem in one.problems]
-    columns = {}
-    for place, name in enumerate(model.columns):
-        values = found[:, place]
-        columns[name] = ColumnCheck(
-            float(values.min()), float(values.max()), float(values[~smiling].mean()),
-            float(values[smiling].mean()), float(np.abs(values - swapped[:, place]).mean()),
-            *golden.get(name, (None, None)),
-        )  # fmt: skip
-    problems += _implausible(columns)
+    pictures = _pictures()
+    found = np.stack([measure(model, image, faces) for _, _, image, faces in pictures])
+    columns = _columns(model, found, examples[0].values if examples else {})
+    problems = [*(problem for one in examples for problem in one.problems), *_implausible(columns)]
     if model.embedding_width:
         people = [name for name, _, _, _ in pictures]
-        problems += _identities(people, found[:, len(model.columns) :], model.same_person or 0.0)
+        problems += _identities(people, found[:, len(columns) :], model.same_person or 0.0)
     return CardCheck(
         model.name, own is not None, str(recorded_path(card)) if card and recorded else "",
         card.file.unverified if card else "", len(pictures), columns, tuple(problems),
     )  # fmt: skip
 
 
+def _columns(
+    model: Recogniser, found: F32, golden: Mapping[str, tuple[float, float]]
+) -> dict[str, ColumnCheck]:
+    """What each column did on the pictures, (n, F + D), and in the golden example."""
+    smiling = np.array([smile for _, smile, _, _ in _pictures()])
+    exchanged = np.stack([
+        measure(model, np.ascontiguousarray(image[..., ::-1]), faces)
+        for _, _, image, faces in _pictures()
+    ])  # fmt: skip
+    columns = {}
+    for place, name in enumerate(model.columns):
+        values = found[:, place]
+        columns[name] = ColumnCheck(
+            float(values.min()), float(values.max()), float(values[~smiling].mean()),
+            float(values[smiling].mean()), float(np.abs(values - exchanged[:, place]).mean()),
+            *golden.get(name, (None, None)),
+        )  # fmt: skip
+    return columns
+
+
 @lru_cache(maxsize=1)
 def _pictures() -> tuple[tuple[str, bool, U8, Faces], ...]:
-    return tuple(_draw())
-
-
-def _draw() -> Iterator[tuple[str, bool, U8, Faces]]:
     """(person, whether smiling, RGB image, its face) of every face that the package draws."""
     detector = detect.load(DetectorConfig())
+    found = []
     for face in FACES:
         portrait = load_portrait(face)
-        warp = ExpressionWarp(portrait)
-        rest = dict(face.rest)
-        images = [warp.apply(rest)]
-        images.append(warp.apply({k: rest.get(k, 0.0) + _SMILE.get(k, 0.0) for k in rest | _SMILE}))
-        (faces,) = detector.detect(images[:1])
+        warp, rest = ExpressionWarp(portrait), dict(face.rest)
+        smiling = {name: rest.get(name, 0.0) + _SMILE.get(name, 0.0) for name in rest | _SMILE}
+        still = warp.apply(rest)
+        (faces,) = detector.detect([still])
         if len(faces.score) == 0:
             raise FacerError(f"facer-det finds no face in its own picture {face.name}")
         centre = (faces.bbox_px[:, :2] + faces.bbox_px[:, 2:]) / 2
         nearest = int(np.linalg.norm(centre - portrait.center, axis=1).argmin())
         one = Faces(*(values[nearest : nearest + 1] for values in faces))
-        for image, smile in zip(images, (False, True), strict=True):
-            yield face.name, smile, image, one
+        found += [(face.name, False, still, one), (face.name, True, warp.apply(smiling), one)]
+    return tuple(found)
 
 
 def _implausible(columns: Mapping[str, ColumnCheck]) -> list[str]:

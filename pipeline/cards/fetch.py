@@ -87,31 +87,33 @@ def fetch(
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        n_bytes = _download(card.file.url, part, on_bytes or _unheard)
+        n_bytes = _download(card.file.url, part, on_bytes)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise FacerError(
             f"{card.name}: {card.file.url} cannot be fetched ({str(reason)[:200]}); run the same "
             f"command again to go on, or fetch it on another machine and put it at {target}"
         ) from error
-    found = weights_sha256(part)
-    if expected and found != expected:
-        _forget(part)
-        raise FacerError(f"{card.name}: {card.file.url}: {_other(found, expected)}; not kept")
-    if card.file.git_blob and git_blob(part) != card.file.git_blob:
-        _forget(part)
-        raise FacerError(
-            f"{card.name}: {card.file.url}: found another file than git's {card.file.git_blob}, "
-            "which the card names; not kept"
-        )
-    if read_onnx(part) is None:
-        _forget(part)
-        raise FacerError(f"{card.name}: {card.file.url}: found no ONNX model there; not kept")
+    found = _checked(card, part, expected)
     _pin(card, found)
     part.replace(target)
     _forget(part)
-    golden, problem = _first_look(name_or_path)
-    return Fetched(target, found, n_bytes, golden, problem)
+    return Fetched(target, found, n_bytes, *_first_look(name_or_path))
+
+
+def _checked(card: Card, part: Path, expected: str) -> str:
+    """The sha256 of a fetched file; one that is not the card's is removed and refused."""
+    found = weights_sha256(part)
+    if expected and found != expected:
+        problem = _other(found, expected)
+    elif card.file.git_blob and git_blob(part) != card.file.git_blob:
+        problem = f"found another file than git's {card.file.git_blob}, which the card names"
+    elif read_onnx(part) is None:
+        problem = "found no ONNX model there"
+    else:
+        return found
+    _forget(part)
+    raise FacerError(f"{card.name}: {card.file.url}: {problem}; not kept")
 
 
 def _first_look(name_or_path: str) -> tuple[str, str]:
@@ -130,10 +132,6 @@ def git_blob(path: Path) -> str:
         while block := file.read(_BLOCK):
             found.update(block)
     return found.hexdigest()
-
-
-def _unheard(done: int, total: int | None) -> None:
-    """Ignore how far it is."""
 
 
 def _other(found: str, expected: str) -> str:
@@ -157,7 +155,7 @@ def _validator_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _download(url: str, part: Path, on_bytes: OnBytes) -> int:
+def _download(url: str, part: Path, on_bytes: OnBytes | None) -> int:
     """Bring a file to ``part``, after the bytes of it that are there; how many were fetched."""
     headers = {"User-Agent": "facer", "Accept-Encoding": "identity"}
     version, start = _validator_of(part), 0
@@ -165,9 +163,8 @@ def _download(url: str, part: Path, on_bytes: OnBytes) -> int:
         start = part.stat().st_size
         headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text()}
     try:
-        answer = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S
-        )
+        request = urllib.request.Request(url, headers=headers)
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != 416 or not start:
@@ -183,21 +180,30 @@ def _download(url: str, part: Path, on_bytes: OnBytes) -> int:
             write_atomic(version, validator)
         else:
             version.unlink(missing_ok=True)
-        with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            file.truncate()
-            done = start
-            while block := answer.read(_BLOCK):
-                done += len(block)
-                if done > _MAX_BYTES:
-                    raise ValueError(f"more than {_MAX_BYTES >> 30} GB")
-                file.write(block)
-                on_bytes(done, total)
-            file.flush()
-            os.fsync(file.fileno())
+        done = _append(answer, part, start, total, on_bytes)
     if total is not None and done != total:
         raise ValueError(f"broke off after {done} of {total} bytes")
     return done - start
+
+
+def _append(
+    answer: Any, part: Path, start: int, total: int | None, on_bytes: OnBytes | None
+) -> int:
+    """Write what an answer holds after the first ``start`` bytes of a file; how long it is now."""
+    with part.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        file.truncate()
+        done = start
+        while block := answer.read(_BLOCK):
+            done += len(block)
+            if done > _MAX_BYTES:
+                raise ValueError(f"more than {_MAX_BYTES >> 30} GB")
+            file.write(block)
+            if on_bytes is not None:
+                on_bytes(done, total)
+        file.flush()
+        os.fsync(file.fileno())
+    return done
 
 
 def _extent(answer: Any, start: int) -> tuple[int, int | None]:

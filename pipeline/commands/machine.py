@@ -58,7 +58,7 @@ def demo(folder: Path, as_json: bool) -> int:
       facer demo -o demo
     """
     from facer.pipeline.functions.models import demo as run_demo
-    from facer.stages.synthesis import LIMITS
+    from facer.stages.synthesis.write import LIMITS
 
     started = time.monotonic()
     log("making clips from photographs that scikit-image and insightface carry")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 
@@ -31,45 +31,32 @@ from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import from_json
 
-_OPTIONS = ("faces", "crops", "scenes", "clips", "teacher", "steps", "seed")
+
+def _settings(config: Any) -> Mapping[str, Any]:
+    """All settings of a run's config."""
+    return {key: value for key, value in plain(config).items() if key != "sources"}
 
 
 @dataclass(frozen=True)
 class DetectorRunConfig(DetectorTrainConfig):
     """What ``config.json`` of a detector's run says."""
 
-    COMMAND: ClassVar[str] = "facer train-detector"
-    OPTIONS: ClassVar[tuple[str, ...]] = _OPTIONS
-
     sources: Mapping[str, Any] = field(default_factory=dict)  # how much material there was
-
-    def deciding(self) -> Mapping[str, Any]:
-        """All settings."""
-        return {key: value for key, value in plain(self).items() if key != "sources"}
+    deciding = _settings
 
 
 @dataclass(frozen=True)
 class RefinerRunConfig(RefinerTrainConfig):
     """What ``config.json`` of a refiner's run says."""
 
-    COMMAND: ClassVar[str] = "facer train-points"
-    OPTIONS: ClassVar[tuple[str, ...]] = _OPTIONS
-
     sources: Mapping[str, Any] = field(default_factory=dict)
-
-    def deciding(self) -> Mapping[str, Any]:
-        """All settings."""
-        return {key: value for key, value in plain(self).items() if key != "sources"}
+    deciding = _settings
 
 
-def settings_of_detector_run(run: Path) -> dict[str, Any]:
-    """The settings of a run by name, as ``facer train-detector --config RUN`` takes them."""
-    return dict(flat(RunFolder(run, DetectorRunConfig).read()))
-
-
-def settings_of_points_run(run: Path) -> dict[str, Any]:
-    """The settings of a run by name, as ``facer train-points --config RUN`` takes them."""
-    return dict(flat(RunFolder(run, RefinerRunConfig).read()))
+def settings_of_run(kind: str, run: Path) -> dict[str, Any]:
+    """The settings of a run by name, as ``--config RUN`` takes them; ``detector`` or ``points``."""
+    folder = RunFolder(run, DetectorRunConfig if kind == "detector" else RefinerRunConfig)
+    return dict(flat(folder.read()))
 
 
 @dataclass(frozen=True)
@@ -82,12 +69,9 @@ class DetectorResult:
 
 
 def train_detector(
-    config: DetectorTrainConfig,
-    run: Path,
-    on_epoch: Callable[[DetectorRow], None] | None = None,
-    on_step: OnStep | None = None,
-    sources: Sources | None = None,
-) -> DetectorResult:
+    config: DetectorTrainConfig, run: Path, on_epoch: Callable[[DetectorRow], None] | None = None,
+    on_step: OnStep | None = None, sources: Sources | None = None,
+) -> DetectorResult:  # fmt: skip
     """Train the detector in ``run``, or resume the training of the same settings there.
 
     The state is saved every ``checkpoint_every`` steps; a resumed training's result is that of
@@ -112,13 +96,10 @@ def train_detector(
 
 
 def train_points(
-    config: RefinerTrainConfig,
-    run: Path,
-    on_epoch: Callable[[RefinerRow], None] | None = None,
-    on_step: OnStep | None = None,
-    sources: PointsSources | None = None,
+    config: RefinerTrainConfig, run: Path, on_epoch: Callable[[RefinerRow], None] | None = None,
+    on_step: OnStep | None = None, sources: PointsSources | None = None,
     validation: PointsSources | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Train the refiner in ``run``, or resume there; returns RUN/points.onnx."""
     cv2.setNumThreads(1)
     folder = RunFolder(run, RefinerRunConfig)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from facer.stages.intensity.config import LEAST_CLIPS
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import DEVICE, Setting, check
+from facer.storage.text.typed_json import to_json
 
-_LEAST_CLIPS = max(LEAST_CLIPS.values())
+LEAST = max(LEAST_CLIPS.values())
+"""Clips of a step."""
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
-    """One ``facer finetune``."""
+class FinetuneRunConfig:
+    """What decides the result of one ``facer finetune``: what ``finetune.json`` says."""
+
+    COMMAND: ClassVar[str] = "facer finetune"
+    OPTIONS: ClassVar[tuple[str, ...]] = (
+        "rec", "epochs", "learning_rate", "batch_size", "chunk", "seed", "reading",
+    )  # fmt: skip
 
     run: Path  # of train-head: the head, its store and its labels
     videos: Path  # the folder that the store was extracted from
-    output: Path
     rec: Annotated[
         str, Setting("The weights that the run's store was extracted with.", metavar="NAME")
     ] = "rec-small"
@@ -30,18 +37,35 @@ class FinetuneConfig:
     ] = 1e-5
     batch_size: Annotated[int, Setting("Clips per step.", low=1)] = 4
     chunk: Annotated[int, Setting("Crops whose activations are in memory at a time.", low=1)] = 32
-    memory_mb: Annotated[
-        int, Setting("Of crops kept between epochs; more are decoded again.", low=1)
-    ] = 2048
     seed: Annotated[int, Setting("Of the order of the clips.", low=0)] = 0
-    device: Annotated[str, DEVICE] = "auto"
-    resume: Annotated[bool, Setting("Resume an output that was stopped.")] = False
     reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
 
     def __post_init__(self) -> None:
         check(self)
-        if self.batch_size < _LEAST_CLIPS:
+        if self.batch_size < LEAST:
             raise OptionError(
-                f"{named('batch_size')}: found {self.batch_size}, expected {_LEAST_CLIPS} or more "
+                f"{named('batch_size')}: found {self.batch_size}, expected {LEAST} or more "
                 "for a correlation, which two clips do not have"
             )
+
+    def deciding(self) -> Mapping[str, Any]:
+        """All of them."""
+        return {key: value for key, value in to_json(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(FinetuneRunConfig):
+    """One ``facer finetune``."""
+
+    output: Path = field(kw_only=True)
+    memory_mb: Annotated[
+        int, Setting("Of crops kept between epochs; more are decoded again.", low=1)
+    ] = 2048
+    device: Annotated[str, DEVICE] = "auto"
+    resume: Annotated[bool, Setting("Resume an output that was stopped.")] = False
+
+    @property
+    def of_run(self) -> FinetuneRunConfig:
+        """What of it decides the result."""
+        names = (one.name for one in fields(FinetuneRunConfig))
+        return FinetuneRunConfig(**{name: getattr(self, name) for name in names})

@@ -113,11 +113,9 @@ class JointModel:
         for optimiser in self._optimisers.values():
             optimiser.zero_grad()
         found = backward_through(
-            self.network,
-            joint.crops,
-            self.chunk,
+            self.network, joint.crops, self.chunk,
             lambda features: LOSSES[loss](self._intensities(joint, features), targets),
-        )
+        )  # fmt: skip
         steps = self.head.head.routed_steps(joint.batch)
         self._optimisers["network"].step(0)  # it has no routed weight
         self._optimisers["head"].step(steps)

@@ -169,7 +169,7 @@ def finetune(
     """
     import_named_head(settings)
     config = make(
-        FinetuneConfig, settings, _folder(run), Path(video_dir), Path(output),
+        FinetuneConfig, settings, _folder(run), Path(video_dir), output=Path(output),
         reading=label_options(settings),
     )  # fmt: skip
     line = joint_epoch(config.epochs) if progress else None

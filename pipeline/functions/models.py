@@ -83,13 +83,9 @@ def evaluate_rec(
     evaluate-rec --json`` prints; None where nothing is labelled.
     """
     config = make(EvaluateRecConfig, settings, os.fspath(rec), align=align_config(settings))
-    return evaluate_weights(
-        config.rec, config.data, config.split, config.device, align=config.align,
-        pictures=config.pictures, unit_geometry=config.unit_geometry, meshes=config.meshes,
-        by_group=config.by_group,
-        report=CountReporter("crops scored") if progress else None,
-        on_align=CountReporter("images aligned") if progress else None,
-    )  # fmt: skip
+    if not progress:
+        return evaluate_weights(config)
+    return evaluate_weights(config, CountReporter("crops scored"), CountReporter("images aligned"))
 
 
 def export_rec(rec: Place, output: Place) -> float:

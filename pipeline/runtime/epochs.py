@@ -26,16 +26,13 @@ def training_epoch(*epoch: Any) -> None:
 
 def rec_epoch(epochs: int) -> Callable[[dict[str, Any]], None]:
     """Return what says how an epoch of REC's training went, with the scores of each val set."""
+    from facer.stages.affect.metrics import headlines
 
     def line(row: dict[str, Any]) -> None:
         scores = []
         for one in row["val"]:
-            expression = one["expression"] or {}
-            aucs = [e["auc"] for e in one["au"].values() if e is not None and e["auc"] is not None]
-            cccs = [e["ccc"] for e in one["va"].values() if e is not None and e["ccc"] is not None]
-            parts = [f"accuracy {expression['accuracy']:.3f}"] if expression else []
-            parts += [f"AU AUC {sum(aucs) / len(aucs):.3f}"] if aucs else []
-            parts += [f"CCC {sum(cccs) / len(cccs):.3f}"] if cccs else []
+            found = {k.removeprefix("mean "): v for k, v in headlines(one).items() if v is not None}
+            parts = [f"{name} {value:.3f}" for name, value in found.items()]
             scores.append(f"{one['data']}: {', '.join(parts)}")
         log(f"epoch {row['epoch']}/{epochs}: loss {row['loss']['total']:.4f}; {'; '.join(scores)}")
 

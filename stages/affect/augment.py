@@ -15,12 +15,9 @@ from facer.storage.schema import F32, F64, U8
 
 
 def augment(
-    crop: U8,
-    rng: np.random.Generator,
-    config: AugmentConfig,
-    frame_px: F32 | None = None,
+    crop: U8, rng: np.random.Generator, config: AugmentConfig, frame_px: F32 | None = None,
     other: U8 | None = None,
-) -> U8:
+) -> U8:  # fmt: skip
     """A random variant of one crop, RGB uint8 (112, 112, 3).
 
     ``frame_px`` (4, 2): corners of the source image in the crop; outside them ``other`` (any

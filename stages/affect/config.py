@@ -54,19 +54,17 @@ class AugmentConfig:
     background: float = 0.8  # chance that the area outside the source image is painted
 
     def __post_init__(self) -> None:
-        for name, largest in (("rotate_deg", 180), ("scale", 0.9), ("shift_px", SIDE_PX)):
-            if not 0 <= getattr(self, name) <= largest:
-                found = getattr(self, name)
-                raise OptionError(f"augment {name}: found {found}, expected 0 to {largest}")
         if not 1 <= self.smallest_px < LARGEST_SMALL_PX:
             raise OptionError(
                 f"augment smallest_px: found {self.smallest_px}, expected 1 to "
                 f"{LARGEST_SMALL_PX - 1}"
             )
-        shares = ("flip", "tint", "grey", "low_resolution", "blur", "noise", "jpeg", "erase")
-        for name in (*shares, "background"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"augment {name}: found {getattr(self, name)}, expected 0 to 1")
+        largest = {"rotate_deg": 180, "scale": 0.9, "shift_px": SIDE_PX}
+        for name, value in vars(self).items():
+            if name != "smallest_px" and not 0 <= value <= largest.get(name, 1):
+                raise OptionError(
+                    f"augment {name}: found {value}, expected 0 to {largest.get(name, 1)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,9 @@ class RecFitConfig:
     """Everything that decides a REC training, beside its data."""
 
     backbone: Annotated[Backbone, Setting("Architecture.")] = "rec-small"
-    start: Annotated[
-        str,
-        Setting("Begin with these weights: rec-small or a .safetensors file.", metavar="REC"),
-    ] = ""
+    start: Annotated[str, Setting(
+        "Begin with these weights: rec-small or a .safetensors file.", metavar="REC",
+    )] = ""  # fmt: skip
     epochs: Annotated[int, Setting("Epochs.", low=1)] = 20
     batch_size: Annotated[int, Setting("Crops per step.", low=1)] = 64
     learning_rate: Annotated[float, Setting("The highest one.", low=0, low_open=True)] = 1.5e-3
@@ -89,56 +86,35 @@ class RecFitConfig:
     ] = "paper"
     loss: LossWeights = field(default_factory=LossWeights)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    class_balance: Annotated[
-        float,
-        Setting("0 natural frequencies of the classes, 1 all equally often.", low=0, high=1),
-    ] = 0.5
+    class_balance: Annotated[float, Setting(
+        "0 natural frequencies of the classes, 1 all equally often.", low=0, high=1,
+    )] = 0.5  # fmt: skip
     database_balance: Annotated[float, Setting("The same for databases.", low=0, high=1)] = 0.5
-    teachers: Annotated[
-        tuple[str, ...],
-        Setting(
-            "A REC, .onnx too, to learn expressions from; repeatable: their mean.",
-            name="teacher",
-            metavar="REC",
-            repeated=True,
-        ),
-    ] = ()
-    distillation_weight: Annotated[
-        float,
-        Setting("Its part of the expressions' target, beside the labels.", low=0, high=1),
-    ] = field(default=0.7, metadata={"was": "teacher_share"})
-    unit_geometry: Annotated[
-        str,
-        Setting(
-            "Displacements of action units (npz): teach units by warped pairs.", metavar="FILE"
-        ),
-    ] = ""
-    meshes: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Face meshes of a pack's crops (HDF5), for --unit-geometry; repeatable.",
-            metavar="FILE",
-            repeated=True,
-        ),
-    ] = ()
+    teachers: Annotated[tuple[str, ...], Setting(
+        "A REC, .onnx too, to learn expressions from; repeatable: their mean.",
+        name="teacher", metavar="REC", repeated=True,
+    )] = ()  # fmt: skip
+    distillation_weight: Annotated[float, Setting(
+        "Its part of the expressions' target, beside the labels.", low=0, high=1,
+    )] = field(default=0.7, metadata={"was": "teacher_share"})  # fmt: skip
+    unit_geometry: Annotated[str, Setting(
+        "Displacements of action units (npz): teach units by warped pairs.", metavar="FILE",
+    )] = ""  # fmt: skip
+    meshes: Annotated[tuple[str, ...], Setting(
+        "Face meshes of a pack's crops (HDF5), for --unit-geometry; repeatable.",
+        metavar="FILE", repeated=True,
+    )] = ()  # fmt: skip
     unit_pairs: Annotated[int, Setting("Warped pairs per step.", low=1)] = 32
-    mixup: Annotated[
-        float,
-        Setting(
-            "Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no.", low=0, metavar="A"
-        ),
-    ] = 0.0
-    low_res_fraction: Annotated[
-        float,
-        Setting(
-            "Share of the epochs trained on 80 px instead of 112, which is faster.", low=0, high=1
-        ),
-    ] = field(default=0.5, metadata={"was": "small_epochs"})
+    mixup: Annotated[float, Setting(
+        "Blend pairs of crops and labels by Beta(A, A), such as 0.2; 0: no.", low=0, metavar="A",
+    )] = 0.0  # fmt: skip
+    low_res_fraction: Annotated[float, Setting(
+        "Share of the epochs trained on 80 px instead of 112, which is faster.", low=0, high=1,
+    )] = field(default=0.5, metadata={"was": "small_epochs"})  # fmt: skip
     small_px: int = 80
-    ema_decay: Annotated[
-        float,
-        Setting("Decay of the averaged weights, which are kept.", low=0, high=1, high_open=True),
-    ] = field(default=0.998, metadata={"was": "average"})
+    ema_decay: Annotated[float, Setting(
+        "Decay of the averaged weights, which are kept.", low=0, high=1, high_open=True,
+    )] = field(default=0.998, metadata={"was": "average"})  # fmt: skip
     seed: Annotated[int, SEED] = 0
     device: Annotated[str, DEVICE] = "auto"
     bf16: Annotated[
@@ -167,10 +143,9 @@ def default_cache() -> Path:
 class AlignConfig:
     """How photographs are aligned and where the crops are kept."""
 
-    cache: Annotated[
-        Path,
-        Setting("Folder for aligned crops.", none="~/.cache/facer/crops"),
-    ] = field(default_factory=default_cache)
+    cache: Annotated[Path, Setting(
+        "Folder for aligned crops.", none="~/.cache/facer/crops",
+    )] = field(default_factory=default_cache)  # fmt: skip
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     workers: int | None = None  # threads; None: one per core
 

@@ -7,7 +7,6 @@ prototypical units are shown by most people; observational ones by the share giv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import get_args
 
@@ -17,26 +16,18 @@ from facer.stages.affect.config import Coupling
 from facer.storage.errors import OptionError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
-
-@dataclass(frozen=True)
-class Prototype:
-    """The units of one expression; shares are fractions of people in (0, 1)."""
-
-    prototypical: tuple[int, ...] = ()
-    observational: Mapping[int, float] = field(default_factory=dict)
-
-
-PROTOTYPES: Mapping[str, Prototype] = MappingProxyType(
+PROTOTYPES: Mapping[str, Mapping[int, float]] = MappingProxyType(
     {
-        "neutral": Prototype(),
-        "anger": Prototype((4, 7, 24), {10: 0.26, 17: 0.52, 23: 0.29}),
-        "disgust": Prototype((9, 10, 17), {4: 0.31, 24: 0.26}),
-        "fear": Prototype((1, 4, 20, 25), {2: 0.57, 5: 0.63, 26: 0.33}),
-        "happiness": Prototype((12, 25), {6: 0.51}),
-        "sadness": Prototype((4, 15), {1: 0.60, 6: 0.50, 11: 0.26, 17: 0.67}),
-        "surprise": Prototype((1, 2, 25, 26), {5: 0.66}),
+        "neutral": {},
+        "anger": {4: 1, 7: 1, 24: 1, 10: 0.26, 17: 0.52, 23: 0.29},
+        "disgust": {9: 1, 10: 1, 17: 1, 4: 0.31, 24: 0.26},
+        "fear": {1: 1, 4: 1, 20: 1, 25: 1, 2: 0.57, 5: 0.63, 26: 0.33},
+        "happiness": {12: 1, 25: 1, 6: 0.51},
+        "sadness": {4: 1, 15: 1, 1: 0.60, 6: 0.50, 11: 0.26, 17: 0.67},
+        "surprise": {1: 1, 2: 1, 25: 1, 26: 1, 5: 0.66},
     }
 )
+"""The units of each expression: 1 for prototypical ones, else the share of people who show it."""
 
 
 def coupling_matrix(mode: Coupling) -> F32 | None:
@@ -51,9 +42,6 @@ def coupling_matrix(mode: Coupling) -> F32 | None:
         return None
     matrix = np.zeros((len(EXPRESSIONS), len(ACTION_UNITS)), np.float32)
     for row, expression in enumerate(EXPRESSIONS):
-        prototype = PROTOTYPES[expression]
-        for unit in prototype.prototypical:
-            matrix[row, ACTION_UNITS.index(unit)] = 1.0
-        for unit, share in prototype.observational.items():
+        for unit, share in PROTOTYPES[expression].items():
             matrix[row, ACTION_UNITS.index(unit)] = share if mode == "shares" else 1.0
     return matrix

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -23,7 +21,8 @@ from facer.stages.affect.datasets.sampling import (
     sampling_weights,
 )
 from facer.stages.affect.losses import Targets, rec_loss, rest_level_loss, unit_pair_loss
-from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
+from facer.stages.affect.metrics import evaluate
+from facer.stages.affect.soft_targets import CropReport, distil, mixed
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.pairs import (
     UnitPair,
@@ -37,18 +36,13 @@ from facer.stages.features.align import CROP_PX
 from facer.stages.features.rec.architecture import architecture_of, deepens
 from facer.stages.features.rec.loading import load_own
 from facer.stages.features.rec.network import RecNet, RecOutput, build, grow_depth, scale_crops
-from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.features.rec.torch_rec import load_network
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import AU_NAMES, F32
 
-_TAUGHT_CROPS = 64  # at once
 _LEVEL = 0.3  # weight of the levels of paired units beside their order
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
-
-
-CropReport = Callable[[int, int], None]  # crops done, crops in all
 
 
 class RecTrainer:
@@ -110,14 +104,9 @@ class RecTrainer:
             return
         size = self.steps_per_epoch * config.unit_pairs
         pairs = UnitPairs(
-            self.train,
-            self.geometry,
-            size,
-            config.augment,
-            config.seed,
-            self.epochs_done,
+            self.train, self.geometry, size, config.augment, config.seed, self.epochs_done,
             self.pair_rows,
-        )
+        )  # fmt: skip
         loader = DataLoader(
             pairs, config.unit_pairs, num_workers=config.workers, collate_fn=pair_arrays
         )
@@ -186,7 +175,8 @@ class RecTrainer:
         seen = images if pair is None else torch.cat([images, pair.base, pair.moved])
         x = scale_crops(seen)
         x = _resized(x, self._side_px).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        bf16 = self.config.bf16 or self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             output = self.network(x)
         labelled = RecOutput(*(part[: len(images)].float() for part in output))
         terms = rec_loss(labelled, targets, self.coupling, self.config.loss)
@@ -211,10 +201,6 @@ class RecTrainer:
         small = self.epochs_done < self.config.low_res_fraction * self.config.epochs
         return self.config.small_px if small else CROP_PX
 
-    @property
-    def _bf16(self) -> bool:
-        return self.config.bf16 or self.device.type == "cuda"
-
     def averaged(self) -> RecNet:
         """A network with the averaged weights."""
         network = build(self.config.backbone)
@@ -229,47 +215,6 @@ class RecTrainer:
         """Take over what :meth:`state` returned."""
         self.epochs_done = int(meta["epoch"])
         self._descent.load_state(arrays, int(meta["step"]))
-
-
-def distil(
-    data: AffectSet, teachers: Sequence[Recogniser], share: float, report: CropReport | None = None
-) -> AffectSet:
-    """The set with ``share`` of its expressions from the teachers, and all where it has none.
-
-    A teacher's answer is its mean over a crop as it is and mirrored; several teachers' is their
-    mean. Hinton et al. 2015, "Distilling the knowledge in a neural network".
-    """
-    if not teachers:
-        return data
-    answers = np.zeros_like(data.expression)
-    for start in range(0, len(data), _TAUGHT_CROPS):
-        rows = slice(start, min(start + _TAUGHT_CROPS, len(data)))
-        crops = np.stack([data.crop(row) for row in range(rows.start, rows.stop)])
-        views = (crops, np.ascontiguousarray(crops[:, :, ::-1]))
-        answers[rows] = np.mean(
-            [rec.predict(view)[:, EXPRESSION_COLUMNS] for rec in teachers for view in views], axis=0
-        )
-        if report is not None:
-            report(rows.stop, len(data))
-    blended = (1 - share) * data.expression + share * answers
-    expression = np.where(np.isfinite(data.expression), blended, answers)
-    return replace(data, expression=expression.astype(np.float32))
-
-
-def mixed(
-    images: Tensor, targets: Targets, a: float, seed: Sequence[int]
-) -> tuple[Tensor, Targets]:
-    """Each crop (B, 112, 112, 3) and its labels blended with another's of the batch.
-
-    x = s x_i + (1 - s) x_j with s from Beta(a, a), one for the batch; a label that either lacks is
-    lacking. Zhang et al. 2018, "mixup: beyond empirical risk minimization".
-    """
-    rng = np.random.default_rng(seed)
-    share = float(rng.beta(a, a))
-    other = torch.from_numpy(rng.permutation(len(images)))
-    blended = share * images + (1 - share) * images[other]
-    labels = (share * label + (1 - share) * label[other] for label in targets)
-    return blended.round().to(torch.uint8), Targets(*labels)
 
 
 def _first_network(config: RecFitConfig) -> RecNet:
@@ -300,10 +245,8 @@ def predict(
 ) -> F32:
     """REC features (N, 26) float32 of every crop of a set, seen at ``side_px``."""
     network.eval()
-    rows = []
-    for start in range(0, len(data), batch):
-        crops = [data.crop(row) for row in range(start, min(start + batch, len(data)))]
-        x = scale_crops(torch.from_numpy(np.stack(crops)).to(device))
-        x = _resized(x, side_px)
-        rows.append(network(x.contiguous(memory_format=torch.channels_last)).features().cpu())
-    return torch.cat(rows).numpy()
+    found = []
+    for _, crops in data.batches(batch):
+        x = _resized(scale_crops(torch.from_numpy(crops).to(device)), side_px)
+        found.append(network(x.contiguous(memory_format=torch.channels_last)).features().cpu())
+    return torch.cat(found).numpy()

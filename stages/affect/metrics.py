@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -116,38 +117,30 @@ def _pair_auc(probabilities: F32, truth: I64, positive: str, negative: str) -> f
 
 def au_metrics(probabilities: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
     """AUC and F1 (both None where undefined), n and positives per unit; None if unlabelled."""
-    result: dict[str, dict[str, Any] | None] = {}
+    result: dict[str, dict[str, Any] | None] = dict.fromkeys(AU_NAMES)
     for column, name in enumerate(AU_NAMES):
         rows = np.isfinite(data.au[:, column])
-        if not rows.any():
-            result[name] = None
-            continue
-        positive = data.au[rows, column] >= AU_POSITIVE
-        scores = probabilities[rows, column]
-        result[name] = {
-            "auc": auc(scores, positive),
-            "f1": f1(scores >= AU_POSITIVE, positive),
-            "n": int(rows.sum()),
-            "positive": int(positive.sum()),
-            "trust": float(data.au_trust[column]),
-        }
+        if rows.any():
+            positive = data.au[rows, column] >= AU_POSITIVE
+            scores = probabilities[rows, column]
+            result[name] = {
+                "auc": auc(scores, positive),
+                "f1": f1(scores >= AU_POSITIVE, positive),
+                "n": int(rows.sum()),
+                "positive": int(positive.sum()),
+                "trust": float(data.au_trust[column]),
+            }
     return result
 
 
 def va_metrics(prediction: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
     """CCC and n of valence and arousal; ``weak`` where the labels come from expressions."""
-    result: dict[str, dict[str, Any] | None] = {}
+    result: dict[str, dict[str, Any] | None] = dict.fromkeys(VALENCE_AROUSAL)
     for column, name in enumerate(VALENCE_AROUSAL):
         rows = np.isfinite(data.va[:, column])
-        result[name] = (
-            {
-                "ccc": concordance(prediction[rows, column], data.va[rows, column]),
-                "n": int(rows.sum()),
-                "weak": data.va_is_weak,
-            }
-            if rows.any()
-            else None
-        )
+        if rows.any():
+            ccc = concordance(prediction[rows, column], data.va[rows, column])
+            result[name] = {"ccc": ccc, "n": int(rows.sum()), "weak": data.va_is_weak}
     return result
 
 
@@ -160,3 +153,18 @@ def evaluate(features: F32, data: AffectSet) -> dict[str, Any]:
         "au": au_metrics(features[:, AU_COLUMNS], data),
         "va": va_metrics(features[:, _VA], data),
     }
+
+
+def headlines(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    """The accuracy, mean AUC and mean CCC of what :func:`evaluate` returned; None for none."""
+    expression = scores["expression"]
+    return {
+        "accuracy": None if expression is None else float(expression["accuracy"]),
+        "mean AU AUC": _mean(scores["au"], "auc"),
+        "mean CCC": _mean(scores["va"], "ccc"),
+    }
+
+
+def _mean(entries: Mapping[str, Any], metric: str) -> float | None:
+    values = [e[metric] for e in entries.values() if e is not None and e[metric] is not None]
+    return float(np.mean(values)) if values else None

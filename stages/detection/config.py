@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import SEED, Setting, check
 
 Split = Literal["train", "tune", "val"]
 
-PHOTOS = Setting("HDF5 of photographs with five points each (jpeg, points_px, split).")
-SCENES = Setting("Folder of photographs without faces.")
 CLIPS = Setting("Folder of videos whose frames the teacher labels.")
-TEACHER = Setting("A detector in insightface's RetinaFace layout (ONNX).")
-PEOPLE = Setting("Folder of photographs of people with faces.csv; some sources are left out.")
-PEOPLE_CLIPS = Setting("Folder of clips of people with faces.csv and frames.csv.")
 STEPS = Setting("Optimiser steps.", low=1)
 RATE = Setting("The largest.", low=0, high=1, low_open=True, high_open=True)
-BF16 = Setting("Compute products in bfloat16.")
 
 
 @dataclass(frozen=True)
@@ -82,88 +75,106 @@ class SceneConfig:
 
 
 @dataclass(frozen=True)
-class DetectorTrainConfig:
-    """One training of the detector; everything that decides its result."""
+class TrainConfig:
+    """What a training of the detector and one of its refiner share; all decides the result."""
 
-    faces: Annotated[Path, PHOTOS]
-    scenes: Annotated[Path, SCENES]
+    COMMAND: ClassVar[str]
+    OPTIONS: ClassVar[tuple[str, ...]] = (
+        "faces", "crops", "scenes", "clips", "teacher", "steps", "seed",
+    )  # fmt: skip
+
+    faces: Annotated[
+        Path, Setting("HDF5 of photographs with five points each (jpeg, points_px, split).")
+    ]
+    scenes: Annotated[Path, Setting("Folder of photographs without faces.")]
     clips: Annotated[Path, CLIPS]
-    teacher: Annotated[Path, TEACHER]
-    people: Annotated[Path | None, PEOPLE] = None
-    people_clips: Annotated[Path | None, PEOPLE_CLIPS] = None
-    name: str = "facer-det-2"  # what the ONNX file calls itself
+    teacher: Annotated[Path, Setting("A detector in insightface's RetinaFace layout (ONNX).")]
+    people: Annotated[Path | None, Setting(
+        "Folder of photographs of people with faces.csv; some sources are left out.",
+    )] = None  # fmt: skip
+    people_clips: Annotated[
+        Path | None, Setting("Folder of clips of people with faces.csv and frames.csv.")
+    ] = None
     steps: Annotated[int, STEPS] = 7000
-    batch: int = 16  # images of 192 x 320; as many pixels of images of other shapes
+    batch: int = 16
     learning_rate: Annotated[float, RATE] = 2.5e-3
     warmup: int = 300
     weight_decay: float = 0.02
     ema_decay: float = field(default=0.999, metadata={"was": "ema"})
-    teacher_threshold: float = 0.5
     held_out_scenes: int = 100  # kept from training, for false positives
-    frame_every: int = 2  # every how many-th frame of a video is used
     checkpoint_every: int = 500
     seed: Annotated[int, SEED] = 0
-    start: Annotated[
-        Path | None,
-        Setting("Weights to begin with: a checkpoint, or a detector.onnx that facer wrote."),
-    ] = None
-    bf16: Annotated[bool, BF16] = False
+    bf16: Annotated[bool, Setting("Compute products in bfloat16.")] = False
+
+    def __post_init__(self) -> None:
+        check(self)
+        command = self.COMMAND.removeprefix("facer ")
+        for name in ("batch", "frame_every", "checkpoint_every"):
+            if (found := getattr(self, name, 1)) < 1:
+                raise OptionError(f"{command} {name}: found {found}, expected 1 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise OptionError(
+                f"{command} ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
+            )
+
+    def provenance(self, used: Mapping[str, int]) -> dict[str, Any]:
+        """What a file of weights says of its making: names of files without their folders, and
+        how much of each kind was used.
+        """
+        people = tuple(path for path in (self.people, self.people_clips) if path is not None)
+        paths = {**vars(self), "people": people}
+        return {
+            **{name: _file_names(paths[name]) for name in _FILES if name in paths},
+            "used": dict(used),
+            **{name: paths[name] for name in ("steps", "batch", "seed")},
+        }
+
+
+_FILES = ("faces", "crops", "scenes", "clips", "teacher", "people", "detector", "start")
+
+
+def _file_names(found: Path | tuple[Path, ...] | None) -> str | list[str]:
+    if isinstance(found, tuple):
+        return [path.name for path in found]
+    return "" if found is None else found.name
+
+
+@dataclass(frozen=True)
+class DetectorTrainConfig(TrainConfig):
+    """One training of the detector."""
+
+    COMMAND: ClassVar[str] = "facer train-detector"
+
+    name: str = "facer-det-2"  # what the ONNX file calls itself
+    batch: int = 16  # images of 192 x 320; as many pixels of images of other shapes
+    teacher_threshold: float = 0.5
+    frame_every: int = 2  # every how many-th frame of a video is used
+    start: Annotated[Path | None, Setting(
+        "Weights to begin with: a checkpoint, or a detector.onnx that facer wrote.",
+    )] = None  # fmt: skip
     network: NetworkConfig = field(default_factory=NetworkConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     loss: DetectionLossWeights = field(default_factory=DetectionLossWeights)
 
-    def __post_init__(self) -> None:
-        check(self)
-        for name in ("batch", "frame_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"train-detector {name}: found {getattr(self, name)}, expected 1 or more"
-                )
-        if not 0 <= self.ema_decay < 1:
-            raise OptionError(
-                f"train-detector ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
-            )
-
 
 @dataclass(frozen=True)
-class RefinerTrainConfig:
+class RefinerTrainConfig(TrainConfig):
     """One training of the points model."""
 
-    faces: Annotated[Path, PHOTOS]
-    crops: Annotated[
-        tuple[Path, ...],
-        Setting("Packs of aligned crops (jpeg, points, split); repeatable.", repeated=True),
-    ]
-    scenes: Annotated[Path, SCENES]
-    clips: Annotated[Path, CLIPS]
-    teacher: Annotated[Path, TEACHER]
-    people: Annotated[Path | None, PEOPLE] = None
-    people_clips: Annotated[Path | None, PEOPLE_CLIPS] = None
-    detector: Annotated[
-        Path | None,
-        Setting("The detector.onnx whose right and wrong guesses are learnt from as well."),
-    ] = None
-    start: Annotated[
-        Path | None, Setting("Weights to begin with: a points.onnx that facer wrote.")
-    ] = None
-    bf16: Annotated[bool, BF16] = False
+    COMMAND: ClassVar[str] = "facer train-points"
+
+    crops: Annotated[tuple[Path, ...], Setting(
+        "Packs of aligned crops (jpeg, points, split); repeatable.", repeated=True,
+    )] = field(kw_only=True)  # fmt: skip
+    detector: Annotated[Path | None, Setting(
+        "The detector.onnx whose right and wrong guesses are learnt from as well.",
+    )] = None  # fmt: skip
     steps: Annotated[int, STEPS] = 9000
     batch: int = 96
     learning_rate: Annotated[float, RATE] = 2e-3
-    warmup: int = 300
-    weight_decay: float = 0.02
-    ema_decay: float = field(default=0.999, metadata={"was": "ema"})
-    held_out_scenes: int = 100
-    checkpoint_every: int = 500
-    seed: Annotated[int, SEED] = 0
-
-    def __post_init__(self) -> None:
-        check(self)
-        for name in ("batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"train-points {name}: found {getattr(self, name)}, expected 1 or more"
-                )
+    start: Annotated[
+        Path | None, Setting("Weights to begin with: a points.onnx that facer wrote.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -178,31 +189,21 @@ class EvaluationConfig:
             "light."
         ),
     ] = None
-    people_clips: Annotated[
-        Path | None,
-        Setting("Folder of clips of people with faces.csv and frames.csv: the same."),
-    ] = None
+    people_clips: Annotated[Path | None, Setting(
+        "Folder of clips of people with faces.csv and frames.csv: the same.",
+    )] = None  # fmt: skip
     split: Annotated[Split, Setting("Which of their sources.")] = "val"
-    scenes: Annotated[
-        Path | None,
-        Setting("Folder of photographs without faces; those kept from training are used."),
-    ] = None
+    scenes: Annotated[Path | None, Setting(
+        "Folder of photographs without faces; those kept from training are used.",
+    )] = None  # fmt: skip
     clips: Annotated[Path | None, CLIPS] = None
-    teacher: Annotated[
-        Path | None,
-        Setting("The detector whose faces are to be found (RetinaFace layout, ONNX)."),
-    ] = None
-    threshold: Annotated[
-        float | None,
-        Setting(
-            "Score from which on it is a face.",
-            low=0,
-            high=1,
-            low_open=True,
-            high_open=True,
-            none="the detector's own",
-        ),
-    ] = None
+    teacher: Annotated[Path | None, Setting(
+        "The detector whose faces are to be found (RetinaFace layout, ONNX).",
+    )] = None  # fmt: skip
+    threshold: Annotated[float | None, Setting(
+        "Score from which on it is a face.",
+        low=0, high=1, low_open=True, high_open=True, none="the detector's own",
+    )] = None  # fmt: skip
     held_out_scenes: int = 100
 
     def __post_init__(self) -> None:
@@ -210,8 +211,7 @@ class EvaluationConfig:
         if (self.clips is None) != (self.teacher is None):
             raise OptionError(
                 f"evaluate-detector: found one of {named('clips')} and {named('teacher')}, "
-                "expected "
-                "both or none"
+                "expected both or none"
             )
         if not any((self.people, self.people_clips, self.scenes, self.clips)):
             raise OptionError(
@@ -219,9 +219,3 @@ class EvaluationConfig:
                 f"{named('people_clips')}, {named('scenes')}, or {named('clips')} with "
                 f"{named('teacher')}"
             )
-
-
-def to_json(config: DetectorTrainConfig) -> dict[str, object]:
-    """The configuration as plain JSON values."""
-    plain: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return plain

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facer.stages.detection.config import EvaluationConfig, SceneConfig
+from facer.stages.detection.config import EvaluationConfig
 from facer.stages.detection.data.people import read_people, read_people_clips
-from facer.stages.detection.data.scenes import compose
-from facer.stages.detection.data.sources import Sources, list_videos, read_scenes, video_frames
-from facer.stages.detection.data.teacher import Labelled, Teacher
+from facer.stages.detection.data.sources import list_videos, read_scenes, video_frames
+from facer.stages.detection.data.teacher import Labelled, Teacher, without_faces
 from facer.stages.detection.measure import (
     Detect,
     Measured,
@@ -23,17 +21,16 @@ from facer.stages.detection.measure import (
     people_table,
     rate_interval,
 )
-from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD, DetectorConfig
+from facer.stages.features.config import DetectorConfig
 from facer.stages.features.detect import load
 from facer.stages.features.faces import iou, point_distance_px
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
 MATCH_POINTS = 0.2  # of the teacher's distance between the eyes
-BUCKETS_PX = (0, 24, 48, 96, 10_000)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Score:
     """Counts over the frames of one clip or one kind of image.
 
@@ -42,13 +39,31 @@ class Score:
     """
 
     name: str
-    frames: int
-    faces: int  # the teacher's
-    found: int
-    frames_with_face: int  # frames in which the teacher finds a face ...
-    frames_hit: int  # ... and the detector finds one of them
-    false: int  # faces that match none of the teacher's, doubtful ones included
-    points_error: float  # mean five-point distance of found faces / distance between the eyes
+    frames: int = 0
+    faces: int = 0  # the teacher's
+    found: int = 0
+    frames_with_face: int = 0  # frames in which the teacher finds a face ...
+    frames_hit: int = 0  # ... and the detector finds one of them
+    false: int = 0  # faces that match none of the teacher's, doubtful ones included
+    errors: list[float] = field(default_factory=list, repr=False)
+    """Mean five-point distance of each face found / distance between the eyes."""
+
+    def add(self, truth: Labelled, boxes: F32, points: F32) -> None:
+        """Count one frame: the teacher's faces and the detector's (n, 5), (n, 5, 2)."""
+        overlap = iou(truth.bbox_px[:, None], boxes[:, :4])
+        eyes_px = np.linalg.norm(truth.keypoints_px[:, 1] - truth.keypoints_px[:, 0], axis=1)
+        far_px = point_distance_px(truth.keypoints_px[:, None], points)
+        gap = far_px / np.maximum(eyes_px, 1e-6)[:, None]
+        match = (overlap >= MATCH_IOU) | (gap <= MATCH_POINTS)
+        sure = ~truth.ignore
+        hit = sure & match.any(axis=1)
+        self.errors += np.where(match[hit], gap[hit], np.inf).min(axis=1, initial=np.inf).tolist()
+        self.frames += 1
+        self.faces += int(sure.sum())
+        self.found += int(hit.sum())
+        self.frames_with_face += bool(sure.any())
+        self.frames_hit += bool(hit.any())
+        self.false += int((~match.any(axis=0)).sum())
 
     @property
     def recall(self) -> float:
@@ -65,67 +80,27 @@ class Score:
         """False faces in a frame."""
         return self.false / max(self.frames, 1)
 
+    @property
+    def points_error(self) -> float:
+        """Mean error of the points of faces that were found; nan without any."""
+        return float(np.mean(self.errors)) if self.errors else float("nan")
+
     def to_json(self) -> dict[str, str | int | float]:
         """Counts and shares as plain values."""
-        shares = ("recall", "frame_recall", "false_per_frame")
-        return {**asdict(self), **{name: getattr(self, name) for name in shares}}
+        counts = {name: value for name, value in vars(self).items() if name != "errors"}
+        shares = ("points_error", "recall", "frame_recall", "false_per_frame")
+        return {**counts, **{name: getattr(self, name) for name in shares}}
 
 
-def load_detector(
-    model: str, longest_px: int = STARTER_SIZE_PX, threshold: float = STARTER_THRESHOLD
-) -> Detect:
-    """A detector (name or path) as stage one runs it on key frames: the frame's longer side
-    shrunk to ``longest_px``.
-    """
-    detector = load(DetectorConfig(model, longest_px, threshold))
+def load_detector(config: DetectorConfig) -> Detect:
+    """A detector as stage one runs it on key frames, which are shrunk to its size."""
+    detector = load(config)
 
     def detect(frame: U8) -> tuple[F32, F32]:
         faces = detector.detect([frame])[0]
         return np.column_stack([faces.bbox_px, faces.score]), faces.keypoints_px
 
     return detect
-
-
-class Tally:
-    """Counts what a detector finds, frame by frame."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.frames = self.faces = self.found = self.with_face = self.hit = self.false = 0
-        self.errors: list[float] = []
-
-    def add(self, truth: Labelled, boxes: F32, points: F32) -> None:
-        """One frame: the teacher's faces and the detector's (n, 5), (n, 5, 2)."""
-        overlap = iou(truth.bbox_px[:, None], boxes[:, :4])
-        eyes_px = np.linalg.norm(truth.keypoints_px[:, 1] - truth.keypoints_px[:, 0], axis=1)
-        far_px = point_distance_px(truth.keypoints_px[:, None], points)
-        gap = far_px / np.maximum(eyes_px, 1e-6)[:, None]
-        match = (overlap >= MATCH_IOU) | (gap <= MATCH_POINTS)
-        sure = ~truth.ignore
-        hits = match[sure].any(axis=1)
-        for row in np.flatnonzero(sure):
-            if match[row].any():
-                self.errors.append(float(np.where(match[row], gap[row], np.inf).min()))
-        self.frames += 1
-        self.faces += int(sure.sum())
-        self.found += int(hits.sum())
-        self.with_face += bool(sure.any())
-        self.hit += bool(hits.any())
-        self.false += int((~match.any(axis=0)).sum())
-
-    def score(self) -> Score:
-        """The counts so far."""
-        error = float(np.mean(self.errors)) if self.errors else float("nan")
-        return Score(
-            self.name,
-            self.frames,
-            self.faces,
-            self.found,
-            self.with_face,
-            self.hit,
-            self.false,
-            error,
-        )
 
 
 @dataclass(frozen=True)
@@ -166,8 +141,7 @@ class DetectorEvaluation:
 
 def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
     """Measure a detector on all that the configuration names."""
-    usual = DetectorConfig(config.detector, score=config.threshold)
-    detect = load_detector(config.detector, usual.size_px, usual.threshold)
+    detect = load_detector(DetectorConfig(config.detector, score=config.threshold))
     people = people_clips = scenes = None
     clips: tuple[Score, ...] = ()
     if config.people is not None:
@@ -187,55 +161,28 @@ def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
 
 def score_clip(path: Path, teacher: Teacher, detect: Detect) -> Score:
     """Every frame of a video."""
-    tally = Tally(path.name)
+    score = Score(path.name)
     for frame in video_frames(path):
-        tally.add(teacher.detect(frame), *detect(frame))
-    return tally.score()
+        score.add(teacher.detect(frame), *detect(frame))
+    return score
 
 
 def together(scores: Sequence[Score]) -> Score:
-    """The sum of scores; the points' error is the mean over found faces."""
-    found = sum(score.found for score in scores)
-    errors = sum(score.points_error * score.found for score in scores if score.found)
-    return Score(
-        name="all clips",
-        frames=sum(score.frames for score in scores),
-        faces=sum(score.faces for score in scores),
-        found=found,
-        frames_with_face=sum(score.frames_with_face for score in scores),
-        frames_hit=sum(score.frames_hit for score in scores),
-        false=sum(score.false for score in scores),
-        points_error=errors / found if found else float("nan"),
-    )
+    """The sum of scores."""
+    total = Score("all clips")
+    for score in scores:
+        for name, value in vars(score).items():
+            if name != "name":
+                setattr(total, name, getattr(total, name) + value)
+    return total
 
 
 def score_images(name: str, images: Iterable[U8], detect: Detect) -> Score:
     """Images without faces: everything found is false."""
-    tally = Tally(name)
-    none = np.zeros(0, np.float32)
+    score = Score(name)
     for image in images:
-        truth = Labelled(image, none.reshape(0, 4), none.reshape(0, 5, 2), np.zeros(0, np.bool_))
-        tally.add(truth, *detect(image))
-    return tally.score()
-
-
-def score_composed(sources: Sources, detect: Detect, count: int, seed: int = 0) -> list[Score]:
-    """Made-up images of 192 x 320, one score for each range of face size in pixels.
-
-    The false faces of an image are counted in the first score.
-    """
-    tallies = [Tally(f"{low}-{high} px") for low, high in pairwise(BUCKETS_PX)]
-    for number in range(count):
-        made = compose(np.random.default_rng([seed, number]), sources, SceneConfig(), 192, 320)
-        boxes, points = detect(made.image)
-        size = np.sqrt((made.bbox_px[:, 2:] - made.bbox_px[:, :2]).prod(axis=1))
-        matched = (iou(made.bbox_px[:, None], boxes[:, :4]) >= MATCH_IOU).any(axis=0)
-        for place, tally in enumerate(tallies):
-            inside = (size >= BUCKETS_PX[place]) & (size < BUCKETS_PX[place + 1])
-            kept = np.ones(len(boxes), np.bool_) if place == 0 else matched
-            truth = Labelled(made.image, made.bbox_px, made.keypoints_px, made.ignore | ~inside)
-            tally.add(truth, boxes[kept], points[kept])
-    return [tally.score() for tally in tallies]
+        score.add(without_faces(image), *detect(image))
+    return score
 
 
 def as_table(scores: Sequence[Score]) -> str:

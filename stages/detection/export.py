@@ -30,22 +30,17 @@ class ExportedNet(nn.Module):
         return scores + outputs[len(STRIDES) :]
 
 
+@torch.no_grad()
 def fold(net: DetectorNet) -> DetectorNet:
     """A copy in evaluation mode whose convolutions carry their batch normalisation and scale."""
     folded = fold_batch_norm(copy.deepcopy(net).eval())
-    for head in folded.modules():
-        if isinstance(head, LevelHead):
-            _fold_units(head)
+    for head in folded.heads:
+        assert isinstance(head, LevelHead)
+        for kind, conv in head.predict.items():
+            for parameter in conv.parameters():
+                parameter.mul_(head.scale(kind).reshape(-1, *[1] * (parameter.ndim - 1)))
+        head.anchor_sizes = torch.ones_like(head.anchor_sizes)
     return folded
-
-
-@torch.no_grad()
-def _fold_units(head: LevelHead) -> None:
-    for kind, conv in head.predict.items():
-        scale = head.scale(kind)
-        for parameter in conv.parameters():
-            parameter.mul_(scale.reshape(-1, *[1] * (parameter.ndim - 1)))
-    head.anchor_sizes = torch.ones_like(head.anchor_sizes)
 
 
 def export_onnx(net: DetectorNet, path: Path, metadata: Mapping[str, object]) -> None:

@@ -38,6 +38,16 @@ class FaceGroup:
     found: list[bool] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
 
+    def to_json(self) -> dict[str, Any]:
+        """Share and error with their intervals; None for those of no face."""
+        hits, count = sum(self.found), len(self.found)
+        return {
+            "n": count, "found": hits, "recall": hits / count if count else None,
+            "recall_95": share_interval(hits, count),
+            "points_error": float(np.mean(self.errors)) if self.errors else None,
+            "points_error_95": mean_interval(self.errors),
+        }  # fmt: skip
+
 
 @dataclass
 class Measured:
@@ -71,18 +81,8 @@ class Measured:
             "pictures": self.pictures, "false": self.false,
             "false_per_picture": self.false / max(self.pictures, 1),
             "false_per_picture_95": rate_interval(self.false, self.pictures),
-            "faces": {name: _group_json(group) for name, group in self.groups.items()},
+            "faces": {name: group.to_json() for name, group in self.groups.items()},
         }  # fmt: skip
-
-
-def _group_json(group: FaceGroup) -> dict[str, Any]:
-    hits, count = sum(group.found), len(group.found)
-    return {
-        "n": count, "found": hits, "recall": hits / count if count else None,
-        "recall_95": share_interval(hits, count),
-        "points_error": float(np.mean(group.errors)) if group.errors else None,
-        "points_error_95": mean_interval(group.errors),
-    }  # fmt: skip
 
 
 def measure(name: str, pictures: Iterable[Picture], detect: Detect) -> Measured:
@@ -166,13 +166,12 @@ def people_table(measured: Measured) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, group in measured.groups.items():
-        count, hits = len(group.found), sum(group.found)
-        share = f"{hits / count:.3f}" if count else "-"
-        error = f"{np.mean(group.errors):.3f}" if group.errors else "-"
-        found = f"{share} | {_span(share_interval(hits, count))}"
-        rows.append(
-            f"| {name} | {count} | {found} | {error} | {_span(mean_interval(group.errors))} |"
-        )
+        found = group.to_json()
+        cells = [
+            f"{_number(found[key])} | {_span(found[f'{key}_95'])}"
+            for key in ("recall", "points_error")
+        ]
+        rows.append(f"| {name} | {found['n']} | {' | '.join(cells)} |")
     return "\n".join([*rows, "", false_line(measured.name, measured.false, measured.pictures)])
 
 
@@ -186,3 +185,7 @@ def false_line(name: str, false: int, pictures: int) -> str:
 
 def _span(interval: Interval) -> str:
     return "-" if np.isnan(interval[0]) else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

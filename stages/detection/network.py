@@ -141,8 +141,3 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
     """``x`` doubled by nearest neighbour and cut to the size of ``like`` (an odd size is cut)."""
     doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
     return doubled[:, :, : like.shape[2], : like.shape[3]]
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of trained numbers."""
-    return sum(p.numel() for p in model.parameters())

@@ -73,12 +73,11 @@ class Face:
         return max(float(np.linalg.norm(right - left)), 1.1 * down)
 
 
+_TABLE = ("insightface", "data/images/t1.jpg", (1280, 886))  # six people at a table
+
 FACES = (
     Face(
-        "astronaut",
-        "skimage",
-        "data/astronaut.png",
-        (512, 512),
+        "astronaut", "skimage", "data/astronaut.png", (512, 512),
         (
             (203.7, 101.6), (246.5, 103.7),
             (187.8, 91.0), (197.8, 86.8), (215.6, 89.7),
@@ -88,10 +87,7 @@ FACES = (
         (("smile", -1.0), ("jaw", -0.4), ("round", 0.3)),
     ),
     Face(
-        "table-1",
-        "insightface",
-        "data/images/t1.jpg",
-        (1280, 886),
+        "table-1", *_TABLE,
         (
             (87.8, 329.8), (129.7, 309.3),
             (60.8, 324.4), (68.3, 313.2), (89.2, 306.0),
@@ -100,10 +96,7 @@ FACES = (
         ),
     ),
     Face(
-        "table-2",
-        "insightface",
-        "data/images/t1.jpg",
-        (1280, 886),
+        "table-2", *_TABLE,
         (
             (294.0, 210.3), (322.2, 194.2),
             (279.3, 207.3), (277.9, 201.7), (286.9, 198.0),
@@ -112,10 +105,7 @@ FACES = (
         ),
     ),
     Face(
-        "table-3",
-        "insightface",
-        "data/images/t1.jpg",
-        (1280, 886),
+        "table-3", *_TABLE,
         (
             (489.4, 318.9), (535.7, 331.5),
             (477.9, 304.6), (488.7, 303.9), (507.7, 313.4),
@@ -125,10 +115,7 @@ FACES = (
         (("smile", -1.0), ("jaw", -0.1), ("round", 0.2)),
     ),
     Face(
-        "table-5",
-        "insightface",
-        "data/images/t1.jpg",
-        (1280, 886),
+        "table-5", *_TABLE,
         (
             (1151.1, 326.7), (1194.0, 324.3),
             (1136.4, 315.0), (1142.4, 308.8), (1157.5, 310.1),

@@ -157,43 +157,27 @@ def plan_clips(config: SynthesisConfig) -> tuple[ClipPlan, ...]:
 
 
 def _plan_clip(
-    config: SynthesisConfig,
-    rng: np.random.Generator,
-    clip_id: str,
-    split: Split,
-    face: str,
+    config: SynthesisConfig, rng: np.random.Generator, clip_id: str, split: Split, face: str,
     main: str | None,
-) -> ClipPlan:
+) -> ClipPlan:  # fmt: skip
     n_frames = int(rng.integers(config.min_frames, config.max_frames + 1))
     return ClipPlan(
-        clip_id=clip_id,
-        split=split,
-        face=face,
-        mirrored=bool(rng.random() < 0.5),
-        n_frames=n_frames,
-        fps=config.fps,
-        width_px=config.width_px,
-        height_px=config.height_px,
+        clip_id=clip_id, split=split, face=face, mirrored=bool(rng.random() < 0.5),
+        n_frames=n_frames, fps=config.fps, width_px=config.width_px, height_px=config.height_px,
         events=_plan_events(rng, n_frames / config.fps, main),
-        pan_x=_sway(rng, (-0.15, 0.15), 0.25),
-        pan_y=_sway(rng, (-0.05, 0.15), 0.12),
+        pan_x=_sway(rng, (-0.15, 0.15), 0.25), pan_y=_sway(rng, (-0.05, 0.15), 0.12),
         size_px=_sway(rng, (0.21 * config.height_px, 0.25 * config.height_px), 4.0),
-        roll_deg=_sway(rng, (-5.0, 5.0), 5.0),
-        light=_sway(rng, (0.75, 1.05), 0.1),
-        slope_x=_sway(rng, (-0.15, 0.15), 0.1),
-        slope_y=_sway(rng, (-0.1, 0.1), 0.05),
-        noise=float(rng.uniform(1.0, 4.0)),
-        noise_seed=int(rng.integers(2**31)),
-    )
+        roll_deg=_sway(rng, (-5.0, 5.0), 5.0), light=_sway(rng, (0.75, 1.05), 0.1),
+        slope_x=_sway(rng, (-0.15, 0.15), 0.1), slope_y=_sway(rng, (-0.1, 0.1), 0.05),
+        noise=float(rng.uniform(1.0, 4.0)), noise_seed=int(rng.integers(2**31)),
+    )  # fmt: skip
 
 
 def _sway(rng: np.random.Generator, mean: tuple[float, float], amplitude: float) -> Motion:
     return Motion(
-        mean=float(rng.uniform(*mean)),
-        amplitude=amplitude * float(rng.uniform(0.4, 1.0)),
-        period_s=float(rng.uniform(2.5, 5.0)),
-        phase=float(rng.random()),
-    )
+        mean=float(rng.uniform(*mean)), amplitude=amplitude * float(rng.uniform(0.4, 1.0)),
+        period_s=float(rng.uniform(2.5, 5.0)), phase=float(rng.random()),
+    )  # fmt: skip
 
 
 def _plan_events(
@@ -213,12 +197,9 @@ def _plan_events(
 
 
 def _plan_event(
-    rng: np.random.Generator,
-    from_s: float,
-    part_s: float,
-    emotion: str,
+    rng: np.random.Generator, from_s: float, part_s: float, emotion: str,
     peak: tuple[float, float],
-) -> PlannedEvent:
+) -> PlannedEvent:  # fmt: skip
     """An event whose apex lies inside a part of the clip; its fall may last longer."""
     rise, hold, fall = (
         part_s * float(rng.uniform(low, high))

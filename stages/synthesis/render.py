@@ -29,12 +29,9 @@ def render(plan: ClipPlan) -> Iterator[U8]:
     for time_s, strengths in zip(plan.timestamp_s.tolist(), plan.strengths(), strict=True):
         image = warp.apply(action_amounts(face, strengths.tolist()))
         view = cv2.warpAffine(
-            image,
-            camera(plan, portrait, time_s),
-            (plan.width_px, plan.height_px),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT,
-        )
+            image, camera(plan, portrait, time_s), (plan.width_px, plan.height_px),
+            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT,
+        )  # fmt: skip
         y, x = rng.integers(_NOISE_MARGIN, size=2)
         grain = noise[y : y + plan.height_px, x : x + plan.width_px]
         shot = np.asarray(view, dtype=np.float32) * _lighting(plan, time_s) + grain

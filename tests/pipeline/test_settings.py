@@ -14,8 +14,7 @@ import facer
 from facer.cli import facer as command_line
 from facer.pipeline.affect.train import RecRunConfig, SetRecord
 from facer.pipeline.detection.train import DetectorRunConfig, RefinerRunConfig
-from facer.pipeline.endtoend.config import FinetuneConfig
-from facer.pipeline.endtoend.finetune import FinetuneRunConfig
+from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.pipeline.settings import (
     ABLATE,
@@ -336,8 +335,8 @@ def test_runs_of_networks_are_configs_too(tmp_path, capsys):
 
 
 def test_an_output_of_finetune_is_a_config(tmp_path, capsys):
-    config = FinetuneConfig(Path("head"), Path("videos"), tmp_path, epochs=2, seed=9)
-    RunFolder(tmp_path, FinetuneRunConfig, "finetune.json").write(FinetuneRunConfig.of(config))
+    config = FinetuneConfig(Path("head"), Path("videos"), output=tmp_path, epochs=2, seed=9)
+    RunFolder(tmp_path, FinetuneRunConfig, "finetune.json").write(config.of_run)
     found = of_run(capsys, "finetune", tmp_path, "-o", "again")
     assert (found["epochs"], found["seed"], found["output"]) == (2, 9, "again")
     assert (found["run"], found["video_dir"]) == ("head", "videos")

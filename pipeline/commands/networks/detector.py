@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.options import OfRun, with_settings
 from facer.pipeline.commands.shared import json_option, log_option, print_json
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
+output_option = click.option(
+    "-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+    help="Run folder to write; the same command again resumes it.",
+)  # fmt: skip
 
-def _of_detector_run(run: Path) -> dict[str, Any]:
-    from facer.pipeline.detection.train import settings_of_detector_run
 
-    return settings_of_detector_run(run)
+def _settings_of(kind: str) -> OfRun:
+    """The settings of a run of the detector or of its points model."""
 
+    def read(run: Path) -> Mapping[str, Any]:
+        from facer.pipeline.detection.train import settings_of_run
 
-def _of_points_run(run: Path) -> dict[str, Any]:
-    from facer.pipeline.detection.train import settings_of_points_run
+        return settings_of_run(kind, run)
 
-    return settings_of_points_run(run)
+    return read
 
 
 @click.command("train-detector")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
-              help="Run folder to write; the same command again resumes it.")  # fmt: skip
-@with_settings(TRAIN_DETECTOR, of_run=_of_detector_run)
+@output_option
+@with_settings(TRAIN_DETECTOR, of_run=_settings_of("detector"))
 @log_option
 @json_option
 def train_detector(
@@ -58,9 +62,8 @@ def train_detector(
 
 
 @click.command("train-points")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
-              help="Run folder to write; the same command again resumes it.")  # fmt: skip
-@with_settings(TRAIN_POINTS, of_run=_of_points_run)
+@output_option
+@with_settings(TRAIN_POINTS, of_run=_settings_of("points"))
 @log_option
 @json_option
 def train_points(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -71,16 +72,20 @@ def _list(action: str, name: str | None, as_json: bool) -> int:
         weak = ", ".join(rec.load().weak_features)
         echo(f"weakly supervised columns of {STARTER_REC}: {weak}")
     for card in cards:
-        what = "identity" if card.embedding else f"{len(card.columns)} columns"
-        there = "there" if card.there else "not there"
-        echo(f"{card.name:22}  {card.size_px:3} px  {what:10}  {there:9}  {card.licence}")
-        if name is not None:
-            echo(f"columns: {', '.join(card.columns) or 'none, an embedding'}")
-            echo(f"weights: {card.path}" + ("" if card.there else f"; {card.how}"))
-            for title, text in (("note", card.notes), ("verified", card.verified),
-                                ("not verified", card.unverified)):  # fmt: skip
-                echo(f"{title}: {text}" if text else f"{title}: nothing")
+        _print_card(card, in_full=name is not None)
     return 0
+
+
+def _print_card(card: Any, in_full: bool) -> None:
+    what = "identity" if card.embedding else f"{len(card.columns)} columns"
+    there = "there" if card.there else "not there"
+    echo(f"{card.name:22}  {card.size_px:3} px  {what:10}  {there:9}  {card.licence}")
+    if in_full:
+        echo(f"columns: {', '.join(card.columns) or 'none, an embedding'}")
+        echo(f"weights: {card.path}" + ("" if card.there else f"; {card.how}"))
+        for title, text in (("note", card.notes), ("verified", card.verified),
+                            ("not verified", card.unverified)):  # fmt: skip
+            echo(f"{title}: {text or 'nothing'}")
 
 
 def _check(name: str, write_golden: bool, as_json: bool) -> int:

@@ -106,9 +106,7 @@ def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     """
     from facer.pipeline.functions.models import evaluate_rec as evaluate_weights
 
-    found = evaluate_weights(
-        rec, progress=True, **settings
-    )  # fmt: skip
+    found = evaluate_weights(rec, progress=True, **settings)
     if as_json:
         print_json(found)
         return 0
@@ -120,54 +118,62 @@ def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
 
 
 def _print_rec_scores(found: dict[str, Any]) -> None:
-    def number(value: float | None) -> str:
-        return "     -" if value is None else f"{value:6.3f}"
-
     echo(f"{found['rec']} ({found['rec_sha256'][:12]}) on {found['data']}, split "
-               f"{found['split']}: {found['n']} crops")  # fmt: skip
-    if (expression := found["expression"]) is not None:
-        echo(f"expression  accuracy {expression['accuracy']:.3f}, macro F1 "
-                   f"{expression['macro_f1']:.3f}, mean recall {expression['mean_recall']:.3f}, "
-                   f"n {expression['n']}")  # fmt: skip
-        if (agreed := expression["majority"]) is not None:
-            echo(f"  where more than half of the votes agree: accuracy "
-                       f"{agreed['accuracy']:.3f}, macro F1 {agreed['macro_f1']:.3f}, mean recall "
-                       f"{agreed['mean_recall']:.3f}, n {agreed['n']}")  # fmt: skip
-        echo("  recall: " + ", ".join(
-            f"{name} {number(value).strip()}" for name, value in expression["recall"].items()
-        ))  # fmt: skip
-        pair = number(expression["happiness_vs_neutral_auc"]).strip()
-        echo(f"  happiness against neutral: AUC {pair}")
-    units = {name: unit for name, unit in found["au"].items() if unit is not None}
-    if units:
-        echo("unit     AUC     F1      n  present")
-    for name, unit in units.items():
-        echo(f"{name}  {number(unit['auc'])} {number(unit['f1'])} {unit['n']:6d}   "
-                   f"{unit['positive']:6d}")  # fmt: skip
-    moved = {name: unit for name, unit in (found["unit_response"] or {}).items() if unit}
-    if moved:
-        click.echo("faces moved by a unit: AUC against unmoved, share risen, among three that "
-                   "rise most, mean rise")  # fmt: skip
-    for name, unit in moved.items():
-        click.echo(f"{name}  {number(unit['auc'])} {number(unit['risen'])} "
-                   f"{number(unit['top3'])} {number(unit['rise'])}   n {unit['n']}")  # fmt: skip
+         f"{found['split']}: {found['n']} crops")  # fmt: skip
+    if found["expression"] is not None:
+        _print_expression(found["expression"])
+    _print_units(found["au"], found["unit_response"] or {})
     for row in found["by"] or ():
         shares = [
-            f"{name} {number(row[name]).strip()} ({number(row[f'{name}_interval'][0]).strip()} to "
-            f"{number(row[f'{name}_interval'][1]).strip()}, n {row[f'{name}_n']})"
+            f"{name} {_brief(row[name])} ({' to '.join(map(_brief, row[f'{name}_interval']))}, "
+            f"n {row[f'{name}_n']})"
             for name in ("accuracy", "risen")
             if row.get(name) is not None
         ]
         if shares:
             echo(f"{row['attribute']}, {row['group']}: {'; '.join(shares)}")
-    derived = found["va_derived"]
-    for name, entry in (derived or found["va"]).items():
+    source = " (against values derived from the expressions)" if found["va_derived"] else ""
+    for name, entry in (found["va_derived"] or found["va"]).items():
         if entry is not None:
-            source = " (against values derived from the expressions)" if derived else ""
-            echo(f"{name}  CCC {number(entry['ccc']).strip()}, n {entry['n']}{source}")
+            echo(f"{name}  CCC {_brief(entry['ccc'])}, n {entry['n']}{source}")
     if found["weak_features"]:
         echo(f"weakly supervised columns: {', '.join(found['weak_features'])}")
     print_list("left out", [shortened(note, "--json has all") for note in found["notes"]])
+
+
+def _print_expression(found: dict[str, Any]) -> None:
+    agreed = "  where more than half of the votes agree: "
+    for title, scores in (("expression  ", found), (agreed, found["majority"])):
+        if scores is not None:
+            echo(f"{title}accuracy {scores['accuracy']:.3f}, macro F1 {scores['macro_f1']:.3f}, "
+                 f"mean recall {scores['mean_recall']:.3f}, n {scores['n']}")  # fmt: skip
+    recall = (f"{name} {_brief(value)}" for name, value in found["recall"].items())
+    echo(f"  recall: {', '.join(recall)}")
+    echo(f"  happiness against neutral: AUC {_brief(found['happiness_vs_neutral_auc'])}")
+
+
+def _print_units(units: dict[str, Any], responses: dict[str, Any]) -> None:
+    labelled = {name: unit for name, unit in units.items() if unit is not None}
+    if labelled:
+        echo("unit     AUC     F1      n  present")
+    for name, unit in labelled.items():
+        echo(f"{name}  {_wide(unit['auc'])} {_wide(unit['f1'])} {unit['n']:6d}   "
+             f"{unit['positive']:6d}")  # fmt: skip
+    moved = {name: unit for name, unit in responses.items() if unit}
+    if moved:
+        echo("faces moved by a unit: AUC against unmoved, share risen, among three that "
+             "rise most, mean rise")  # fmt: skip
+    for name, unit in moved.items():
+        numbers = " ".join(_wide(unit[key]) for key in ("auc", "risen", "top3", "rise"))
+        echo(f"{name}  {numbers}   n {unit['n']}")
+
+
+def _wide(value: float | None) -> str:
+    return "     -" if value is None else f"{value:6.3f}"
+
+
+def _brief(value: float | None) -> str:
+    return _wide(value).strip()
 
 
 @click.command("export-rec")

@@ -28,7 +28,8 @@ from facer.pipeline.features.timing.bench_steps import StepTimes, measure_steps
 from facer.pipeline.runtime.executors import cpu_count
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.folder import find_videos
-from facer.stages.synthesis import SynthesisConfig, plan_clips, render
+from facer.stages.synthesis.plan import SynthesisConfig, plan_clips
+from facer.stages.synthesis.render import render
 from facer.storage.errors import FacerError
 from facer.storage.schema import mean_rate_hz
 

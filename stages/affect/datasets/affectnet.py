@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,29 +35,19 @@ _COLUMNS = (
 _EYES_NOSE_MOUTH = ([*range(36, 42)], [*range(42, 48)], [30], [48], [54])  # of the 68 landmarks
 
 
-@dataclass
-class _Rows:
-    """Labelled photographs, collected one by one."""
+class _Row(NamedTuple):
+    """One photograph and its labels."""
 
-    names: list[str] = field(default_factory=list)
-    expression: list[int] = field(default_factory=list)
-    va: list[tuple[float, float]] = field(default_factory=list)
-    boxes: list[F32] = field(default_factory=list)
-    points: list[F32] = field(default_factory=list)
-    unlabelled: int = 0
+    name: str
+    expression: int  # of CLASSES; -1 for another one
+    va: tuple[float, float]  # NaN for none
+    box: F32
+    points: F32
 
-    def add(
-        self, name: str, expression: int, va: tuple[float, float], box: F32, points: F32
-    ) -> None:
-        """One photograph, or only its count when neither label is of use."""
-        if expression >= len(CLASSES) and np.isnan(va[0]):
-            self.unlabelled += 1
-            return
-        self.names.append(name)
-        self.expression.append(expression if expression < len(CLASSES) else -1)
-        self.va.append(va)
-        self.boxes.append(box)
-        self.points.append(points)
+    @property
+    def is_labelled(self) -> bool:
+        """Whether a label is of use."""
+        return self.expression >= 0 or not np.isnan(self.va[0])
 
 
 def read_affectnet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
@@ -72,45 +62,53 @@ def read_affectnet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
         raise FacerError(f"{root}: no such folder, expected the folder of AffectNet")
     for folder in folders_below(root, 2, skip="annotations"):
         if (folder / _NPY[wanted] / "annotations").is_dir():
-            images, rows = _read_npy(folder / _NPY[wanted])
+            rows, unlabelled = _labelled(_read_npy(folder / _NPY[wanted]))
+            images = folder / _NPY[wanted] / "images"
             break
         if (path := folder / _CSV[wanted]).is_file():
-            rows = _read_csv(path)
-            images = _image_root(root, rows.names)
+            rows, unlabelled = _labelled(_read_csv(path))
+            images = _image_root(root, [row.name for row in rows])
             break
     else:
         raise NoSplitError(
             f"{root}: found no {_CSV[wanted]} (old release) and no {_NPY[wanted]}/annotations "
             "(new release); expected one of them"
         )
-    return _to_set(images, rows, aligner)
+    return _to_set(images, rows, unlabelled, aligner)
 
 
-def _to_set(images: Path, rows: _Rows, aligner: Aligner) -> AffectSet:
-    if not rows.names:
+def _labelled(found: Iterable[_Row]) -> tuple[list[_Row], int]:
+    """The rows with a label of use, and how many have none."""
+    rows, unlabelled = [], 0
+    for row in found:
+        if row.is_labelled:
+            rows.append(row)
+        else:
+            unlabelled += 1
+    return rows, unlabelled
+
+
+def _to_set(images: Path, rows: list[_Row], unlabelled: int, aligner: Aligner) -> AffectSet:
+    if not rows:
         raise FacerError(f"{images}: found no labelled image, expected some with a usable label")
-    names = tuple(rows.names)
-    photographs = Photographs(images, names, np.stack(rows.boxes), np.stack(rows.points))
+    names, expression, va, boxes, points = zip(*rows, strict=True)
+    photographs = Photographs(images, names, np.stack(boxes), np.stack(points))
     crops, outcome = aligner.align(photographs)
     keep = np.flatnonzero(outcome == FACE)
     notes = left_out("affectnet", names, outcome)
-    if rows.unlabelled:
-        notes += (f"affectnet: {rows.unlabelled} images have no label of use",)
+    if unlabelled:
+        notes += (f"affectnet: {unlabelled} images have no label of use",)
     if len(keep) == 0:
         raise FacerError(f"{images}: none of {len(names)} images can be used; {'; '.join(notes)}")
     return AffectSet(
-        name="affectnet",
-        images=crops,
-        indices=keep,
-        expression=one_hot(CLASSES, np.array(rows.expression))[keep],
-        va=np.array(rows.va, np.float32)[keep],
+        name="affectnet", images=crops, indices=keep,
+        expression=one_hot(CLASSES, np.array(expression))[keep], va=np.array(va, np.float32)[keep],
         au=np.full((len(keep), len(ACTION_UNITS)), np.nan, np.float32),
-        au_trust=np.ones(len(ACTION_UNITS), np.float32),
-        notes=notes,
-    )
+        au_trust=np.ones(len(ACTION_UNITS), np.float32), notes=notes,
+    )  # fmt: skip
 
 
-def _read_csv(path: Path) -> _Rows:
+def _read_csv(path: Path) -> Iterator[_Row]:
     """The old release: one row a photograph, columns by name."""
     table = iterate_rows(path)
     line, header = next(table)
@@ -118,21 +116,19 @@ def _read_csv(path: Path) -> _Rows:
     if absent:
         raise FacerError(f"{path}:{line}: found no column {absent[0]!r}, expected {_COLUMNS}")
     at = {name: header.index(name) for name in _COLUMNS}
-    rows = _Rows()
     for line, cells in table:
         where = f"{path}:{line}"
         cell = {name: cells[column] for name, column in at.items()}
         x, y, width, height = (_number(cell[name], where, name) for name in _COLUMNS[1:5])
         valence, arousal = (_number(cell[name], where, name) for name in _COLUMNS[7:])
         box = np.array([x, y, x + width, y + height], np.float32)
-        rows.add(
+        yield _Row(
             inside(cell["subDirectory_filePath"], where),
             _expression(_number(cell["expression"], where, "expression"), where),
             _valence_arousal(valence, arousal, where),
             box if width > 0 and height > 0 else np.full(4, np.nan, np.float32),
             _five_points(cell["facial_landmarks"].split(";"), where),
         )
-    return rows
 
 
 def _image_root(root: Path, names: Sequence[str]) -> Path:
@@ -142,24 +138,22 @@ def _image_root(root: Path, names: Sequence[str]) -> Path:
     return max(folders, key=lambda folder: sum((folder / name).is_file() for name in sample))
 
 
-def _read_npy(folder: Path) -> tuple[Path, _Rows]:
+def _read_npy(folder: Path) -> Iterator[_Row]:
     """The new release: ``images/N.jpg`` and ``annotations/N_{exp,val,aro,lnd}.npy``."""
     annotations = folder / "annotations"
     suffix = "_exp.npy"
     numbers = [n.removesuffix(suffix) for n in names_in(annotations) if n.endswith(suffix)]
-    rows = _Rows()
     for number in sorted(numbers, key=lambda text: (len(text), text)):
         path = annotations / f"{number}{suffix}"
         valence, arousal = (annotations / f"{number}_{kind}.npy" for kind in ("val", "aro"))
         landmarks = annotations / f"{number}_lnd.npy"
-        rows.add(
+        yield _Row(
             f"{number}.jpg",
             _expression(_only(path), str(path)),
             _valence_arousal(_only(valence), _only(arousal), str(valence)),
             np.full(4, np.nan, np.float32),
             _five_points(list(_load(landmarks)) if landmarks.is_file() else [""], str(landmarks)),
         )
-    return folder / "images", rows
 
 
 def _load(path: Path) -> Iterator[str]:
@@ -190,7 +184,7 @@ def _expression(value: float, where: str) -> int:
         raise FacerError(
             f"{where}: found expression {value:g}, expected a class from 0 to {_N_CLASSES - 1}"
         )
-    return int(value)
+    return int(value) if value < len(CLASSES) else -1
 
 
 def _valence_arousal(valence: float, arousal: float, where: str) -> tuple[float, float]:

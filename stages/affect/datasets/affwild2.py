@@ -149,7 +149,8 @@ def _read_file(path: Path) -> list[tuple[str, _Rows]]:
     header = [name.lower() for name in file.header]
     if set(header) >= set(_MULTI_TASK):
         return _read_multi_task(file, header)
-    blank = _blank(_frame_names(len(file.lines)))
+    frames = range(1, len(file.lines) + 1)
+    blank = _blank(np.array([b"%05d.jpg" % frame for frame in frames], np.bytes_))
     if set(header) == {"valence", "arousal"}:
         numbers = file.numbers([header.index("valence"), header.index("arousal")], 2)
         rows = _Rows(blank.names, blank.expression, _valence_arousal(file, numbers), blank.au)
@@ -210,10 +211,6 @@ def _units(file: LabelFile, names: Sequence[str], values: F64) -> F32:
     return units_by_name(names, values, [_NO_LABEL])
 
 
-def _frame_names(n: int) -> npt.NDArray[np.bytes_]:
-    return np.array([b"%05d.jpg" % frame for frame in range(1, n + 1)], np.bytes_)
-
-
 def _blank(names: npt.NDArray[np.bytes_]) -> _Rows:
     n = len(names)
     widths = (len(EXPRESSIONS), 2, len(ACTION_UNITS))
@@ -243,7 +240,8 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
     for folder in folders:
         rows = _merge(by_folder[folder])
         rows = rows.take(rows.labelled)
-        there = np.isin(rows.names, _listing(images / folder))
+        files = [os.fsencode(name) for name in names_in(images / folder)]
+        there = np.isin(rows.names, np.array(files, np.bytes_))
         n_labelled += len(there)
         missing += [f"{folder}/{name.decode()}" for name in rows.names[~there]]
         kept.append(rows.take(there))
@@ -257,15 +255,13 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
     source = CropFiles(images, folders, folder_of.astype(np.int32), names)
     source.crop(0)  # refuses images of another size before any work is done
     return AffectSet(
-        name="affwild2",
-        images=source,
-        indices=np.arange(len(names)),
+        name="affwild2", images=source, indices=np.arange(len(names)),
         expression=np.concatenate([rows.expression for rows in kept]),
         va=np.concatenate([rows.va for rows in kept]),
         au=np.concatenate([rows.au for rows in kept]),
         au_trust=np.ones(len(ACTION_UNITS), np.float32),
         notes=notes + note("affwild2", "labelled frames have no image", missing, n_labelled),
-    )
+    )  # fmt: skip
 
 
 def _image_root(root: Path) -> Path:
@@ -273,7 +269,3 @@ def _image_root(root: Path) -> Path:
         if (folder / IMAGES).is_dir():
             return folder / IMAGES
     raise FacerError(f"{root}: found no folder {IMAGES}, expected it to hold the images")
-
-
-def _listing(folder: Path) -> npt.NDArray[np.bytes_]:
-    return np.array([os.fsencode(name) for name in names_in(folder)], np.bytes_)

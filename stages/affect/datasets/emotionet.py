@@ -85,15 +85,11 @@ def _to_set(root: Path, rows: _Rows, aligner: Aligner) -> AffectSet:
         raise FacerError(f"{root}: none of {total} images can be used; {'; '.join(notes)}")
     n = len(keep)
     return AffectSet(
-        name="emotionet",
-        images=crops,
-        indices=keep,
+        name="emotionet", images=crops, indices=keep,
         expression=np.full((n, len(EXPRESSIONS)), np.nan, np.float32),
-        va=np.full((n, 2), np.nan, np.float32),
-        au=rows.au[keep],
-        au_trust=np.ones(len(ACTION_UNITS), np.float32),
-        notes=notes,
-    )
+        va=np.full((n, 2), np.nan, np.float32), au=rows.au[keep],
+        au_trust=np.ones(len(ACTION_UNITS), np.float32), notes=notes,
+    )  # fmt: skip
 
 
 def _read_file(path: Path) -> _Rows:
@@ -105,7 +101,9 @@ def _read_file(path: Path) -> _Rows:
             ["\t".join(file.header), *file.lines], first_line=1,
         )  # fmt: skip
     columns = [c for c, name in enumerate(file.header) if unit_of(name) in ACTION_UNITS]
-    name_column = 0 if file.delimiter == "\t" else _name_column(file)
+    lower = [name.lower() for name in file.header]
+    named = lower.index("name") if "name" in lower else None
+    name_column = 0 if file.delimiter == "\t" else named
     if not columns or name_column is None:
         raise FacerError(
             f"{path}:1: found the header {' '.join(file.header)[:80]!r}, expected "
@@ -119,11 +117,6 @@ def _read_file(path: Path) -> _Rows:
     names = [inside(cell, file.at(row)) for row, cell in enumerate(cells)]
     au = units_by_name([file.header[column] for column in columns], values, _UNKNOWN)
     return _Rows([name.rsplit("/", 1)[-1] for name in names], au)
-
-
-def _name_column(file: LabelFile) -> int | None:
-    header = [name.lower() for name in file.header]
-    return header.index("name") if "name" in header else None
 
 
 def _of_split(rows: _Rows, path: Path, wanted: Split) -> _Rows:

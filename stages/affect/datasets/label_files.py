@@ -96,10 +96,10 @@ class LabelFile:
             raise FacerError(f"{self.at(row)}: found {found:g}, expected {expected}")
 
 
-def read_label_file(path: Path, delimiter: str | None = None) -> LabelFile:
+def read_label_file(path: Path) -> LabelFile:
     """Read a utf-8 text file; its first line is the header.
 
-    ``delimiter`` None: a tab when the first line has one, else a comma. Lines without text at
+    Cells are divided by tabs when the first line has one, else by commas. Lines without text at
     the end are dropped; elsewhere they count, since in some files the line is the frame.
     """
     try:
@@ -111,7 +111,7 @@ def read_label_file(path: Path, delimiter: str | None = None) -> LabelFile:
         lines.pop()
     if not lines:
         raise FacerError(f"{path}: found an empty file, expected a header line")
-    delimiter = delimiter or ("\t" if "\t" in lines[0] else ",")
+    delimiter = "\t" if "\t" in lines[0] else ","
     header = tuple(cell.strip() for cell in lines[0].split(delimiter))
     return LabelFile(path, delimiter, header, lines[1:])
 

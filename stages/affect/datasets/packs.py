@@ -63,17 +63,10 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
     frame = file["frame"][:][rows].astype(np.float32) if "frame" in file else None
     points = file["points"][:][rows].astype(np.float32) if "points" in file else None
     return AffectSet(
-        name=path.stem,
-        images=JpegPack(path, list(file["jpeg"][:])),
-        indices=rows.astype(np.int64),
-        expression=expression,
-        va=circumplex_va(expression),
-        au=au[rows],
-        au_trust=trust,
-        va_is_weak=True,
-        frame_px=frame,
-        keypoints_px=points,
-    )
+        name=path.stem, images=JpegPack(path, list(file["jpeg"][:])),
+        indices=rows.astype(np.int64), expression=expression, va=circumplex_va(expression),
+        au=au[rows], au_trust=trust, va_is_weak=True, frame_px=frame, keypoints_px=points,
+    )  # fmt: skip
 
 
 def _columns(file: h5py.File, name: str, default: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
@@ -83,6 +83,12 @@ class AffectSet:
     def crop(self, row: int) -> U8:
         """Crop of one row, RGB uint8 (112, 112, 3)."""
         return self.images.crop(int(self.indices[row]))
+
+    def batches(self, size: int) -> Iterator[tuple[slice, U8]]:
+        """Stretches of at most ``size`` rows, one after another, and their crops."""
+        for start in range(0, len(self), size):
+            rows = range(start, min(start + size, len(self)))
+            yield slice(rows.start, rows.stop), np.stack([self.crop(row) for row in rows])
 
     def take(self, rows: I64 | Bools) -> AffectSet:
         """The given rows as a set of their own."""

@@ -56,13 +56,9 @@ class EpochCrops(Dataset[tuple[torch.Tensor, ...]]):
     """
 
     def __init__(
-        self,
-        sets: Sequence[AffectSet],
-        order: I64,
-        config: AugmentConfig | None,
-        seed: int,
+        self, sets: Sequence[AffectSet], order: I64, config: AugmentConfig | None, seed: int,
         epoch: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._sets = tuple(sets)
         self._order = order
         self._config = config

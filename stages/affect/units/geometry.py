@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facer.stages.affect.config import SIDE_PX
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, F32, F64, I32, I64, U8, Bools
 
-SIDE_PX = 112
 N_POINTS = 478  # of MediaPipe's face mesh
 _RIGID = (33, 133, 362, 263, 168, 6, 197, 10, 151, 9, 8, 127, 356, 234, 454)
 """Eye corners, bridge of the nose, forehead and temples: what no unit moves much."""
@@ -141,12 +141,9 @@ class FaceField:
                 forward, x, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         warped = cv2.remap(
-            crop,
-            np.ascontiguousarray(source),
-            _NO_MAP,
-            cv2.INTER_CUBIC,
+            crop, np.ascontiguousarray(source), _NO_MAP, cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
-        )
+        )  # fmt: skip
         return np.asarray(warped, np.uint8)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.metrics import AU_COLUMNS, auc
 from facer.stages.affect.units.geometry import FaceField, UnitGeometry
-from facer.stages.affect.units.pairs import NEUTRAL_SHARE, largest_strength, usable_rows
+from facer.stages.affect.units.pairs import labelled_neutral, largest_strength, usable_rows
 from facer.storage.errors import FacerError
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, U8, Bools
+from facer.storage.schema import AU_NAMES, F32, I64, U8, Bools
 
 Predict = Callable[[U8], F32]
 """RGB uint8 (B, 112, 112, 3) -> features (B, 26), as ``Rec.predict``."""
@@ -77,17 +77,12 @@ def unit_response(moves: UnitMoves) -> dict[str, dict[str, Any] | None]:
 def _faces(data: AffectSet, geometry: UnitGeometry) -> I64:
     rows = usable_rows(data, geometry)
     labelled = np.isfinite(data.expression[rows, 0])
-    neutral = data.expression[rows, EXPRESSIONS.index("neutral")] >= NEUTRAL_SHARE
-    return rows[neutral] if labelled.any() else rows
+    return rows[labelled_neutral(data, rows)] if labelled.any() else rows
 
 
 def _variants(
-    data: AffectSet,
-    geometry: UnitGeometry,
-    row: int,
-    units: I64,
-    rng: np.random.Generator,
-) -> U8:
+    data: AffectSet, geometry: UnitGeometry, row: int, units: I64, rng: np.random.Generator,
+) -> U8:  # fmt: skip
     """The unmoved crop, then the crop moved by each unit: (1 + len(units), 112, 112, 3)."""
     assert data.mesh is not None
     crop, mesh = data.crop(row), data.mesh[row].astype(np.float32)

@@ -18,14 +18,9 @@ from facer.stages.affect.augment import augment
 from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.packs import JpegPack
 from facer.stages.affect.datasets.samples import AffectSet
-from facer.stages.affect.units.geometry import (
-    N_POINTS,
-    FaceField,
-    UnitGeometry,
-    fit_pose,
-)
+from facer.stages.affect.units.geometry import N_POINTS, FaceField, UnitGeometry, fit_pose
 from facer.storage.errors import FacerError
-from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, I64
+from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, I64, U8, Bools
 
 STRENGTHS = (0.3, 1.0)
 MAX_YAW_DEG = 25.0
@@ -99,15 +94,9 @@ class UnitPairs(Dataset[UnitPair]):
     """One epoch's pairs; item i depends on (seed, epoch, i) only."""
 
     def __init__(
-        self,
-        sets: Sequence[AffectSet],
-        geometry: UnitGeometry,
-        size: int,
-        config: AugmentConfig,
-        seed: int,
-        epoch: int,
-        rows: Sequence[I64],
-    ) -> None:
+        self, sets: Sequence[AffectSet], geometry: UnitGeometry, size: int, config: AugmentConfig,
+        seed: int, epoch: int, rows: Sequence[I64],
+    ) -> None:  # fmt: skip
         self._sets, self._geometry, self._config = tuple(sets), geometry, config
         self._size, self._seed, self._epoch = size, seed, epoch
         self._faces = [(which, int(row)) for which, found in enumerate(rows) for row in found]
@@ -137,24 +126,29 @@ class UnitPairs(Dataset[UnitPair]):
         field = FaceField(self._geometry, mesh)
         base = field.warp(crop, nuisance)
         moved = field.warp(crop, nuisance + strength * varied(self._geometry, unit, rng))
-        frame = None if data.frame_px is None else data.frame_px[row]
-        background = None if frame is None else data.crop(int(rng.integers(len(data))))
-        seeds = rng.integers(1 << 32, size=2)
-        if rng.random() < SAME_CAMERA:
-            seeds[1] = seeds[0]
-        crops = [
-            augment(one, np.random.default_rng(seed), self._config, frame, background)
-            for one, seed in zip((base, moved), seeds, strict=True)
-        ]
-        neutral = not nuisance.any() and data.expression[row, _NEUTRAL] >= NEUTRAL_SHARE
+        crops = seen_by_cameras(data, row, [base, moved], rng, self._config)
+        neutral = not nuisance.any() and labelled_neutral(data, row)
         first, second = (torch.from_numpy(np.ascontiguousarray(one)) for one in crops)
-        return UnitPair(
-            first,
-            second,
-            torch.tensor(unit),
-            torch.tensor(strength, dtype=torch.float32),
-            torch.tensor(bool(neutral)),
-        )
+        shown = torch.tensor(strength, dtype=torch.float32)
+        return UnitPair(first, second, torch.tensor(unit), shown, torch.tensor(bool(neutral)))
+
+
+def seen_by_cameras(
+    data: AffectSet, row: int, crops: list[U8], rng: np.random.Generator,
+    config: AugmentConfig | None,
+) -> list[U8]:  # fmt: skip
+    """Variants of the crops of one face, augmented all alike at times; as they are without one."""
+    frame = None if data.frame_px is None else data.frame_px[row]
+    background = None if frame is None else data.crop(int(rng.integers(len(data))))
+    seeds = rng.integers(1 << 32, size=len(crops))
+    if rng.random() < SAME_CAMERA:
+        seeds[:] = seeds[0]
+    if config is None:
+        return crops
+    return [
+        augment(crop, np.random.default_rng(seed), config, frame, background)
+        for crop, seed in zip(crops, seeds, strict=True)
+    ]
 
 
 def pair_arrays(items: list[UnitPair]) -> tuple[npt.NDArray[Any], ...]:
@@ -162,7 +156,10 @@ def pair_arrays(items: list[UnitPair]) -> tuple[npt.NDArray[Any], ...]:
     return tuple(torch.stack(column).numpy() for column in zip(*items, strict=True))
 
 
-_NEUTRAL = EXPRESSIONS.index("neutral")
+def labelled_neutral(data: AffectSet, rows: int | I64) -> Bools:
+    """Whether rows of a set are labelled faces that show no unit."""
+    share = data.expression[rows, EXPRESSIONS.index("neutral")]
+    return np.asarray(share >= NEUTRAL_SHARE, np.bool_)
 
 
 def varied(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:

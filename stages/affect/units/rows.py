@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facer.stages.affect.augment import augment
 from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.coupling import coupling_matrix
 from facer.stages.affect.datasets.samples import AffectSet
@@ -28,17 +28,18 @@ from facer.stages.affect.losses import (
 )
 from facer.stages.affect.units.geometry import N_POINTS, FaceField, UnitGeometry
 from facer.stages.affect.units.pairs import (
-    NEUTRAL_SHARE,
     NUISANCE,
-    SAME_CAMERA,
     STRENGTHS,
+    labelled_neutral,
     largest_strength,
+    seen_by_cameras,
     usable_rows,
     varied,
 )
+from facer.stages.common.training import ema_decay_at
 from facer.stages.features.rec.network import RecNet
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, U8, Bools
+from facer.storage.schema import AU_NAMES, F32, I64, U8, Bools
 
 Embed = Callable[[U8], F32]
 """RGB uint8 (B, 112, 112, 3) -> pooled space (B, D)."""
@@ -84,12 +85,6 @@ class PairedEmbeddings:
     strength: F32
     neutral: Bools
 
-    @staticmethod
-    def joined(parts: Sequence[PairedEmbeddings]) -> PairedEmbeddings:
-        """Several sets as one."""
-        names = ("embedding", "unit", "strength", "neutral")
-        return PairedEmbeddings(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
 
 @dataclass(frozen=True)
 class LabelledSpace:
@@ -103,16 +98,21 @@ class LabelledSpace:
     au_weight: F32
 
 
+Space = TypeVar("Space", PairedEmbeddings, LabelledSpace)
+
+
+def joined(parts: Sequence[Space]) -> Space:
+    """Several sets as one."""
+    names = vars(parts[0])
+    values = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return type(parts[0])(**values)
+
+
 def paired_embeddings(
-    embed: Embed,
-    data: AffectSet,
-    geometry: UnitGeometry,
-    faces: int,
-    moves: int = 5,
-    config: AugmentConfig | None = None,
-    seed: int = 0,
+    embed: Embed, data: AffectSet, geometry: UnitGeometry, faces: int, moves: int = 5,
+    config: AugmentConfig | None = None, seed: int = 0,
     report: Callable[[int, int], None] | None = None,
-) -> PairedEmbeddings:
+) -> PairedEmbeddings:  # fmt: skip
     """Move at most ``faces`` nearly frontal faces of a set with meshes, by ``moves`` units each.
 
     As in :class:`facer.stages.affect.units.pairs.UnitPairs`: uneven displacements, both of a
@@ -123,39 +123,45 @@ def paired_embeddings(
         raise FacerError(f"{data.name}: no nearly frontal face has a mesh; give its --meshes")
     rng = np.random.default_rng([seed, 29])
     rows = rng.permutation(rows)[:faces]
-    units = np.flatnonzero(geometry.warps)
-    embedded, chosen, strengths, neutral = [], [], [], []
+    embedded, units, strengths, neutral = [], [], [], []
     for done, row in enumerate(rows.tolist(), 1):
-        field, mesh = FaceField(geometry, data.mesh[row]), data.mesh[row]
-        still = rng.random() >= NUISANCE
-        other = int(rng.choice(units))
-        amount = 0.0 if still else rng.uniform(0.2, 1.0) * largest_strength(other, mesh)
-        first = amount * varied(geometry, other, rng)
-        own = rng.choice(units, moves, replace=False)
-        strength = [min(rng.uniform(*STRENGTHS), largest_strength(int(u), mesh)) for u in own]
-        shifts = [np.zeros((N_POINTS, 3), np.float32)]
-        shifts += [s * _some(geometry, int(u), rng) for u, s in zip(own, strength, strict=True)]
-        crops = [field.warp(data.crop(row), np.asarray(first + s, np.float32)) for s in shifts]
-        frame = None if data.frame_px is None else data.frame_px[row]
-        background = None if frame is None else data.crop(int(rng.integers(len(data))))
-        seeds = rng.integers(1 << 32, size=len(crops))
-        if rng.random() < SAME_CAMERA:
-            seeds[:] = seeds[0]
-        if config is not None:
-            crops = [
-                augment(crop, np.random.default_rng(one), config, frame, background)
-                for crop, one in zip(crops, seeds, strict=True)
-            ]
+        moved = _moved(data, row, geometry, moves, rng)
+        crops = seen_by_cameras(data, row, moved.crops, rng, config)
         embedded.append(embed(np.stack(crops)))
-        chosen.append(own)
-        strengths.append(strength)
-        is_neutral = data.expression[row, EXPRESSIONS.index("neutral")] >= NEUTRAL_SHARE
-        neutral.append(still and bool(is_neutral))
+        units.append(moved.units)
+        strengths.append(moved.strengths)
+        neutral.append(moved.still and bool(labelled_neutral(data, row)))
         if report is not None:
             report(done, len(rows))
     return PairedEmbeddings(
-        np.stack(embedded), np.stack(chosen), np.array(strengths, np.float32), np.array(neutral)
+        np.stack(embedded), np.stack(units), np.array(strengths, np.float32), np.array(neutral)
     )
+
+
+class _Moved(NamedTuple):
+    crops: list[U8]  # as it is, and moved by each of the units
+    units: I64
+    strengths: list[float]
+    still: bool  # the first crop was not moved by another unit
+
+
+def _moved(
+    data: AffectSet, row: int, geometry: UnitGeometry, moves: int, rng: np.random.Generator
+) -> _Moved:
+    """One face moved by ``moves`` units, all of its crops by one other unit at times."""
+    assert data.mesh is not None
+    mesh, units = data.mesh[row], np.flatnonzero(geometry.warps)
+    field = FaceField(geometry, mesh)
+    still = rng.random() >= NUISANCE
+    other = int(rng.choice(units))
+    amount = 0.0 if still else rng.uniform(0.2, 1.0) * largest_strength(other, mesh)
+    first = amount * varied(geometry, other, rng)
+    own = rng.choice(units, moves, replace=False)
+    strengths = [min(rng.uniform(*STRENGTHS), largest_strength(int(u), mesh)) for u in own]
+    shifts = [np.zeros((N_POINTS, 3), np.float32)]
+    shifts += [s * _some(geometry, int(u), rng) for u, s in zip(own, strengths, strict=True)]
+    crops = [field.warp(data.crop(row), np.asarray(first + s, np.float32)) for s in shifts]
+    return _Moved(crops, own, strengths, still)
 
 
 def _some(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
@@ -169,13 +175,9 @@ def _some(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
 
 
 def fit_rows(
-    network: RecNet,
-    pairs: PairedEmbeddings,
-    labelled: LabelledSpace,
-    unlabelled: Bools,
-    geometry: UnitGeometry,
-    config: UnitRowsConfig,
-) -> None:
+    network: RecNet, pairs: PairedEmbeddings, labelled: LabelledSpace, unlabelled: Bools,
+    geometry: UnitGeometry, config: UnitRowsConfig,
+) -> None:  # fmt: skip
     """Fit the rows of ``config.units`` in the network's unit output; all else keeps its bits.
 
     The loss is that of pairs (:func:`unit_pair_loss`), L_BCE on labelled crops and L_DM against the
@@ -183,43 +185,22 @@ def fit_rows(
     level is held at 0 on neutral faces.
     """
     rows = torch.tensor([name in config.units for name in AU_NAMES])
-    overlap, silent = torch.from_numpy(geometry.overlap), torch.from_numpy(unlabelled)
-    matrix = coupling_matrix("paper")
-    assert matrix is not None
-    coupling = torch.from_numpy(matrix)
+    loss_of = _RowsLoss(pairs, labelled, unlabelled, geometry, config)
     before = [network.au.weight.detach().clone(), network.au.bias.detach().clone()]
-    weight, bias = (value.clone().requires_grad_() for value in before)
+    fitted = [value.clone().requires_grad_() for value in before]
     averaged = [value.clone() for value in before]
-    optimiser = torch.optim.Adam([weight, bias], lr=config.learning_rate)
+    optimiser = torch.optim.Adam(fitted, lr=config.learning_rate)
     rng = np.random.default_rng([config.seed, 31])
-    arrays = (pairs.embedding, pairs.unit, pairs.strength, pairs.neutral)
-    embedding, unit, strength, neutral = map(torch.from_numpy, arrays)
-    tensors = (labelled.embedding, labelled.expression, labelled.au, labelled.au_weight)
-    seen, expression, au, trust = map(torch.from_numpy, tensors)
-    logits_of = expression.clamp_min(1e-6).log()
     for step in range(config.steps):
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * _one_cycle(step / config.steps)
-        i, j = _drawn(rng, len(embedding), config), _drawn(rng, unit.shape[1], config)
-        base, moved = (F.linear(e, weight, bias) for e in (embedding[i, 0], embedding[i, 1 + j]))
-        terms = unit_pair_loss(base, moved, unit[i, j], strength[i, j], overlap)
-        rest = rest_level_loss(base, neutral[i], silent)
-        k = _drawn(rng, len(seen), config)
-        logits = F.linear(seen[k], weight, bias)
-        balance = torch.where(au[k].isfinite(), config.dm_labelled, 1.0)
-        loss = (
-            terms["rank"]
-            + config.specific * terms["specific"]
-            + config.level * (terms["level"] + rest)
-            + config.bce * au_loss(logits, au[k], trust[k])
-            + config.dm * distribution_matching_loss(logits_of[k], logits, coupling, balance)
-        )
+        loss = loss_of(fitted, rng)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-        decay = min(config.average, (1 + step) / (10 + step))
+        decay = ema_decay_at(step, config.average)
         with torch.no_grad():
-            for value, old, mean in zip((weight, bias), before, averaged, strict=True):
+            for value, old, mean in zip(fitted, before, averaged, strict=True):
                 value[~rows] = old[~rows]
                 mean.lerp_(value, 1 - decay)
     with torch.no_grad():
@@ -227,11 +208,52 @@ def fit_rows(
         network.au.bias[rows] = averaged[1][rows]
 
 
+class _RowsLoss:
+    """The loss of weight (17, D) and bias (17,) on pairs and labelled crops drawn at random."""
+
+    def __init__(
+        self, pairs: PairedEmbeddings, labelled: LabelledSpace, unlabelled: Bools,
+        geometry: UnitGeometry, config: UnitRowsConfig,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._embedding, self._unit, self._strength, self._neutral = (
+            torch.from_numpy(values) for values in vars(pairs).values()
+        )
+        self._seen, expression, self._au, self._trust = (
+            torch.from_numpy(values) for values in vars(labelled).values()
+        )
+        self._expression_logits = expression.clamp_min(1e-6).log()
+        self._overlap = torch.from_numpy(geometry.overlap)
+        self._silent = torch.from_numpy(unlabelled)
+        matrix = coupling_matrix("paper")
+        assert matrix is not None
+        self._coupling = torch.from_numpy(matrix)
+
+    def __call__(self, fitted: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
+        c, (weight, bias) = self._config, fitted
+        i, j, k = (
+            torch.from_numpy(rng.integers(n, size=c.batch_size))
+            for n in (len(self._embedding), self._unit.shape[1], len(self._seen))
+        )
+        pair = (self._embedding[i, 0], self._embedding[i, 1 + j])
+        base, moved = (F.linear(e, weight, bias) for e in pair)
+        terms = unit_pair_loss(base, moved, self._unit[i, j], self._strength[i, j], self._overlap)
+        rest = rest_level_loss(base, self._neutral[i], self._silent)
+        logits, au = F.linear(self._seen[k], weight, bias), self._au[k]
+        balance = torch.where(au.isfinite(), c.dm_labelled, 1.0)
+        return (
+            terms["rank"]
+            + c.specific * terms["specific"]
+            + c.level * (terms["level"] + rest)
+            + c.bce * au_loss(logits, au, self._trust[k])
+            + c.dm
+            * distribution_matching_loss(
+                self._expression_logits[k], logits, self._coupling, balance
+            )
+        )
+
+
 def _one_cycle(done: float) -> float:
     if done < 0.1:
         return (done + 1e-3) / 0.1
     return float(0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9)))
-
-
-def _drawn(rng: np.random.Generator, n: int, config: UnitRowsConfig) -> Tensor:
-    return torch.from_numpy(rng.integers(n, size=config.batch_size))

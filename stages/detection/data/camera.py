@@ -53,13 +53,9 @@ def move_faces(boxes: F32, points: F32, matrix: F32) -> tuple[F32, F32]:
 
 
 def draw_camera(
-    rng: np.random.Generator,
-    config: SceneConfig,
-    size_px: float,
-    height: int,
-    width: int,
+    rng: np.random.Generator, config: SceneConfig, size_px: float, height: int, width: int,
     crowd: int = 1,
-) -> Camera:
+) -> Camera:  # fmt: skip
     """A camera that shows a face of ``size_px`` somewhere, at some size, one of a ``crowd``."""
     largest = config.max_face_share * min(height, width) / crowd**0.5
     wanted = log_uniform(rng, config.min_face_px, largest)

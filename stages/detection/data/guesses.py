@@ -10,6 +10,7 @@ import numpy as np
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.measure import matches
 from facer.stages.features.detect import Detector
+from facer.stages.features.faces import NO_FACES
 from facer.storage.schema import F32
 
 LOOKS = 0.15
@@ -26,10 +27,13 @@ class Guessed:
     wrong_px: F32  # (m, 5, 2) on no face, sure or doubtful
 
 
-def guessed(shots: Iterable[Labelled], detector: Detector) -> Iterator[Guessed]:
-    """Every picture with the detector's guesses; those on doubtful faces are left out."""
+def guessed(shots: Iterable[Labelled], detector: Detector | None) -> Iterator[Guessed]:
+    """Every picture with the detector's guesses; those on doubtful faces are left out.
+
+    Without a detector there are none.
+    """
     for shot in shots:
-        found = detector.detect([shot.image])[0]
+        found = NO_FACES if detector is None else detector.detect([shot.image])[0]
         match = matches(shot.bbox_px, found.bbox_px, found.keypoints_px)
         sure = match & ~shot.ignore[:, None]
         right = np.flatnonzero(sure.any(axis=0))

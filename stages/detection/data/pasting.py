@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facer.stages.detection.data.camera import log_uniform, warp
-from facer.stages.detection.data.photometry import flesh, wall
+from facer.stages.detection.data.photometry import coloured, flesh, wall
 from facer.stages.detection.data.teacher import Labelled
 from facer.storage.schema import F32, U8
 
@@ -112,7 +112,7 @@ def paste_photo(
 ) -> None:
     """Put a photograph into ``image`` under ``matrix`` (2, 3), its face coming to ``box`` (4,)."""
     height, width = image.shape[:2]
-    picture = _coloured(rng, photo.image)
+    picture = coloured(rng, photo.image, 0.9)
     h, w = picture.shape[:2]
     mask = _soft_mask(rng, photo.bbox_px[0] / np.array([w, h, w, h], np.float32))
     to_mask = matrix * np.array([w / MASK_PX, h / MASK_PX, 1.0], np.float32)
@@ -124,15 +124,6 @@ def paste_photo(
     _blend(image[y1:y2, x1:x2], warp(picture, matrix, y2 - y1, x2 - x1), shown[y1:y2, x1:x2])
     if rng.random() < 0.12:
         cover(rng, image, box)
-
-
-def _coloured(rng: np.random.Generator, picture: U8) -> U8:
-    """A photograph in colours; a few grey ones stay grey."""
-    if picture.ndim == 3:
-        return picture
-    if rng.random() < 0.9:
-        return flesh(rng, picture)
-    return np.repeat(picture[..., None], 3, axis=2)
 
 
 def _reach(matrix: F32, w: int, h: int, width: int, height: int) -> tuple[int, int, int, int]:

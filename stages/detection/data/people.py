@@ -18,60 +18,30 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from facer.stages.detection.config import Split
 from facer.stages.detection.data.sources import read_rgb, video_frames
 from facer.stages.detection.data.teacher import Labelled
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import F32, F64, U8, Bools
 
-Split = Literal["train", "tune", "val"]
-
-TUNE = frozenset(
-    [
-        "human-seg-vikram",
-        "pointing04",
-        "prnet",
-        "rmfd-turned",
-        "u2net",
-        "vladmandic-human",
-        "bright-turn-smile.mp4",
-        "shakes-head.mp4",
-        "warm-light-moods.mp4",
-    ]
-)
+TUNE = frozenset({
+    "human-seg-vikram", "pointing04", "prnet", "rmfd-turned", "u2net", "vladmandic-human",
+    "bright-turn-smile.mp4", "shakes-head.mp4", "warm-light-moods.mp4",
+})  # fmt: skip
 """Sources of photographs, and clips, whose faces choose the threshold."""
 
-VAL = frozenset(
-    [
-        "clothing-selfies-mmdet",
-        "coco128",
-        "codebasics-celebs",
-        "deepface",
-        "fmd-with-mask",
-        "guozhongluo-headpose",
-        "hpc203-headpose",
-        "indian-celebs",
-        "insightface",
-        "lsp-extended",
-        "mpiigaze-demo",
-        "mtcnn-pytorch",
-        "smartcrop",
-        "xungeer29-headpose",
-        "yoga-correction",
-        "yolov7-face",
-        "fast-head.mp4",
-        "mask-off-on.mp4",
-        "mock-interview.avi",
-        "phone-near-profile.mp4",
-        "phone-up-down.mp4",
-        "room-camera.mp4",
-        "walks-up-leaves.mp4",
-    ]
-)
+VAL = frozenset({
+    "clothing-selfies-mmdet", "coco128", "codebasics-celebs", "deepface", "fmd-with-mask",
+    "guozhongluo-headpose", "hpc203-headpose", "indian-celebs", "insightface", "lsp-extended",
+    "mpiigaze-demo", "mtcnn-pytorch", "smartcrop", "xungeer29-headpose", "yoga-correction",
+    "yolov7-face", "fast-head.mp4", "mask-off-on.mp4", "mock-interview.avi",
+    "phone-near-profile.mp4", "phone-up-down.mp4", "room-camera.mp4", "walks-up-leaves.mp4",
+})  # fmt: skip
 """Sources of photographs, and clips, that are scored once."""
 
 POSE_WEIGHTS = {"frontal": 1.0, "three-quarter": 1.5, "profile": 3.0}
@@ -116,7 +86,7 @@ def read_people(folder: Path, split: Split) -> Iterator[Picture]:
             by_file[row["file"]].append(row)
     for name in sorted(by_file):
         some = by_file[name]
-        yield _picture(name, some[0]["source"], _read_rgb(folder, name), some)
+        yield _picture(name, some[0]["source"], read_rgb(_inside(folder, name)), some)
 
 
 def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
@@ -186,10 +156,6 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _read_rgb(folder: Path, name: str) -> U8:
-    return read_rgb(_inside(folder, name))
-
-
 def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:
     def numbers(columns: list[str]) -> F32:
         values = [[float(row[column] or "nan") for column in columns] for row in rows]
@@ -198,10 +164,7 @@ def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:
     sure = np.array([row["status"] == "sure" for row in rows], np.bool_)
     points = numbers(_POINTS).reshape(-1, 5, 2)
     return Picture(
-        name,
-        source,
-        Labelled(image, numbers(["x1", "y1", "x2", "y2"]), points, ~sure),
+        name, source, Labelled(image, numbers(["x1", "y1", "x2", "y2"]), points, ~sure),
         np.array([row["points_agree"] == "1" for row in rows], np.bool_),
-        tuple(row["yaw_class"] for row in rows),
-        numbers(["roll"])[:, 0],
-    )
+        tuple(row["yaw_class"] for row in rows), numbers(["roll"])[:, 0],
+    )  # fmt: skip

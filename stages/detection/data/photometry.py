@@ -25,6 +25,17 @@ def flesh(rng: np.random.Generator, grey: U8) -> U8:
     return _apply(np.repeat(grey[..., None], 3, axis=2), table)
 
 
+def coloured(rng: np.random.Generator, image: U8, share: float) -> U8:
+    """A picture (H, W, 3): as it is, or a grey one in the colours of skin; 1 - ``share`` of those
+    stay grey.
+    """
+    if image.ndim == 3:
+        return image
+    if rng.random() < share:
+        return flesh(rng, image)
+    return np.repeat(image[..., None], 3, axis=2)
+
+
 def _apply(image: U8, table: F32) -> U8:
     """Look every channel up in its row of ``table`` (3, 256)."""
     lut = table.clip(0, 255).astype(np.uint8).T.reshape(1, 256, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -41,17 +40,108 @@ def compose(
     rng: np.random.Generator, sources: Sources, config: SceneConfig, height: int, width: int
 ) -> Labelled:
     """One training image of (height, width, 3) and its faces; the same for the same ``rng``."""
-    draw = rng.random()
-    if sources.people and draw < config.p_people:
-        found = _people(rng, sources, config, height, width)
-    elif sources.frames and draw < config.p_people + config.p_frame:
-        frame = sources.frames[rng.integers(len(sources.frames))]
-        found = _seen(rng, frame, sources.scenes, config, height, width)
-    elif draw > 1 - config.p_scene or not sources.photos:
-        found = without_faces(backdrop(rng, sources.scenes, height, width))
-    else:
-        found = _pasted(rng, sources, config, height, width)
-    return replace(_in_view(found), image=distort(rng, found.image))
+    return _Composer(rng, sources, config).compose(height, width)
+
+
+class _Composer:
+    """Draws training images of some sources."""
+
+    def __init__(self, rng: np.random.Generator, sources: Sources, config: SceneConfig) -> None:
+        self._rng, self._sources, self._config = rng, sources, config
+
+    def compose(self, height: int, width: int) -> Labelled:
+        """See the function."""
+        rng, sources, config = self._rng, self._sources, self._config
+        draw = rng.random()
+        if sources.people and draw < config.p_people:
+            found = self._people(height, width)
+        elif sources.frames and draw < config.p_people + config.p_frame:
+            found = self._seen(sources.frames[rng.integers(len(sources.frames))], height, width)
+        elif draw > 1 - config.p_scene or not sources.photos:
+            found = without_faces(backdrop(rng, sources.scenes, height, width))
+        else:
+            found = self._pasted(height, width)
+        return replace(_in_view(found), image=distort(rng, found.image))
+
+    def _people(self, height: int, width: int) -> Labelled:
+        """A photograph of people, or four of them: small faces teach as much as large ones."""
+        if min(height, width) < 160 or self._rng.random() > self._config.p_four:
+            return self._seen(self._person(), height, width)
+        rows, columns = height // 2, width // 2
+        image = np.zeros((height, width, 3), np.uint8)
+        parts = []
+        for top, left in ((0, 0), (0, columns), (rows, 0), (rows, columns)):
+            part = _in_view(self._seen(self._person(), rows, columns))
+            image[top : top + rows, left : left + columns] = part.image
+            parts.append((part, np.array([left, top], np.float32)))
+        return Labelled(
+            image,
+            np.concatenate([part.bbox_px + np.tile(at, 2) for part, at in parts]),
+            np.concatenate([part.keypoints_px + at for part, at in parts]),
+            np.concatenate([part.ignore for part, _ in parts]),
+        )
+
+    def _person(self) -> Labelled:
+        people, shares = self._sources.people, self._sources.shares
+        return people[int(self._rng.choice(len(people), p=shares))]
+
+    def _seen(self, shot: Labelled, height: int, width: int) -> Labelled:
+        """A photograph or frame, seen whole or with one of its faces at some size."""
+        rng = self._rng
+        sure = np.flatnonzero(~shot.ignore)
+        if len(sure) and rng.random() < 0.9:
+            box = shot.bbox_px[rng.choice(sure)]
+            source, size = centre_of(box), size_of(box)
+        else:
+            source = (rng.random(2) * shot.image.shape[1::-1]).astype(np.float32)
+            size = 0.2 * min(shot.image.shape[:2])
+        camera = draw_camera(rng, self._config, size, height, width)
+        if rng.random() < self._config.p_whole:
+            camera, source = _whole(rng, camera, shot.image, height, width)
+        matrix = similarity(camera, source)
+        image = self._surrounded(shot.image, matrix, height, width)
+        boxes, points = move_faces(shot.bbox_px, shot.keypoints_px, matrix)
+        for row in sure:
+            _hide(rng, image, boxes[row], points[row])
+        return Labelled(image, boxes, points, shot.ignore)
+
+    def _surrounded(self, image: U8, matrix: F32, height: int, width: int) -> U8:
+        """``image`` under ``matrix`` with black, one colour, its own edge or a scene around it."""
+        draw = self._rng.random()
+        if draw < 0.5:
+            return warp(image, matrix, height, width, (0, 0, 0))
+        if draw < 0.65:
+            colour = tuple(int(v) for v in self._rng.integers(0, 256, 3))
+            return warp(image, matrix, height, width, colour)
+        if draw < 0.75:
+            return warp(image, matrix, height, width)
+        whole = np.full(image.shape[:2], 255, np.uint8)
+        inside = cv2.warpAffine(whole, matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
+        around = backdrop(self._rng, self._sources.scenes, height, width)
+        return np.where(inside[..., None], warp(image, matrix, height, width), around)
+
+    def _pasted(self, height: int, width: int) -> Labelled:
+        """Photographs on a backdrop, beside each other."""
+        rng, photos = self._rng, self._sources.photos
+        image = backdrop(rng, self._sources.scenes, height, width)
+        boxes: list[F32] = []
+        points: list[F32] = []
+        crowd = int(rng.choice(len(CROWDS), p=CROWDS)) + 1
+        for _ in range(crowd):
+            photo = photos[rng.integers(len(photos))]
+            size = size_of(photo.bbox_px[0])
+            camera = draw_camera(rng, self._config, size, height, width, crowd)
+            matrix = similarity(camera, centre_of(photo.bbox_px[0]))
+            box, kps = move_faces(photo.bbox_px, photo.keypoints_px, matrix)
+            if any(_overlap(box[0], other) for other in boxes):
+                continue
+            if not boxes and rng.random() < 0.5:  # later ones would cover earlier faces
+                draw_body(rng, image, box[0])
+            paste_photo(rng, image, photo, matrix, box[0])
+            boxes.append(box[0])
+            points.append(kps[0])
+        none = np.zeros(len(boxes), np.bool_)
+        return Labelled(image, np.array(boxes, np.float32), np.array(points, np.float32), none)
 
 
 def _in_view(found: Labelled) -> Labelled:
@@ -76,58 +166,6 @@ def _visible_share(boxes: F32, height: int, width: int) -> F32:
     return share
 
 
-def _people(
-    rng: np.random.Generator, sources: Sources, config: SceneConfig, height: int, width: int
-) -> Labelled:
-    """A photograph of people, or four of them: small faces teach as much as large ones."""
-    if min(height, width) < 160 or rng.random() > config.p_four:
-        return _seen(rng, _person(rng, sources), sources.scenes, config, height, width)
-    rows, columns = height // 2, width // 2
-    image = np.zeros((height, width, 3), np.uint8)
-    parts = []
-    for top, left in ((0, 0), (0, columns), (rows, 0), (rows, columns)):
-        part = _in_view(_seen(rng, _person(rng, sources), sources.scenes, config, rows, columns))
-        image[top : top + rows, left : left + columns] = part.image
-        parts.append((part, np.array([left, top], np.float32)))
-    return Labelled(
-        image,
-        np.concatenate([part.bbox_px + np.tile(at, 2) for part, at in parts]),
-        np.concatenate([part.keypoints_px + at for part, at in parts]),
-        np.concatenate([part.ignore for part, _ in parts]),
-    )
-
-
-def _person(rng: np.random.Generator, sources: Sources) -> Labelled:
-    return sources.people[int(rng.choice(len(sources.people), p=sources.shares))]
-
-
-def _seen(
-    rng: np.random.Generator,
-    shot: Labelled,
-    scenes: Sequence[U8],
-    config: SceneConfig,
-    height: int,
-    width: int,
-) -> Labelled:
-    """A photograph or frame, seen whole or with one of its faces at some size."""
-    sure = np.flatnonzero(~shot.ignore)
-    if len(sure) and rng.random() < 0.9:
-        box = shot.bbox_px[rng.choice(sure)]
-        source, size = centre_of(box), size_of(box)
-    else:
-        source = (rng.random(2) * shot.image.shape[1::-1]).astype(np.float32)
-        size = 0.2 * min(shot.image.shape[:2])
-    camera = draw_camera(rng, config, size, height, width)
-    if rng.random() < config.p_whole:
-        camera, source = _whole(rng, camera, shot.image, height, width)
-    matrix = similarity(camera, source)
-    image = _surrounded(rng, shot.image, matrix, scenes, height, width)
-    boxes, points = move_faces(shot.bbox_px, shot.keypoints_px, matrix)
-    for row in sure:
-        _hide(rng, image, boxes[row], points[row])
-    return Labelled(image, boxes, points, shot.ignore)
-
-
 def _hide(rng: np.random.Generator, image: U8, box: F32, points: F32) -> None:
     """Most faces stay as they are; some get a hand, a mask or sunglasses."""
     draw = rng.random()
@@ -147,52 +185,6 @@ def _whole(
     scale = float((np.array([width, height]) / size).min() * rng.uniform(0.7, 1.1))
     place = (np.array([width, height]) * rng.uniform(0.45, 0.55, 2)).astype(np.float32)
     return camera._replace(scale=scale, place_px=place), np.asarray(size / 2, np.float32)
-
-
-def _surrounded(
-    rng: np.random.Generator,
-    image: U8,
-    matrix: F32,
-    scenes: Sequence[U8],
-    height: int,
-    width: int,
-) -> U8:
-    """``image`` under ``matrix`` with black, one colour, its own edge or a scene around it."""
-    draw = rng.random()
-    if draw < 0.5:
-        return warp(image, matrix, height, width, (0, 0, 0))
-    if draw < 0.65:
-        return warp(image, matrix, height, width, tuple(int(v) for v in rng.integers(0, 256, 3)))
-    if draw < 0.75:
-        return warp(image, matrix, height, width)
-    whole = np.full(image.shape[:2], 255, np.uint8)
-    inside = cv2.warpAffine(whole, matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
-    around = backdrop(rng, scenes, height, width)
-    return np.where(inside[..., None], warp(image, matrix, height, width), around)
-
-
-def _pasted(
-    rng: np.random.Generator, sources: Sources, config: SceneConfig, height: int, width: int
-) -> Labelled:
-    image = backdrop(rng, sources.scenes, height, width)
-    boxes: list[F32] = []
-    points: list[F32] = []
-    crowd = int(rng.choice(len(CROWDS), p=CROWDS)) + 1
-    for _ in range(crowd):
-        photo = sources.photos[rng.integers(len(sources.photos))]
-        camera = draw_camera(rng, config, size_of(photo.bbox_px[0]), height, width, crowd)
-        source = centre_of(photo.bbox_px[0])
-        matrix = similarity(camera, source)
-        box, kps = move_faces(photo.bbox_px, photo.keypoints_px, matrix)
-        if any(_overlap(box[0], other) for other in boxes):
-            continue
-        if not boxes and rng.random() < 0.5:  # later ones would cover earlier faces
-            draw_body(rng, image, box[0])
-        paste_photo(rng, image, photo, matrix, box[0])
-        boxes.append(box[0])
-        points.append(kps[0])
-    none = np.zeros(len(boxes), np.bool_)
-    return Labelled(image, np.array(boxes, np.float32), np.array(points, np.float32), none)
 
 
 def _overlap(a: F32, b: F32) -> bool:

@@ -21,6 +21,7 @@ from facer.storage.errors import FacerError
 from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import F32, F64, U8
 
+FRAME_PX = 640  # longest side of a video frame
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
 
@@ -103,14 +104,12 @@ def read_rgb(path: Path) -> U8:
     return image
 
 
-def read_frames(
-    paths: Sequence[Path], teacher: Teacher, every: int, longest_px: int = 640
-) -> Iterator[Labelled]:
-    """Every ``every``-th frame of each video, at most ``longest_px`` long, with its faces."""
+def read_frames(paths: Sequence[Path], teacher: Teacher, every: int) -> Iterator[Labelled]:
+    """Every ``every``-th frame of each video, at most ``FRAME_PX`` long, with its faces."""
     for path in paths:
         for number, frame in enumerate(video_frames(path)):
             if number % every == 0:
-                yield teacher.label(shrink(frame, longest_px))
+                yield teacher.label(shrink(frame, FRAME_PX))
 
 
 def list_videos(folder: Path) -> list[Path]:

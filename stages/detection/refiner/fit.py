@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facer.stages.common.training import Arrays, Descent, OnStep, Schedule
 from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import LOOKS, guessed
 from facer.stages.detection.data.people import read_all_people, sampling_shares
@@ -29,10 +24,9 @@ from facer.stages.detection.refiner.samples import (
     read_crops,
 )
 from facer.stages.detection.start import read_weights, start_network
+from facer.stages.detection.trainer import StepTrainer
 from facer.stages.features.config import STARTER_SIZE_PX, DetectorConfig
-from facer.stages.features.detect import Detector, load
-from facer.stages.features.faces import NO_FACES, Faces
-from facer.storage.schema import U8
+from facer.stages.features.detect import load
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.5
@@ -65,7 +59,9 @@ def read_points_sources(
     found = list(
         read_all_people(config.people, config.people_clips, "tune" if split == "val" else "train")
     )
-    detector = _eager(config.detector)
+    detector = None
+    if config.detector is not None:
+        detector = load(DetectorConfig(str(config.detector), STARTER_SIZE_PX, LOOKS))
     return PointsSources(
         photos,
         read_crops(config.crops, split),
@@ -73,21 +69,6 @@ def read_points_sources(
         tuple(guessed((agreed_points(picture) for picture in found), detector)),
         sampling_shares(found),
     )
-
-
-def _eager(path: Path | None) -> Detector:
-    """The detector with a low threshold; without a path one that guesses nothing."""
-    if path is None:
-        return _NoDetector()
-    return load(DetectorConfig(str(path), STARTER_SIZE_PX, LOOKS))
-
-
-class _NoDetector:
-    name = sha256 = ""
-
-    def detect(self, images: Sequence[U8]) -> list[Faces]:
-        """No face in any image."""
-        return [NO_FACES] * len(images)
 
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -118,8 +99,10 @@ def points_loss(points: Tensor, logit: Tensor, offsets: Tensor, face: Tensor) ->
     return loss
 
 
-class RefinerTrainer:
+class RefinerTrainer(StepTrainer[PointsNet, RefinerRow]):
     """One training; an epoch lasts from checkpoint to checkpoint."""
+
+    max_norm, floor = 5.0, 0.005
 
     def __init__(
         self, config: RefinerTrainConfig, sources: PointsSources, validation: PointsSources
@@ -127,62 +110,24 @@ class RefinerTrainer:
         self.config, self.sources = config, sources
         self._held_out = make_batch(np.random.default_rng([config.seed, 7]), validation, 1000)
         torch.manual_seed(config.seed)
-        net = PointsNet()
+        net = self._fresh()
         if config.start is not None:
             images = make_batch(np.random.default_rng(config.seed), sources, 500)[0]
             start_network(net, read_weights(config.start), images, config.start)
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.AdamW(
-            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        schedule = Schedule(config.learning_rate, config.warmup, config.steps, floor=0.005)
-        self._descent = Descent(net, optimiser, schedule, config.ema_decay, max_norm=5.0)
+        super().__init__(config, net, net.parameters())
 
-    @property
-    def epochs_done(self) -> int:
-        """Rows of the learning curve so far."""
-        return math.ceil(self._descent.step / self.config.checkpoint_every)
+    def _fresh(self) -> PointsNet:
+        return PointsNet()
 
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done."""
-        return self._descent.step >= self.config.steps
+    def _loss_terms(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.config.seed, 1, step])
+        images, offsets, face = make_batch(rng, self.sources, self.config.batch)
+        points, logit = self._outputs(images)
+        return {"total": points_loss(points, logit, offsets, face)}
 
-    def epoch(self, on_step: OnStep | None = None) -> RefinerRow:
-        """Train to the next checkpoint."""
-        config, before = self.config, self._descent.step
-        end = min(config.steps, (before // config.checkpoint_every + 1) * config.checkpoint_every)
-        total = 0.0
-        for step in range(before, end):
-            rng = np.random.default_rng([config.seed, 1, step])
-            total += self._advance(make_batch(rng, self.sources, config.batch))
-            if on_step is not None:
-                on_step(self.epochs_done, step + 1, config.steps)
-        error, face = evaluate_points(self.averaged(), self._held_out)
-        return RefinerRow(end, config.steps, total / (end - before), error, face)
-
-    def _advance(self, batch: Batch) -> float:
-        images, offsets, face = batch
-        net = self._descent.network.train()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.bf16):
-            points, logit = net(images.contiguous(memory_format=torch.channels_last))
-        loss = points_loss(points.float(), logit.float(), offsets, face)
-        self._descent.down(loss)
-        return float(loss.detach())
-
-    def averaged(self) -> PointsNet:
-        """A copy of the network with the averaged weights."""
-        net = PointsNet()
-        net.load_state_dict(self._descent.averaged)
-        return net.eval()
-
-    def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Arrays and JSON to resume from."""
-        return self._descent.state(), {"step": self._descent.step}
-
-    def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state` returned."""
-        self._descent.load_state(arrays, int(meta["step"]))
+    def _row(self, step: int, losses: dict[str, float]) -> RefinerRow:
+        errors = evaluate_points(self.averaged(), self._held_out)
+        return RefinerRow(step, self.config.steps, losses["total"], *errors)
 
 
 @torch.inference_mode()
@@ -198,19 +143,6 @@ def evaluate_points(net: PointsNet, batch: Batch) -> tuple[float, float]:
 
 
 def summary(config: RefinerTrainConfig, sources: PointsSources) -> dict[str, str]:
-    """What the ONNX file says about itself; file names without their folders."""
-    training = {
-        "faces": config.faces.name,
-        "crops": [path.name for path in config.crops],
-        "scenes": config.scenes.name,
-        "clips": config.clips.name,
-        "teacher": config.teacher.name,
-        "people": [p.name for p in (config.people, config.people_clips) if p is not None],
-        "detector": config.detector.name if config.detector is not None else "",
-        "start": config.start.name if config.start is not None else "",
-        "used": sources.counts(),
-        "steps": config.steps,
-        "batch": config.batch,
-        "seed": config.seed,
-    }
+    """What the ONNX file says about itself."""
+    training = config.provenance(sources.counts())
     return {"name": "facer-points-2", "training": json.dumps(training)}

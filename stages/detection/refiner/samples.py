@@ -14,7 +14,7 @@ import numpy as np
 from facer.stages.affect.datasets.image_files import decode_crop
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.people import Picture
-from facer.stages.detection.data.photometry import distort, flesh
+from facer.stages.detection.data.photometry import coloured, distort
 from facer.stages.detection.data.teacher import MIRRORED, Labelled
 from facer.stages.features.faces import face_unit
 from facer.stages.features.refine import (
@@ -105,7 +105,7 @@ def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     image = decode_crop(sources.crops.jpegs[row], "crop pack")
     grey = bool((image[..., 0] == image[..., 2]).all())
     trimmed, points = _trim(rng, image[..., 0] if grey else image, sources.crops.points_px[row])
-    return _face(rng, _colour(rng, trimmed), points)
+    return _face(rng, coloured(rng, trimmed, 0.6), points)
 
 
 def agreed_points(picture: Picture) -> Labelled:
@@ -119,7 +119,7 @@ def _of_guesses(rng: np.random.Generator, seen: Guessed) -> Sample:
     right, wrong = len(seen.right_px), len(seen.wrong_px)
     if right + wrong == 0 or rng.random() < 0.4:
         return _of_shot(rng, seen.shot)
-    image = _colour(rng, seen.shot.image)
+    image = coloured(rng, seen.shot.image, 0.6)
     if wrong and (right == 0 or rng.random() < 0.4):
         return _no_face(rng, image, _shaken(rng, seen.wrong_px[rng.integers(wrong)]))
     row = int(rng.integers(right))
@@ -137,7 +137,7 @@ def _shaken(rng: np.random.Generator, points_px: F32) -> F32:
 def _of_shot(rng: np.random.Generator, shot: Labelled) -> Sample:
     """One of the faces of a photograph or frame, or a place where there is none."""
     sure = np.flatnonzero(~shot.ignore & np.isfinite(shot.keypoints_px).all(axis=(1, 2)))
-    image = _colour(rng, shot.image)
+    image = coloured(rng, shot.image, 0.6)
     if len(sure) == 0 or rng.random() < 0.1:
         return _nothing(rng, image, shot.bbox_px)
     return _face(rng, image, shot.keypoints_px[rng.choice(sure)])
@@ -148,14 +148,6 @@ def _trim(rng: np.random.Generator, image: U8, points_px: F32) -> tuple[U8, F32]
     left, top, right, bottom = rng.integers(0, TRIM_PX, 4)
     kept = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
     return np.ascontiguousarray(kept), points_px - (left, top)
-
-
-def _colour(rng: np.random.Generator, image: U8) -> U8:
-    if image.ndim == 3:
-        return image
-    if rng.random() < 0.6:
-        return flesh(rng, image)
-    return np.repeat(image[..., None], 3, axis=2)
 
 
 def _face(rng: np.random.Generator, image: U8, points_px: F32, guess: F32 | None = None) -> Sample:

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from facer.pipeline.affect.config import TrainRecConfig
+from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec
-from facer.pipeline.affect.train import read_curve, train_rec
+from facer.pipeline.affect.train import RecRunConfig, train_rec
+from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.affect.fit import distil, mixed
 from facer.stages.affect.losses import Targets
+from facer.stages.affect.soft_targets import distil, mixed
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.export import export_onnx
 from facer.stages.features.rec.network import grow_depth
@@ -33,6 +34,10 @@ FIT = RecFitConfig(epochs=2, batch_size=8, small_px=32, low_res_fraction=1.0, le
 
 class Stop(Exception):
     pass
+
+
+def read_curve(run):
+    return RunFolder(run, RecRunConfig).read_curve()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -354,9 +359,13 @@ def test_wrong_configurations_are_refused_before_work(config, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def score(weights, data, **settings):
+    return evaluate_rec(EvaluateRecConfig(str(weights), data, **settings))
+
+
 def test_evaluation_has_the_promised_shape(trained, pack, tmp_path):
     result = json.loads(
-        json.dumps(evaluate_rec(trained.rec, f"pack:{pack}", device="cpu", pictures=tmp_path))
+        json.dumps(score(trained.rec, f"pack:{pack}", device="cpu", pictures=tmp_path))
     )
     assert {"accuracy", "macro_f1", "confusion", "n"} <= set(result["expression"])
     assert result["expression"]["n"] == 24
@@ -371,10 +380,9 @@ def test_evaluation_has_the_promised_shape(trained, pack, tmp_path):
 def test_evaluation_takes_onnx_and_agrees_with_training(trained, pack, tmp_path):
     export_onnx(trained.rec, tmp_path / "own.onnx")
     done = []
-    torch_scores = evaluate_rec(trained.rec, f"pack:{pack}", "train", "cpu")
-    onnx_scores = evaluate_rec(
-        tmp_path / "own.onnx", f"pack:{pack}", "train", "cpu", report=lambda *n: done.append(n)
-    )
+    torch_scores = score(trained.rec, f"pack:{pack}", split="train", device="cpu")
+    onnx = EvaluateRecConfig(str(tmp_path / "own.onnx"), f"pack:{pack}", "train", device="cpu")
+    onnx_scores = evaluate_rec(onnx, lambda *n: done.append(n))
     assert onnx_scores["expression"] == torch_scores["expression"]
     assert onnx_scores["weak_features"] == torch_scores["weak_features"]
     assert done[-1] == (24, 24)
@@ -388,7 +396,7 @@ def test_only_labelled_kinds_are_scored_and_drawn(trained, tmp_path):
         path = folder / "cropped_aligned" / "v" / f"{frame:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), np.full((112, 112, 3), 90 * frame, np.uint8))
-    result = evaluate_rec(trained.rec, f"affwild2:{folder}", device="cpu", pictures=tmp_path)
+    result = score(trained.rec, f"affwild2:{folder}", device="cpu", pictures=tmp_path)
     assert result["expression"] is None
     assert set(result["au"].values()) == {None}
     assert result["va"]["arousal"]["n"] == 2
@@ -425,8 +433,8 @@ def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
     assert resumed.rec.read_bytes() == whole.rec.read_bytes()
     header = load_checkpoint(whole.rec)[1]["training"]["fit"]
     assert header["unit_geometry"] == geometry_file.name
-    found = evaluate_rec(
-        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=[str(meshes)],
+    found = score(
+        whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=(str(meshes),),
         by_group=True,
     )  # fmt: skip
     assert found["unit_response"]["au12"]["n"] > 0

@@ -37,7 +37,7 @@ def sources() -> PointsSources:
 def fit(run, sources, on_epoch=None, **changes):
     nowhere = Path("nowhere")
     settings = {"steps": 6, "batch": 4, "checkpoint_every": 3, "warmup": 2} | changes
-    config = RefinerTrainConfig(nowhere, (), nowhere, nowhere, nowhere, **settings)
+    config = RefinerTrainConfig(nowhere, nowhere, nowhere, nowhere, crops=(), **settings)
     return train_points(config, run, on_epoch, sources=sources, validation=sources)
 
 

@@ -89,8 +89,8 @@ def config(videos, weights, tmp_path):
         )
     )
     return FinetuneConfig(
-        tmp_path / "head", videos, tmp_path / "joint", str(weights), epochs=4,
-        learning_rate=3e-3, chunk=8, device="cpu",
+        tmp_path / "head", videos, str(weights), epochs=4, learning_rate=3e-3, chunk=8,
+        output=tmp_path / "joint", device="cpu",
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from facer.pipeline.endtoend.finetune import FinetuneRunConfig
+from facer.pipeline.endtoend.config import FinetuneRunConfig
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import save_checkpoint

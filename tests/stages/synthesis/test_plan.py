@@ -4,8 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facer.stages.synthesis import EMOTIONS, SynthesisConfig, plan_clips
-from facer.stages.synthesis.plan import PlannedEvent
+from facer.stages.synthesis.plan import EMOTIONS, PlannedEvent, SynthesisConfig, plan_clips
 from facer.storage import FacerError
 
 CONFIG = SynthesisConfig()

@@ -5,9 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.synthesis import EMOTIONS, SynthesisConfig, plan_clips, render, write_clips
 from facer.stages.synthesis.photographs import FACES, POINTS, UNIT_PX, face_named, load_portrait
-from facer.stages.synthesis.render import action_amounts, camera
+from facer.stages.synthesis.plan import EMOTIONS, SynthesisConfig, plan_clips
+from facer.stages.synthesis.render import action_amounts, camera, render
+from facer.stages.synthesis.write import write_clips
 from facer.storage import FacerError
 
 SMALL = SynthesisConfig(n_clips=7, min_frames=4, max_frames=6, width_px=192, height_px=144)

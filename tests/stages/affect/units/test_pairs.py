@@ -25,9 +25,9 @@ from facer.stages.affect.units.pairs import (
 )
 from facer.stages.affect.units.rows import (
     LabelledSpace,
-    PairedEmbeddings,
     UnitRowsConfig,
     fit_rows,
+    joined,
     paired_embeddings,
 )
 from facer.stages.features.rec.network import build
@@ -264,7 +264,7 @@ def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry):
         paired_embeddings(embed, faces(geometry, 30), geometry, 30, moves=2, config=config)
         for config in (None, STILL)
     ]
-    pairs = PairedEmbeddings.joined(parts)
+    pairs = joined(parts)
     assert pairs.embedding.shape == (60, 3, 256)
     assert {ACTION_UNITS[column] for column in pairs.unit.ravel()} == {1, 12}
     network = build("rec-small")

@@ -9,7 +9,7 @@ from facer.stages.detection.data.photometry import distort, flesh
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import Sources, box_of_points
 from facer.stages.detection.data.teacher import Labelled, nearest_points
-from facer.stages.detection.evaluate import Tally, as_table, together
+from facer.stages.detection.evaluate import Score, as_table, together
 
 POINTS = np.array([[[40, 40], [60, 40], [50, 52], [43, 62], [57, 62]]], np.float32)
 SHIFT = np.array([2, 0], np.float32)
@@ -95,7 +95,7 @@ def test_nearest_points() -> None:
     assert nearest_points(POINTS[:0], POINTS[0])[1] == float("inf")
 
 
-def test_tally_counts_found_missed_and_false_faces() -> None:
+def test_a_score_counts_found_missed_and_false_faces() -> None:
     far = 200.0
     truth = Labelled(
         np.zeros((4, 4, 3), np.uint8),
@@ -105,10 +105,9 @@ def test_tally_counts_found_missed_and_false_faces() -> None:
     )
     found = np.concatenate([BOX, BOX + 2 * far, BOX + 3 * far])
     points = np.concatenate([POINTS + SHIFT, POINTS + 2 * far, POINTS + 3 * far])
-    tally = Tally("clip")
-    tally.add(truth, np.column_stack([found, np.ones(3)]), points)
-    tally.add(truth, np.zeros((0, 5), np.float32), np.zeros((0, 5, 2), np.float32))
-    score = tally.score()
+    score = Score("clip")
+    score.add(truth, np.column_stack([found, np.ones(3)]), points)
+    score.add(truth, np.zeros((0, 5), np.float32), np.zeros((0, 5, 2), np.float32))
     assert (score.frames, score.faces, score.found, score.false) == (2, 4, 1, 1)
     assert score.recall == 0.25
     assert score.frame_recall == 0.5
@@ -120,10 +119,9 @@ def test_scores_add_up() -> None:
     truth = Labelled(np.zeros((4, 4, 3), np.uint8), BOX, POINTS, np.zeros(1, np.bool_))
     scores = []
     for shift in (SHIFT, 2 * SHIFT):
-        tally = Tally("clip")
-        tally.add(truth, np.column_stack([BOX, np.ones(1)]), POINTS + shift)
-        scores.append(tally.score())
-    scores.append(Tally("empty").score())
+        scores.append(Score("clip"))
+        scores[-1].add(truth, np.column_stack([BOX, np.ones(1)]), POINTS + shift)
+    scores.append(Score("empty"))
     total = together(scores)
     assert (total.frames, total.faces, total.found) == (2, 2, 2)
     assert total.points_error == pytest.approx(0.15)
