@@ -72,10 +72,10 @@ if TYPE_CHECKING:
     from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
     from facer.pipeline.intensity.run import Run as Run
     from facer.pipeline.summary.compare import compare as compare
-    from facer.pipeline.summary.door import design as design
+    from facer.pipeline.summary.designs import design as design
     from facer.pipeline.summary.door import summarise as summarise
     from facer.pipeline.summary.methods import methods as methods
-    from facer.pipeline.views.figure import figure as figure
+    from facer.pipeline.views.figure.draw import figure as figure
     from facer.pipeline.views.view.door import view as view
     from facer.stages.intensity.config import HeadConfig as HeadConfig
     from facer.stages.intensity.heads.base import Head as Head
@@ -120,10 +120,11 @@ _LAZY = {
     "ClipDataset": "facer.pipeline.intensity.dataset",
     "Run": "facer.pipeline.intensity.run",
     "compare": "facer.pipeline.summary.compare",
-    "figure": "facer.pipeline.views.figure",
+    "figure": "facer.pipeline.views.figure.draw",
     "view": "facer.pipeline.views.view.door",
     "methods": "facer.pipeline.summary.methods",
-    **dict.fromkeys(("design", "summarise"), "facer.pipeline.summary.door"),
+    "design": "facer.pipeline.summary.designs",
+    "summarise": "facer.pipeline.summary.door",
     "Batch": "facer.stages.intensity.kernels.batches",
     "HeadConfig": "facer.stages.intensity.config",
     **dict.fromkeys(("Head", "HeadShape"), "facer.stages.intensity.heads.base"),

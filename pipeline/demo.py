@@ -16,7 +16,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import OnEpoch, TrainHeadResult, train_head
 from facer.pipeline.runtime.progress import Progress
-from facer.pipeline.views.look import draw_clip
+from facer.pipeline.views.clip_picture import draw_clip
 from facer.stages.features.config import ExtractConfig
 from facer.stages.intensity.config import FitConfig
 from facer.stages.synthesis.plan import SynthesisConfig

@@ -36,7 +36,7 @@ from facer.pipeline.intensity.config import (
     TrainHeadConfig,
 )
 from facer.pipeline.runtime.tls import TlsFiles
-from facer.pipeline.views.figures import FigureConfig
+from facer.pipeline.views.figure.config import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.view.config import ViewConfig
 from facer.stages.affect.config import AlignConfig, RecFitConfig

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.affect.config import EvaluateRecConfig
-from facer.pipeline.views.pictures import au_bars_picture, confusion_picture
+from facer.pipeline.views.score_pictures import au_bars_picture, confusion_picture
 from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.specs import parse_spec, read_spec

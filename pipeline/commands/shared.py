@@ -28,6 +28,9 @@ LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
 
 
+PATH = click.Path(path_type=Path)
+
+
 SPLIT = click.Choice(["train", "val", "test"])
 
 

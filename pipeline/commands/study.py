@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,29 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import EXIT_SOME_FAILED, LISTED, json_option, print_list, warn
+from facer.pipeline.commands.shared import (
+    EXIT_SOME_FAILED,
+    LISTED,
+    PATH,
+    json_option,
+    print_json,
+    print_list,
+    warn,
+)
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import FIGURE, SUMMARISE
+
+_design_option = click.option(
+    "--design", "design_", metavar="FILE|PATTERN",
+    help="design.csv, or how clips are named: {participant}_{condition}.",
+)  # fmt: skip
 
 
 @click.command()
 @click.argument("store")
 @click.option("--pattern", help="How clips are named, such as {participant}_{condition}.")
-@click.option("--check", "source", type=click.Path(path_type=Path), help="A design.csv to check.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write design.csv.")
+@click.option("--check", "source", type=PATH, help="A design.csv to check.")
+@click.option("-o", "--output", type=PATH, help="Where to write design.csv.")
 @json_option
 def design(
     store: str, pattern: str | None, source: Path | None, output: Path | None, as_json: bool
@@ -36,7 +48,7 @@ def design(
       facer design features.zarr --check design.csv
     """
     from facer.pipeline.summary.designs import check_design
-    from facer.pipeline.summary.door import design as read_design
+    from facer.pipeline.summary.designs import design as read_design
 
     if (pattern is None) == (source is None):
         raise click.UsageError("expected one of --pattern and --check")
@@ -45,7 +57,7 @@ def design(
     for note in found.notes:
         warn(note)
     if as_json:
-        echo(json.dumps({**asdict(counts), "columns": list(found.carried)}))
+        print_json({**asdict(counts), "columns": found.carried})
         return 0
     conditions = ", ".join(name or "(none)" for name in counts.conditions)
     echo(f"{output or found.source}: {counts.clips} clips, {counts.participants} participants, "
@@ -61,14 +73,11 @@ def design(
 
 @click.command()
 @click.argument("store")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+@click.option("-o", "--output", required=True, type=PATH,
               help="Folder of the tables: a new one, or one of an earlier summary.")  # fmt: skip
-@click.option("--design", "design_", metavar="FILE|PATTERN",
-              help="design.csv, or how clips are named: {participant}_{condition}.")  # fmt: skip
-@click.option("--events", type=click.Path(path_type=Path),
-              help="events.csv: clip_id, onset_s, duration_s, trial_type.")  # fmt: skip
-@click.option("--marks", type=click.Path(path_type=Path),
-              help="marks.csv: stretches and clips that are left out.")  # fmt: skip
+@_design_option
+@click.option("--events", type=PATH, help="events.csv: clip_id, onset_s, duration_s, trial_type.")
+@click.option("--marks", type=PATH, help="marks.csv: stretches and clips that are left out.")
 @with_settings(SUMMARISE)
 @click.option("--format", "form", default="csv", show_default=True,
               type=click.Choice(["csv", "parquet", "feather", "sav"]),
@@ -99,10 +108,10 @@ def summarise(
     for note in outcome.notes:
         warn(note)
     if as_json:
-        echo(json.dumps({
-            "output": str(output), "clips": dict(outcome.statuses), "flags": dict(outcome.flags),
+        print_json({
+            "output": output, "clips": outcome.statuses, "flags": outcome.flags,
             "empty_windows": outcome.empty_windows, "settings": outcome.settings,
-        }))  # fmt: skip
+        })  # fmt: skip
     else:
         counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.statuses.items()))
         echo(f"{output}: {sum(outcome.statuses.values())} clips ({counts}); "
@@ -119,9 +128,9 @@ def summarise(
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("-o", "--output", type=click.Path(path_type=Path),
+@click.option("-o", "--output", type=PATH,
               help="A new folder for columns.csv, clips.csv, compare.json and a page.")  # fmt: skip
-@click.option("--videos", type=click.Path(path_type=Path),
+@click.option("--videos", type=PATH,
               help="The VIDEO_DIR: the page then shows the faces that only one saw.")  # fmt: skip
 @click.option("--worst", default=12, show_default=True, type=click.IntRange(0, 1000),
               help="Clips of which it does.")  # fmt: skip
@@ -143,7 +152,7 @@ def compare(
 
     found = compare(a, b, output, videos=videos, worst=worst)
     if as_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found)
         return 0
     width = max(len("column"), *(len(row["feature"]) for row in found.columns))
     echo(f"{'column':{width}}   clips  mean A  mean B   B - A  distance  correlation    lag s")
@@ -165,7 +174,7 @@ def compare(
 
 @click.command()
 @click.argument("store")
-@click.option("--stats", type=click.Path(path_type=Path), help="A folder of facer summarise.")
+@click.option("--stats", type=PATH, help="A folder of facer summarise.")
 @json_option
 def methods(store: str, stats: Path | None, as_json: bool) -> int:
     """Write a paper's paragraph on how the numbers were made, with BibTeX, from what is stored.
@@ -177,21 +186,21 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
     from facer.pipeline.summary.methods import methods
 
     paragraph, bibtex = methods(store, stats)
-    echo(
-        json.dumps({"text": paragraph, "bibtex": bibtex}) if as_json else f"{paragraph}\n\n{bibtex}"
-    )
+    if as_json:
+        print_json({"text": paragraph, "bibtex": bibtex})
+    else:
+        echo(f"{paragraph}\n\n{bibtex}")
     return 0
 
 
 @click.command()
 @click.argument("kind")
 @click.argument("store")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+@click.option("-o", "--output", required=True, type=PATH,
               help="A .pdf, .svg or .png; the drawn numbers are beside it as .csv.")  # fmt: skip
-@click.option("--design", "design_", metavar="FILE|PATTERN",
-              help="design.csv, or how clips are named: {participant}_{condition}.")  # fmt: skip
-@click.option("--events", type=click.Path(path_type=Path), help="events.csv.")
-@click.option("--marks", type=click.Path(path_type=Path), help="marks.csv.")
+@_design_option
+@click.option("--events", type=PATH, help="events.csv.")
+@click.option("--marks", type=PATH, help="marks.csv.")
 @with_settings(FIGURE)
 @json_option
 def figure(
@@ -208,11 +217,11 @@ def figure(
       facer figure grand features.zarr --design "{participant}_{condition}" -o smile.pdf
       facer figure missing features.zarr -o seen.png
     """
-    from facer.pipeline.views.figure import figure
+    from facer.pipeline.views.figure.draw import figure
 
     numbers = figure(kind, store, output, design_, events=events, marks=marks, **settings)
     if as_json:
-        echo(json.dumps({"figure": str(output), "numbers": str(numbers)}))
+        print_json({"figure": output, "numbers": numbers})
     else:
         echo(f"{output}; its numbers: {numbers}")
     return 0

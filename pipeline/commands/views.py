@@ -10,18 +10,16 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import json_option, print_json
+from facer.pipeline.commands.shared import PATH, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import REPORT, VIEW
-from facer.stages.summary.config import as_thresholds, as_windows, parse_span
 
 
 @click.command()
 @click.argument("store")
 @click.argument("clip_id")
-@click.option("--videos", type=click.Path(path_type=Path),
-              help="The VIDEO_DIR: crops then stand over the curves.")  # fmt: skip
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .png.")
+@click.option("--videos", type=PATH, help="The VIDEO_DIR: crops then stand over the curves.")
+@click.option("-o", "--output", required=True, type=PATH, help="A .png.")
 @json_option
 def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json: bool) -> int:
     """Draw a clip of a store: crops over valence-arousal, expression and AU curves.
@@ -42,7 +40,7 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json
 
 @click.command()
 @click.argument("source")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+@click.option("-o", "--output", required=True, type=PATH,
               help="A new folder, or an earlier report to write again.")  # fmt: skip
 @with_settings(REPORT)
 @json_option
@@ -96,9 +94,7 @@ def view(
     """
     from facer.pipeline.views.view.door import view as serve
 
-    windows, thresholds = as_windows(window), as_thresholds(threshold)
-    rest = None if baseline is None else parse_span(baseline, "baseline")
-    with serve(store, windows=windows, baseline=rest, thresholds=thresholds, **settings) as found:
+    with serve(store, windows=window, baseline=baseline, thresholds=threshold, **settings) as found:
         if as_json:
             print_json(found)
         else:
@@ -114,10 +110,10 @@ def view(
 @click.command()
 @click.argument("store")
 @click.argument("clip_id")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
-              help="A .mp4 or .webm.")  # fmt: skip
-@click.option("--videos", default=".", type=click.Path(path_type=Path),
-              help="The VIDEO_DIR. [default: the current folder]")  # fmt: skip
+@click.option("-o", "--output", required=True, type=PATH, help="A .mp4 or .webm.")
+@click.option(
+    "--videos", default=".", type=PATH, help="The VIDEO_DIR. [default: the current folder]"
+)
 @json_option
 def annotate(store: str, clip_id: str, output: Path, videos: Path, as_json: bool) -> int:
     """Write a clip as a video with its face marked, its features beside it and its sound.

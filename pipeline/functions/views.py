@@ -12,7 +12,7 @@ from facer.pipeline.runtime.places import Place, opened
 from facer.pipeline.runtime.progress import CountReporter
 from facer.pipeline.settings import REPORT, label_options, make
 from facer.pipeline.views.annotate import annotate_clip
-from facer.pipeline.views.look import draw_clip
+from facer.pipeline.views.clip_picture import draw_clip
 from facer.pipeline.views.report.build import Report, build_report
 from facer.pipeline.views.report.config import ReportConfig
 from facer.storage import FeatureStore

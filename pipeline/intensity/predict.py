@@ -15,7 +15,7 @@ from facer.pipeline.intensity.scoring.evaluate import check_provenance, predict_
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.runtime.progress import Progress
-from facer.pipeline.views.look import draw_clip
+from facer.pipeline.views.clip_picture import draw_clip
 from facer.stages.intensity.config import StreamsConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named

@@ -1,4 +1,4 @@
-"""One clip's rows in every table."""
+"""What a summary knows of one clip: whether it counts, and its numbers over windows of time."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ import numpy as np
 from facer.stages.summary.baseline import Baselines, baselines, corrected
 from facer.stages.summary.config import Span, SummaryConfig
 from facer.stages.summary.episodes import Episodes, counted, episodes
-from facer.stages.summary.grid import bins, series
-from facer.stages.summary.track import EPS, F64, FrameTimes, Track, clock, tracks
-from facer.stages.summary.units import Unit
-from facer.stages.summary.windows import seen_of, statistics
-from facer.storage.schema import ClipFeatures, Record
-from facer.storage.study.columns import Block
+from facer.stages.summary.track import EPS, FrameTimes, Track, clock, tracks
+from facer.stages.summary.units import Unit, units, with_thresholds
+from facer.stages.summary.windows import Statistics, seen_of, statistics
+from facer.storage import FeatureStore
+from facer.storage.schema import F64, Bools, ClipFeatures, Record
 from facer.storage.study.design import DesignRow
 from facer.storage.study.events import Event
 from facer.storage.study.marks import Mark, unmarked
 
-Rows = tuple[str, Block]
-"""The name of a table, and rows of it."""
-
 There = tuple[Record, ClipFeatures, FrameTimes]
-_OF_EPISODES = ("start_s", "stop_s", "duration_s", "peak", "peak_s", "mean")
-_MEASURED = ("mean", "sd", "median", "p95", "peak", "peak_s", "share")
+_NUMBERS = ("window_s", "seen_s", "seen_share", "longest_gap_s", *Statistics._fields, "episodes",
+            "latency_s", "baseline", "baseline_s", "mean_bc", "peak_bc", "n_frames")  # fmt: skip
 
 
 class Features(NamedTuple):
@@ -36,6 +32,13 @@ class Features(NamedTuple):
     units: tuple[Unit, ...]
     weak: tuple[int, ...]
 
+    @classmethod
+    def of(cls, store: FeatureStore, thresholds: Mapping[str, float]) -> Features:
+        """Those of a store, with a study's own thresholds; OptionError for an unknown feature."""
+        names = store.feature_names
+        meant = with_thresholds(names, units(names, store.provenance.settings), thresholds)
+        return cls(names, meant, tuple(int(name in store.weak_features) for name in names))
+
     @property
     def thresholds(self) -> F64:
         """(F,) NaN where there is none."""
@@ -44,7 +47,7 @@ class Features(NamedTuple):
 
 @dataclass
 class ClipSummary:
-    """All that is known of a clip, and its rows."""
+    """All that is known of a clip, and its numbers."""
 
     row: DesignRow
     record: Record | None
@@ -60,17 +63,10 @@ class ClipSummary:
         self.status, self.reason = self._state()
         self.time: FrameTimes | None = None
         self.parts: list[Track] = []
-        if self.clip is not None and self.clip.n_frames and self.record is not None:
-            times = times_of(self.clip, self.record)
-            if times is None:
-                self.status, self.reason = "failed", "its frames have no times"
-            else:
-                self.time = clock(times, self.record.fps)
-                kept = unmarked(self.marks, times, self.features.names)
-                valid = self.clip.valid if kept.ndim == 1 else self.clip.valid[:, None]
-                if self.status == "ok":
-                    self.parts = list(tracks(self.time, self.clip.features, valid & kept))
         self.left_out: list[tuple[str, str, str, str]] = []
+        self._episodes: dict[int, Episodes] = {}
+        if self.clip is not None and self.clip.n_frames and self.record is not None:
+            self._place_in_time(self.clip, self.record)
 
     def _state(self) -> tuple[str, str]:
         whole = [mark for mark in self.marks if mark.whole_clip]
@@ -83,6 +79,25 @@ class ClipSummary:
         if whole:
             return "excluded", whole[0].why
         return self.record.status, self.record.reason
+
+    def _place_in_time(self, clip: ClipFeatures, record: Record) -> None:
+        times = times_of(clip, record)
+        if times is None:
+            self.status, self.reason = "failed", "its frames have no times"
+            return
+        self.time = clock(times, record.fps)
+        kept = unmarked(self.marks, times, self.features.names)
+        valid = clip.valid if kept.ndim == 1 else clip.valid[:, None]
+        if self.status == "ok":
+            self.parts = list(tracks(self.time, clip.features, valid & kept))
+
+    @property
+    def there(self) -> There | None:
+        """The clip's record, arrays and clock; None unless it counts and has frames."""
+        if self.record is None or self.clip is None or self.time is None:
+            return None
+        measured = self.status in ("ok", "no_face", "no_sound")
+        return (self.record, self.clip, self.time) if measured else None
 
     def measured(self) -> Iterator[tuple[Event, str, dict[str, Any]]]:
         """Yield the summary of each event and window: (F,) a statistic."""
@@ -116,13 +131,23 @@ class ClipSummary:
         found = [self.baseline(event) for event in self.events]
         return [one.usable for one in found if one is not None]
 
+    def subtracted(self, rest: Baselines) -> tuple[F64, Bools]:
+        """What is subtracted for a baseline, (F,), and where it is the participant's."""
+        usable = rest.usable
+        if self.person is None:
+            return usable, np.zeros(len(usable), bool)
+        other = np.isnan(usable) & ~np.isnan(self.person)
+        return np.where(other, self.person, usable), other
+
+    def corrected(self, values: F64, usable: F64) -> F64:
+        """Values (..., F) against what is subtracted (F,)."""
+        return corrected(values, usable, self.config.scale, self.features.units)
+
     def _window(
         self, event: Event, name: str, span: Span | None, rest: Baselines | None
     ) -> dict[str, Any]:
         count = len(self.features.names)
-        out: dict[str, Any] = {key: np.full(count, np.nan) for key in (
-            "window_s", "seen_s", "seen_share", "longest_gap_s", *_MEASURED, "episodes",
-            "latency_s", "baseline", "baseline_s", "mean_bc", "peak_bc", "n_frames")}  # fmt: skip
+        out: dict[str, Any] = {key: np.full(count, np.nan) for key in _NUMBERS}
         out["baseline_flag"] = [""] * count
         if span is not None:
             out["window_s"][:] = span[1] - span[0]
@@ -132,7 +157,7 @@ class ClipSummary:
             for key in ("peak_s", "latency_s"):
                 out[key] -= event.onset_s
             few = out["seen_share"] < self.config.min_valid - EPS
-            for key in (*_MEASURED, "episodes", "latency_s"):
+            for key in (*Statistics._fields, "episodes", "latency_s"):
                 out[key][few] = np.nan
             self._leave_out(event, name, few, self._why_few(span))
         if rest is not None:
@@ -144,8 +169,8 @@ class ClipSummary:
         seen, numbers = seen_of(track, *span), statistics(track, *span, thresholds)
         out["seen_s"][at], out["seen_share"][at] = seen.seen_s, seen.share
         out["n_frames"][at], out["longest_gap_s"][at] = seen.n_frames, seen.longest_gap_s
-        for key in _MEASURED:
-            out[key][at] = getattr(numbers, key)
+        for key, values in numbers._asdict().items():
+            out[key][at] = values
         counts, firsts = counted(self.episodes_of(track), track, span, self.config.max_gap)
         out["episodes"][at] = np.where(np.isnan(thresholds), np.nan, counts)
         out["latency_s"][at] = firsts
@@ -157,186 +182,38 @@ class ClipSummary:
         return "marked" if seen_of(raw, *span).share >= self.config.min_valid else "few frames"
 
     def _compare(self, event: Event, name: str, rest: Baselines, out: dict[str, Any]) -> None:
-        usable = rest.usable
-        other = np.zeros(len(usable), bool)
-        if self.person is not None:
-            other = np.isnan(usable) & ~np.isnan(self.person)
-            usable = np.where(other, self.person, usable)
+        usable, other = self.subtracted(rest)
         out["baseline"] = np.where(other, usable, rest.value)
         out["baseline_s"] = rest.seen_s
         out["baseline_flag"] = rest.flags(other)
         for key in ("mean", "peak"):
-            against = corrected(out[key], usable, self.config.scale, self.features.units)
-            out[f"{key}_bc"] = against
+            out[f"{key}_bc"] = self.corrected(out[key], usable)
         self._leave_out(event, name, np.isnan(usable), "no baseline")
 
-    def _leave_out(self, event: Event, window: str, which: Any, why: str) -> None:
-        if which.all():
-            self.left_out.append((event.name, window, "", why))
-        else:
-            self.left_out += [
-                (event.name, window, self.features.names[i], why) for i in np.flatnonzero(which)
-            ]
+    def _leave_out(self, event: Event, window: str, which: Bools, why: str) -> None:
+        names = [""] if which.all() else [self.features.names[i] for i in np.flatnonzero(which)]
+        self.left_out += [(event.name, window, name, why) for name in names]
 
     def episodes_of(self, track: Track) -> Episodes:
         """The episodes of a track, found once."""
-        known: dict[int, Episodes] = self.__dict__.setdefault("_episodes", {})
-        if id(track) not in known:
+        if id(track) not in self._episodes:
             thresholds = self.features.thresholds[track.columns]
-            known[id(track)] = episodes(track, thresholds, self.config.max_gap)
-        return known[id(track)]
-
-    def clip_row(self) -> Rows:
-        """The clip's row of clips.csv."""
-        nan = float("nan")
-        found: dict[str, Any] = {
-            "reason": self.reason, "duration_s": nan, "fps": nan, "n_frames": None, "n_valid": None,
-            "valid_share": nan, "longest_gap_s": nan, "marked_s": nan, "faces_max": None,
-            "track_switches": None, "face_height_px": nan, "det_score_mean": nan,
-        }  # fmt: skip
-        if self.record is not None:
-            found |= {"fps": self.record.fps, "n_frames": self.record.n_frames,
-                      "n_valid": self.record.n_valid,
-                      "track_switches": self.record.track_switches}  # fmt: skip
-        if self.time is not None and self.clip is not None:
-            found |= self._quality(self.time, self.clip)
-        return "clips", self._rows(1, {name: [value] for name, value in found.items()})
-
-    def _quality(self, time: FrameTimes, clip: ClipFeatures) -> dict[str, Any]:
-        length = time.stop_s - time.start_s
-        marked = unmarked([m for m in self.marks if not m.feature], time.t_s, ())
-        seen = np.flatnonzero(clip.valid & marked)
-        track = Track(time, np.zeros(0, np.int64), seen, np.zeros((len(seen), 0)))
-        heights = clip.bbox_px[clip.valid, 3] - clip.bbox_px[clip.valid, 1]
-        return {
-            "duration_s": length,
-            "valid_share": float(time.weight_s[clip.valid].sum() / length) if length else 0.0,
-            "longest_gap_s": track.unseen_s(time.start_s, time.stop_s),
-            "marked_s": float(time.weight_s[~marked].sum()),
-            "faces_max": int(clip.n_faces.max(initial=0)),
-            "face_height_px": _finite(heights, np.median),
-            "det_score_mean": _finite(clip.det_score[clip.valid], np.mean),
-        }
-
-    def summary_rows(self, event: Event, window: str, numbers: Mapping[str, Any]) -> Rows:
-        """Rows of an event and window, one a feature."""
-        beside = {"event": event.name, "trial_type": event.trial_type, "window": window}
-        mine = {"feature": self.features.names, "weak": self.features.weak, **numbers}
-        return "summary", self._rows(len(self.features.names), mine, beside)
-
-    def episode_rows(self) -> Rows:
-        """The clip's episodes, or a row that says that it has none."""
-        found = [self.episodes_of(track) for track in self.parts]
-        if not sum(map(len, found)):
-            empty = {name: [float("nan")] for name in _OF_EPISODES}
-            nothing = {"feature": [""], "n": [0], "cut_start": [None], "cut_stop": [None]}
-            return "episodes", self._rows(1, {**empty, **nothing})
-        joined = {
-            name: np.concatenate([getattr(one, name) for one in found])
-            for name in Episodes.__annotations__
-        }
-        column = joined.pop("column")
-        order = np.argsort(column, kind="stable")
-        column = column[order]
-        joined = {name: values[order] for name, values in joined.items()}
-        n = np.arange(len(column)) - np.searchsorted(column, column) + 1
-        joined["duration_s"] = joined["stop_s"] - joined["start_s"]
-        names = [self.features.names[place] for place in column]
-        return "episodes", self._rows(len(column), {"feature": names, "n": n, **joined})
-
-    def series_rows(self) -> Iterator[Rows]:
-        """The clip's curves on the grid, for every event."""
-        rate = self.config.grid
-        if rate is None:
-            return
-        for event in self.events:
-            span = self._span(event)
-            if span is None or not self.parts:
-                yield "series", self._no_series(event)
-                continue
-            starts = bins(*span, rate)
-            shape = (len(starts), len(self.features.names))
-            value, share = np.full(shape, np.nan), np.zeros(shape)
-            filled = np.zeros(shape, bool)
-            for track in self.parts:
-                one = series(track, starts + event.onset_s, rate, self.config.max_gap)
-                value[:, track.columns] = one.value
-                share[:, track.columns] = one.seen_share[:, None]
-                filled[:, track.columns] = one.filled[:, None]
-            yield "series", self._series_block(event, starts, value, share, filled)
-
-    def _series_block(
-        self, event: Event, starts: F64, value: F64, share: F64, filled: Any
-    ) -> Block:
-        rest, against = self.baseline(event), np.full(value.shape, np.nan)
-        if rest is not None:
-            usable = rest.usable
-            if self.person is not None:
-                usable = np.where(np.isnan(usable), self.person, usable)
-            against = corrected(value, usable, self.config.scale, self.features.units)
-        names, beside = self.features.names, {"event": event.name}
-        if self.config.series == "wide":
-            wide: dict[str, Any] = {"t_s": starts}
-            wide |= {name: value[:, i] for i, name in enumerate(names)}
-            wide |= {f"{name}_bc": against[:, i] for i, name in enumerate(names)}
-            wide |= {"seen_share": share.max(axis=1), "filled": filled.any(axis=1)}
-            return self._rows(len(starts), wide, beside)
-        long = {
-            "t_s": np.tile(starts, len(names)),
-            "feature": [name for name in names for _ in range(len(starts))],
-            "value": value.T.ravel(), "value_bc": against.T.ravel(),
-            "seen_share": share.T.ravel(), "filled": filled.T.ravel(),
-        }  # fmt: skip
-        return self._rows(value.size, long, beside)
-
-    def _no_series(self, event: Event) -> Block:
-        nan, names = [float("nan")], self.features.names
-        empty: dict[str, Any] = dict.fromkeys(("t_s", "value", "value_bc", "seen_share"), nan)
-        empty |= dict.fromkeys([*names, *(f"{name}_bc" for name in names)], nan)
-        return self._rows(1, empty | {"feature": [""], "filled": [None]}, {"event": event.name})
-
-    def _span(self, event: Event) -> Span | None:
-        """What the series covers, from the event: all windows and the baseline."""
-        spans = [
-            (start - event.onset_s, stop - event.onset_s)
-            for start, stop in filter(None, self.windows(event).values())
-        ]
-        if not spans:
-            return None
-        spans += [self.config.baseline] if self.config.baseline is not None else []
-        return min(start for start, _ in spans), max(stop for _, stop in spans)
-
-    @property
-    def there(self) -> There | None:
-        """The clip's record, arrays and clock; None unless it counts and has frames."""
-        if self.record is None or self.clip is None or self.time is None:
-            return None
-        measured = self.status in ("ok", "no_face", "no_sound")
-        return (self.record, self.clip, self.time) if measured else None
+            self._episodes[id(track)] = episodes(track, thresholds, self.config.max_gap)
+        return self._episodes[id(track)]
 
     def without_face(self) -> list[tuple[float, float]]:
         """Stretches of the clip in which no face was measured."""
         if self.clip is None or self.time is None:
             return []
-        seen = np.flatnonzero(self.clip.valid)
-        track = Track(self.time, np.zeros(0, np.int64), seen, np.zeros((len(seen), 0)))
-        inside = np.clip(track.gaps_s, self.time.start_s, self.time.stop_s)
+        gaps = bare_track(self.time, self.clip.valid).gaps_s
+        inside = np.clip(gaps, self.time.start_s, self.time.stop_s)
         return [(float(a), float(b)) for a, b in inside if b - a > EPS]
 
-    def left_out_rows(self) -> Rows:
-        """Why numbers of the clip are empty."""
-        rows = self.left_out
-        if self.status != "ok":
-            rows = [("", "", "", ": ".join(filter(None, (self.status, self.reason))))]
-        event, window, feature, why = zip(*rows, strict=True) if rows else ((),) * 4
-        return "left_out", {
-            "clip_id": [self.row.clip_id] * len(rows), "event": event, "window": window,
-            "feature": feature, "why": why,
-        }  # fmt: skip
 
-    def _rows(self, n: int, mine: Mapping[str, Any], beside: Mapping[str, str] = {}) -> Block:
-        same = {"clip_id": self.row.clip_id, "status": self.status, **self.who, **beside}
-        return {**{name: [value] * n for name, value in same.items()}, **mine}
+def bare_track(time: FrameTimes, seen: Bools) -> Track:
+    """A track of the seen frames (T,) without any columns: when something was seen."""
+    rows = np.flatnonzero(seen)
+    return Track(time, np.zeros(0, np.int64), rows, np.zeros((len(rows), 0)))
 
 
 def times_of(clip: ClipFeatures, record: Record) -> F64 | None:
@@ -349,6 +226,7 @@ def times_of(clip: ClipFeatures, record: Record) -> F64 | None:
     return np.maximum.accumulate(times)
 
 
-def _finite(values: Any, of: Any) -> float:
-    values = values[np.isfinite(values)]
-    return float(of(values.astype(np.float64))) if len(values) else float("nan")
+def clock_of(clip: ClipFeatures, record: Record) -> FrameTimes | None:
+    """The clip's clock; None where it has no times and no frame rate."""
+    times = times_of(clip, record)
+    return None if times is None else clock(times, record.fps)

@@ -10,43 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.runtime.places import Place
-from facer.pipeline.summary.clips import times_of
+from facer.pipeline.runtime.places import Place, opened
+from facer.pipeline.summary.clips import clock_of
+from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
 from facer.stages.summary.comparison import correlations, lags, pair
-from facer.stages.summary.track import F64, clock
+from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.tables import aside
 from facer.storage.files.objects import write_atomic
 from facer.storage.labels.matching import match_ids
+from facer.storage.schema import F64, ClipFeatures, Record
 from facer.storage.streaming import stream
-from facer.storage.study.columns import Column, integer, number, text
-from facer.storage.study.tables import Collected, open_table
+from facer.storage.study.tables import Collected
 
-COLUMNS: Sequence[Column] = (
-    text("feature", "column that both stores have"),
-    integer("clips", "clips with frames that both saw"),
-    integer("frames", "frames that both saw", "frames"),
-    number("mean_a", "of the feature", "over the frames that both saw"),
-    number("mean_b", "of the feature", "over the frames that both saw"),
-    number("difference", "of the feature", "mean of b minus a"),
-    number("sd_difference", "of the feature", "standard deviation of b minus a"),
-    number("distance", "of the feature", "mean absolute difference"),
-    number("correlation", "-1 to 1", "over all frames that both saw"),
-    number("correlation_median", "-1 to 1", "median of the clips' own correlations"),
-    number("lag_s", "s", "median over clips of how much later b is, in 25ths of a second"),
-)
-CLIPS: Sequence[Column] = (
-    text("clip_id", "of store a"), text("clip_b", "of store b"),
-    text("status_a", "ok, no_face, no_sound, failed"),
-    text("status_b", "ok, no_face, no_sound, failed"),
-    number("both_s", "s", "time that both saw"), number("only_a_s", "s", "time that only a saw"),
-    number("only_b_s", "s", "time that only b saw"),
-    number("neither_s", "s", "time that neither saw"),
-    number("correlation", "-1 to 1", "mean over the columns"),
-    number("distance", "of the features", "mean absolute difference over frames and columns"),
-    text("farthest", "the column with the greatest distance"),
-)  # fmt: skip
+_Side = tuple[Record, ClipFeatures]
 
 
 @dataclass
@@ -69,14 +47,18 @@ class StoreComparison:
         return {**plain, "only_a": self.only_a, "only_b": self.only_b, **self.settings}
 
     @property
+    def tables(self) -> Mapping[str, Collected]:
+        """``columns`` and ``clips``."""
+        of = {"columns": (COMPARED_COLUMNS, self.columns), "clips": (COMPARED_CLIPS, self.clips)}
+        return {
+            name: Collected.of(columns, [[row[c.name] for c in columns] for row in rows])
+            for name, (columns, rows) in of.items()
+        }
+
+    @property
     def frames(self) -> Mapping[str, Any]:
         """``columns`` and ``clips`` as DataFrames."""
-        return {
-            name: _collected(columns, rows).frame()
-            for name, columns, rows in (
-                ("columns", COLUMNS, self.columns), ("clips", CLIPS, self.clips)
-            )
-        }  # fmt: skip
+        return {name: table.frame() for name, table in self.tables.items()}
 
 
 def compare(
@@ -91,7 +73,7 @@ def compare(
     """
     if videos is not None and output is None:
         raise OptionError(f"{named('videos')}: expected {named('output')} beside it")
-    found = _compare(*(s if isinstance(s, FeatureStore) else FeatureStore.open(s) for s in (a, b)))
+    found = _compare(opened(a), opened(b))
     if output is not None:
         place = None if videos is None else Path(videos)
         write_comparison(found, Path(output), place, worst)
@@ -109,41 +91,52 @@ def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
         )
     joined = [(one.clip_ids[row], clip) for row, clip in match.pairs]
     places = [[s.feature_names.index(name) for name in names] for s in (one, other)]
-    sums, clips = _Sums(len(names)), []
+    sums = _Sums(names)
     streams = (stream(s, [ids[i] for ids in joined]) for i, s in enumerate((one, other)))
-    for (record_a, clip_a), (record_b, clip_b) in zip(*streams, strict=True):
-        row: dict[str, Any] = {
-            "clip_id": record_a.clip_id, "clip_b": record_b.clip_id, "status_a": record_a.status,
-            "status_b": record_b.status, **dict.fromkeys(
-                ("both_s", "only_a_s", "only_b_s", "neither_s", "correlation", "distance"),
-                float("nan")), "farthest": "",
-        }  # fmt: skip
-        times = [times_of(clip_a, record_a), times_of(clip_b, record_b)]
-        if times[0] is not None and len(times[0]) and times[1] is not None:
-            found = pair(
-                clock(times[0], record_a.fps), clip_a.features[:, places[0]], clip_a.valid,
-                clock(times[1], record_b.fps), clip_b.features[:, places[1]], clip_b.valid,
-            )  # fmt: skip
-            apart, alike = sums.add(found)
-            row |= {"both_s": found.both_s, "only_a_s": found.only_a_s,
-                    "only_b_s": found.only_b_s, "neither_s": found.neither_s}  # fmt: skip
-            if np.isfinite(apart).any():
-                row |= {"correlation": _mean(alike), "distance": _mean(apart),
-                        "farthest": names[int(np.nanargmax(apart))]}  # fmt: skip
-        clips.append(row)
+    clips = [_clip_row(sums, a, b, places) for a, b in zip(*streams, strict=True)]
     clips.sort(key=_badness, reverse=True)
     settings = {"a": one.path, "b": other.path, "features": names}
     paired = {b for _, b in joined}
     only_b = tuple(clip for clip in other.clip_ids if clip not in paired)
-    return StoreComparison(sums.rows(names), clips, match.labels_only, only_b, settings)
+    return StoreComparison(sums.rows(), clips, match.labels_only, only_b, settings)
+
+
+def _clip_row(
+    sums: _Sums,
+    one: tuple[Record, ClipFeatures],
+    other: tuple[Record, ClipFeatures],
+    places: Sequence[Sequence[int]],
+) -> dict[str, Any]:
+    """A clip's row; what both saw is taken in by the sums."""
+    (record_a, clip_a), (record_b, clip_b) = one, other
+    row: dict[str, Any] = {
+        "clip_id": record_a.clip_id, "clip_b": record_b.clip_id, "status_a": record_a.status,
+        "status_b": record_b.status, **dict.fromkeys(
+            ("both_s", "only_a_s", "only_b_s", "neither_s", "correlation", "distance"),
+            float("nan")), "farthest": "",
+    }  # fmt: skip
+    clock_a, clock_b = clock_of(clip_a, record_a), clock_of(clip_b, record_b)
+    if clock_a is None or clock_b is None or not clip_a.n_frames:
+        return row
+    found = pair(
+        clock_a, clip_a.features[:, places[0]], clip_a.valid,
+        clock_b, clip_b.features[:, places[1]], clip_b.valid,
+    )  # fmt: skip
+    row |= {name: getattr(found, name) for name in ("both_s", "only_a_s", "only_b_s", "neither_s")}
+    apart, alike = sums.add(found)
+    if np.isfinite(apart).any():
+        row |= {"correlation": of_known(np.mean, alike), "distance": of_known(np.mean, apart),
+                "farthest": sums.names[int(np.nanargmax(apart))]}  # fmt: skip
+    return row
 
 
 class _Sums:
     """What is added up over the clips, by column."""
 
-    def __init__(self, width: int) -> None:
-        self.clips = np.zeros(width)
-        self.n, self.a, self.b, self.aa, self.bb, self.ab, self.far = np.zeros((7, width))
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.clips = np.zeros(len(names))
+        self.n, self.a, self.b, self.aa, self.bb, self.ab, self.far = np.zeros((7, len(names)))
         self.alike: list[F64] = []
         self.lags: list[F64] = []
 
@@ -163,7 +156,7 @@ class _Sums:
         self.lags.append(lags(of))
         return np.where(n > 0, far / np.maximum(n, 1), np.nan), self.alike[-1]
 
-    def rows(self, names: Sequence[str]) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """A row a column."""
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_a, mean_b = self.a / self.n, self.b / self.n
@@ -179,10 +172,10 @@ class _Sums:
                 "mean_a": float(mean_a[i]), "mean_b": float(mean_b[i]),
                 "difference": float(mean_b[i] - mean_a[i]), "sd_difference": float(spread[i]),
                 "distance": float(far[i]), "correlation": float(alike[i]),
-                "correlation_median": _median([row[i] for row in self.alike]),
-                "lag_s": _median([row[i] for row in self.lags]),
+                "correlation_median": of_known(np.median, np.array(self.alike)[:, i]),
+                "lag_s": of_known(np.median, np.array(self.lags)[:, i]),
             }
-            for i, name in enumerate(names)
+            for i, name in enumerate(self.names)
         ]  # fmt: skip
 
 
@@ -191,22 +184,6 @@ def _badness(row: Mapping[str, Any]) -> tuple[float, float]:
     alone = row["only_a_s"] + row["only_b_s"]
     return (np.inf if alone != alone else alone, -np.inf if row["distance"] != row["distance"]
             else row["distance"])  # fmt: skip
-
-
-def _mean(values: F64) -> float:
-    there = values[np.isfinite(values)]
-    return float(there.mean()) if len(there) else float("nan")
-
-
-def _median(values: Sequence[float]) -> float:
-    there = [value for value in values if value == value]
-    return float(np.median(there)) if there else float("nan")
-
-
-def _collected(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Collected:
-    table = Collected(columns)
-    table.write({column.name: [row[column.name] for row in rows] for column in columns})
-    return table
 
 
 def write_comparison(
@@ -222,11 +199,7 @@ def write_comparison(
         raise FacerError(f"{folder}: found something there, expected a new folder")
     with aside(folder) as place:
         place.mkdir(parents=True)
-        for name, columns, rows in (
-            ("columns", COLUMNS, found.columns), ("clips", CLIPS, found.clips)
-        ):  # fmt: skip
-            table = open_table(place / f"{name}.csv", columns, "csv")
-            table.write({c.name: [row[c.name] for row in rows] for c in columns})
-            table.close()
+        for name, table in found.tables.items():
+            table.to_csv(place / f"{name}.csv")
         write_atomic(place / "compare.json", json.dumps(found.to_json(), indent=1) + "\n")
         write_atomic(place / "index.html", compare_page(found, videos, worst))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facer.pipeline.runtime.places import Place, opened, place_of
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import write_atomic
-from facer.storage.study.design import KNOWN, Design
+from facer.storage.study.design import KNOWN, Design, design_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,18 @@ class DesignCheck:
     excluded: int
     not_in_store: tuple[str, ...]
     not_in_design: tuple[str, ...]
+
+
+def design(store: FeatureStore | Place, source: Place, *, output: Place | None = None) -> Design:
+    """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
+
+    ``output`` is where it is written as design.csv. Raises FacerError for a clip twice, a wrong
+    cell, where nothing fits the store, and where something is at ``output``.
+    """
+    found = design_of(place_of(source), opened(store).clip_ids)
+    if output is not None:
+        write_design(found, Path(output))
+    return found
 
 
 def check_design(design: Design) -> DesignCheck:
@@ -47,12 +60,10 @@ def write_design(design: Design, path: Path) -> None:
     """Write design.csv; FacerError when something is there, for it may have been edited."""
     if path.exists():
         raise FacerError(f"{path}: found something there, expected a new path; remove it first")
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(map(safe_cell, (*KNOWN, *design.carried)))
+    rows: list[Sequence[str]] = [(*KNOWN, *design.carried)]
     for row in design.rows:
         onset = "" if row.onset_s is None else f"{row.onset_s:.9g}"
         known = (row.clip_id, row.participant, row.condition, row.session, onset,
                  str(int(row.exclude)), row.reason)  # fmt: skip
-        rows.writerow([*map(safe_cell, known), *map(safe_cell, row.carried)])
-    write_atomic(path, text.getvalue())
+        rows.append((*known, *row.carried))
+    write_atomic(path, csv_text(rows))

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
+from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.settings import SUMMARISE, make
-from facer.pipeline.summary.designs import write_design
-from facer.pipeline.summary.summarise import Outcome, Study, study, summarise_study
+from facer.pipeline.summary.summarise import (
+    Outcome,
+    Study,
+    study,
+    summarise_in_memory,
+    summarise_study,
+)
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
-from facer.storage.study.columns import Column
-from facer.storage.study.design import Design, design_of
+from facer.storage.files.regular import open_regular
 from facer.storage.study.tables import TABLE_FORMATS, Collected, TableFormat, open_table
 
 if TYPE_CHECKING:
     import pandas
 
-Place = str | os.PathLike[str]
 SETTINGS = "settings.json"
 _SETTINGS_BYTES = 1 << 20
 
@@ -77,6 +79,7 @@ def summarise(
     store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
     marks: Place | None = None, output: Place, format: TableFormat = "csv", **settings: Any,
 ) -> Outcome: ...  # fmt: skip
+@keywords(SUMMARISE)
 def summarise(
     store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
     marks: Place | None = None, output: Place | None = None, format: TableFormat = "csv",
@@ -91,22 +94,14 @@ def summarise(
     are written there in ``format`` (csv, parquet, feather or sav), and what they hold is counted.
     Raises FacerError for a file or setting that does not fit, and without pandas.
     """
-    config = make(SummaryConfig, SUMMARISE.complete(settings))
-    found = study(_opened(store), config, *map(_text, (design, events, marks)))
+    config = make(SummaryConfig, settings)
+    found = study(opened(store), config, *map(place_of, (design, events, marks)))
     if output is not None:
         return summarise_to_folder(found, Path(output), format)
-    tables: dict[str, Collected] = {}
-
-    def collect(name: str, columns: Sequence[Column]) -> Collected:
-        tables[name] = Collected(columns)
-        return tables[name]
-
-    return Summary(tables, summarise_study(found, collect))
+    return Summary(*summarise_in_memory(found))
 
 
-def summarise_to_folder(
-    of: Study, folder: Path, form: TableFormat, progress: Callable[[int, int], None] | None = None
-) -> Outcome:
+def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
     """Write a study's tables into a folder: a new one, or one that a summary wrote before.
 
     Files appear when all are whole, and replace those of the earlier summary; others stay.
@@ -116,18 +111,27 @@ def summarise_to_folder(
             f"{named('format')}: found {form!r}, expected one of {', '.join(TABLE_FORMATS)}"
         )
     before = _tables_before(folder)
-    with _aside(folder) as aside:
-        outcome = summarise_study(
-            of, lambda name, columns: open_table(aside / f"{name}.{form}", columns, form), progress
-        )
-        outcome.settings["format"] = form
-        text = json.dumps(outcome.settings, indent=1, ensure_ascii=False, default=str)
-        write_atomic(aside / SETTINGS, text + "\n")
-        for name in before:
-            (folder / name).unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(aside.iterdir(), key=lambda file: file.name == SETTINGS):
-            file.replace(folder / file.name)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+            outcome = _write_tables(of, Path(aside), form)
+            for name in before:
+                (folder / name).unlink(missing_ok=True)
+            folder.mkdir(exist_ok=True)
+            for file in sorted(Path(aside).iterdir(), key=lambda file: file.name == SETTINGS):
+                file.replace(folder / file.name)
+    except OSError as error:
+        raise FacerError(f"{folder}: cannot write: {error.strerror or error}") from error
+    return outcome
+
+
+def _write_tables(of: Study, folder: Path, form: TableFormat) -> Outcome:
+    outcome = summarise_study(
+        of, lambda name, columns: open_table(folder / f"{name}.{form}", columns, form)
+    )
+    outcome.settings["format"] = form
+    text = json.dumps(outcome.settings, indent=1, ensure_ascii=False, default=str)
+    write_atomic(folder / SETTINGS, text + "\n")
     return outcome
 
 
@@ -147,8 +151,6 @@ def _tables_before(folder: Path) -> list[str]:
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a folder that ``facer summarise`` wrote; None when it is none."""
-    from facer.storage.files.regular import open_regular
-
     if not (folder / SETTINGS).is_file():
         return None
     with open_regular(folder / SETTINGS, "settings") as file:
@@ -159,40 +161,3 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
         return None
     made = isinstance(found, dict) and found.get("made_by") == "facer summarise"
     return found if made and isinstance(found.get("tables"), list) else None
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        aside.mkdir(parents=True)
-        yield aside
-    except OSError as error:
-        raise FacerError(f"{folder}: cannot write: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-summarise.__signature__ = SUMMARISE.signature(summarise)  # type: ignore[attr-defined]
-
-
-def design(
-    store: FeatureStore | Place, source: Place, *, output: Place | None = None
-) -> Design:  # fmt: skip
-    """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
-
-    ``output`` is where it is written as design.csv. Raises FacerError for a clip twice, a wrong
-    cell, where nothing fits the store, and where something is at ``output``.
-    """
-    found = design_of(_text(source), _opened(store).clip_ids)
-    if output is not None:
-        write_design(found, Path(output))
-    return found
-
-
-def _opened(store: FeatureStore | Place) -> FeatureStore:
-    return store if isinstance(store, FeatureStore) else FeatureStore.open(store)
-
-
-def _text(place: Place | None) -> str | None:
-    return None if place is None else os.fspath(place)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from facer.pipeline.summary.clips import ClipSummary, There
+from facer.pipeline.summary.people import person_of
+from facer.pipeline.summary.rows import clip_row
 from facer.pipeline.summary.summarise import Study, clips_of
 from facer.stages.summary.grid import bins, series
 from facer.stages.summary.units import units
@@ -23,10 +23,10 @@ from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
 from facer.storage.exchange.tables import ExportFormat, aside, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import write_atomic
 from facer.storage.study.design import design_of
-from facer.storage.study.events import START, Event
+from facer.storage.study.events import START
 
 StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
 STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)
@@ -45,21 +45,18 @@ def export_frames(
         raise FacerError(f"{dictionary}: found something there, expected a new path; remove it")
     found = None if design is None else design_of(design, store.clip_ids)
     written = export_store(store, path, form, design=found, long=long)
-    meant = dict(
-        zip(store.feature_names, units(store.feature_names, store.provenance.settings), strict=True)
-    )
+    names = store.feature_names
+    meant = dict(zip(names, units(names, store.provenance.settings), strict=True))
     columns = FrameTable.of(store, store.clip_ids, found, long).columns
     rows = [["column", "unit", "low", "high", "weak", "definition"]]
     rows += [[column.name, column.unit, "", "", "", column.definition] for column in columns]
     if long:
-        rows += [[name, "", "", "", "", ""] for name in store.feature_names]
+        rows += [[name, "", "", "", "", ""] for name in names]
     for row in rows[1:]:
         if (unit := meant.get(row[0])) is not None:
             ends = ["" if end != end else f"{end:g}" for end in (unit.low, unit.high)]
             row[1:] = [unit.unit, *ends, str(int(row[0] in store.weak_features)), unit.definition]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([map(safe_cell, row) for row in rows])
-    write_atomic(dictionary, text.getvalue())
+    write_atomic(dictionary, csv_text(rows))
     return written
 
 
@@ -98,7 +95,7 @@ class _Place:
     def __init__(self, folder: Path, final: Path, videos: Path | None, of: Study) -> None:
         self.folder, self.final, self.videos, self.of = folder, final, videos, of
         self.runs: Counter[tuple[str, ...]] = Counter()
-        self.several = Counter(bids_key(row.participant or row.clip_id, row.session, row.condition)
+        self.several = Counter(bids_key(person_of(row), row.session, row.condition)
                                for row in of.design.rows)  # fmt: skip
 
     def write(self, name: str, data: str | bytes) -> None:
@@ -167,7 +164,7 @@ def bids_key(participant: str, session: str, condition: str) -> tuple[str, str, 
 
 def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     row, of, time = clip.row, place.of, there[2]
-    key = bids_key(row.participant or row.clip_id, row.session, row.condition)
+    key = bids_key(person_of(row), row.session, row.condition)
     place.runs[key] += 1
     folder, name = bids.stem(*key, place.runs[key] if place.several[key] > 1 else 0)
     rate = of.config.grid or (1 / time.step_s if time.step_s > 0 else 1.0)
@@ -179,7 +176,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
         values[:, track.columns] = one.value
         values[:, -1] = np.fmax(values[:, -1], one.seen_share)
     columns = {
-        column: (f"{unit.definition}", unit.unit)
+        column: (unit.definition, unit.unit)
         for column, unit in zip(clip.features.names, clip.features.units, strict=True)
     }
     columns["seen_share"] = ("time of the sample in which a face was measured", "0 to 1")
@@ -206,15 +203,12 @@ def _facereader(place: _Place, clip: ClipSummary, there: There) -> None:
 
 
 def _imotions(place: _Place, clip: ClipSummary, there: There) -> None:
-    first: Event = clip.events[0]
-    row = clip.row
-    person, stimulus = map(
-        _file_name, (row.participant or row.clip_id, row.condition or row.clip_id)
-    )
+    person = _file_name(person_of(clip.row))
+    stimulus = _file_name(clip.row.condition or clip.row.clip_id)
     key = (person, stimulus)
     place.runs[key] += 1
     again = f"_{place.runs[key]}" if place.runs[key] > 1 else ""
-    text = logs.imotions(there[1], clip.features.names, first.onset_s)
+    text = logs.imotions(there[1], clip.features.names, clip.events[0].onset_s)
     place.write(f"Ex_Data/{person}/facer/{stimulus}{again}.csv", text)
 
 
@@ -223,11 +217,9 @@ def _file_name(text: str) -> str:
 
 
 def _openface(place: _Place, clip: ClipSummary, there: There) -> None:
-    thresholds: Mapping[str, float] = dict(
-        zip(clip.features.names, clip.features.thresholds.tolist(), strict=True)
-    )
-    text = logs.openface(there[1], clip.features.names, thresholds)
-    place.write(f"{clip.row.clip_id}.csv", text)
+    names = clip.features.names
+    thresholds = dict(zip(names, clip.features.thresholds.tolist(), strict=True))
+    place.write(f"{clip.row.clip_id}.csv", logs.openface(there[1], names, thresholds))
 
 
 def _json(place: _Place, clip: ClipSummary, there: There) -> None:
@@ -244,7 +236,7 @@ def _json(place: _Place, clip: ClipSummary, there: There) -> None:
         for event, window, numbers in clip.measured()
         for i, name in enumerate(names)
     ]  # fmt: skip
-    _, row = clip.clip_row()
+    row = clip_row(clip)
     meta = {name: _plain(values)[0] for name, values in row.items()}
     place.write(f"{clip.row.clip_id}.json", json.dumps({
         "clip": meta, "events": [event._asdict() for event in clip.events],

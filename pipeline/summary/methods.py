@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.runtime.places import Place, opened
 from facer.pipeline.summary.door import read_settings
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance
 
 
-def methods(
-    store: FeatureStore | str | os.PathLike[str], stats: str | os.PathLike[str] | None = None
-) -> tuple[str, str]:
+def methods(store: FeatureStore | Place, stats: Place | None = None) -> tuple[str, str]:
     """Return a methods paragraph and its BibTeX, as ``facer methods``.
 
     ``stats``: the folder of a summary, whose settings are then told as well. Raises FacerError
     when it is none.
     """
-    opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
-    sentences = [*_features(opened), *_coverage(opened)]
+    store = opened(store)
+    sentences = [*_features(store), *_coverage(store)]
     if stats is not None:
         settings = read_settings(Path(stats))
         if settings is None:
             raise FacerError(f"{stats}: found no summary there, expected a folder of summarise")
         sentences += _summary(settings)
-    return " ".join(sentences), _BIBTEX.format(version=_version(opened.provenance))
+    return " ".join(sentences), _BIBTEX.format(version=_version(store.provenance))
 
 
 def _version(made: Provenance) -> str:

@@ -119,3 +119,37 @@ _GROUPS = (
     number("lo", "of the feature", "lower end of the 95 % bootstrap interval over participants"),
     number("hi", "of the feature", "upper end"),
 )  # fmt: skip
+DICTIONARY = (
+    text("table", "the file; 'feature' for what the features themselves mean"),
+    text("column", "its name"), text("unit", "of its numbers"),
+    number("low", "of the unit", "least value that the unit has"),
+    number("high", "of the unit", "greatest value"),
+    number("threshold", "of the unit", "above it a feature counts as shown"),
+    text("weak", "1: learnt from weak labels"), text("definition", "what the number is"),
+)  # fmt: skip
+"""Of the table that says what all columns are."""
+
+COMPARED_COLUMNS = (
+    text("feature", "column that both stores have"),
+    integer("clips", "clips with frames that both saw"),
+    integer("frames", "frames that both saw", "frames"),
+    number("mean_a", "of the feature", "over the frames that both saw"),
+    number("mean_b", "of the feature", "over the frames that both saw"),
+    number("difference", "of the feature", "mean of b minus a"),
+    number("sd_difference", "of the feature", "standard deviation of b minus a"),
+    number("distance", "of the feature", "mean absolute difference"),
+    number("correlation", "-1 to 1", "over all frames that both saw"),
+    number("correlation_median", "-1 to 1", "median of the clips' own correlations"),
+    number("lag_s", "s", "median over clips of how much later b is, in 25ths of a second"),
+)
+COMPARED_CLIPS = (
+    text("clip_id", "of store a"), text("clip_b", "of store b"),
+    text("status_a", "ok, no_face, no_sound, failed"),
+    text("status_b", "ok, no_face, no_sound, failed"),
+    number("both_s", "s", "time that both saw"), number("only_a_s", "s", "time that only a saw"),
+    number("only_b_s", "s", "time that only b saw"),
+    number("neither_s", "s", "time that neither saw"),
+    number("correlation", "-1 to 1", "mean over the columns"),
+    number("distance", "of the features", "mean absolute difference over frames and columns"),
+    text("farthest", "the column with the greatest distance"),
+)  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.views.annotate_panel import Moment, Panel
 from facer.pipeline.views.annotate_sound import add_sound
-from facer.pipeline.views.look import SAME_TIME_S, source_video
+from facer.pipeline.views.footage import SAME_TIME_S, source_video
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.frames import Frame
 from facer.storage import FeatureStore
@@ -27,11 +27,7 @@ Report = Callable[[int, int], None]
 
 
 def annotate_clip(
-    store: FeatureStore,
-    clip_id: str,
-    video_dir: Path,
-    path: Path,
-    report: Report | None = None,
+    store: FeatureStore, clip_id: str, video_dir: Path, path: Path, report: Report | None = None
 ) -> str:
     """Write a clip with its measurements as a video with the source's frames, times and sound.
 
@@ -74,12 +70,9 @@ def with_moments(
 
 
 def _drawn(
-    frames: Iterator[tuple[Frame, Moment]],
-    store: FeatureStore,
-    clip_id: str,
-    clip: ClipFeatures,
+    frames: Iterator[tuple[Frame, Moment]], store: FeatureStore, clip_id: str, clip: ClipFeatures,
     report: Report | None,
-) -> Iterator[tuple[float, U8]]:
+) -> Iterator[tuple[float, U8]]:  # fmt: skip
     panel: Panel | None = None
     size = (0, 0)
     for frame, moment in frames:

@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from facer.pipeline.views.canvas import drawable, shorten
-from facer.pipeline.views.pictures import CURVE_COLORS, au_meaning, drawn_columns
+from facer.pipeline.views.curves import CURVE_COLORS, au_meaning, drawn_columns
 from facer.storage.schema import FEATURE_GROUPS, U8, ClipFeatures
 
 WIDTH, MIN_HEIGHT = 320, 360
@@ -50,13 +50,9 @@ class Panel:
     """
 
     def __init__(
-        self,
-        video_px: tuple[int, int],
-        title: str,
-        clip: ClipFeatures,
-        feature_names: Sequence[str],
-        weak_features: Sequence[str] = (),
-    ) -> None:
+        self, video_px: tuple[int, int], title: str, clip: ClipFeatures,
+        feature_names: Sequence[str], weak_features: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         width, height = video_px
         self._scale = max(1.0, min(height / _FULL_HEIGHT, width / WIDTH))
         self.width_px = self._px(WIDTH)

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import av
@@ -20,12 +19,10 @@ from facer.pipeline.features.guarded.headers import clock_start
 from facer.stages.features.decode.container import open_container
 from facer.storage.errors import FacerError
 
-_CODECS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        ".mp4": frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"}),
-        ".webm": frozenset({"opus", "vorbis"}),
-    }
-)
+_CODECS: Mapping[str, frozenset[str]] = {
+    ".mp4": frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"}),
+    ".webm": frozenset({"opus", "vorbis"}),
+}
 _WRITTEN: Any = {"movflags": "+faststart", "movie_timescale": "90000"}  # of .mp4, as the pictures
 _PACKETS = 1000  # between two signs of life: less than a second
 
@@ -76,13 +73,9 @@ def copy_sound(
 
 
 def _copy(
-    silent: InputContainer,
-    sounding: InputContainer,
-    sound: AudioStream,
-    target: str,
-    start_s: float,
-    alive: Callable[[], None],
-) -> None:
+    silent: InputContainer, sounding: InputContainer, sound: AudioStream, target: str,
+    start_s: float, alive: Callable[[], None],
+) -> None:  # fmt: skip
     """Write pictures and sound, in the order of their times."""
     pictures = silent.streams.video[0]
     form = Path(target).suffix.lower().removeprefix(".")

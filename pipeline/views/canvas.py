@@ -49,14 +49,10 @@ def canvas(
     with rc_context(_STYLE):
         figure = Figure(figsize=size_in)
         limit = int(width * 9)
-        figure.text(0.2 / width, 1 - 0.33 / height, drawable(shorten(title, limit)), size=14)
-        figure.text(
-            0.2 / width,
-            1 - 0.58 / height,
-            drawable(shorten(subtitle, int(limit * 1.5))),
-            size=9,
-            color="#555555",
-        )
+        heading = drawable(shorten(title, limit))
+        under = drawable(shorten(subtitle, int(limit * 1.5)))
+        figure.text(0.2 / width, 1 - 0.33 / height, heading, size=14)
+        figure.text(0.2 / width, 1 - 0.58 / height, under, size=9, color="#555555")
         yield figure
         png = io.BytesIO()
         figure.savefig(png, format="png")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.summary.clips import times_of
-from facer.pipeline.summary.compare import CLIPS, COLUMNS, StoreComparison
-from facer.pipeline.views.look import read_crops, source_video
-from facer.pipeline.views.report.clip_page import jpeg_url
+from facer.pipeline.summary.clips import clock_of
+from facer.pipeline.summary.compare import StoreComparison
+from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
+from facer.pipeline.views.footage import jpeg_url, read_crops, source_video
 from facer.stages.summary.comparison import pair
-from facer.stages.summary.track import FrameTimes, clock
+from facer.stages.summary.track import FrameTimes
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures
@@ -28,13 +28,13 @@ _STYLE = (
     "td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.3em}"
     "figcaption{font-size:12px;color:#555}"
 )
-_Side = tuple[Record, ClipFeatures, FrameTimes]
+_Side = tuple[ClipFeatures, FrameTimes]
 
 
 def compare_page(found: StoreComparison, videos: Path | None, worst: int) -> str:
     """Return the page; it fetches nothing and runs nothing."""
-    title = "Clips, the worst first"
-    tables = _table("Columns", COLUMNS, found.columns) + _table(title, CLIPS, found.clips)
+    tables = _table("Columns", COMPARED_COLUMNS, found.columns)
+    tables += _table("Clips, the worst first", COMPARED_CLIPS, found.clips)
     crops = "" if videos is None else _seen_by_one(found, videos, worst)
     alone = "".join(
         f"<p>Only in {which}: {html.escape(', '.join(clips[:50]))}"
@@ -73,45 +73,39 @@ def _seen_by_one(found: StoreComparison, videos: Path, worst: int) -> str:
 
 def _clip(stores: Sequence[FeatureStore], row: Mapping[str, Any], videos: Path) -> str:
     ids = (row["clip_id"], row["clip_b"])
-    a, b = (_side(store, clip_id) for store, clip_id in zip(stores, ids, strict=True))
-    sides: list[tuple[str, _Side | None, _Side | None]] = [("a", a, b), ("b", b, a)]
-    parts = [f"<h3>{html.escape(row['clip_id'])}</h3>"]
     records = [store.record(clip_id) for store, clip_id in zip(stores, ids, strict=True)]
+    a, b = (_side(store, record) for store, record in zip(stores, records, strict=True))
     source = next((record for record in records if record.source), None)
-    for name, mine, theirs in sides:
-        if mine is None:
-            continue
-        rows = _alone(mine, theirs)
-        if not len(rows):
-            continue
-        parts.append(f"<p>Only {name} saw {len(rows)} frames.</p>")
-        parts.append(_strip(mine, rows, source, videos))
+    parts = [f"<h3>{html.escape(row['clip_id'])}</h3>"]
+    for name, mine, theirs in (("a", a, b), ("b", b, a)):
+        if mine is not None and len(rows := _alone(mine, theirs)):
+            parts.append(f"<p>Only {name} saw {len(rows)} frames.</p>")
+            parts.append(_strip(mine, rows, source, videos))
     return "".join(parts)
 
 
-def _side(store: FeatureStore, clip_id: str) -> _Side | None:
+def _side(store: FeatureStore, record: Record) -> _Side | None:
     """A clip with its clock; None where it failed or has no times."""
-    record = store.record(clip_id)
     if not record.n_frames:
         return None
-    clip = store.read(clip_id)
-    times = times_of(clip, record)
-    return None if times is None else (record, clip, clock(times, record.fps))
+    clip = store.read(record.clip_id)
+    time = clock_of(clip, record)
+    return None if time is None else (clip, time)
 
 
 def _alone(mine: _Side, theirs: _Side | None) -> Any:
     """Rows of a clip in which only this store saw a face."""
-    _, clip, time = mine
+    clip, time = mine
     if theirs is None:
         return np.flatnonzero(clip.valid)
-    _, other, their_time = theirs
+    other, their_time = theirs
     none = np.zeros((len(clip.valid), 0), np.float32)
     nothing = np.zeros((len(other.valid), 0), np.float32)
     return np.flatnonzero(pair(time, none, clip.valid, their_time, nothing, other.valid).alone)
 
 
 def _strip(mine: _Side, rows: Any, source: Record | None, videos: Path) -> str:
-    _, clip, time = mine
+    clip, time = mine
     placed = rows[np.isfinite(clip.keypoints_px[rows]).all(axis=(1, 2))]
     if not len(placed):
         return "<p>This store does not say where the face was.</p>"

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from facer.stages.summary.config import Scale, Span
-from facer.stages.summary.track import EPS, F64, Bools, Track
+from facer.stages.summary.track import EPS, Track
 from facer.stages.summary.units import Unit
 from facer.stages.summary.windows import moments, quantiles, seen_of
+from facer.storage.schema import F64, Bools
 
 MOVING = 0.1
 """A standard deviation above this share of the unit (1, or 5 for intensities) is no rest."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from facer.stages.summary.track import F64, Bools, FrameTimes
+from facer.stages.summary.track import FrameTimes
+from facer.storage.schema import F32, F64, Bools
 
 RATE_HZ = 25.0
 """Of the even grid on which a lag is looked for."""
@@ -31,9 +31,8 @@ class Pair:
 
 
 def pair(
-    clock_a: FrameTimes, a: npt.NDArray[np.float32], seen_a: Bools, clock_b: FrameTimes,
-    b: npt.NDArray[np.float32], seen_b: Bools,
-) -> Pair:  # fmt: skip
+    clock_a: FrameTimes, a: F32, seen_a: Bools, clock_b: FrameTimes, b: F32, seen_b: Bools
+) -> Pair:
     """Put the frames of b (M, C) beside those of a (T, C): the nearest in time.
 
     Seconds are those of a's clock: b saw a frame of a where its own nearest one saw a face and is
@@ -86,11 +85,8 @@ def lags(of: Pair) -> F64:
         np.column_stack([np.interp(even, of.t_s, values[:, c]) for c in range(width)])
         for values in (of.a, of.b)
     )
-    found = np.array(
-        [
-            correlations(one[most:-most], other[most + shift : len(other) - most + shift])
-            for shift in range(-most, most + 1)
-        ]
-    )
+    shifts = range(-most, most + 1)
+    moved = (other[most + shift : len(other) - most + shift] for shift in shifts)
+    found = np.array([correlations(one[most:-most], later) for later in moved])
     best = np.where(np.isnan(found), -np.inf, found).argmax(axis=0) - most
     return np.where(np.isnan(found).all(axis=0), np.nan, best / RATE_HZ)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facer.stages.summary.track import EPS, F64, Bools, Ints, Track
+from facer.stages.summary.track import EPS, Track
+from facer.storage.schema import F64, I64, Bools
 
 SHORTEST_S = 0.1
 """What is shown for less is no episode."""
@@ -16,7 +17,7 @@ SHORTEST_S = 0.1
 class Episodes:
     """E episodes of a clip, by feature and then by time; times in seconds of the clip."""
 
-    column: Ints  # (E,) place among the features
+    column: I64  # (E,) place among the features
     start_s: F64
     stop_s: F64
     peak: F64  # greatest value
@@ -48,13 +49,8 @@ def episodes(track: Track, thresholds: F64, max_gap_s: float) -> Episodes:
     weights, sums = track.sums
     span = weights[last + 1] - weights[first]
     total = sums[last + 1, column] - sums[first, column]
-    tops = np.array(
-        [
-            a + int(track.values[a : b + 1, c].argmax())
-            for a, b, c in zip(first, last, column, strict=True)
-        ],
-        np.int64,
-    )
+    found = zip(first, last, column, strict=True)
+    tops = np.array([a + int(track.values[a : b + 1, c].argmax()) for a, b, c in found], np.int64)
     return Episodes(
         track.columns[column], track.t_s[first], track.end_s[last],
         track.values[tops, column], track.t_s[tops], total / np.where(span > 0, span, 1),
@@ -64,7 +60,7 @@ def episodes(track: Track, thresholds: F64, max_gap_s: float) -> Episodes:
 
 def counted(
     found: Episodes, track: Track, span: tuple[float, float], max_gap_s: float
-) -> tuple[Ints, F64]:
+) -> tuple[I64, F64]:
     """Return how many episodes begin in a span, (C,), and when the first does, (C,).
 
     The latter is in seconds of the clip; NaN where none begins, or where an unseen stretch longer

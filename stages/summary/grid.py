@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facer.stages.summary.track import EPS, F64, Bools, Track
+from facer.stages.summary.track import EPS, Track
 from facer.storage.errors import FacerError, named
+from facer.storage.schema import F64, Bools
 
 _MOST = 5_000_000  # bins of a clip
 

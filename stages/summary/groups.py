@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from facer.stages.summary.track import F64, Ints
+from facer.storage.schema import F64, I64
 
 _DRAWN = 2_000_000  # numbers of a block of the bootstrap
 
@@ -14,7 +14,7 @@ _DRAWN = 2_000_000  # numbers of a block of the bootstrap
 class GroupMeans(NamedTuple):
     """Of F features over the participants who have a value, (F,) each."""
 
-    participants: Ints
+    participants: I64
     mean: F64
     sd: F64  # between participants, n - 1
     low: F64  # 95 % interval, percentiles of the bootstrap

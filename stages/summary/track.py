@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+from facer.storage.schema import F32, F64, I64, Bools
 
 EPS = 1e-9
 """Seconds that rounding may cost; times of clips are no finer."""
@@ -72,8 +69,8 @@ class Track:
     """
 
     clock: FrameTimes
-    columns: Ints  # (C,)
-    rows: Ints  # (n,) of the clip
+    columns: I64  # (C,)
+    rows: I64  # (n,) of the clip
     values: F64  # (n, C)
 
     @cached_property
@@ -132,7 +129,7 @@ class Track:
         return longest if longest > EPS else 0.0
 
 
-def tracks(time: FrameTimes, features: npt.NDArray[np.float32], seen: Bools) -> Iterator[Track]:
+def tracks(time: FrameTimes, features: F32, seen: Bools) -> Iterator[Track]:
     """Yield tracks that together have every column of ``features`` (T, F).
 
     ``seen`` (T,) or (T, F) tells which frames count; a number that is absent never does.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from facer.stages.summary.track import BREAK, EPS, F64, Track
+from facer.stages.summary.track import BREAK, EPS, Track
+from facer.storage.schema import F64
 
 RUN_S = 0.2
 """Length of the running mean whose maximum is the peak."""
@@ -27,8 +31,7 @@ class Seen:
         return self.seen_s / self.window_s if self.window_s > 0 else 0.0
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """Numbers of a window, (C,) each, in the features' units and seconds of the clip."""
 
     mean: F64
@@ -109,6 +112,13 @@ def quantiles(values: F64, weights: F64, shares: tuple[float, ...]) -> list[F64]
         one, other = ordered[low, columns], ordered[high, columns]
         found.append(one + part * (other - one))
     return found
+
+
+def of_known(statistic: Callable[[F64], Any], values: npt.ArrayLike) -> float:
+    """Return a statistic such as ``np.median`` of the finite values; NaN where there are none."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(statistic(known)) if len(known) else float("nan")
 
 
 def _peak(track: Track, frames: slice) -> tuple[F64, F64]:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -129,6 +129,13 @@ def _written_otherwise(text: str) -> float | None:
     if not math.isfinite(value) or "_" in text:
         return None
     return value / 100 if share else value
+
+
+def csv_text(rows: Iterable[Iterable[str]]) -> str:
+    """Return rows as the text of a csv file, whose cells no spreadsheet runs as formulas."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(safe_cell, row) for row in rows)
+    return text.getvalue()
 
 
 def safe_cell(text: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import read_table, safe_cell
+from facer.storage.files.csv_table import csv_text, read_table
 from facer.storage.files.objects import write_atomic
 
 Row = Mapping[str, str]
@@ -59,12 +57,9 @@ class Journal:
         return header, [dict(zip(header, cells, strict=True)) for cells in table.rows]
 
     def _write(self, header: Sequence[str], rows: Sequence[Row]) -> None:
-        text = io.StringIO()
-        out = csv.writer(text, lineterminator="\n")
-        out.writerow(map(safe_cell, header))
-        out.writerows([safe_cell(row.get(name, "")) for name in header] for row in rows)
+        cells = [[row.get(name, "") for name in header] for row in rows]
         try:
-            data = text.getvalue().encode()
+            data = csv_text([header, *cells]).encode()
         except UnicodeEncodeError:
             raise FacerError(
                 f"{self.path}: found a name that is no text of Unicode; rename that clip"

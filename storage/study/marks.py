@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import read_table
+from facer.storage.schema import F64, Bools
 from facer.storage.study.events import matched
-
-F64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 class Mark(NamedTuple):

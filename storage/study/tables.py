@@ -177,6 +177,20 @@ class Collected:
         self.blocks: list[Block] = []
         self.length = 0
 
+    @classmethod
+    def of(cls, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Collected:
+        """Return the table of some rows, each with a cell a column."""
+        table = cls(columns)
+        table.write({c.name: [row[i] for row in rows] for i, c in enumerate(columns)})
+        return table
+
+    def to_csv(self, path: Path) -> None:
+        """Write the table to a new file."""
+        written = open_table(path, self.columns, "csv")
+        for block in self.blocks:
+            written.write(block)
+        written.close()
+
     def write(self, block: Block) -> None:
         """Add rows."""
         self.blocks.append(block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +29,18 @@ def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage)
     rows = read_rows(Path(config.source))
     groups = {group: [row for row in rows if group in row["groups"]] for group in GROUPS}
     tables = [
-        {
-            "id": group,
-            "title": GROUPS[group],
-            "rows": _citing(found, group),
-            "paper": paper_of(group),
-        }
+        {"id": group, "title": GROUPS[group], "rows": _citing(found, group),
+         "paper": paper_of(group)}
         for group, found in groups.items()
         if any(row["id"] != FULL for row in found)
-    ]
-    split = OUT_OF_FOLD if _is_of_folds(Path(config.source)) else SPLIT
+    ]  # fmt: skip
+    trained = _full_config(Path(config.source))
+    split = OUT_OF_FOLD if "folds" in trained else SPLIT
     folder.page(
-        "index",
-        "ablation.html",
-        {"tables": tables, "paper": PAPER, "split": split},
-        title=config.source,
-        tables=tables,
-        split=split,
-        provenance=_provenance(Path(config.source)),
+        "index", "ablation.html", {"tables": tables, "paper": PAPER, "split": split},
+        title=config.source, tables=tables, split=split, provenance=_provenance(trained),
         seeds=max((row["seeds"] for row in rows), default=0),
-    )
+    )  # fmt: skip
     return 0
 
 
@@ -73,19 +66,18 @@ def _citing(rows: list[Row], group: str) -> list[Row]:
     return [row | {"paper": row["paper_test"]} for row in rows] if group == "table1" else rows
 
 
-def _is_of_folds(source: Path) -> bool:
+def _full_config(source: Path) -> Mapping[str, Any]:
+    """The config of the full model's run; nothing where it was not trained."""
     path = source / "rows" / FULL / "config.json"
-    return path.is_file() and "folds" in read_json_object(path)
+    return read_json_object(path) if path.is_file() else {}
 
 
-def _provenance(source: Path) -> list[tuple[str, str]]:
-    """What the full model was trained on; nothing where it was not."""
-    config = source / "rows" / FULL / "config.json"
-    if not config.is_file():
+def _provenance(trained: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the full model was trained on."""
+    if not trained:
         return []
-    record = read_json_object(config)
-    shown = {name: record[name] for name in ("store", "labels", "names")}
-    return flat({**shown, **record["store_provenance"]})
+    shown = {name: trained[name] for name in ("store", "labels", "names")}
+    return flat({**shown, **trained["store_provenance"]})
 
 
 def _row(cells: dict[str, str], source: Path) -> Row:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from facer.pipeline.views.report.ablation_page import write_ablation_report
 from facer.pipeline.views.report.config import OnPage, ReportConfig
@@ -16,13 +15,9 @@ from facer.storage.errors import FacerError
 from facer.storage.files.objects import open_objects
 from facer.storage.layout.documents import parse_json
 
-_WRITERS: Mapping[str, Callable[[ReportConfig, ReportFolder, OnPage], int]] = MappingProxyType(
-    {
-        "store": write_store_report,
-        "run": write_run_report,
-        "ablation": write_ablation_report,
-    }
-)
+_WRITERS: Mapping[str, Callable[[ReportConfig, ReportFolder, OnPage], int]] = {
+    "store": write_store_report, "run": write_run_report, "ablation": write_ablation_report
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ OnPage = Callable[[int, int], None]
 """Called with how many pages of clips are written, and of how many."""
 
 
+def check_video_dir(videos: Path | None) -> None:
+    """FacerError where a folder of videos is given that is none."""
+    if videos is not None and not videos.is_dir():
+        raise FacerError(f"{named('videos')} {videos}: no such folder, expected the VIDEO_DIR")
+
+
 @dataclass(frozen=True)
 class ReportConfig:
     """One ``facer report``."""
@@ -46,10 +52,7 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.videos is not None and not self.videos.is_dir():
-            raise FacerError(
-                f"{named('videos')} {self.videos}: no such folder, expected the VIDEO_DIR"
-            )
+        check_video_dir(self.videos)
         if self.embed and self.videos is None:
             raise OptionError("--embed: found no --videos VIDEO_DIR, expected the videos to copy")
 
@@ -70,8 +73,7 @@ class ReportConfig:
                 chosen.update(dict.fromkeys(ranked[: int(count)]))
             else:
                 raise FacerError(
-                    f"{named('clips')} {wish}: not one of the {len(ranked)} clips with "
-                    "frames; expected a "
-                    "clip id, worst:N or all"
+                    f"{named('clips')} {wish}: not one of the {len(ranked)} clips with frames; "
+                    "expected a clip id, worst:N or all"
                 )
         return list(chosen)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,9 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]
-    store = FeatureStore.open(config.store or record.store)
     errors = clip_errors(found.predictions, targets)
     order = [int(i) for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])]
+    store = FeatureStore.open(config.store or record.store)
     shown = _clips_shown(config, store, labels, [found.label_ids[i] for i in order])
     facts = {
         shown[found.label_ids[i]]: _facts(found.names, found.predictions[i], targets[i])
@@ -46,35 +47,29 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     pages = ClipPages(store, folder, config.videos, config.embed, "the run")
     written = pages.write_all(facts, on_page)
     urls = {label: written[clip_id] for label, clip_id in shown.items()}
-    curves = read_curves(run)
+    data = _data(found, targets, urls) | {"curves": read_curves(run)}
     folder.page(
-        "index",
-        "run.html",
-        {
-            "names": found.names,
-            "labels": found.label_ids,
-            "predicted": _columns(found.predictions),
-            "labelled": _columns(targets),
-            "pearson": [number(v, 3) for v in found.ensemble.pearson] if found.ensemble else [],
-            "urls": [urls.get(label, "") for label in found.label_ids],
-            "curves": curves,
-        },
-        title=str(run),
-        split=found.split,
-        n=len(found.label_ids),
-        n_filled=found.n_filled,
-        warnings=found.warnings,
-        tiles=_tiles(found),
-        scores=_scores(found),
-        folds=_folds(found),
-        fold_rule=found.fold_rule,
+        "index", "run.html", data, title=str(run), split=found.split, n=len(found.label_ids),
+        n_filled=found.n_filled, warnings=found.warnings, tiles=_tiles(found),
+        scores=_scores(found), folds=_folds(found), fold_rule=found.fold_rule,
         unit=found.intervals.unit if found.intervals else "",
-        worst=_worst(found, targets, errors, order, urls),
-        curves=bool(curves),
+        worst=_worst(found, targets, errors, order, urls), curves=bool(data["curves"]),
         settings=flat({k: v for k, v in plain(record).items() if k != "store_provenance"}),
         provenance=flat(record.store_provenance),
-    )
+    )  # fmt: skip
     return len(urls)
+
+
+def _data(found: Evaluation, targets: F32, urls: Mapping[str, str]) -> dict[str, Any]:
+    """What run.js draws."""
+    return {
+        "names": found.names,
+        "labels": found.label_ids,
+        "predicted": _columns(found.predictions),
+        "labelled": _columns(targets),
+        "pearson": [number(v, 3) for v in found.ensemble.pearson] if found.ensemble else [],
+        "urls": [urls.get(label, "") for label in found.label_ids],
+    }
 
 
 def clip_errors(predictions: F32, targets: F32) -> F32:

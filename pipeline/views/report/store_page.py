@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from facer.pipeline.features.inspect.clip_status import clip_status, seen_lines
 from facer.pipeline.features.inspect.status import StoreStatus, store_status
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
-from facer.pipeline.views.report.failed_page import write_failed_pages
-from facer.pipeline.views.report.folder import ReportFolder, number
+from facer.pipeline.views.report.folder import CLIPS, ReportFolder, number, page_name
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, measured_of
 
-_REASONS_SHOWN, _CLIPS_OF_A_REASON = 20, 5
+_REASONS_SHOWN, _CLIPS_OF_A_REASON, _FAILED_PAGES = 20, 5, 50
 _STATUS_CODES = {"ok": 0, "no_face": 1, "no_sound": 1, "failed": 2}
 
 
@@ -35,30 +35,37 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
     n_pages = len(urls)
     if config.videos is not None:
         failed = [record for record in ranked if record.status == "failed"]
-        urls |= write_failed_pages(store, folder, failed, config.videos, pages.back)
+        urls |= _write_failed_pages(store, folder, failed, config.videos, pages.back)
     head_frames, of_sound = SequenceConfig().max_frames, store.provenance.of_sound
-    data = {
-        "charts": _charts(survey, of_sound),
-        "table": _table(survey, urls),
-        "headFrames": head_frames,
-        "sound": of_sound,
-    }
+    data = {"charts": _charts(survey, of_sound), "table": _table(survey, urls),
+            "headFrames": head_frames, "sound": of_sound}  # fmt: skip
     failures = _failures(survey.records)
     folder.page(
-        "index",
-        "store.html",
-        data,
-        title=store.path,
-        tiles=_tiles(status, survey, head_frames),
-        failures=failures[:_REASONS_SHOWN],
-        more_reasons=len(failures[_REASONS_SHOWN:]),
-        n_pages=n_pages,
-        head_frames=head_frames,
-        of_sound=of_sound,
-        measured=measured_of(status.clips),
-        provenance=flat(status.provenance),
-    )
+        "index", "store.html", data, title=store.path, tiles=_tiles(status, survey, head_frames),
+        failures=failures[:_REASONS_SHOWN], more_reasons=len(failures[_REASONS_SHOWN:]),
+        n_pages=n_pages, head_frames=head_frames, of_sound=of_sound,
+        measured=measured_of(status.clips), provenance=flat(status.provenance),
+    )  # fmt: skip
     return n_pages
+
+
+def _write_failed_pages(
+    store: FeatureStore, folder: ReportFolder, failed: Sequence[Record], videos: Path, back: str
+) -> dict[str, str]:
+    """Write pages of failed clips, of 50 at most; return their URLs from the index."""
+    urls = {}
+    for record in failed[:_FAILED_PAGES]:
+        found = clip_status(store, record.clip_id, videos)
+        name = f"{CLIPS}/{page_name(record.clip_id)}"
+        facts = [("reason", record.reason), ("video", record.source or "unknown"),
+                 ("bytes when it was tried", f"{record.source_size:,}"),
+                 ("tried", found.written or "unknown")]  # fmt: skip
+        lines = [found.note] if found.note else []
+        lines += seen_lines(found.seen) if found.seen is not None else []
+        folder.page(name, "failed.html", {}, title=record.clip_id, back=back, facts=facts,
+                    lines=lines or ["The store does not know its file."])  # fmt: skip
+        urls[record.clip_id] = f"{name}.html"
+    return urls
 
 
 def _failures(records: Sequence[Record]) -> list[tuple[str, int, str]]:
@@ -98,17 +105,10 @@ def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[
 def _charts(survey: Survey, of_sound: bool) -> dict[str, Any]:
     """Histograms by the id of the element they are drawn in; those of faces where there are any."""
     fps = np.array([record.fps for record in survey.records])
-    charts = {
-        "duration": histogram(survey.duration_s).to_json(),
-        "fps": histogram(fps, step=1.0).to_json(),
-    }
-    if of_sound:
-        return charts
-    return {
-        **charts,
-        "face": survey.face_histogram.to_json(),
-        "score": survey.score_histogram.to_json(),
-    }
+    charts = {"duration": histogram(survey.duration_s), "fps": histogram(fps, step=1.0)}
+    if not of_sound:
+        charts |= {"face": survey.face_histogram, "score": survey.score_histogram}
+    return {name: chart.to_json() for name, chart in charts.items()}
 
 
 def _table(survey: Survey, urls: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -116,18 +116,25 @@ def _table(survey: Survey, urls: Mapping[str, str]) -> dict[str, list[Any]]:
     order = survey.worst_first()
     records = [survey.records[place] for place in order]
     return {
-        "clip": [record.clip_id for record in records],
+        **record_columns(records),
         "url": [urls.get(record.clip_id, "") for record in records],
-        "status": [_STATUS_CODES[record.status] for record in records],
-        "frames": [record.n_frames for record in records],
-        "fps": [number(record.fps, 2) for record in records],
-        "faces": [number(r.n_valid / r.n_frames) if r.n_frames else None for r in records],
-        "note": [record.reason for record in records],
         "duration": [number(value, 2) for value in survey.duration_s[order]],
         "score": [number(value, 3) for value in survey.score[order]],
         "quality": [number(value, 3) for value in survey.quality[order]],
         "size": [number(value, 1) for value in survey.face_px[order]],
         "most": [number(value, 0) for value in survey.most_faces[order]],
+    }
+
+
+def record_columns(records: Sequence[Record]) -> dict[str, list[Any]]:
+    """What clips.js shows of the records themselves, one list a column."""
+    return {
+        "clip": [record.clip_id for record in records],
+        "status": [_STATUS_CODES[record.status] for record in records],
+        "frames": [record.n_frames for record in records],
+        "fps": [number(record.fps, 2) for record in records],
+        "faces": [number(r.n_valid / r.n_frames) if r.n_frames else None for r in records],
+        "note": [record.reason for record in records],
     }
 
 

@@ -11,10 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage import FeatureStore
-from facer.storage.schema import Record
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
+from facer.storage.schema import F64, I64, Record
 
 BLOCK_FRAMES = 1 << 18  # read at a time
 _BARS = 40

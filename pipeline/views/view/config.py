@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from facer.storage.errors import FacerError, named
+from facer.pipeline.views.report.config import check_video_dir
 from facer.storage.settings import Setting, check
 
 
@@ -49,10 +49,7 @@ class ViewConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.videos is not None and not self.videos.is_dir():
-            raise FacerError(
-                f"{named('videos')} {self.videos}: no such folder, expected the VIDEO_DIR"
-            )
+        check_video_dir(self.videos)
 
     @property
     def marks_file(self) -> Path:

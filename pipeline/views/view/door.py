@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.settings import VIEW, make
 from facer.pipeline.views.view.config import ViewConfig
 from facer.pipeline.views.view.server import NOTEBOOKS, ViewServer
@@ -60,11 +60,11 @@ class View:
 
 @keywords(VIEW)
 def view(
-    store: FeatureStore | str | os.PathLike[str],
+    store: FeatureStore | Place,
     *,
-    windows: Mapping[str, Span] | None = None,
-    baseline: Span | None = None,
-    thresholds: Mapping[str, float] | None = None,
+    windows: Mapping[str, Span] | Sequence[str] | None = None,
+    baseline: Span | str | None = None,
+    thresholds: Mapping[str, float] | Sequence[str] | None = None,
     **settings: Any,
 ) -> View:
     """Serve a store's pages on this machine, to look at clips and mark them by eye.
@@ -75,6 +75,5 @@ def view(
     ``facer.extract(faces=...)``. ``windows``, ``baseline`` and ``thresholds`` as of
     :func:`facer.summarise`. Raises FacerError for tables that do not fit the store.
     """
-    place = store.path if isinstance(store, FeatureStore) else os.fspath(store)
-    summary = SummaryConfig(dict(windows or {}), baseline, dict(thresholds or {}))
-    return View(make(ViewConfig, settings, place), summary)
+    summary = {"windows": windows, "baseline": baseline, "thresholds": thresholds}
+    return View(make(ViewConfig, settings, place_of(store)), make(SummaryConfig, summary))

@@ -10,14 +10,16 @@ import numpy as np
 
 from facer.pipeline.summary.clips import ClipSummary, Features
 from facer.pipeline.views.report.folder import number, packed
+from facer.pipeline.views.view.session import ViewSession
 from facer.stages.summary.config import SummaryConfig, as_windows, parse_span
-from facer.stages.summary.units import with_thresholds
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.study.design import DesignRow
 from facer.storage.study.events import Event
 from facer.storage.study.marks import Mark
 
+Lane = dict[str, Any]
+_OF_A_PERSON = 24  # clips drawn at most
 _NUMBERS = ("seen_s", "seen_share", "share", "mean", "peak", "episodes", "latency_s", "baseline",
             "mean_bc")  # fmt: skip
 
@@ -53,36 +55,61 @@ class Ask:
         return cls(feature, config)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A clip of one of the stores, to be measured."""
-
-    store: FeatureStore
-    features: Features
-    clip_id: str
-    row: DesignRow
-    events: Sequence[Event]
-    marks: Sequence[Mark]
-
-    def lane(self, ask: Ask) -> dict[str, Any]:
-        """What the page draws of a feature; FacerError where the store has no such column."""
-        names = self.features.names
-        if ask.feature not in names:
-            raise FacerError(f"{self.store.path}: found no feature {ask.feature!r}")
-        units = with_thresholds(names, self.features.units, ask.config.thresholds)
-        features = self.features._replace(units=units)
-        record = self.store.record(self.clip_id)
-        clip = None if record.status == "failed" else self.store.read(self.clip_id)
-        summary = ClipSummary(
-            self.row, record, clip, self.events, self.marks, features, ask.config, {}
-        )
-        return lane(summary, names.index(ask.feature))
+def clip_lanes(of: ViewSession, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """A feature of a clip, and of the same clip in the other store."""
+    clip_id, asked = of.clip(name), Ask.of(query, of.summary)
+    return {"ours": _ours(of, clip_id, asked), "theirs": _theirs(of, clip_id, asked)}
 
 
-def lane(summary: ClipSummary, column: int) -> dict[str, Any]:
+def person_lanes(of: ViewSession, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """The same feature of all clips of the clip's participant, in the design's order."""
+    here = of.clip(name)
+    row = of.rows.get(here)
+    if row is None or not row.participant:
+        return {"participant": "", "lanes": [], "more": 0}
+    asked = Ask.of(query, of.summary)
+    clips = [r.clip_id for r in of.rows.values() if r.participant == row.participant]
+    lanes = [
+        {**_ours(of, clip, asked), "url": of.page(clip), "here": clip == here}
+        for clip in clips[:_OF_A_PERSON]
+    ]
+    return {"participant": row.participant, "lanes": lanes, "more": len(clips[_OF_A_PERSON:])}
+
+
+def _ours(of: ViewSession, clip_id: str, asked: Ask) -> Lane:
+    row = of.rows.get(clip_id, DesignRow(clip_id))
+    return _measured(of.store, row, of.events_of(clip_id), of.marks_of(clip_id), asked)
+
+
+def _theirs(of: ViewSession, clip_id: str, asked: Ask) -> Lane | None:
+    """The lane of the other store; None where it has no such clip or column."""
+    if of.other is None or clip_id not in of.other_clip:
+        return None
+    names = of.other.feature_names
+    if asked.feature not in names:
+        return None
+    row = replace(of.rows.get(clip_id, DesignRow(clip_id)), clip_id=of.other_clip[clip_id])
+    marks = [mark for mark in of.marks_of(clip_id) if mark.feature in ("", *names)]
+    return _measured(of.other, row, of.events_of(clip_id), marks, asked)
+
+
+def _measured(
+    store: FeatureStore, row: DesignRow, events: Sequence[Event], marks: Sequence[Mark], asked: Ask
+) -> Lane:
+    """A feature of a store's clip; FacerError where the store has no such column."""
+    if asked.feature not in store.feature_names:
+        raise FacerError(f"{store.path}: found no feature {asked.feature!r}")
+    features = Features.of(store, asked.config.thresholds)
+    record = store.record(row.clip_id)
+    clip = None if record.status == "failed" else store.read(row.clip_id)
+    summary = ClipSummary(row, record, clip, events, marks, features, asked.config, {})
+    return lane(summary, store.feature_names.index(asked.feature))
+
+
+def lane(summary: ClipSummary, column: int) -> Lane:
     """A column of a clip as JSON: its curve, which frames count, windows, baselines, marks."""
     unit, feature = summary.features.units[column], summary.features.names[column]
-    found: dict[str, Any] = {
+    return {
         "clip": summary.row.clip_id, "condition": summary.row.condition,
         "session": summary.row.session, "status": summary.status, "reason": summary.reason,
         "feature": feature, "weak": bool(summary.features.weak[column]), "unit": unit.unit,
@@ -93,45 +120,47 @@ def lane(summary: ClipSummary, column: int) -> dict[str, Any]:
             for mark in summary.marks if mark.feature in ("", feature)
         ],
         "onsets": [[event.name, event.onset_s] for event in summary.events],
-        "windows": [], "baselines": [], "gaps": [],
+        "windows": [], "baselines": [], "gaps": [], **_curve(summary, column),
     }  # fmt: skip
+
+
+def _curve(summary: ClipSummary, column: int) -> Lane:
+    """What is drawn of a clip that is there."""
     if summary.clip is None or summary.time is None:
-        return found
+        return {}
     counted = np.zeros(summary.clip.n_frames, bool)
     for track in summary.parts:
         if column in track.columns:
             counted[track.rows] = True
-    found |= {
+    return {
         "time": packed(summary.time.t_s), "stop": summary.time.stop_s,
         "values": packed(summary.clip.features[:, column]), "counted": packed(counted),
-        "gaps": summary.without_face(),
+        "gaps": summary.without_face(), "windows": _windows(summary, column),
+        "baselines": _baselines(summary, column),
     }  # fmt: skip
-    spans = {
-        (event.name, name): span
-        for event in summary.events
-        for name, span in summary.windows(event).items()
-    }
+
+
+def _windows(summary: ClipSummary, column: int) -> list[Lane]:
+    found = []
     for event, name, numbers in summary.measured():
-        found["windows"].append(_window(event.name, name, spans[event.name, name], numbers, column))
-    span = summary.config.baseline
+        start, stop = summary.windows(event)[name] or (None, None)
+        found.append({
+            "event": event.name, "name": name, "start": start, "stop": stop,
+            **{key: number(numbers[key][column], 6) for key in _NUMBERS},
+            "flag": numbers["baseline_flag"][column],
+        })  # fmt: skip
+    return found
+
+
+def _baselines(summary: ClipSummary, column: int) -> list[Lane]:
+    found = []
     for event in summary.events:
         rest = summary.baseline(event)
-        if rest is not None and span is not None:
-            found["baselines"].append({
+        if rest is not None and (span := summary.config.baseline) is not None:
+            found.append({
                 "event": event.name, "start": event.onset_s + span[0],
                 "stop": event.onset_s + span[1], "value": number(rest.value[column]),
                 "seen_s": number(rest.seen_s[column]),
                 "flag": rest.flags(np.zeros(len(rest.value), bool))[column],
             })  # fmt: skip
     return found
-
-
-def _window(
-    event: str, name: str, span: Any, numbers: Mapping[str, Any], column: int
-) -> dict[str, Any]:
-    start, stop = span if span is not None else (None, None)
-    return {
-        "event": event, "name": name, "start": start, "stop": stop,
-        **{key: number(numbers[key][column], 6) for key in _NUMBERS},
-        "flag": numbers["baseline_flag"][column],
-    }  # fmt: skip

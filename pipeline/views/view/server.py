@@ -19,6 +19,8 @@ from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakSet
 
 from facer.pipeline.views.report.folder import ASSETS, render
+from facer.pipeline.views.view import pages
+from facer.pipeline.views.view.lanes import clip_lanes, person_lanes
 from facer.pipeline.views.view.session import ViewSession
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.files.regular import open_regular
@@ -129,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (FacerError, PlaceError, OSError) as error:
             if found.path.endswith(".html"):
                 page = render("clips/error", "view_error.html", title="Not shown", text=str(error))
-                self._send(404, page.encode("utf-8", "replace"), ".html")
+                self._text(page, ".html", 404)
             else:
                 self._refuse(409 if self.command == "POST" else 404, str(error))
 
@@ -145,11 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
     # reading
 
     def _get(self, path: str, query: Mapping[str, str]) -> None:
-        session = self.server.session
         if path in ("", "index.html"):
-            self._send(200, session.index().encode("utf-8", "replace"), ".html")
+            self._text(pages.index_page(self.server.session), ".html")
         elif path == "index.js":
-            self._send(200, session.index_data().encode("utf-8", "replace"), ".js")
+            self._text(pages.index_data(self.server.session), ".js")
         elif path.startswith("assets/"):
             self._asset(path.removeprefix("assets/"))
         elif page := _PAGE.fullmatch(path):
@@ -160,19 +161,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _clip(self, name: str, kind: str, query: Mapping[str, str]) -> None:
         session = self.server.session
         if kind == "html":
-            self._send(200, session.clip_page(name).encode("utf-8", "replace"), ".html")
+            self._text(pages.clip_page(session, name), ".html")
         elif kind == "js":
-            self._send(200, session.clip_data(name).encode("utf-8", "replace"), ".js")
+            self._text(pages.clip_data(session, name), ".js")
         elif kind in ("video", "mp4"):
             path = session.video(name) if kind == "video" else session.copy(name)
             with open_regular(path) as file:
                 self._media(file, path.name)
-        elif kind == "lanes":
-            self._json(session.lanes(name, query))
-        elif kind == "person":
-            self._json(session.person(name, query))
+        elif kind in ("lanes", "person"):
+            self._json((clip_lanes if kind == "lanes" else person_lanes)(session, name, query))
         else:
-            self._json(session.crops(name) if kind == "crops" else session.notes_of(name))
+            self._json(pages.crops(session, name) if kind == "crops" else session.notes_of(name))
 
     def _asset(self, name: str) -> None:
         if name == _PLOTLY:
@@ -258,6 +257,9 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     # sending
+
+    def _text(self, text: str, suffix: str, status: int = 200) -> None:
+        self._send(status, text.encode("utf-8", "replace"), suffix)
 
     def _json(self, value: Mapping[str, Any]) -> None:
         self._send(200, json.dumps(value, allow_nan=False).encode(), ".json")

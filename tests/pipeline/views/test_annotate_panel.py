@@ -5,7 +5,7 @@ import pytest
 from PIL import ImageColor
 
 from facer.pipeline.views.annotate_panel import Moment, Panel
-from facer.pipeline.views.pictures import CURVE_COLORS
+from facer.pipeline.views.curves import CURVE_COLORS
 from facer.storage import AU_NAMES, FEATURE_NAMES, ClipFeatures
 
 ALERT = "#B34700"

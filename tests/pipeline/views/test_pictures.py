@@ -5,13 +5,9 @@ import numpy as np
 import pytest
 
 from facer.pipeline.views.canvas import drawable, shorten
-from facer.pipeline.views.pictures import (
-    au_bars_picture,
-    clip_picture,
-    confusion_picture,
-    drawn_columns,
-    strip_frames,
-)
+from facer.pipeline.views.clip_picture import clip_picture
+from facer.pipeline.views.curves import drawn_columns, strip_frames
+from facer.pipeline.views.score_pictures import au_bars_picture, confusion_picture
 from facer.storage import AU_NAMES, EXPRESSIONS, FEATURE_NAMES, ClipFeatures, FacerError
 from tests.pipeline.views.conftest import made_clip
 

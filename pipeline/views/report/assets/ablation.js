@@ -1,9 +1,9 @@
 "use strict";
 /* One plot a table: every seed a dot, mean and deviation, the paper's figure a diamond. */
 (() => {
-  const { plot, layout, axis, color, plain } = window.facer;
+  const { plot, layout, axis, color, plain, at } = window.facer;
   for (const { id, rows } of window.facerData.tables) {
-    const target = document.getElementById(id);
+    const target = at(id);
     const names = rows.map((row) => plain(row.title));
     const scored = rows.filter((row) => row.pearson !== null);
     const cited = rows.filter((row) => row.paper !== null);

@@ -2,8 +2,7 @@
 /* A clip's curves, and one moment shared by the video, the slider, the cursor and the readout. */
 (() => {
   const data = window.facerData;
-  const { unpack, plain, color, axis, layout, plot, element, isDark } = window.facer;
-  const at = (id) => document.getElementById(id);
+  const { unpack, plain, color, axis, layout, plot, element, at, frameAt, isDark } = window.facer;
   const time = unpack(data.time), edges = unpack(data.edges);
   const faces = unpack(data.faces), valid = unpack(data.valid);
   const columns = Object.fromEntries(
@@ -120,16 +119,6 @@
 
   /* ---- the moment ---- */
 
-  /* Index of the drawn frame that is shown at a time. */
-  function frameAt(seconds) {
-    let low = 0, high = time.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (time[middle] <= seconds + 1e-6) low = middle; else high = middle - 1;
-    }
-    return low;
-  }
-
   function moveCursor(seconds) {
     const full = curves._fullLayout;
     if (!full || !full.xaxis) return;
@@ -152,7 +141,7 @@
   let current = NaN;
   function show(seconds) {
     current = seconds;
-    const i = frameAt(seconds);
+    const i = frameAt(time, seconds);
     moveCursor(seconds);
     at("now").textContent = time[i].toFixed(2);
     at("frame").textContent = String(i * data.step);
@@ -212,7 +201,7 @@
       if (Math.abs(clientX - pressed) > 5) return; // the end of a zoom
       const box = curves.getBoundingClientRect(), { xaxis, _size: size } = curves._fullLayout;
       const x = clientX - box.left - size.l, y = clientY - box.top - size.t;
-      if (x >= 0 && x <= size.w && y >= 0 && y <= size.h) seek(time[frameAt(xaxis.p2l(x))]);
+      if (x >= 0 && x <= size.w && y >= 0 && y <= size.h) seek(time[frameAt(time, xaxis.p2l(x))]);
     });
     curves.on("plotly_afterplot", () => moveCursor(current));
     moveCursor(current);

@@ -2,16 +2,15 @@
 /* The table of clips: searched, filtered and sorted in memory, drawn a page at a time. */
 (() => {
   const { table, headFrames, sound } = window.facerData;
-  const { element } = window.facer;
+  const { element, at, shown, percent } = window.facer;
   const ROWS = 50;
   const STATUS = sound ? ["sound", "no sound", "failed"] : ["face", "no face", "failed"];
-  const show = (digits) => (value) => (value === null ? "–" : value.toFixed(digits));
-  const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);
+  const show = (digits) => (value) => shown(value, digits);
   const COLUMNS = [
     { key: "clip", title: "clip" },
     { key: "status", title: "status", text: (code) => STATUS[code] },
     { key: "quality", title: "quality", text: show(2) },
-    { key: "faces", title: `frames with ${sound ? "sound" : "a face"}`, text: percent },
+    { key: "faces", title: `frames with ${sound ? "sound" : "a face"}`, text: (share) => percent(share, 1) },
     { key: "score", title: "detection score", text: show(2) },
     { key: "size", title: "face height, px", text: show(0) },
     { key: "most", title: "most faces", text: show(0) },
@@ -38,7 +37,6 @@
     out: (i) => table.out[i] !== "",
     fresh: (i) => table.marks[i] === 0 && table.url[i] !== "",
   };
-  const at = (id) => document.getElementById(id);
   const search = at("search"), filter = at("filter"), head = at("table").tHead;
   const body = at("table").tBodies[0];
   const words = [table.clip, table.note, table.participant, table.condition, table.out].filter((values) => values);

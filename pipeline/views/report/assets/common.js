@@ -72,6 +72,22 @@ window.facer = (() => {
   }
   dark.addEventListener("change", () => plots.forEach((draw) => draw()));
 
+  const at = (id) => document.getElementById(id);
+
+  /* Index of the frame that is shown at a time. */
+  function frameAt(times, seconds) {
+    let low = 0, high = times.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (times[middle] <= seconds + 1e-6) low = middle; else high = middle - 1;
+    }
+    return low;
+  }
+
+  /* Numbers as text; a dash where nothing was measured. */
+  const shown = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+  const percent = (value, digits) => (value === null ? "–" : `${(100 * value).toFixed(digits)} %`);
+
   function element(tag, text = "", attributes = {}) {
     const made = document.createElement(tag);
     made.textContent = text;
@@ -79,5 +95,5 @@ window.facer = (() => {
     return made;
   }
 
-  return { unpack, color, plain, axis, layout, plot, element, isDark: () => dark.matches };
+  return { unpack, color, plain, axis, layout, plot, element, at, frameAt, shown, percent, isDark: () => dark.matches };
 })();

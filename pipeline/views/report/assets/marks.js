@@ -1,10 +1,9 @@
 "use strict";
 /* Marks without a server: kept in this browser, saved as marks.csv, which facer summarise reads. */
 (() => {
-  const { element, unpack } = window.facer;
-  const box = document.getElementById("marks"), { clip, report } = box.dataset;
+  const { element, unpack, at, frameAt } = window.facer;
+  const box = at("marks"), { clip, report } = box.dataset;
   const KEY = `facer marks ${report}`, HEAD = "clip_id,start_s,stop_s,mark,feature,who,when,note";
-  const at = (id) => document.getElementById(id);
   let present = 0, start = null, memory = [];
 
   function load() {
@@ -46,11 +45,7 @@
 
   if (clip) {
     const times = unpack(window.facerData.time), edges = unpack(window.facerData.edges);
-    const frame = () => {
-      let i = 0;
-      while (i + 1 < times.length && times[i + 1] <= present + 1e-6) i += 1;
-      return i;
-    };
+    const frame = () => frameAt(times, present);
     /* Rounded down to a millionth, so that frames on the edge stay on their side. */
     const exact = (seconds) => Math.floor(seconds * 1e6 + 1e-3) / 1e6;
     const add = (from, to) => {

@@ -2,7 +2,7 @@
 /* Predicted against labelled, one plot an emotion, and the learning curves of all seeds. */
 (() => {
   const { names, labels, urls, pearson, predicted, labelled, curves } = window.facerData;
-  const { plot, layout, axis, color, plain, element } = window.facer;
+  const { plot, layout, axis, color, plain, element, at } = window.facer;
   const SEEDS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const ids = labels.map(plain);
@@ -30,7 +30,7 @@
     return values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
   }
 
-  const place = document.getElementById("scatter");
+  const place = at("scatter");
   if (place) {
     names.forEach((name, i) => {
       const figure = element("figure"), chart = element("div", "", {
@@ -46,7 +46,7 @@
   }
 
   function learning(id, column, title) {
-    const target = document.getElementById(id), seeds = Object.entries(curves);
+    const target = at(id), seeds = Object.entries(curves);
     if (!target) return;
     const rows = seeds.length > 1 ? Math.ceil(seeds.length / Math.max(1, Math.floor(target.clientWidth / 100))) : 0;
     const last = Math.max(...seeds.flatMap(([, curve]) => curve.epoch));

@@ -1,7 +1,7 @@
 "use strict";
 /* A lane: one feature of a clip over time, with what a summary makes of it. */
 window.facer.lane = (() => {
-  const { unpack } = window.facer;
+  const { unpack, frameAt } = window.facer;
   const SVG = "http://www.w3.org/2000/svg";
   const LEFT = 40, RIGHT = 12, TOP = 18, BOTTOM = 22, POINTS = 3000;
   let lanes = 0;
@@ -11,16 +11,6 @@ window.facer.lane = (() => {
     Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
     if (text) made.textContent = text;
     return made;
-  }
-
-  /* Index of the frame that is shown at a time. */
-  function frameAt(times, seconds) {
-    let low = 0, high = times.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (times[middle] <= seconds + 1e-6) low = middle; else high = middle - 1;
-    }
-    return low;
   }
 
   /* Times at which an axis has a number. */
@@ -199,5 +189,5 @@ window.facer.lane = (() => {
     };
   }
 
-  return Object.assign(draw, { frameAt });
+  return draw;
 })();

@@ -2,8 +2,7 @@
 /* Marking a clip: the stretch that is chosen, the lanes, the boxes over the video, and the keys. */
 (() => {
   const data = window.facerData, { name, against, participant } = data.view;
-  const { unpack, element, color, seek, lane } = window.facer;
-  const at = (id) => document.getElementById(id);
+  const { unpack, element, at, frameAt, shown, percent, seek, lane } = window.facer;
   const video = at("video"), times = unpack(data.view.times);
   const boxes = Object.entries(data.view.boxes).map(([whose, found]) => (
     { whose, time: unpack(found.time), box: unpack(found.box), size: found.size }));
@@ -47,12 +46,10 @@
 
   /* ---- lanes and their numbers ---- */
 
-  const show = (value, digits = 2) => (value === null ? "–" : value.toFixed(digits));
-  const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(0)} %`);
   const COLUMNS = [
-    ["seen", (w) => percent(w.seen_share)], ["share above", (w) => percent(w.share)], ["mean", (w) => show(w.mean)],
-    ["peak", (w) => show(w.peak)], ["episodes", (w) => show(w.episodes, 0)], ["first after, s", (w) => show(w.latency_s)],
-    ["baseline", (w) => show(w.baseline)], ["against it", (w) => show(w.mean_bc)], ["flag", (w) => w.flag],
+    ["seen", (w) => percent(w.seen_share, 0)], ["share above", (w) => percent(w.share, 0)], ["mean", (w) => shown(w.mean, 2)],
+    ["peak", (w) => shown(w.peak, 2)], ["episodes", (w) => shown(w.episodes, 0)], ["first after, s", (w) => shown(w.latency_s, 2)],
+    ["baseline", (w) => shown(w.baseline, 2)], ["against it", (w) => shown(w.mean_bc, 2)], ["flag", (w) => w.flag],
   ];
 
   function numbers(rows) {
@@ -96,7 +93,7 @@
     at("person-title").textContent = `${participant}: ${at("feature").value} in ${lanes.length + more} clips, each from its ${lanes.some((one) => one.onsets[0][0] !== "start") ? "onset" : "start"}`;
     at("person-lanes").replaceChildren(...lanes.map((one, i) => {
       const row = element("div", "", { class: "person-row" }), about = element("div", "", { class: "person-name" }), place = element("div", "", { class: "lane" });
-      const shares = one.windows.map((w) => `${title(w)} ${percent(w.share)}`).join(", ");
+      const shares = one.windows.map((w) => `${title(w)} ${percent(w.share, 0)}`).join(", ");
       about.append(one.here ? element("strong", one.condition || one.clip) : element("a", one.condition || one.clip, { href: one.url }),
         element("span", one.status === "ok" ? shares : `${one.status} ${one.reason}`, { class: "quiet" }));
       row.append(about, place);
@@ -132,7 +129,7 @@
       : "Drag over the curve to choose a stretch";
   }
 
-  const here = () => lane.frameAt(times, present);
+  const here = () => frameAt(times, present);
   const choosing = (first, last) => choose(first, Math.max(first, last));
 
   function step(frames) {
@@ -235,7 +232,7 @@
     pen.clearRect(0, 0, video.clientWidth, video.clientHeight);
     canvas.dataset.box = "";
     for (const { whose, time, box, size } of boxes) {
-      const i = lane.frameAt(time, seconds), [x1, y1, x2, y2] = [0, 1, 2, 3].map((k) => box[4 * i + k]);
+      const i = frameAt(time, seconds), [x1, y1, x2, y2] = [0, 1, 2, 3].map((k) => box[4 * i + k]);
       if (Number.isNaN(x1)) continue;
       const { left, top, scale } = picture(size);
       const corner = [left + x1 * scale, top + y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale];

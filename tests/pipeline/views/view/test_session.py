@@ -9,6 +9,8 @@ import pytest
 import facer
 from facer.pipeline.views.report.folder import page_name
 from facer.pipeline.views.view.config import ViewConfig
+from facer.pipeline.views.view.lanes import clip_lanes, person_lanes
+from facer.pipeline.views.view.pages import clip_data, clip_page
 from facer.pipeline.views.view.session import ViewSession
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore, Provenance, Record
@@ -97,11 +99,11 @@ def test_a_clip_left_out_is_no_longer_next(opened):
     session = opened()
     worst = session.order[1:]  # the first one failed
     assert worst == ["P2_calm", "P1_calm", "P1_joke"]
-    assert f'id="after" href="{A}.html"' in session.clip_page(C)
+    assert f'id="after" href="{A}.html"' in clip_page(session, C)
     session.mark({"name": A, "first": None, "mark": "poor picture"})
-    assert f'id="after" href="{B}.html"' in session.clip_page(C)
+    assert f'id="after" href="{B}.html"' in clip_page(session, C)
     assert session.notes_of(A)["out"] == "poor picture"
-    assert session.lanes(A, {"feature": "au12"})["ours"]["status"] == "excluded"
+    assert clip_lanes(session, A, {"feature": "au12"})["ours"]["status"] == "excluded"
 
 
 def test_what_others_write_into_the_file_is_kept(opened):
@@ -155,7 +157,7 @@ def test_a_lane_has_the_numbers_of_summarise(store, opened):
         store, DESIGN, windows=windows, baseline=baseline, marks=session.config.marks_file,
         thresholds={"au12": 0.3},
     ).summary.set_index(["clip_id", "window", "feature"])  # fmt: skip
-    lane = session.lanes(A, {"feature": "au12", "threshold": "0.3"})["ours"]
+    lane = clip_lanes(session, A, {"feature": "au12", "threshold": "0.3"})["ours"]
     assert [w["name"] for w in lane["windows"]] == ["early", "late"]
     for window in lane["windows"]:
         row = stats.loc["P1_calm", window["name"], "au12"]
@@ -163,7 +165,9 @@ def test_a_lane_has_the_numbers_of_summarise(store, opened):
             value = float("nan") if window[name] is None else window[name]
             assert value == pytest.approx(row[name], abs=1e-6, nan_ok=True), name
         assert window["flag"] == row["baseline_flag"]
-    changed = session.lanes(A, {"feature": "au12", "windows": "w=0:1", "baseline": ""})["ours"]
+    changed = clip_lanes(session, A, {"feature": "au12", "windows": "w=0:1", "baseline": ""})[
+        "ours"
+    ]
     assert [(w["name"], w["baseline"]) for w in changed["windows"]] == [("w", None)]
     assert changed["threshold"] == 0.5
 
@@ -176,18 +180,18 @@ def test_a_lane_has_the_numbers_of_summarise(store, opened):
 )  # fmt: skip
 def test_a_lane_that_cannot_be_is_told(opened, query):
     with pytest.raises(FacerError):
-        opened().lanes(A, query)
+        clip_lanes(opened(), A, query)
 
 
 def test_the_clips_of_a_person_stand_together(opened):
     session = opened()
-    found = session.person(A, {"feature": "valence"})
+    found = person_lanes(session, A, {"feature": "valence"})
     assert [lane["condition"] for lane in found["lanes"]] == ["calm", "joke"]
     assert [lane["here"] for lane in found["lanes"]] == [True, False]
-    assert [lane["status"] for lane in session.person(C, {"feature": "au12"})["lanes"]] == [
+    assert [lane["status"] for lane in person_lanes(session, C, {"feature": "au12"})["lanes"]] == [
         "ok", "failed",
     ]  # fmt: skip
-    assert opened(design=None).person(A, {"feature": "valence"})["lanes"] == []
+    assert person_lanes(opened(design=None), A, {"feature": "valence"})["lanes"] == []
 
 
 def test_a_second_store_is_drawn_beside_the_first(store, opened, tmp_path):
@@ -196,12 +200,12 @@ def test_a_second_store_is_drawn_beside_the_first(store, opened, tmp_path):
     half = replace(clip, features=(clip.features / 2).astype(np.float32))
     other.write_part([(store.record("P1_calm"), half)])
     session = opened(against=other.path)
-    found = session.lanes(A, {"feature": "au12"})
+    found = clip_lanes(session, A, {"feature": "au12"})
     ours, theirs = (found[key]["windows"][0]["mean"] for key in ("ours", "theirs"))
     assert theirs == pytest.approx(ours / 2, abs=1e-5)
-    assert session.lanes(B, {"feature": "au12"})["theirs"] is None
-    assert '"theirs":{' in session.clip_data(A)
-    assert '"theirs":{' not in session.clip_data(B)
+    assert clip_lanes(session, B, {"feature": "au12"})["theirs"] is None
+    assert '"theirs":{' in clip_data(session, A)
+    assert '"theirs":{' not in clip_data(session, B)
 
 
 def test_a_second_store_of_other_clips_is_refused(opened, make_store, clip_of, tmp_path):
@@ -226,6 +230,6 @@ def test_a_click_outside_the_frame_is_refused(opened, change):
 def test_a_clip_without_times_and_one_that_is_not_there_are_told(opened):
     session = opened()
     with pytest.raises(FacerError, match="no frames to show"):
-        session.clip_page(page_name("P2_lost"))
+        clip_page(session, page_name("P2_lost"))
     with pytest.raises(FacerError, match="no such clip"):
-        session.clip_data("../../x")
+        clip_data(session, "../../x")

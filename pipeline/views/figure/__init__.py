@@ -1,0 +1,1 @@
+"""``facer figure``: figures for a paper, with the drawn numbers beside them."""

@@ -1,0 +1,103 @@
+"""Figures for a paper: drawn from the tables of a study, with the drawn numbers beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.runtime.places import Place, opened, place_of
+from facer.pipeline.settings import FIGURE, make
+from facer.pipeline.summary.summarise import Study, study, summarise_in_memory
+from facer.pipeline.views.figure.config import FIGURE_KINDS, FigureConfig, FigureKind
+from facer.pipeline.views.figure.kinds import DRAW
+from facer.stages.summary.config import SummaryConfig
+from facer.storage import FeatureStore
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.exchange.tables import aside
+from facer.storage.files.regular import open_regular
+from facer.storage.study.tables import Collected
+from facer.storage.text.likeness import did_you_mean
+
+_WIDTHS_MM = {"single": 89.0, "double": 183.0}  # columns of most journals
+_UNDATED: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}
+}  # fmt: skip
+_STYLE: Any = {
+    "pdf.fonttype": 42, "svg.hashsalt": "facer", "svg.fonttype": "none", "font.size": 7,
+    "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1,
+}  # fmt: skip
+
+
+@keywords(FIGURE)
+def figure(
+    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None, *,
+    events: Place | None = None, marks: Place | None = None, **settings: Any,
+) -> Path:  # fmt: skip
+    """Draw a figure of a study, as ``facer figure``, and return the path of its numbers.
+
+    ``kind``: clip, participant, grand, heat, paired, missing or strip. Other keywords are the
+    command's options. Raises FacerError for what cannot be drawn.
+    """
+    config = make(FigureConfig, settings)
+    of = SummaryConfig(
+        windows=config.windows, min_valid=config.min_valid, grid=config.grid, resamples=0
+    )
+    found = study(opened(store), of, *map(place_of, (design, events, marks)))
+    return draw_figure(found, kind, config, Path(output))
+
+
+def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> Path:
+    """Draw a study's figure to pdf, svg or png, and its numbers to a csv beside it.
+
+    Raises FacerError for another ending, an unknown feature or person, and where nothing can be
+    drawn.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    _check(of, kind, config, path)
+    tables, _ = summarise_in_memory(of)
+    width = _WIDTHS_MM[config.width] / 25.4
+    numbers = path.with_suffix(".csv")
+    with matplotlib.rc_context(_STYLE):
+        made = Figure((width, width * 0.68), layout="constrained")
+        FigureCanvasAgg(made)
+        drawn = DRAW[kind](made.subplots(), tables, config)
+        for place in (path, numbers):
+            if place.exists() and not place.is_file():
+                raise FacerError(f"{place}: found a folder there, expected a path for a file")
+        _refuse_another_table(numbers, drawn)
+        form = path.suffix[1:].lower()
+        with aside(path) as picture:
+            made.savefig(picture, format=form, dpi=config.dpi, metadata=_UNDATED[form])
+    with aside(numbers) as place:
+        drawn.to_csv(place)
+    return numbers
+
+
+def _check(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> None:
+    if kind not in FIGURE_KINDS:
+        known = ", ".join(FIGURE_KINDS)
+        raise OptionError(f"{named('kind')}: found {kind!r}, expected one of {known}")
+    if path.suffix[1:].lower() not in _UNDATED:
+        raise OptionError(f"{path}: found ending {path.suffix!r}, expected one of .pdf, .svg, .png")
+    if config.feature not in of.features.names:
+        raise OptionError(
+            f"{named('feature')}: found {config.feature!r}, expected a column of the store"
+            f"{did_you_mean(config.feature, of.features.names)}"
+        )
+
+
+def _refuse_another_table(path: Path, drawn: Collected) -> None:
+    """FacerError for a csv that no figure of this kind wrote, such as one of facer summarise."""
+    if not path.exists():
+        return
+    with open_regular(path, "a csv") as file:
+        found = file.readline(1 << 16).decode(errors="replace").strip()
+    if found != ",".join(column.name for column in drawn.columns):
+        raise FacerError(
+            f"{path}: found another table there, expected a free name for the drawn numbers; give "
+            "the figure another name"
+        )

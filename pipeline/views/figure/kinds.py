@@ -1,0 +1,264 @@
+"""The kinds of figures: each draws the tables of a study, and returns the numbers that it drew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facer.pipeline.views.figure.config import FigureConfig, FigureKind
+from facer.stages.summary.groups import GroupMeans, group_means
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.schema import F64
+from facer.storage.study.columns import number, text
+from facer.storage.study.tables import Collected
+from facer.storage.text.likeness import did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Tables = Mapping[str, Collected]
+Draw = Callable[["Axes", Tables, FigureConfig], Collected]
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind readers tell apart; lines differ in their dashes too."""
+_DASHES = ("-", "--", "-.", ":")
+_MOST_ROWS, _MOST_NAMES = 500, 60  # of a heat map
+_LINE_IN = 0.125  # inches that a name takes
+_PER_INCH = 14  # characters of a line under the axes
+
+_CURVE = (
+    text("clip_id", "the clip"), text("condition", "of the design"),
+    number("t_s", "s", "from the event"), number("value", "of the feature", "bin's mean"),
+)  # fmt: skip
+_GRAND = (
+    text("condition", "of the design"), number("t_s", "s", "from the event"),
+    number("participants", "count", "with a value"), number("mean", "of the feature", ""),
+    number("lo", "of the feature", "95 % bootstrap interval"),
+    number("hi", "of the feature", "its upper end"),
+)  # fmt: skip
+_PERSON = (
+    text("participant", "the person"), text("condition", "of the design"),
+    number("mean", "of the feature", "over the person's clips and windows"),
+)  # fmt: skip
+
+
+def _rows(table: Collected, feature: str, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Cells of a table's rows of one feature that have numbers."""
+    for block in table.blocks:
+        columns = [block[name] for name in names]
+        for i, one in enumerate(block["feature"]):
+            if one == feature:
+                yield tuple(column[i] for column in columns)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    clip: str
+    event: str
+    person: str
+    condition: str
+    t_s: F64
+    value: F64
+
+
+def _curves(tables: Tables, config: FigureConfig) -> list[_Curve]:
+    found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    who = {}
+    for clip, event, person, condition, t_s, value in _rows(
+        tables["series"], config.feature, "clip_id", "event", "participant", "condition", "t_s",
+        "value",
+    ):  # fmt: skip
+        found[clip, event].append((t_s, value))
+        who[clip, event] = (person or clip, condition)
+    curves = [_Curve(*key, *who[key], *np.array(rows, np.float64).T) for key, rows in found.items()]
+    if not curves:
+        raise FacerError(f"{config.feature}: found no clip with a measured face, expected some")
+    return curves
+
+
+def _drawn(curves: Sequence[_Curve], values: Sequence[F64]) -> Collected:
+    return Collected.of(_CURVE, [
+        (curve.clip, curve.condition, float(t), float(v))
+        for curve, drawn in zip(curves, values, strict=True)
+        for t, v in zip(curve.t_s, drawn, strict=True)
+    ])  # fmt: skip
+
+
+def _on_one_clock(curves: Sequence[_Curve], values: Sequence[F64]) -> tuple[F64, F64]:
+    """All times of some curves, (T,), and values at them, (curves, T), NaN where one has none."""
+    times = np.unique(np.concatenate([c.t_s for c in curves]).round(6))
+    grid = np.full((len(curves), len(times)), np.nan)
+    for row, curve, own in zip(grid, curves, values, strict=True):
+        row[np.searchsorted(times, curve.t_s.round(6))] = own
+    return times, grid
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {"color": _COLOURS[index % 7], "linestyle": _DASHES[index % 4]}
+
+
+def _legend(axes: Axes, groups: Sequence[str]) -> None:
+    if any(groups) and len(groups) > 1:
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.legend(handles.values(), handles.keys(), frameon=False)
+
+
+def _figure_of(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -> Collected:
+    """The curves of one clip or person, in a look for each event or condition."""
+    curves = _curves(tables, config)
+    chosen = config.of or getattr(curves[0], of)
+    mine = [curve for curve in curves if getattr(curve, of) == chosen]
+    if not mine:
+        known = dict.fromkeys(getattr(curve, of) for curve in curves)
+        raise OptionError(
+            f"{named('of')}: found {chosen!r}, expected one of the design"
+            f"{did_you_mean(chosen, known)}"
+        )
+    groups = list(dict.fromkeys(getattr(curve, by) for curve in mine))
+    for curve in mine:
+        group = getattr(curve, by)
+        axes.plot(curve.t_s, curve.value, **_look(groups.index(group)), label=group or None)
+    axes.set(xlabel=f"time (s)\n{chosen}; n = {len(mine)} clip(s)", ylabel=config.feature)
+    _legend(axes, groups)
+    return _drawn(mine, [curve.value for curve in mine])
+
+
+def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
+    """Mean of the participants' mean curves of every condition, with a bootstrap interval."""
+    curves = _curves(tables, config)
+    times, grid = _on_one_clock(curves, [curve.value for curve in curves])
+    found: dict[str, GroupMeans] = {}
+    notes = []
+    for index, condition in enumerate(sorted({c.condition for c in curves})):
+        people: dict[str, list[F64]] = defaultdict(list)
+        for curve, line in zip(curves, grid, strict=True):
+            if curve.condition == condition:
+                people[curve.person].append(line)
+        values = np.array([_mean(np.array(lines)) for lines in people.values()])
+        of = found[condition] = group_means(values, 1000, 0)
+        look = _look(index)
+        axes.plot(times, of.mean, **look, label=condition or "all")
+        axes.fill_between(times, of.low, of.high, color=look["color"], alpha=0.2, lw=0)
+        notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{len(people)}")  # one line each
+    characters = int(_PER_INCH * _figure_of(axes).get_figwidth())
+    under = "\n".join(wrap(f"participants: {', '.join(notes)}", characters))
+    axes.set(xlabel=f"time (s)\n{under}", ylabel=config.feature)
+    _legend(axes, list(found))
+    return Collected.of(_GRAND, [
+        (condition, float(t), int(n), float(m), float(lo), float(hi))
+        for condition, of in found.items()
+        for t, n, m, lo, hi in zip(times, of.participants, of.mean, of.low, of.high, strict=True)
+    ])  # fmt: skip
+
+
+def _mean(rows: F64) -> F64:
+    """Mean of each column over the rows that have a value."""
+    n = np.isfinite(rows).sum(axis=0)
+    found: F64 = np.where(n > 0, np.nansum(rows, axis=0) / np.maximum(n, 1), np.nan)
+    return found
+
+
+def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collected:
+    """A row a clip: its values, or where it was seen."""
+    curves = sorted(_curves(tables, config), key=lambda c: (c.condition, c.person))[:_MOST_ROWS]
+    values = [np.isfinite(c.value).astype(float) if seen else c.value for c in curves]
+    times, grid = _on_one_clock(curves, values)
+    step = float(np.diff(times).min()) if len(times) > 1 else 1.0
+    axes.set_facecolor("0.85")  # where nothing was measured
+    image = axes.imshow(
+        np.ma.masked_invalid(grid), aspect="auto", interpolation="nearest",
+        cmap="Greys_r" if seen else "viridis",
+        extent=(float(times[0]), float(times[-1]) + step, len(curves) - 0.5, -0.5),
+        vmin=0 if seen else None, vmax=1 if seen else None,
+    )  # fmt: skip
+    if not seen:
+        axes.figure.colorbar(image, ax=axes, label=config.feature)
+    what = "black: not seen" if seen else "grey: not measured"
+    drawn, clips = len({c.clip for c in curves}), tables["clips"].length
+    n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
+    axes.set(xlabel=f"time (s)\nn = {n}; {what}", ylabel="clip")
+    if len(curves) <= _MOST_NAMES:
+        axes.set_yticks(range(len(curves)), [c.clip for c in curves])
+        _make_room(axes, len(curves))
+    return _drawn(curves, values)
+
+
+def _make_room(axes: Axes, lines: int) -> None:
+    """Make the figure as high as names below one another need."""
+    figure = _figure_of(axes)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, max(height, 0.8 + _LINE_IN * lines))
+
+
+def _people(tables: Tables, feature: str) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """Conditions, and the mean of each by person."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for clip, person, condition, mean in _rows(
+        tables["summary"], feature, "clip_id", "participant", "condition", "mean"
+    ):
+        if np.isfinite(mean):
+            found[person or clip, condition].append(float(mean))
+    people: dict[str, dict[str, float]] = defaultdict(dict)
+    for (person, condition), values in sorted(found.items()):
+        people[person][condition] = float(np.mean(values))
+    return sorted({condition for _, condition in found}), dict(people)
+
+
+def _paired(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
+    """A line a person from condition to condition, of those who have all of them."""
+    conditions, people = _people(tables, config.feature)
+    whole = {p: v for p, v in people.items() if len(v) == len(conditions)}
+    if len(conditions) < 2 or not whole:
+        raise FacerError(
+            f"paired: found {len(conditions)} conditions and {len(whole)} people with all of them, "
+            "expected two or more; give a design with participant and condition"
+        )
+    values = np.array([[v[c] for c in conditions] for v in whole.values()])
+    places = range(len(conditions))
+    axes.plot(places, values.T, color="0.6", lw=0.7, marker="o", ms=2)
+    axes.plot(places, values.mean(axis=0), color=_COLOURS[0], lw=2, marker="o", ms=4)
+    axes.set(xlabel=f"n = {len(whole)} of {len(people)} participants; thick: mean",
+             ylabel=f"mean {config.feature}", xlim=(-0.3, len(conditions) - 0.7))  # fmt: skip
+    axes.set_xticks(places, conditions)
+    return Collected.of(_PERSON, [(p, c, v[c]) for p, v in whole.items() for c in conditions])
+
+
+def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
+    """A dot a person, and the mean with its bootstrap interval."""
+    conditions, people = _people(tables, config.feature)
+    if not people:
+        raise FacerError(f"{config.feature}: found no window with a mean, expected some")
+    labels = []
+    for place, condition in enumerate(conditions):
+        values = np.array([v[condition] for v in people.values() if condition in v])
+        apart = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(place + apart, values, "o", ms=2.5, color=_COLOURS[place % 7], alpha=0.6)
+        found = group_means(values[:, None], 2000, 0)
+        axes.plot([place - 0.25, place + 0.25], [found.mean[0]] * 2, color="black")
+        axes.vlines(place, found.low[0], found.high[0], color="black")
+        labels.append(f"{condition or 'all'}\nn = {len(values)}")
+    axes.set_xticks(range(len(conditions)), labels)
+    axes.set(xlabel="line: mean and 95 % bootstrap interval", ylabel=f"mean {config.feature}",
+             xlim=(-0.5, len(conditions) - 0.5))  # fmt: skip
+    return Collected.of(_PERSON, [(p, c, m) for p, v in people.items() for c, m in v.items()])
+
+
+DRAW: Mapping[FigureKind, Draw] = {
+    "clip": partial(_lines, of="clip", by="event"),
+    "participant": partial(_lines, of="person", by="condition"),
+    "grand": _grand, "heat": partial(_map, seen=False), "paired": _paired,
+    "missing": partial(_map, seen=True), "strip": _strip,
+}  # fmt: skip
