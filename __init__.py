@@ -33,7 +33,6 @@ Settings are fields of the dataclasses in ``config.py`` beside the code that the
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,58 +84,37 @@ if TYPE_CHECKING:
     from facer.storage.store import FeatureStore as FeatureStore
     from facer.storage.store import open_store as open_store
 
-try:
-    __version__ = version("facer")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
-_LAZY = {
-    **dict.fromkeys(
-        ("extract", "extract_audio", "load_rec", "open_run", "train_head"), "facer.pipeline.api"
-    ),
-    **dict.fromkeys(
-        ("check", "compact", "export", "health", "import_", "status", "verify"),
-        "facer.pipeline.functions.store",
-    ),
-    **dict.fromkeys(
-        ("ablate", "evaluate", "export_head", "finetune", "fuse", "predict", "score", "sweep"),
-        "facer.pipeline.functions.heads",
-    ),
-    **dict.fromkeys(("annotate", "picture", "report"), "facer.pipeline.functions.views"),
-    **dict.fromkeys(
-        (
-            "bench",
-            "demo",
-            "evaluate_detector",
-            "evaluate_rec",
-            "export_rec",
-            "models",
-            "train_detector",
-            "train_points",
-            "train_rec",
-        ),
-        "facer.pipeline.functions.models",
-    ),
-    "ClipDataset": "facer.pipeline.intensity.dataset",
-    "Run": "facer.pipeline.intensity.run",
-    "compare": "facer.pipeline.summary.compare",
-    "figure": "facer.pipeline.views.figure.draw",
-    "view": "facer.pipeline.views.view.door",
-    "methods": "facer.pipeline.summary.methods",
-    "design": "facer.pipeline.summary.designs",
-    "summarise": "facer.pipeline.summary.door",
-    "Batch": "facer.stages.intensity.kernels.batches",
-    "HeadConfig": "facer.stages.intensity.config",
-    **dict.fromkeys(("Head", "HeadShape"), "facer.stages.intensity.heads.base"),
-    "FacerError": "facer.storage.errors",
-    "FeatureStore": "facer.storage.store",
-    "open_store": "facer.storage.store",
+_NAMES = {
+    "pipeline.api": "extract extract_audio load_rec open_run train_head",
+    "pipeline.functions.store": "check compact export health import_ status verify",
+    "pipeline.functions.heads": "ablate evaluate export_head finetune fuse predict score sweep",
+    "pipeline.functions.views": "annotate picture report",
+    "pipeline.functions.models": "bench demo evaluate_detector evaluate_rec export_rec models "
+    "train_detector train_points train_rec",
+    "pipeline.intensity.dataset": "ClipDataset",
+    "pipeline.intensity.run": "Run",
+    "pipeline.summary.compare": "compare",
+    "pipeline.views.figure.draw": "figure",
+    "pipeline.views.view.door": "view",
+    "pipeline.summary.methods": "methods",
+    "pipeline.summary.designs": "design",
+    "pipeline.summary.door": "summarise",
+    "stages.intensity.kernels.batches": "Batch",
+    "stages.intensity.config": "HeadConfig",
+    "stages.intensity.heads.base": "Head HeadShape",
+    "storage.errors": "FacerError",
+    "storage.store": "FeatureStore open_store",
 }
+_LAZY = {name: f"facer.{m}" for m, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> object:
     """Load a public name at its first use (PEP 562)."""
+    if name == "__version__":
+        return _version()
     if name not in _LAZY:
         from facer.storage.text.likeness import did_you_mean
 
@@ -146,5 +124,14 @@ def __getattr__(name: str) -> object:
     return found
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("facer")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import click
 
@@ -26,12 +25,6 @@ from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, log
 from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
 from facer.storage.text.likeness import alike
-
-if TYPE_CHECKING:
-    pass
-
-# the module facer may be another distribution's, see facer.pipeline.runtime.installation
-__version__ = getattr(sys.modules["facer"], "__version__", "unknown")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,11 +115,20 @@ class _Sections(click.Group):
                 )
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:  # the module facer may be another distribution's, see runtime.installation
+        click.echo(f"facer, version {getattr(sys.modules['facer'], '__version__', 'unknown')}")
+        context.exit()
+
+
 @click.group(
     cls=_Sections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="facer")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a problem.")
 def facer(debug: bool) -> None:
     """Cached facial affect features, and light heads trained on them.

@@ -241,8 +241,7 @@ def train(network: FaceNet, window: Window, faces: Tensor, votes: Tensor, epochs
         if torch.rand(1) < 0.5:  # mixup
             share = float(np.random.default_rng(step).beta(0.3, 0.3))
             other = torch.randperm(BATCH)
-            x = share * x + (1 - share) * x[other]
-            target = share * target + (1 - share) * target[other]
+            x, target = (share * one + (1 - share) * one[other] for one in (x, target))
         done = step / (epochs * steps)
         rate = done / 0.1 if done < 0.1 else 0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9))
         for group in optimiser.param_groups:

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from facer.storage.errors import DamagedError, FacerError, broken
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import DOCUMENT_BYTES
-from facer.storage.layout.arrays import Array, value_bytes
-from facer.storage.loading import part_embedding
-from facer.storage.parts import ARRAYS, EMBEDDING, LAYOUT, PARTS, QUALITY, Entry, Part, is_part_id
+from facer.storage.layout.arrays import Array, check_values, value_bytes
+from facer.storage.loading import part_arrays, part_embedding
+from facer.storage.parts import EMBEDDING, LAYOUT, PARTS, QUALITY, Entry, Part, is_part_id
 from facer.storage.records import record_row
 from facer.storage.schema import ClipFeatures, Record
 from facer.storage.store import FeatureStore
@@ -168,15 +168,9 @@ def _clip(arrays: Mapping[str, Array], record: Record) -> ClipFeatures:
 
 
 def _arrays(store: FeatureStore, part: Part) -> dict[str, Array]:
-    found = {
-        name: store.array(part.id, name).read(0, part.rows)
-        for name in (*ARRAYS, *([QUALITY] if QUALITY in part.seals else []))
-    }
-    if (embedding := part_embedding(store.objects, part)) is not None:
-        found[EMBEDDING] = embedding.read(0, part.rows)
+    arrays = part_arrays(store.objects, part, len(store.feature_names))
+    found = {name: array.read(0, part.rows) for name, array in arrays.items()}
     for name, values in found.items():
-        seal = part.seals.get(name)
-        if seal is not None and zlib.crc32(value_bytes(values)) != seal.crc32:
-            text = "its values are not those that were written (crc32)"
-            raise DamagedError(broken(store.path, f"{PARTS}/{part.id}/{name}", text))
+        key, crc32 = f"{PARTS}/{part.id}/{name}", zlib.crc32(value_bytes(values))
+        check_values(store.path, key, crc32, part.seals.get(name))
     return found

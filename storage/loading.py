@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Rows, StoredArray
-from facer.storage.parts import EMBEDDING, PARTS, QUALITY, Part
-from facer.storage.schema import F32, Record
+from facer.storage.parts import ARRAYS, EMBEDDING, PARTS, QUALITY, Part
+from facer.storage.schema import F32, F64, I64, Bools, Record
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,15 @@ class Ragged:
     """
 
     features: F32  # (N, F)
-    valid: npt.NDArray[np.bool_]  # (N,)
-    offsets: npt.NDArray[np.int64]  # (C + 1,)
+    valid: Bools  # (N,)
+    offsets: I64  # (C + 1,)
     clip_ids: tuple[str, ...]  # (C,)
-    timestamp_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    timestamp_s: F64 = field(default_factory=lambda: np.empty(0))
     """(N,) As the store has them; empty for sequences that were not read from one."""
     quality: F32 | None = None  # (N,) where it was asked for
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> I64:
         """Number of frames of each clip, (C,)."""
         return np.diff(self.offsets)
 
@@ -58,6 +57,14 @@ def part_embedding(objects: Objects, part: Part) -> StoredArray | None:
     return StoredArray.open(objects, key, part.expected(EMBEDDING, 0))
 
 
+def part_arrays(objects: Objects, part: Part, n_columns: int) -> dict[str, StoredArray]:
+    """Return all arrays of a part, those that it may lack where it has them."""
+    names = (*ARRAYS, *([QUALITY] if QUALITY in part.seals else []))
+    found = {name: part_array(objects, part, name, n_columns) for name in names}
+    embedding = part_embedding(objects, part)
+    return found if embedding is None else {**found, EMBEDDING: embedding}
+
+
 @dataclass(frozen=True)
 class ArraySource:
     """An array of a store's parts, stored as (N, ``width``), or some columns of it."""
@@ -70,6 +77,16 @@ class ArraySource:
     def wanted(self) -> int:
         """How many columns are read."""
         return self.width if self.columns is None else len(self.columns)
+
+    def of(self, objects: Objects, part: Part) -> StoredArray:
+        """Return the array of a part; FacerError where it has another number of columns."""
+        stored = part_array(objects, part, self.name, self.width)
+        if stored.shape[1:] != (self.width,):
+            raise FacerError(
+                f"{objects.location}/{PARTS}/{part.id}/{self.name}: found shape {stored.shape}, "
+                f"expected {self.width} columns"
+            )
+        return stored
 
 
 def gather(
@@ -97,22 +114,16 @@ def gather(
         if record.n_frames:
             rows[record.part].append(Rows(record.start, record.stop, target))
 
-    def read_part(part: str) -> None:
-        first = 0
+    def read_part(part_id: str) -> None:
+        part, first = parts[part_id], 0
         for source in sources:
-            stored = part_array(objects, parts[part], source.name, source.width)
-            if stored.shape[1:] != (source.width,):
-                raise FacerError(
-                    f"{objects.location}/{PARTS}/{part}/{source.name}: found shape "
-                    f"{stored.shape}, expected {source.width} columns"
-                )
             block = values[:, first : first + source.wanted]
-            stored.scatter(rows[part], block, source.columns)
+            source.of(objects, part).scatter(rows[part_id], block, source.columns)
             first += source.wanted
-        part_array(objects, parts[part], "timestamp_s", 0).scatter(rows[part], times_s)
-        part_array(objects, parts[part], "valid", 0).scatter(rows[part], valid)
+        part_array(objects, part, "timestamp_s", 0).scatter(rows[part_id], times_s)
+        part_array(objects, part, "valid", 0).scatter(rows[part_id], valid)
         if qualities is not None:
-            _quality(objects, parts[part]).scatter(rows[part], qualities)
+            _quality(objects, part).scatter(rows[part_id], qualities)
 
     with ThreadPoolExecutor(objects.parallel) as pool:
         for _ in pool.map(read_part, sorted(rows)):
@@ -132,7 +143,7 @@ def _quality(objects: Objects, part: Part) -> StoredArray:
     return part_array(objects, part, QUALITY, 0)
 
 
-def check_valid(objects: Objects, record: Record, valid: npt.NDArray[np.bool_]) -> None:
+def check_valid(objects: Objects, record: Record, valid: Bools) -> None:
     """Refuse a clip with more or fewer valid frames than its record says."""
     found = int(np.count_nonzero(valid))
     if found != record.n_valid:

@@ -152,3 +152,17 @@ def differences(store: Root, run: Root) -> list[str]:
         for name in ("feature_names", "weak_features")
     ]
     return [f"{name} (store: {a}, run: {b})" for name, a, b in pairs if a != b]
+
+
+def refuse_other_run(where: str, store: Root, run: Root) -> None:
+    """Refuse to add features to a store whose own were made otherwise, with each difference."""
+    if store.provenance.of_sound != run.provenance.of_sound:
+        kinds = ["sound" if r.provenance.of_sound else "faces" for r in (store, run)]
+        raise FacerError(
+            f"{where}: found a store of {kinds[0]}, expected one of {kinds[1]}; use another store"
+        )
+    if found := differences(store, run):
+        raise FacerError(
+            f"{where}: the store and this run differ in {'; '.join(found)}; use the same settings "
+            "or another store"
+        )

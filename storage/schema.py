@@ -6,10 +6,20 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    F32 = npt.NDArray[np.float32]
+    F64 = npt.NDArray[np.float64]
+    I32 = npt.NDArray[np.int32]
+    I64 = npt.NDArray[np.int64]
+    U8 = npt.NDArray[np.uint8]
+    Bools = npt.NDArray[np.bool_]
+else:  # numpy takes longer to load than all that facer --help needs
+    F32 = F64 = I32 = I64 = U8 = Bools = Any
 
 STORE_VERSION = 2
 """Version of the store format written by this facer (docs/store-format.md)."""
@@ -54,14 +64,6 @@ def measured_of(statuses: Iterable[str]) -> str:
     return "sound" if "no_sound" in statuses else "a face"
 
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
-
-
 @dataclass(frozen=True)
 class ClipFeatures:
     """What one clip's frames gave; one row per decoded frame, T rows.
@@ -72,8 +74,8 @@ class ClipFeatures:
     """
 
     features: F32  # (T, F)
-    timestamp_s: npt.NDArray[np.float64]  # (T,) presentation time
-    valid: npt.NDArray[np.bool_]  # (T,) a face was measured
+    timestamp_s: F64  # (T,) presentation time
+    valid: Bools  # (T,) a face was measured
     det_score: F32  # (T,)
     bbox_px: F32  # (T, 4) x1 y1 x2 y2 in the upright frame
     keypoints_px: F32  # (T, 5, 2)
@@ -87,7 +89,7 @@ class ClipFeatures:
         return len(self.timestamp_s)
 
 
-def mean_rate_hz(timestamp_s: npt.NDArray[np.float64]) -> float:
+def mean_rate_hz(timestamp_s: F64) -> float:
     """Return the mean frame rate by the frames' own times (T,), NaN when they do not tell it."""
     span = float(timestamp_s[-1] - timestamp_s[0]) if len(timestamp_s) > 1 else 0.0
     return (len(timestamp_s) - 1) / span if span > 0 else float("nan")

@@ -23,7 +23,6 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from facer.storage.errors import OptionError, named
-from facer.storage.text.likeness import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -175,11 +174,3 @@ def flat(config: Any) -> Iterator[tuple[str, Any]]:
             yield one.name, not value if one.setting.inverted else value
         elif is_dataclass(value):
             yield from flat(value)
-
-
-def refuse_unknown(names: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
-    """OptionError for a name that is no setting, with the nearest one that is."""
-    for name in names:
-        if name not in known:
-            near = did_you_mean(name, known) or f"; expected some of {', '.join(known)}"
-            raise OptionError(f"{where}{name}: found no such setting{near}")

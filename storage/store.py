@@ -5,17 +5,16 @@ Format: docs/store-format.md.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from facer.storage.clip import Clip, as_columns, column_indices, frames_table
-from facer.storage.errors import DamagedError, FacerError
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import Objects, open_objects
-from facer.storage.layout.arrays import StoredArray, encode_arrays, seal
-from facer.storage.layout.documents import group_json
+from facer.storage.layout.arrays import StoredArray
+from facer.storage.layout.part_list import DOCUMENT, PartList
+from facer.storage.layout.writing import write_part
 from facer.storage.loading import (
     ArraySource,
     Ragged,
@@ -23,23 +22,10 @@ from facer.storage.loading import (
     embedding_width,
     gather,
     part_array,
-    part_embedding,
+    part_arrays,
 )
-from facer.storage.parts import (
-    ARRAYS,
-    EMBEDDING,
-    PARTS,
-    QUALITY,
-    Entry,
-    Part,
-    check_entries,
-    concatenate,
-    new_part_id,
-    parse_part,
-    part_id_after,
-    part_json,
-)
-from facer.storage.root import Root, check_names, differences, parse_root, root_json
+from facer.storage.parts import EMBEDDING, PARTS, Entry, check_entries
+from facer.storage.root import Root, check_names, parse_root, refuse_other_run, root_json
 from facer.storage.schema import (
     FEATURE_NAMES,
     STORE_VERSION,
@@ -54,15 +40,11 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-_ROOT = "zarr.json"
-_TRIES = 5  # at what another process changes meanwhile
-_log = logging.getLogger("facer")
-_Read = TypeVar("_Read")
 
 StorePath = str | os.PathLike[str]
 
 
-class FeatureStore:
+class FeatureStore(PartList):
     """Per-frame features of many clips, in parts that are written once and never changed.
 
     Open one with :meth:`open`, :meth:`create` or :meth:`open_or_create`. The list of clips is
@@ -72,11 +54,8 @@ class FeatureStore:
     """
 
     def __init__(self, objects: Objects, root: Root) -> None:
-        self._objects = objects
+        super().__init__(objects, root.version)
         self.root = root
-        self._parts: dict[str, Part] | None = None
-        self._damaged: dict[str, DamagedError] = {}
-        self._latest: dict[str, Record] | None = None
 
     @classmethod
     def open(cls, path: StorePath) -> FeatureStore:
@@ -85,7 +64,7 @@ class FeatureStore:
         Raises FacerError when there is none, or when a newer facer wrote it.
         """
         objects = open_objects(path)
-        data = objects.get(_ROOT)
+        data = objects.get(DOCUMENT)
         if data is None:
             found = "something else" if objects.exists() else "nothing"
             raise FacerError(
@@ -115,7 +94,7 @@ class FeatureStore:
                 f"{objects.location}: found files there, expected a new path for a feature store; "
                 f"give another path or remove it"
             )
-        objects.put(_ROOT, root_json(root))
+        objects.put(DOCUMENT, root_json(root))
         return cls(objects, root)
 
     @classmethod
@@ -133,43 +112,22 @@ class FeatureStore:
         field that differs, with both values. ``facer_version`` may differ.
         """
         objects = open_objects(path)
-        if objects.get(_ROOT) is None:
+        columns = {"feature_names": feature_names, "weak_features": weak_features}
+        if objects.get(DOCUMENT) is None:
             try:
-                cls.create(
-                    path, provenance, feature_names=feature_names, weak_features=weak_features
-                )
+                cls.create(path, provenance, **columns)
             except FacerError:
-                if objects.get(_ROOT) is None:  # else another process was first
+                if objects.get(DOCUMENT) is None:  # else another process was first
                     raise
         store = cls.open(path)
-        if store.provenance.of_sound != provenance.of_sound:
-            raise FacerError(
-                f"{store.path}: found a store of {_measured(store.provenance)}, expected one of "
-                f"{_measured(provenance)}; use another store"
-            )
         wanted = Root(store.version, tuple(feature_names), tuple(weak_features), provenance)
-        found = differences(store.root, wanted)
-        if found:
-            raise FacerError(
-                f"{store.path}: the store and this run differ in {'; '.join(found)}; "
-                f"use the same settings or another store"
-            )
+        refuse_other_run(store.path, store.root, wanted)
         return store
 
     @property
     def path(self) -> str:
         """Path or URL of the store."""
-        return self._objects.location
-
-    @property
-    def objects(self) -> Objects:
-        """What the store is made of."""
-        return self._objects
-
-    @property
-    def version(self) -> int:
-        """Version of the store's format."""
-        return self.root.version
+        return self.objects.location
 
     @property
     def provenance(self) -> Provenance:
@@ -247,75 +205,9 @@ class FeatureStore:
         title = notebook.summary(self.path, self.records, self.feature_names)
         return notebook.records_table(title, self.records)
 
-    @property
-    def parts(self) -> Mapping[str, Part]:
-        """Every part that is read, by id, in the order in which they were written."""
-        if self._parts is None:
-            self.refresh()
-        return MappingProxyType(self._parts or {})
-
-    @property
-    def damaged(self) -> Mapping[str, DamagedError]:
-        """Parts whose records are damaged, with the reason: their clips are not in the list."""
-        self._index()
-        return MappingProxyType(self._damaged)
-
-    def refresh(self) -> None:
-        """Look for parts that were written or removed since the list was read."""
-        known, damaged = self._parts or {}, self._damaged
-        for _ in range(_TRIES):  # a part that goes after it was listed leaves its clips in another
-            names = self.part_names()
-            new = [name for name in names if name not in known]
-            found = self._objects.get_many([f"{PARTS}/{name}/{_ROOT}" for name in new])
-            if None not in found or self.part_names() == names:
-                break
-        parts = {name: known[name] for name in names if name in known}
-        self._damaged = {}
-        for name, data in zip(new, found, strict=True):
-            try:
-                if isinstance(data, DamagedError):
-                    raise data
-                part = None if data is None else parse_part(data, name, self.path, self.version)
-                if part is not None:
-                    parts[name] = part
-            except DamagedError as error:
-                self._damaged[name] = error
-                if name not in damaged:
-                    _log.warning("%s", error)
-        self._parts = {name: parts[name] for name in sorted(parts)}
-        self._latest = None
-
-    def part_names(self) -> list[str]:
-        """Ids of all parts, sorted; also of those whose writer has not committed them."""
-        names = self._objects.children(PARTS)
-        return [name for name in names if name != _ROOT and not name.startswith(".")]
-
-    def retrying(self, read: Callable[[], _Read]) -> _Read:
-        """Read again where parts went meanwhile because others have their clips now.
-
-        That is what ``facer compact`` does. Raises what ``read`` raises when no part went.
-        """
-        for _ in range(_TRIES):
-            before = set(self.parts)
-            try:
-                return read()
-            except DamagedError:
-                self.refresh()
-                if before <= set(self.parts):
-                    raise
-        return read()
-
-    def _index(self) -> dict[str, Record]:
-        if self._parts is None:
-            self.refresh()
-        if self._latest is None:
-            latest = {r.clip_id: r for part in self.parts.values() for r in part.records}
-            self._latest = dict(sorted(latest.items()))
-        return self._latest
-
     def array(self, part_id: str, name: str) -> StoredArray:
         """Open one array of a part, to read rows of many clips at a time."""
-        return part_array(self._objects, self.parts[part_id], name, len(self.feature_names))
+        return part_array(self.objects, self.parts[part_id], name, len(self.feature_names))
 
     def read(self, clip_id: str) -> ClipFeatures:
         """Return all that is stored of one clip; FacerError when it failed or is unknown."""
@@ -325,16 +217,13 @@ class FeatureStore:
         """Return what is stored of a clip where its record says, which may be an older part."""
         if record.status == "failed":
             raise FacerError(f"{self.path}: clip {record.clip_id!r} failed: {record.reason}")
-        arrays: dict[str, Any] = {
-            name: self.array(record.part, name).read(record.start, record.stop) for name in ARRAYS
+        part = self.parts[record.part]
+        arrays = part_arrays(self.objects, part, len(self.feature_names))
+        values: dict[str, Any] = {
+            name: array.read(record.start, record.stop) for name, array in arrays.items()
         }
-        check_valid(self._objects, record, arrays["valid"])
-        embedding = part_embedding(self._objects, self.parts[record.part])
-        if embedding is not None:
-            arrays[EMBEDDING] = embedding.read(record.start, record.stop)
-        if QUALITY in self.parts[record.part].seals:
-            arrays[QUALITY] = self.array(record.part, QUALITY).read(record.start, record.stop)
-        return ClipFeatures(**arrays)
+        check_valid(self.objects, record, values["valid"])
+        return ClipFeatures(**values)
 
     def load(
         self,
@@ -364,9 +253,9 @@ class FeatureStore:
         sources = [ArraySource("features", len(self.feature_names), picks)]
         if embedding:
             parts = sorted({record.part for record in records if record.n_frames})
-            width = embedding_width(self._objects, [self.parts[part] for part in parts])
+            width = embedding_width(self.objects, [self.parts[part] for part in parts])
             sources.append(ArraySource(EMBEDDING, width))
-        return gather(self._objects, sources, records, self.parts, quality)
+        return gather(self.objects, sources, records, self.parts, quality)
 
     def write_part(self, entries: Sequence[Entry], after: str = "") -> str:
         """Write clips as one new part and return its id; all of them are there, or none.
@@ -377,33 +266,11 @@ class FeatureStore:
         written then) or the place refuses (nothing is left).
         """
         check_entries(entries, len(self.feature_names), self.path)
-        arrays = concatenate(entries, len(self.feature_names))
-        objects = encode_arrays(arrays)
-        seals = {
-            name: seal(values, objects[f"{name}/{_ROOT}"]) for name, (values, _) in arrays.items()
-        }
-        commit = part_json(entries, seals)
-        if self._objects.get(_ROOT) is None:
+        if self.objects.get(DOCUMENT) is None:
             raise FacerError(f"{self.path}: the store is gone; run the same command again")
-        if self._objects.get(f"{PARTS}/{_ROOT}") is None:
-            self._objects.put(f"{PARTS}/{_ROOT}", group_json({}))
-        part = part_id_after(after) if after else new_part_id(self._objects.children(PARTS))
-        prefix = f"{PARTS}/{part}"
-        try:
-            self._objects.put_many({f"{prefix}/{key}": data for key, data in objects.items()})
-        except BaseException:
-            self._objects.delete(prefix)
-            raise
-        try:
-            self._objects.put(f"{prefix}/{_ROOT}", commit)
-        except FacerError:  # an interrupt leaves the part whole or invisible
-            self._objects.delete(prefix)
-            raise
-        if self._parts is not None:
-            written = parse_part(commit, part, self.path, STORE_VERSION)
-            parts = self._parts | ({part: written} if written else {})
-            self._parts, self._latest = {name: parts[name] for name in sorted(parts)}, None
-        return part
+        part = write_part(self.objects, entries, len(self.feature_names), after)
+        self._add(part)
+        return part.id
 
     def drop_part(self, part_id: str) -> None:
         """Delete a part as a whole; its clips are then no longer in it."""
@@ -412,8 +279,8 @@ class FeatureStore:
     def drop_parts(self, part_ids: Sequence[str]) -> None:
         """Delete parts, each as a whole; FacerError for one that cannot be deleted."""
         for part_id in part_ids:
-            self._objects.delete(f"{PARTS}/{part_id}/{_ROOT}")  # from now on it is none
-            self._objects.delete(f"{PARTS}/{part_id}")
+            self.objects.delete(f"{PARTS}/{part_id}/{DOCUMENT}")  # from now on it is none
+            self.objects.delete(f"{PARTS}/{part_id}")
         for part_id in set(part_ids) & set(self.part_names()):
             raise FacerError(
                 f"{self.path}/{PARTS}/{part_id}: cannot be deleted; change its permissions"
@@ -431,10 +298,6 @@ class FeatureStore:
                     (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
                 ])  # fmt: skip
             self.drop_part(part)
-
-
-def _measured(provenance: Provenance) -> str:
-    return "sound" if provenance.of_sound else "faces"
 
 
 def open_store(path: StorePath) -> FeatureStore:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.objects import Objects
@@ -22,6 +21,7 @@ from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_
 from facer.storage.layout.documents import parse_group, parse_json
 from facer.storage.loading import part_array
 from facer.storage.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part, parse_part
+from facer.storage.schema import U8, Bools
 from facer.storage.store import FeatureStore
 
 ClipState = Literal["whole", "absent", "damaged", "unknown"]
@@ -75,10 +75,9 @@ class StoreReport:
 
 def verify_store(store: FeatureStore, jobs: int) -> StoreReport:
     """Read all of a store, several parts at a time."""
-    names = [name for name in store.objects.children(PARTS) if not name.startswith(".")]
-    names = [name for name in names if name != "zarr.json"]
+    names = store.part_names()
     with ThreadPoolExecutor(jobs) as pool:
-        parts = tuple(pool.map(lambda name: verify_part(store, name), sorted(names)))
+        parts = tuple(pool.map(lambda name: verify_part(store, name), names))
     return StoreReport(parts, _group_problem(store.objects) if names else "")
 
 
@@ -130,7 +129,7 @@ class _Buffer:
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
 
-    def of(self, array: StoredArray) -> npt.NDArray[np.uint8] | None:
+    def of(self, array: StoredArray) -> U8 | None:
         """Room for a chunk of an array; None for one that is in memory as a whole."""
         if array.values is not None:
             return None
@@ -171,7 +170,7 @@ def _verify_array(
         return
     report.relaid += (name,) if array.values is not None else ()
     crc32, failures = 0, 0
-    valid: list[npt.NDArray[np.bool_]] = []
+    valid: list[Bools] = []
     for index, first, stop in array.chunks():
         try:
             rows = array.chunk(index, buffer.of(array))[: stop - first]
@@ -196,7 +195,7 @@ def _verify_array(
         report.note("damaged", text, wrong)
 
 
-def _miscounted(part: Part, valid: npt.NDArray[np.bool_]) -> list[str]:
+def _miscounted(part: Part, valid: Bools) -> list[str]:
     before = np.concatenate([[0], np.cumsum(valid)])  # valid frames before each row
     rows = np.array([(r.start, r.stop, r.n_valid) for r in part.records], np.int64).reshape(-1, 3)
     wrong = before[rows[:, 1]] - before[rows[:, 0]] != rows[:, 2]
@@ -206,16 +205,15 @@ def _miscounted(part: Part, valid: npt.NDArray[np.bool_]) -> list[str]:
 def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
     """Whether facer's own chunks of an array are there and whole."""
     array = own_array(objects, key, expected)
-    if array is None:
+    if array is None or expected.seal is None:
         return False
+    crc32 = 0
     try:
-        crc32 = 0
         for index, first, stop in array.chunks():
-            rows = array.chunk(index)[: stop - first]
-            crc32 = zlib.crc32(value_bytes(rows), crc32)
+            crc32 = zlib.crc32(value_bytes(array.chunk(index)[: stop - first]), crc32)
     except FacerError:
         return False
-    return expected.seal is not None and crc32 == expected.seal.crc32
+    return crc32 == expected.seal.crc32
 
 
 def _with_rows(part: Part, first: int, stop: int) -> Iterator[str]:

@@ -163,10 +163,7 @@ def train_rec(
     held_out = held_out_videos(specs)
     train = [read_spec(parse_spec(spec), "train", aligner, held_out) for spec in config.data]
     trainer = RecTrainer(fit, train, validation)
-    sets = [_summary(spec, "train", data) for spec, data in zip(config.data, train, strict=True)]
-    sets += [
-        _summary(spec, "val", data) for spec, data in zip(config.specs, validation, strict=True)
-    ]
+    sets = _sets(config, train, validation)
     record = _record(config, fit, sets, aligner)
     folder.claim(record, config.resume)
     folder.resume(trainer)
@@ -182,7 +179,7 @@ def train_rec(
 
     folder.train(trainer, on_epoch, on_step, keep)
     return TrainRecResult(
-        run=config.run, rec=rec, sets=tuple(sets), weak_features=weak, epochs=trainer.epochs_done,
+        run=config.run, rec=rec, sets=sets, weak_features=weak, epochs=trainer.epochs_done,
         last=folder.read_curve()[-1],
     )  # fmt: skip
 
@@ -213,6 +210,18 @@ def _every_nth(data: AffectSet, limit: int) -> AffectSet:
     return replace(data.take(rows), notes=(*data.notes, text))
 
 
+def _sets(
+    config: TrainRecConfig, train: Sequence[AffectSet], validation: Sequence[AffectSet]
+) -> tuple[SetRecord, ...]:
+    """What is trained on and what is scored."""
+    trained = zip(config.data, train, strict=True)
+    scored = zip(config.specs, validation, strict=True)
+    return (
+        *(_summary(spec, "train", data) for spec, data in trained),
+        *(_summary(spec, "val", data) for spec, data in scored),
+    )
+
+
 def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
     """One set for config.json: what it is, how much of it there is, what was left out."""
     labelled = {
@@ -231,12 +240,12 @@ def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
 
 
 def _record(
-    config: TrainRecConfig, fit: RecFitConfig, sets: Sequence[SetRecord], aligner: Aligner
+    config: TrainRecConfig, fit: RecFitConfig, sets: tuple[SetRecord, ...], aligner: Aligner
 ) -> RecRunConfig:
     """What config.json says."""
     unit_files = [Path(path) for path in (fit.unit_geometry, *fit.meshes) if path]
     return RecRunConfig(
-        format=FORMAT, facer_version=__version__, sets=tuple(sets), fit=fit,
+        format=FORMAT, facer_version=__version__, sets=sets, fit=fit,
         start_sha256=weights_sha256(weights_path(fit.start)) if fit.start else "",
         teachers_sha256=tuple(weights_sha256(weights_path(one)) for one in fit.teachers),
         unit_files_sha256=tuple(map(file_sha256, unit_files)),

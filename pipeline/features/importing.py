@@ -13,8 +13,8 @@ import numpy as np
 
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.tables import import_features
+from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.objects import open_objects
 from facer.storage.parts import Entry
 from facer.storage.schema import ClipFeatures

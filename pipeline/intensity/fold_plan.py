@@ -15,7 +15,7 @@ from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
 from facer.storage import IntensityLabels, match_clips
 from facer.storage.errors import FacerError, named
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import cv2
 from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import write_atomic, written_aside
 
 LIMITS = (

@@ -13,8 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from facer.storage.schema import F64
 
 VERSION = "1.10.0"
 
@@ -35,7 +34,7 @@ def stem(subject: str, session: str, task: str, run: int = 0) -> tuple[str, str]
     return "/".join([*parts, "beh"]), name
 
 
-def rows(values: npt.NDArray[np.float64]) -> bytes:
+def rows(values: F64) -> bytes:
     """Return a gzipped table without header; equal numbers give equal bytes."""
     lines = [
         "\t".join("n/a" if cell != cell else f"{cell:.6g}" for cell in row)

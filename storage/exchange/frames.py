@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.layout.arrays import Array
 from facer.storage.parts import EMBEDDING, QUALITY
 from facer.storage.root import root_attributes

@@ -21,7 +21,8 @@ import numpy as np
 
 from facer.storage.errors import FacerError, one_line
 from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
-from facer.storage.exchange.imported import Imported, imported_clip, imported_provenance
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.layout.documents import parse_json
 from facer.storage.parts import LAYOUT, Entry
@@ -122,7 +123,7 @@ def _read_foreign(path: Path, file: Any) -> Imported:
             f"{path}: found no group with a dataset 'features', expected one group a clip"
         )
     names = _names(path, file, file[groups[0]])
-    provenance = imported_provenance("hdf5", "as imported")
+    provenance = imported.provenance("hdf5", "as imported")
     return Imported(names, (), provenance, _foreign_clips(path, groups, names))
 
 
@@ -140,7 +141,7 @@ def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) ->
             features = features[:, [own_names.index(column) for column in names]]
             frames = len(features)
             timestamp_s = np.full(frames, np.nan)
-            valid = np.asarray(~np.isnan(features).all(axis=1), np.bool_)
+            valid = imported.measured(features)
             if "timestamp_s" in group:
                 timestamp_s = np.asarray(read_dataset(path, group["timestamp_s"]), np.float64)
             if "valid" in group:
@@ -150,7 +151,7 @@ def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) ->
                     raise FacerError(
                         f"{path}: group {name!r}: {key}: found shape {found}, expected {(frames,)}"
                     )
-            yield imported_clip(name, features, timestamp_s, valid, {})
+            yield imported.clip(name, features, timestamp_s, valid, {})
 
 
 def _names(path: Path, file: Any, group: Any) -> tuple[str, ...]:

@@ -14,11 +14,14 @@ import numpy as np
 from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.exchange.frames import FrameTable, write_csv, write_feather, write_parquet
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
-from facer.storage.exchange.imported import Imported
-from facer.storage.exchange.lab_logs import read_facereader, read_imotions
-from facer.storage.exchange.libreface import read_libreface
-from facer.storage.exchange.other_tools import read_muse, read_openface, read_pyfeat
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.exchange.tools.facereader import read_facereader
+from facer.storage.exchange.tools.imotions import read_imotions
+from facer.storage.exchange.tools.imported import Imported
+from facer.storage.exchange.tools.libreface import read_libreface
+from facer.storage.exchange.tools.muse import read_muse
+from facer.storage.exchange.tools.openface import read_openface
+from facer.storage.exchange.tools.pyfeat import read_pyfeat
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore

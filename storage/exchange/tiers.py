@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import count
 from typing import NamedTuple
 from xml.etree import ElementTree as Xml
 
@@ -63,36 +64,21 @@ def elan(tiers: Sequence[Tier], linked: Linked, made_ns: int = 0) -> bytes:
         f"{{{_XSI}}}noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd",
     })  # fmt: skip
     header = Xml.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
-    if linked.video:
-        Xml.SubElement(header, "MEDIA_DESCRIPTOR", {
-            "MEDIA_URL": _legal(linked.video), "MIME_TYPE": "video/*",
-            "RELATIVE_MEDIA_URL": _legal(linked.video),
-        })  # fmt: skip
-    if linked.curves:
-        Xml.SubElement(header, "LINKED_FILE_DESCRIPTOR", {
-            "LINK_URL": _legal(linked.curves), "MIME_TYPE": "text/plain",
-            "RELATIVE_LINK_URL": _legal(linked.curves),
-        })  # fmt: skip
+    for file, descriptor, name, kind in (
+        (linked.video, "MEDIA_DESCRIPTOR", "MEDIA_URL", "video/*"),
+        (linked.curves, "LINKED_FILE_DESCRIPTOR", "LINK_URL", "text/plain"),
+    ):
+        if file:
+            url = _legal(file)
+            about = {name: url, "MIME_TYPE": kind, f"RELATIVE_{name}": url}
+            Xml.SubElement(header, descriptor, about)
     order = Xml.SubElement(root, "TIME_ORDER")
-    slots = annotations = 0
+    number = count(1)
     for tier in tiers:
-        element = Xml.SubElement(
-            root, "TIER", {"LINGUISTIC_TYPE_REF": "default-lt", "TIER_ID": _legal(tier.name)}
-        )
+        about = {"LINGUISTIC_TYPE_REF": "default-lt", "TIER_ID": _legal(tier.name)}
+        element = Xml.SubElement(root, "TIER", about)
         for stretch in apart(tier.stretches, 0.001):
-            ends = []
-            for time_s in (stretch.start_s, stretch.stop_s):
-                slots += 1
-                ends.append(f"ts{slots}")
-                place = {"TIME_SLOT_ID": ends[-1], "TIME_VALUE": str(round(time_s * 1000))}
-                Xml.SubElement(order, "TIME_SLOT", place)
-            annotations += 1
-            one = Xml.SubElement(
-                Xml.SubElement(element, "ANNOTATION"), "ALIGNABLE_ANNOTATION",
-                {"ANNOTATION_ID": f"a{annotations}", "TIME_SLOT_REF1": ends[0],
-                 "TIME_SLOT_REF2": ends[1]},
-            )  # fmt: skip
-            Xml.SubElement(one, "ANNOTATION_VALUE").text = _legal(stretch.text)
+            _annotate(element, order, next(number), stretch)
     Xml.SubElement(root, "LINGUISTIC_TYPE", {
         "GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": "default-lt", "TIME_ALIGNABLE": "true",
     })  # fmt: skip
@@ -100,6 +86,18 @@ def elan(tiers: Sequence[Tier], linked: Linked, made_ns: int = 0) -> bytes:
     out = BytesIO()
     Xml.ElementTree(root).write(out, encoding="UTF-8", xml_declaration=True)
     return out.getvalue()
+
+
+def _annotate(tier: Xml.Element, order: Xml.Element, number: int, stretch: Stretch) -> None:
+    """Add an annotation, and the two slots of time that it lies between."""
+    about = {"ANNOTATION_ID": f"a{number}"}
+    for end, time_s in enumerate((stretch.start_s, stretch.stop_s), 1):
+        slot = f"ts{2 * number - 2 + end}"
+        place = {"TIME_SLOT_ID": slot, "TIME_VALUE": str(round(time_s * 1000))}
+        Xml.SubElement(order, "TIME_SLOT", place)
+        about[f"TIME_SLOT_REF{end}"] = slot
+    one = Xml.SubElement(Xml.SubElement(tier, "ANNOTATION"), "ALIGNABLE_ANNOTATION", about)
+    Xml.SubElement(one, "ANNOTATION_VALUE").text = _legal(stretch.text)
 
 
 def textgrid(tiers: Sequence[Tier], duration_s: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -15,21 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
+from facer.storage.files.cells import parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import plain_name
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _LINE_LETTERS = 1 << 24
-_ABSENT = frozenset(
-    {"", "na", "n/a", "#n/a", "#na", "#nv", "#n/d", "<na>", "nan", "null", "(null)", "#null!"}
-    | {"#value!", "#div/0!", "#num!", "#ref!", "none", "nil", "missing", "\\n"}
-    | {".", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"}
-)
-_ABSENT_NUMBER = re.compile(
-    r"[-+]?(nan(\((ind|snan|q?nan)\))?|1[.,]#(ind|[qs]nan)0*)"
-)  # C runtimes
-_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,18 @@ class CsvTable:
                 f"{self.path}: found {len(self.header)} columns, expected one named {name!r}"
             )
         return self.header.index(name)
+
+    def required(self, *names: str | tuple[str, ...]) -> list[int]:
+        """Return the columns of these names, or of one of several each; FacerError for none."""
+        found = [self.index(*([name] if isinstance(name, str) else name)) for name in names]
+        there = [place for place in found if place is not None]
+        if len(there) < len(names):
+            *first, last = (name if isinstance(name, str) else name[0] for name in names)
+            raise FacerError(
+                f"{self.path}: found columns {', '.join(self.header[:8])}, expected "
+                f"{', '.join(first)} and {last}"
+            )
+        return there
 
     def column(self, index: int) -> list[str]:
         """Return the cells of one column."""
@@ -88,67 +90,11 @@ class CsvTable:
         return values
 
 
-def is_absent(text: str) -> bool:
-    """Tell whether a cell says that there is no value: empty, ``NA``, ``-1.#IND``, ``.`` ..."""
-    text = text.strip().lower()
-    return text in _ABSENT or ("n" in text and _ABSENT_NUMBER.fullmatch(text) is not None)
-
-
-def has_decimal_comma(text: str) -> bool:
-    """Tell whether a cell is a number such as ``0,5``."""
-    if "," not in text:
-        return False
-    return _DECIMAL_COMMA.fullmatch(text.strip().lower().rstrip("% \xa0")) is not None
-
-
-def parse_number(text: str) -> float | None:
-    """Return a finite number, NaN for an absent one, or None for anything else.
-
-    ``0,5`` is a half, as is ``50%``; a cell with both a comma and a point is no number.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        return _written_otherwise(text)
-    return None if math.isinf(value) or "_" in text else value
-
-
-def _written_otherwise(text: str) -> float | None:
-    if is_absent(text):
-        return math.nan
-    text = text.strip().replace("\N{MINUS SIGN}", "-")
-    share = text.endswith("%")
-    if share:
-        text = text[:-1].rstrip()
-    if has_decimal_comma(text):
-        text = text.replace(",", ".")
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    if not math.isfinite(value) or "_" in text:
-        return None
-    return value / 100 if share else value
-
-
 def csv_text(rows: Iterable[Iterable[str]]) -> str:
     """Return rows as the text of a csv file, whose cells no spreadsheet runs as formulas."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(map(safe_cell, row) for row in rows)
     return text.getvalue()
-
-
-def safe_cell(text: str) -> str:
-    """Return a cell of text that no spreadsheet runs as a formula; numbers stay as they are.
-
-    An apostrophe is put before it, as spreadsheets do; :func:`plain_cell` takes it away.
-    """
-    return f"'{text}" if _FORMULA.match(text) and parse_number(text) is None else text
-
-
-def plain_cell(text: str) -> str:
-    """Return what :func:`safe_cell` was given."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def read_table(path: Path) -> CsvTable:
@@ -202,33 +148,39 @@ def _other_width(path: Path, line: int, cells: Sequence[str], header: Sequence[s
 def _raw_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     line = 0
     try:
-        with io.TextIOWrapper(
-            open_regular(path, "csv text", str(path)), encoding=dialect.codec, newline=""
-        ) as file:
+        with open_text(path, dialect) as lines:
             if dialect.sep_line:
-                next(file)
+                next(lines)
             reader = csv.reader(
-                bounded_lines(path, file),
-                strict=True,
-                skipinitialspace=True,
-                delimiter=dialect.separator,
+                lines, strict=True, skipinitialspace=True, delimiter=dialect.separator
             )
             for cells in reader:
                 line = reader.line_num + dialect.sep_line
                 if any(cell.strip() for cell in cells):
                     yield line, cells
-    except UnicodeDecodeError as error:
-        raise FacerError(undecodable(path, dialect)) from error
     except csv.Error as error:
         raise FacerError(
             f"{path}:{line + 1}: cannot be read as utf-8 csv: {error} (taken for {dialect})"
         ) from error
+
+
+@contextmanager
+def open_text(
+    path: Path, dialect: Dialect, newline: str | None = "", what: str = "csv text"
+) -> Iterator[Iterator[str]]:
+    """Give the lines of a file, none of which takes all memory; FacerError when it is no text."""
+    try:
+        with io.TextIOWrapper(
+            open_regular(path, what, str(path)), encoding=dialect.codec, newline=newline
+        ) as file:
+            yield _bounded_lines(path, file)
+    except UnicodeDecodeError as error:
+        raise FacerError(undecodable(path, dialect)) from error
     except OSError as error:
         raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
-    """The lines of a file, none of which takes all memory."""
+def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
     while line := file.readline(_LINE_LETTERS):
         if len(line) == _LINE_LETTERS:
             raise FacerError(

@@ -25,47 +25,35 @@ _MARKS = (  # of the encodings, the longest first
 _EXCEL = "in Excel: File > Save as > CSV UTF-8"
 _PANDAS = "in Python: pandas.{0}(...).to_csv('labels.csv', index=False)"
 _R = "in R: write.csv(x, 'labels.csv', row.names = FALSE)"
-_UNPACK = "unpack it first"
+_NUMPY = "write ids and names beside the numbers, as csv"
 _SPSS = "in SPSS: File > Save as > CSV, or " + _PANDAS.format("read_spss")
 _STATA = "in Stata: export delimited, or " + _PANDAS.format("read_stata")
-_BY_ENDING = {
-    ".ods": ("an OpenDocument table", "in LibreOffice: Save as > Text CSV, UTF-8"),
-    ".sav": ("an SPSS file", _SPSS),
-    ".zsav": ("an SPSS file", _SPSS),
-    ".dta": ("a Stata file", _STATA),
-    ".parquet": ("a Parquet file", _PANDAS.format("read_parquet")),
-    ".feather": ("a Feather file", _PANDAS.format("read_feather")),
-    ".rds": ("an R data file", _R),
-    ".rda": ("an R data file", _R),
-    ".rdata": ("an R data file", _R),
-    ".json": ("JSON", _PANDAS.format("read_json")),
-    ".jsonl": ("JSON lines", _PANDAS.format("read_json")),
-    ".pkl": ("a pickle, which facer never opens", _PANDAS.format("read_pickle")),
-    ".npz": ("NumPy arrays", "write ids and names beside the numbers, as csv"),
-}
-_BY_FIRST_BYTES = (
-    (b"PK\x03\x04", "an Excel workbook (or another zip file)", _EXCEL),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls)", _EXCEL),
-    (b"$FL", "an SPSS file", _SPSS),
-    (b"<stata_dta>", "a Stata file", _STATA),
-    (b"PAR1", "a Parquet file", _PANDAS.format("read_parquet")),
-    (b"ARROW1", "a Feather file", _PANDAS.format("read_feather")),
-    (b"FEA1", "a Feather file", _PANDAS.format("read_feather")),
-    (b"\x89HDF", "an HDF5 file", _PANDAS.format("read_hdf")),
-    (b"\x1f\x8b", "a gzip file", "unpack it first (gunzip)"),
-    (b"BZh", "a bzip2 file", "unpack it first (bunzip2)"),
-    (b"\xfd7zXZ", "an xz file", "unpack it first (unxz)"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first (unzstd)"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it first"),
-    (b"\x80\x04\x95", "a pickle, which facer never opens", _PANDAS.format("read_pickle")),
-    (b"\x93NUMPY", "a NumPy array", "write ids and names beside the numbers, as csv"),
-    (b"SQLite format 3", "a database", "export the table as csv"),
-    (b"%PDF", "a PDF", "ask its authors for the table as csv"),
-    (b"{", "JSON", _PANDAS.format("read_json")),
-    (b"[{", "JSON", _PANDAS.format("read_json")),
-    (b"[[", "JSON", _PANDAS.format("read_json")),
-    (b"<", "HTML or XML", "save the table itself as CSV UTF-8"),
-)
+_FORMATS: tuple[tuple[str, str, tuple[str, ...], tuple[bytes, ...]], ...] = (
+    # what it is, what to do, endings, first bytes
+    ("an Excel workbook (or another zip file)", _EXCEL, (), (b"PK\x03\x04",)),
+    ("an Excel workbook (.xls)", _EXCEL, (), (b"\xd0\xcf\x11\xe0",)),
+    ("an OpenDocument table", "in LibreOffice: Save as > Text CSV, UTF-8", (".ods",), ()),
+    ("an SPSS file", _SPSS, (".sav", ".zsav"), (b"$FL",)),
+    ("a Stata file", _STATA, (".dta",), (b"<stata_dta>",)),
+    ("a Parquet file", _PANDAS.format("read_parquet"), (".parquet",), (b"PAR1",)),
+    ("a Feather file", _PANDAS.format("read_feather"), (".feather",), (b"ARROW1", b"FEA1")),
+    ("an R data file", _R, (".rds", ".rda", ".rdata"), ()),
+    ("an HDF5 file", _PANDAS.format("read_hdf"), (), (b"\x89HDF",)),
+    ("a gzip file", "unpack it first (gunzip)", (), (b"\x1f\x8b",)),
+    ("a bzip2 file", "unpack it first (bunzip2)", (), (b"BZh",)),
+    ("an xz file", "unpack it first (unxz)", (), (b"\xfd7zXZ",)),
+    ("a zstd file", "unpack it first (unzstd)", (), (b"\x28\xb5\x2f\xfd",)),
+    ("a 7z archive", "unpack it first", (), (b"7z\xbc\xaf",)),
+    ("a pickle, which facer never opens", _PANDAS.format("read_pickle"), (".pkl",),
+     (b"\x80\x04\x95",)),
+    ("a NumPy array", _NUMPY, (), (b"\x93NUMPY",)),
+    ("NumPy arrays", _NUMPY, (".npz",), ()),
+    ("a database", "export the table as csv", (), (b"SQLite format 3",)),
+    ("a PDF", "ask its authors for the table as csv", (), (b"%PDF",)),
+    ("JSON", _PANDAS.format("read_json"), (".json",), (b"{", b"[{", b"[[")),
+    ("JSON lines", _PANDAS.format("read_json"), (".jsonl",), ()),
+    ("HTML or XML", "save the table itself as CSV UTF-8", (), (b"<",)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,10 +108,10 @@ def find_dialect(path: Path) -> Dialect:
 
 
 def _refuse_other_formats(path: Path, head: bytes) -> None:
-    by_bytes = ((name, do) for mark, name, do in _BY_FIRST_BYTES if head.startswith(mark))
-    found = _BY_ENDING.get(path.suffix.lower()) or next(by_bytes, None)
-    if found is not None:
-        raise FacerError(f"{path}: found {found[0]}, expected csv text; {found[1]}")
+    by_ending = [one for one in _FORMATS if path.suffix.lower() in one[2]]
+    by_bytes = [one for one in _FORMATS if head.startswith(one[3])]
+    for name, advice, _, _ in (by_ending or by_bytes)[:1]:
+        raise FacerError(f"{path}: found {name}, expected csv text; {advice}")
 
 
 def _separator(lines: Sequence[str]) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import bounded_lines
-from facer.storage.files.dialects import find_dialect, undecodable
-from facer.storage.files.regular import open_regular
+from facer.storage.files.csv_table import CsvTable, open_text
+from facer.storage.files.dialects import find_dialect
 
 _HEAD_LINES = 300  # among which the header must be
 _SEPARATORS = "\t;,"
@@ -64,17 +62,16 @@ def rows_below(path: Path, header: Header) -> Iterator[tuple[int, tuple[str, ...
         yield number, (*cells[:width], *[""] * (width - len(cells)))
 
 
+def table_below(path: Path, header: Header) -> CsvTable:
+    """Return the rows of :func:`rows_below` as a table."""
+    rows = list(rows_below(path, header))
+    lines, cells = zip(*rows, strict=True) if rows else ((), ())
+    return CsvTable(path, header.names, lines, cells)
+
+
 def _lines(path: Path) -> Generator[tuple[int, str], None, None]:
-    dialect = find_dialect(path)
-    try:
-        with io.TextIOWrapper(
-            open_regular(path, "text", str(path)), encoding=dialect.codec, newline=None
-        ) as file:
-            yield from enumerate(bounded_lines(path, file), 1)
-    except UnicodeDecodeError as error:
-        raise FacerError(undecodable(path, dialect)) from error
-    except OSError as error:
-        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with open_text(path, find_dialect(path), None, "text") as lines:
+        yield from enumerate(lines, 1)
 
 
 def _cells(line: str, separator: str) -> tuple[str, ...]:

@@ -8,17 +8,17 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from facer.storage.errors import DamagedError, FacerError, one_line
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""
 
-_ABSENT = (FileNotFoundError, NotADirectoryError)
+ABSENT = (FileNotFoundError, NotADirectoryError)
+_OF_FILES = (OSError, ValueError)  # ValueError: a null character in the path
 _ADVICE = {
     errno.ENOSPC: "; free some space and run the same command again",
     errno.EDQUOT: "; free some space and run the same command again",
@@ -76,6 +76,8 @@ def open_objects(path: str | os.PathLike[str]) -> Objects:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if "://" in text or "::" in text:
+        from facer.storage.files.urls import UrlObjects
+
         return UrlObjects(text)
     return LocalObjects(Path(text))
 
@@ -92,26 +94,23 @@ class LocalObjects:
 
     def exists(self) -> bool:
         """Tell whether anything is at the location itself."""
-        try:
+        with refusing("read", self.location):
             return self._root.exists()
-        except OSError as error:
-            raise _refused("read", self.location, error) from error
 
     def get(self, key: str, limit: int = DOCUMENT_BYTES) -> bytes | None:
         """Return one object, or None when there is none."""
-        try:
-            self._check_folders(key)
-            file = self._open(key)
+        with refusing("read", f"{self.location}/{key}"):
+            try:
+                self._check_folders(key)
+                file = self._open(key)
+            except ABSENT:
+                return None
             try:
                 size = os.fstat(file).st_size
-                _check_size(f"{self.location}/{key}", size, limit)
+                check_size(f"{self.location}/{key}", size, limit)
                 return _read(file, size)
             finally:
                 os.close(file)
-        except _ABSENT:
-            return None
-        except (OSError, ValueError) as error:  # ValueError: a null character in the path
-            raise _refused("read", f"{self.location}/{key}", error) from error
 
     def _open(self, key: str) -> int:
         """Open a regular file of this place; a pipe or device is neither waited for nor read."""
@@ -145,7 +144,7 @@ class LocalObjects:
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | DamagedError | None]:
         """Return several documents."""
-        return [_or_damage(self, key) for key in keys]
+        return [or_damage(self, key) for key in keys]
 
     def put(self, key: str, data: bytes) -> None:
         """Write one object aside, then replace: readers see all of it or nothing."""
@@ -156,26 +155,21 @@ class LocalObjects:
         folders: set[Path] = set()
         for key, data in objects.items():
             target = self._root / key
-            try:
+            with refusing("write", str(target)):
                 folders |= _new_folders(target.parent)
                 replace_file(target, data)
-            except OSError as error:
-                raise _refused("write", str(target), error) from error
             folders.add(target.parent)
         for folder in sorted(folders, reverse=True):  # the inner ones first
-            try:
+            with refusing("write", str(folder)):
                 _flush_folder(folder)
-            except OSError as error:
-                raise _refused("write", str(folder), error) from error
 
     def children(self, prefix: str) -> list[str]:
         """Return the sorted names directly under ``prefix``."""
-        try:
-            return sorted(child.name for child in (self._root / prefix).iterdir())
-        except _ABSENT:
-            return []
-        except OSError as error:
-            raise _refused("read", f"{self.location}/{prefix}", error) from error
+        with refusing("read", f"{self.location}/{prefix}"):
+            try:
+                return sorted(child.name for child in (self._root / prefix).iterdir())
+            except ABSENT:
+                return []
 
     def delete(self, prefix: str) -> None:
         """Remove everything under ``prefix``, as far as the file system allows."""
@@ -185,90 +179,6 @@ class LocalObjects:
         else:
             with suppress(OSError):
                 path.unlink()
-
-
-class UrlObjects:
-    """Objects on any file system that fsspec knows; credentials come from its configuration.
-
-    Each kind of place has exceptions of its own for a refusal, so any is taken for one.
-    """
-
-    def __init__(self, url: str) -> None:
-        from fsspec.core import url_to_fs
-
-        self.location = url.rstrip("/")
-        self.parallel = 16
-        try:
-            fs, root = url_to_fs(url)
-        except Exception as error:
-            raise FacerError(f"{url}: cannot be opened: {one_line(error, None)}") from error
-        self._fs: Any = fs
-        self._root: str = root.rstrip("/")
-
-    def _full(self, key: str) -> str:
-        return f"{self._root}/{key}" if key else self._root
-
-    def exists(self) -> bool:
-        """Tell whether anything is at the location itself."""
-        try:
-            self._fs.invalidate_cache(self._root)
-            return bool(self._fs.exists(self._root))
-        except Exception as error:
-            raise _refused("read", self.location, error) from error
-
-    def get(self, key: str, limit: int = DOCUMENT_BYTES) -> bytes | None:
-        """Return one object, or None when there is none."""
-        try:
-            data: bytes = self._fs.cat_file(self._full(key), end=limit + 1)
-        except (*_ABSENT, IsADirectoryError):
-            return None
-        except Exception as error:
-            raise _refused("read", f"{self.location}/{key}", error) from error
-        _check_size(f"{self.location}/{key}", len(data), limit)
-        return data
-
-    def get_many(self, keys: Sequence[str]) -> list[bytes | DamagedError | None]:
-        """Return several documents, concurrently."""
-        with ThreadPoolExecutor(self.parallel) as pool:
-            return list(pool.map(lambda key: _or_damage(self, key), keys))
-
-    def put(self, key: str, data: bytes) -> None:
-        """Write one object in a single request."""
-        path = self._full(key)
-        try:
-            try:
-                self._fs.pipe_file(path, data)
-            except FileNotFoundError:  # a file system with real folders, or no such bucket
-                if not self._fs.exists(path[: path.find("/", 1)]):
-                    raise
-                self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-                self._fs.pipe_file(path, data)
-        except Exception as error:
-            raise _refused("write", f"{self.location}/{key}", error) from error
-
-    def put_many(self, objects: Mapping[str, bytes]) -> None:
-        """Write several objects."""
-        for key, data in objects.items():
-            self.put(key, data)
-
-    def children(self, prefix: str) -> list[str]:
-        """Return the sorted names directly under ``prefix``."""
-        path = self._full(prefix)
-        try:
-            self._fs.invalidate_cache(path)
-            names = self._fs.ls(path, detail=False)
-        except _ABSENT:
-            return []
-        except Exception as error:
-            raise _refused("read", f"{self.location}/{prefix}", error) from error
-        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in names)
-
-    def delete(self, prefix: str) -> None:
-        """Remove everything under ``prefix``, as far as the file system allows."""
-        with suppress(Exception):
-            self._fs.invalidate_cache(self._full(prefix))
-            for path in self._fs.find(self._full(prefix)):  # fs.rm takes brackets for a pattern
-                self._fs.rm_file(path)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -331,18 +241,29 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _or_damage(objects: Objects, key: str) -> bytes | DamagedError | None:
+def or_damage(objects: Objects, key: str) -> bytes | DamagedError | None:
+    """Return a document, or the damage of a damaged one."""
     try:
         return objects.get(key)
     except DamagedError as error:
         return error
 
 
-def _check_size(path: str, size: int, limit: int) -> None:
+def check_size(path: str, size: int, limit: int) -> None:
+    """Refuse an object that is larger than any of its kind."""
     if size > limit:
         raise DamagedError(f"{path}: found {size} bytes or more, expected at most {limit}")
 
 
-def _refused(what: str, path: str, error: Exception) -> FacerError:
-    advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
-    return FacerError(f"{path}: cannot {what}: {one_line(error, None)}{advice}")
+@contextmanager
+def refusing(
+    what: str, path: str, kinds: type[Exception] | tuple[type[Exception], ...] = _OF_FILES
+) -> Iterator[None]:
+    """Tell of a place that cannot be read or written, by such exceptions, as a FacerError."""
+    try:
+        yield
+    except FacerError:
+        raise
+    except kinds as error:
+        advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
+        raise FacerError(f"{path}: cannot {what}: {one_line(error, None)}{advice}") from error

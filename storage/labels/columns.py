@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import CsvTable, is_absent, parse_number
+from facer.storage.files.cells import is_absent, parse_number
+from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import LabelOptions
@@ -38,8 +39,6 @@ _SPLIT_NAMES = (
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
 _EXCLUDE_NAMES = ("exclude", "excluded")
-_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded"})
-_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
 
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 
@@ -259,19 +258,6 @@ def _exclude_column(table: CsvTable, options: LabelOptions) -> int | None:
     return None
 
 
-def is_excluded(table: CsvTable, row: int, column: int) -> bool:
-    """Tell whether a row is to be left out; FacerError for a word that says neither."""
-    text = table.rows[row][column].strip().lower()
-    if is_absent(text) or text in _FALSE:
-        return False
-    if text not in _TRUE:
-        raise FacerError(
-            f"{table.at(row)}: column {table.header[column]!r}: found {table.rows[row][column]!r}, "
-            "expected 1, true or yes for a clip to leave out, else 0, false, no or nothing"
-        )
-    return True
-
-
 def _why_no_target(name: str, cells: Sequence[str]) -> str | None:
     """Return why a column is no target, "" where there is nothing to say, or None: it is one."""
     numbers = [value for cell in cells if (value := parse_number(cell)) is not None]
@@ -305,15 +291,3 @@ def _looks_like_an_id(values: Sequence[float]) -> str | None:
     if len(set(values)) == len(values) and min(values) >= 10_000:
         return "looks like an id"
     return None
-
-
-def check_word(table: CsvTable, row: int, column: int) -> str:
-    """Return the split of a row; FacerError for a word that is none."""
-    text = table.rows[row][column]
-    split = "" if is_absent(text) else canonical_split(text)
-    if split is None:
-        raise FacerError(
-            f"{table.at(row)}: column {table.header[column]!r}: found {text!r}, expected train, "
-            f"val (or devel, valid) or test; --split-column names another column"
-        )
-    return split

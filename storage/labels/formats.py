@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,20 +12,20 @@ from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import (
+    Columns,
     by_hand,
-    check_word,
     choose_columns,
     id_column,
-    is_excluded,
     left_out_of,
     split_column,
     subject_column,
 )
 from facer.storage.labels.options import LabelKind, LabelOptions
-from facer.storage.labels.values import notation, read_value
+from facer.storage.labels.recognise import EMI_FILES
+from facer.storage.labels.values import check_word, is_excluded, notation, read_value
 from facer.storage.labels.words import design_reason
 
-_EMI_FILES = {"train_split.csv": "train", "valid_split.csv": "val", "test_split.csv": "test"}
+SplitOf = Callable[[int], str]  # the split of a row
 
 
 @dataclass(frozen=True)
@@ -53,52 +53,6 @@ class LabelTable:
     notes: tuple[str, ...] = ()
 
 
-def recognise(source: Path) -> LabelKind:
-    """Return the format that names of files and columns speak for."""
-    if source.is_dir():
-        if (source / "labels.csv").is_file():
-            if not (source / "partition.csv").is_file():
-                raise FacerError(
-                    f"{source}: found labels.csv but no partition.csv, expected both (MuSe); for "
-                    f"another kind give the file itself, {source / 'labels.csv'}"
-                )
-            return _partitioned_kind(read_table(source / "labels.csv")) or "muse"
-        if any((source / name).is_file() for name in _EMI_FILES):
-            return "emi"
-        if (source / "data_info.csv").is_file():
-            return "eri"
-        raise FacerError(
-            f"{source}: found no label files in this folder, expected labels.csv and "
-            f"partition.csv (MuSe), train_split.csv (EMI) or data_info.csv (ERI); "
-            f"or give one csv file"
-        )
-    table = read_table(source)
-    if _has_names(table, "emi") and source.name in _EMI_FILES:
-        return "emi"
-    if table.index("split") is not None:
-        return "eri" if table.index("file_id") is not None and _has_names(table, "eri") else "plain"
-    if source.name == "labels.csv" or (source.parent / "partition.csv").is_file():
-        return _partitioned_kind(table) or "plain"
-    return "plain"
-
-
-def _partitioned_kind(table: CsvTable) -> LabelKind | None:
-    kinds: tuple[LabelKind, ...] = ("mimic", "muse")
-    return next(
-        (
-            kind
-            for kind in kinds
-            if _has_names(table, kind) and table.index(CHALLENGES[kind].id_column) is not None
-        ),
-        None,
-    )
-
-
-def _has_names(table: CsvTable, kind: str) -> bool:
-    names = CHALLENGES[kind].names
-    return len(positions(table.header, names)) == len(names)
-
-
 def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
     """Read one table whose columns have any names."""
     table = read_table(_file(source, "labels.csv"))
@@ -108,16 +62,7 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
         for row in range(len(table.rows))
         if columns.exclude is None or not is_excluded(table, row, columns.exclude)
     ]
-    rows = [
-        Row(
-            at=table.at(row),
-            clip_id=_clip_id(table, row, columns.id),
-            values=tuple(read_value(table, row, column, options) for column in columns.targets),
-            split="" if columns.split is None else check_word(table, row, columns.split),
-            subject="" if columns.subject is None else table.rows[row][columns.subject],
-        )
-        for row in kept
-    ]
+    rows = _rows(table, columns, kept, _splits_of(table, columns.split), options)
     if table.rows and not rows:
         raise FacerError(f"{table.path}: found exclude set in every row, expected clips to keep")
     check_unique(rows, _many_rows(table, columns.id))
@@ -126,7 +71,7 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
     roles = {"id": columns.id, "split": columns.split, "subject": columns.subject}
     return LabelTable(
         names=options.targets or tuple(table.header[column] for column in columns.targets),
-        rows=tuple(rows),
+        rows=rows,
         files=(table.path,),
         dialect=_dialect(table, columns.targets),
         columns={role: table.header[c] for role, c in roles.items() if c is not None},
@@ -134,6 +79,26 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
         excluded=len(table.rows) - len(kept),
         notes=(ignored,) if columns.split is None and beside.is_file() else (),
     )
+
+
+def _rows(
+    table: CsvTable, columns: Columns, kept: Iterable[int], split_of: SplitOf, options: LabelOptions
+) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            at=table.at(row),
+            clip_id=_clip_id(table, row, columns.id),
+            values=tuple(read_value(table, row, column, options) for column in columns.targets),
+            split=split_of(row),
+            subject="" if columns.subject is None else table.rows[row][columns.subject],
+        )
+        for row in kept
+    )
+
+
+def _splits_of(table: CsvTable, column: int | None) -> SplitOf:
+    """Return what says of a row which split it is of: a column's cells, if there is one."""
+    return lambda row: "" if column is None else check_word(table, row, column)
 
 
 def _dialect(table: CsvTable, targets: Sequence[int]) -> str:
@@ -153,21 +118,18 @@ def _many_rows(table: CsvTable, clip: int) -> str:
 
 def _read_eri(source: Path, options: LabelOptions) -> LabelTable:
     table = read_table(_file(source, "data_info.csv"))
-    column = _required(table, "Split") if options.split_column is None else None
-    if column is None:
-        column = split_column(table, options)
-    return _challenge_table(
-        table, "eri", options, lambda row: "" if column is None else check_word(table, row, column)
-    )
+    named = options.split_column is not None
+    column = split_column(table, options) if named else _required(table, "Split")
+    return _challenge_table(table, "eri", options, _splits_of(table, column))
 
 
 def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
     """Read one split file, or those in a folder; the split is the file's name."""
-    files = [source / name for name in _EMI_FILES] if source.is_dir() else [source]
-    if not source.is_dir() and source.name not in _EMI_FILES:
-        raise FacerError(f"{source}: found this file name, expected one of {', '.join(_EMI_FILES)}")
+    files = [source / name for name in EMI_FILES] if source.is_dir() else [source]
+    if not source.is_dir() and source.name not in EMI_FILES:
+        raise FacerError(f"{source}: found this file name, expected one of {', '.join(EMI_FILES)}")
     read = [
-        _challenge_table(read_table(file), "emi", options, _always(_EMI_FILES[file.name]))
+        _challenge_table(read_table(file), "emi", options, _always(EMI_FILES[file.name]))
         for file in files
         if file.is_file()
     ]
@@ -176,7 +138,7 @@ def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
     return replace(read[0], rows=rows, files=tuple(file for table in read for file in table.files))
 
 
-def _always(split: str) -> Callable[[int], str]:
+def _always(split: str) -> SplitOf:
     return lambda _: split
 
 
@@ -231,7 +193,7 @@ READERS: Mapping[LabelKind, Callable[[Path, LabelOptions], LabelTable]] = {
 
 
 def _challenge_table(
-    table: CsvTable, kind: str, options: LabelOptions, split_of: Callable[[int], str]
+    table: CsvTable, kind: str, options: LabelOptions, split_of: SplitOf
 ) -> LabelTable:
     """Return rows with the challenge's targets, found by name, in its official order."""
     names = options.targets or CHALLENGES[kind].names
@@ -244,28 +206,22 @@ def _challenge_table(
             f"{table.path}: found columns {', '.join(table.header)}, expected also "
             f"{', '.join(missing)} ({CHALLENGES[kind].title}); other targets go in a plain csv"
         )
-    columns = [where[name] for name in names]
-    clip, subject = _id_column(table, kind, options), subject_column(table, options)
-    rows = [
-        Row(
-            at=table.at(row),
-            clip_id=_clip_id(table, row, clip),
-            values=tuple(read_value(table, row, column, options) for column in columns),
-            split=split_of(row),
-            subject="" if subject is None else table.rows[row][subject],
-        )
-        for row in range(len(table.rows))
-    ]
+    subject = subject_column(table, options)
+    targets = tuple(where[name] for name in names)
+    columns = Columns(_id_column(table, kind, options), None, subject, None, targets, ())
+    rows = _rows(table, columns, range(len(table.rows)), split_of, options)
     check_unique(rows)
-    read = {clip, *columns} | ({subject} if subject is not None else set())
+    roles = {"id": columns.id, "subject": subject}
+    found = {role: column for role, column in roles.items() if column is not None}
     return LabelTable(
         names=tuple(names),
-        rows=tuple(rows),
+        rows=rows,
         files=(table.path,),
-        dialect=_dialect(table, columns),
-        columns={"id": table.header[clip]}
-        | ({"subject": table.header[subject]} if subject is not None else {}),
-        left_out=left_out_of(table, read, f"no target of {CHALLENGES[kind].title}"),
+        dialect=_dialect(table, targets),
+        columns={role: table.header[column] for role, column in found.items()},
+        left_out=left_out_of(
+            table, {*targets, *found.values()}, f"no target of {CHALLENGES[kind].title}"
+        ),
     )
 
 

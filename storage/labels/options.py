@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
-from facer.storage.files.csv_table import parse_number
+from facer.storage.files.cells import parse_number
 from facer.storage.settings import Setting, check
 
 LabelKind = Literal["plain", "eri", "muse", "emi", "mimic"]
@@ -82,9 +81,3 @@ class LabelOptions:
     def words_absent(self) -> frozenset[str]:
         """All ``missing_values`` as words, in lower case."""
         return frozenset(text.strip().lower() for text in self.missing_values)
-
-
-def comma_separated(text: str | None) -> tuple[str, ...]:
-    """Return the words of ``A,B``, without spaces around them."""
-    words: Sequence[str] = (text or "").split(",")
-    return tuple(word.strip() for word in words if word.strip())

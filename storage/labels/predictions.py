@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.csv_table import CsvTable, read_table, safe_cell
+from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.files.objects import LocalObjects
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import id_column as find_id_column

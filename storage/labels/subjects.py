@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from facer.storage.files.csv_table import is_absent
+from facer.storage.files.cells import is_absent
 
 
 def one_name_each(

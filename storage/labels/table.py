@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.labels.formats import READERS, recognise
+from facer.storage.labels.formats import READERS
 from facer.storage.labels.options import LabelKind, LabelOptions
+from facer.storage.labels.recognise import recognise
 from facer.storage.labels.subjects import one_name_each
 from facer.storage.labels.values import refuse_outliers
 from facer.storage.labels.words import key_of

@@ -1,4 +1,4 @@
-"""Numbers of a label table: how they are written, and which of them cannot be labels."""
+"""Cells of a label table: how numbers are written, which cannot be labels, splits, exclusions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import CsvTable, has_decimal_comma, is_absent
+from facer.storage.files.cells import has_decimal_comma, is_absent
+from facer.storage.files.csv_table import CsvTable
+from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
+from facer.storage.schema import F64
 
-F64 = npt.NDArray[np.float64]
-
+_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded"})
+_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
@@ -30,6 +32,31 @@ def read_value(table: CsvTable, row: int, column: int, options: LabelOptions) ->
         return float("nan")
     value = table.number(row, column)
     return float("nan") if value in options.numbers_absent else value
+
+
+def is_excluded(table: CsvTable, row: int, column: int) -> bool:
+    """Tell whether a row is to be left out; FacerError for a word that says neither."""
+    text = table.rows[row][column].strip().lower()
+    if is_absent(text) or text in _FALSE:
+        return False
+    if text not in _TRUE:
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found {table.rows[row][column]!r}, "
+            "expected 1, true or yes for a clip to leave out, else 0, false, no or nothing"
+        )
+    return True
+
+
+def check_word(table: CsvTable, row: int, column: int) -> str:
+    """Return the split of a row; FacerError for a word that is none."""
+    text = table.rows[row][column]
+    split = "" if is_absent(text) else canonical_split(text)
+    if split is None:
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[column]!r}: found {text!r}, expected train, "
+            f"val (or devel, valid) or test; --split-column names another column"
+        )
+    return split
 
 
 def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:

@@ -99,6 +99,13 @@ def seal(values: Array, metadata: bytes) -> Seal:
     return Seal(zlib.crc32(value_bytes(values)), hashlib.sha256(metadata).hexdigest())
 
 
+def check_values(location: str, key: str, crc32: int, expected: Seal | None) -> None:
+    """Refuse the values of an array, by their crc32, where they are not those of its seal."""
+    if expected is not None and crc32 != expected.crc32:
+        text = "its values are not those that were written (crc32)"
+        raise DamagedError(broken(location, key, text))
+
+
 def value_bytes(values: Array) -> memoryview:
     """Return what the checksum of an array is over: its values, little endian, row by row."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
@@ -148,9 +155,7 @@ class StoredArray:
     @classmethod
     def _relaid(cls, objects: Objects, key: str, data: bytes, expected: Expected) -> StoredArray:
         values = read_whole(objects, key, data, expected.dtype, expected.shape)
-        if expected.seal is not None and zlib.crc32(value_bytes(values)) != expected.seal.crc32:
-            text = "its values are not those that were written (crc32)"
-            raise DamagedError(broken(objects.location, key, text))
+        check_values(objects.location, key, zlib.crc32(value_bytes(values)), expected.seal)
         return cls(objects, key, values.shape, values.dtype, max(1, len(values)), values)
 
     def read(self, start: int, stop: int) -> Array:

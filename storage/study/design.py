@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.csv_table import CsvTable, is_absent, read_table
-from facer.storage.labels.matching import match_ids
+from facer.storage.files.cells import is_absent
+from facer.storage.files.csv_table import CsvTable, read_table
+from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.words import names_people
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
+_TEXTS = ("participant", "condition", "session", "reason")
 _SYNONYMS = {
     "clip_id": ("clip_id", "clip", "file_id", "file", "filename", "video", "video_id", "id"),
     "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
@@ -90,13 +93,9 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
         if not found:
             odd.append(clip)
         exclude = _flag(cells.get("exclude", ""), clip)
-        texts = [cells.get(name, "") for name in ("participant", "condition", "session")]
+        texts: dict[str, Any] = {name: cells.get(name, "") for name in _TEXTS}
         rest = tuple(cells[name] for name in carried)
-        rows.append(
-            DesignRow(
-                clip, texts[0], texts[1], texts[2], None, exclude, cells.get("reason", ""), rest
-            )
-        )
+        rows.append(DesignRow(clip, **texts, exclude=exclude, carried=rest))
     if clip_ids and len(odd) == len(clip_ids):
         raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
     notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
@@ -123,16 +122,27 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
     """
     table = read_table(path)
     places = _places(table)
+    ids = table.column(places["clip_id"])
+    if "" in ids:
+        row = ids.index("")
+        raise FacerError(f"{table.at(row)}: found no clip_id, expected one in every row")
+    match = _matched(path, ids, clip_ids)
     own = set(places.values())
-    carried = tuple(
-        f"design_{name}" if name in RESERVED else name
-        for place, name in enumerate(table.header)
-        if place not in own and name
-    )
-    ids = [cells[places["clip_id"]] for cells in table.rows]
-    for row, clip in enumerate(ids):
-        if not clip:
-            raise FacerError(f"{table.at(row)}: found no clip_id, expected one in every row")
+    others = {c: name for c, name in enumerate(table.header) if c not in own and name}
+    carried = [f"design_{name}" if name in RESERVED else name for name in others.values()]
+    clip_of = dict(match.pairs)
+    rows = [
+        replace(
+            _row(table, row, places), clip_id=clip_of.get(row, clip), known=row in clip_of,
+            carried=tuple(table.rows[row][column] for column in others),
+        )
+        for row, clip in enumerate(ids)
+    ]  # fmt: skip
+    notes = _notes(path, match)
+    return Design(tuple(rows), tuple(carried), str(path), match.store_only, notes)
+
+
+def _matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
     match = match_ids(ids, clip_ids)
     if match.ambiguous:
         name, clips = match.ambiguous[0]
@@ -145,25 +155,21 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
             f"{path}: none of its {len(ids)} clips is in the store; found {ids[0]!r}, expected "
             f"ids such as {clip_ids[0]!r}"
         )
-    clip_of = dict(match.pairs)
-    rows = []
-    for row, cells in enumerate(table.rows):
-        texts = {
-            name: "" if is_absent(cells[places[name]]) else cells[places[name]]
-            for name in ("participant", "condition", "session", "reason")
-            if name in places
-        }
-        onset = table.number(row, places["onset_s"]) if "onset_s" in places else float("nan")
-        exclude = "exclude" in places and _flag(cells[places["exclude"]], table.at(row))
-        rest = tuple(
-            cells[place] for place, name in enumerate(table.header) if place not in own and name
-        )
-        rows.append(
-            DesignRow(
-                clip_of.get(row, ids[row]), **texts, onset_s=None if onset != onset else onset,
-                exclude=exclude, carried=rest, known=row in clip_of,
-            )
-        )  # fmt: skip
+    return match
+
+
+def _row(table: CsvTable, row: int, places: Mapping[str, int]) -> DesignRow:
+    """Return what the known columns say of a clip."""
+    cells = {name: table.rows[row][place] for name, place in places.items()}
+    texts: dict[str, Any] = {
+        name: "" if is_absent(cells[name]) else cells[name] for name in _TEXTS if name in cells
+    }
+    onset = table.number(row, places["onset_s"]) if "onset_s" in places else float("nan")
+    exclude = _flag(cells.get("exclude", ""), table.at(row))
+    return DesignRow("", **texts, onset_s=None if onset != onset else onset, exclude=exclude)
+
+
+def _notes(path: Path, match: Match) -> tuple[str, ...]:
     notes = []
     if match.labels_only:
         like = [f" ({one!r} and {other!r} look alike)" for one, other, _ in match.alike[:1]]
@@ -172,7 +178,7 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
     if match.store_only:
         notes.append(f"{len(match.store_only)} clips of the store are not in {path} and are left "
                      f"out, such as {match.store_only[0]}")  # fmt: skip
-    return Design(tuple(rows), carried, str(path), match.store_only, tuple(notes))
+    return tuple(notes)
 
 
 def _places(table: CsvTable) -> dict[str, int]:

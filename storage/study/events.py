@@ -33,11 +33,7 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
     (``smile-2``). FacerError for a row without an onset or a clip that the store lacks twice over.
     """
     table = read_table(path)
-    clip, onset = table.index("clip_id", "clip"), table.index("onset_s", "onset")
-    if clip is None or onset is None:
-        raise FacerError(
-            f"{path}: found columns {', '.join(table.header[:8])}, expected clip_id and onset_s"
-        )
+    clip, onset = table.required(("clip_id", "clip"), ("onset_s", "onset"))
     duration = table.index("duration_s", "duration")
     kind, name = table.index("trial_type"), table.index("event")
     ids = table.column(clip)

@@ -64,12 +64,7 @@ def read_faces(path: Path, clip_ids: Sequence[str]) -> Pointed:
     Ids are joined as those of labels are.
     """
     table = read_table(path)
-    clip, *places = (table.index(name) for name in FACE_COLUMNS[:4])
-    if clip is None or None in places:
-        raise FacerError(
-            f"{path}: found columns {', '.join(table.header[:8])}, expected clip_id, time_s, x_px "
-            "and y_px"
-        )
+    clip, *places = table.required(*FACE_COLUMNS[:4])
     names = list(dict.fromkeys(ids := table.column(clip)))
     match = match_ids(names, clip_ids)
     if match.ambiguous:
@@ -78,7 +73,7 @@ def read_faces(path: Path, clip_ids: Sequence[str]) -> Pointed:
     clip_of = {names[row]: found for row, found in match.pairs}
     found: dict[str, list[FacePoint]] = defaultdict(list)
     for row, name in enumerate(ids):
-        point = FacePoint(*(table.number(row, place or 0) for place in places))
+        point = FacePoint(*(table.number(row, place) for place in places))
         if not (abs(point.time_s) < 1e7 and 0 <= min(point[1:]) <= max(point[1:]) < _FURTHEST_PX):
             raise FacerError(
                 f"{table.at(row)}: found {point}, expected a time in seconds and a place in the "

@@ -45,18 +45,14 @@ def read_marks(
 ) -> Mapping[str, Sequence[Mark]]:
     """Read marks.csv; FacerError for an unknown clip or feature, or a stretch that is none."""
     table = read_table(path)
+    clip, *ends = table.required(*MARK_COLUMNS[:3])
     places = {name: table.index(name) for name in MARK_COLUMNS}
-    if any(places[name] is None for name in ("clip_id", "start_s", "stop_s")):
-        raise FacerError(
-            f"{path}: found columns {', '.join(table.header[:8])}, expected clip_id, start_s and "
-            "stop_s"
-        )
-    ids = table.column(places["clip_id"] or 0)
+    ids = table.column(clip)
     clip_of = matched(path, ids, clip_ids)
     found: dict[str, list[Mark]] = defaultdict(list)
     for row, cells in enumerate(table.rows):
         words = {name: "" if place is None else cells[place] for name, place in places.items()}
-        start, stop = (table.number(row, places[name] or 0) for name in ("start_s", "stop_s"))
+        start, stop = (table.number(row, place) for place in ends)
         if (start == start) != (stop == stop) or start >= stop:
             raise FacerError(
                 f"{table.at(row)}: found a mark from {words['start_s']!r} to {words['stop_s']!r}, "

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.study.columns import Block, Cells, Column, Kind
 
 TableFormat = Literal["csv", "parquet", "feather", "sav"]

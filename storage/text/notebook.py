@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import printable
-from facer.storage.schema import Record
+from facer.storage.schema import F32, F64, Record
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _WIDTH, _HEIGHT = 480, 90  # px
@@ -56,9 +55,7 @@ def records_table(title: str, records: Sequence[Record]) -> str:
     return table(title, ("clip_id", "status", "frames", "with a face", "fps", "reason"), rows)
 
 
-def curves(
-    title: str, time_s: npt.NDArray[np.float64], values: Mapping[str, npt.NDArray[np.float32]]
-) -> str:
+def curves(title: str, time_s: F64, values: Mapping[str, F32]) -> str:
     """Return a title, a picture of some curves (T,) over time, and which colour is which.
 
     Values that are not finite leave gaps.
@@ -82,9 +79,7 @@ def curves(
     )
 
 
-def _path(
-    time_s: npt.NDArray[np.float64], values: npt.NDArray[np.float32], low: float, high: float
-) -> str:
+def _path(time_s: F64, values: F32, low: float, high: float) -> str:
     """Return a path of SVG that begins anew after each gap."""
     step = max(1, -(-len(values) // _POINTS))
     span_s = float(time_s[-1] - time_s[0]) if len(time_s) else 0.0

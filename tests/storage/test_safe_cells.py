@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facer.storage.files.csv_table import plain_cell, read_table, safe_cell
+from facer.storage.files.cells import plain_cell, safe_cell
+from facer.storage.files.csv_table import read_table
 from facer.storage.labels.predictions import read_predictions, write_predictions
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+A1", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "'=x", "''-y"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+A1", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "\t", "\r", "\t5", "'=x", "''-y"],
+)
 def test_formulas_are_neutralised(text: str) -> None:
     assert safe_cell(text) == f"'{text}"
     assert plain_cell(safe_cell(text)) == text

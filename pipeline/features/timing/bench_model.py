@@ -6,7 +6,7 @@ process that hands out parts does something for each clip. The slowest of these 
     frames/s = min(cores / (decode + work), workers / max(decode, work), 1 / driver)
 
 What the model leaves out: memory and caches that cores share, disks, and start-up. Checked by
-``benchmarks/scaling.py``; see docs/precision.md.
+``benchmarks/features/scaling.py``; see docs/precision.md.
 """
 
 from __future__ import annotations

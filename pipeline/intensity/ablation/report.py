@@ -15,7 +15,7 @@ from facer.pipeline.intensity.ablation.recipes import RECIPES
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS, AblationRow
 from facer.pipeline.views.canvas import canvas
 from facer.stages.intensity.statistics.intervals import Comparison, Interval
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import LocalObjects
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"

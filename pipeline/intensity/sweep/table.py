@@ -15,7 +15,7 @@ from facer.pipeline.intensity.config import SweepConfig
 from facer.pipeline.intensity.sweep.space import shown_value
 from facer.pipeline.settings import SWEPT, Settings
 from facer.pipeline.views.canvas import canvas
-from facer.storage.files.csv_table import safe_cell
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import LocalObjects
 
 _COLOUR, _BEST = "#0072B2", "#D55E00"

@@ -16,7 +16,7 @@ from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.store_page import flat
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import plain_cell
+from facer.storage.files.cells import plain_cell
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.files.regular import read_regular
 from facer.storage.layout.documents import read_json_object

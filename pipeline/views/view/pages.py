@@ -16,7 +16,7 @@ from facer.pipeline.views.report.folder import data_script, number, packed, rend
 from facer.pipeline.views.report.store_page import record_columns
 from facer.pipeline.views.view.session import ViewSession, quality_of
 from facer.storage.errors import FacerError
-from facer.storage.schema import ClipFeatures, Record
+from facer.storage.schema import ClipFeatures, Record, measured_of
 
 _FIRST_SHOWN = ("au12", "happiness", "valence")
 
@@ -24,10 +24,11 @@ _FIRST_SHOWN = ("au12", "happiness", "valence")
 def index_page(of: ViewSession) -> str:
     """The page of all clips."""
     status, marks = store_status(of.store), of.notes.marked()
+    measured, (_, empty, failed) = measured_of(status.clips), status.clips.values()
     tiles = [
         ("clips", len(of.store)),
-        ("without a face", status.clips["no_face"]),
-        ("failed", status.clips["failed"]),
+        (f"without {measured}", empty),
+        ("failed", failed),
         ("left out", sum(of.left_out(clip, marks) != "" for clip in of.order)),
         ("marks", sum(map(len, marks.values()))),
     ]
@@ -35,6 +36,7 @@ def index_page(of: ViewSession) -> str:
         "index", "view_store.html", title=of.store.path,
         tiles=[(name, f"{n:,}") for name, n in tiles], notes=of.study.design.notes,
         marks=str(of.config.marks_file), design=of.config.design, first=of.url(of.to_see(of.order)),
+        measured=measured,
     )  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def index_data(of: ViewSession) -> str:
         rows = [of.rows.get(clip_id) for clip_id in of.order]
         for name in ("participant", "condition"):
             table[name] = ["" if row is None else getattr(row, name) for row in rows]
-    return data_script({"table": table, "headFrames": None})
+    return data_script({"table": table, "headFrames": None, "sound": of.store.provenance.of_sound})
 
 
 def clip_page(of: ViewSession, name: str) -> str:

@@ -18,7 +18,8 @@ from facer.stages.affect.datasets.label_files import (
 )
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import iterate_rows, parse_number
+from facer.storage.files.cells import parse_number
+from facer.storage.files.csv_table import iterate_rows
 from facer.storage.schema import ACTION_UNITS, F32
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")

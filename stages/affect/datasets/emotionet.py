@@ -23,7 +23,7 @@ from facer.stages.affect.datasets.label_files import (
 )
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import parse_number
+from facer.storage.files.cells import parse_number
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, Bools
 
 _UNKNOWN = (999.0, -1.0)

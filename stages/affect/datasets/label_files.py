@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.csv_table import parse_number
+from facer.storage.files.cells import parse_number
 from facer.storage.files.regular import read_regular
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, F64, I64, Bools

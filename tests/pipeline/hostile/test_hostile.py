@@ -1,6 +1,7 @@
 """Folders as they come: every video gets a record, whatever it is and whatever it does."""
 
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -19,15 +20,16 @@ from facer.stages.features.config import ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from tests.support import script
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def fuzz():
     """The benchmark that damages videos, as a module."""
-    return script(BENCHMARKS / "fuzz_decoder.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        return importlib.import_module("benchmarks.features.fuzz_decoder")
 
 
 def extract(folder, store, **options):

@@ -20,8 +20,8 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore
+from facer.storage.files.cells import safe_cell
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.files.csv_table import safe_cell
 from facer.storage.layout.documents import sealed_group_json
 
 FAST = FitConfig(HeadConfig(hidden_size=4, dense=4), learning_rate=3e-3, epochs=1)

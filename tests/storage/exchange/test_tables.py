@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
-from facer.storage.exchange.imported import Imported
 from facer.storage.exchange.tables import ImportKind, export_store, import_features
+from facer.storage.exchange.tools.imported import Imported
 
 Make = Callable[..., Any]
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "tables"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, read_labels
-from facer.storage.files.csv_table import is_absent, parse_number, read_table
+from facer.storage.files.cells import is_absent, parse_number
+from facer.storage.files.csv_table import read_table
 
 ROWS = [["clip_id", "split", "joy"], ["00001", "train", "0.5"], ["00002", "val", "0.25"]]
 

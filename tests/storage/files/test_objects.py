@@ -12,7 +12,8 @@ import fsspec
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Provenance
-from facer.storage.files.objects import LocalObjects, Objects, UrlObjects, open_objects
+from facer.storage.files.objects import LocalObjects, Objects, open_objects
+from facer.storage.files.urls import UrlObjects
 
 Make = Callable[..., Any]
 

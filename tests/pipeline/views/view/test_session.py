@@ -10,7 +10,7 @@ import facer
 from facer.pipeline.views.report.folder import page_name
 from facer.pipeline.views.view.config import ViewConfig
 from facer.pipeline.views.view.lanes import clip_lanes, person_lanes
-from facer.pipeline.views.view.pages import clip_data, clip_page
+from facer.pipeline.views.view.pages import clip_data, clip_page, index_data, index_page
 from facer.pipeline.views.view.session import ViewSession
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore, Provenance, Record
@@ -233,3 +233,18 @@ def test_a_clip_without_times_and_one_that_is_not_there_are_told(opened):
         clip_page(session, page_name("P2_lost"))
     with pytest.raises(FacerError, match="no such clip"):
         clip_data(session, "../../x")
+
+
+def test_a_store_of_sound_is_viewed(tmp_path, clip_of):
+    clip = clip_of(20)
+    silent = replace(clip, valid=np.zeros(20, bool), features=np.full_like(clip.features, np.nan))
+    made = Provenance("", "", "logmel", "", settings={"modality": "audio", "rate_hz": 16000})
+    store = FeatureStore.create(tmp_path / "sound.zarr", made)
+    store.write_part([(Record("loud", "ok", 20, fps=25.0, n_valid=20), clip),
+                      (Record("still", "no_sound", 20, fps=25.0), silent)])  # fmt: skip
+    session = ViewSession(ViewConfig(store.path, who=""), SummaryConfig())
+    page, data = index_page(session), index_data(session)
+    assert "<dt>without sound</dt><dd>1</dd>" in page
+    assert '<option value="ok">with sound</option>' in page
+    assert '"status":[1,0]' in data
+    assert '"sound":true' in data

@@ -1,6 +1,6 @@
 """facer verify and status of a Hume-sized store, beside zstd and the disk alone, in one run.
 
-    python benchmarks/store_verify.py [--clips 25067 | --store STORE] [--jobs N] [--dir DIR]
+    python -m benchmarks.storage.store_verify [--clips 25067 | --store STORE] [--jobs N] [--dir DIR]
 
 The peer reads and unpacks the same chunks in the same number of threads and does nothing else; the
 two take turns, a few parts each, so that what others do on the machine meets both alike. Seconds
@@ -10,26 +10,21 @@ the clips are those of store_load.py.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
-from store_load import clip_lengths, write_parts
+from numcodecs.zstd import Zstd
 
+from benchmarks.shared import T, add_dir, parser_of, scratch, timed
+from benchmarks.storage.store_load import write_parts
 from facer.storage import FeatureStore
 from facer.storage.verify import verify_part
 
 REPEATS = 3
-T = TypeVar("T")
 GROUP = 10  # parts of a turn, for each job
 
 
@@ -37,13 +32,6 @@ def unpack(part: Path) -> int:
     """Read and unpack every chunk of a part; return the bytes of their content."""
     chunks = (path for path in part.rglob("*") if path.is_file() and path.name != "zarr.json")
     return sum(len(Zstd().decode(path.read_bytes())) for path in chunks)
-
-
-def timed(call: Callable[[], T]) -> tuple[T, npt.NDArray[np.float64]]:
-    """What a call returns, and its seconds by the clock and of all cores."""
-    wall, core = time.perf_counter(), time.process_time()
-    result = call()
-    return result, np.array([time.perf_counter() - wall, time.process_time() - core])
 
 
 def compare(path: Path, jobs: int) -> None:
@@ -76,18 +64,14 @@ def compare(path: Path, jobs: int) -> None:
 
 def main() -> None:
     """Parse options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=25_067)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--dir", type=Path, help="where to write (default: a temporary folder)")
+    parser = parser_of(__doc__, clips=25_067, jobs=os.cpu_count() or 1)
+    add_dir(parser)
     parser.add_argument("--store", type=Path, help="a store of yours instead")
     options = parser.parse_args()
-    if options.store is not None:
-        compare(options.store, options.jobs)
-        return
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        write_parts(Path(folder) / "s.zarr", clip_lengths(options.clips))
-        compare(Path(folder) / "s.zarr", options.jobs)
+    with scratch(options.dir) as folder:
+        if options.store is None:
+            write_parts(folder / "s.zarr", options.clips)
+        compare(options.store or folder / "s.zarr", options.jobs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """SIGKILL of driver, workers and decoders of facer extract, at random moments and inside commits.
 
-    python benchmarks/kills.py [--kills 20] [--clips 24] [--workers 2] [--seed 1] [--dir DIR]
+    python -m benchmarks.features.kills [--kills 20] [--clips 24] [--workers 2] [--seed 1]
+        [--dir DIR]
 
 Each extraction has one kill: a random while after its first clips are at work, or as soon as some
 part is seen that has files and no records yet. After it the same command is run again, and the
@@ -10,20 +11,21 @@ each single write of a part: tests/storage/test_kills.py.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
+from skimage import data
 
+from benchmarks.shared import add_dir, encode, extract_command, parser_of, scratch
 from facer.storage import ClipFeatures, FeatureStore
 
 VICTIMS = ("driver", "facer.pipeline.runtime.worker", "facer.pipeline.features.guarded.child")
@@ -33,23 +35,20 @@ N_FRAMES = 40
 
 def write_videos(folder: Path, n_clips: int) -> None:
     """Write clips of a face that moves."""
-    import cv2
-    from skimage import data
-
     folder.mkdir()
     for number in range(n_clips):
-        path = str(folder / f"clip {number:02d}.mp4")
-        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 120))
-        for index in range(N_FRAMES):
-            matrix = np.array([[0.4, 0, -30.0 + index / 4], [0, 0.4, -5.0 + number]])
-            writer.write(cv2.warpAffine(data.astronaut(), matrix, (160, 120))[..., ::-1])
-        writer.release()
+        moves = [
+            np.array([[0.4, 0, -30.0 + index / 4], [0, 0.4, -5.0 + number]])
+            for index in range(N_FRAMES)
+        ]
+        images = (cv2.warpAffine(data.astronaut(), move, (160, 120)) for move in moves)
+        encode(folder / f"clip {number:02d}.mp4", images, "mpeg4", "yuv420p", 25)
 
 
 def command(videos: Path, store: Path, workers: int) -> list[str]:
     """The command line of an extraction."""
-    options = ["--workers", str(workers), "--part-size", "2", "--device", "cpu"]
-    return [sys.executable, "-m", "facer", "extract", str(videos), "-o", str(store), *options]
+    options = ("--workers", workers, "--part-size", 2, "--device", "cpu")
+    return extract_command(videos, store, *options)
 
 
 def victims(process: psutil.Process, kind: str) -> list[psutil.Process]:
@@ -107,17 +106,13 @@ def bits(store: FeatureStore) -> dict[str, object]:
 
 def main() -> None:
     """Parse options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dir", type=Path, help="where to write (default: a temporary folder)")
+    parser = parser_of(__doc__, kills=20, clips=24, workers=2, seed=1)
+    add_dir(parser)
     options = parser.parse_args()
     rng, same, n_stores = random.Random(options.seed), 0, 0
     killed, n_inside, n_left = Counter[str](), 0, 0
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        videos, root = Path(folder) / "videos", Path(folder)
+    with scratch(options.dir) as root:
+        videos = root / "videos"
         write_videos(videos, options.clips)
         os.environ["OMP_NUM_THREADS"] = "1"
         subprocess.run(command(videos, root / "whole.zarr", options.workers), check=True)

@@ -1,6 +1,6 @@
 """Four one-thread workers against one, and what handing out work costs a clip, in one run.
 
-    python benchmarks/cluster.py [--clips 480] [--tasks-clips 10000]
+    python -m benchmarks.features.cluster [--clips 480] [--tasks-clips 10000]
 
 Both on a Dask cluster of this machine and on facer's own processes.
 
@@ -12,9 +12,6 @@ run, to having all their records, with a stage that does nothing.
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.shared import made_clip, parser_of, scratch
 from facer.pipeline.features.part import PartTask
 from facer.pipeline.features.pending import ClipTask
 from facer.pipeline.runtime.executors import DaskExecutor, Executor, ProcessExecutor
 from facer.stages.features.config import ExtractConfig
-from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+from facer.storage import FEATURE_NAMES, FeatureStore, Provenance, Record
+from facer.storage.schema import F32
 
 FRAME_S = 0.005
 PART_SIZE = 32  # of a real run
@@ -40,14 +39,9 @@ def n_frames(clip: ClipTask) -> int:
     return 15 + int(clip.clip_id) * 7919 % 31
 
 
-def features(frames: int) -> ClipFeatures:
+def features(frames: int) -> F32:
     """What the simulated stage measures."""
-    ones = np.ones(frames, np.float32)
-    return ClipFeatures(
-        np.ones((frames, len(FEATURE_NAMES)), np.float32), np.arange(frames) / 25.0, ones > 0, ones,
-        np.ones((frames, 4), np.float32), np.ones((frames, 5, 2), np.float32),
-        np.ones(frames, np.int16),
-    )  # fmt: skip
+    return np.ones((frames, len(FEATURE_NAMES)), np.float32)
 
 
 def records(task: PartTask) -> tuple[Record, ...]:
@@ -64,7 +58,8 @@ def simulated_part(task: PartTask) -> tuple[Record, ...]:
     for clip in task.clips:
         time.sleep(FRAME_S * n_frames(clip))
     done = records(task)
-    FeatureStore.open(task.store).write_part([(r, features(r.n_frames)) for r in done])
+    clips = [(r, made_clip(r.clip_id, features(r.n_frames))[1]) for r in done]
+    FeatureStore.open(task.store).write_part(clips)
     return done
 
 
@@ -112,13 +107,10 @@ def seconds(
 
 def main() -> None:
     """Parse options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=480)
-    parser.add_argument("--tasks-clips", type=int, default=10_000)
-    options = parser.parse_args()
+    options = parser_of(__doc__, clips=480, tasks_clips=10_000).parse_args()
     for place in ("dask", "processes"):
-        with tempfile.TemporaryDirectory() as folder:
-            measure(place, Path(folder) / "s.zarr", options.clips, options.tasks_clips)
+        with scratch() as folder:
+            measure(place, folder / "s.zarr", options.clips, options.tasks_clips)
 
 
 def measure(place: str, store: Path, n_clips: int, n_tasks_clips: int) -> None:
@@ -135,7 +127,6 @@ def measure(place: str, store: Path, n_clips: int, n_tasks_clips: int) -> None:
 
 
 if __name__ == "__main__":  # workers find the functions in a module of this name
-    sys.path.insert(0, str(Path(__file__).parent))
-    import cluster
+    from benchmarks.features import cluster
 
     cluster.main()

@@ -1,6 +1,6 @@
 """What workers make of cores, against the model of ``facer bench``.
 
-    python benchmarks/scaling.py CLIPS [--workers 1,2,4] [--copies 8] [--precision bf16]
+    python -m benchmarks.features.scaling CLIPS [--workers 1,2,4] [--copies 8] [--precision bf16]
 
 Pins itself to a number of cores, extracts copies of the clips with so many workers, and prints
 frames/s, processor time a frame (all processes) and the rate that the model predicts from steps
@@ -10,16 +10,13 @@ Processor time says the same on a machine that is busy otherwise, frames/s does 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
-from time import perf_counter
 
+from benchmarks import shared
+from benchmarks.shared import parser_of, repeat, scratch
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.timing.bench import bench
 from facer.pipeline.features.timing.bench_model import predict
@@ -30,11 +27,9 @@ from facer.storage.files.videos import VIDEO_SUFFIXES
 def extract(folder: Path, store: Path, workers: int, precision: str) -> tuple[float, float, int]:
     """Seconds by the clock and of all processes, and frames, of one extraction."""
     shutil.rmtree(store, ignore_errors=True)
-    before, started = getrusage(RUSAGE_CHILDREN), perf_counter()
-    command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", str(store)]
-    options = ["--workers", str(workers), "--precision", precision]
-    subprocess.run([*command, *options], check=True, capture_output=True)
-    seconds, after = perf_counter() - started, getrusage(RUSAGE_CHILDREN)
+    before = getrusage(RUSAGE_CHILDREN)
+    seconds = shared.extract(folder, store, "--workers", workers, "--precision", precision)
+    after = getrusage(RUSAGE_CHILDREN)
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     frames = sum(record.n_frames for record in FeatureStore.open(store).records)
     return seconds, busy, frames
@@ -42,28 +37,22 @@ def extract(folder: Path, store: Path, workers: int, precision: str) -> tuple[fl
 
 def main() -> None:
     """Print a row for each number of workers."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = parser_of(__doc__, workers="1,2,4", copies=8, precision="auto")
     parser.add_argument("clips", type=Path)
-    parser.add_argument("--workers", default="1,2,4")
-    parser.add_argument("--copies", type=int, default=8)
-    parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
     clips = [p for p in sorted(options.clips.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
     cores = sorted(os.sched_getaffinity(0))
     found = bench(BenchConfig(clips[0], precision=options.precision))
     decode_ms = found.cost.decode_s * 1e3
     print(f"measured on one core: {found.total_ms:.2f} ms a frame, decoding {decode_ms:.2f}")
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = [Path(scratch, name) for name in ("once", "twice")]
+    with scratch() as place:
+        folders = [place / name for name in ("once", "twice")]
         for folder, copies in zip(folders, (options.copies, 2 * options.copies), strict=True):
-            folder.mkdir()
-            for number in range(copies):
-                for clip in clips:
-                    shutil.copy(clip, folder / f"{number:03}_{clip.name}")
+            repeat(clips, copies, folder)
         for workers in map(int, options.workers.split(",")):
             used = min(workers, len(cores))
             os.sched_setaffinity(0, cores[:used])
-            store = Path(scratch, "features.zarr")
+            store = place / "features.zarr"
             once, twice = (extract(f, store, workers, options.precision) for f in folders)
             seconds, busy, frames = (b - a for a, b in zip(once, twice, strict=True))
             model = predict(found.cost, workers, used)

@@ -1,6 +1,7 @@
 """Peak memory of stage one: a long clip against a short one, many clips against few.
 
-    python benchmarks/memory.py [--long-s 1800] [--short-s 180] [--clips 1000] [--width 1920]
+    python -m benchmarks.features.memory [--long-s 1800] [--short-s 180] [--clips 1000]
+        [--width 1920]
 
 The clips show a photograph under a moving camera, H.264 at 25 frames/s; a long one repeats the
 encoded packets of a short one. Each run is ``facer extract --workers 1`` in a process of its
@@ -11,10 +12,8 @@ code is 1 otherwise.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from fractions import Fraction
@@ -27,6 +26,7 @@ import numpy as np
 import psutil
 from skimage import data
 
+from benchmarks.shared import MIB, extract_command, parser_of, scratch
 from facer.storage import FeatureStore
 
 FPS, LOOP = 25, 50  # frames a second; frames encoded, and repeated by copying
@@ -64,24 +64,24 @@ def _frame(index: int, width: int, height: int) -> av.VideoFrame:
 
 def peak_bytes(folder: Path, n_frames: int) -> int:
     """Extract a folder and return the most memory that was used; checks the frames."""
-    with tempfile.TemporaryDirectory() as scratch:
-        store = str(Path(scratch, "s.zarr"))
-        command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", store]
+    with scratch() as place:
+        store, log_file = place / "s.zarr", place / "log"
+        command = extract_command(folder, store, "--workers", 1)
         peak, started = 0, time.perf_counter()
         with (
-            Path(scratch, "log").open("w+") as log,
-            subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log) as process,
+            log_file.open("w+") as log,
+            subprocess.Popen(command, stdout=log, stderr=log) as process,
         ):
             while process.poll() is None:
                 peak = max(peak, _resident(process.pid))
                 time.sleep(0.05)
             if process.returncode:
-                sys.exit(Path(scratch, "log").read_text())
+                sys.exit(log_file.read_text())
         found = sum(record.n_frames for record in FeatureStore.open(store).records)
     if found != n_frames:
         sys.exit(f"{folder}: found {found} frames in the store, expected {n_frames}")
     seconds = time.perf_counter() - started
-    print(f"  {folder.name:12} {n_frames:7} frames {seconds:6.0f} s {peak / 2**20:8.0f} MiB")
+    print(f"  {folder.name:12} {n_frames:7} frames {seconds:6.0f} s {peak / MIB:8.0f} MiB")
     return peak
 
 
@@ -97,28 +97,23 @@ def _resident(pid: int) -> int:
 
 def main() -> None:
     """Print both ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--long-s", type=int, default=1800)
-    parser.add_argument("--short-s", type=int, default=10)
-    parser.add_argument("--width", type=int, default=1920)
-    parser.add_argument("--clips", type=int, default=1000)
-    options = parser.parse_args()
+    options = parser_of(__doc__, long_s=1800, short_s=10, width=1920, clips=1000).parse_args()
     ratios = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch() as place:
         peaks = []
         for name, seconds in (("short", options.short_s), ("long", options.long_s)):
-            folder = Path(scratch, name)
+            folder = place / name
             folder.mkdir()
             make_clip(folder / "clip.mp4", seconds * FPS, options.width)
             peaks.append(peak_bytes(folder, seconds * FPS))
         ratios[f"{options.long_s} s against {options.short_s} s"] = peaks[1] / peaks[0]
-        make_clip(Path(scratch, "clip.mp4"), FRAMES, 320)
+        make_clip(place / "clip.mp4", FRAMES, 320)
         peaks = []
         for n_clips in (10, options.clips):
-            folder = Path(scratch, f"{n_clips} clips")
+            folder = place / f"{n_clips} clips"
             folder.mkdir()
             for number in range(n_clips):
-                (folder / f"{number:05}.mp4").hardlink_to(Path(scratch, "clip.mp4"))
+                (folder / f"{number:05}.mp4").hardlink_to(place / "clip.mp4")
             peaks.append(peak_bytes(folder, FRAMES * n_clips))
         ratios[f"{options.clips} clips against 10"] = peaks[1] / peaks[0]
     for name, ratio in ratios.items():

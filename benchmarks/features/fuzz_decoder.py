@@ -1,6 +1,6 @@
 """Broken videos through ``facer extract``: nothing may end the run, hang it or be lost.
 
-    python benchmarks/fuzz_decoder.py [--mutants 500] [--seed 0]
+    python -m benchmarks.features.fuzz_decoder [--mutants 500] [--seed 0]
 
 Small synthetic clips of a dozen containers and codecs are damaged in seeded ways: flipped bits,
 cut ends, blocks removed, doubled and exchanged, numbers of the header replaced by absurd ones.
@@ -11,22 +11,18 @@ way than with 0 or 3, or when a mutant takes longer than the limit that a frame 
 
 from __future__ import annotations
 
-import argparse
 import re
 import struct
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-import av
 import numpy as np
 
+from benchmarks.shared import encode, extract_command, parser_of, scratch
 from facer.pipeline.features.guarded import guard
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
@@ -48,21 +44,10 @@ ATOMS = (b"mvhd", b"tkhd", b"mdhd", b"stts", b"ctts", b"stsz", b"stsc", b"stco",
 
 def make_clips(folder: Path, frames: int = 8) -> list[Path]:
     """One small clip of every kind."""
-    return [_make(folder / name, *kind, frames) for name, kind in CLIPS.items()]
-
-
-def _make(path: Path, codec: str, pixel_format: str, frames: int) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (frames, SIZE[1], SIZE[0], 3), np.uint8)
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=25)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = pixel_format
-        for index, image in enumerate(noise):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixel_format)
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    for name, (codec, pixel_format) in CLIPS.items():
+        encode(folder / name, noise, codec, pixel_format, 25)
+    return [folder / name for name in CLIPS]
 
 
 def flip_bits(data: bytearray, random: np.random.Generator) -> None:
@@ -153,21 +138,15 @@ def outcome(record: Record) -> str:
 
 def main() -> None:
     """Extract mutants and print what came of them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--mutants", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        originals, folder = Path(scratch, "clips"), Path(scratch, "mutants")
+    options = parser_of(__doc__, mutants=500, seed=0, workers=2).parse_args()
+    with scratch() as place:
+        originals, folder, store = (place / name for name in ("clips", "mutants", "s.zarr"))
         originals.mkdir()
         folder.mkdir()
         for name, data in mutants(make_clips(originals), options.mutants, options.seed):
             (folder / name).write_bytes(data)
-        store = str(Path(scratch, "s.zarr"))
-        command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", store]
         started = perf_counter()
-        command += ["--workers", str(options.workers)]
+        command = extract_command(folder, store, "--workers", options.workers)
         code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
         seconds = perf_counter() - started
         records = FeatureStore.open(store).records

@@ -1,6 +1,6 @@
 """Open ``facer view`` on a store of the size of the Hume-Reaction training set.
 
-    python -m benchmarks.view_open [--clips 12660] [--frames 300] [--store PATH]
+    python -m benchmarks.views.view_open [--clips 12660] [--frames 300] [--store PATH]
 
 Prints the seconds from the start of the command to its page of all clips with its data, in a new
 process each time, the processor seconds of that process, and the same for starting Python and
@@ -10,16 +10,15 @@ one that is made; no browser is part of it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-from benchmarks.summarise import make
+from benchmarks.shared import parser_of, scratch
+from benchmarks.summary.summarise import make
 
 _REPEATS = 3
 
@@ -51,17 +50,15 @@ def _cpu_s(pid: int) -> float:
 
 def main() -> None:
     """Print the figures, the best of three each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=12_660)
-    parser.add_argument("--frames", type=int, default=300)
+    parser = parser_of(__doc__, clips=12_660, frames=300)
     parser.add_argument("--store")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        store = options.store or str(Path(temporary) / "store.zarr")
+    with scratch() as folder:
+        store = options.store or str(folder / "store.zarr")
         if not options.store:
             make(Path(store), options.clips, options.frames)
         alone = [_open(store) for _ in range(_REPEATS)]
-        views = [_view(store, Path(temporary)) for _ in range(_REPEATS)]
+        views = [_view(store, folder) for _ in range(_REPEATS)]
     for title, runs in (("opening the store alone", alone), ("view, first page", views)):
         best = {name: min(run[name] for run in runs) for name in ("seconds", "cpu_s")}
         print(f"{title:24} {best['seconds']:6.2f} s, of the processor {best['cpu_s']:.2f} s")

@@ -4,15 +4,13 @@ Real clips with sound, each several times, go through the whole of ``facer extra
 worker: guarded decoding, resampling, features, store. What counts is processor time of both
 processes, without starting them; beside it stands decoding and resampling alone.
 
-    python benchmarks/audio_speed.py [--clips FOLDER] [--features logmel] [--copies 10]
+    python -m benchmarks.features.audio_speed [--clips FOLDER] [--features logmel] [--copies 10]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from time import process_time
 
 import numpy as np
 
+from benchmarks.shared import parser_of, repeat, scratch
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.guarded.guard import close_idle
@@ -29,7 +28,7 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.files.videos import CLIP_SUFFIXES
 
-CLIPS = Path(__file__).parents[2] / "shared" / "data"
+CLIPS = Path(__file__).parents[3] / "shared" / "data"
 RATE_HZ = 16000
 
 
@@ -51,13 +50,10 @@ def processor_s() -> float:
 
 def extract(clips: list[Path], copies: int, features: str) -> tuple[float, float]:
     """Seconds of sound in the store, and of processor time that it took."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "clips"
-        folder.mkdir()
-        for copy in range(copies):
-            for path in clips:
-                (folder / f"{copy}-{path.name}").symlink_to(path.resolve())
-        store = str(Path(place) / "audio.zarr")
+    with scratch() as place:
+        folder = place / "clips"
+        repeat(clips, copies, folder)
+        store = str(place / "audio.zarr")
         before = processor_s()
         extract_folder(ExtractRunConfig(folder, store, AudioConfig(features), workers=1))
         spent = processor_s() - before
@@ -76,11 +72,7 @@ def decode(clips: list[Path], copies: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--clips", type=Path, default=CLIPS)
-    parser.add_argument("--features", default="logmel")
-    parser.add_argument("--copies", type=int, default=10)
-    options = parser.parse_args()
+    options = parser_of(__doc__, clips=CLIPS, features="logmel", copies=10).parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     clips = list(with_sound(options.clips))
     if not clips:

@@ -1,6 +1,6 @@
 """Frames/s with a public network of EfficientNet's kind at 224 px, by a model card, and its share.
 
-    python benchmarks/model_card.py CLIP.mp4 [CLIP.mp4 ...]
+    python -m benchmarks.features.model_card CLIP.mp4 [CLIP.mp4 ...]
 
 The network has EfficientNet-B0's stages (inverted residuals, depthwise convolutions) and random
 weights: its numbers mean nothing, its time is that of the real one. The ratio is that of the rate
@@ -9,15 +9,13 @@ of extraction with it to that with rec-small, on the same clips in the same run.
 
 from __future__ import annotations
 
-import sys
-import tempfile
 import warnings
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from torch import nn
 
+from benchmarks.shared import parser_of, scratch, timed
 from facer.stages.features.config import ExtractConfig
 from facer.stages.features.extractor import Extractor
 
@@ -95,28 +93,26 @@ def measure(rec: str, clips: list[Path]) -> tuple[float, float]:
     extractor = Extractor(ExtractConfig(device="cpu", rec=rec))
     predict, spent = extractor.rec.predict, 0.0
 
-    def timed(crops: object) -> object:
+    def watched(crops: object) -> object:
         nonlocal spent
-        started = perf_counter()
-        found = predict(crops)  # type: ignore[arg-type]
-        spent += perf_counter() - started
+        found, (wall, _) = timed(predict, crops)
+        spent += wall
         return found
 
-    extractor.rec.predict = timed  # type: ignore[method-assign, assignment]
-    started = perf_counter()
-    frames = sum(s.clip.n_frames for r in extractor.run(clips) for s in r.sequences)
-    seconds = perf_counter() - started
+    extractor.rec.predict = watched
+    results, (seconds, _) = timed(lambda: list(extractor.run(clips)))
+    frames = sum(s.clip.n_frames for r in results for s in r.sequences)
     return frames / seconds, spent / seconds
 
 
 def main() -> None:
     """Print both rates, the share of each network, and the ratio."""
     torch.set_num_threads(1)
-    clips = [Path(name) for name in sys.argv[1:]]
-    if not clips:
-        sys.exit("give one clip or more")
-    with tempfile.TemporaryDirectory() as folder:
-        card = str(write(Path(folder)))
+    parser = parser_of(__doc__)
+    parser.add_argument("clips", type=Path, nargs="+")
+    clips = parser.parse_args().clips
+    with scratch() as folder:
+        card = str(write(folder))
         measure("rec-small", clips[:1])  # warm
         rates = {name: measure(rec, clips) for name, rec in
                  (("rec-small", "rec-small"), ("efficientnet-like card", card))}  # fmt: skip

@@ -1,7 +1,7 @@
 """Decoding, up to the detector's input and a face's crop, against OpenCV's way.
 
-    python benchmarks/decode_speed.py ../shared/data/clips/single_face.mp4 [--frames 300] [--runs 5]
-        [--every 4]
+    python -m benchmarks.features.decode_speed ../shared/data/clips/single_face.mp4
+        [--frames 300] [--runs 5] [--every 4]
 
 The clip is encoded anew as H.264 of 640x360 and 1920x1080. Both ways go, in turns and on one
 thread, from the file to what the models see: an image of 320 px of every ``--every``-th frame, as
@@ -14,43 +14,32 @@ is the limit of both.
 
 from __future__ import annotations
 
-import argparse
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from itertools import count, cycle, islice
 from pathlib import Path
 from statistics import median
-from time import process_time
 
 import av
 import cv2
 import numpy as np
 
+from benchmarks.shared import encode, parser_of, scratch, timed
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
 from facer.stages.features.config import STARTER_INTERVAL
 from facer.stages.features.decode.frames import Frame, VideoReader
-from facer.storage.schema import F32
+from facer.storage.schema import F32, U8
 
 SIZES = ((640, 360), (1920, 1080))
 INPUT_PX = 320
 
 
-def encode(source: Path, size: tuple[int, int], frames: int, target: Path) -> None:
-    """Write so many frames of a clip, again and again, at a size."""
+def pictures(source: Path, size: tuple[int, int], frames: int) -> Iterator[U8]:
+    """So many frames of a clip, again and again, at a size."""
     with av.open(str(source)) as container:
         images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    with av.open(str(target), "w") as out:
-        stream = out.add_stream("libx264", rate=30, options={"crf": "20", "preset": "fast"})
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for number, image in enumerate(islice(cycle(images), frames)):
-            scaled = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-            frame = av.VideoFrame.from_ndarray(scaled, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, 30)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+    for image in islice(cycle(images), frames):
+        yield np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def look(frames: Iterable[Frame], points: F32, every: int) -> int:
@@ -97,28 +86,26 @@ def alone(path: Path, *_: object) -> int:
 
 def main() -> None:
     """Print frames/s and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = parser_of(__doc__, frames=300, runs=5, every=STARTER_INTERVAL)
     parser.add_argument("clip", type=Path)
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--every", type=int, default=STARTER_INTERVAL)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
     ways: tuple[Callable[[Path, F32, int], int], ...] = (opencv, ours, alone)
     print("processor time on one thread, frames/s")
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch() as folder:
         for size in SIZES:
-            path = Path(scratch, f"{size[1]}.mp4")
-            encode(options.clip, size, options.frames, path)
+            path = folder / f"{size[1]}.mp4"
+            images = pictures(options.clip, size, options.frames)
+            encode(path, images, "libx264", "yuv420p", 30, crf="20", preset="fast")
             scale = size[1] / 360
             points = (ARCFACE_TEMPLATE_PX * scale + np.array(size) / 3).astype(np.float32)[None]
             times: dict[str, list[float]] = {way.__name__: [] for way in ways}
             for _ in range(options.runs):
                 for way in ways:
-                    started = process_time()
-                    assert way(path, points, options.every) == options.frames
-                    times[way.__name__].append(process_time() - started)
+                    count, (_, core) = timed(way, path, points, options.every)
+                    assert count == options.frames
+                    times[way.__name__].append(core)
             rate = {name: options.frames / median(found) for name, found in times.items()}
             pairs = zip(times["opencv"], times["ours"], strict=True)
             ratio = median(peer / own for peer, own in pairs)

@@ -1,6 +1,6 @@
 """The report of a store of 25,000 clips: time, memory, and how fast its overview opens.
 
-    python benchmarks/report_size.py [--clips 25000] [--small 2500] [--dir DIR]
+    python -m benchmarks.views.report_size [--clips 25000] [--small 2500] [--dir DIR]
 
 Both stores hold synthetic clips (2.5 to 17 s at 30 frames/s) with gaps, uneven boxes and a few
 failures. Each report is built in a process of its own, whose peak memory (VmHWM) is compared;
@@ -12,23 +12,17 @@ is searched and sorted.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+from benchmarks import shared
+from facer.storage import Record
 from facer.storage.parts import Entry
 
-CLIPS_A_PART = 50
-FRAMES_PER_S = 30.0
 FAIL_EVERY = 200
 OPENINGS = 3
 TARGET_S = 2.0
@@ -56,7 +50,6 @@ MEASURE = """
   }
   measure();
 """
-MIB = 2**20
 
 
 def made_entry(index: int) -> Entry:
@@ -64,55 +57,25 @@ def made_entry(index: int) -> Entry:
     clip_id = f"session-{index % 97:02d}/clip-{index:05d}"
     if index % FAIL_EVERY == FAIL_EVERY - 1:
         return Record(clip_id, "failed", 0, "not a video that can be decoded"), None
-    rng = np.random.default_rng(index)
-    n = int(rng.integers(75, 511))
+    random = np.random.default_rng(index)
+    n = int(random.integers(75, 511))
     valid = np.ones(n, np.bool_)
     if index % 3 == 0:
-        valid[: int(rng.integers(1, n // 2))] = False
-    steps = rng.standard_normal((n, len(FEATURE_NAMES))).cumsum(axis=0)
-    arrays = {
-        "features": 1 / (1 + np.exp(-steps / 5)),
-        "det_score": rng.beta(8, 2, n),
-        "bbox_px": np.array([0.0, 0.0, 1.0, 1.2]) * rng.uniform(40, 300, (n, 1)),
-        "keypoints_px": np.zeros((n, 5, 2)),
-    }
-    for values in arrays.values():
-        values[~valid] = np.nan
-    clip = ClipFeatures(
-        **{name: values.astype(np.float32) for name, values in arrays.items()},  # type: ignore[arg-type]
-        timestamp_s=np.arange(n) / FRAMES_PER_S,
-        valid=valid,
-        n_faces=valid.astype(np.int16),
+        valid[: int(random.integers(1, n // 2))] = False
+    boxes = np.array([0.0, 0.0, 1.0, 1.2]) * random.uniform(40, 300, (n, 1))
+    score = random.beta(8, 2, n)
+    return shared.made_clip(
+        clip_id, shared.curves(random, n), valid=valid, det_score=score, bbox_px=boxes
     )
-    n_valid = int(valid.sum())
-    return Record(clip_id, "ok", n, fps=FRAMES_PER_S, n_valid=n_valid, seconds=1.0), clip
 
 
-def write_store(path: Path, clips: int) -> None:
-    """Write a store of so many clips."""
-    store = FeatureStore.create(path, Provenance("none", "", "synthetic", ""))
-    for start in range(0, clips, CLIPS_A_PART):
-        store.write_part([made_entry(i) for i in range(start, min(start + CLIPS_A_PART, clips))])
-
-
-def build(store: Path, output: Path) -> dict[str, float]:
+def build(store: Path, output: Path) -> tuple[float, int]:
     """Build a report in this process; seconds and the process's peak memory in bytes."""
     from facer.pipeline.views.report.build import build_report
     from facer.pipeline.views.report.config import ReportConfig
 
-    start = time.perf_counter()
-    build_report(ReportConfig(str(store), output))
-    seconds = time.perf_counter() - start
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (line for line in lines if line.startswith("VmHWM"))
-    return {"seconds": seconds, "rss": int(peak.split()[1]) * 1024}
-
-
-def built_in_a_child(store: Path, output: Path) -> dict[str, float]:
-    """The same in a fresh process."""
-    command = [sys.executable, __file__, "--build", str(store), str(output)]
-    found: dict[str, float] = json.loads(subprocess.check_output(command))
-    return found
+    _, (seconds, _) = shared.timed(build_report, ReportConfig(str(store), output))
+    return float(seconds), shared.peak_bytes()
 
 
 def seconds_to_open(page: Path) -> dict[str, float] | None:
@@ -143,19 +106,18 @@ def seconds_to_open(page: Path) -> dict[str, float] | None:
 
 def compare(folder: Path, clips: int, small: int) -> None:
     """Write both stores, report on both, print what it took."""
-    runs = {}
+    peaks = {}
     for count in (small, clips):
         store, report = folder / f"{count}.zarr", folder / f"report-{count}"
-        write_store(store, count)
-        runs[count] = built_in_a_child(store, report)
+        shared.write_store(store, map(made_entry, range(count)))
+        seconds, peaks[count] = shared.in_a_process(build, store, report)
         size = sum(file.stat().st_size for file in report.rglob("*") if file.is_file())
         print(
-            f"{count:>6} clips: built in {runs[count]['seconds']:.1f} s, peak memory "
-            f"{runs[count]['rss'] / MIB:.0f} MiB, report of {size / MIB:.1f} MiB"
+            f"{count:>6} clips: built in {seconds:.1f} s, peak memory "
+            f"{peaks[count] / shared.MIB:.0f} MiB, report of {size / shared.MIB:.1f} MiB"
         )
     more = clips / small
-    ratio = runs[clips]["rss"] / runs[small]["rss"]
-    print(f"{more:.0f} x the clips: {ratio:.2f} x the memory")
+    print(f"{more:.0f} x the clips: {peaks[clips] / peaks[small]:.2f} x the memory")
     opened = seconds_to_open(folder / f"report-{clips}" / "index.html")
     if opened is None:
         print("opening not measured: chromium and chromium-driver are not installed")
@@ -169,17 +131,11 @@ def compare(folder: Path, clips: int, small: int) -> None:
 
 def main() -> None:
     """Parse options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=25_000)
-    parser.add_argument("--small", type=int, default=2_500)
-    parser.add_argument("--dir", type=Path, help="where to write (default: a temporary folder)")
-    parser.add_argument("--build", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser = shared.parser_of(__doc__, clips=25_000, small=2_500)
+    shared.add_dir(parser)
     options = parser.parse_args()
-    if options.build:
-        print(json.dumps(build(*options.build)))
-        return
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        compare(Path(folder), options.clips, options.small)
+    with shared.scratch(options.dir) as folder:
+        compare(folder, options.clips, options.small)
 
 
 if __name__ == "__main__":

@@ -12,20 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.exchange.imported import (
-    F64,
-    Imported,
-    files_under,
-    imported_clip,
-    imported_provenance,
-)
-from facer.storage.exchange.other_tools import first_header, frame_numbers, one_a_file, seconds
-from facer.storage.files.csv_table import CsvTable, is_absent
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported
+from facer.storage.files.cells import is_absent
+from facer.storage.files.csv_table import CsvTable
 from facer.storage.parts import Entry
-from facer.storage.schema import EXPRESSIONS
+from facer.storage.schema import EXPRESSIONS, F64, I64
 
 _INTENSITY = re.compile(r"au_?(\d+)_intensity", re.IGNORECASE)
 _OTHERS = re.compile(r"au_?\d+|pitch|yaw|roll|gaze_yaw|gaze_pitch", re.IGNORECASE)
@@ -41,8 +35,8 @@ def read_libreface(path: Path) -> Imported:
     face. Times are taken for milliseconds when they advance by 2 or more: some versions write
     seconds under that name.
     """
-    files = files_under(path, ".csv")
-    header = first_header(files)
+    files = imported.files_under(path, ".csv")
+    header = imported.first_header(files)
     names = {
         f"au{int(found[1]):02d}" if (found := _INTENSITY.fullmatch(name)) else name: name
         for name in header
@@ -53,10 +47,10 @@ def read_libreface(path: Path) -> Imported:
             f"{path}: found no column such as au_12_intensity, expected LibreFace's csv files"
         )
     words = _WORDS if _EXPRESSION in header else ()
-    provenance = imported_provenance(
+    provenance = imported.provenance(
         "libreface", "one face a frame", au_scale="intensity 0 to 5", expression_scale="0 or 1"
     )
-    return Imported((*names, *words), (), provenance, one_a_file(files, names, _clip))
+    return Imported((*names, *words), (), provenance, imported.one_a_file(files, names, _clip))
 
 
 def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
@@ -65,7 +59,7 @@ def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
         measured = np.hstack([measured, _expressions(table, table.where(_EXPRESSION))])
     frame = np.arange(len(measured), dtype=np.int64)
     if "frame_idx" in table.header:
-        frame = frame_numbers(table, table.numbers([table.where("frame_idx")])[:, 0])
+        frame = imported.frame_numbers(table, table.numbers([table.where("frame_idx")])[:, 0])
     if len(np.unique(frame)) < len(frame):
         raise FacerError(f"{table.path}: found a frame twice, expected it once")
     frames = int(frame.max()) + 1
@@ -75,13 +69,13 @@ def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
     valid[frame] = True
     timestamp_s = np.full(frames, np.nan)
     if "frame_time_in_ms" in table.header:
-        known = seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
+        known = imported.seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
         order = np.argsort(frame)
         timestamp_s = _at_frames(frames, frame[order], known[order])
-    return imported_clip(clip_id, features, timestamp_s, valid, {})
+    return imported.clip(clip_id, features, timestamp_s, valid, {})
 
 
-def _at_frames(frames: int, known: npt.NDArray[np.int64], times: F64) -> F64:
+def _at_frames(frames: int, known: I64, times: F64) -> F64:
     """Return the times of all frames; before the first known one, at the clip's own rate."""
     rate = np.polyfit(known, times, 1)[0] if len(known) > 1 else 0.0
     found = np.interp(np.arange(frames), known, times)

@@ -1,6 +1,6 @@
 """Who is followed in clips of people who turn, hide, leave and return, and where nobody is seen.
 
-    python benchmarks/people_tracks.py PEOPLE_CLIPS [--split val] [--store FEATURES.zarr]
+    python -m benchmarks.features.people_tracks PEOPLE_CLIPS [--split val] [--store FEATURES.zarr]
 
 PEOPLE_CLIPS holds clips.csv, frames.csv and faces.csv (see facer.stages.detection.data.people);
 `facer extract --face track` runs on the clips of the split as a user runs it. On the labelled
@@ -11,17 +11,16 @@ how many of the frames in which no detector sees a face are invalid.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.shared import extract_command, parser_of, scratch
 from facer.stages.detection.data.people import Picture, read_people_clips, split_of
 from facer.stages.detection.measure import matches, share_interval
 from facer.storage import FeatureStore
@@ -29,16 +28,13 @@ from facer.storage import FeatureStore
 
 def extract(folder: Path, split: str, store: Path) -> None:
     """Extract the clips of a split."""
-    with tempfile.TemporaryDirectory() as videos:
+    with scratch() as videos:
         with (folder / "clips.csv").open(newline="") as file:
             names = [row["file"] for row in csv.DictReader(file)]
         for name in names:
             if split in ("all", split_of(name)):
                 shutil.copy(folder / name, videos)
-        subprocess.run(
-            [sys.executable, "-m", "facer", "extract", videos, "-o", str(store), "--workers", "1"],
-            check=True,
-        )
+        subprocess.run(extract_command(videos, store, "--workers", 1), check=True)
 
 
 def tell(name: str, store: FeatureStore, pictures: list[Picture]) -> tuple[int, ...]:
@@ -60,13 +56,13 @@ def tell(name: str, store: FeatureStore, pictures: list[Picture]) -> tuple[int, 
 
 def main() -> None:
     """Extract, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--split", default="val", choices=["train", "tune", "val", "all"])
     parser.add_argument("--store", type=Path, help="one that is there already")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = args.store or Path(folder) / "features.zarr"
+    with scratch() as folder:
+        path = args.store or folder / "features.zarr"
         if not path.exists():
             extract(args.folder, args.split, path)
         store = FeatureStore.open(path)

@@ -1,6 +1,6 @@
 """Stage one against the loop that one writes first, and a tuned one, on real clips, in one run.
 
-    python benchmarks/extract_speed.py CLIPS --peer scrfd_2.5g_kps.onnx \\
+    python -m benchmarks.features.extract_speed CLIPS --peer scrfd_2.5g_kps.onnx \\
         --tuned scrfd_500m_kps.onnx [--frames 2000]
 
 The plain peer decodes with OpenCV, runs insightface's SCRFD-2.5G at 640 on every frame, aligns with
@@ -21,7 +21,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +32,10 @@ import av
 import cv2
 import numpy as np
 import torch
-from arithmetic import product_flops
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import shared
+from benchmarks.shared import parser_of, product_flops, repeat, scratch, timed
 from facer.pipeline.features.timing.bench_steps import write_seconds
 from facer.stages.detection.config import NetworkConfig
 from facer.stages.detection.network import DetectorNet
@@ -86,18 +86,6 @@ def chosen_clips(folder: Path) -> list[Path]:
     return found
 
 
-def repeat(clips: list[Path], frames: int, folder: Path) -> int:
-    """Copy the clips into ``folder`` again and again until it holds so many frames."""
-    counts = [sum(1 for _ in read(clip)) for clip in clips]
-    total, copies = 0, 0
-    while total < frames:
-        for clip, count in zip(clips, counts, strict=True):
-            shutil.copy(clip, folder / f"{copies:03}_{clip.name}")
-            total += count
-        copies += 1
-    return total
-
-
 def read(path: Path) -> Iterator[U8]:
     """BGR frames of a clip."""
     capture = cv2.VideoCapture(str(path))
@@ -117,11 +105,22 @@ def load_peer(path: Path):  # type: ignore[no-untyped-def]
     return model
 
 
+def largest_face(detector: Any, image: U8) -> U8 | None:
+    """RGB crop of the largest face that a detector of insightface's finds."""
+    from insightface.utils.face_align import norm_crop
+
+    boxes, points = detector.detect(image)
+    if not len(boxes):
+        return None
+    size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.ascontiguousarray(norm_crop(image, points[int(size.argmax())])[..., ::-1])
+
+
 def tuned_seconds(folder: Path, detector_path: Path) -> float:
     """The tuned loop over a folder: two processes, each on a core, with half of the clips."""
     paths = sorted(folder.iterdir())
     cores = sorted(os.sched_getaffinity(0))[:2]
-    command = [sys.executable, __file__, "--tuned-on"]
+    command = [sys.executable, "-m", "benchmarks.features.extract_speed", "--tuned-on"]
     children = [
         subprocess.Popen(
             [*command, str(core), "--tuned", str(detector_path), *map(str, paths[half::2])],
@@ -149,7 +148,6 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     """One process of the tuned peer; begins when a line comes on stdin."""
     import onnxruntime
     from insightface.model_zoo import get_model
-    from insightface.utils.face_align import norm_crop
 
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
@@ -164,10 +162,8 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
     sys.stdin.readline()
     for path in paths:
         for image in read(path):
-            boxes, points = detector.detect(image)
-            if len(boxes):
-                size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-                crops.append(norm_crop(image, points[int(size.argmax())])[..., ::-1])
+            if (crop := largest_face(detector, image)) is not None:
+                crops.append(crop)
             if len(crops) == TUNED_BATCH:
                 model.predict(np.stack(crops))
                 crops.clear()
@@ -177,27 +173,19 @@ def tuned_loop(paths: list[Path], detector_path: Path, core: int) -> None:
 
 def peer_seconds(folder: Path, detector_path: Path) -> float:
     """The plain loop over a folder; its models are loaded before the clock starts."""
-    from insightface.utils.face_align import norm_crop
-
     detector, model = load_peer(detector_path), rec.load()
     started = perf_counter()
     for path in sorted(folder.iterdir()):
         for image in read(path):
-            boxes, points = detector.detect(image)
-            if len(boxes):
-                size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-                crop = norm_crop(image, points[int(size.argmax())])
-                model.predict(np.ascontiguousarray(crop[None, ..., ::-1]))
+            if (crop := largest_face(detector, image)) is not None:
+                model.predict(crop[None])
     return perf_counter() - started
 
 
 def facer_seconds(folder: Path, store: Path, precision: Precision) -> float:
     """``facer extract`` with its defaults, everything included."""
     shutil.rmtree(store, ignore_errors=True)
-    started = perf_counter()
-    command = [sys.executable, "-m", "facer.cli", "extract", str(folder), "-o", str(store)]
-    subprocess.run([*command, "--precision", precision], check=True, capture_output=True)
-    return perf_counter() - started
+    return shared.extract(folder, store, "--precision", precision)
 
 
 @dataclass(frozen=True)
@@ -269,14 +257,13 @@ class Watch:
         """Time all calls from now on; ``count`` says how many images a first argument is."""
         function = getattr(owner, name)
 
-        def timed(*arguments):  # type: ignore[no-untyped-def]
-            started = perf_counter()
-            result = function(*arguments)
-            self.seconds += perf_counter() - started
+        def watched(*arguments):  # type: ignore[no-untyped-def]
+            result, (wall, _) = timed(function, *arguments)
+            self.seconds += wall
             self.items += count(arguments[0]) if isinstance(arguments[0], Sized) else 1
             return result
 
-        setattr(owner, name, timed)
+        setattr(owner, name, watched)
 
 
 def step_table(clips: list[Path], precision: Precision) -> str:
@@ -297,14 +284,12 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     rec_.on(extractor.rec, "predict", lambda crops: len(crops[0]))
     aligned.on(extract, "cut_all")
     measured.on(extract, "quality")
-    decode_s, frames = _decode_seconds(clips), 0
-    started = perf_counter()
-    for result in extractor.run(clips):
-        clip = result.sequences[0].clip
-        frames += clip.n_frames
-    rest_s = perf_counter() - started - decode_s - found.seconds - refined.seconds
+    decode_s = timed(_decode, clips)[1][0]
+    done, (seconds, _) = timed(lambda: [r.sequences[0].clip for r in extractor.run(clips)])
+    frames = sum(clip.n_frames for clip in done)
+    rest_s = seconds - decode_s - found.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds + measured.seconds
-    peak = product_flops(torch.bfloat16 if precision == "bf16" else torch.float32)
+    peak = product_flops("bfloat16" if precision == "bf16" else "float32")
     height = STARTER_SIZE_PX * 9 // 16
     nets = {
         "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
@@ -312,14 +297,14 @@ def step_table(clips: list[Path], precision: Precision) -> str:
         "REC": _flops(load_network(weights_path("rec-small"))[0], CROP_PX, CROP_PX),
     }
     rows = [
-        ("decode", decode_s, _libav_seconds(clips)),
+        ("decode", decode_s, timed(_libav, clips)[1][0]),
         ("resize for the detector", resize.seconds, None),
         ("detect", found.seconds - resize.seconds, nets["detect"] * found.items / peak),
         ("points", refined.seconds, nets["points"] * refined.items / peak),
         ("align", aligned.seconds, None),
         ("quality", measured.seconds, None),
         ("REC", rec_.seconds, nets["REC"] * rec_.items / peak),
-        ("write", write_seconds(extractor, clip) * frames, None),
+        ("write", write_seconds(extractor, done[-1]) * frames, None),
         ("the rest", rest_s, None),
     ]
     total = sum(seconds for _, seconds, _ in rows)
@@ -335,23 +320,19 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     return "\n".join(lines)
 
 
-def _decode_seconds(clips: list[Path]) -> float:
-    started = perf_counter()
+def _decode(clips: list[Path]) -> None:
     for clip in clips:
         with VideoReader(clip) as reader:
             for _ in reader:
                 pass
-    return perf_counter() - started
 
 
-def _libav_seconds(clips: list[Path]) -> float:
-    started = perf_counter()
+def _libav(clips: list[Path]) -> None:
     for clip in clips:
         with av.open(str(clip)) as container:
             container.streams.video[0].thread_type = "NONE"
             for _ in container.decode(video=0):
                 pass
-    return perf_counter() - started
 
 
 def _flops(net: torch.nn.Module, height: int, width: int) -> float:
@@ -362,13 +343,11 @@ def _flops(net: torch.nn.Module, height: int, width: int) -> float:
 
 def main() -> None:
     """Print the ratio, the agreement and the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = parser_of(__doc__, frames=2000, runs=3)
     parser.add_argument("clips", type=Path, nargs="+", help="folder with clips 640 px wide")
     parser.add_argument("--peer", type=Path, help="SCRFD-2.5G as an ONNX file")
     parser.add_argument("--tuned", type=Path, required=True, help="SCRFD-500M as an ONNX file")
     parser.add_argument("--tuned-on", type=int, help=argparse.SUPPRESS)  # its own processes
-    parser.add_argument("--frames", type=int, default=2000)
-    parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     if options.tuned_on is not None:
         tuned_loop(options.clips, options.tuned, options.tuned_on)
@@ -376,19 +355,21 @@ def main() -> None:
     if options.peer is None or len(options.clips) > 1:
         parser.error("expected one folder, and --peer")
     clips = chosen_clips(options.clips[0])
-    with tempfile.TemporaryDirectory() as scratch:
-        folder, store = Path(scratch, "clips"), Path(scratch, "features.zarr")
-        folder.mkdir()
-        frames = repeat(clips, options.frames, folder)
+    with scratch() as place:
+        folder, store = place / "clips", place / "features.zarr"
+        once = sum(1 for clip in clips for _ in read(clip))
+        copies = -(-options.frames // once)
+        repeat(clips, copies, folder)
+        frames = copies * once
         print(f"{frames} frames of {len(clips)} clips, {options.runs} runs of each, in turns")
         clip = next(folder.iterdir())
         times = [
             (
                 peer_seconds(folder, options.peer),
                 tuned_seconds(folder, options.tuned),
-                _libav_seconds(sorted(folder.iterdir())) / len(os.sched_getaffinity(0)),
+                timed(_libav, sorted(folder.iterdir()))[1][0] / len(os.sched_getaffinity(0)),
                 *(facer_seconds(folder, store, p) for p in PRECISIONS),
-                *(facer_seconds(clip, Path(scratch, "one.zarr"), p) for p in PRECISIONS),
+                *(facer_seconds(clip, place / "one.zarr", p) for p in PRECISIONS),
             )
             for _ in range(options.runs)
         ]

@@ -1,6 +1,6 @@
 """Training the paper's head against two plain PyTorch loops, in one run.
 
-    python benchmarks/head_training.py [--threads 1] [--epochs 3]
+    python -m benchmarks.intensity.head_training [--threads 1] [--epochs 3]
 
 All start from the same weights and see the same synthetic clips (2.5 to 17 s at 30 frames/s, mean
 10.8 s; 26 columns; t = 480) in the same batches. The first peer is what one writes first: padded
@@ -21,19 +21,17 @@ and backward, nothing else.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from statistics import median
-from time import process_time
 from unittest import mock
 
 import numpy as np
 import torch
-from arithmetic import product_flops
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.shared import clip_lengths, curves, parser_of, product_flops, timed
 from facer.stages.intensity.config import FitConfig
 from facer.stages.intensity.fit import HeadTrainer, Task
 from facer.stages.intensity.heads.facernet import FaceRNet
@@ -41,20 +39,14 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.losses import pearson_loss
 from facer.stages.intensity.sequences import Sequences
 
-FRAMES_PER_S, T, FEATURES = 30, 480, 26
+T, FEATURES = 480, 26
 NAMES = tuple("abcdefg")
 
 
 def synthetic(clips: int) -> Sequences:
     """Clips that move like probabilities over time, Hume-like in length."""
-    random = np.random.default_rng(0)
-    seconds = 2.5 + 14.5 * random.beta(2.29, 1.71, clips)
-    lengths = np.minimum(np.round(seconds * FRAMES_PER_S), T).astype(np.int64)
-    clip_features = []
-    for frames in lengths.tolist():
-        walk = random.standard_normal((frames, FEATURES), dtype=np.float32).cumsum(axis=0)
-        clip_features.append(1 / (1 + np.exp(-walk / 5)))
-    features = np.concatenate(clip_features)
+    random, lengths = np.random.default_rng(0), np.minimum(clip_lengths(clips), T)
+    features = np.concatenate([curves(random, frames) for frames in lengths.tolist()])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Sequences(features, offsets, tuple(map(str, range(clips))))
 
@@ -137,9 +129,8 @@ def epochs(batch_size: int, clips: int, count: int) -> Iterator[list[tuple[float
     for epoch in range(1, count + 2):
         turn = []
         for run in (lambda _: trainer.epoch().train_loss, *(peer.epoch for peer in peers)):
-            started = process_time()
-            loss = run(epoch)
-            turn.append((process_time() - started, loss))
+            loss, (_, core) = timed(run, epoch)
+            turn.append((core, loss))
         yield turn
 
 
@@ -171,15 +162,13 @@ def report(batch_size: int, clips: int, count: int, goals: tuple[float, float]) 
         f"(goal {goals[1]:g}); largest difference of the loss curves "
         f"{curve_difference(batch_size, clips):.1e}"
     )
-    rate, limit = ours * flops_per_clip(clips), product_flops(clock=process_time)
+    rate, limit = ours * flops_per_clip(clips), product_flops(clock=1)
     print(f"  arithmetic: {rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s, {rate / limit:.0%}")
 
 
 def main() -> None:
     """Run both batch sizes."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser = parser_of(__doc__, threads=1, epochs=3)
     parser.add_argument("--clips", type=int, default=None, help="default: 24 and 6 batches")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

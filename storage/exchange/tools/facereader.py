@@ -1,0 +1,133 @@
+"""Features of FaceReader's detailed logs.
+
+They have lines of their own above the table, and words where no face was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from facer.storage.errors import FacerError
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
+from facer.storage.files.csv_table import CsvTable
+from facer.storage.files.headed import find_header, table_below
+from facer.storage.parts import Entry
+from facer.storage.schema import VALENCE_AROUSAL, Record
+
+_SUFFIXES = (".txt", ".csv", ".tsv")
+WORDS = {
+    "neutral": "neutral", "happy": "happiness", "sad": "sadness", "angry": "anger",
+    "surprised": "surprise", "scared": "fear", "disgusted": "disgust", "contempt": "contempt",
+    "joy": "happiness", **{name: name for name in ("anger", "sadness", "surprise", "fear",
+    "disgust", *VALENCE_AROUSAL)},
+}  # fmt: skip
+_UNIT = re.compile(r"action unit (\d+)(?: - (left|right))?(?: - .*)?", re.IGNORECASE)
+_ORIENTATION = re.compile(r"[xyz] - head orientation", re.IGNORECASE)
+_FAILED = re.compile(r"(find|fit)[ _]?failed|unknown|not analy[sz]ed", re.IGNORECASE)
+_LETTER = re.compile(r"(not ?active|[A-E])(?:\s*\(.*\))?", re.IGNORECASE)
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
+
+
+def read_facereader(path: Path) -> Imported:
+    """Read detailed logs of FaceReader (5 to 9), one a clip; ``_detailed`` is not in its id.
+
+    A frame with a failure word (``FIND_FAILED``, ``FIT_FAILED``) is not valid. Units on the letter
+    scale are 0 for ``NotActive`` and 1 to 5 for A to E; numbers stay numbers. Other logs of a
+    folder, such as state logs, are passed over.
+    """
+    logs = {
+        clip_id.removesuffix("_detailed"): (file, header)
+        for clip_id, file in log_files(path)
+        if (header := find_header(file, _is_detailed)) is not None
+    }
+    if not logs:
+        raise FacerError(
+            f"{path}: found no detailed log of FaceReader, expected one with Video Time and "
+            "expressions"
+        )
+    first, header = next(iter(logs.values()))
+    names = _names(header.names)
+    letters = _has_letters(table_below(first, header), names)
+    scale = {"au_scale": "intensity 0 to 5"} if letters else {}
+    clips = (_clip(clip_id, table_below(*log), names, letters) for clip_id, log in logs.items())
+    made = imported.provenance("facereader", "one face a frame", **scale)
+    return Imported(tuple(names), (), made, clips)
+
+
+def _is_detailed(cells: Sequence[str]) -> bool:
+    return cells[:1] == ("Video Time",) and bool(_names(cells))
+
+
+def _names(header: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in header:
+        unit = _UNIT.fullmatch(name)
+        if unit is not None:
+            side = f"_{unit[2].lower()}" if unit[2] else ""
+            found[f"au{int(unit[1]):02d}{side}"] = name
+        elif name.lower() in WORDS:
+            found[WORDS[name.lower()]] = name
+        elif _ORIENTATION.fullmatch(name):
+            found[name] = name
+    return found
+
+
+def _has_letters(table: CsvTable, names: Names) -> bool:
+    units = [table.where(name) for new, name in names.items() if new.startswith("au")]
+    return any(_LETTER.fullmatch(row[place]) for row in table.rows for place in units)
+
+
+def _clip(clip_id: str, table: CsvTable, names: Names, letters: bool) -> Entry:
+    if not table.rows:
+        return Record(clip_id, "failed", 0, reason="its file has no rows"), None
+    places = {new: table.where(name) for new, name in names.items()}
+    features = np.full((len(table.rows), len(names)), np.nan)
+    for i, row in enumerate(table.rows):
+        for j, (name, place) in enumerate(places.items()):
+            if not _FAILED.fullmatch(row[place]):
+                letter = letters and name.startswith("au")
+                features[i, j] = _cell(table, i, place, letter)
+    valid = imported.measured(features)
+    timestamp_s = np.array([_seconds(table, i) for i in range(len(table.rows))])
+    note = "letters of the units are kept as 0 (not active) to 5 (E)" if letters else ""
+    return imported.clip(clip_id, features, timestamp_s, valid, {}, note)
+
+
+def _cell(table: CsvTable, row: int, place: int, letters: bool) -> float:
+    text = table.rows[row][place]
+    letter = _LETTER.fullmatch(text)
+    if letter is None:
+        return table.number(row, place)
+    if not letters:
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[place]!r}: found the letter {text!r}, expected "
+            "numbers as in the first file; import both kinds into stores of their own"
+        )
+    return float("ABCDE".find(letter[1].upper()) + 1) if len(letter[1]) == 1 else 0.0
+
+
+def _seconds(table: CsvTable, row: int) -> float:
+    """The video time of a row, as a clock or in seconds."""
+    text = table.rows[row][0]
+    found = _CLOCK.fullmatch(text)
+    if found is not None:
+        hours, minutes, seconds = found.groups()
+        return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
+    return table.number(row, 0)
+
+
+def log_files(path: Path) -> list[tuple[str, Path]]:
+    """Return the logs at or below a path, by the id of their clips."""
+    if path.is_file():
+        return list(imported.files_under(path, "").items())
+    found: dict[str, Path] = {}
+    for suffix in _SUFFIXES:
+        if any(path.rglob(f"*{suffix}")):
+            for clip_id, file in imported.files_under(path, suffix).items():
+                found[clip_id if clip_id not in found else f"{clip_id}{suffix}"] = file
+    return sorted(found.items())

@@ -1,0 +1,178 @@
+"""Features that another tool made, as clips for a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facer.storage.errors import FacerError
+from facer.storage.files.csv_table import CsvTable, iterate_rows, read_table
+from facer.storage.parts import Entry
+from facer.storage.schema import (
+    F32,
+    F64,
+    I64,
+    Bools,
+    ClipFeatures,
+    Provenance,
+    Record,
+    mean_rate_hz,
+)
+
+Names = Mapping[str, str]  # facer's name of a column: the file's
+_MAX_FRAMES = 10_000_000
+_MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a store of another tool's features needs, and its clips one by one."""
+
+    feature_names: tuple[str, ...]
+    weak_features: tuple[str, ...]
+    provenance: Provenance
+    clips: Iterator[Entry]  # files are read as it advances
+
+
+def files_under(path: Path, suffix: str) -> dict[str, Path]:
+    """Return the file at ``path``, or those below it, by path without suffix.
+
+    Raises FacerError when there is none.
+    """
+    if path.is_file():
+        return {path.stem: path}
+    found = sorted(file for file in path.rglob(f"*{suffix}") if not file.name.startswith("."))
+    if not found:
+        raise FacerError(f"{path}: found no {suffix} file there, expected at least one")
+    return {file.relative_to(path).with_suffix("").as_posix(): file for file in found}
+
+
+def provenance(tool: str, face_policy: str, **settings: str) -> Provenance:
+    """Return the provenance of features whose weights are not known to facer."""
+    return Provenance(
+        detector=tool,
+        detector_sha256="",
+        rec=tool,
+        rec_sha256="",
+        alignment=tool,
+        face_policy=face_policy,
+        frame_policy="as imported",
+        settings={"imported": tool, **settings},
+    )
+
+
+def clip(
+    clip_id: str,
+    features: F64,
+    timestamp_s: F64,
+    valid: Bools,
+    extras: Mapping[str, npt.NDArray[Any]],
+    note: str = "",
+) -> Entry:
+    """Return a clip of T frames: features (T, F), NaN where not valid; ``note``: what was odd.
+
+    ``extras`` may give det_score (T,), bbox_px (T, 4), keypoints_px (T, 5, 2) and n_faces
+    (T,); what is not given is NaN, and one face in valid frames.
+    """
+    frames = len(timestamp_s)
+    arrays = {"features": features}
+    for name, *shape in (("det_score",), ("bbox_px", 4), ("keypoints_px", 5, 2)):
+        arrays[name] = extras.get(name, np.full((frames, *shape), np.nan))
+    known: dict[str, Any] = {name: _where(valid, values) for name, values in arrays.items()}
+    features_of_clip = ClipFeatures(
+        **known,
+        timestamp_s=timestamp_s.astype(np.float64),
+        valid=valid,
+        n_faces=extras.get("n_faces", valid).astype(np.int16),
+    )
+    record = Record(
+        clip_id,
+        "ok" if valid.any() else "no_face",
+        frames,
+        n_valid=int(valid.sum()),
+        fps=mean_rate_hz(timestamp_s),
+        reason=note,
+    )
+    return record, features_of_clip
+
+
+def _where(valid: Bools, values: npt.NDArray[Any]) -> F32:
+    found = values.astype(np.float32)
+    found[~valid] = np.nan
+    return found
+
+
+def first_header(files: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return the column names of the first of some files."""
+    return next(iterate_rows(next(iter(files.values()))))[1]
+
+
+def one_a_file(
+    files: Mapping[str, Path], names: Names, read_clip: Callable[[str, CsvTable, Names], Entry]
+) -> Iterator[Entry]:
+    """Yield a clip a file; one without rows is a failed clip."""
+    for clip_id, file in files.items():
+        table = read_table(file)
+        if table.rows:
+            yield read_clip(clip_id, table, names)
+        else:
+            yield Record(clip_id, "failed", 0, reason="its file has no rows"), None
+
+
+def features_of(table: CsvTable, names: Names) -> F64:
+    """Return the features of a table in the order of their names, (T, F)."""
+    return table.numbers([table.where(name) for name in names.values()])
+
+
+def measured(features: F64) -> Bools:
+    """Return which frames are valid, (T,): those with any number."""
+    return np.asarray(~np.isnan(features).all(axis=1), np.bool_)
+
+
+def seconds(times: F64) -> F64:
+    """Return times in seconds: those that advance by 2 or more are milliseconds."""
+    steps = np.diff(times)
+    return times / 1000 if len(steps) and np.median(steps) >= _MS_STEP else times
+
+
+def frame_numbers(table: CsvTable, values: F64) -> I64:
+    """Return numbers of frames; FacerError for one that is none."""
+    bad = ~((values >= 0) & (values < _MAX_FRAMES) & (values % 1 == 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise FacerError(
+            f"{table.at(row)}: column 'frame': found {values[row]}, expected a whole number from 0 "
+            f"to {_MAX_FRAMES}"
+        )
+    return values.astype(np.int64)
+
+
+def landmarks(table: CsvTable) -> dict[str, F64]:
+    """Return five keypoints and their landmarks' box from 68 points ``x_0``, ``y_0`` ..."""
+    axes = [[f"{axis}_{point}" for point in range(68)] for axis in "xy"]
+    if not all(name in table.header for names in axes for name in names):
+        return {}
+    x, y = (table.numbers([table.where(name) for name in names]) for names in axes)
+    points = np.stack([x, y], axis=2)
+    groups = (slice(36, 42), slice(42, 48), slice(30, 31), slice(48, 49), slice(54, 55))
+    keypoints = np.stack([points[:, group].mean(axis=1) for group in groups], axis=1)
+    box = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    return {"keypoints_px": keypoints, "bbox_px": box}
+
+
+def dominant(faces: Sequence[object], success: Bools, confidence: F64) -> Bools:
+    """Return the rows of the face that is measured most often, then most surely."""
+    best: tuple[int, float, int] | None = None
+    kept = np.zeros(len(faces), np.bool_)
+    for order, face in enumerate(dict.fromkeys(faces)):
+        rows = np.array([other == face for other in faces], np.bool_)
+        measured = rows & success
+        key = (int(measured.sum()), float(np.nansum(confidence[measured])), -order)
+        if best is None or key > best:
+            best, kept = key, rows
+    return kept

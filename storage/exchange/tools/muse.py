@@ -1,0 +1,43 @@
+"""Features of MuSe: a csv a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from facer.storage.errors import FacerError
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
+from facer.storage.files.csv_table import CsvTable
+from facer.storage.parts import Entry
+
+_META = ("timestamp", "segment_id", "file_id", "filename", "id")
+
+
+def read_muse(path: Path) -> Imported:
+    """Read ``<id>.csv`` files: leading meta columns (timestamp, id), then the features.
+
+    A frame is valid unless all its cells are empty. Times are taken for milliseconds when they
+    advance by 5 or more.
+    """
+    files = imported.files_under(path, ".csv")
+    header = imported.first_header(files)
+    meta = 0
+    while meta < len(header) and header[meta].lower() in _META:
+        meta += 1
+    names = {name: name for name in header[meta:]}
+    if not names:
+        raise FacerError(f"{path}: found only columns {', '.join(header)}, expected features")
+    clips = imported.one_a_file(files, names, _clip)
+    return Imported(tuple(names), (), imported.provenance("muse", "as imported"), clips)
+
+
+def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
+    features = imported.features_of(table, names)
+    column = table.index("timestamp")
+    if column is None:
+        timestamp_s = np.full(len(features), np.nan)
+    else:
+        timestamp_s = imported.seconds(table.numbers([column])[:, 0])
+    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})

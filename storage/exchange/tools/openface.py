@@ -1,0 +1,115 @@
+"""Features of OpenFace 2: a csv a clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from facer.storage.errors import FacerError
+from facer.storage.exchange.tools import imported
+from facer.storage.exchange.tools.imported import Imported, Names
+from facer.storage.files.csv_table import CsvTable
+from facer.storage.parts import Entry
+from facer.storage.schema import F64, I64, Bools
+
+_FEATURE = re.compile(r"AU\d\d_[rc]|gaze_.+|pose_.+")
+
+
+def read_openface(path: Path) -> Imported:
+    """Read OpenFace 2 csv files, one a clip: AU intensities and presences, gaze and pose.
+
+    A frame is valid where ``success`` is 1. Of several ``face_id`` the one with most valid
+    frames counts (then the surest), and with it those that are never in a frame together: a
+    face that is lost gets another number when it is found again. What was joined and what was
+    left out is in the clip's note. Frames that the file leaves out had no face.
+    """
+    files = imported.files_under(path, ".csv")
+    _refuse_pictures(path, imported.first_header(files))
+    names = {
+        name[:4].lower() if re.fullmatch(r"AU\d\d_r", name) else name: name
+        for name in imported.first_header(files)
+        if _FEATURE.fullmatch(name)
+    }
+    if not names:
+        raise FacerError(f"{path}: found no AU, gaze or pose column, expected OpenFace 2 csv files")
+    clips = imported.one_a_file(files, names, _clip)
+    provenance = imported.provenance(
+        "openface-2", "face_id with most valid frames", au_scale="intensity 0 to 5"
+    )
+    return Imported(tuple(names), (), provenance, clips)
+
+
+def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
+    meta = table.numbers([table.where(name) for name in ("frame", "timestamp", "confidence")])
+    success = table.numbers([table.where("success")])[:, 0] == 1
+    frame = imported.frame_numbers(table, meta[:, 0])
+    frame -= min(1, int(frame.min()))  # OpenFace counts from 1
+    faces = [0.0] * len(frame)
+    if "face_id" in table.header:
+        faces = table.numbers([table.where("face_id")])[:, 0].tolist()
+    if len(set(zip(frame.tolist(), faces, strict=True))) < len(frame):
+        raise FacerError(f"{table.path}: found a frame twice for one face, expected it once")
+    kept, note = _one_sequence(faces, frame, success, meta[:, 2])
+    frames = int(frame.max()) + 1
+    counts = np.bincount(frame[success], minlength=frames)
+    rows = frame[kept]
+
+    def spread(values: F64) -> F64:
+        out = np.full((frames, *values.shape[1:]), np.nan)
+        out[rows] = values[kept]
+        return out
+
+    extras = {"det_score": spread(meta[:, 2]), "n_faces": counts}
+    extras |= {name: spread(values) for name, values in imported.landmarks(table).items()}
+    known, first = np.unique(frame, return_index=True)
+    valid = np.zeros(frames, np.bool_)
+    valid[rows] = success[kept]
+    timestamp_s = np.interp(np.arange(frames), known, meta[first, 1])
+    features = spread(imported.features_of(table, names))
+    return imported.clip(clip_id, features, timestamp_s, valid, extras, note)
+
+
+def _refuse_pictures(path: Path, header: Sequence[str]) -> None:
+    if "face" in header and not {"frame", "timestamp", "success"} & set(header):
+        raise FacerError(
+            f"{path}: found a csv of OpenFace's FaceLandmarkImg, which treats every picture by "
+            "itself (no frame and no timestamp), expected one of FeatureExtraction; run "
+            "FeatureExtraction -f VIDEO, or -fdir FOLDER for the pictures of one video"
+        )
+
+
+def _one_sequence(
+    faces: Sequence[object], frame: I64, success: Bools, confidence: F64
+) -> tuple[Bools, str]:
+    """Return the rows of one face, each frame once, and what was joined and left out.
+
+    That face is the one measured most often, and every other (the more often first) that is
+    never measured in a frame where a face taken before it is.
+    """
+    sizes = dict.fromkeys(faces, 0)
+    for face, measured in zip(faces, success, strict=True):
+        sizes[face] += bool(measured)
+    ids = np.array([list(sizes).index(face) for face in faces])
+    first = ids[int(np.argmax(imported.dominant(faces, success, confidence)))]
+    taken = np.zeros(int(frame.max()) + 1, np.bool_)
+    rank = np.full(len(sizes), len(sizes))
+    joined = 0
+    for face in sorted(range(len(sizes)), key=lambda i: (i != first, -[*sizes.values()][i], i)):
+        its_frames = frame[(ids == face) & success]
+        if (not len(its_frames) and face != first) or taken[its_frames].any():
+            continue
+        taken[its_frames] = True
+        rank[face] = joined
+        joined += 1
+    rows = np.flatnonzero(rank[ids] < len(sizes))
+    order = rows[np.lexsort((rank[ids[rows]], ~success[rows], frame[rows]))]
+    _, once = np.unique(frame[order], return_index=True)
+    kept = np.zeros(len(faces), np.bool_)
+    kept[order[once]] = True
+    lost = len(set(frame[success].tolist())) - int(success[kept].sum())
+    notes = [f"{joined} face_ids never seen together are taken for one face"] * (joined > 1)
+    notes += [f"in {lost} frames other faces alone were measured: left out"] * (lost > 0)
+    return kept, "; ".join(notes)
