@@ -14,7 +14,8 @@ from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import OnEpoch, TrainHeadResult, train_head
+from facer.pipeline.intensity.train import TrainHeadResult, train_head
+from facer.pipeline.intensity.training import OnEpoch
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.clip_picture import draw_clip
 from facer.stages.features.config import ExtractConfig

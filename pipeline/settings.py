@@ -145,7 +145,6 @@ for _same in ("seed", "with_"):
 SWEEP = Table(*_DATA, HeadConfig, *_FIT, SweepConfig, TlsFiles)
 ABLATE = Table(*_DATA, *_FIT, AblateConfig, TlsFiles)
 EVALUATE = Table(LabelOptions, OwnHeadConfig)
-PREDICT_RUN = Table(DetectorConfig, ExtractConfig, OwnHeadConfig)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 FUSE = Table(LabelOptions, FuseConfig)

@@ -1,11 +1,8 @@
 """Settings, each declared once: a field of a frozen dataclass, annotated with what it may be.
 
     @dataclass(frozen=True)
-    class FitConfig:
+    class FitConfig(Checked):
         batch_size: Annotated[int, Setting("Clips per step.", low=1)] = 4
-
-        def __post_init__(self) -> None:
-            check(self)
 
 The option of the command line, the keyword of Python's functions, the check, the JSON on disk and
 the reference pages come from this declaration. A problem names the setting as Python knows it,
@@ -162,6 +159,13 @@ def check(config: Any) -> None:
     for one in declared(type(config)).values():
         if problem := one.problem(getattr(config, one.field)):
             raise OptionError(f"{named(one.name)}: {problem}")
+
+
+class Checked:
+    """Base of configs that are checked as they are made."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def flat(config: Any) -> Iterator[tuple[str, Any]]:

@@ -173,6 +173,14 @@ def test_train_head_from_a_run_needs_nothing_else(capsys, run_folder, tmp_path):
     assert first == again
 
 
+def test_from_goes_with_json(capsys, run_folder, tmp_path):
+    """Seen: --json was refused as a setting beside --from."""
+    folder, _, _ = run_folder
+    code, out, err = outcome(capsys, "train-head", "--from", folder, "-o", tmp_path / "a", "--json")
+    assert code == 0, err
+    assert json.loads(out)["run"] == str(tmp_path / "a")
+
+
 def test_from_takes_no_settings_beside_it(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
     again = ("train-head", "--from", folder, "-o", tmp_path / "again")

@@ -22,8 +22,9 @@ import numpy as np
 from facer import __version__
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
 from facer.pipeline.endtoend.trainer import FinetuneTrainer
-from facer.pipeline.intensity.head_run import HeadRunConfig, save_model
+from facer.pipeline.intensity.head_run import HeadRunConfig
 from facer.pipeline.intensity.labelled import clips_sha256
+from facer.pipeline.intensity.seeds import save_model
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.torch_rec import save_rec

@@ -12,8 +12,10 @@ import torch
 
 from facer.pipeline.endtoend.config import LEAST, FinetuneConfig
 from facer.pipeline.endtoend.joint import ClipCrops, JointModel
-from facer.pipeline.intensity.head_run import load_models, read_run
-from facer.pipeline.intensity.labelled import LabelledSequences, labels_of_run, load_labelled
+from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.labelled import LabelledSequences, load_labelled
+from facer.pipeline.intensity.seeds import load_models
+from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
 from facer.stages.features.rec.torch_rec import load_network
@@ -77,7 +79,7 @@ class FinetuneTrainer:
 
     def _clips(self, split: str) -> I64:
         """Sequences of the labelled clips of a split."""
-        clips: I64 = self.labelled.labelled(split)
+        clips: I64 = self.labelled.to_learn(split)
         if len(clips) == 0:
             raise FacerError(f"split {split}: found no labelled clip with features, expected some")
         return clips

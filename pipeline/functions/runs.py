@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facer.pipeline.features.extract import ExtractSummary, extract_folder
-from facer.pipeline.intensity.folds import FoldsResult, train_folds
+from facer.pipeline.intensity.folds.train import FoldsResult, train_folds
 from facer.pipeline.intensity.train import TrainHeadResult, config_of_run
 from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.places import Place

@@ -9,21 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from facer.pipeline.intensity.labelled import (
-    label_notes,
-    shared_subjects,
-    split_rows,
-    untrained,
-)
+from facer.pipeline.intensity.labelled import LabelTable, join_labels, untrained
+from facer.pipeline.intensity.sources.splits import label_notes, shared_subjects
 from facer.stages.intensity.sequences import FeatureChoice, choose_features
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
 from facer.storage.labels.challenges import SPLITS
-from facer.storage.labels.matching import match_clips, no_match_message
 from facer.storage.labels.table import IntensityLabels
-from facer.storage.schema import F32, Record
+from facer.storage.schema import F32, Bools
 
 HUME_REACTION_SPLITS = {"train": 15_806, "val": 4_657, "test": 4_604}
 """Clips per split of Hume-Reaction (Kollias et al. 2023, section 4)."""
@@ -129,68 +122,50 @@ class LabelCheck:
 
 
 def check_labels(
-    store: FeatureStore,
-    labels: IntensityLabels,
-    t: int = 480,
-    features: Sequence[str] = ("all",),
+    store: FeatureStore, labels: IntensityLabels, t: int = 480, features: Sequence[str] = ("all",)
 ) -> LabelCheck:
     """Join labels and store and list what does not fit; ``features`` are those of a head.
 
     ``FacerError`` when no label matches any clip at all.
     """
-    match = match_clips(labels, store.clip_ids)
-    if not match.pairs:
-        raise FacerError(no_match_message(labels, store.clip_ids))
-    records = {r.clip_id: r for r in store.records}
-    joined = [(row, records[clip_id]) for row, clip_id in match.pairs]
-    has_target = np.atleast_1d(np.isfinite(labels.values).any(axis=1))
-    splits, rule = split_rows(labels)
-    trained = set(labels.names) - set(untrained(labels, store))
-    ok = [record.clip_id for _, record in joined if record.status == "ok"]
+    table = join_labels(labels, store)
+    joined, trained = table.clip_ids != "", set(labels.names) - set(untrained(table))
+    frames = {record.clip_id: record.n_frames for record in store.records}
+    choice = choose_features(features, store.feature_names)
     return LabelCheck(
         labels=labels.source,
         kind=labels.kind,
         names=labels.names,
         n_labels=len(labels.clip_ids),
-        n_clips=len(records),
-        splits=_split_counts(labels, joined, has_target),
-        labels_without_clip=match.labels_only,
-        clips_without_label=match.store_only,
-        ambiguous=match.ambiguous,
-        failed=_ids(joined, "failed"),
-        no_face=_ids(joined, "no_face") + _ids(joined, "no_sound"),
-        without_targets=tuple(r.clip_id for row, r in joined if not has_target[row]),
-        overlong=tuple(r.clip_id for _, r in joined if r.n_frames > t),
+        n_clips=len(frames),
+        splits=_split_counts(table, joined),
+        labels_without_clip=table.match.labels_only,
+        clips_without_label=table.match.store_only,
+        ambiguous=table.match.ambiguous,
+        failed=table.clips(table.status == "failed"),
+        no_face=table.clips(table.status == "no_face") + table.clips(table.status == "no_sound"),
+        without_targets=table.clips(joined & ~table.labelled),
+        overlong=tuple(clip for clip in table.clips(joined) if frames[clip] > t),
         t=t,
         facts=labels.facts,
         columns=labels.columns,
         left_out=labels.left_out,
         targets={
-            name: _target_check(labels.values[:, i], splits, name in trained)
-            for i, name in enumerate(labels.names)
+            name: _target_check(values, table, name in trained)
+            for name, values in zip(labels.names, labels.values.T, strict=True)
         },
-        split_rule=rule,
-        used_splits={
-            split: _used_split(
-                [
-                    labels.subjects[row]
-                    for row, record in joined
-                    if splits[row] == split and record.status == "ok" and has_target[row]
-                ],
-                any(labels.subjects),
-            )
-            for split in SPLITS
-        },
-        shared_subjects=shared_subjects(labels, splits),
-        look_alikes=match.alike,
-        features=check_features(store, ok, choose_features(features, store.feature_names)),
-        notes=label_notes(labels, splits),
+        split_rule=table.split_rule,
+        used_splits={split: _used_split(table, split) for split in SPLITS},
+        shared_subjects=shared_subjects(labels, table.splits),
+        look_alikes=table.match.alike,
+        features=check_features(store, table.clips(table.usable), choice),
+        notes=label_notes(labels, table.splits),
     )
 
 
-def _target_check(values: F32, splits: Sequence[str], trained: bool) -> TargetCheck:
+def _target_check(values: F32, table: LabelTable, trained: bool) -> TargetCheck:
     known = values[np.isfinite(values)].astype(np.float64)
-    by_split = {split: values[np.array(splits) == split] for split in SPLITS}
+    by_split = {split: values[table.of(split)] for split in SPLITS}
     labelled = {split: rows[np.isfinite(rows)] for split, rows in by_split.items() if len(rows)}
     return TargetCheck(
         n=len(known),
@@ -204,8 +179,9 @@ def _target_check(values: F32, splits: Sequence[str], trained: bool) -> TargetCh
     )
 
 
-def _used_split(subjects: Sequence[str], named: bool) -> UsedSplit:
-    return UsedSplit(len(subjects), len(set(subjects)) if named else None)
+def _used_split(table: LabelTable, split: str) -> UsedSplit:
+    subjects = table.subjects[table.of(split) & table.usable & table.labelled]
+    return UsedSplit(len(subjects), len(set(subjects)) if any(table.subjects) else None)
 
 
 def check_features(
@@ -233,22 +209,12 @@ def check_features(
     )
 
 
-def _ids(joined: Sequence[tuple[int, Record]], status: str) -> tuple[str, ...]:
-    return tuple(record.clip_id for _, record in joined if record.status == status)
-
-
-def _split_counts(
-    labels: IntensityLabels,
-    joined: Sequence[tuple[int, Record]],
-    has_target: npt.NDArray[np.bool_],
-) -> dict[str, SplitCount]:
+def _split_counts(table: LabelTable, joined: Bools) -> dict[str, SplitCount]:
     """Counts of train, val, test and whatever else there is, where the file has any."""
-    published = HUME_REACTION_SPLITS if _like_hume_reaction(labels) else {}
-    rows = Counter(labels.splits)
-    met = Counter(labels.splits[row] for row, _ in joined)
-    usable = Counter(
-        labels.splits[row] for row, record in joined if record.status == "ok" and has_target[row]
-    )
+    published = HUME_REACTION_SPLITS if _like_hume_reaction(table.labels) else {}
+    own = np.array(table.labels.splits, object)  # which the file may not have
+    rows, met = Counter(own), Counter(own[joined])
+    usable = Counter(own[table.usable & table.labelled])
     return {
         split: SplitCount(rows[split], met[split], usable[split], published.get(split))
         for split in (*HUME_REACTION_SPLITS, "")

@@ -9,17 +9,11 @@ from typing import Annotated, Any, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import (
-    STREAM,
-    STREAM_WORDS,
-    FitConfig,
-    SequenceConfig,
-    StreamsConfig,
-)
+from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig, stream_setting
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions
-from facer.storage.settings import DEVICE, Setting, check
+from facer.storage.settings import DEVICE, Checked, Setting
 
 FoldBy = Literal["auto", "subject", "clip"]
 Cache = Literal["memory", "half", "disk"]
@@ -27,21 +21,17 @@ CACHE = Setting(
     "Where sequences lie in a training: in memory, there as float16, or as float16 in a file of "
     "TMPDIR that is read as it goes."
 )
-WITH = Setting(
+WITH = stream_setting(
     "Where a joined stream of the run's is now, or another store of it, such as "
-    "audio=audio.zarr; repeatable.",
-    name="with_",
-    metavar="NAME=STORE",
-    repeated=True,
-    pattern=STREAM,
-    words=STREAM_WORDS,
+    "audio=audio.zarr; repeatable."
 )
+JOBS = Setting("Processes on this machine.", low=1)
 SUBJECTS = "subjects"
 """Value of ``folds`` that leaves one subject out at a time."""
 
 
 @dataclass(frozen=True)
-class FoldConfig:
+class FoldConfig(Checked):
     """How clips are divided. The test split takes no part, so that it stays unseen."""
 
     folds: Annotated[
@@ -53,8 +43,7 @@ class FoldConfig:
         ),
     ]
     by: Annotated[
-        FoldBy,
-        Setting("Divide by subject or clip; auto: by subject where every clip names one."),
+        FoldBy, Setting("Divide by subject or clip; auto: by subject where every clip names one.")
     ] = "auto"
     splits: Annotated[
         tuple[str, ...],
@@ -71,7 +60,7 @@ class FoldConfig:
                 f"{named('folds')}: found {self.folds!r}, expected a number from 2 on, or "
                 f"{SUBJECTS}"
             )
-        check(self)
+        super().__post_init__()
         if self.folds == SUBJECTS and self.by == "clip":
             raise OptionError(
                 f"{named('folds')} {SUBJECTS}: found {named('by')} clip, expected {named('by')} "
@@ -84,7 +73,7 @@ class FoldConfig:
 
 
 @dataclass(frozen=True)
-class TrainHeadConfig:
+class TrainHeadConfig(Checked):
     """One ``facer train-head``."""
 
     store: str
@@ -103,25 +92,20 @@ class TrainHeadConfig:
         ),
     ] = 1
     jobs: Annotated[
-        int,
-        Setting("Seeds trained at a time, in processes; never changes results.", low=1),
+        int, Setting("Seeds trained at a time, in processes; never changes results.", low=1)
     ] = 1
     device: Annotated[str, DEVICE] = "cpu"
     threads: Annotated[
-        int,
-        Setting("Of torch, in each process; sums round otherwise with another count.", low=1),
+        int, Setting("Of torch, in each process; sums round otherwise with another count.", low=1)
     ] = 1
     resume: Annotated[bool, Setting("Resume a run that was stopped.")] = False
     repeats: Path | None = None  # a run of which labels and features must be the same
     folds: FoldConfig | None = None  # cross-validate: see facer.pipeline.intensity.folds
     fold: int | None = None  # of these, the one that this run holds out
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class AblateConfig:
+class AblateConfig(Checked):
     """One ``facer ablate``."""
 
     store: str
@@ -141,14 +125,14 @@ class AblateConfig:
     fit: FitConfig = field(default_factory=FitConfig)  # likewise
     cache: Annotated[Cache, CACHE] = "memory"
     seeds: Annotated[int, Setting("Trainings of each row.", low=1)] = 3
-    jobs: Annotated[int, Setting("Processes on this machine.", low=1)] = 1
+    jobs: Annotated[int, JOBS] = 1
     scheduler: Annotated[str | None, SCHEDULER] = None
     tls: TlsFiles | None = None  # for a scheduler at tls://
     device: Annotated[str, DEVICE] = "cpu"
     folds: FoldConfig | None = None  # rows are scored out of fold, not on val
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.rows and not self.also:
             raise OptionError(
                 f"{named('rows')}: found none, expected at least one of table2, table3, heads, "
@@ -157,7 +141,7 @@ class AblateConfig:
 
 
 @dataclass(frozen=True)
-class SweepConfig:
+class SweepConfig(Checked):
     """One ``facer sweep``."""
 
     store: str
@@ -171,17 +155,14 @@ class SweepConfig:
     sample_seed: Annotated[int, Setting("Of the trials drawn.", low=0)] = 0
     cache: Annotated[Cache, CACHE] = "memory"
     seeds: Annotated[int, Setting("Trainings of each trial.", low=1)] = 1
-    jobs: Annotated[int, Setting("Processes on this machine.", low=1)] = 1
+    jobs: Annotated[int, JOBS] = 1
     scheduler: Annotated[str | None, SCHEDULER] = None
     tls: TlsFiles | None = None  # for a scheduler at tls://
     device: Annotated[str, DEVICE] = "cpu"
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Checked):
     """One ``facer predict``."""
 
     run: Path
@@ -196,12 +177,9 @@ class PredictConfig:
     ] = None
     pictures: Annotated[Path | None, Setting("Folder for a picture a clip.")] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class FuseConfig:
+class FuseConfig(Checked):
     """One ``facer fuse``."""
 
     runs: tuple[Path, ...]  # two or more
@@ -215,12 +193,9 @@ class FuseConfig:
     labels: Annotated[str | None, Setting("Other labels than the runs'.", none="the runs'")] = None
     reading: LabelOptions = field(default_factory=LabelOptions)
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class ScoreConfig:
+class ScoreConfig(Checked):
     """One ``facer score``."""
 
     predictions: Path
@@ -249,12 +224,9 @@ class ScoreConfig:
         ),
     ] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class ExportHeadConfig:
+class ExportHeadConfig(Checked):
     """One ``facer export-head``."""
 
     run: Path
@@ -267,6 +239,6 @@ class ExportHeadConfig:
     ] = None
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.output.suffix != ".onnx":
             raise OptionError(f"{self.output}: expected a name that ends in .onnx")

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facer.pipeline.intensity.labelled import read_sequences, read_trainable, split_rows
-from facer.pipeline.intensity.sources.joined import choose_columns, open_source, status_of
+from facer.pipeline.intensity.labelled import join_labels, read_sequences, read_trainable
+from facer.pipeline.intensity.sources.joined import choose_columns, open_source
 from facer.pipeline.settings import DATASET, label_options, make, streams_config
 from facer.stages.intensity.config import SequenceConfig
-from facer.storage import FeatureStore, match_clips
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.labels.challenges import SPLITS
-from facer.storage.labels.matching import no_match_message
 
 
 class ClipItem(NamedTuple):
@@ -80,27 +79,21 @@ class ClipDataset(Dataset[ClipItem]):
         opened = open_source(store, streams_config(settings))
         config = make(SequenceConfig, settings)
         labels = read_trainable(os.fspath(path), label_options(settings), opened)
-        splits, self.split_rule = split_rows(labels)
-        pairs = match_clips(labels, opened.clip_ids).pairs
-        if not pairs:
-            raise FacerError(no_match_message(labels, opened.clip_ids))
-        labelled = np.atleast_1d(np.isfinite(labels.values).any(axis=1))
-        rows = {
-            clip: row
-            for row, clip in pairs
-            if splits[row] == split and labelled[row] and status_of(opened, clip) == "ok"
-        }
+        table = join_labels(labels, opened)
+        rows = table.of(split)
+        clips = table.clips(rows & table.labelled & table.usable)
         choice = choose_columns(opened, config)
-        sequences = read_sequences(opened, list(rows), config, choice) if rows else None
+        sequences = read_sequences(opened, clips, config, choice) if clips else None
         if sequences is None or not sequences.clip_ids:
             raise FacerError(
                 f"{labels.source}: split {split}: found no clip with labels and features among its "
-                f"{splits.count(split)} rows; splits: {self.split_rule}"
+                f"{rows.sum()} rows; splits: {table.split_rule}"
             )
+        self.split_rule = table.split_rule
         self.split, self.names, self.columns = split, labels.names, choice.columns
         self.clip_ids, self._offsets = sequences.clip_ids, sequences.offsets
         self._features = sequences.features
-        self._targets = labels.values[[rows[clip] for clip in sequences.clip_ids]]
+        self._targets = table.targets[table.rows_of(sequences.clip_ids)]
 
     def __len__(self) -> int:
         return len(self.clip_ids)

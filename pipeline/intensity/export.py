@@ -13,7 +13,8 @@ import torch
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from facer.pipeline.intensity.config import ExportHeadConfig
-from facer.pipeline.intensity.head_run import HeadRunConfig, load_models, read_run
+from facer.pipeline.intensity.head_run import HeadRunConfig, read_run
+from facer.pipeline.intensity.seeds import load_models
 from facer.stages.common.onnx import open_session
 from facer.stages.features.rec.export import export_onnx
 from facer.stages.features.rec.loading import load_own
@@ -53,11 +54,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     no file when they differ by more than 1e-4, or that REC did not make the run's features.
     """
     record = read_run(config.run)
-    if record.fit.normalise != "none":
-        raise FacerError(
-            f"{config.run}: was trained with {named('normalise')} {record.fit.normalise}, which is "
-            "no part of a graph of one clip; expected a run without it"
-        )
+    _refuse(config, record)
     models = load_models(config.run)
     seed = min(models) if config.seed is None else config.seed
     if seed not in models:
@@ -65,13 +62,6 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
             f"{named('seed')} {seed}: found seeds {', '.join(map(str, models))} in {config.run}"
         )
     model = models[seed]
-    if record.streams.stores and config.rec is not None:
-        raise FacerError(
-            f"{config.run}: reads {', '.join(record.streams.places)} too, which no REC gives; "
-            "expected it without --rec"
-        )
-    if record.embedding and config.rec is not None:
-        raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
     whole = head_to_onnx(model, _columns(model, record), list(record.names))
     lengths = _lengths(model.shape.max_frames)
     difference = max(_difference(whole, model, *_features(model, n)) for n in lengths)
@@ -91,6 +81,22 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
         )
     LocalObjects(config.output.parent).put(config.output.name, whole.SerializeToString())
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
+
+
+def _refuse(config: ExportHeadConfig, record: HeadRunConfig) -> None:
+    """FacerError for a run that no graph of one clip, or of its crops, stands for."""
+    if record.fit.normalise != "none":
+        raise FacerError(
+            f"{config.run}: was trained with {named('normalise')} {record.fit.normalise}, which is "
+            "no part of a graph of one clip; expected a run without it"
+        )
+    if record.streams.stores and config.rec is not None:
+        raise FacerError(
+            f"{config.run}: reads {', '.join(record.streams.places)} too, which no REC gives; "
+            "expected it without --rec"
+        )
+    if record.embedding and config.rec is not None:
+        raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
 
 
 def _columns(model: IntensityModel, record: HeadRunConfig) -> list[str]:

@@ -1,53 +1,27 @@
-"""A head's run: its config, its models read again, its learning curves drawn.
+"""A head's run: its config, compared with that of a training or the data given now.
 
 RUN/
   config.json               settings, labels and store with their digests, counts
   curve.png                 learning curves of all seeds
-  seed-<n>/
-    best.safetensors        the calibrated model of the epoch with the best val score
-    last.safetensors        where the training stopped, to resume from
-    curve.csv               one row an epoch
+  seed-<n>/                 what each seed came to (see seeds)
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
-
-import numpy as np
+from typing import Any, ClassVar
 
 from facer.pipeline.intensity.config import Cache
-from facer.pipeline.intensity.fold_plan import FoldRecord
+from facer.pipeline.intensity.folds.plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
-from facer.pipeline.views.canvas import canvas
-from facer.stages.features.rec.network import build_fitting
-from facer.stages.intensity.config import (
-    MOST_STREAMS,
-    FitConfig,
-    HeadConfig,
-    SequenceConfig,
-    StreamsConfig,
-)
-from facer.stages.intensity.fit import EpochRow
-from facer.stages.intensity.heads import HeadShape
-from facer.stages.intensity.heads.own import code_sha256
-from facer.stages.intensity.model import IntensityModel
+from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions
-from facer.storage.errors import FacerError, named, one_line
-from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
-from facer.storage.files.objects import LocalObjects
-from facer.storage.text.typed_json import from_json
+from facer.storage.errors import FacerError, named
 
-_log = logging.getLogger("facer")
 _MOST_SEEDS = 100_000
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 @dataclass(frozen=True)
@@ -261,14 +235,6 @@ def absolute_places(config: StreamsConfig) -> StreamsConfig:
     return replace(config, stores=tuple(places))
 
 
-def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
-    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
-    meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
-    if model.stand_in is not None:
-        meta["stand_in"] = model.stand_in.tolist()
-    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
-
-
 def refuse_folds(run: Path) -> None:
     """``FacerError`` for a run of folds: none of its models is for clips other than its own."""
     if read_run(run).is_whole_of_folds:
@@ -276,100 +242,3 @@ def refuse_folds(run: Path) -> None:
             f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
             "clips; train a model for other clips without --folds"
         )
-
-
-def seed_folders(run: Path) -> dict[int, Path]:
-    """The folder of every seed that a run has begun, in order."""
-    names = {path.name.removeprefix("seed-"): path for path in run.glob("seed-*")}
-    return dict(sorted((int(n), path) for n, path in names.items() if n.isdecimal()))
-
-
-def load_models(run: Path) -> dict[int, IntensityModel]:
-    """The best model of every finished seed, by seed."""
-    refuse_folds(run)
-    _check_own_head(run)
-    models = {}
-    for seed, folder in seed_folders(run).items():
-        path = folder / "best.safetensors"
-        if path.is_file():
-            models[seed] = _load_model(path)
-    if not models:
-        raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
-    return models
-
-
-def _check_own_head(run: Path) -> None:
-    """Warn where the code of a head that is not facer's has changed.
-
-    FacerError where it is not imported: the user must name it.
-    """
-    record = read_run(run)
-    name = record.fit.head.name
-    if code_sha256(name) != record.head_sha256:
-        _log.warning("%s: the file of %s has changed since the training", run, name)
-
-
-def _load_model(path: Path) -> IntensityModel:
-    arrays, meta = load_checkpoint(path)
-    try:
-        config = from_json(HeadConfig, meta["head"], path.name, HeadRunConfig.COMMAND)
-        shape = _shape(meta["shape"])
-        sizes = (*shape[:3], *shape.streams[:MOST_STREAMS], config.layers)
-        fits = all(type(size) is int and 0 < size < 2**31 for size in sizes)
-        if not fits or (shape.streams and sum(sizes[3:-1]) != shape.features):
-            raise ValueError(f"sizes {str(shape)[:200]}")
-        make = partial(IntensityModel, config, shape)
-        model = build_fitting(make, config.layers, arrays)
-        model.load_arrays(arrays)
-        if "stand_in" in meta:
-            model.stand_in = np.array(meta["stand_in"], np.float32)
-    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
-        reason = one_line(error)
-        raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
-    return model
-
-
-def _shape(values: Mapping[str, Any]) -> HeadShape:
-    """A model's shape; models of one stream do not name it."""
-    return HeadShape(**{**values, "streams": tuple(values.get("streams", ()))})
-
-
-def read_curve(path: Path) -> list[EpochRow]:
-    """The rows of a finished seed's ``curve.csv``; none where it has not finished.
-
-    ``FacerError`` for a file that is none.
-    """
-    data = LocalObjects(path.parent).get(path.name)
-    if data is None:
-        return []
-    types = get_type_hints(EpochRow)
-    try:
-        rows = [
-            EpochRow(**{k: v == "True" if types[k] is bool else types[k](float(v))
-                        for k, v in row.items()})
-            for row in csv.DictReader(io.StringIO(data.decode(), newline=""))
-        ]  # fmt: skip
-    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        raise FacerError(f"{path}: found no curve that facer wrote ({one_line(error)})") from error
-    if rows and not any(row.best for row in rows):
-        raise FacerError(f"{path}: found no curve that facer wrote (no epoch is the best)")
-    return rows
-
-
-def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
-    """Draw the learning curves of some seeds."""
-    with canvas(
-        path, (8, 3.6), "Learning curves", "mean Pearson on val, and training loss"
-    ) as sheet:
-        left, right = sheet.subplots(1, 2, gridspec_kw={"top": 0.78, "bottom": 0.16})
-        for place, (seed, rows) in enumerate(curves.items()):
-            colour = _COLOURS[place % len(_COLOURS)]
-            epochs = [row.epoch for row in rows]
-            left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
-            best = [row for row in rows if row.best][-1]
-            left.plot([best.epoch], [best.val_pearson], "o", color=colour)
-            right.plot(epochs, [row.train_loss for row in rows], color=colour)
-        left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")
-        right.set(xlabel="epoch", ylabel="training loss")
-        if len(curves) > 1:
-            left.legend(frameon=False, fontsize=8)

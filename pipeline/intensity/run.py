@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.intensity.config import PredictConfig
 from facer.pipeline.intensity.head_run import fold_folder, read_run
-from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import NullProgress, Progress, progress_bar
 from facer.pipeline.runtime.run_folder import plain
-from facer.pipeline.settings import (
-    EVALUATE,
-    PREDICT_RUN,
-    Settings,
-    extract_config,
-    label_options,
-    make,
-)
+from facer.pipeline.settings import Settings, make
 from facer.stages.intensity.config import OwnHeadConfig, StreamsConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
@@ -70,11 +59,11 @@ class Run:
         ``split_column``, ``missing_values``); ``head`` names the class of a head that is not
         facer's.
         """
-        complete = EVALUATE.complete(settings)
-        import_named_head(complete)
-        reading = label_options(complete)
-        others = stores_of(with_)
-        return evaluate(self.path, split, _text(labels), place_of(store), reading, by, others)
+        from facer.pipeline.functions.heads import evaluate
+
+        found = evaluate(self, split, labels=labels, store=store, by=by, with_=with_, **settings)
+        assert isinstance(found, Evaluation)  # and no comparison
+        return found
 
     def predict(
         self,
@@ -94,16 +83,10 @@ class Run:
         options of ``facer extract`` and must be those of the run's own store. Videos that cannot
         be read are in ``.failed`` with the reason.
         """
-        complete = PREDICT_RUN.complete(settings)
-        import_named_head(complete)
-        with told(progress) as to:
-            config = PredictConfig(
-                self.path, Path(videos), place_of(store), extract_config(complete),
-                stores_of(with_), workers,
-                None if pictures is None else Path(pictures),
-            )  # fmt: skip
-            found, summary = predict_videos(config, to)
-            return replace(found, failed={r.clip_id: r.reason for r in summary.failed})
+        from facer.pipeline.functions.heads import predict
+
+        settings |= {"store": place_of(store), "with_": stores_of(with_), "workers": workers}
+        return predict(self, videos, progress=progress, pictures=pictures, **settings)
 
     def again(
         self,
@@ -165,10 +148,6 @@ def stores_of(with_: Streams) -> tuple[str, ...]:
     if isinstance(with_, Mapping):
         with_ = tuple(f"{name}={place_of(store)}" for name, store in with_.items())
     return StreamsConfig(stores=(with_,) if isinstance(with_, str) else tuple(with_)).stores
-
-
-def _text(place: Place | None) -> str | None:
-    return None if place is None else os.fspath(place)
 
 
 @contextmanager

@@ -14,27 +14,13 @@ from facer.pipeline.intensity.head_run import HeadRunConfig
 from facer.pipeline.intensity.labelled import LabelledSequences
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import InputScale
-from facer.stages.intensity.sequences import I64, Sequences
+from facer.stages.intensity.sequences import Sequences
 from facer.stages.intensity.subjects import SubjectScales, clip_scales, measure_subjects
 from facer.storage.errors import FacerError, named
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.schema import Bools
 
 _FILE = "subjects.safetensors"
-
-
-def subjects_of_sequences(labelled: LabelledSequences) -> list[str]:
-    """The person of each sequence (C,), "" where the labels name none."""
-    subjects = [""] * len(labelled.sequences.clip_ids)
-    for row, place in enumerate(labelled.sequence_of):
-        if place >= 0:
-            subjects[place] = labelled.subjects[row]
-    return subjects
-
-
-def places(labelled: LabelledSequences, rows: I64) -> I64:
-    """The sequences of some rows that have one."""
-    found: I64 = labelled.sequence_of[rows]
-    return found[found >= 0]
 
 
 def training_scales(data: DeviceSequences, labelled: LabelledSequences) -> SubjectScales:
@@ -42,8 +28,8 @@ def training_scales(data: DeviceSequences, labelled: LabelledSequences) -> Subje
 
     FacerError where the labels name nobody there.
     """
-    clips = places(labelled, labelled.rows("train"))
-    scales = measure_subjects(data, subjects_of_sequences(labelled), clips)
+    clips = labelled.places(labelled.of("train"))
+    scales = measure_subjects(data, labelled.sequence_subjects, clips)
     if not scales:
         raise FacerError(
             f"{named('normalise')} subject: found no subject of a clip of train in the labels; add "
@@ -56,12 +42,12 @@ def training_data(
     data: DeviceSequences, labelled: LabelledSequences, scales: SubjectScales
 ) -> DeviceSequences:
     """The sequences as a training reads them: train and val on their people's scales."""
-    groups = [places(labelled, labelled.rows(split)) for split in ("train", "val")]
-    return data.scaled(clip_scales(data, subjects_of_sequences(labelled), groups, scales))
+    groups = [labelled.places(labelled.of(split)) for split in ("train", "val")]
+    return data.scaled(clip_scales(data, labelled.sequence_subjects, groups, scales))
 
 
 def scaled_rows(
-    run: Path, record: HeadRunConfig, labelled: LabelledSequences, rows: I64
+    run: Path, record: HeadRunConfig, labelled: LabelledSequences, rows: Bools
 ) -> DeviceSequences:
     """The sequences as a run predicts some rows of them, on the CPU."""
     data = DeviceSequences(labelled.sequences, torch.device("cpu"))
@@ -70,8 +56,8 @@ def scaled_rows(
     scales, width = load_scales(run), int(data.features.shape[1])
     if (found := len(next(iter(scales.values())).mean)) != width:
         raise FacerError(f"{run / _FILE}: found {found} columns, expected {width}")
-    groups = [places(labelled, rows)]
-    return data.scaled(clip_scales(data, subjects_of_sequences(labelled), groups, scales))
+    clips = labelled.places(rows)
+    return data.scaled(clip_scales(data, labelled.sequence_subjects, [clips], scales))
 
 
 def scaled_strangers(record: HeadRunConfig, sequences: Sequences) -> DeviceSequences:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.metrics import F64, is_constant, pearson, weighted_sums
+from facer.storage.schema import F32
 
 _LEAST_RHO = 0.05  # a line that does not rise would destroy the order that Pearson scores
 
@@ -20,19 +21,13 @@ class Calibration:
     slope: F64
     intercept: F64
 
-    def apply(self, predictions: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def apply(self, predictions: npt.NDArray[Any]) -> F32:
         """Calibrate predictions (C, E)."""
-        calibrated: npt.NDArray[np.float32] = (predictions * self.slope + self.intercept).astype(
-            np.float32
-        )
-        return calibrated
+        return np.asarray(predictions * self.slope + self.intercept, np.float32)
 
-    def undo(self, intensities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def undo(self, intensities: npt.NDArray[Any]) -> F32:
         """Predictions (C, E) that :meth:`apply` would make these intensities of."""
-        raw: npt.NDArray[np.float32] = ((intensities - self.intercept) / self.slope).astype(
-            np.float32
-        )
-        return raw
+        return np.asarray((intensities - self.intercept) / self.slope, np.float32)
 
 
 def label_scale(targets: npt.NDArray[Any]) -> Calibration:

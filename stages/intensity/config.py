@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 
 from facer.storage.errors import OptionError, named
 from facer.storage.schema import FEATURE_GROUPS
-from facer.storage.settings import SEED, Setting, check
+from facer.storage.settings import SEED, Checked, Setting
 
 Missing = Literal["hold", "zero", "drop"]
 Align = Literal["mean", "nearest", "linear"]
@@ -50,7 +50,7 @@ _ONLY_OF = {
 
 
 @dataclass(frozen=True)
-class SequenceConfig:
+class SequenceConfig(Checked):
     """How a clip's features become a sequence."""
 
     features: Annotated[
@@ -73,31 +73,36 @@ class SequenceConfig:
     ] = None
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.features:
             raise OptionError(
                 f"{named('features')}: found none, expected at least one, such as va,expr,au"
             )
 
 
-STREAM = r"[A-Za-z][A-Za-z0-9_-]{0,63}=.+"
-STREAM_WORDS = "NAME=STORE, the name of letters, digits, - and _"
+def stream_setting(text: str) -> Setting:
+    """A setting of joined stores, each NAME=STORE."""
+    return Setting(
+        text, name="with_", metavar="NAME=STORE", repeated=True,
+        pattern=r"[A-Za-z][A-Za-z0-9_-]{0,63}=.+",
+        words="NAME=STORE, the name of letters, digits, - and _",
+    )  # fmt: skip
+
+
+def share(text: str, name: str = "", none: str = "") -> Setting:
+    """A setting of a share of less than all, in [0, 1)."""
+    return Setting(text, name=name, none=none, low=0, high=1, high_open=True)
 
 
 @dataclass(frozen=True)
-class StreamsConfig:
+class StreamsConfig(Checked):
     """Other stores of the same clips beside the first, and how their rows meet its frames."""
 
     stores: Annotated[
         tuple[str, ...],
-        Setting(
+        stream_setting(
             "Another store of the same clips, such as audio=audio.zarr; repeatable. Its columns "
-            "are NAME.column.",
-            name="with_",
-            metavar="NAME=STORE",
-            repeated=True,
-            pattern=STREAM,
-            words=STREAM_WORDS,
+            "are NAME.column."
         ),
     ] = ()
     align: Annotated[
@@ -117,12 +122,11 @@ class StreamsConfig:
         ),
     ] = None
     lacking: Annotated[
-        Lacking,
-        Setting("Clips that lack a stream: drop them, or fill its columns with zeros."),
+        Lacking, Setting("Clips that lack a stream: drop them, or fill its columns with zeros.")
     ] = "drop"
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if len(self.stores) > MOST_STREAMS - 2:
             raise OptionError(
                 f"{named('with_')}: found {len(self.stores)} stores, expected at most "
@@ -143,7 +147,7 @@ class StreamsConfig:
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Checked):
     """Which head, and its size. The defaults are the paper's FaceRNET.
 
     A head uses what it knows; what it does not is in :attr:`unused`.
@@ -169,19 +173,10 @@ class HeadConfig:
     routed: Annotated[
         bool, Setting("Leave Mask and routing out.", name="no_mask", inverted=True)
     ] = True
-    dropout: Annotated[float, Setting("Within the head.", low=0, high=1, high_open=True)] = 0.0
+    dropout: Annotated[float, share("Within the head.")] = 0.0
     modality_dropout: Annotated[
-        float,
-        Setting(
-            "Chance that a clip's stream is left out of a step (zeros); one always stays.",
-            low=0,
-            high=1,
-            high_open=True,
-        ),
+        float, share("Chance that a clip's stream is left out of a step (zeros); one always stays.")
     ] = 0.0
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -197,7 +192,7 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
-class OwnHeadConfig:
+class OwnHeadConfig(Checked):
     """The code that a run's head may need; what a run folder says is never imported for that."""
 
     head: Annotated[
@@ -212,12 +207,9 @@ class OwnHeadConfig:
         ),
     ] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimiserConfig(Checked):
     """What may be added to the paper's plain Adam; by default nothing is."""
 
     weight_decay: Annotated[
@@ -233,21 +225,15 @@ class OptimiserConfig:
     ] = None
     ema_decay: Annotated[
         float | None,
-        Setting(
+        share(
             "Of a moving average of weights, which is validated and kept.",
-            low=0,
-            high=1,
-            high_open=True,
             none="the weights themselves",
         ),
     ] = None
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Random changes to the sequences that are trained on, and to no others."""
 
     crop: Annotated[
@@ -266,25 +252,18 @@ class AugmentConfig:
     ] = 0.0
     drop: Annotated[
         float,
-        Setting(
+        share(
             "Share of frames replaced by the frame before, as if no face were found.",
             name="augment_drop",
-            low=0,
-            high=1,
-            high_open=True,
         ),
     ] = 0.0
     noise: Annotated[
-        float,
-        Setting("Of each column, in its standard deviations.", name="augment_noise", low=0),
+        float, Setting("Of each column, in its standard deviations.", name="augment_noise", low=0)
     ] = 0.0
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Checked):
     """Everything that decides a training, beside its data. The defaults are the paper's."""
 
     head: HeadConfig = field(default_factory=HeadConfig)
@@ -308,8 +287,7 @@ class FitConfig:
         Setting("subject: bring each person's features to mean 0 and std 1, without labels."),
     ] = "none"
     scale_labels: Annotated[
-        bool,
-        Setting("Train mse and ccc on labels of mean 0 and std 1; pearson sees no scale."),
+        bool, Setting("Train mse and ccc on labels of mean 0 and std 1; pearson sees no scale.")
     ] = False
     calibrate: Annotated[
         CalibrateOn, Setting("Split whose labels set the scale of predictions.")
@@ -319,7 +297,7 @@ class FitConfig:
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.batch_size < (least := LEAST_CLIPS[self.loss]):
             raise OptionError(
                 f"{named('batch_size')}: found {self.batch_size}, expected {least} or more for a "

@@ -24,13 +24,7 @@ from facer.stages.intensity.kernels.batches import DeviceSequences, split_batche
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.metrics import score
-from facer.stages.intensity.model import (
-    Arrays,
-    IntensityModel,
-    measure_scale,
-    predict,
-    predict_raw,
-)
+from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict, predict_raw
 from facer.stages.intensity.sequences import I64
 from facer.storage.errors import FacerError
 from facer.storage.schema import F32

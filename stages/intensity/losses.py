@@ -34,11 +34,7 @@ def _moments(prediction: Tensor, target: Tensor) -> _Moments:
     p = torch.where(labelled, p - mean_p, 0.0)
     t = torch.where(labelled, t - mean_t, 0.0)
     return _Moments(
-        mean_p,
-        mean_t,
-        p.square().sum(0) / count,
-        t.square().sum(0) / count,
-        (p * t).sum(0) / count,
+        mean_p, mean_t, p.square().sum(0) / count, t.square().sum(0) / count, (p * t).sum(0) / count
     )
 
 

@@ -78,6 +78,12 @@ def defined(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def ratio(total: F64, n: npt.NDArray[Any]) -> F64:
+    """``total / n``; nan where n is 0."""
+    quotient: F64 = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
+    return quotient
+
+
 def mean_defined(values: npt.NDArray[Any]) -> float:
     """Mean of the values that are not nan; nan where there is none."""
     kept = values[~np.isnan(values)]
@@ -140,9 +146,7 @@ def _ranks(x: F64, labelled: npt.NDArray[np.bool_]) -> F64:
 
 def _absolute_error(p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> F64:
     """Mean of |p - t| over labelled clips, (E,); nan where nothing is labelled."""
-    total, n = np.abs(np.where(labelled, p - t, 0)).sum(0), labelled.sum(0)
-    error: F64 = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
-    return error
+    return ratio(np.abs(np.where(labelled, p - t, 0)).sum(0), labelled.sum(0))
 
 
 def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:
@@ -204,5 +208,4 @@ def squared_error(s: Sums) -> F64:
     """Mean of (p - t)^2, (R, E); nan where nothing is labelled."""
     centred = s.pp - 2 * s.pt + s.tt
     total = np.maximum(centred + 2 * s.shift * (s.p - s.t) + s.n * s.shift**2, 0)
-    error: F64 = np.divide(total, s.n, out=np.full_like(total, np.nan), where=s.n > 0)
-    return error
+    return ratio(total, s.n)

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.config import Align, SequenceConfig, StreamsConfig
-from facer.stages.intensity.sequences import (
-    Bools,
-    Sequences,
-    held_rows,
-    measured_rows,
-    shorten,
-)
+from facer.stages.intensity.sequences import Bools, Sequences, held_rows, measured_rows, shorten
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
 from facer.storage.schema import F32
@@ -130,23 +125,21 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
     features = np.zeros((offsets[-1], sum(widths)), np.float32)
     there = np.zeros((offsets[-1], len(used)), np.bool_)
     lacks = np.zeros((len(clips), len(used)), np.bool_)
-    column = 0
+    columns = [slice(a, b) for a, b in pairwise(np.cumsum([0, *widths]))]
     for place, (stream, valid) in enumerate(zip(used, seen, strict=True)):
-        block = features[:, column : column + widths[place]]
         source = held_rows(valid, stream.ragged.offsets)
         for i, at_s in enumerate(clips):
-            rows = slice(offsets[i], offsets[i + 1])
-            own = slice(stream.ragged.offsets[i], stream.ragged.offsets[i + 1])
+            rows = slice(*offsets[i : i + 2])
+            own = slice(*stream.ragged.offsets[i : i + 2])
             lacks[i, place] = not valid[own].any()
             if not lacks[i, place]:
                 times_s = _in_order(stream, i)
                 values = stream.ragged.features[source[own]]
-                block[rows] = align(values, times_s, at_s, how.align)
+                features[rows, columns[place]] = align(values, times_s, at_s, how.align)
                 there[rows, place] = valid[own][nearest(times_s, at_s)] & reached(times_s, at_s)
-        column += widths[place]
     gaps = ~there if config.missing == "zero" else np.repeat(lacks, np.diff(offsets), axis=0)
-    for place, stop in enumerate(np.cumsum(widths)):
-        features[gaps[:, place], stop - widths[place] : stop] = 0
+    for place, its in enumerate(columns):
+        features[gaps[:, place], its] = 0
     without: Bools = np.any(lacks, 1) if how.lacking == "drop" else np.all(lacks, 1)
     found = _cut(first, features, there, gaps, offsets, without, config, widths)
     zeros = config.missing == "zero" or how.lacking == "fill"

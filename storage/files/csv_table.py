@@ -90,10 +90,11 @@ class CsvTable:
         return values
 
 
-def csv_text(rows: Iterable[Iterable[str]]) -> str:
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as the text of a csv file, whose cells no spreadsheet runs as formulas."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(safe_cell, row) for row in rows)
+    safe = ([safe_cell(c) if isinstance(c, str) else c for c in cells] for cells in rows)
+    csv.writer(text, lineterminator="\n").writerows(safe)
     return text.getvalue()
 
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from facer.pipeline.commands.options import refuse_code_of_file, with_settings
-from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json, say_notes
+from facer.pipeline.commands.shared import (
+    EXIT_SOME_FAILED,
+    PATH,
+    json_option,
+    print_json,
+    say_notes,
+    with_options,
+)
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import ABLATE, SWEEP
 
 
+def _trainings(output: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What commands of many trainings on one store are given."""
+    return with_options(
+        [
+            click.argument("store"),
+            click.option("--labels", required=True, help="Label file or folder."),
+            click.option("-o", "--output", required=True, type=PATH, help=output),
+        ]
+    )
+
+
 @click.command()
-@click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder for the rows' runs and the tables.",
-)
+@_trainings("Folder for the rows' runs and the tables.")
 @click.option(
     "--also",
     multiple=True,
@@ -49,12 +60,7 @@ def ablate(
 
     others = dict(_pair(text) for text in also)
     table = run_rows(store, labels, output, also=others, progress=True, **settings)
-    say_notes(table.notes)
-    if as_json:
-        print_json(table)
-    else:
-        echo(as_markdown(table))
-        echo(f"also as csv, md and png: {output}")
+    _print_table(table, as_json, as_markdown(table), f"also as csv, md and png: {output}")
     return EXIT_SOME_FAILED if table.failed else 0
 
 
@@ -66,15 +72,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder for the trials' runs and the table.",
-)
+@_trainings("Folder for the trials' runs and the table.")
 @click.option(
     "--set",
     multiple=True,
@@ -101,12 +99,20 @@ def sweep(
 
     refuse_code_of_file("set", set)
     table = run_trials(store, labels, output, set=set, progress=True, **settings)
+    _print_table(
+        table,
+        as_json,
+        as_markdown(table),
+        f"also as csv, json and png, and best.toml: {output}",
+        f"the best of {len(table.rows)} on {table.split}: its score flatters; next: "
+        f"facer evaluate {output / 'rows' / table.best.id} --split test",
+    )
+    return EXIT_SOME_FAILED if table.failed else 0
+
+
+def _print_table(table: Any, as_json: bool, *lines: str) -> None:
     say_notes(table.notes)
     if as_json:
         print_json(table)
     else:
-        echo(as_markdown(table))
-        echo(f"also as csv, json and png, and best.toml: {output}")
-        echo(f"the best of {len(table.rows)} on {table.split}: its score flatters; next: "
-             f"facer evaluate {output / 'rows' / table.best.id} --split test")  # fmt: skip
-    return EXIT_SOME_FAILED if table.failed else 0
+        echo("\n".join(lines))

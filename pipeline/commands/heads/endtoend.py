@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import json_option, log_option, print_json
+from facer.pipeline.commands.shared import PATH, json_option, log_option, print_json
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import FINETUNE
 
@@ -20,9 +20,9 @@ def _settings_of_run(output: Path) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("video_dir", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+@click.argument("run", type=PATH)
+@click.argument("video_dir", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH,
               help="Folder to write: the new REC and the new head.")  # fmt: skip
 @with_settings(FINETUNE, of_run=_settings_of_run)
 @log_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,23 +48,29 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     _print_features(found.features)
     for note in found.notes:
         log(f"warning: {note}")
-    print_list("ids that look like a clip's and are not",
-          [f"{i!r} and {clip!r}: {how}" for i, clip, how in found.look_alikes],
-          LISTED)  # fmt: skip
-    print_list("subjects in more than one split",
-          [f"{name}: {', '.join(there)}" for name, there in found.shared_subjects.items()],
-          LISTED)  # fmt: skip
-    print_list("clips without a frame in which all chosen features are measured",
-          found.features.empty_clips, LISTED)  # fmt: skip
-    print_list("labels without a clip", found.labels_without_clip, LISTED)
-    print_list("clips without a label", found.clips_without_label, LISTED)
-    print_list("ids that could mean several clips",
-          [f"{i}: {', '.join(clips)}" for i, clips in found.ambiguous], LISTED)  # fmt: skip
-    print_list("labelled clips that failed", found.failed, LISTED)
-    print_list("labelled clips without a face or sound", found.no_face, LISTED)
-    print_list("clips whose targets are all empty", found.without_targets, LISTED)
-    print_list(f"clips of more than {settings['t']} frames", found.overlong, LISTED)
+    for title, names in _lists(found, settings["t"]):
+        print_list(title, list(names), LISTED)
     return 0
+
+
+def _lists(found: LabelCheck, t: int) -> list[tuple[str, Iterable[str]]]:
+    """What does not join or cannot be used: a title, and ids."""
+    alike = (f"{i!r} and {clip!r}: {how}" for i, clip, how in found.look_alikes)
+    shared = (f"{name}: {', '.join(there)}" for name, there in found.shared_subjects.items())
+    unmeasured = "clips without a frame in which all chosen features are measured"
+    ambiguous = (f"{i}: {', '.join(clips)}" for i, clips in found.ambiguous)
+    return [
+        ("ids that look like a clip's and are not", alike),
+        ("subjects in more than one split", shared),
+        (unmeasured, found.features.empty_clips),
+        ("labels without a clip", found.labels_without_clip),
+        ("clips without a label", found.clips_without_label),
+        ("ids that could mean several clips", ambiguous),
+        ("labelled clips that failed", found.failed),
+        ("labelled clips without a face or sound", found.no_face),
+        ("clips whose targets are all empty", found.without_targets),
+        (f"clips of more than {t} frames", found.overlong),
+    ]
 
 
 def _print_used_splits(found: LabelCheck) -> None:

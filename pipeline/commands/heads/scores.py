@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import SPLIT, STDOUT, json_option, print_json
+from facer.pipeline.commands.shared import PATH, SPLIT, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import EVALUATE, FUSE, SCORE
 
 if TYPE_CHECKING:
+    from facer.pipeline.intensity.scoring.compare import RunComparison
     from facer.pipeline.intensity.scoring.evaluation import Evaluation
     from facer.stages.intensity.statistics.groups import Groups
     from facer.stages.intensity.statistics.intervals import Comparison, Interval
@@ -25,7 +26,7 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option(
     "--split", type=SPLIT, help="train, val or test; a run of folds has none. [default: val]"
 )
@@ -40,11 +41,11 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 @click.option("--with", "with_", multiple=True, metavar="NAME=STORE",
               help="Where a joined stream of the run's is now, or another store of it; "
               "repeatable.")  # fmt: skip
-@click.option("--against", type=click.Path(path_type=Path),
+@click.option("--against", type=PATH,
               help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
 @click.option(
     "--predictions",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write predictions as csv; - for stdout, instead of the scores.",
 )
 @click.option("--format", "form", type=click.Choice(KINDS), default="plain", show_default=True,
@@ -66,37 +67,40 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
     """
     from facer.pipeline.functions.heads import evaluate as evaluate_run
     from facer.pipeline.intensity.scoring.compare import RunComparison
-    from facer.storage.labels.predictions import write_predictions
 
     if as_json and predictions == STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
     result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against,
                           with_=with_, **options)  # fmt: skip
-    both = result if isinstance(result, RunComparison) else None
     found = result.first if isinstance(result, RunComparison) else result
     if predictions is not None:
-        write_predictions(
-            predictions, form, found.label_ids, found.names, found.predictions, not no_brackets,
-            found.status,
-        )  # fmt: skip
+        found.write(predictions, form, not no_brackets)
     if predictions == STDOUT:
         return 0
     if as_json:
         print_json(result)
         return 0
     print_evaluation(found)
-    if both is not None:
-        ours, theirs = (", ".join(map(str, s)) for s in (both.first_seeds, both.second_seeds))
-        _print_comparison(
-            f"mean Pearson of the mean prediction of seed(s) {ours}, less that of {against} "
-            f"(seed(s) {theirs})", both.pearson,
-        )  # fmt: skip
-        if both.first.n_seeds != both.second.n_seeds:
-            log(f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
-                f"have {both.first.n_seeds} and {both.second.n_seeds}")  # fmt: skip
+    if isinstance(result, RunComparison):
+        _print_runs(result, against)
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
     return 0
+
+
+def _print_runs(both: RunComparison, against: Path | None) -> None:
+    """Print how much better one run is than another, and on which seeds of each."""
+    ours, theirs = (", ".join(map(str, s)) for s in (both.first_seeds, both.second_seeds))
+    _print_comparison(
+        f"mean Pearson of the mean prediction of seed(s) {ours}, less that of {against} "
+        f"(seed(s) {theirs})",
+        both.pearson,
+    )
+    if both.first.n_seeds != both.second.n_seeds:
+        log(
+            f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+            f"have {both.first.n_seeds} and {both.second.n_seeds}"
+        )
 
 
 def print_evaluation(found: Evaluation) -> None:
@@ -116,10 +120,8 @@ def _print_figures(found: Evaluation) -> None:
         return
     width = max(len(name) for name in (*found.names, "mean"))
     _print_header(width)
-    columns = [found.per_emotion(metric) for metric in METRICS]
-    own = zip(found.names, found.ensemble.n, found.intervals.per_emotion, strict=True)
-    for name, n, interval in own:
-        _print_scores(f"{name:{width}}", [column[name] for column in columns], n, interval)
+    for one in found.emotions:
+        _print_scores(f"{one.name:{width}}", [*one.values.values()], one.n, one.interval)
     means = [found.mean(metric) for metric in METRICS]
     _print_scores(f"{'mean':{width}}", means, found.n_scored, found.intervals.mean)
     spread = ""
@@ -175,10 +177,9 @@ def _print_scores(title: str, values: Sequence[float], n: int, interval: Interva
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...",
-                type=click.Path(path_type=Path))  # fmt: skip
+                type=PATH)  # fmt: skip
 @with_settings(FUSE)
-@click.option("--predictions", type=click.Path(path_type=Path),
-              help="Write the fused predictions as csv.")  # fmt: skip
+@click.option("--predictions", type=PATH, help="Write the fused predictions as csv.")
 @json_option
 def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **settings: Any) -> int:
     """Fuse runs late: average their predictions on the same clips, and score that.
@@ -189,15 +190,11 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
       facer fuse runs/face runs/sound --weights val --split test --predictions fused.csv
     """
     from facer.pipeline.functions.heads import fuse as fuse_runs
-    from facer.storage.labels.predictions import write_predictions
 
     found = fuse_runs(runs, **settings)
     scores = found.fusion
     if predictions is not None:
-        write_predictions(
-            predictions, "plain", scores.label_ids, scores.names, scores.predictions,
-            status=scores.status,
-        )  # fmt: skip
+        scores.write(predictions)
     if as_json:
         print_json(found)
         return 0
@@ -217,7 +214,7 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--labels", required=True, help="Label file or folder.")
 @with_settings(SCORE)
 @json_option

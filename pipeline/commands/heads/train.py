@@ -12,6 +12,7 @@ from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     LISTED,
+    PATH,
     STDOUT,
     json_option,
     log_option,
@@ -21,11 +22,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.epochs import training_epoch
 from facer.pipeline.runtime.progress import StepCounter, echo, log
-from facer.pipeline.settings import (
-    EXPORT_HEAD,
-    PREDICT,
-    TRAIN_HEAD,
-)
+from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_HEAD
 from facer.storage.settings import flat
 
 
@@ -37,16 +34,18 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
-    from facer.pipeline.intensity.folds import FoldsResult
+    from facer.pipeline.intensity.folds.train import FoldsResult
     from facer.pipeline.intensity.train import TrainHeadResult
+
+
+_KEPT = ("jobs", "device", "resume", "with_", "head")  # settings that go with --from
 
 
 @click.command("train-head")
 @click.argument("store", required=False)
 @click.option("--labels", help="Label file or folder.")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
-              help="Run folder to write.")  # fmt: skip
-@click.option("--from", "source", metavar="RUN", type=click.Path(path_type=Path),
+@click.option("-o", "--output", "run", required=True, type=PATH, help="Run folder to write.")
+@click.option("--from", "source", metavar="RUN", type=PATH,
               help="Make a run again, with its settings and seeds; STORE, --labels and --with "
               "where these were moved.")  # fmt: skip
 @with_settings(TRAIN_HEAD, of_run=_settings_of_run)
@@ -65,13 +64,12 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
       facer train-head features.zarr --labels labels.csv -o runs/both --with audio=audio.zarr
     """
     from facer.pipeline.functions.runs import train, train_again
-    from facer.pipeline.intensity.folds import FoldsResult
+    from facer.pipeline.intensity.folds.train import FoldsResult
     from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
-        names = ("jobs", "device", "resume", "with_", "head")
-        options = {name: options[name] for name in names}
+        options = {name: options[name] for name in _KEPT}
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     with epoch_log(log_to, run) as note:
@@ -147,25 +145,11 @@ def _print_folds(result: FoldsResult, as_json: bool) -> None:
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:
-    taken = {
-        "store",
-        "labels",
-        "run",
-        "head",
-        "source",
-        "config",
-        "print_config",
-        "log",
-        "jobs",
-        "device",
-        "resume",
-        "with_",
-    }
     typed = click.core.ParameterSource.COMMANDLINE
     given = [
         parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name not in taken
+        if parameter.name in TRAIN_HEAD and parameter.name not in _KEPT
         if context.get_parameter_source(str(parameter.name)) is typed
     ]
     if given:
@@ -175,9 +159,9 @@ def _refuse_options_beside_from(context: click.Context) -> None:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("videos", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path),
+@click.argument("run", type=PATH)
+@click.argument("videos", type=PATH)
+@click.option("-o", "--output", type=PATH,
               help="Write a plain csv; - for stdout, instead of the table.")  # fmt: skip
 @with_settings(PREDICT)
 @json_option
@@ -217,8 +201,8 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
 
 
 @click.command("export-head")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
+@click.argument("output", type=PATH)
 @with_settings(EXPORT_HEAD)
 @json_option
 def export_head(run: Path, output: Path, as_json: bool, **settings: Any) -> int:

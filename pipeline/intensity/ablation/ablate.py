@@ -7,9 +7,8 @@ DIR/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,30 +21,28 @@ from facer.pipeline.intensity.ablation.trials import (
     SPLIT,
     OnRow,
     Trial,
-    Where,
+    read_scores,
     run_trials,
     trial_folder,
     write_result,
 )
 from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
-from facer.pipeline.intensity.fold_plan import plan_trainable
-from facer.pipeline.intensity.folds import PREDICTIONS
+from facer.pipeline.intensity.folds.plan import read_planned
+from facer.pipeline.intensity.folds.train import PREDICTIONS
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places
-from facer.pipeline.intensity.labelled import label_notes, read_trainable, split_rows
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
 from facer.pipeline.intensity.scoring.fuse import fuse
 from facer.pipeline.intensity.sources.joined import Source, open_source
-from facer.pipeline.intensity.train import OnNote
+from facer.pipeline.intensity.sources.splits import facts_and_notes
+from facer.pipeline.intensity.training import OnNote
 from facer.stages.intensity.config import StreamsConfig
 from facer.stages.intensity.sequences import EMBEDDING
 from facer.stages.intensity.statistics.holm import holm
-from facer.stages.intensity.statistics.intervals import Comparison, Interval, compare
-from facer.storage import FeatureStore, IntensityLabels, match_clips, read_labels
+from facer.stages.intensity.statistics.intervals import Comparison, compare
+from facer.storage import FeatureStore, IntensityLabels
 from facer.storage.errors import FacerError, one_line
 from facer.storage.labels.challenges import Split
-from facer.storage.labels.matching import no_match_message
 from facer.storage.labels.predictions import Predictions, read_predictions, write_predictions
-from facer.storage.layout.documents import read_json_object
 
 
 def ablate(
@@ -60,8 +57,7 @@ def ablate(
     has_embedding = "embedding" in store.provenance.settings
     rows = ablation_rows(config.rows, tuple(config.also))
     tasks = [task for row in rows if (task := trial_of(row, config, has_embedding)) is not None]
-    where = Where(config.jobs, config.scheduler, config.tls)
-    errors = run_trials(tasks, where, on_row, on_note)
+    errors = run_trials(tasks, config, on_row, on_note)
     for row in rows:
         if row.members:
             _fuse_row(row, config, errors)
@@ -73,13 +69,7 @@ def ablate(
 def read_joined(config: AblateConfig) -> tuple[Source, IntensityLabels]:
     """Labels that join the store; all rows would fail otherwise, one by one."""
     store = open_source(config.store, config.streams)
-    labels = (
-        read_trainable(config.labels, config.reading, store)
-        if config.folds is None
-        else plan_trainable(read_labels(config.labels, config.reading), config.folds, store)[0]
-    )
-    if not match_clips(labels, store.clip_ids).pairs:
-        raise FacerError(no_match_message(labels, store.clip_ids))
+    labels, _ = read_planned(config.labels, config.reading, store, config.folds)
     for path in config.also.values():
         FeatureStore.open(path)
     return store, labels
@@ -143,19 +133,26 @@ def _table(
 ) -> AblationTable:
     rows = ablation_rows(config.rows, tuple(config.also))
     folder = config.output / "rows"
-    against = partial(_against_full, folder=folder, labels=labels)
-    found = [_table_row(row, folder / row.id, errors, against) for row in rows]
-    full = next((row.by_seed for row in found if row.row.id == FULL), {})
-    found = [replace(row, beyond_full=_beyond(row.by_seed, full)) for row in found]
-    compared = [row.against.p_value for row in found if row.against is not None]
-    corrected = iter(holm(compared))
+    scores = {row.id: read_scores(folder / row.id, errors.get(row.id), _needs(row)) for row in rows}
+    against = {
+        row.id: _against_full(row.id, folder, labels) for row in rows if scores[row.id].by_seed
+    }
+    compared = {name: found for name, found in against.items() if found is not None}
+    p_holm = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
     return AblationTable(
         names=labels.names,
         split=OUT_OF_FOLD if config.folds else SPLIT,
         seeds=config.seeds,
-        notes=("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0])),
+        notes=facts_and_notes(labels),
         rows=tuple(
-            row if row.against is None else replace(row, p_holm=next(corrected)) for row in found
+            TableRow(
+                **vars(scores[row.id]),
+                row=row,
+                against=against.get(row.id),
+                p_holm=p_holm.get(row.id),
+                beyond_full=_beyond(scores[row.id].by_seed, scores[FULL].by_seed),
+            )
+            for row in rows
         ),
     )
 
@@ -163,27 +160,6 @@ def _table(
 def _beyond(ours: Mapping[str, float], full: Mapping[str, float]) -> tuple[float, ...]:
     """A row's mean Pearson less the full model's, seed by seed."""
     return tuple(ours[seed] - full[seed] for seed in ours if seed in full)
-
-
-def _table_row(
-    row: AblationRow,
-    run: Path,
-    errors: Mapping[str, str],
-    against: Callable[[str], Comparison | None],
-) -> TableRow:
-    path = run / "row.json"
-    if row.id in errors or not path.is_file():
-        return TableRow(row, reason=errors.get(row.id) or _needs(row))
-    result = read_json_object(path)
-    ends = result.get("pearson_95")
-    return TableRow(
-        row,
-        result["pearson"],
-        result["n"],
-        result["per_emotion"],
-        against(row.id),
-        interval=None if ends is None else Interval(*ends),
-    )
 
 
 def _needs(row: AblationRow) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facer.pipeline.intensity.ablation.recipes import RECIPES
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS, AblationRow
+from facer.pipeline.intensity.ablation.trials import TrialScores, std_of
 from facer.pipeline.views.canvas import canvas
-from facer.stages.intensity.statistics.intervals import Comparison, Interval
-from facer.storage.files.cells import safe_cell
+from facer.stages.intensity.statistics.intervals import Comparison, ends_of
+from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"
@@ -24,39 +21,37 @@ _MARKERS = {PAPER: "D", PAPER_TEST: "s"}
 _OURS, _PAPERS = "#0072B2", "#D55E00"
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """One row's scores over seeds, or the reason why there are none."""
+@dataclass(frozen=True, kw_only=True)
+class TableRow(TrialScores):
+    """One row's scores, and how far they are from the full model's."""
 
     row: AblationRow
-    by_seed: Mapping[str, float] = field(default_factory=dict)  # mean Pearson over emotions
-    n: int = 0  # clips scored
-    per_emotion: Mapping[str, float | None] = field(default_factory=dict)  # mean over seeds
     against: Comparison | None = None  # with the full model, of the mean predictions over seeds
-    reason: str = ""
-    interval: Interval | None = None  # 95 % of the mean over seeds, over clips or subjects
     p_holm: float | None = None  # of ``against``, corrected for the number of rows compared
     beyond_full: tuple[float, ...] = ()  # mean Pearson less the full model's, seed by seed
 
     @property
-    def pearson(self) -> tuple[float, ...]:
-        """Mean over emotions, one a seed."""
-        return tuple(self.by_seed.values())
-
-    @property
     def beyond_deviation(self) -> float | None:
         """Standard deviation over seeds (n - 1) of the difference from the full model."""
-        return float(np.std(self.beyond_full, ddof=1)) if len(self.beyond_full) > 1 else None
+        return std_of(self.beyond_full)
 
-    @property
-    def mean(self) -> float | None:
-        """Mean over seeds."""
-        return float(np.mean(self.pearson)) if self.pearson else None
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation over seeds (n - 1); None for fewer than two."""
-        return float(np.std(self.pearson, ddof=1)) if len(self.pearson) > 1 else None
+    def to_json(self) -> dict[str, Any]:
+        """A row of ``facer ablate --json``."""
+        against = None
+        if self.against is not None:
+            more = {"p_holm": self.p_holm, "std_over_seeds": self.beyond_deviation}
+            against = asdict(self.against) | more
+        return {
+            "id": self.row.id,
+            "groups": list(self.row.groups),
+            "title": self.row.title,
+            **self.figures(),
+            "against_full": against,
+            "paper": self.row.paper,
+            "paper_test": self.row.paper_test,
+            "recipe": RECIPES.get(self.row.id),
+            "reason": self.reason or None,
+        }
 
 
 @dataclass(frozen=True)
@@ -83,34 +78,8 @@ class AblationTable:
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer ablate --json`` prints it."""
-        return {
-            "split": self.split,
-            "seeds": self.seeds,
-            "rows": [
-                {
-                    "id": row.row.id,
-                    "groups": list(row.row.groups),
-                    "title": row.row.title,
-                    "pearson": row.mean,
-                    "std": row.std,
-                    "pearson_95": _ends(row.interval),
-                    "n": row.n,
-                    "against_full": None
-                    if row.against is None
-                    else asdict(row.against)
-                    | {"p_holm": row.p_holm, "std_over_seeds": row.beyond_deviation},
-                    "paper": row.row.paper,
-                    "paper_test": row.row.paper_test,
-                    "recipe": RECIPES.get(row.row.id),
-                    "reason": row.reason or None,
-                }
-                for row in self.rows
-            ],
-        }
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
+        rows = [row.to_json() for row in self.rows]
+        return {"split": self.split, "seeds": self.seeds, "rows": rows}
 
 
 def write_table(table: AblationTable, folder: Path) -> None:
@@ -122,34 +91,25 @@ def write_table(table: AblationTable, folder: Path) -> None:
 
 
 def _as_csv(table: AblationTable) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     header = ["id", "groups", "title", "n", "pearson", "std", "seeds", "difference_from_full"]
     header += ["difference_low", "difference_high", "difference_std", "p", "p_holm"]
-    header += ["pearson_low", "pearson_high"]
-    writer.writerow([*header, *map(safe_cell, table.names), "paper", "paper_test", "reason"])
-    for row in table.rows:
-        numbers = [row.n, row.mean, row.std, len(row.pearson)]
-        difference: list[float | None] = [None] * 6
-        if (found := row.against) is not None:
-            ends = found.interval
-            difference = [found.difference, ends.low, ends.high, row.beyond_deviation]
-            difference += [found.p_value, row.p_holm]
-        difference += _ends(row.interval) or [None, None]
-        emotions = [row.per_emotion.get(name) for name in table.names]
-        ids = map(safe_cell, (row.row.id, " ".join(row.row.groups), row.row.title))
-        writer.writerow(
-            [
-                *ids,
-                *numbers,
-                *difference,
-                *emotions,
-                row.row.paper,
-                row.row.paper_test,
-                safe_cell(row.reason),
-            ]
-        )
-    return text.getvalue()
+    header += ["pearson_low", "pearson_high", *table.names, "paper", "paper_test", "reason"]
+    return csv_text([header, *(_csv_row(row, table.names) for row in table.rows)])
+
+
+def _csv_row(one: TableRow, names: Sequence[str]) -> list[Any]:
+    row = one.row
+    difference: list[float | None] = [None] * 6
+    if (found := one.against) is not None:
+        difference = [found.difference, *(ends_of(found.interval) or ()), one.beyond_deviation]
+        difference += [found.p_value, one.p_holm]
+    return [
+        *(row.id, " ".join(row.groups), row.title, one.n, one.mean, one.std, len(one.pearson)),
+        *difference,
+        *one.ends,
+        *(one.per_emotion.get(name) for name in names),
+        *(row.paper, row.paper_test, one.reason),
+    ]
 
 
 def as_markdown(table: AblationTable) -> str:
@@ -187,8 +147,6 @@ def _markdown_row(row: TableRow, group: str) -> str:
     paper = "" if figure is None else f"{figure:.3f}".lstrip("0")
     if row.mean is None:
         return f"| {row.row.title} | {row.reason} | | | | | {paper} |"
-    std = "" if row.std is None else f" ± {row.std:.4f}"
-    ends = "" if row.interval is None else f"{row.interval.low:.4f} to {row.interval.high:.4f}"
     difference, p = "", ""
     if row.against is not None:
         low, high = row.against.interval.low, row.against.interval.high
@@ -196,8 +154,7 @@ def _markdown_row(row: TableRow, group: str) -> str:
         if row.beyond_deviation is not None:
             difference += f" ± {row.beyond_deviation:.4f}"
         p = "" if row.p_holm is None else f"{row.p_holm:.3f}"
-    cells = [row.row.title, f"{row.mean:.4f}{std}", ends, difference, p, str(row.n), paper]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join([row.row.title, *row.cells(), difference, p, str(row.n), paper])} |"
 
 
 def _draw(table: AblationTable, path: Path) -> None:

@@ -8,35 +8,31 @@ DIR/rows/<id>/          the trial's run folder (see facer.pipeline.intensity: tr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.config import AblateConfig, SweepConfig, TrainHeadConfig
+from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import (
-    OnNote,
-    Training,
-    describe,
-    tell_scale,
-    torch_threads,
-    train_head,
-)
+from facer.pipeline.intensity.train import torch_threads, train_head
+from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
-from facer.pipeline.runtime.tls import TlsFiles
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined
+from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.objects import LocalObjects
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
+from facer.storage.layout.documents import read_json_object
 
 SPLIT: Split = "val"
 """What trials are scored on: choosing among them is model selection, so never on test."""
@@ -55,17 +51,70 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Where:
-    """On what trials run: processes of this machine, or a cluster."""
+class TrialScores:
+    """A trial's scores over seeds, or the reason why there are none."""
 
-    jobs: int = 1
-    scheduler: str | None = None
-    tls: TlsFiles | None = None
+    by_seed: Mapping[str, float] = field(default_factory=dict)  # mean Pearson over emotions
+    n: int = 0  # clips scored
+    per_emotion: Mapping[str, float | None] = field(default_factory=dict)  # mean over seeds
+    interval: Interval | None = None  # 95 % of the mean over seeds, over clips or subjects
+    reason: str = ""
+
+    @property
+    def pearson(self) -> tuple[float, ...]:
+        """Mean over emotions, one a seed."""
+        return tuple(self.by_seed.values())
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return float(np.mean(self.pearson)) if self.pearson else None
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation over seeds (n - 1); None for fewer than two."""
+        return std_of(self.pearson)
+
+    @property
+    def ends(self) -> Sequence[float | None]:
+        """Both ends of the interval; None where there is none."""
+        return ends_of(self.interval) or (None, None)
+
+    def figures(self) -> dict[str, Any]:
+        """What JSON says of any trial."""
+        ends = ends_of(self.interval)
+        return {"pearson": self.mean, "std": self.std, "pearson_95": ends, "n": self.n}
+
+    def cells(self) -> list[str]:
+        """Mean and deviation, and the interval, as a table shows them; or the reason."""
+        if self.mean is None:
+            return [self.reason or "not run", ""]
+        ends = self.interval
+        return [
+            f"{self.mean:.4f}" + ("" if self.std is None else f" ± {self.std:.4f}"),
+            "" if ends is None else f"{ends.low:.4f} to {ends.high:.4f}",
+        ]
+
+
+def std_of(values: Sequence[float]) -> float | None:
+    """Standard deviation (n - 1); None for fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def read_scores(run: Path, error: str | None, absent: str = "not run") -> TrialScores:
+    """The scores of a trial; the reason is ``error``, or ``absent`` where it was not trained."""
+    path = run / "row.json"
+    if error is not None or not path.is_file():
+        return TrialScores(reason=error or absent)
+    found = read_json_object(path)
+    ends = found.get("pearson_95")
+    interval = None if ends is None else Interval(*ends)
+    return TrialScores(found["pearson"], found["n"], found["per_emotion"], interval)
 
 
 def run_trials(
     trials: Sequence[Trial],
-    where: Where,
+    config: AblateConfig | SweepConfig,
     on_row: OnRow | None = None,
     on_note: OnNote | None = None,
 ) -> dict[str, str]:
@@ -75,7 +124,7 @@ def run_trials(
     if todo and on_note is not None:
         with suppress(FacerError):  # a trial that cannot be trained says so in the table
             tell_scale(Training(todo[0].config), on_note)
-    executor = make_executor(where.jobs, where.scheduler, tls=where.tls)
+    executor = make_executor(config.jobs, config.scheduler, tls=config.tls)
     try:
         for trial, outcome in executor.map(run_trial, todo):
             done += 1
@@ -96,7 +145,7 @@ def is_done(trial: Trial) -> bool:
     run = trial.config.run
     if not (run / "row.json").is_file():
         return False
-    check_unchanged(run, describe(trial.config))
+    check_unchanged(run, Training(trial.config).describe())
     return bool(read_run(run).seeds == trial.config.seeds)
 
 
@@ -126,11 +175,10 @@ def run_trial(trial: Trial) -> str | None:
 
 def write_result(run: Path, found: Evaluation, seconds: float) -> None:
     """Write a trial's ``row.json``, which says that it is done."""
-    interval = None if found.intervals is None else found.intervals.mean
     result = {
         "n": found.n_scored,
         "pearson": {str(seed): scores.mean("pearson") for seed, scores in found.seeds.items()},
-        "pearson_95": None if interval is None else [interval.low, interval.high],
+        "pearson_95": None if found.intervals is None else ends_of(found.intervals.mean),
         "by": None if found.intervals is None else found.intervals.unit,
         "per_emotion": {k: defined(rho) for k, rho in found.per_emotion("pearson").items()},
         "folds": None if found.folds is None else found.folds.to_json(),

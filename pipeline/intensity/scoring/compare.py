@@ -88,5 +88,4 @@ def _paired(found: Evaluation, other: Evaluation) -> tuple[int, ...]:
 
 def _mean(found: Evaluation, seeds: tuple[int, ...]) -> F32:
     """Mean prediction over some seeds, (n, E)."""
-    mean: F32 = np.mean([found.by_seed[seed] for seed in seeds], axis=0).astype(np.float32)
-    return mean
+    return np.asarray(np.mean([found.by_seed[seed] for seed in seeds], axis=0), np.float32)

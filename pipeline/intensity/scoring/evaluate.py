@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.fold_plan import FoldPlan, labels_in_fold, recorded_plan
-from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, load_models, read_run
+from facer.pipeline.intensity.folds.plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, read_run
 from facer.pipeline.intensity.labelled import (
     LabelledSequences,
     clips_sha256,
     features_sha256,
-    labels_of_run,
     load_labelled,
     read_sequences,
 )
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
-from facer.pipeline.intensity.sources.joined import JoinedStore, Source, open_source, status_of
+from facer.pipeline.intensity.scoring.provenance import check_all_provenance
+from facer.pipeline.intensity.seeds import load_models
+from facer.pipeline.intensity.sources.joined import Source, open_source, status_of
+from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.pipeline.intensity.subject_scales import scaled_rows, scaled_strangers
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
-from facer.stages.intensity.sequences import I64, Sequences
+from facer.stages.intensity.sequences import Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
-from facer.storage import LabelOptions, Provenance
+from facer.storage import IntensityLabels, LabelOptions
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
-from facer.storage.schema import AUDIO, F32
+from facer.storage.schema import F32, I64, Bools
 
 OUT_OF_FOLD = "out-of-fold"
 """Split of a run of folds: every clip, predicted by the fold that holds it out."""
@@ -65,9 +69,9 @@ def evaluate(
     if plan is not None and record.fold is None:
         found = _out_of_fold(run, split, labelled, plan)
     else:
-        found = _on_split(run, split or "val", labelled, table.source)
+        found = _on_split(run, split or "val", labelled)
     if by is not None:
-        values = dict(zip(labelled.label_ids, label_column(table, by), strict=True))
+        values = dict(zip(table.clip_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
     own = labels is None and store is None and not stores
     return replace(
@@ -78,14 +82,13 @@ def evaluate(
     )
 
 
-def _on_split(run: Path, split: str, labelled: LabelledSequences, path: str) -> Evaluation:
-    rows = labelled.rows(split)
-    if not len(rows):
-        found = ", ".join(sorted({s for s in labelled.splits if s})) or "none"
-        raise FacerError(f"{named('split')} {split}: {path} has no such rows; found {found}")
-    record = read_run(run)
-    by_seed = _predict_rows(run, labelled, rows)
-    return _scored(split, record.fit.calibrate, labelled, rows, by_seed)
+def _on_split(run: Path, split: str, labelled: LabelledSequences) -> Evaluation:
+    rows = labelled.of(split)
+    if not rows.any():
+        found = ", ".join(sorted({*labelled.splits} - {""})) or "none"
+        source = labelled.labels.source
+        raise FacerError(f"{named('split')} {split}: {source} has no such rows; found {found}")
+    return _scored(run, split, labelled, rows, _predict_rows(run, labelled, rows))
 
 
 def _out_of_fold(
@@ -95,27 +98,23 @@ def _out_of_fold(
     if split not in (None, OUT_OF_FOLD):
         raise FacerError(
             f"{named('split')} {split}: {run} is a run of folds, scored on what they hold "
-            "out; leave "
-            "--split out, or score one fold's run, such as "
-            f"{fold_folder(run, 0)} --split test"
+            f"out; leave --split out, or score one fold's run, such as {fold_folder(run, 0)} "
+            "--split test"
         )
-    rows = np.flatnonzero(plan.fold_of >= 0)
-    by_fold = []
-    for fold in range(plan.n_folds):
-        folder = fold_folder(run, fold)
-        held = rows[plan.fold_of[rows] == fold]
-        by_fold.append((held, _predict_rows(folder, labelled, held)))
-    seeds = sorted(set.intersection(*(set(found) for _, found in by_fold)))
+    held = [plan.fold_of == fold for fold in range(plan.n_folds)]
+    found = [
+        _predict_rows(fold_folder(run, fold), labelled, rows) for fold, rows in enumerate(held)
+    ]
+    seeds = sorted(set.intersection(*map(set, found)))
     if not seeds:
         raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
-    by_seed = {}
+    rows, by_seed = plan.fold_of >= 0, {}
     for seed in seeds:
-        values = np.empty((len(plan.fold_of), len(labelled.names)), np.float32)
-        for held, found in by_fold:
-            values[held] = found[seed]
+        values = np.empty_like(labelled.targets)
+        for own, predicted in zip(held, found, strict=True):
+            values[own] = predicted[seed]
         by_seed[seed] = values[rows]
-    calibrate = read_run(run).fit.calibrate
-    pooled = _scored(OUT_OF_FOLD, calibrate, labelled, rows, by_seed)
+    pooled = _scored(run, OUT_OF_FOLD, labelled, rows, by_seed)
     folds = grouped(pooled, "fold", [str(fold) for fold in plan.fold_of[rows]])
     return replace(pooled, folds=folds, fold_rule=plan.rule)
 
@@ -133,21 +132,20 @@ def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
     return features_sha256(sequences) != record.data_sha256
 
 
-def _predict_rows(run: Path, labelled: LabelledSequences, rows: I64) -> dict[int, F32]:
+def _predict_rows(run: Path, labelled: LabelledSequences, rows: Bools) -> dict[int, F32]:
     data = scaled_rows(run, read_run(run), labelled, rows)
-    return _predict(run, data, labelled.sequence_of[rows])
+    return _predict(run, data, labelled.places(rows), labelled.usable[rows])
 
 
-def _predict(run: Path, data: DeviceSequences, places: I64) -> dict[int, F32]:
-    """Each seed's predictions (n, E) of sequences of the data; -1 is a clip without features."""
-    there = places >= 0
+def _predict(run: Path, data: DeviceSequences, clips: I64, measured: Bools) -> dict[int, F32]:
+    """Each seed's predictions (n, E); ``clips`` are the sequences of the ``measured`` among n."""
     result = {}
     for seed, model in load_models(run).items():
-        values = np.empty((len(places), model.shape.intensities), np.float32)
-        if there.any():
-            values[there] = predict(model, data, places[there])
-        if not there.all():
-            values[~there] = _stand_in(run, model)
+        values = np.empty((len(measured), model.shape.intensities), np.float32)
+        if len(clips):
+            values[measured] = predict(model, data, clips)
+        if not measured.all():
+            values[~measured] = _stand_in(run, model)
         result[seed] = values
     return result
 
@@ -169,52 +167,63 @@ def _stand_in(run: Path, model: IntensityModel) -> F32:
 
 
 def _scored(
-    split: str, calibrate: str, labelled: LabelledSequences, rows: I64, by_seed: dict[int, F32]
+    run: Path, split: str, labelled: LabelledSequences, rows: Bools, by_seed: dict[int, F32]
 ) -> Evaluation:
-    found = evaluation_of(
-        split=split,
-        names=labelled.names,
-        label_ids=[labelled.label_ids[row] for row in rows],
-        subjects=[labelled.subjects[row] for row in rows],
-        targets=labelled.targets[rows],
-        by_seed=by_seed,
+    return replace(
+        evaluation_of(split, labelled.labels, rows, by_seed),
+        status=tuple(labelled.status[rows]),
+        n_filled=int((~labelled.usable[rows]).sum()),
+        calibrate=read_run(run).fit.calibrate,
     )
-    n_filled = int((labelled.sequence_of[rows] < 0).sum())
-    status = tuple(labelled.status[row] for row in rows)
-    return replace(found, n_filled=n_filled, calibrate=calibrate, status=status)
 
 
 def evaluation_of(
-    split: str,
-    names: Sequence[str],
-    label_ids: Sequence[str],
-    subjects: Sequence[str],
-    targets: F32,
-    by_seed: dict[int, F32],
+    split: str, labels: IntensityLabels, rows: Bools, by_seed: dict[int, F32]
 ) -> Evaluation:
-    """Score predictions (n, E) of each seed against targets (n, E), NaN where absent."""
-    predictions = np.mean(list(by_seed.values()), axis=0).astype(np.float32)
-    labelled = bool(np.isfinite(targets).any())
+    """Score predictions (n, E) of each seed for n rows of the labels."""
+    targets = labels.values[rows]
+    subjects = tuple(compress(labels.subjects, rows))
     return Evaluation(
         split=split,
-        names=tuple(names),
-        label_ids=tuple(label_ids),
-        subjects=tuple(subjects),
+        names=labels.names,
+        label_ids=tuple(compress(labels.clip_ids, rows)),
+        subjects=subjects,
         targets=targets,
-        predictions=predictions,
-        status=("ok",) * len(label_ids),
+        status=("ok",) * len(targets),
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
         n_filled=0,
-        n_seeds=len(by_seed),
         calibrate="none",
-        by_seed=by_seed,
-        seeds={s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
-        intervals=bootstrap(np.stack(list(by_seed.values())), targets, subjects)
-        if labelled
-        else None,
-        ensemble=score(predictions, targets, names) if labelled else None,
-        ensemble_intervals=bootstrap(predictions, targets, subjects) if labelled else None,
+        **_figures(by_seed, targets, labels.names, subjects),
     )
+
+
+def rescored(found: Evaluation, by_seed: dict[int, F32]) -> Evaluation:
+    """The same clips scored with other predictions of each seed, (n, E)."""
+    return replace(
+        found,
+        n_seeds_wanted=len(by_seed),
+        features_changed=False,
+        folds=None,
+        fold_rule="",
+        **_figures(by_seed, found.targets, found.names, found.subjects),
+    )
+
+
+def _figures(
+    by_seed: dict[int, F32], targets: F32, names: Sequence[str], subjects: Sequence[str]
+) -> dict[str, Any]:
+    """What an evaluation says of predictions: scores only where something is labelled."""
+    every = np.stack(list(by_seed.values()))
+    mean = np.mean(every, axis=0).astype(np.float32)
+    labelled = bool(np.isfinite(targets).any())
+    return {
+        "by_seed": by_seed,
+        "predictions": mean,
+        "seeds": {s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
+        "intervals": bootstrap(every, targets, subjects) if labelled else None,
+        "ensemble": score(mean, targets, names) if labelled else None,
+        "ensemble_intervals": bootstrap(mean, targets, subjects) if labelled else None,
+    }
 
 
 def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Prediction:
@@ -226,56 +235,12 @@ def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Predicti
     """
     record = read_run(run)
     check_all_provenance(run, store)
-    usable = [clip for clip in clip_ids if status_of(store, clip) == "ok"]
+    status = np.array([status_of(store, clip) for clip in clip_ids], object)
+    usable = list(compress(clip_ids, status == "ok"))
     sequences = read_sequences(store, usable, record.sequences, record.choice, record.cache)
-    place = {clip: index for index, clip in enumerate(sequences.clip_ids)}
-    places = np.array([place.get(clip, -1) for clip in clip_ids], np.int64)
-    found = _predict(run, scaled_strangers(record, sequences), places)
+    empty = frozenset(sequences.empty)
+    status[[clip in empty for clip in clip_ids]] = "no_features"
+    clips = np.arange(len(sequences.clip_ids))
+    found = _predict(run, scaled_strangers(record, sequences), clips, status == "ok")
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
-    status = [
-        "no_features" if found == "ok" and clip not in place else found
-        for clip, found in ((clip, status_of(store, clip)) for clip in clip_ids)
-    ]
     return Prediction(record.names, tuple(clip_ids), values, tuple(status))
-
-
-def check_all_provenance(run: Path, store: Source) -> None:
-    """``FacerError`` unless the features of each stream are what the run was trained on."""
-    check_provenance(run, store.provenance, store.path)
-    others = store.others if isinstance(store, JoinedStore) else {}
-    for name, other in others.items():
-        check_provenance(run, other.provenance, other.path, name)
-
-
-def check_provenance(run: Path, provenance: Provenance, where: str, stream: str = "") -> None:
-    """``FacerError`` unless features of this provenance are what the run was trained on.
-
-    ``stream`` is the name of a joined one.
-    """
-    record = read_run(run)
-    made = record.stream_provenance[stream] if stream else record.store_provenance
-    names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
-    pairs = [(name, getattr(provenance, name), made[name]) for name in names]
-    ours, theirs = provenance.settings, made["settings"]
-    of_sound = theirs.get("modality") == AUDIO
-    if provenance.of_sound != of_sound:
-        kinds = ("sound", "faces") if of_sound else ("faces", "sound")
-        raise FacerError(
-            f"{where}: found a store of {kinds[1]}, the run {run} was trained on one of {kinds[0]}"
-        )
-    compared = sorted({*ours, *theirs} - {"embedding"})
-    pairs += [(name, ours.get(name, "none"), theirs.get(name, "none")) for name in compared]
-    for name, found, expected in pairs:
-        if found == expected:
-            continue
-        option = f"--with {stream}=STORE" if stream else "--store"
-        if "imported" in theirs:
-            raise FacerError(
-                f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
-                f"features of these videos and give them to evaluate {option}"
-            )
-        advice = "extract with the same --detector, --rec, --face, --stride, --precision and --det"
-        raise FacerError(
-            f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
-            + (f"give a store made alike as {option}" if stream else f"{advice} options")
-        )

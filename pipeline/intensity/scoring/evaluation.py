@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from facer.stages.intensity.metrics import METRICS, Scores, defined
 from facer.stages.intensity.statistics.groups import Groups
-from facer.stages.intensity.statistics.intervals import Interval, Intervals
+from facer.stages.intensity.statistics.intervals import Interval, Intervals, ends_of
 from facer.storage.clip import optional
 from facer.storage.errors import FacerError
+from facer.storage.labels.options import LabelKind
+from facer.storage.labels.predictions import write_predictions
 from facer.storage.schema import F32
 from facer.storage.text import notebook
 
 if TYPE_CHECKING:
     import pandas
+
+
+class EmotionScores(NamedTuple):
+    """Scores of one emotion, means over seeds."""
+
+    name: str
+    values: dict[str, float]  # by metric; nan where not defined
+    interval: Interval | None  # 95 % of Pearson
+    n: int  # clips with a label
 
 
 @dataclass(frozen=True)
@@ -34,10 +46,9 @@ class Evaluation:
     subjects: tuple[str, ...]  # (n,)
     targets: F32  # (n, E), NaN = absent
     predictions: F32  # (n, E)
-    status: tuple[str, ...]  # (n,) ok, or why there are no features (see Cohort)
+    status: tuple[str, ...]  # (n,) ok, or why there are no features (see LabelTable)
     n_scored: int  # of them, clips with a label
     n_filled: int  # clips without features: the mean prediction on train stands in
-    n_seeds: int  # whose predictions are averaged
     calibrate: str  # what the calibration was fitted on: train, val or none
     by_seed: dict[int, F32]  # predictions of each seed alone, (n, E)
     seeds: dict[int, Scores]  # of each seed alone; empty where the split has no labels
@@ -50,6 +61,16 @@ class Evaluation:
     folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
     fold_rule: str = ""  # how the clips were divided
     by: Groups | None = None  # scores within the values of a column of the labels
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds whose predictions are averaged."""
+        return len(self.by_seed)
+
+    def write(self, path: Path, form: LabelKind = "plain", brackets: bool = True) -> None:
+        """Write the predictions as csv; see :func:`write_predictions`."""
+        ids, names = self.label_ids, self.names
+        write_predictions(path, form, ids, names, self.predictions, brackets, self.status)
 
     def mean(self, metric: str) -> float:
         """Mean over seeds of the mean over emotions."""
@@ -115,32 +136,18 @@ class Evaluation:
         }
         if self.ensemble is None or self.intervals is None or self.ensemble_intervals is None:
             return result
-        ensemble, ends = self.ensemble, self.ensemble_intervals
-        columns = {metric: self.per_emotion(metric) for metric in METRICS}
-        own = zip(self.names, self.intervals.per_emotion, ensemble.n.tolist(), strict=True)
-        averaged = zip(self.names, ensemble.pearson, ends.per_emotion, strict=True)
+        mean = {metric: defined(self.mean(metric)) for metric in METRICS}
         return {
             **result,
-            "mean": {metric: defined(self.mean(metric)) for metric in METRICS}
-            | {"pearson_95": _ends(self.intervals.mean)},
+            "mean": mean | {"pearson_95": ends_of(self.intervals.mean)},
             "std_over_seeds": {metric: defined(self.std(metric)) for metric in METRICS},
-            "ensemble": {
-                "pearson": defined(ensemble.mean("pearson")),
-                "pearson_95": _ends(ends.mean),
-                "by": ends.unit,
-                "n_units": ends.n_units,
-                "method": ends.method,
-                "per_emotion": {
-                    name: {"pearson": defined(rho), "pearson_95": _ends(interval)}
-                    for name, rho, interval in averaged
-                },
-            },
+            "ensemble": _ensemble_json(self.ensemble, self.ensemble_intervals),
             "per_emotion": {
-                name: {m: defined(columns[m][name]) for m in METRICS}
-                | {"pearson_95": _ends(interval), "n": n}
-                for name, interval, n in own
+                one.name: {metric: defined(value) for metric, value in one.values.items()}
+                | {"pearson_95": ends_of(one.interval), "n": one.n}
+                for one in self.emotions
             },
-            **({"folds": self._folds_json()} if self.folds else {}),
+            **({"folds": {"rule": self.fold_rule, **self.folds.to_json()}} if self.folds else {}),
             **({"by": self.by.to_json()} if self.by else {}),
             "constant": list(self.constant),
             "not_defined": list(self.not_defined),
@@ -154,33 +161,34 @@ class Evaluation:
         Pearson's 95 % interval; ``n``, the clips with a label. Raises FacerError without pandas.
         """
         module = optional("pandas")
-        rows = [[*values.values()] for values in self._score_rows().values()]
-        index = module.Index(list(self._score_rows()), name="emotion", dtype=object)
+        rows = [
+            [*one.values.values(), *(ends_of(one.interval) or [np.nan, np.nan]), one.n]
+            for one in self.emotions
+        ]
+        index = module.Index([one.name for one in self.emotions], name="emotion", dtype=object)
         header = [*METRICS, "pearson_low", "pearson_high", "n"]
         table: pandas.DataFrame = module.DataFrame(rows, index, header)
         return table
 
-    def _score_rows(self) -> dict[str, dict[str, float]]:
-        """Scores of each emotion by column; none where the split has no labels."""
+    @property
+    def emotions(self) -> list[EmotionScores]:
+        """Scores of each emotion; none where the split has no labels."""
         if self.ensemble is None or self.intervals is None:
-            return {}
+            return []
         columns = {metric: self.per_emotion(metric) for metric in METRICS}
-        counts = zip(self.names, self.intervals.per_emotion, self.ensemble.n.tolist(), strict=True)
-        return {
-            name: {metric: values[name] for metric, values in columns.items()}
-            | {"low": interval.low if interval else np.nan}
-            | {"high": interval.high if interval else np.nan, "n": n}
-            for name, interval, n in counts
-        }
+        rows = zip(self.names, self.intervals.per_emotion, self.ensemble.n.tolist(), strict=True)
+        return [
+            EmotionScores(name, {metric: columns[metric][name] for metric in METRICS}, interval, n)
+            for name, interval, n in rows
+        ]
 
     def __repr__(self) -> str:
         return f"<Evaluation {self._summary()}>"
 
     def _repr_html_(self) -> str:
-        found = self._score_rows()
         rows = [
-            [name, *(f"{values[metric]:.4f}" for metric in METRICS), values["n"]]
-            for name, values in found.items()
+            [one.name, *(f"{value:.4f}" for value in one.values.values()), one.n]
+            for one in self.emotions
         ]
         return notebook.table(self._summary(), ["emotion", *METRICS, "n"], rows)
 
@@ -188,13 +196,21 @@ class Evaluation:
         mean = f", mean Pearson {self.mean('pearson'):.4f}" if self.seeds else ", no labels"
         return f"{self.split}: {len(self.label_ids)} clips, {self.n_seeds} seed(s){mean}"
 
-    def _folds_json(self) -> dict[str, Any]:
-        assert self.folds is not None
-        return {"rule": self.fold_rule, **self.folds.to_json()}
 
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
+def _ensemble_json(scores: Scores, ends: Intervals) -> dict[str, Any]:
+    """The score of the seeds' mean prediction, as JSON."""
+    emotions = zip(scores.names, scores.pearson, ends.per_emotion, strict=True)
+    return {
+        "pearson": defined(scores.mean("pearson")),
+        "pearson_95": ends_of(ends.mean),
+        "by": ends.unit,
+        "n_units": ends.n_units,
+        "method": ends.method,
+        "per_emotion": {
+            name: {"pearson": defined(rho), "pearson_95": ends_of(interval)}
+            for name, rho, interval in emotions
+        },
+    }
 
 
 @dataclass(frozen=True)
@@ -204,9 +220,7 @@ class Prediction:
     names: tuple[str, ...]
     clip_ids: tuple[str, ...]  # (C,)
     values: F32  # (C, E)
-    status: tuple[
-        str, ...
-    ]  # (C,) ok, or why the training mean stands in: no_face, no_sound, no_features
+    status: tuple[str, ...]  # (C,) ok; no_face, no_sound, no_features: the training mean stands in
     failed: Mapping[str, str] = field(default_factory=dict)  # videos that could not be read, why
 
     def to_json(self) -> dict[str, Any]:

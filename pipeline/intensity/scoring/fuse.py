@@ -13,7 +13,7 @@ import numpy.typing as npt
 from facer.pipeline.intensity.config import FuseConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.compare import check_same_clips
-from facer.pipeline.intensity.scoring.evaluate import evaluate, evaluation_of
+from facer.pipeline.intensity.scoring.evaluate import evaluate, rescored
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.fusion import fit_weights
 from facer.stages.intensity.statistics.holm import holm
@@ -69,11 +69,13 @@ def fuse(config: FuseConfig) -> FusionResult:
         weights = _weights_of_val(config, count)
     fused = np.einsum("re,rsne->sne", weights, stacked).astype(np.float32)
     first = found[0]
-    scores = _again(first, fused)
+    scores = rescored(first, dict(enumerate(fused)))
     if config.weights == "val" and scores.split == "val":
         note = "the weights were fitted on val: scores of val flatter the fusion"
         scores = replace(scores, notes=(*scores.notes, note))
-    members = tuple(_again(one, values) for one, values in zip(found, stacked, strict=True))
+    members = tuple(
+        rescored(one, dict(enumerate(values))) for one, values in zip(found, stacked, strict=True)
+    )
     if scores.ensemble is None:
         raise FacerError(f"split {scores.split}: found no labels to score the fusion on")
     gains = tuple(
@@ -108,23 +110,3 @@ def _weights_of_val(config: FuseConfig, count: int) -> npt.NDArray[np.float64]:
             )
     found = [_scored(run, "val", config) for run in config.runs]
     return fit_weights(_stacked(found, count).mean(1), found[0].targets)
-
-
-def _again(found: Evaluation, by_seed: F32) -> Evaluation:
-    """The same clips scored with other predictions, (S, n, E)."""
-    scores = evaluation_of(
-        found.split,
-        found.names,
-        found.label_ids,
-        found.subjects,
-        found.targets,
-        dict(enumerate(by_seed)),
-    )
-    return replace(
-        scores,
-        status=found.status,
-        n_filled=found.n_filled,
-        n_seeds_wanted=len(by_seed),
-        calibrate=found.calibrate,
-        notes=found.notes,
-    )

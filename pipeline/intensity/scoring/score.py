@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.pipeline.intensity.config import ScoreConfig
-from facer.pipeline.intensity.labelled import split_rows
 from facer.pipeline.intensity.scoring.evaluate import evaluation_of, grouped
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.stages.intensity.sequences import I64
+from facer.pipeline.intensity.sources.splits import split_rows
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage import IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.labels.groups import label_column
 from facer.storage.labels.predictions import read_predictions
-from facer.storage.schema import F32
-
-Mask = npt.NDArray[np.bool_]
+from facer.storage.schema import F32, Bools
 
 _OF_A_RUN = ("n_filled_with_train_mean", "seeds", "calibrated_on", "std_over_seeds", "ensemble")
 
@@ -97,14 +94,14 @@ def score_files(config: ScoreConfig) -> ScoreResult:
     paths = [config.predictions] if config.against is None else [config.predictions, config.against]
     files = [_Joined(path, labels, config.prediction_id_column) for path in paths]
     wanted, title = _wanted(labels, files, config.split)
-    rows = np.flatnonzero(np.all([wanted, *(file.there for file in files)], axis=0))
-    if not len(rows):
+    rows: Bools = np.all([wanted, *(file.there for file in files)], axis=0)
+    if not rows.any():
         raise FacerError(f"{' and '.join(map(str, paths))}: predict no labelled clip of {title}")
     scores = [_scored(file, labels, wanted, rows, title, config.by) for file in files]
     if len(scores) == 1:
         return ScoreResult(scores[0])
-    subjects = [labels.subjects[row] for row in rows]
-    found = compare(files[0].values[rows], files[1].values[rows], labels.values[rows], subjects)
+    ours, theirs = (file.values[rows] for file in files)
+    found = compare(ours, theirs, labels.values[rows], scores[0].scores.subjects)
     return ScoreResult(scores[0], scores[1], found)
 
 
@@ -124,14 +121,14 @@ class _Joined:
         self.values: F32 = np.full((len(labels.clip_ids), len(labels.names)), np.nan, np.float32)
         for row, clip in match.pairs:
             self.values[row] = table.values[row_of[clip]]
-        self.there: Mask = np.asarray(np.isfinite(self.values).all(axis=1))
+        self.there: Bools = np.asarray(np.isfinite(self.values).all(axis=1))
         self.without_label = match.store_only
         self.ambiguous = tuple(label_id for label_id, _ in match.ambiguous)
 
 
 def _wanted(
     labels: IntensityLabels, files: Sequence[_Joined], split: str | None
-) -> tuple[Mask, str]:
+) -> tuple[Bools, str]:
     """Rows to score, whether or not they are predicted, and what they are called."""
     splits = np.array(labels.splits if split is None else split_rows(labels)[0])
     predicted = np.any([file.there for file in files], axis=0)
@@ -141,21 +138,13 @@ def _wanted(
 
 
 def _scored(
-    file: _Joined, labels: IntensityLabels, wanted: Mask, rows: I64, title: str, by: str | None
+    file: _Joined, labels: IntensityLabels, wanted: Bools, rows: Bools, title: str, by: str | None
 ) -> FileScores:
-    found = evaluation_of(
-        split=title,
-        names=labels.names,
-        label_ids=[labels.clip_ids[row] for row in rows],
-        subjects=[labels.subjects[row] for row in rows],
-        targets=labels.values[rows],
-        by_seed={0: file.values[rows]},
-    )
+    found = evaluation_of(title, labels, rows, {0: file.values[rows]})
     if by is not None:
-        cells = label_column(labels, by)
-        found = replace(found, by=grouped(found, by, [cells[row] for row in rows]))
-    absent = np.flatnonzero(wanted & ~file.there)
-    missing = tuple(labels.clip_ids[row] for row in absent)
+        groups = list(compress(label_column(labels, by), rows))
+        found = replace(found, by=grouped(found, by, groups))
+    missing = tuple(compress(labels.clip_ids, wanted & ~file.there))
     return FileScores(file.path, found, missing, file.without_label, file.ambiguous)
 
 

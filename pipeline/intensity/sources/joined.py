@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from facer.stages.intensity.sequences import (
     Sequences,
     choose_features,
     prepare,
+    without_empty,
 )
 from facer.stages.intensity.streams import Stream, join
 from facer.storage import FeatureStore, Provenance
@@ -60,11 +62,6 @@ class JoinedStore:
     def clip_ids(self) -> tuple[str, ...]:
         """Every clip of the first store."""
         return self.first.clip_ids
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """The first store's."""
-        return self.first.records
 
     def record(self, clip_id: str) -> Record:
         """The first store's."""
@@ -140,11 +137,6 @@ def status_of(store: Source, clip_id: str) -> str:
     return store.record(clip_id).status
 
 
-def usable_clips(store: Source) -> frozenset[str]:
-    """Return the clips whose status is ok."""
-    return frozenset(clip for clip in store.clip_ids if status_of(store, clip) == "ok")
-
-
 def choose_columns(store: Source, config: SequenceConfig) -> FeatureChoice:
     """Resolve the settings' groups and names against a store's columns, stream by stream."""
     choice = choose_features(config.features, store.feature_names)
@@ -154,12 +146,12 @@ def choose_columns(store: Source, config: SequenceConfig) -> FeatureChoice:
 def prepared(
     store: Source, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
 ) -> Sequences:
-    """Read the sequences of some clips."""
+    """Read the sequences of some clips, without those that nothing was measured of."""
     if isinstance(store, JoinedStore):
-        return store.sequences(clip_ids, config, choice)
+        return without_empty(store.sequences(clip_ids, config, choice))
     quality = config.min_quality is not None
     ragged = store.load(clip_ids, choice.columns, embedding=choice.embedding, quality=quality)
-    return prepare(ragged, config)
+    return without_empty(prepare(ragged, config))
 
 
 def blocks_of(store: Source, clip_ids: Sequence[str], n_bytes: int) -> Iterator[Sequence[str]]:
@@ -183,10 +175,7 @@ def _row_bytes(store: Source, clip_id: str) -> int:
 
 
 def _part(ragged: Ragged, columns: slice) -> Ragged:
-    features = np.ascontiguousarray(ragged.features[:, columns])
-    return Ragged(
-        features, ragged.valid, ragged.offsets, ragged.clip_ids, ragged.timestamp_s, ragged.quality
-    )
+    return replace(ragged, features=np.ascontiguousarray(ragged.features[:, columns]))
 
 
 def _load(store: FeatureStore, clip_ids: Sequence[str], columns: Sequence[str]) -> Ragged:
@@ -194,7 +183,5 @@ def _load(store: FeatureStore, clip_ids: Sequence[str], columns: Sequence[str]) 
     there = [clip for clip in clip_ids if clip in store and store.record(clip).status == "ok"]
     ragged = store.load(there, columns)
     lengths = dict(zip(there, np.diff(ragged.offsets).tolist(), strict=True))
-    offsets = np.concatenate([[0], np.cumsum([lengths.get(clip, 0) for clip in clip_ids])])
-    return Ragged(
-        ragged.features, ragged.valid, offsets.astype(np.int64), tuple(clip_ids), ragged.timestamp_s
-    )
+    offsets = np.cumsum([0, *(lengths.get(clip, 0) for clip in clip_ids)], dtype=np.int64)
+    return replace(ragged, offsets=offsets, clip_ids=tuple(clip_ids))

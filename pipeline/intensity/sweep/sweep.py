@@ -12,13 +12,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from facer.pipeline.intensity.ablation.ablate import read_joined
-from facer.pipeline.intensity.ablation.trials import OnRow, Trial, Where, run_trials, trial_folder
+from facer.pipeline.intensity.ablation.trials import (
+    OnRow,
+    Trial,
+    read_scores,
+    run_trials,
+    trial_folder,
+)
 from facer.pipeline.intensity.config import AblateConfig, SweepConfig
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places
-from facer.pipeline.intensity.labelled import label_notes, split_rows
+from facer.pipeline.intensity.sources.splits import facts_and_notes
 from facer.pipeline.intensity.sweep.space import chosen_settings, title_of, trial_id
 from facer.pipeline.intensity.sweep.table import SweepRow, SweepTable, write_table
-from facer.pipeline.intensity.train import OnNote
+from facer.pipeline.intensity.training import OnNote
 from facer.pipeline.settings import (
     Settings,
     fold_config,
@@ -27,7 +33,6 @@ from facer.pipeline.settings import (
     train_head_config,
 )
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.layout.documents import read_json_object
 
 
 def sweep(
@@ -47,8 +52,7 @@ def sweep(
     )  # fmt: skip
     chosen = chosen_settings(config.space, config.trials, config.sample_seed)
     trials, errors = _trials(config, chosen)
-    where = Where(config.jobs, config.scheduler, config.tls)
-    errors |= run_trials(trials, where, on_row, on_note)
+    errors |= run_trials(trials, config, on_row, on_note)
     rows = [_row(config, settings, errors) for settings in chosen]
     if all(row.mean is None for row in rows):
         raise FacerError(f"{config.output}: no trial could be trained: {rows[0].reason}")
@@ -57,7 +61,7 @@ def sweep(
         split="val" if fold_config(config.settings) is None else "out-of-fold",
         seeds=config.seeds,
         rows=tuple(sorted(rows, key=lambda row: -(row.mean if row.mean is not None else -2))),
-        notes=("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0])),
+        notes=facts_and_notes(labels),
     )
     write_table(table, config)
     return table
@@ -85,12 +89,5 @@ def _trials(config: SweepConfig, chosen: list[Settings]) -> tuple[list[Trial], d
 
 def _row(config: SweepConfig, settings: Settings, errors: Mapping[str, str]) -> SweepRow:
     name = trial_id(settings)
-    path = trial_folder(config.output, name) / "row.json"
-    if name in errors or not path.is_file():
-        return SweepRow(name, settings, reason=errors.get(name, "not run"))
-    found = read_json_object(path)
-    ends = found.get("pearson_95")
-    return SweepRow(
-        name, settings, found["pearson"], found["n"], found["per_emotion"],
-        None if ends is None else (ends[0], ends[1]),
-    )  # fmt: skip
+    scores = read_scores(trial_folder(config.output, name), errors.get(name))
+    return SweepRow(**vars(scores), id=name, settings=settings)

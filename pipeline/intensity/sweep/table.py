@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from facer.pipeline.intensity.ablation.trials import TrialScores
 from facer.pipeline.intensity.config import SweepConfig
 from facer.pipeline.intensity.sweep.space import shown_value
 from facer.pipeline.settings import SWEPT, Settings
 from facer.pipeline.views.canvas import canvas
-from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects
 
 _COLOUR, _BEST = "#0072B2", "#D55E00"
 _COLUMNS = 3  # of panels
 
 
-@dataclass(frozen=True)
-class SweepRow:
-    """One trial's scores over seeds, or the reason why there are none."""
+@dataclass(frozen=True, kw_only=True)
+class SweepRow(TrialScores):
+    """One trial: its settings and scores."""
 
     id: str
     settings: Settings
-    by_seed: Mapping[str, float] = field(default_factory=dict)  # mean Pearson over emotions
-    n: int = 0  # clips scored
-    per_emotion: Mapping[str, float | None] = field(default_factory=dict)  # mean over seeds
-    interval: tuple[float, float] | None = None  # 95 % of the mean, over clips or subjects
-    reason: str = ""
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over seeds."""
-        return float(np.mean(list(self.by_seed.values()))) if self.by_seed else None
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation over seeds (n - 1); None for fewer than two."""
-        values = list(self.by_seed.values())
-        return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
         """A row of ``facer sweep --json``."""
         return {
             "id": self.id,
             "settings": dict(self.settings),
-            "pearson": self.mean,
-            "std": self.std,
-            "pearson_95": self.interval,
-            "n": self.n,
+            **self.figures(),
             "per_emotion": dict(self.per_emotion),
             "reason": self.reason or None,
         }
@@ -106,18 +84,19 @@ def write_table(table: SweepTable, config: SweepConfig) -> None:
 
 
 def _as_csv(table: SweepTable) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    swept = list(table.best.settings)
     scores = ["n", "pearson", "std", "seeds", "pearson_low", "pearson_high"]
-    writer.writerow(["id", *swept, *scores, *map(safe_cell, table.names), "reason"])
-    for row in table.rows:
-        values = [safe_cell(shown_value(row.settings[name])) for name in swept]
-        numbers = [row.n, row.mean, row.std, len(row.by_seed)]
-        ends = row.interval or (None, None)
-        emotions = [row.per_emotion.get(name) for name in table.names]
-        writer.writerow([row.id, *values, *numbers, *ends, *emotions, safe_cell(row.reason)])
-    return text.getvalue()
+    header = ["id", *table.best.settings, *scores, *table.names, "reason"]
+    rows = [
+        [
+            *(row.id, *map(shown_value, row.settings.values())),
+            *(row.n, row.mean, row.std, len(row.by_seed)),
+            *row.ends,
+            *(row.per_emotion.get(name) for name in table.names),
+            row.reason,
+        ]
+        for row in table.rows
+    ]
+    return csv_text([header, *rows])
 
 
 def as_markdown(table: SweepTable) -> str:
@@ -127,13 +106,9 @@ def as_markdown(table: SweepTable) -> str:
     lines = [f"| {' | '.join(swept)} | {title} | its 95 % | n | id |"]
     lines.append(f"|{'---|' * (len(swept) + 4)}")
     for row in table.rows:
-        values = [shown_value(row.settings[name]) for name in swept]
-        scores = [row.reason or "not run", "", ""]
-        if row.mean is not None:
-            spread = "" if row.std is None else f" ± {row.std:.4f}"
-            ends = "" if row.interval is None else "{:.4f} to {:.4f}".format(*row.interval)
-            scores = [f"{row.mean:.4f}{spread}", ends, str(row.n)]
-        lines.append(f"| {' | '.join([*values, *scores, row.id])} |")
+        values = map(shown_value, row.settings.values())
+        n = "" if row.mean is None else str(row.n)
+        lines.append(f"| {' | '.join([*values, *row.cells(), n, row.id])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.head_run import read_curve, read_run, seed_folders
-from facer.pipeline.intensity.labelled import labels_of_run
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
+from facer.pipeline.intensity.seeds import read_curve, seed_folders
+from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig

@@ -37,13 +37,9 @@ class Attention(nn.Module):
         """Read ``memory`` (B, L, W), where ``mask`` (B, L), for each of ``x`` (B, M, W)."""
         mask = None if mask is None else mask[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
-        read = F.scaled_dot_product_attention(
-            _split(self.query(x)),
-            _split(self.key(memory)),
-            _split(self.value(memory)),
-            mask,
-            dropout,
-        )
+        query, key = _split(self.query(x)), _split(self.key(memory))
+        value = _split(self.value(memory))
+        read = F.scaled_dot_product_attention(query, key, value, mask, dropout)
         output: Tensor = self.output(read.transpose(1, 2).flatten(2))
         return output
 

@@ -25,11 +25,6 @@ class HeadShape(NamedTuple):
         return self.streams or (self.features,)
 
 
-def everywhere(x: Tensor) -> Tensor:
-    """The mask (1, T) of a clip (T, F) on its own: all true."""
-    return torch.ones_like(x[None, :, 0], dtype=torch.bool)
-
-
 class Head(nn.Module):
     """Base of all heads."""
 
@@ -53,3 +48,19 @@ class Head(nn.Module):
     def routed_steps(self, batch: Batch) -> int:
         """How many steps of ``routed_weight`` the batch uses."""
         return len(batch.batch_sizes)
+
+
+class PaddedHead(Head):
+    """Base of heads that read a batch's clips padded to the longest."""
+
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See :class:`Head`."""
+        return self.read(*batch.padded())
+
+    def clip(self, x: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        return self.read(x[None], torch.ones_like(x[None, :, 0], dtype=torch.bool))

@@ -13,11 +13,10 @@ from facer.stages.intensity.heads.attention import (
     check_width,
     masked_mean,
 )
-from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
-from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.heads.base import HeadShape, PaddedHead
 
 
-class CrossAttention(Head):
+class CrossAttention(PaddedHead):
     """``layers`` times: each stream attends to the others, then to itself; means side by side.
 
     A stream's frames become tokens of ``hidden_size``; what they read of the others is added to
@@ -36,16 +35,8 @@ class CrossAttention(Head):
         self.norm = nn.LayerNorm(hidden_size * streams)
         self.output = nn.Linear(hidden_size * streams, shape.intensities)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See :class:`Head`."""
-        return self._read(*batch.padded())
-
-    def clip(self, x: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        return self._read(x[None], everywhere(x))
-
-    def _read(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
+        """See :class:`PaddedHead`."""
         streams = self.tokens(x)
         for layer in self.layers:
             streams = layer(streams, mask)

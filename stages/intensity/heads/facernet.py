@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facer.stages.intensity.config import HeadConfig
@@ -14,7 +16,42 @@ from facer.stages.intensity.kernels.recurrent import Recurrent
 from facer.stages.intensity.kernels.routed_dense import routed_dense
 
 
-class FaceRNet(Head):
+class MaskedHead(Head):
+    """Base of heads with FaceRNET's end: states of all t steps -> Mask -> dense -> output.
+
+    The states stand side by side, those at steps >= length are zero, and a dense layer of
+    ``config.dense`` neurons, with routing by true length, and one output per emotion follow.
+    """
+
+    def add_dense(self, config: HeadConfig, shape: HeadShape, width: int) -> None:
+        """Make the layers after the Mask, for states of ``width``; the others come before."""
+        self.dropout = config.dropout
+        bound = 1 / math.sqrt(shape.max_frames * width)
+        weight = torch.empty(shape.max_frames, width, config.dense)
+        self.dense_weight = nn.Parameter(weight.uniform_(-bound, bound))
+        self.dense_bias = nn.Parameter(torch.empty(config.dense).uniform_(-bound, bound))
+        self.output = nn.Linear(config.dense, shape.intensities)
+
+    @property
+    def routed_weight(self) -> nn.Parameter | None:
+        """See :class:`Head`."""
+        return self.dense_weight
+
+    def read(self, states: Tensor, batch_sizes: Sequence[int]) -> Tensor:
+        """Packed states (N, W) -> (B, E)."""
+        hidden = routed_dense(states, self.dense_weight, batch_sizes) + self.dense_bias
+        intensities: Tensor = self.output(F.dropout(hidden.relu(), self.dropout, self.training))
+        return intensities
+
+    def read_clip(self, states: Tensor) -> Tensor:
+        """States of one clip (T, W) -> (1, E), in operations that ONNX has."""
+        dense_weight = self.dense_weight[: states.shape[0]]
+        hidden = torch.matmul(states.unsqueeze(1), dense_weight).sum(0) + self.dense_bias
+        intensities: Tensor = self.output(hidden.relu())
+        return intensities
+
+
+class FaceRNet(MaskedHead):
     """Kollias et al. 2023, section "RNN component".
 
     Frame features -> recurrent layers of ``hidden_size`` -> outputs of all t steps side by side,
@@ -34,35 +71,19 @@ class FaceRNet(Head):
         self.recurrent = Recurrent(
             config.cell, shape.features, config.hidden_size, config.layers, config.dropout
         )
-        bound = 1 / math.sqrt(shape.max_frames * config.hidden_size)
-        weight = torch.empty(shape.max_frames, config.hidden_size, config.dense)
-        self.dense_weight = nn.Parameter(weight.uniform_(-bound, bound))
-        self.dense_bias = nn.Parameter(torch.empty(config.dense).uniform_(-bound, bound))
-        self.output = nn.Linear(config.dense, shape.intensities)
-
-    @property
-    def routed_weight(self) -> nn.Parameter | None:
-        """See :class:`Head`."""
-        return self.dense_weight
+        self.add_dense(config, shape, config.hidden_size)
 
     def forward(self, batch: Batch) -> Tensor:
         """See :class:`Head`."""
         if not self.config.routed:
             batch = batch.extended(self.shape.max_frames)
-        states = self.recurrent(batch.features, batch.batch_sizes)
-        hidden = routed_dense(states, self.dense_weight, batch.batch_sizes) + self.dense_bias
-        hidden = nn.functional.dropout(hidden.relu(), self.config.dropout, self.training)
-        intensities: Tensor = self.output(hidden)
-        return intensities
+        return self.read(self.recurrent(batch.features, batch.batch_sizes), batch.batch_sizes)
 
     def clip(self, x: Tensor) -> Tensor:
         """See :class:`Head`."""
         if not self.config.routed:
-            x = nn.functional.pad(x, (0, 0, 0, self.shape.max_frames - x.shape[0]))
-        states = self.recurrent.clip(x).unsqueeze(1)
-        hidden = torch.matmul(states, self.dense_weight[: x.shape[0]]).sum(0) + self.dense_bias
-        intensities: Tensor = self.output(hidden.relu())
-        return intensities
+            x = F.pad(x, (0, 0, 0, self.shape.max_frames - x.shape[0]))
+        return self.read_clip(self.recurrent.clip(x))
 
     def routed_steps(self, batch: Batch) -> int:
         """See :class:`Head`."""

@@ -13,13 +13,12 @@ from facer.stages.intensity.heads.attention import (
     check_width,
     positions,
 )
-from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
-from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.heads.base import HeadShape, PaddedHead
 
 _LATENTS = 16
 
 
-class Perceiver(Head):
+class Perceiver(PaddedHead):
     """Latents (16, hidden_size) attend to all frames, then to each other; their mean is read.
 
     With several streams each frame of each is a token, which a learnt vector of its stream marks.
@@ -49,16 +48,8 @@ class Perceiver(Head):
         )
         self.output = nn.Linear(hidden_size, shape.intensities)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See :class:`Head`."""
-        return self._read(*batch.padded())
-
-    def clip(self, x: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        return self._read(x[None], everywhere(x))
-
-    def _read(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
+        """See :class:`PaddedHead`."""
         if self.tokens is None:
             x = self.embed(x)
             x = self.norm(x + positions(x))

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.config import HeadConfig
-from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
-from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.heads.base import HeadShape, PaddedHead
 
 _EPSILON = 1e-8
 
 
-class StatsMlp(Head):
+class StatsMlp(PaddedHead):
     """Pooled statistics (4 F) -> ``layers`` hidden layers of ``hidden_size`` -> intensities."""
 
     def __init__(self, config: HeadConfig, shape: HeadShape) -> None:
@@ -24,14 +23,9 @@ class StatsMlp(Head):
             width = config.hidden_size
         self.layers = nn.Sequential(*modules, nn.Linear(width, shape.intensities))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See :class:`Head`."""
-        intensities: Tensor = self.layers(pooled(*batch.padded()))
-        return intensities
-
-    def clip(self, x: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        intensities: Tensor = self.layers(pooled(x[None], everywhere(x)))
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
+        """See :class:`PaddedHead`."""
+        intensities: Tensor = self.layers(pooled(x, mask))
         return intensities
 
 

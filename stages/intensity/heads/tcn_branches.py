@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.intensity.config import HeadConfig
-from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
+from facer.stages.intensity.heads.base import HeadShape, PaddedHead
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
-from facer.stages.intensity.kernels.batches import Batch
 
 
-class TcnBranches(Head):
+class TcnBranches(PaddedHead):
     """A :class:`TcnTransformer` for each stream, to ``hidden_size`` numbers; side by side, linear.
 
     In the spirit of USTC-IAT-United at ABAW5, with ``modality_dropout``.
@@ -34,16 +33,8 @@ class TcnBranches(Head):
             nn.Linear(size * len(self.widths), shape.intensities),
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See :class:`Head`."""
-        return self._read(*batch.padded())
-
-    def clip(self, x: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        return self._read(x[None], everywhere(x))
-
-    def _read(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
+        """See :class:`PaddedHead`."""
         branches = cast(Iterable[TcnTransformer], self.branches)
         pairs = zip(branches, torch.split(x, self.widths, 2), strict=True)
         intensities: Tensor = self.output(torch.cat([b.read(y, mask) for b, y in pairs], 1))

@@ -15,15 +15,14 @@ from facer.stages.intensity.heads.attention import (
     masked_mean,
     positions,
 )
-from facer.stages.intensity.heads.base import Head, HeadShape, everywhere
-from facer.stages.intensity.kernels.batches import Batch
+from facer.stages.intensity.heads.base import HeadShape, PaddedHead
 
 _KERNEL = 5
 _STRIDE = 2
 _CONVOLUTIONS = 2
 
 
-class TcnTransformer(Head):
+class TcnTransformer(PaddedHead):
     """Two strided convolutions (a quarter of the frames) -> ``layers`` of attention -> mean.
 
     In the spirit of HFUT-CVers and USTC-IAT-United at ABAW5. Steps after a clip's end are zero
@@ -46,16 +45,8 @@ class TcnTransformer(Head):
             nn.LayerNorm(hidden_size), nn.Linear(hidden_size, shape.intensities)
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See :class:`Head`."""
-        return self.read(*batch.padded())
-
-    def clip(self, x: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        return self.read(x[None], everywhere(x))
-
     def read(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Padded features (B, L, F) and where they are true (B, L) -> (B, E)."""
+        """See :class:`PaddedHead`."""
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = norm(convolution(x.transpose(1, 2)).transpose(1, 2))
             mask = mask[:, ::_STRIDE]

@@ -23,6 +23,7 @@ from facer.storage.errors import FacerError
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
+_MOMENTS = ("routed.exp_avg", "routed.exp_avg_sq")
 
 
 class RoutedAdam:
@@ -85,31 +86,20 @@ class RoutedAdam:
         )
         counts = torch.from_numpy(self.counts[[run.start for run in runs]])
         adam(
-            weight,
-            gradient,
-            mean,
-            square,
-            max_exp_avg_sqs=[],
-            state_steps=list(counts.to(self.routed.device).unbind()),
-            fused=True,
-            amsgrad=False,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
-            lr=self.learning_rate,
-            weight_decay=self._weight_decay,
-            decoupled_weight_decay=True,
-            eps=_EPSILON,
-            maximize=False,
-        )
+            weight, gradient, mean, square, max_exp_avg_sqs=[], amsgrad=False, maximize=False,
+            state_steps=list(counts.to(self.routed.device).unbind()), fused=True,
+            beta1=_BETAS[0], beta2=_BETAS[1], lr=self.learning_rate, eps=_EPSILON,
+            weight_decay=self._weight_decay, decoupled_weight_decay=True,
+        )  # fmt: skip
         self.counts[:steps] += 1
 
     def state(self) -> Arrays:
         """Everything needed to go on, by name."""
         arrays = optimiser_state(self._plain)
         if self.routed is not None:
-            arrays |= {"routed.counts": self.counts.copy()}
-            for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
-                arrays[f"routed.{name}"] = moment.cpu().numpy()
+            arrays["routed.counts"] = self.counts.copy()
+            for name, moment in zip(_MOMENTS, self._moments, strict=True):
+                arrays[name] = moment.cpu().numpy()
         return arrays
 
     def load_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -117,8 +107,8 @@ class RoutedAdam:
         load_optimiser(self._plain, {k: v for k, v in arrays.items() if k[:7] != "routed."})
         if self.routed is not None:
             self.counts = np.array(arrays["routed.counts"], np.float32)
-            for name, moment in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
-                moment.copy_(torch.from_numpy(arrays[f"routed.{name}"]))
+            for name, moment in zip(_MOMENTS, self._moments, strict=True):
+                moment.copy_(torch.from_numpy(arrays[name]))
 
 
 class RoutedAverage:

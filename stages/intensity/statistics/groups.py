@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.metrics import METRICS, Scores, defined, mean_defined, score
-from facer.stages.intensity.statistics.intervals import Interval, bootstrap
+from facer.stages.intensity.statistics.intervals import Interval, bootstrap, ends_of
 
 LEAST_CLIPS = 3
 """Labelled clips of an intensity from which on its correlation in a group says anything."""
@@ -38,9 +38,7 @@ class GroupScores:
         return {
             "n": self.n,
             "mean": {metric: defined(self.mean(metric)) for metric in METRICS},
-            "pearson_95": None
-            if self.interval is None
-            else [self.interval.low, self.interval.high],
+            "pearson_95": ends_of(self.interval),
             "per_emotion": {
                 name: {m: defined(np.mean(values[m], axis=0)[i]) for m in METRICS} | {"n": int(n)}
                 for i, (name, n) in enumerate(emotions)

@@ -9,30 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import F64, mean_defined, pearson, weighted_sums
+from facer.stages.intensity.metrics import F64, mean_defined, pearson, ratio, weighted_sums
 from facer.stages.intensity.statistics.bca import bca_shares
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError
+from facer.storage.schema import I64
+
+RESAMPLES = 1000
+"""Draws of clips or subjects; the seed of the draws is 0."""
 
 FEW_UNITS = 30
 """Percentile intervals over fewer units are too narrow: BCa there, where it is defined."""
 
 _VERY_FEW = 10  # units, of which BCa intervals are too narrow as well
+_LEVEL = 0.95  # of every interval
 _BLOCK = 100  # resamples whose weights are in memory at a time
-
-
-@dataclass(frozen=True)
-class BootstrapConfig:
-    """How to resample."""
-
-    resamples: int = 1000
-    level: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1:
-            raise OptionError(f"{named('bootstrap')}: found {self.resamples}, expected 1 or more")
-        if not 0 < self.level < 1:
-            raise OptionError(f"bootstrap level: found {self.level}, expected between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -42,6 +32,11 @@ class Interval:
     low: float
     high: float
     method: str = "percentile"  # or bca
+
+
+def ends_of(interval: Interval | None) -> list[float] | None:
+    """The ends of an interval, for JSON; None (null) where it is not defined."""
+    return None if interval is None else [interval.low, interval.high]
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def bootstrap(
     predictions: npt.NDArray[Any],
     targets: npt.NDArray[Any],
     subjects: Sequence[str] = (),
-    config: BootstrapConfig = BootstrapConfig(),
+    resamples: int = RESAMPLES,
 ) -> Intervals:
     """Intervals of Pearson's rho for predictions (C, E) against targets (C, E).
 
@@ -96,12 +91,9 @@ def bootstrap(
         rho = np.mean([_rho(weights, p, targets) for p in seeds], axis=0)
         return np.column_stack([_over_emotions(rho), rho])
 
-    _, (mean, *per_emotion) = _resampled(figures, groups, config)
+    _, (mean, *per_emotion) = _resampled(figures, groups, resamples)
     return Intervals(
-        mean=mean,
-        per_emotion=tuple(per_emotion),
-        unit=unit,
-        n_units=int(groups.max()) + 1,
+        mean=mean, per_emotion=tuple(per_emotion), unit=unit, n_units=int(groups.max()) + 1
     )
 
 
@@ -110,7 +102,7 @@ def compare(
     b: npt.NDArray[Any],
     targets: npt.NDArray[Any],
     subjects: Sequence[str] = (),
-    config: BootstrapConfig = BootstrapConfig(),
+    resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare two predictions (C, E) of the same clips by paired bootstrap.
 
@@ -124,7 +116,7 @@ def compare(
         rho = _rho(weights, a, targets) - _rho(weights, b, targets)
         return _over_emotions(rho)[:, None]
 
-    draws, (interval,) = _resampled(figures, groups, config)
+    draws, (interval,) = _resampled(figures, groups, resamples)
     differences = draws[~np.isnan(draws)]
     whole = np.ones((1, len(targets)))
     difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
@@ -134,7 +126,7 @@ def compare(
             "some that do"
         )
     tail = min((differences <= 0).mean(), (differences >= 0).mean())
-    floor = 1 / (config.resamples + 1)
+    floor = 1 / (resamples + 1)
     return Comparison(
         difference=difference,
         interval=interval,
@@ -144,20 +136,20 @@ def compare(
     )
 
 
-def _units(clips: int, subjects: Sequence[str]) -> tuple[str, npt.NDArray[np.int64]]:
+def _units(clips: int, subjects: Sequence[str]) -> tuple[str, I64]:
     """What is drawn, and the unit of each clip, (C,)."""
     if len(subjects) == clips and all(subjects) and len(set(subjects)) > 1:
         return "subject", np.unique(np.asarray(subjects), return_inverse=True)[1]
     return "clip", np.arange(clips)
 
 
-def _draws(groups: npt.NDArray[np.int64], config: BootstrapConfig) -> Iterator[F64]:
+def _draws(groups: I64, resamples: int) -> Iterator[F64]:
     """Yield weights (r, C): how often each clip is in each resample."""
-    random = np.random.default_rng(config.seed)
+    random = np.random.default_rng(0)
     units = int(groups.max()) + 1
     shares = np.full(units, 1 / units)
-    for start in range(0, config.resamples, _BLOCK):
-        count = min(_BLOCK, config.resamples - start)
+    for start in range(0, resamples, _BLOCK):
+        count = min(_BLOCK, resamples - start)
         yield random.multinomial(units, shares, size=count)[:, groups].astype(np.float64)
 
 
@@ -169,39 +161,36 @@ def _rho(weights: F64, predictions: npt.NDArray[Any], targets: npt.NDArray[Any])
 
 def _over_emotions(rho: F64) -> F64:
     """Mean over the emotions in which rho (R, E) is defined, (R,); nan where in none."""
-    counts = (~np.isnan(rho)).sum(1)
-    nan = np.full(len(rho), np.nan)
-    mean: F64 = np.divide(np.nansum(rho, 1), counts, out=nan, where=counts > 0)
-    return mean
+    return ratio(np.nansum(rho, 1), (~np.isnan(rho)).sum(1))
 
 
 def _resampled(
-    figures: Callable[[F64], F64], groups: npt.NDArray[np.int64], config: BootstrapConfig
+    figures: Callable[[F64], F64], groups: I64, resamples: int
 ) -> tuple[F64, list[Interval | None]]:
     """Draws (R, K) of K figures of weights (R, C) of the clips, and the interval of each."""
-    draws = np.concatenate([figures(weights) for weights in _draws(groups, config)])
+    draws = np.concatenate([figures(weights) for weights in _draws(groups, resamples)])
     units = int(groups.max()) + 1
     if units >= FEW_UNITS:
-        return draws, [_percentiles(column, config.level) for column in draws.T]
+        return draws, [_percentiles(column) for column in draws.T]
     whole = figures(np.ones((1, len(groups))))[0]
     left_out = figures((groups != np.arange(units)[:, None]).astype(np.float64))
     columns = zip(draws.T, whole.tolist(), left_out.T, strict=True)
-    return draws, [_bca(values, one, away, config.level) for values, one, away in columns]
+    return draws, [_bca(values, one, away) for values, one, away in columns]
 
 
-def _percentiles(values: F64, level: float) -> Interval | None:
+def _percentiles(values: F64) -> Interval | None:
     known = values[~np.isnan(values)]
     if not len(known):
         return None
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
-def _bca(values: F64, estimate: float, left_out: F64, level: float) -> Interval | None:
+def _bca(values: F64, estimate: float, left_out: F64) -> Interval | None:
     """BCa interval; percentiles where it is not defined."""
     known = values[~np.isnan(values)]
-    shares = bca_shares(known, estimate, left_out, level) if len(known) else None
+    shares = bca_shares(known, estimate, left_out, _LEVEL) if len(known) else None
     if shares is None:
-        return _percentiles(values, level)
+        return _percentiles(values)
     low, high = np.quantile(known, shares)
     return Interval(float(low), float(high), "bca")

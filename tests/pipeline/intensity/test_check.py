@@ -12,8 +12,8 @@ from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.check import check_labels
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.labelled import labels_sha256
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.sources.labels import labels_sha256
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FeatureStore, LabelOptions, read_labels

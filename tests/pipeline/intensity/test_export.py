@@ -7,8 +7,8 @@ import torch
 
 from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
-from facer.pipeline.intensity.head_run import load_models
 from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import train_head
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import build

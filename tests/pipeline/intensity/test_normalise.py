@@ -8,12 +8,13 @@ import torch
 
 from facer.pipeline.intensity.config import ExportHeadConfig, FoldConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
-from facer.pipeline.intensity.folds import train_folds
+from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.labelled import load_labelled
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.subject_scales import load_scales, scaled_rows, training_scales
-from facer.pipeline.intensity.train import Training, train_head
+from facer.pipeline.intensity.train import train_head
+from facer.pipeline.intensity.training import Training
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.storage import FeatureStore, read_labels
@@ -49,8 +50,8 @@ def test_evaluation_reads_what_the_training_read(config):
     train_head(config)
     cohort, record = cohort_of(config), read_run(config.run)
     for split in ("train", "val"):
-        found = scaled_rows(config.run, record, cohort, cohort.rows(split))
-        for clip in cohort.labelled(split):
+        found = scaled_rows(config.run, record, cohort, cohort.of(split))
+        for clip in cohort.to_learn(split):
             rows = slice(*cohort.sequences.offsets[clip : clip + 2])
             own = found.rows(clip)[0]
             assert torch.equal(own, training.data.rows(clip)[0])
@@ -63,7 +64,7 @@ def test_labels_and_the_other_splits_change_no_scale_of_a_training(config):
     data = DeviceSequences(cohort.sequences, torch.device("cpu"))
     scales = training_scales(data, cohort)
     cohort.targets[:] = 0
-    test = cohort.sequence_of[cohort.rows("test")]
+    test = cohort.places(cohort.of("test"))
     for clip in test:
         cohort.sequences.features[slice(*cohort.sequences.offsets[clip : clip + 2])] = 99
     again = training_scales(data, cohort)
@@ -73,9 +74,9 @@ def test_labels_and_the_other_splits_change_no_scale_of_a_training(config):
 def test_a_seen_person_keeps_the_runs_scale_and_a_stranger_has_his_own(config):
     train_head(config)
     cohort, record = cohort_of(config), read_run(config.run)
-    rows = cohort.rows("test")
+    rows = cohort.of("test")
     found = scaled_rows(config.run, record, cohort, rows)
-    means = [abs(found.rows(cohort.sequence_of[row])[0].mean(0)).max() for row in rows]
+    means = [abs(found.rows(clip)[0].mean(0)).max() for clip in cohort.places(rows)]
     assert means[0] > 0.05  # p0 of the train split
     assert max(means[1:]) < 1e-4
 

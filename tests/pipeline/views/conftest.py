@@ -98,7 +98,10 @@ def made_entry(clip_id: str, clip: ClipFeatures | str, source: str = "") -> Entr
 def ablation(tmp_path: Path) -> Path:
     """The folder of an ablation of two rows, one of them not run."""
     full, va = ablation_rows(("table2",), ())[:2]
-    rows = (TableRow(full, {"0": 0.25, "1": 0.5}, 7), TableRow(va, reason="store lacks <valence>"))
+    rows = (
+        TableRow(by_seed={"0": 0.25, "1": 0.5}, n=7, row=full),
+        TableRow(row=va, reason="store lacks <valence>"),
+    )
     folder = tmp_path / "ablation"
     write_table(AblationTable(("joy",), "val", 2, rows), folder)
     (folder / "rows" / "full").mkdir(parents=True)

@@ -8,7 +8,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.metrics import METRICS, score
-from facer.stages.intensity.statistics.intervals import BootstrapConfig, bootstrap, compare
+from facer.stages.intensity.statistics.intervals import bootstrap, compare
 from facer.storage import FacerError
 from tests.support import some
 
@@ -142,11 +142,11 @@ def test_pearson_does_not_see_scale(slope, shift):
 class TestBootstrap:
     def test_covers_the_truth_about_as_often_as_it_says(self):
         random = np.random.default_rng(1)
-        rho, hits, config = 0.6, 0, BootstrapConfig(resamples=300)
+        rho, hits = 0.6, 0
         for _ in range(60):
             t = random.standard_normal((120, 1))
             p = rho * t + np.sqrt(1 - rho**2) * random.standard_normal((120, 1))
-            interval = some(bootstrap(p, t, config=config).mean)
+            interval = some(bootstrap(p, t, resamples=300).mean)
             hits += interval.low <= rho <= interval.high
         assert 50 <= hits <= 60
 

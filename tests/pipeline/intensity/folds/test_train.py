@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from facer.pipeline.intensity.config import FoldConfig, TrainHeadConfig
-from facer.pipeline.intensity.fold_plan import plan_folds
-from facer.pipeline.intensity.folds import train_folds
-from facer.pipeline.intensity.head_run import load_models, read_run
+from facer.pipeline.intensity.folds.plan import plan_folds
+from facer.pipeline.intensity.folds.train import train_folds
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig

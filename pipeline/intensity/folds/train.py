@@ -17,22 +17,15 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.head_run import check_same_data, draw_curves, fold_folder, open_run
+from facer.pipeline.intensity.head_run import check_same_data, fold_folder, open_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import (
-    OnNote,
-    TrainHeadResult,
-    Training,
-    run_all,
-    tell,
-    torch_threads,
-    training_result,
-)
+from facer.pipeline.intensity.seeds import draw_curves
+from facer.pipeline.intensity.train import TrainHeadResult, run_all, torch_threads, training_result
+from facer.pipeline.intensity.training import OnNote, Training, tell
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import LocalObjects
-from facer.storage.labels.predictions import write_predictions
 
 PREDICTIONS = "out-of-fold.csv"
 
@@ -99,10 +92,7 @@ def train_folds(
         draw_curves(run / "curve.png", found)
     with torch_threads(config.threads):
         scores = evaluate(config.run)
-    write_predictions(
-        config.run / PREDICTIONS, "plain", scores.label_ids, scores.names, scores.predictions,
-        status=scores.status,
-    )  # fmt: skip
+    scores.write(config.run / PREDICTIONS)
     return FoldsResult(
         run=config.run,
         rule=whole.plan.rule,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
-from facer.pipeline.intensity.sources.joined import Source, usable_clips
+from facer.pipeline.intensity.labelled import join_labels, read_trainable, without_label
+from facer.pipeline.intensity.sources.joined import Source
 from facer.stages.intensity.folds import assign_folds, fold_splits
 from facer.stages.intensity.sequences import I64
-from facer.storage import IntensityLabels, match_clips
+from facer.storage import IntensityLabels, LabelOptions, read_labels
 from facer.storage.errors import FacerError, named
-from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import csv_text
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,9 @@ class FoldPlan:
 
     def as_csv(self) -> str:
         """One line a clip: its id, its subject or clip, and the fold that holds it out."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["clip_id", self.unit if self.unit == "subject" else "unit", "fold"])
-        for clip_id, unit, fold in zip(
-            self.label_ids, self.groups, self.fold_of.tolist(), strict=True
-        ):
-            if fold >= 0:
-                writer.writerow([safe_cell(clip_id), safe_cell(unit), fold])
-        return text.getvalue()
+        header = ("clip_id", "subject" if self.unit == "subject" else "unit", "fold")
+        rows = zip(self.label_ids, self.groups, self.fold_of.tolist(), strict=True)
+        return csv_text([header, *(row for row in rows if row[-1] >= 0)])
 
     def record(self, config: FoldConfig) -> FoldRecord:
         """As a run's ``config.json`` keeps it."""
@@ -100,6 +93,15 @@ def plan_folds(labels: IntensityLabels, config: FoldConfig) -> FoldPlan:
     return FoldPlan(labels.clip_ids, unit, tuple(groups), n_folds, fold_of, rule)
 
 
+def read_planned(
+    path: str, options: LabelOptions, store: Source, config: FoldConfig | None
+) -> tuple[IntensityLabels, FoldPlan | None]:
+    """Read the labels to train on, and divide them into folds where that is asked for."""
+    if config is None:
+        return read_trainable(path, options, store), None
+    return plan_trainable(read_labels(path, options), config, store)
+
+
 def plan_trainable(
     labels: IntensityLabels, config: FoldConfig, store: Source
 ) -> tuple[IntensityLabels, FoldPlan]:
@@ -107,15 +109,12 @@ def plan_trainable(
 
     Those are named in the notes; nothing is left out where no target can be trained.
     """
-    ok = usable_clips(store)
-    rows = [row for row, clip in match_clips(labels, store.clip_ids).pairs if clip in ok]
+    usable = join_labels(labels, store).usable
     while True:
         plan, lacking = plan_folds(labels, config), set[str]()
         for fold in range(plan.n_folds):
-            splits = plan.splits(fold)
-            train = labels.values[[row for row in rows if splits[row] == "train"]]
-            there = np.atleast_1d(np.isfinite(train).any(axis=0))
-            lacking |= {name for name, any_ in zip(labels.names, there, strict=True) if not any_}
+            train = usable & (np.array(plan.splits(fold)) == "train")
+            lacking |= {*without_label(labels, train)}
         kept = [name for name in labels.names if name not in lacking]
         if not lacking or not kept:
             return labels, plan
@@ -130,8 +129,7 @@ def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
     if wanted == "subject" and not all_named:
         raise FacerError(
             f"{named('by')} subject: {labels.source} names no subject; add a column subject, "
-            "name it by "
-            "--subject-column, or use --by clip"
+            "name it by --subject-column, or use --by clip"
         )
     return "clip" if wanted == "clip" or not all_named else "subject"
 

@@ -1,0 +1,145 @@
+"""The seeds of a head's run: their models written and read again, their learning curves.
+
+RUN/seed-<n>/
+  best.safetensors        the calibrated model of the epoch with the best val score
+  last.safetensors        where the training stopped, to resume from
+  curve.csv               one row an epoch
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import get_type_hints
+
+import numpy as np
+
+from facer.pipeline.intensity.head_run import HeadRunConfig, read_run, refuse_folds
+from facer.pipeline.views.canvas import canvas
+from facer.stages.features.rec.network import build_fitting
+from facer.stages.intensity.config import MOST_STREAMS, HeadConfig
+from facer.stages.intensity.fit import EpochRow, HeadTrainer
+from facer.stages.intensity.heads import HeadShape
+from facer.stages.intensity.heads.own import code_sha256
+from facer.stages.intensity.model import IntensityModel
+from facer.storage.errors import FacerError, one_line
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
+from facer.storage.files.csv_table import csv_text
+from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.text.typed_json import from_json
+
+_log = logging.getLogger("facer")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
+    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
+    meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
+    if model.stand_in is not None:
+        meta["stand_in"] = model.stand_in.tolist()
+    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
+
+
+def finish_seed(trainer: HeadTrainer, folder: Path) -> None:
+    """Write the best model of a training, and last its curve: with it, the seed is finished."""
+    save_model(trainer.best_model(), trainer.best_epoch, folder)
+    rows = [asdict(row) for row in trainer.curve]
+    write_atomic(folder / "curve.csv", csv_text([rows[0], *(row.values() for row in rows)]))
+
+
+def seed_folders(run: Path) -> dict[int, Path]:
+    """The folder of every seed that a run has begun, in order."""
+    names = {path.name.removeprefix("seed-"): path for path in run.glob("seed-*")}
+    return dict(sorted((int(n), path) for n, path in names.items() if n.isdecimal()))
+
+
+def load_models(run: Path) -> dict[int, IntensityModel]:
+    """The best model of every finished seed, by seed."""
+    refuse_folds(run)
+    _check_own_head(run)
+    models = {}
+    for seed, folder in seed_folders(run).items():
+        path = folder / "best.safetensors"
+        if path.is_file():
+            models[seed] = _load_model(path)
+    if not models:
+        raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
+    return models
+
+
+def _check_own_head(run: Path) -> None:
+    """Warn where the code of a head that is not facer's has changed.
+
+    FacerError where it is not imported: the user must name it.
+    """
+    record = read_run(run)
+    name = record.fit.head.name
+    if code_sha256(name) != record.head_sha256:
+        _log.warning("%s: the file of %s has changed since the training", run, name)
+
+
+def _load_model(path: Path) -> IntensityModel:
+    arrays, meta = load_checkpoint(path)
+    try:
+        config = from_json(HeadConfig, meta["head"], path.name, HeadRunConfig.COMMAND)
+        streams = tuple(meta["shape"].get("streams", ()))  # models of one do not name it
+        shape = HeadShape(**{**meta["shape"], "streams": streams})
+        sizes = (*shape[:3], *shape.streams[:MOST_STREAMS], config.layers)
+        fits = all(type(size) is int and 0 < size < 2**31 for size in sizes)
+        if not fits or (shape.streams and sum(sizes[3:-1]) != shape.features):
+            raise ValueError(f"sizes {str(shape)[:200]}")
+        make = partial(IntensityModel, config, shape)
+        model = build_fitting(make, config.layers, arrays)
+        model.load_arrays(arrays)
+        if "stand_in" in meta:
+            model.stand_in = np.array(meta["stand_in"], np.float32)
+    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
+        reason = one_line(error)
+        raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
+    return model
+
+
+def read_curve(path: Path) -> list[EpochRow]:
+    """The rows of a finished seed's ``curve.csv``; none where it has not finished.
+
+    ``FacerError`` for a file that is none.
+    """
+    data = LocalObjects(path.parent).get(path.name)
+    if data is None:
+        return []
+    types = get_type_hints(EpochRow)
+    try:
+        rows = [
+            EpochRow(**{k: v == "True" if types[k] is bool else types[k](float(v))
+                        for k, v in row.items()})
+            for row in csv.DictReader(io.StringIO(data.decode(), newline=""))
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        raise FacerError(f"{path}: found no curve that facer wrote ({one_line(error)})") from error
+    if rows and not any(row.best for row in rows):
+        raise FacerError(f"{path}: found no curve that facer wrote (no epoch is the best)")
+    return rows
+
+
+def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
+    """Draw the learning curves of some seeds."""
+    with canvas(
+        path, (8, 3.6), "Learning curves", "mean Pearson on val, and training loss"
+    ) as sheet:
+        left, right = sheet.subplots(1, 2, gridspec_kw={"top": 0.78, "bottom": 0.16})
+        for place, (seed, rows) in enumerate(curves.items()):
+            colour = _COLOURS[place % len(_COLOURS)]
+            epochs = [row.epoch for row in rows]
+            left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
+            best = [row for row in rows if row.best][-1]
+            left.plot([best.epoch], [best.val_pearson], "o", color=colour)
+            right.plot(epochs, [row.train_loss for row in rows], color=colour)
+        left.set(xlabel="epoch", ylabel="val Pearson (dot: best)")
+        right.set(xlabel="epoch", ylabel="training loss")
+        if len(curves) > 1:
+            left.legend(frameon=False, fontsize=8)

@@ -1,0 +1,58 @@
+"""The labels of a run: read as it reads them, and what its config says of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from facer.pipeline.intensity.head_run import (
+    HeadRunConfig,
+    RunLabels,
+    absolute_place,
+    check_label_files,
+)
+from facer.storage import IntensityLabels, LabelOptions, read_labels
+from facer.storage.errors import FacerError
+
+
+def labels_of_run(
+    run: Path, record: HeadRunConfig, labels: str | None = None, options: LabelOptions | None = None
+) -> IntensityLabels:
+    """The labels that a run is scored on, read as its own were save for what ``options`` say.
+
+    ``labels`` are others than its own. ``FacerError`` when its own have changed since.
+    """
+    own = record.labels.reading
+    if labels is not None:
+        own = replace(own, kind="auto")
+    path = labels or record.labels.path
+    if labels is None and not Path(path).exists():
+        raise FacerError(
+            f"{path}: found no such file, expected the labels that {run} was made of; put it back "
+            "(evaluate and report take another file by --labels)"
+        )
+    found = read_labels(path, own if options is None else options.over(own))
+    if labels is None and labels_sha256(found) != record.labels.sha256:
+        check_label_files(run, record.labels, run_labels(found, own))
+        raise FacerError(
+            f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
+            "report take a new file by --labels)"
+        )
+    return found.only(record.names)
+
+
+def run_labels(labels: IntensityLabels, reading: LabelOptions) -> RunLabels:
+    """What a run's config says of its labels."""
+    files = tuple(Path(file).name for file in sorted(labels.files))
+    return RunLabels(
+        absolute_place(labels.source), labels.kind, labels_sha256(labels), reading, files
+    )
+
+
+def labels_sha256(labels: IntensityLabels) -> str:
+    """Digest of the files that labels were read from, and of no others, in order of name."""
+    digest = hashlib.sha256()
+    for file in sorted(labels.files):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""The splits of labels, and what a reader of figures must know of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from facer.storage import IntensityLabels
+from facer.storage.labels.challenges import SPLITS
+
+_SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
+
+
+def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
+    """The file's splits; where it has none, 70/15/15 in the order of sha256 of subject or id."""
+    if any(labels.splits):
+        return labels.splits, "the label file"
+    by_subject = all(labels.subjects)
+    groups = labels.subjects if by_subject else labels.clip_ids
+    order = sorted(set(groups), key=lambda unit: hashlib.sha256(unit.encode()).hexdigest())
+    place = {unit: (rank + 0.5) / len(order) for rank, unit in enumerate(order)}
+    chosen = tuple(SPLITS[int(np.searchsorted(_SHARES, place[unit]))] for unit in groups)
+    unit = "subject" if by_subject else "clip id"
+    rule = f"made by facer: 70/15/15 by sha256 of the {unit}"
+    if "val" not in chosen:  # of 1, 4 or 5: val comes before test, which no training needs
+        chosen = tuple("val" if split == "test" else split for split in chosen)
+    absent = [split for split in SPLITS if split not in chosen]
+    if absent:
+        rule += f" ({len(order)} of them: too few for {' and '.join(absent)})"
+    return chosen, rule
+
+
+def label_notes(labels: IntensityLabels, splits: Iterable[str]) -> tuple[str, ...]:
+    """What a reader of any figure must know: the reader's notes, and people in several splits."""
+    if not (shared := shared_subjects(labels, splits)):
+        return labels.notes
+    some = ", ".join(f"{name} in {' and '.join(found)}" for name, found in [*shared.items()][:3])
+    note = (
+        f"{len(shared)} of {len(set(labels.subjects))} subjects are in more than one split ({some}"
+        f"{', ...' if len(shared) > 3 else ''}): scores flatter, because the head has seen them"
+    )
+    return (*labels.notes, note)
+
+
+def facts_and_notes(labels: IntensityLabels) -> tuple[str, ...]:
+    """How labels were read, in one line, and what to know of them."""
+    return ("; ".join(labels.facts), *label_notes(labels, split_rows(labels)[0]))
+
+
+def shared_subjects(
+    labels: IntensityLabels, splits: Iterable[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Subjects that are in more than one split, with these."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for subject, split in zip(labels.subjects, splits, strict=True):
+        if subject and split:
+            found[subject].add(split)
+    ordered = {subject: tuple(s for s in SPLITS if s in there) for subject, there in found.items()}
+    return {subject: there for subject, there in ordered.items() if len(there) > 1}
