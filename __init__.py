@@ -36,11 +36,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from facer.pipeline.api import extract as extract
-    from facer.pipeline.api import extract_audio as extract_audio
-    from facer.pipeline.api import load_rec as load_rec
-    from facer.pipeline.api import open_run as open_run
-    from facer.pipeline.api import train_head as train_head
+    from facer.pipeline.functions.extraction import extract as extract
+    from facer.pipeline.functions.extraction import extract_audio as extract_audio
+    from facer.pipeline.functions.extraction import load_rec as load_rec
     from facer.pipeline.functions.heads import ablate as ablate
     from facer.pipeline.functions.heads import evaluate as evaluate
     from facer.pipeline.functions.heads import export_head as export_head
@@ -58,6 +56,8 @@ if TYPE_CHECKING:
     from facer.pipeline.functions.models import train_detector as train_detector
     from facer.pipeline.functions.models import train_points as train_points
     from facer.pipeline.functions.models import train_rec as train_rec
+    from facer.pipeline.functions.runs import open_run as open_run
+    from facer.pipeline.functions.runs import train_head as train_head
     from facer.pipeline.functions.store import check as check
     from facer.pipeline.functions.store import compact as compact
     from facer.pipeline.functions.store import export as export
@@ -87,27 +87,30 @@ if TYPE_CHECKING:
     __version__: str
 
 _NAMES = {
-    "pipeline.api": "extract extract_audio load_rec open_run train_head",
-    "pipeline.functions.store": "check compact export health import_ status verify",
+    "pipeline.functions.extraction": "extract extract_audio load_rec",
     "pipeline.functions.heads": "ablate evaluate export_head finetune fuse predict score sweep",
+    "pipeline.functions.models": (
+        "bench demo evaluate_detector evaluate_rec export_rec models train_detector train_points "
+        "train_rec"
+    ),
+    "pipeline.functions.runs": "open_run train_head",
+    "pipeline.functions.store": "check compact export health import_ status verify",
     "pipeline.functions.views": "annotate picture report",
-    "pipeline.functions.models": "bench demo evaluate_detector evaluate_rec export_rec models "
-    "train_detector train_points train_rec",
     "pipeline.intensity.dataset": "ClipDataset",
     "pipeline.intensity.run": "Run",
     "pipeline.summary.compare": "compare",
-    "pipeline.views.figure.draw": "figure",
-    "pipeline.views.view.door": "view",
-    "pipeline.summary.methods": "methods",
     "pipeline.summary.designs": "design",
     "pipeline.summary.door": "summarise",
-    "stages.intensity.kernels.batches": "Batch",
+    "pipeline.summary.methods": "methods",
+    "pipeline.views.figure.draw": "figure",
+    "pipeline.views.view.door": "view",
     "stages.intensity.config": "HeadConfig",
     "stages.intensity.heads.base": "Head HeadShape",
+    "stages.intensity.kernels.batches": "Batch",
     "storage.errors": "FacerError",
     "storage.store": "FeatureStore open_store",
 }
-_LAZY = {name: f"facer.{m}" for m, names in _NAMES.items() for name in names.split()}
+_LAZY = {name: f"facer.{module}" for module, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_LAZY]
 
 

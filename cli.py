@@ -15,7 +15,8 @@ from contextlib import suppress
 import click
 
 from facer.pipeline.commands import SECTIONS
-from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, warn
+from facer.pipeline.commands.problems import WITHOUT_TRACEBACK, problem_of
+from facer.pipeline.commands.shared import warn
 from facer.pipeline.commands.terminal import (
     show_any_character,
     sigterm_as_interrupt,
@@ -23,8 +24,7 @@ from facer.pipeline.commands.terminal import (
 )
 from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, log
-from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
-from facer.storage.text.likeness import alike
+from facer.storage.errors import FacerError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,39 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse_another_facer()
         with warnings_as_lines(), sigterm_as_interrupt():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
-    except (click.Abort, KeyboardInterrupt):
-        problem = "interrupted; run it again to go on (trainings with --resume)"
-        code = EXIT_INTERRUPTED
-    except click.ClickException as error:
-        problem = f"{_message_of(error)}; see {_help_of(error)}"
-        code = EXIT_USAGE
-    except (FacerError, PlaceError, BrokenPipeError, PermissionError) as error:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:  # a stranger's file can lead to any
+        if debug and not isinstance(error, WITHOUT_TRACEBACK):
             raise
-        problem = error.with_options() if isinstance(error, FacerError) else str(error)
-        code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
-    except Exception as error:  # whatever a stranger's file or a mistake of facer's has led to
-        if debug:
-            raise
-        problem = (
-            f"there is not enough memory for it ({one_line(error)})"
-            if _is_of_memory(error)
-            else f"unexpected {type(error).__name__}: {one_line(error)}; "
-            "--debug shows where, please report it"
-        )
-        code = EXIT_PROBLEM
+        problem, code = problem_of(error)
     if problem:
         log(problem)
         if "--json" in arguments:
             with suppress(BrokenPipeError):
                 echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """Whether memory is lacking: Python says so by a type, torch by words."""
-    words = ("can't allocate memory", "Storage size calculation overflowed")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
 
 
 def _refuse_another_facer() -> None:
@@ -82,25 +59,6 @@ def _refuse_another_facer() -> None:
         raise FacerError(found)
     if found:
         warn(found)
-
-
-def _message_of(error: click.ClickException) -> str:
-    """What click says, with the nearest names in place of all that it finds alike."""
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ not in ("NoSuchOption", "NoSuchCommand") or context is None:
-        return error.format_message().rstrip(".")
-    name = getattr(error, "option_name", getattr(error, "command_name", ""))
-    known: Sequence[str] = tuple(getattr(context.command, "commands", ()))
-    if isinstance(error, click.NoSuchOption):
-        options = (option for p in context.command.params for option in p.opts)
-        known = [option for option in options if option.startswith("--")]
-    near = " or ".join(repr(one) for one in alike(name, known))
-    return error.message.rstrip(".") + (f"; did you mean {near}?" if near else "")
-
-
-def _help_of(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f"{context.command_path if context is not None else 'facer'} --help"
 
 
 class _Sections(click.Group):

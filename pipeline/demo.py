@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +41,7 @@ class DemoResult:
 
 
 def run_demo(
-    folder: Path,
-    progress: Progress | None = None,
-    on_clip: Callable[[int, int], None] | None = None,
-    on_epoch: OnEpoch | None = None,
+    folder: Path, progress: Progress | None = None, on_epoch: OnEpoch | None = None
 ) -> DemoResult:
     """Make clips, extract, train a head, score it on held-out clips, draw one clip.
 
@@ -53,7 +49,7 @@ def run_demo(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FacerError(f"{folder}: exists and is not empty; give a new folder with -o")
-    labels = write_clips(SynthesisConfig(), folder, on_clip)
+    labels = write_clips(SynthesisConfig(), folder)
     store = str(folder / "features.zarr")
     same_everywhere = ExtractConfig(precision="float32")
     summary = extract_folder(ExtractRunConfig(folder / "clips", store, same_everywhere), progress)

@@ -171,20 +171,15 @@ def extract_config(settings: Settings) -> ExtractConfig:
     return make(ExtractConfig, settings, make(DetectorConfig, settings))
 
 
-def extract_run_config(video_dir: Path | str, store: str, settings: Settings) -> ExtractRunConfig:
-    """Return a whole extraction; from all of :data:`EXTRACT`."""
+def extract_run_config(
+    video_dir: str | os.PathLike[str], store: str, table: Table, settings: Settings
+) -> ExtractRunConfig:
+    """Return a whole extraction, of faces or sound; settings of the table that says which."""
+    settings, video_dir = table.complete(settings), os.fspath(video_dir)
+    models = make(AudioConfig, settings) if table is EXTRACT_AUDIO else extract_config(settings)
     return make(
-        ExtractRunConfig, settings, video_dir, store,
-        extract=extract_config(settings), tls=make(TlsFiles, settings),
+        ExtractRunConfig, settings, video_dir, store, extract=models, tls=make(TlsFiles, settings),
         faces=make(FacesFile, settings).faces,
-    )  # fmt: skip
-
-
-def extract_audio_config(video_dir: Path | str, store: str, settings: Settings) -> ExtractRunConfig:
-    """Return a whole extraction of sound; from all of :data:`EXTRACT_AUDIO`."""
-    return make(
-        ExtractRunConfig, settings, video_dir, store,
-        extract=make(AudioConfig, settings), tls=make(TlsFiles, settings),
     )  # fmt: skip
 
 

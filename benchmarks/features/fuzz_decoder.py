@@ -23,7 +23,7 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.shared import encode, extract_command, parser_of, scratch
-from facer.pipeline.features.guarded import guard
+from facer.pipeline.features.guarded import process
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
 
@@ -158,7 +158,7 @@ def main() -> None:
     print(f"exit code {code} (0 or 3), {seconds:.0f} s")
     print(f"slowest {slowest.seconds:.1f} s: {slowest.source}")
     whole = len(records) == options.mutants and code in (0, 3)
-    sys.exit(not whole or slowest.seconds > guard.FRAME_TIMEOUT_S)
+    sys.exit(not whole or slowest.seconds > process.FRAME_TIMEOUT_S)
 
 
 if __name__ == "__main__":

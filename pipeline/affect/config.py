@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.storage.errors import OptionError, named
-from facer.storage.settings import DEVICE, Setting, check
+from facer.storage.settings import DEVICE, Checked, Setting, check
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainRecConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateRecConfig:
+class EvaluateRecConfig(Checked):
     """One ``facer evaluate-rec``."""
 
     rec: str  # by name or path
@@ -74,6 +74,3 @@ class EvaluateRecConfig:
     ] = False
     device: Annotated[str, DEVICE] = "auto"
     align: AlignConfig = field(default_factory=AlignConfig)
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from facer.pipeline.commands import exchange, machine, store, study, views
+from facer.pipeline.commands import exchange, extract, machine, store, study, views
 from facer.pipeline.commands.heads import ablation, endtoend, labels, scores, train
 from facer.pipeline.commands.networks import detector, models, rec
 
 SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Extract and look": (
-        machine.demo, machine.bench, store.extract, store.extract_audio, store.status, store.verify,
-        store.health, store.compact, views.report, views.view, views.picture, views.annotate,
+        machine.demo, machine.bench, extract.extract, extract.extract_audio,
+        store.status, store.verify, store.health, store.compact,
+        views.report, views.view, views.picture, views.annotate,
     ),
     "A study's tables": (study.design, study.summarise, study.compare, study.figure,
         study.methods),

@@ -97,18 +97,15 @@ def _option(one: Declared) -> Callable[[Command], Command]:
         return click.option(flag, one.name, is_flag=True, default=default, help=text)
     kind: Any = click.Path(path_type=Path) if Path in one.types and str not in one.types else str
     kind = next((number for number in (int, float) if number in one.types), kind)
+    needed = default is MISSING and (setting.repeated or not setting.none)
     if setting.repeated:
-        return click.option(
-            flag, one.name, multiple=True, type=kind, metavar=metavar, help=text,
-            default=None if default is MISSING else default or None,
-            required=default is MISSING,
-        )  # fmt: skip
-    if isinstance(default, tuple):
+        default = default or None
+    elif isinstance(default, tuple):
         default = ",".join(default) or None
     return click.option(
-        flag, one.name, default=None if default is MISSING else default, type=kind,
-        metavar=metavar, show_default=shown, help=text,
-        required=default is MISSING and not setting.none,
+        flag, one.name, multiple=setting.repeated, type=kind, metavar=metavar, help=text,
+        default=None if default is MISSING else default, required=needed,
+        show_default=shown and not setting.repeated,
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -20,17 +19,9 @@ EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 Ctrl-C or SIGTERM."""
 
 STDOUT = Path("-")  # as the csv to write
-
-
 LISTED = 10  # names printed of a longer list
-
-
 NOTE_CHARACTERS = 300  # of a note on what was left out
-
-
 PATH = click.Path(path_type=Path)
-
-
 SPLIT = click.Choice(["train", "val", "test"])
 
 
@@ -45,24 +36,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class Device(click.types.StringParamType):
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``, whether it is there or not."""
-
-    name = "device"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """The same text; wrong usage for any other."""
-        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
-            self.fail(f"found {value!r}, expected auto, cpu, cuda or cuda:N", param, ctx)
-        return str(value)
-
-
 POSITIVE = Finite(min=0, min_open=True)
-
-
-SEED = click.IntRange(0)
-
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
 )

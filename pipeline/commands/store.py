@@ -1,8 +1,8 @@
-"""Commands that make a store, look into it and keep it: extract, status, verify, health ..."""
+"""Commands that look into a store and keep it: status, verify, health, compact."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,135 +10,18 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_PROBLEM,
-    EXIT_SOME_FAILED,
     LISTED,
-    as_json_value,
     json_option,
     print_json,
     print_list,
 )
-from facer.pipeline.runtime.progress import echo, log, progress_bar
-from facer.pipeline.settings import (
-    COMPACT,
-    EXTRACT,
-    EXTRACT_AUDIO,
-    HEALTH,
-    VERIFY,
-)
+from facer.pipeline.runtime.progress import echo
+from facer.pipeline.settings import COMPACT, HEALTH, VERIFY
 from facer.storage.schema import AUDIO, measured_of
 
 if TYPE_CHECKING:
-    from facer.pipeline.features.extract import ExtractSummary
+    from facer.pipeline.features.inspect.status import StoreStatus
     from facer.pipeline.features.inspect.verify import Verification
-    from facer.storage import Record
-
-
-@click.command()
-@click.argument("video_dir")
-@click.option("-o", "--output", "store", default="features.zarr", show_default=True,
-              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
-@with_settings(EXTRACT)
-@click.option("--json", "as_json", is_flag=True,
-              help="Print JSON lines: each clip as it is done, the summary last.")  # fmt: skip
-def extract(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
-    """Turn a folder of videos into a store of per-frame features.
-
-    VIDEO_DIR is a folder, one video, or an fsspec URL of either. The same command again does
-    only what is missing, and tries failed videos again whose file has changed. Exit code 3 when
-    some clips failed.
-
-    \b
-    Examples:
-      facer extract videos/ -o features.zarr --workers 8
-      facer extract s3://bucket/videos -o s3://bucket/features.zarr --scheduler tcp://host:8786
-    """
-    from facer.pipeline.functions.runs import extract_faces
-
-    with progress_bar() as progress:
-        told = _JsonLines(progress) if as_json else progress
-        summary = extract_faces(video_dir, store, options, told)
-    return _print_extraction(summary, as_json)
-
-
-@click.command()
-@click.argument("video_dir")
-@click.option("-o", "--output", "store", default="audio.zarr", show_default=True,
-              help="The store: a folder, or an fsspec URL such as s3://bucket/a.zarr.")  # fmt: skip
-@with_settings(EXTRACT_AUDIO)
-@click.option("--json", "as_json", is_flag=True,
-              help="Print JSON lines: each clip as it is done, the summary last.")  # fmt: skip
-def extract_audio(video_dir: str, store: str, as_json: bool, **options: Any) -> int:
-    """Turn the sound of a folder of videos into a store of features, a row every few milliseconds.
-
-    VIDEO_DIR is a folder, one file, or an fsspec URL of either; files of sound alone are taken
-    too, but for those beside a video of the same name. Times are those of the pictures in the
-    store of facer extract. Clips without sound are recorded as such. Everything else is as for
-    facer extract: the same command again does only what is missing, exit code 3 when some failed.
-
-    \b
-    Examples:
-      facer extract-audio videos/ -o audio.zarr
-      facer extract-audio videos/ -o voice.zarr --features egemaps --workers 8
-    """
-    from facer.pipeline.functions.runs import extract_sound
-
-    with progress_bar() as progress:
-        told = _JsonLines(progress) if as_json else progress
-        summary = extract_sound(video_dir, store, options, told)
-    return _print_extraction(summary, as_json)
-
-
-def _print_extraction(summary: ExtractSummary, as_json: bool) -> int:
-    """Print what was extracted; the exit code."""
-    if as_json:
-        print_json(summary)
-    else:
-        _print_summary(summary)
-    if summary.missing:
-        log(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
-            "a worker wrote elsewhere; run the same command again")  # fmt: skip
-        return EXIT_PROBLEM
-    return EXIT_SOME_FAILED if summary.failed else 0
-
-
-class _JsonLines:
-    """A progress that also prints a line on each clip that is done."""
-
-    def __init__(self, progress: Any) -> None:
-        self._progress = progress
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._progress, name)
-
-    def part(self, records: Sequence[Record]) -> None:
-        """Print the records of a part, which is committed."""
-        self._progress.part(records)
-        for record in records:
-            print_json({name: as_json_value(getattr(record, name)) for name in _TOLD})
-
-
-_TOLD = ("clip_id", "status", "reason", "n_frames", "n_valid", "fps", "seconds")
-
-
-def _print_summary(summary: ExtractSummary) -> None:
-    measured, empty, failed = (
-        sum(r.status == status for r in summary.records) for status in summary.statuses
-    )
-    what = measured_of(summary.statuses)
-    frames = sum(r.n_frames for r in summary.records)
-    faces = sum(r.n_valid for r in summary.records)
-    several = len(summary.records) > summary.n_clips  # under --face all
-    echo(
-        f"{summary.store}: {measured} {'sequences' if several else 'clips'} with {what}, "
-        f"{empty} without, {failed} failed, of {summary.n_clips}"
-        f"{' clips' if several else ''}; {frames} frames, {faces / max(frames, 1):.1%} with {what}"
-    )
-    if summary.n_done_before:
-        echo(f"{summary.n_done_before} of them were there already")
-    if summary.new_frames:
-        rate = summary.new_frames / summary.seconds
-        echo(f"{summary.new_frames} frames in {summary.seconds:.0f} s, {rate:.0f} frames/s")
-    print_list("failed", [f"{r.clip_id}: {r.reason}" for r in summary.failed])
 
 
 @click.command()
@@ -172,7 +55,14 @@ def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -
     found = store_status(store)
     if as_json:
         print_json(found)
-        return 0
+    else:
+        _print_status(found)
+        echo("  from the records alone: chunks and videos were not looked at; look: facer verify "
+             f"{store}")  # fmt: skip
+    return 0
+
+
+def _print_status(found: StoreStatus) -> None:
     share = "-" if found.face_share is None else f"{found.face_share:.1%}"
     measured, empty, failed = found.clips.values()
     what = measured_of(found.clips)
@@ -189,11 +79,6 @@ def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failures], 50)
     print_list("notes", [f"{clip}: {reason}" for clip, reason in found.notes], 50)
     print_list("damaged parts", found.damaged, LISTED)
-    echo(
-        "  from the records alone: chunks and videos were not looked at; look: facer verify "
-        f"{store}"
-    )
-    return 0
 
 
 def _made_by(made: Mapping[str, Any]) -> str:

@@ -10,14 +10,14 @@ from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.storage.errors import OptionError, named
-from facer.storage.settings import Setting, check
+from facer.storage.settings import Checked, Setting, check
 
 OnChanged = Literal["keep", "re-extract", "error"]
 OnGone = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True)
-class FacesFile:
+class FacesFile(Checked):
     """Which faces are meant, of ``facer extract``."""
 
     faces: Annotated[
@@ -27,9 +27,6 @@ class FacesFile:
             "and are done again where they did not; for --face track."
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class ExtractRunConfig:
 
 
 @dataclass(frozen=True)
-class VerifyConfig:
+class VerifyConfig(Checked):
     """One ``facer verify``."""
 
     store: str  # local path or fsspec URL
@@ -92,12 +89,9 @@ class VerifyConfig:
     ] = None
     repair: Annotated[bool, Setting("Drop damaged parts, for extract to make them anew.")] = False
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class HealthConfig:
+class HealthConfig(Checked):
     """One ``facer health``."""
 
     max_age: Annotated[
@@ -115,12 +109,9 @@ class HealthConfig:
         ),
     ] = None  # fmt: skip
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class CompactConfig:
+class CompactConfig(Checked):
     """One ``facer compact``."""
 
     part_mb: Annotated[
@@ -129,12 +120,9 @@ class CompactConfig:
                 high=4000),
     ] = 64.0  # fmt: skip
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class BenchConfig:
+class BenchConfig(Checked):
     """One ``facer bench``."""
 
     video: Path | None = None  # None: a typical one of the folder, else a clip that facer makes
@@ -149,6 +137,3 @@ class BenchConfig:
         Setting("What the networks are computed in: float32, bf16, or auto, as a new store."),
     ] = "auto"
     limit_s: float = 15.0  # measuring a video ends after so long
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,33 +41,41 @@ def import_into_store(kind: Any, path: Path, store: str, fps: float | None = Non
         imported = _in_order_of(FeatureStore.open(store), imported)
         new_place = False
     opened = FeatureStore.open_or_create(
-        store,
-        imported.provenance,
-        feature_names=imported.feature_names,
+        store, imported.provenance, feature_names=imported.feature_names,
         weak_features=imported.weak_features,
-    )
-    known = set(opened.clip_ids)
+    )  # fmt: skip
     changed: list[str] = []
-
-    def new() -> Iterator[Entry]:
-        for record, clip in imported.clips:
-            if record.clip_id not in known:
-                yield record, clip
-            elif not _is_stored(opened, record.clip_id, clip):
-                changed.append(record.clip_id)
-
-    added, parts = 0, []
     try:
-        for part in _in_parts(new()):
-            parts.append(opened.write_part(part))
-            added += len(part)
-    except BaseException:  # a file that cannot be read, a full disk, Ctrl-C
-        for name in parts:
-            opened.drop_part(name)
+        added = _write(opened, _new(opened, imported, changed))
+    except BaseException:
         if new_place:
             open_objects(opened.path).delete("")
         raise
     return ImportResult(opened, added, tuple(changed))
+
+
+def _new(store: FeatureStore, imported: Imported, changed: list[str]) -> Iterator[Entry]:
+    """The clips that a store lacks; the ids of those that it has otherwise go to ``changed``."""
+    known = set(store.clip_ids)
+    for record, clip in imported.clips:
+        if record.clip_id not in known:
+            yield record, clip
+        elif not _is_stored(store, record.clip_id, clip):
+            changed.append(record.clip_id)
+
+
+def _write(store: FeatureStore, entries: Iterator[Entry]) -> int:
+    """Write all entries or none; the number of clips."""
+    added, parts = 0, []
+    try:
+        while part := list(itertools.islice(entries, PART_CLIPS)):
+            parts.append(store.write_part(part))
+            added += len(part)
+    except BaseException:  # a file that cannot be read, a full disk, Ctrl-C
+        for name in parts:
+            store.drop_part(name)
+        raise
+    return added
 
 
 def _is_stored(store: FeatureStore, clip_id: str, clip: ClipFeatures | None) -> bool:
@@ -98,9 +106,3 @@ def _in_order_of(store: FeatureStore, imported: Imported) -> Imported:
         for record, clip in imported.clips
     )
     return replace(imported, feature_names=names, clips=clips)
-
-
-def _in_parts(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    iterator = iter(entries)
-    while part := list(itertools.islice(iterator, PART_CLIPS)):
-        yield part

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from facer.pipeline.features.guarded.guard import GuardedAudio, GuardedReader
 from facer.stages.common import device
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import ExtractConfig, Precision
-from facer.stages.features.extraction import Extraction
 from facer.stages.features.precision import native_bf16
-from facer.storage import Provenance
 from facer.storage.files.weights import weights_state
-from facer.storage.study.faces import FacePoints
+
+if TYPE_CHECKING:
+    from facer.stages.features.audio.extractor import AudioExtractor
+    from facer.stages.features.extractor import Extractor
 
 Models: TypeAlias = ExtractConfig | AudioConfig
 """Everything that decides a clip's features."""
 
 
-class AnyExtractor(Protocol):
-    """Models loaded once; files in, features out, in order."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the features."""
-        ...
-
-    @property
-    def weak_features(self) -> tuple[str, ...]:
-        """Those that were learnt from weak labels."""
-        ...
-
-    @property
-    def provenance(self) -> Provenance:
-        """What a store of these features records."""
-        ...
-
-    def run(
-        self, paths: Sequence[Path], on_frames: Callable[[int], None] | None, opener: Any,
-        points: Mapping[int, FacePoints], /,
-    ) -> Iterator[Extraction]:  # fmt: skip
-        """Extract files, results in their order; ``points``: on the faces that are meant."""
-        ...
+AnyExtractor: TypeAlias = "Extractor | AudioExtractor"
+"""Models loaded once; files in, features out, in order."""
 
 
 def make_extractor(models: Models) -> AnyExtractor:

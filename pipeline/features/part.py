@@ -9,16 +9,16 @@ from __future__ import annotations
 import ctypes
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 
-import numpy as np
-
 from facer import __version__
+from facer.pipeline.features.entries import entries_of
+from facer.pipeline.features.fingerprints import Reading, fingerprint
 from facer.pipeline.features.guarded.guard import start_ahead
 from facer.pipeline.features.kinds import (
     AnyExtractor,
@@ -28,16 +28,15 @@ from facer.pipeline.features.kinds import (
     model_files,
     opener,
 )
-from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
-from facer.pipeline.features.sources import Fingerprint, Reading, fingerprint, open_videos
+from facer.pipeline.features.pending import ClipTask, pending_clips
+from facer.pipeline.features.sources import open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
 from facer.stages.features.config import Precision
-from facer.stages.features.extraction import ClipSequence, Extraction
+from facer.stages.features.extraction import Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.parts import Entry
-from facer.storage.schema import F32, Record, Status, mean_rate_hz
-from facer.storage.study.faces import points_text
+from facer.storage.schema import Record
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -93,8 +92,9 @@ class PartWorker:
     ) -> tuple[Record, ...]:
         """See :func:`extract_part`."""
         with self._loading:
-            extractor = self._models(task)
-            store = self._store(task)
+            with _told_with_host():
+                extractor, store = self._models(task), self._store(task)
+            store.refresh()
         _use_threads(task.threads)
         policy = task.extract.face
         clips, committed = pending_clips(store, task.clips, policy)
@@ -106,7 +106,7 @@ class PartWorker:
             results = extractor.run(paths, on_frames, reading.open, points)
             for clip, result in zip(clips, results, strict=True):
                 source = reading.fingerprints.get(clip.path)
-                entries.extend(_entries(clip, result, source, policy, store))
+                entries.extend(entries_of(clip, result, source, policy, store))
         except PlaceError as error:
             host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
             text = f"{host}{error}; run the same command again when that is mended"
@@ -118,51 +118,54 @@ class PartWorker:
 
     def _models(self, task: PartTask) -> AnyExtractor:
         """The task's extractor; ``FacerError`` when facer or its weights are not the run's."""
-        host = f"host {socket.gethostname()}"
         expected_facer = task.provenance.facer_version or __version__
         if expected_facer != __version__:
             raise FacerError(
-                f"{host}: found facer {__version__}, expected {expected_facer}; install it there "
-                "and start the worker again"
+                f"found facer {__version__}, expected {expected_facer}; install it there and start "
+                "the worker again"
             )
-        try:
-            if task.shares_gpus and task.extract.device in ("auto", "cuda"):
-                take_one_gpu()
-            extractor = self.extractor(task.extract)
-        except FacerError as error:
-            raise FacerError(f"{host}: {error}") from error
+        if task.shares_gpus and task.extract.device in ("auto", "cuda"):
+            take_one_gpu()
+        extractor = self.extractor(task.extract)
         found, expected = _digests(extractor.provenance), _digests(task.provenance)
         if found != expected:
             raise FacerError(
-                f"{host}: found {_listed(found)}, expected {_listed(expected)}; "
-                "give all hosts the same files"
+                f"found {_listed(found)}, expected {_listed(expected)}; give all hosts the same "
+                "files"
             )
         return extractor
 
     def _store(self, task: PartTask) -> FeatureStore:
-        """The store with its list of clips as it is now; only new parts are read.
+        """The task's store; its list of clips is that of the last part until it is refreshed.
 
         It is never made here: a host that does not see the run's store would fill one of its own.
         """
-        host = f"host {socket.gethostname()}"
         try:
             now = FeatureStore.open(task.store)
         except FacerError as error:
             raise FacerError(
-                f"{host}: the run's store cannot be read there ({error}); give a path that all "
-                "hosts share, or a URL"
+                f"the run's store cannot be read there ({error}); give a path that all hosts "
+                "share, or a URL"
             ) from error
         run, made = task.provenance, now.root.provenance
         if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
             raise FacerError(
-                f"{host}: {task.store}: found another store than the run's; give a path that all "
-                "hosts share"
+                f"{task.store}: found another store than the run's; give a path that all hosts "
+                "share"
             )
         known = self._stores.get(task.store)
         if known is None or known.root != now.root:
             known = self._stores[task.store] = now
-        known.refresh()
         return known
+
+
+@contextmanager
+def _told_with_host() -> Iterator[None]:
+    """Name this host in front of what is wrong with it."""
+    try:
+        yield
+    except FacerError as error:
+        raise FacerError(f"host {socket.gethostname()}: {error}") from error
 
 
 def _use_threads(count: int) -> None:
@@ -211,7 +214,7 @@ def record_failure(task: PartTask, error: Exception) -> tuple[Record, ...]:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     source = fingerprint(open_videos(task.video_dir), clip.path)
     store = FeatureStore.open(task.store)
-    entries = _entries(clip, Extraction((), reason), source, task.extract.face, store)
+    entries = entries_of(clip, Extraction((), reason), source, task.extract.face, store)
     store.write_part(entries)
     return tuple(record for record, _ in entries)
 
@@ -237,86 +240,13 @@ def _digests(provenance: Provenance) -> dict[str, str]:
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
         "points model": str(settings.get("points_sha256", "none")),
-        **{name: str(value) for name, value in settings.items() if _is_digest(name)},
+        **{  # of one network among several: rec NAME sha256, rec NAME card_sha256
+            name: str(value)
+            for name, value in settings.items()
+            if name.startswith("rec ") and name.endswith("sha256")
+        },
     }
-
-
-def _is_digest(setting: str) -> bool:
-    """Whether a setting is of one network among several: ``rec NAME sha256``, ``card_sha256``."""
-    return setting.startswith("rec ") and setting.endswith("sha256")
 
 
 def _listed(digests: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({digest[:12]})" for name, digest in digests.items())
-
-
-def _entries(
-    clip: ClipTask,
-    result: Extraction,
-    source: Fingerprint | None,
-    policy: str,
-    store: FeatureStore,
-) -> list[Entry]:
-    """What the store gets of one video: a record a sequence, or one that says why there is none.
-
-    Sequences that the store has of it from before and that are not found again are replaced by
-    ones without a face.
-    """
-    record = Record(
-        clip.clip_id, "failed", 0, result.reason, source=clip.path, seconds=result.seconds,
-        width_px=result.width_px, height_px=result.height_px, face_points=points_text(clip.points),
-    )  # fmt: skip
-    if source is not None:
-        record = replace(
-            record, source_size=source.size, source_mtime_ns=source.mtime_ns,
-            source_sha256=source.sha256,
-        )  # fmt: skip
-    if policy != "all":
-        return [_entry(record, next(iter(result.sequences), None), store)]
-    before = sum(video_id(known, policy) == clip.clip_id for known in store.records)
-    sequences: list[ClipSequence | None] = [*result.sequences] or [None]
-    gone = _without_face(sequences[0])
-    sequences += [gone] * (before - len(sequences))
-    return [
-        _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence, store)
-        for number, sequence in enumerate(sequences)
-    ]
-
-
-def _entry(record: Record, sequence: ClipSequence | None, store: FeatureStore) -> Entry:
-    if sequence is None:
-        return record, None
-    _, empty, _ = store.provenance.statuses
-    return _described(record, sequence, empty), sequence.clip
-
-
-def _without_face(sequence: ClipSequence | None) -> ClipSequence | None:
-    """The same frames, with no face measured in them."""
-    if sequence is None:
-        return None
-    clip = sequence.clip
-    arrays = ("features", "det_score", "bbox_px", "keypoints_px", "embedding", "quality")
-    values = {name: getattr(clip, name) for name in arrays}
-    empty = {k: np.full_like(v, np.nan) for k, v in values.items() if v is not None}
-    return ClipSequence(replace(clip, valid=np.zeros_like(clip.valid), **empty), 0)
-
-
-def _described(record: Record, sequence: ClipSequence, empty: Status) -> Record:
-    clip = sequence.clip
-    n_valid = int(clip.valid.sum())
-    return replace(
-        record,
-        status="ok" if n_valid else empty,
-        n_frames=clip.n_frames,
-        n_valid=n_valid,
-        fps=mean_rate_hz(clip.timestamp_s),
-        track_switches=sequence.track_switches,
-        quality=_mean(clip.quality),
-    )
-
-
-def _mean(quality: F32 | None) -> float | None:
-    """Of the frames with a face."""
-    if quality is None or np.isnan(quality).all():
-        return None
-    return round(float(np.nanmean(quality.astype(np.float64))), 4)

@@ -1,18 +1,13 @@
-"""Which clips a store still lacks, and why."""
+"""Which clips a store still lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from facer.storage import FeatureStore
 from facer.storage.schema import Record
 from facer.storage.study.faces import FacePoints
-
-Reason = Literal["new", "retry", "changed", "pointed"]
-"""Why a clip is to be done: it has no record; it failed or broke off; it is another video now;
-somebody pointed at another face."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +16,6 @@ class ClipTask:
 
     clip_id: str
     path: str  # relative to the place of the videos
-    reason: Reason = "new"
     replaces: str = ""  # id of the part whose record of it is to be replaced
     points: FacePoints = ()  # where somebody pointed at the face that is meant
 

@@ -23,7 +23,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.run import Run, Streams, import_named_head, stores_of, told
+from facer.pipeline.intensity.run import Run, Streams, import_named_head, stores_of
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
@@ -35,7 +35,7 @@ from facer.pipeline.intensity.sweep.sweep import sweep as run_sweep
 from facer.pipeline.intensity.sweep.table import SweepTable
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.progress import StepCounter, log
+from facer.pipeline.runtime.progress import StepCounter, log, progress_bar
 from facer.pipeline.settings import (
     ABLATE,
     EVALUATE,
@@ -94,7 +94,7 @@ def predict(
     config = make(
         PredictConfig, settings, _folder(run), Path(videos), extract=extract_config(settings)
     )
-    with told(progress) as to:
+    with progress_bar(progress) as to:
         found, summary = predict_videos(config, to)
     return replace(found, failed={r.clip_id: r.reason for r in summary.failed})
 

@@ -22,10 +22,9 @@ from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.timing.bench import Bench
 from facer.pipeline.features.timing.bench import bench as measure
 from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.intensity.run import told
-from facer.pipeline.runtime.epochs import both, detector_step, points_step, rec_epoch
+from facer.pipeline.runtime.epochs import both, detector_step, head_epoch, points_step, rec_epoch
 from facer.pipeline.runtime.places import Place
-from facer.pipeline.runtime.progress import CountReporter, StepCounter, head_epoch
+from facer.pipeline.runtime.progress import CountReporter, StepCounter, progress_bar
 from facer.pipeline.settings import (
     BENCH,
     EVALUATE_DETECTOR,
@@ -175,5 +174,5 @@ def demo(folder: Place = "facer-demo", *, progress: bool = False) -> DemoResult:
 
     Raises FacerError for a folder that holds something.
     """
-    with told(progress) as to:
+    with progress_bar(progress) as to:
         return run_demo(Path(folder), to, on_epoch=head_epoch if progress else None)

@@ -1,49 +1,57 @@
-"""What extract, extract-audio and train-head do, for the commands and for Python alike."""
+"""Functions of runs of heads: train_head, open_run; and what train-head and Run.again share."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.features.extract import ExtractSummary, extract_folder
+from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.folds.train import FoldsResult, train_folds
+from facer.pipeline.intensity.head_run import read_run
+from facer.pipeline.intensity.run import Run
 from facer.pipeline.intensity.train import TrainHeadResult, config_of_run
 from facer.pipeline.intensity.train import train_head as train_seeds
-from facer.pipeline.runtime.places import Place
-from facer.pipeline.runtime.progress import Progress
-from facer.pipeline.settings import (
-    EXTRACT,
-    EXTRACT_AUDIO,
-    TRAIN_HEAD,
-    extract_audio_config,
-    extract_run_config,
-    train_head_config,
-)
+from facer.pipeline.runtime.epochs import both, training_epoch
+from facer.pipeline.runtime.places import Place, place_of
+from facer.pipeline.runtime.progress import log
+from facer.pipeline.settings import TRAIN_HEAD, Settings, train_head_config
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.own import import_head
+from facer.storage import FeatureStore
 from facer.storage.errors import OptionError, named
 
-Settings = Mapping[str, Any]
+
+@keywords(TRAIN_HEAD)
+def train_head(
+    store: FeatureStore | Place, labels: Place, run: Place, *, progress: bool = False,
+    on_epoch: Callable[..., None] | None = None, **settings: Any,
+) -> Run:  # fmt: skip
+    """Train a head on a store, as ``facer train-head``, and return its run.
+
+    Keywords are the command's options with underscores, such as ``seeds=3``, ``features="va,au"``
+    or ``folds=5``; the defaults are the paper's. ``progress=True`` tells on stderr how it goes.
+    ``on_epoch(seed, row, epochs)`` is called after each epoch with its row of the learning curve
+    (``row.epoch``, ``row.train_loss``, ``row.val_pearson`` ...) and the number of epochs at most;
+    with ``folds`` it is ``on_epoch(fold, seed, row, epochs)``, and with ``jobs`` of 2 or more it
+    is called once a seed. What it raises stops the training, which ``resume=True`` goes on with.
+    Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
+    on with it) and where nothing can be learnt.
+    """
+    train(
+        place_of(store) or "", labels, run, settings,
+        both(training_epoch if progress else None, on_epoch), log if progress else None,
+    )  # fmt: skip
+    return Run(Path(run))
 
 
-def extract_faces(
-    video_dir: Place, store: str, settings: Settings, progress: Progress
-) -> ExtractSummary:
-    """Bring every video of a folder into a store; see :func:`facer.extract`."""
-    config = extract_run_config(os.fspath(video_dir), store, EXTRACT.complete(settings))
-    return extract_folder(config, progress)
-
-
-def extract_sound(
-    video_dir: Place, store: str, settings: Settings, progress: Progress
-) -> ExtractSummary:
-    """Bring the sound of every file of a folder into a store; see :func:`facer.extract_audio`."""
-    config = extract_audio_config(os.fspath(video_dir), store, EXTRACT_AUDIO.complete(settings))
-    return extract_folder(config, progress)
+def open_run(path: Place) -> Run:
+    """Open a run folder; FacerError when it is none."""
+    read_run(Path(path))
+    return Run(Path(path))
 
 
 def train(

@@ -12,7 +12,7 @@ from facer.pipeline.intensity.head_run import fold_folder, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.progress import NullProgress, Progress, progress_bar
+from facer.pipeline.runtime.progress import Progress, progress_bar
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import Settings, make
 from facer.stages.intensity.config import OwnHeadConfig, StreamsConfig
@@ -153,5 +153,5 @@ def stores_of(with_: Streams) -> tuple[str, ...]:
 @contextmanager
 def told(progress: bool) -> Iterator[Progress]:
     """Give whom to tell how a long run goes: the user, on stderr, or nobody."""
-    with progress_bar() if progress else nullcontext(NullProgress()) as to:
+    with progress_bar() if progress else nullcontext(Progress()) as to:
         yield to

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from facer.storage.errors import FacerError
 from facer.storage.text.typed_json import to_json
@@ -14,21 +14,16 @@ from facer.storage.text.typed_json import to_json
 LogKind = Literal["tensorboard"]
 
 
-class EpochLog(Protocol):
-    """Takes the rows of learning curves."""
-
-    def __call__(self, row: Any, name: str = "") -> None:
-        """Note a row of the curve called ``name``, such as seed-0."""
-
-
 @contextmanager
-def epoch_log(kind: LogKind | None, run: Path) -> Iterator[EpochLog]:
+def epoch_log(kind: LogKind | None, run: Path) -> Iterator[Callable[..., None]]:
     """Give what notes each row of a training in RUN/tensorboard; nothing where ``kind`` is None.
+
+    It takes the row and the name of its curve, such as seed-0.
 
     FacerError where the extra ``facer[tensorboard]`` is not installed.
     """
     if kind is None:
-        yield _nothing
+        yield lambda *_: None
         return
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -52,11 +47,6 @@ def epoch_log(kind: LogKind | None, run: Path) -> Iterator[EpochLog]:
     finally:
         for writer in writers.values():
             writer.close()
-
-
-def _nothing(row: Any, name: str = "") -> None:
-    """Note nothing."""
-    del row, name
 
 
 def numbers(row: Any, path: str = "") -> Iterator[tuple[str, float]]:

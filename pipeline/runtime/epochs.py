@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from facer.pipeline.runtime.progress import fold_epoch, head_epoch, log
+from facer.pipeline.runtime.progress import log
 
 
 def both(*told: Callable[..., None] | None) -> Callable[..., None]:
@@ -17,6 +18,25 @@ def both(*told: Callable[..., None] | None) -> Callable[..., None]:
                 one(*epoch)
 
     return report
+
+
+def head_epoch(seed: int, row: Any, epochs: int) -> None:
+    """Say how a head's epoch went: one line an epoch on a terminal, one in ten elsewhere."""
+    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
+        log(
+            f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
+            f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
+            f"{row.clips_per_s:.0f} clips/s"
+        )
+
+
+def fold_epoch(fold: int, seed: int, row: Any, epochs: int) -> None:
+    """Say how a fold's first and last epoch went."""
+    if row.epoch in (1, epochs):
+        log(
+            f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
+            f"val Pearson {row.val_pearson:.4f}"
+        )
 
 
 def training_epoch(*epoch: Any) -> None:

@@ -15,7 +15,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
@@ -28,25 +29,6 @@ Result = TypeVar("Result")
 CONNECT_S = 10
 _POLL_S = 0.02
 LONELY_S = 30.0  # without any worker, before the user hears of it
-
-
-class Executor(Protocol):
-    """Something that applies a function to items."""
-
-    workers: int
-    in_process: bool  # functions run in this process and may call back
-
-    def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[Item, Result | Exception]]:
-        """Yield every item with its result, or the exception that it raised, as they finish.
-
-        ``function`` lives at module level. A ``FacerError`` is the user's to solve and is
-        raised at once; other items may have been done by then.
-        """
-
-    def close(self) -> None:
-        """Stop what the executor started."""
 
 
 def cpu_count() -> int:
@@ -75,25 +57,33 @@ class SerialExecutor:
     """One item after another in this process."""
 
     workers = 1
-    in_process = True
+    in_process = True  # functions may call back
 
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        """See :class:`Executor`."""
+        """Yield every item with its result, or the exception that it raised, as they finish.
+
+        ``function`` lives at module level. A ``FacerError`` is the user's to solve and is
+        raised at once; other items may have been done by then.
+        """
         for item in items:
-            try:
-                result: Result | Exception = function(item)
-            except FacerError:
-                raise
-            except ImportError as error:
-                raise not_loaded(error) from error
-            except Exception as error:  # noqa: BLE001 - handed on with its item
-                result = error
-            yield item, result
+            yield item, _outcome(partial(function, item))
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Stop what the executor started: nothing."""
+
+
+def _outcome(call: Callable[[], Result]) -> Result | Exception:
+    """An item's result or exception; raises what is no fault of the item."""
+    try:
+        return call()
+    except FacerError:
+        raise
+    except ImportError as error:
+        raise not_loaded(error) from error
+    except Exception as error:  # noqa: BLE001 - handed on with its item
+        return error
 
 
 class DaskExecutor:
@@ -148,7 +138,7 @@ class DaskExecutor:
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        """See :class:`Executor`."""
+        """See :class:`SerialExecutor`."""
         futures = self._client.map(function, items, pure=False)
         item_of = {future.key: item for future, item in zip(futures, items, strict=True)}
         try:
@@ -178,20 +168,15 @@ class DaskExecutor:
                     self._note("no worker is left; waiting for one (Ctrl-C stops)")
 
     def _outcome(self, future: Any) -> Any:
-        """An item's result or exception; raises what is no fault of the item."""
+        """See :func:`_outcome`; of a lost cluster a ``FacerError``."""
         from distributed import KilledWorker
 
-        try:
-            return future.result()
-        except FacerError:
-            raise
-        except ImportError as error:
-            raise not_loaded(error) from error
-        except KilledWorker:
+        found = _outcome(future.result)
+        if isinstance(found, KilledWorker):
             return WorkerDiedError()
-        except Exception as error:  # noqa: BLE001 - handed on with its item
+        if isinstance(found, Exception):
             self._check_connection()
-            return error
+        return found
 
     def _check_connection(self) -> None:
         if self._client.status != "running":
@@ -271,3 +256,7 @@ async def _ask(address: str, security: Any) -> None:
             await scheduler.identity(n_workers=0)
 
     await asyncio.wait_for(identity(), CONNECT_S)
+
+
+Executor: TypeAlias = SerialExecutor | ProcessExecutor | DaskExecutor
+"""Something that applies a function to items."""

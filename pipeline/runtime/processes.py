@@ -58,7 +58,7 @@ class ProcessExecutor:
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        """See :class:`facer.pipeline.runtime.executors.Executor`."""
+        """See :class:`facer.pipeline.runtime.executors.SerialExecutor`."""
         run = _Run(function_name(function), items, self.workers, self._idle)
         try:
             for index, outcome in run.outcomes():

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
@@ -24,27 +24,8 @@ def echo(text: str) -> None:
     click.echo("\n".join(map(printable, text.split("\n"))))
 
 
-def head_epoch(seed: int, row: Any, epochs: int) -> None:
-    """Say how a head's epoch went: one line an epoch on a terminal, one in ten elsewhere."""
-    if sys.stderr.isatty() or row.epoch % 10 == 0 or row.epoch in (1, epochs):
-        log(
-            f"seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
-            f"val Pearson {row.val_pearson:.4f}{' *' if row.best else ''}, "
-            f"{row.clips_per_s:.0f} clips/s"
-        )
-
-
-def fold_epoch(fold: int, seed: int, row: Any, epochs: int) -> None:
-    """Say how a fold's first and last epoch went."""
-    if row.epoch in (1, epochs):
-        log(
-            f"fold {fold}, seed {seed}, epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, "
-            f"val Pearson {row.val_pearson:.4f}"
-        )
-
-
-class Progress(Protocol):
-    """Who wants to hear how a run goes."""
+class Progress:
+    """Who wants to hear how a run goes; this one ignores all of it."""
 
     def compared(self, done: int, total: int) -> None:
         """Before the start: videos with a new time were compared by their content."""
@@ -62,30 +43,11 @@ class Progress(Protocol):
         """Something the user should know, while the work goes on."""
 
 
-class NullProgress:
-    """No progress."""
-
-    def compared(self, done: int, total: int) -> None:
-        """Ignore it."""
-
-    def start(self, n_clips: int, n_done: int, workers: int) -> None:
-        """Ignore it."""
-
-    def frames(self, count: int) -> None:
-        """Ignore it."""
-
-    def part(self, records: Sequence[Record]) -> None:
-        """Ignore it."""
-
-    def note(self, text: str) -> None:
-        """Ignore it."""
-
-
 @contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A live bar on a terminal, plain lines elsewhere; always on stderr."""
-    if not sys.stderr.isatty():
-        yield PlainProgress()
+def progress_bar(shown: bool = True) -> Iterator[Any]:
+    """A live bar on a terminal, plain lines elsewhere, always on stderr; or nothing at all."""
+    if not (shown and sys.stderr.isatty()):
+        yield PlainProgress() if shown else Progress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -99,7 +61,7 @@ def progress_bar() -> Iterator[Any]:
         yield BarProgress(bar)
 
 
-class PlainProgress:
+class PlainProgress(Progress):
     """Progress as lines, at most one in a few seconds."""
 
     interval_s = 5.0

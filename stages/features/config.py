@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from facer.storage.errors import OptionError, named
-from facer.storage.settings import DEVICE, Setting, check
+from facer.storage.settings import DEVICE, Checked, Setting, check
 
 Precision = Literal["auto", "float32", "bf16"]
 FacePolicy = Literal["track", "largest", "central", "all"]
@@ -29,7 +29,7 @@ _OTHER_SIZE_PX = 640  # of other detectors, as insightface has it
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class DetectorConfig(Checked):
     """Which detector, and how it looks at a frame."""
 
     model: Annotated[
@@ -66,9 +66,6 @@ class DetectorConfig:
     threads: int = 1
     device: str = "cpu"  # cpu, cuda or cuda:N
     bf16: bool = False  # facer-det on a CPU in bfloat16
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @property
     def size_px(self) -> int:

@@ -22,7 +22,7 @@ from facer.pipeline.features import extract as module
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.part import load_extractor
-from facer.pipeline.runtime.progress import NullProgress
+from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.config import ExtractConfig
 from facer.storage.schema import Record
 
@@ -34,7 +34,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DiesAfter(NullProgress):
+class DiesAfter(Progress):
     """Dies a little after the n-th part; after 0 parts, a little after the start."""
 
     def __init__(self, n_parts: int, delay_s: float) -> None:

@@ -24,11 +24,11 @@ import numpy as np
 import psutil
 import pytest
 
-from facer.pipeline.features import extract as module
+from facer.pipeline.features import plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import ExtractSummary, extract_folder
 from facer.pipeline.features.inspect.status import store_status
-from facer.pipeline.runtime.progress import NullProgress
+from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.config import ExtractConfig
 from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
@@ -44,7 +44,7 @@ EXTRACT = ExtractConfig(device="cpu", batch_size=4)  # as in driver.py
 def _one_thread() -> Iterator[None]:
     """Models of one thread, which do not compete with whatever else the machine does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "cpu_count", lambda: 1)
+        patch.setattr(plan, "cpu_count", lambda: 1)
         yield
 
 
@@ -80,7 +80,7 @@ def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Featu
     return store
 
 
-def extract(videos: Path, store: Path, progress: NullProgress | None = None, **options: Any) -> Any:
+def extract(videos: Path, store: Path, progress: Progress | None = None, **options: Any) -> Any:
     options = {"workers": 1, "part_size": 1} | options
     return extract_folder(ExtractRunConfig(videos, str(store), EXTRACT, **options), progress)
 
@@ -111,7 +111,7 @@ def drive(mode: str, videos: Path, store: Path, n_times: int, *address: str) -> 
     return statuses
 
 
-class AfterFirstPart(NullProgress):
+class AfterFirstPart(Progress):
     """Does something once, when the first part is committed and others are in flight."""
 
     def __init__(self, action: Callable[[], object]) -> None:
@@ -335,7 +335,7 @@ def test_a_permission_that_is_lost(videos: Path, undisturbed: FeatureStore) -> N
 def test_the_status_of_a_live_store_is_right_at_any_moment(videos: Path, tmp_path: Path) -> None:
     counts = []
 
-    class Looks(NullProgress):
+    class Looks(Progress):
         def part(self, records: Sequence[Record]) -> None:
             found = store_status(FeatureStore.open(tmp_path / "s.zarr"))
             counts.append(sum(found.clips.values()))

@@ -113,7 +113,7 @@ def train(**settings):
 
 
 def extract(**settings):
-    return extract_run_config("videos", "s.zarr", EXTRACT.complete(settings))
+    return extract_run_config("videos", "s.zarr", EXTRACT, settings)
 
 
 def test_settings_reach_their_fields(tmp_path):

@@ -36,21 +36,13 @@ class StoreStatus:
         """As ``facer status --json`` prints it."""
         what = "sound" if "no_sound" in self.clips else "face"
         return {
-            "store": self.path,
-            "clips": sum(self.clips.values()),
-            **self.clips,
-            "videos": self.videos,
-            "frames": self.frames,
-            f"frames_with_{what}": self.face_frames,
-            f"{what}_share": self.face_share,
-            "quality": self.quality,
-            "seconds_spent": self.seconds_spent,
-            "failures": dict(self.failures),
-            "notes": dict(self.notes),
-            "damaged_parts": self.damaged,
-            "not_looked_at": "chunks and videos; facer verify does",
-            "provenance": self.provenance,
-        }
+            "store": self.path, "clips": sum(self.clips.values()), **self.clips,
+            "videos": self.videos, "frames": self.frames, f"frames_with_{what}": self.face_frames,
+            f"{what}_share": self.face_share, "quality": self.quality,
+            "seconds_spent": self.seconds_spent, "failures": dict(self.failures),
+            "notes": dict(self.notes), "damaged_parts": self.damaged,
+            "not_looked_at": "chunks and videos; facer verify does", "provenance": self.provenance,
+        }  # fmt: skip
 
 
 def store_status(store: FeatureStore) -> StoreStatus:
@@ -68,7 +60,11 @@ def store_status(store: FeatureStore) -> StoreStatus:
         failures=tuple((r.clip_id, r.reason) for r in records if r.status == "failed"),
         notes=tuple((r.clip_id, r.reason) for r in records if r.reason and r.status != "failed"),
         damaged=tuple(map(str, store.damaged.values())),
-        provenance=_plain(store),
+        provenance={
+            **vars(store.provenance),
+            "settings": dict(store.provenance.settings),
+            "weak_features": list(store.weak_features),
+        },
     )
 
 
@@ -76,10 +72,3 @@ def _mean_quality(records: Sequence[Record]) -> float | None:
     known = [(r.quality, r.n_valid) for r in records if r.n_valid and r.quality is not None]
     frames = sum(n for _, n in known)
     return sum(quality * n for quality, n in known) / frames if frames else None
-
-
-def _plain(store: FeatureStore) -> dict[str, Any]:
-    values = dict(vars(store.provenance))
-    values["settings"] = dict(store.provenance.settings)
-    values["weak_features"] = list(store.weak_features)
-    return values

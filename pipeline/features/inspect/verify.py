@@ -57,10 +57,7 @@ class Verification:
         counts = Counter(clips.values())
         return {
             "store": self.path,
-            "whole": counts["whole"],
-            "damaged": counts["damaged"],
-            "absent": counts["absent"],
-            "unknown": counts["unknown"],
+            **{state: counts[state] for state in ("whole", "damaged", "absent", "unknown")},
             "clips": clips,
             "parts": {
                 part.part: {"state": part.state, "clips": len(part.clip_ids),
@@ -106,8 +103,9 @@ def verify(config: VerifyConfig) -> Verification:
 
 
 def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
+    from facer.pipeline.features.fingerprints import changed
     from facer.pipeline.features.pending import video_id
-    from facer.pipeline.features.sources import changed, open_videos
+    from facer.pipeline.features.sources import open_videos
     from facer.pipeline.runtime.progress import CountReporter
 
     videos = open_videos(place, store.provenance.of_sound)

@@ -101,25 +101,17 @@ class Bench:
             for name, ms in times.ms_per_frame.items()
         }
         return {
-            "video": self.video,
-            "width_px": times.width_px,
-            "height_px": times.height_px,
-            "fps": self.fps,
-            "face_share": self.face_share,
-            "frames_measured": times.frames,
-            "threads": 1,
-            "precision": times.precision,
-            "steps": steps,
-            "ms_per_frame": self.total_ms,
-            "frames_per_s": 1e3 / self.total_ms,
-            "decode_beside_ms": times.beside_ms,
-            "driver_ms_per_clip": times.driver_ms,
+            "video": self.video, "width_px": times.width_px, "height_px": times.height_px,
+            "fps": self.fps, "face_share": self.face_share, "frames_measured": times.frames,
+            "threads": 1, "precision": times.precision, "steps": steps,
+            "ms_per_frame": self.total_ms, "frames_per_s": 1e3 / self.total_ms,
+            "decode_beside_ms": times.beside_ms, "driver_ms_per_clip": times.driver_ms,
             "scaling": {
                 kind: {str(n): vars(rate) for n, rate in rates.items()}
                 for kind, rates in self.scaling.items()
             },
             "estimate": {**vars(self.estimate), "assumptions": list(ASSUMPTIONS)},
-        }
+        }  # fmt: skip
 
     def as_text(self) -> str:
         """As ``facer bench`` prints it."""
@@ -207,15 +199,10 @@ def bench(config: BenchConfig) -> Bench:
     else:
         clips, frames, _, note = folder
     workers = min(cpu_count(), clips)
-    found = Bench(
-        name,
-        fps,
-        float(times.clip.valid.mean()),
-        times,
-        Estimate(clips, frames, workers, 0.0, note),
-    )
+    estimate = Estimate(clips, frames, workers, 0.0, note)
+    found = Bench(name, fps, float(times.clip.valid.mean()), times, estimate)
     seconds = frames / predict(found.cost, workers, cpu_count()).frames_per_s
-    return replace(found, estimate=replace(found.estimate, seconds=seconds))
+    return replace(found, estimate=replace(estimate, seconds=seconds))
 
 
 @contextmanager

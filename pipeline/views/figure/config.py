@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
 from facer.stages.summary.config import WINDOWS, Span
-from facer.storage.settings import Setting, check
+from facer.storage.settings import Checked, Setting
 
 FigureKind = Literal["clip", "participant", "grand", "heat", "paired", "missing", "strip"]
 FIGURE_KINDS: tuple[FigureKind, ...] = get_args(FigureKind)
 
 
 @dataclass(frozen=True)
-class FigureConfig:
+class FigureConfig(Checked):
     """Which feature is drawn, of whom, and how wide."""
 
     feature: Annotated[str, Setting("The feature that is drawn.")] = "au12"
@@ -31,6 +31,3 @@ class FigureConfig:
     ] = 0.5
 
     windows: Annotated[Mapping[str, Span], WINDOWS] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check(self)

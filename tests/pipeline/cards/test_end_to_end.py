@@ -9,7 +9,7 @@ import pytest
 
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
-from facer.pipeline.runtime.progress import NullProgress
+from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.config import ExtractConfig
 from facer.stages.features.extractor import Extractor
 from facer.storage import FEATURE_NAMES, FeatureStore
@@ -109,7 +109,7 @@ def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, card
         extract(videos, tmp_path / "s.zarr", rec=(str(first),))
 
 
-class Notes(NullProgress):
+class Notes(Progress):
     """What was said."""
 
     def __init__(self):

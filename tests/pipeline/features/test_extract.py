@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from facer.pipeline.features import extract as module
-from facer.pipeline.features import kinds
+from facer.pipeline.features import kinds, plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.runtime.executors import cpu_count
-from facer.pipeline.runtime.progress import NullProgress
+from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.extractor import Extractor
@@ -112,7 +112,7 @@ def test_failed_clips_are_tried_again_when_asked(tmp_path):
     assert again.part > first.part
 
 
-class Notes(NullProgress):
+class Notes(Progress):
     def __init__(self):
         self.texts = []
         self.counts = []
@@ -289,12 +289,12 @@ def test_as_many_videos_are_open_as_there_are_decoders(videos, monkeypatch):
 
 
 def test_a_gpu_has_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "on_gpu", lambda _: True)
+    monkeypatch.setattr(plan, "on_gpu", lambda _: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
     def usual(device, **options):
         extract = ExtractConfig(device=device)
-        return module.usual_workers(ExtractRunConfig(tmp_path, "s", extract, **options))
+        return plan.usual_workers(ExtractRunConfig(tmp_path, "s", extract, **options))
 
     assert (usual("cuda"), usual("auto"), usual("cuda:1")) == (2, 2, 1)
     assert usual("cuda", scheduler="tcp://host:1") == cpu_count()

@@ -15,8 +15,9 @@ from typing import Any
 import fsspec
 import pytest
 
-from facer.pipeline.features import sources
-from facer.pipeline.features.sources import Reading, changed, fingerprint, open_videos
+from facer.pipeline.features import fingerprints, sources
+from facer.pipeline.features.fingerprints import Reading, changed, fingerprint
+from facer.pipeline.features.sources import open_videos
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.schema import Record
 
@@ -198,14 +199,14 @@ def test_many_videos_with_a_new_time_are_compared_at_once_and_counted(
     (tmp_path / "7.mp4").write_bytes(b"x")
     (tmp_path / "8.mp4").unlink()
     together = Barrier(2, timeout=30)
-    plain, alone = sources.sha256_of, iter([True])
+    plain, alone = fingerprints.sha256_of, iter([True])
 
     def met(file: Any, size: int) -> str:
         if next(alone, False) or together.n_waiting:  # the first waits for a second one
             together.wait()
         return plain(file, size)
 
-    monkeypatch.setattr(sources, "sha256_of", met)
+    monkeypatch.setattr(fingerprints, "sha256_of", met)
     heard: list[tuple[int, int]] = []
     other = changed(open_videos(tmp_path), known, lambda *count: heard.append(count))
     assert other == {"7"}
@@ -216,12 +217,12 @@ def test_only_what_a_video_was_when_it_was_opened_is_hashed(tmp_path: Path) -> N
     (tmp_path / "x.mp4").write_bytes(b"12345")
     found = open_videos(tmp_path)
     with found.open("x.mp4") as file:
-        assert sources.sha256_of(file, 3) == hashlib.sha256(b"123").hexdigest()
+        assert fingerprints.sha256_of(file, 3) == hashlib.sha256(b"123").hexdigest()
 
 
 def test_a_file_that_is_too_large_is_the_clips_fault(tmp_path: Path) -> None:
     with (tmp_path / "x.mp4").open("wb") as file:
-        file.truncate(sources.MAX_BYTES + 1)  # without taking room
+        file.truncate(fingerprints.MAX_BYTES + 1)  # without taking room
     reading = Reading(open_videos(tmp_path), lambda path, *_: path.open())
     message = r"x\.mp4: 1,099,511,627,777 bytes, expected a video of at most"
     with pytest.raises(FacerError, match=message), reading.open(Path("x.mp4"), 1, 1):

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from facer.cli import facer
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
-from facer.pipeline.features.guarded import guard
+from facer.pipeline.features.guarded import process
 from facer.stages.features.config import ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FeatureStore
@@ -74,7 +74,7 @@ def test_a_clip_that_hangs_the_decoder_is_recorded_and_the_run_goes_on(
 ):
     for name in ("a", "hang", "z"):
         make_video(f"videos/{name}.mp4", 9)
-    monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(process, "FRAME_TIMEOUT_S", 5.0)
     found = extract(tmp_path / "videos", tmp_path / "s.zarr")
     assert found["hang"].reason == "hang.mp4: no frame for 5 s, given up"
     assert [found[name].n_frames for name in ("a", "z")] == [9, 9]

@@ -57,7 +57,7 @@ def test_other_values_are_refused(value):
     [
         "subprocess:Popen",
         "facer.storage:FeatureStore",
-        "facer.pipeline.features.guarded.guard:subprocess",
+        "facer.pipeline.features.guarded.process:subprocess",
     ],
 )
 def test_a_line_makes_dataclasses_of_facer_and_nothing_else(name):

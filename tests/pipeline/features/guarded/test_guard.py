@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facer.pipeline.features.guarded import guard
-from facer.pipeline.features.guarded.guard import DecodeChild, GuardedReader
+from facer.pipeline.features.guarded import guard, process
+from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.guarded.process import DecodeChild
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError, PlaceError
 from tests.support import some
@@ -128,7 +129,7 @@ def test_a_decoder_that_hangs_is_stopped(make_video, faulty_decoder, monkeypatch
     read(GuardedReader(make_video("warm up.mp4")))
     child = guard.idle[-1]
     with monkeypatch.context() as patch:
-        patch.setattr(guard, "FRAME_TIMEOUT_S", 0.5)
+        patch.setattr(process, "FRAME_TIMEOUT_S", 0.5)
         with pytest.raises(FacerError, match=r"hang\.mp4: no frame for .* s, given up"):
             read(GuardedReader(make_video("hang.mp4")))
     assert not child.alive
@@ -143,8 +144,8 @@ def test_a_video_that_takes_too_long_in_all_is_given_up(make_video, monkeypatch)
         return fast(child, 60) if timeout_s >= 0.02 else None
 
     monkeypatch.setattr(DecodeChild, "read", slow)
-    monkeypatch.setattr(guard, "MEAN_FRAME_S", 0.005)  # so 0.4 s are used up after 27 frames
-    monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(process, "MEAN_FRAME_S", 0.005)  # so 0.4 s are used up after 27 frames
+    monkeypatch.setattr(process, "FRAME_TIMEOUT_S", 0.4)
     with pytest.raises(FacerError, match=r"long\.mp4: \d+ frames in \d+ s of decoding, given up"):
         read(GuardedReader(make_video("long.mp4", 60)))
 
@@ -157,7 +158,7 @@ def test_a_decoder_that_wants_too_much_memory_is_refused_it(make_video, faulty_d
 def test_the_limit_of_memory_holds_for_a_real_clip(make_video, monkeypatch):
     path = make_video("large.avi", 2, codec="MJPG", size=(7680, 4320))
     guard.close_idle()
-    monkeypatch.setattr(guard, "MEMORY_LIMIT_BYTES", 500 << 20)
+    monkeypatch.setattr(process, "MEMORY_LIMIT_BYTES", 500 << 20)
     with pytest.raises(FacerError, match=r"large\.avi: "):
         read(GuardedReader(path))
     guard.close_idle()
@@ -189,7 +190,7 @@ def test_a_question_about_a_video_has_the_limits_of_decoding(make_video, monkeyp
     assert guard.ask("header_frames", path) == 7
     assert guard.idle[-1] is child
     os.kill(child.process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(guard, "FRAME_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(process, "FRAME_TIMEOUT_S", 0.2)
     with pytest.raises(FacerError, match=r"clip\.mp4: no answer for .* s, given up"):
         guard.ask("header_frames", path)
     assert not child.alive

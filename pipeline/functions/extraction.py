@@ -1,21 +1,16 @@
-"""Python's way in: each function does what the command of its name does, with the same words."""
+"""Functions of stage one: extract, extract_audio, load_rec."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from facer.pipeline.features.extract import ExtractSummary
-from facer.pipeline.functions.runs import extract_faces, extract_sound, train
-from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.run import Run, told
-from facer.pipeline.runtime.epochs import both, training_epoch
+from facer.pipeline.features.extract import extract_folder
+from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.progress import log
-from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, TRAIN_HEAD
+from facer.pipeline.runtime.progress import progress_bar
+from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, Settings, Table, extract_run_config
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.recognisers import Recogniser
@@ -25,6 +20,7 @@ from facer.storage.errors import FacerError
 _log = logging.getLogger("facer")
 
 
+@keywords(EXTRACT)
 def extract(
     video_dir: Place, store: FeatureStore | Place, *, progress: bool = False, **settings: Any
 ) -> FeatureStore:
@@ -36,11 +32,10 @@ def extract(
     counts them. Raises FacerError for a wrong setting, a folder without videos, and a store of
     other provenance.
     """
-    path = place_of(store) or ""
-    with told(progress) as to:
-        return _extracted(path, extract_faces(video_dir, path, settings, to))
+    return _extracted(video_dir, store, EXTRACT, settings, progress)
 
 
+@keywords(EXTRACT_AUDIO)
 def extract_audio(
     video_dir: Place, store: FeatureStore | Place, *, progress: bool = False, **settings: Any
 ) -> FeatureStore:
@@ -49,13 +44,16 @@ def extract_audio(
     Everything else is as for :func:`extract`; keywords are the command's options, such as
     ``features="egemaps"``. A clip without sound is a record of status ``no_sound``.
     """
-    path = place_of(store) or ""
-    with told(progress) as to:
-        return _extracted(path, extract_sound(video_dir, path, settings, to))
+    return _extracted(video_dir, store, EXTRACT_AUDIO, settings, progress)
 
 
-def _extracted(path: str, summary: ExtractSummary) -> FeatureStore:
+def _extracted(
+    video_dir: Place, store: FeatureStore | Place, table: Table, settings: Settings, progress: bool
+) -> FeatureStore:
     """The store of an extraction; FacerError where a worker wrote elsewhere."""
+    path = place_of(store) or ""
+    with progress_bar(progress) as to:
+        summary = extract_folder(extract_run_config(video_dir, path, table, settings), to)
     if summary.missing:
         raise FacerError(
             f"{path}: {len(summary.missing)} clips have no record ({summary.missing[0]} ...): a "
@@ -68,34 +66,6 @@ def _extracted(path: str, summary: ExtractSummary) -> FeatureStore:
             path, len(summary.failed), summary.n_clips, first.clip_id, first.reason,
         )  # fmt: skip
     return FeatureStore.open(path)
-
-
-def train_head(
-    store: FeatureStore | Place, labels: Place, run: Place, *, progress: bool = False,
-    on_epoch: Callable[..., None] | None = None, **settings: Any,
-) -> Run:  # fmt: skip
-    """Train a head on a store, as ``facer train-head``, and return its run.
-
-    Keywords are the command's options with underscores, such as ``seeds=3``, ``features="va,au"``
-    or ``folds=5``; the defaults are the paper's. ``progress=True`` tells on stderr how it goes.
-    ``on_epoch(seed, row, epochs)`` is called after each epoch with its row of the learning curve
-    (``row.epoch``, ``row.train_loss``, ``row.val_pearson`` ...) and the number of epochs at most;
-    with ``folds`` it is ``on_epoch(fold, seed, row, epochs)``, and with ``jobs`` of 2 or more it
-    is called once a seed. What it raises stops the training, which ``resume=True`` goes on with.
-    Raises FacerError for a wrong setting, a folder that holds a run already (``resume=True`` goes
-    on with it) and where nothing can be learnt.
-    """
-    train(
-        place_of(store) or "", labels, run, settings,
-        both(training_epoch if progress else None, on_epoch), log if progress else None,
-    )  # fmt: skip
-    return Run(Path(run))
-
-
-def open_run(path: Place) -> Run:
-    """Open a run folder; FacerError when it is none."""
-    read_run(Path(path))
-    return Run(Path(path))
 
 
 def load_rec(
@@ -111,10 +81,3 @@ def load_rec(
     there and a device that this machine lacks.
     """
     return rec.load(os.fspath(name_or_path), device, embedding)
-
-
-extract.__signature__ = EXTRACT.signature(extract)  # type: ignore[attr-defined]
-extract_audio.__signature__ = EXTRACT_AUDIO.signature(  # type: ignore[attr-defined]
-    extract_audio
-)
-train_head.__signature__ = TRAIN_HEAD.signature(train_head)  # type: ignore[attr-defined]

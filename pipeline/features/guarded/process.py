@@ -1,0 +1,136 @@
+"""One decoding process, the memory that its frames come through, and what it says."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
+from facer.storage.errors import FacerError
+from facer.storage.schema import U8
+
+FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
+MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
+MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
+
+
+class DecoderDiedError(Exception):
+    """The decoding process ended by itself; the text says how."""
+
+
+class Watch:
+    """Reads what a child says of one file, and gives up on one that takes too long."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self.last: dict[str, Any] = {}
+        self._n_heard = 0
+        self._waited_s = 0.0
+
+    def messages(self, child: DecodeChild, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Ask for something; all messages up to the last, which ends it.
+
+        DecoderDiedError when the process ends before that.
+        """
+        child.send(json.dumps(request))
+        self.last = {}
+        while not self.last.keys() & {"problem", "result", "error"}:
+            self.last = self._read(child)
+            yield self.last
+
+    def _read(self, child: DecodeChild) -> dict[str, Any]:
+        left_s = FRAME_TIMEOUT_S + MEAN_FRAME_S * self._n_heard - self._waited_s
+        started = perf_counter()
+        message = child.read(min(FRAME_TIMEOUT_S, max(0.0, left_s)))
+        self._waited_s += perf_counter() - started
+        if message is None:
+            found = f"{self._n_heard} {self._what}s in {self._waited_s:.0f} s of decoding"
+            if left_s >= FRAME_TIMEOUT_S:
+                found = f"no {self._what} for {FRAME_TIMEOUT_S:.0f} s"
+            raise FacerError(f"{self._name}: {found}, given up")
+        self._n_heard += 1
+        return message
+
+
+class DecodeChild:
+    """A decoding process, and the memory that its frames come through."""
+
+    def __init__(self) -> None:
+        self._file = _anonymous_file()
+        self._map = mmap.mmap(-1, 1)
+        self._unread = b""
+        arguments = (str(self._file), str(MEMORY_LIMIT_BYTES))
+        self._process = subprocess.Popen(
+            module_command("facer.pipeline.features.guarded.child", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self._file],
+            bufsize=0,
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_path()},
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a video."""
+        return self._process.poll() is None
+
+    def send(self, line: str) -> None:
+        """Hand over a line; one that the child does not live to read is lost."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n".encode())
+
+    def read(self, timeout_s: float) -> dict[str, Any] | None:
+        """Return the next message, None after the timeout; DecoderDiedError when none will come."""
+        assert self._process.stdout is not None
+        file = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(file, select.POLLIN)
+        while b"\n" not in self._unread:
+            if not poll.poll(1000 * timeout_s):
+                return None
+            data = os.read(file, 1 << 16)
+            if not data:
+                raise DecoderDiedError(self._cause_of_death())
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def shared(self, offset: int, n_bytes: int) -> U8:
+        """A stretch of the shared memory."""
+        if offset + n_bytes > len(self._map):
+            self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+        return np.frombuffer(self._map, np.uint8, n_bytes, offset)
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return "killed, perhaps for want of memory"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End the process and free its memory."""
+        self._process.kill()
+        self._process.communicate()
+        os.close(self._file)
+
+
+def _anonymous_file() -> int:
+    """A file in memory without a name; on a disk where the system knows no such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("facer-frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
