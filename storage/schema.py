@@ -34,7 +34,7 @@ FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """facer's own columns by kind; :func:`columns_of` is for stores, which may have more."""
 
-_OTHERS: Mapping[str, re.Pattern[str]] = MappingProxyType(
+OTHER_COLUMNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {"expr": re.compile("contempt"), "au": re.compile(r"au\d\d(_left|_right)?(_intensity)?")}
 )
 
@@ -47,7 +47,7 @@ def columns_of(group: str, names: Iterable[str]) -> tuple[str, ...]:
     ('au12', 'au45', 'au14')
     """
     known = dict.fromkeys(names)  # a store may have very many
-    own, others = FEATURE_GROUPS[group], _OTHERS.get(group)
+    own, others = FEATURE_GROUPS[group], OTHER_COLUMNS.get(group)
     found = [name for name in own if name in known]
     if others is not None:
         found.extend(n for n in known if n not in own and others.fullmatch(n))

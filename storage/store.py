@@ -211,9 +211,10 @@ class FeatureStore(PartList):
 
     def read(self, clip_id: str) -> ClipFeatures:
         """Return all that is stored of one clip; FacerError when it failed or is unknown."""
-        return self.retrying(lambda: self._read(self.record(clip_id)))
+        return self.retrying(lambda: self.read_record(self.record(clip_id)))
 
-    def _read(self, record: Record) -> ClipFeatures:
+    def read_record(self, record: Record) -> ClipFeatures:
+        """Return what is stored of a clip where its record says, which may be an older part."""
         if record.status == "failed":
             raise FacerError(f"{self.path}: clip {record.clip_id!r} failed: {record.reason}")
         part = self.parts[record.part]

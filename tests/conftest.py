@@ -6,9 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from facer.storage import (
     ACTION_UNITS,
     FEATURE_NAMES,
     ClipFeatures,
+    FacerError,
     FeatureStore,
     Provenance,
     Record,
@@ -208,35 +207,13 @@ def geometry_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def toys() -> ModuleType:
-    """tests/toys.py: small networks that stand in for public ones, and cards."""
-    return beside("toys")
-
-
-@pytest.fixture(scope="session")
-def sounds() -> ModuleType:
-    """tests/sounds.py: small files with sound, and where a sound lies in time."""
-    return beside("sounds")
-
-
-def beside(name: str) -> ModuleType:
-    """A module of this folder, which tests cannot import."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
     """``with full_disk(nth) as written``: the nth file finds no space; names of all so far."""
 
     @contextmanager
     def fill(nth: int) -> Iterator[list[str]]:
-        write, written = objects._replace, list[str]()
+        write, written = objects.replace_file, list[str]()
 
         def full(target: Path, data: bytes) -> None:
             written.append(target.name)
@@ -245,7 +222,30 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
             write(target, data)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(objects, "_replace", full)
+            patch.setattr(objects, "replace_file", full)
             yield written
 
     return fill
+
+
+@pytest.fixture
+def stopped_at_write(
+    full_disk: Callable[[int], AbstractContextManager[list[str]]],
+) -> Callable[..., None]:
+    """``stopped_at_write(nth, writes, folder, make)``: a full disk is told in one line.
+
+    ``writes`` are the files that ``make`` writes in turn; those before the nth are there after.
+    """
+
+    def stop(nth: int, writes: Sequence[str], folder: Path, make: Callable[[], object]) -> None:
+        with (
+            full_disk(nth) as written,
+            pytest.raises(FacerError, match="No space left on device; free some space") as told,
+        ):
+            make()
+        assert "\n" not in str(told.value)
+        assert written == writes[:nth]
+        files = {path.name for path in folder.rglob("*") if path.is_file()}
+        assert files == set(written[:-1])
+
+    return stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -40,16 +41,16 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=form) as out:
         sound = out.add_stream(codec, rate=rate)
+        assert isinstance(sound, av.AudioStream)
         sound.layout = layout
         sound.time_base = tick or Fraction(1, rate)
-        video = None
+        packets: list[av.Packet[Any]] = []
         if picture_s is not None:
             codec_v = "libvpx" if path.name.endswith(".webm") else "mpeg4"
             video = out.add_stream(codec_v, rate=25)
+            assert isinstance(video, av.VideoStream)
             video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
             video.codec_context.time_base = Fraction(1, 1000)
-        packets = []
-        if video is not None:
             for k in range(10):
                 image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9 * k, np.uint8))
                 image.time_base = Fraction(1, 1000)
@@ -57,14 +58,16 @@ def write(
                 packets += video.encode(image)
             packets += video.encode(None)
         packets += encode(sound, spans, rate, layout)
-        for packet in sorted(packets, key=lambda p: (p.dts or 0) * p.time_base):
+        for packet in sorted(packets, key=lambda p: (p.dts or 0) * (p.time_base or 0)):
             out.mux(packet)
     return path
 
 
-def encode(sound, spans: Spans, rate: int, layout: str, size: int = 512) -> list[av.Packet]:
+def encode(
+    sound: av.AudioStream, spans: Spans, rate: int, layout: str, size: int = 512
+) -> list[av.Packet[Any]]:
     """The packets of some spans of sound."""
-    packets = []
+    packets: list[av.Packet[Any]] = []
     size = sound.codec_context.frame_size or size
     context = sound.codec_context
     if not context.is_open:

@@ -7,14 +7,7 @@ import pytest
 
 from facer.cli import main
 from facer.storage import FeatureStore, Provenance, Record, read_predictions
-
-
-def run(capsys, *arguments):
-    """Exit code, stdout and stderr of one command."""
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return exit_.value.code, out, err
+from tests.support import outcome
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
@@ -44,7 +37,7 @@ def test_a_console_shows_names_in_characters_that_it_lacks(encoding, tmp_path, m
 @pytest.fixture
 def run_folder(planted, tmp_path, capsys):
     store, labels = planted()
-    code, out, err = run(
+    code, out, err = outcome(
         capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 3,
         "--hidden-size", 8, "--dense", 4, "--learning-rate", 0.01,
     )  # fmt: skip
@@ -54,11 +47,11 @@ def run_folder(planted, tmp_path, capsys):
 
 
 def test_every_command_has_help_with_an_example(capsys):
-    code, out, _ = run(capsys, "--help")
+    code, out, _ = outcome(capsys, "--help")
     assert code == 0
     for name in ("extract", "train-head", "evaluate", "predict", "status", "check", "demo"):
         assert name in out
-        code, text, _ = run(capsys, name, "--help")
+        code, text, _ = outcome(capsys, name, "--help")
         assert code == 0
         assert "Example" in text
 
@@ -109,7 +102,7 @@ def test_every_command_has_help_with_an_example(capsys):
 )
 def test_a_problem_is_one_line(capsys, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
-    found, out, err = run(capsys, *arguments)
+    found, out, err = outcome(capsys, *arguments)
     assert found == code
     assert message in err
     assert err.count("\n") == 1
@@ -127,26 +120,26 @@ def test_extract_of_a_broken_clip_exits_with_3(capsys, make_video, face_frames, 
     make_video("videos/good.mp4", face_frames(4))
     (tmp_path / "videos" / "text.mp4").write_text("not a video")
     store = tmp_path / "s.zarr"
-    code, out, _ = run(capsys, "extract", tmp_path / "videos", "-o", store, "--workers", 1)
+    code, out, _ = outcome(capsys, "extract", tmp_path / "videos", "-o", store, "--workers", 1)
     assert code == 3
     assert "1 clips with a face, 0 without, 1 failed, of 2" in out
     assert "text: text.mp4: not a video" in out
-    code, out, _ = run(capsys, "status", store, "--json")
+    code, out, _ = outcome(capsys, "status", store, "--json")
     found = json.loads(out)
     assert (found["ok"], found["failed"], found["frames"]) == (1, 1, 4)
     picture = tmp_path / "p.png"
     arguments = ("picture", store, "good", "--videos", tmp_path / "videos", "-o", picture)
-    assert run(capsys, *arguments)[0] == 0
+    assert outcome(capsys, *arguments)[0] == 0
     assert picture.stat().st_size > 10_000
 
 
 def test_evaluate_json_is_one_object_and_nothing_else(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
     csv = tmp_path / "p.csv"
-    code, out, _ = run(capsys, "evaluate", folder, "--predictions", "-")
+    code, out, _ = outcome(capsys, "evaluate", folder, "--predictions", "-")
     assert (code, out.splitlines()[0].partition(",")[0]) == (0, "clip_id")
-    assert run(capsys, "evaluate", folder, "--predictions", "-", "--json")[0] == 2
-    code, out, _ = run(capsys, "evaluate", folder, "--json", "--predictions", csv)
+    assert outcome(capsys, "evaluate", folder, "--predictions", "-", "--json")[0] == 2
+    code, out, _ = outcome(capsys, "evaluate", folder, "--json", "--predictions", csv)
     found = json.loads(out)
     assert code == 0
     assert found["split"] == "val"
@@ -160,19 +153,19 @@ def test_check_tells_what_does_not_join(capsys, planted):
     store, labels = planted()
     with open(labels, "a") as file:  # noqa: PTH123
         file.write("ghost,val,0.5,0.5\n")
-    code, out, _ = run(capsys, "check", store, "--labels", labels, "--json")
+    code, out, _ = outcome(capsys, "check", store, "--labels", labels, "--json")
     found = json.loads(out)
     assert code == 0
     assert found["labels_without_clip"] == ["ghost"]
     assert found["usable"] == {"train": 12, "val": 6, "test": 6}
-    code, out, _ = run(capsys, "check", store, "--labels", labels)
+    code, out, _ = outcome(capsys, "check", store, "--labels", labels)
     assert "read as plain" in out
     assert "ghost" in out
 
 
 def test_train_head_from_a_run_needs_nothing_else(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
-    code, _, err = run(capsys, "train-head", "--from", folder, "-o", tmp_path / "again")
+    code, _, err = outcome(capsys, "train-head", "--from", folder, "-o", tmp_path / "again")
     assert code == 0, err
     first, again = (
         (p / "seed-0" / "best.safetensors").read_bytes() for p in (folder, tmp_path / "again")
@@ -183,7 +176,7 @@ def test_train_head_from_a_run_needs_nothing_else(capsys, run_folder, tmp_path):
 def test_from_goes_with_json(capsys, run_folder, tmp_path):
     """Seen: --json was refused as a setting beside --from."""
     folder, _, _ = run_folder
-    code, out, err = run(capsys, "train-head", "--from", folder, "-o", tmp_path / "a", "--json")
+    code, out, err = outcome(capsys, "train-head", "--from", folder, "-o", tmp_path / "a", "--json")
     assert code == 0, err
     assert json.loads(out)["run"] == str(tmp_path / "a")
 
@@ -191,14 +184,14 @@ def test_from_goes_with_json(capsys, run_folder, tmp_path):
 def test_from_takes_no_settings_beside_it(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
     again = ("train-head", "--from", folder, "-o", tmp_path / "again")
-    code, out, err = run(capsys, *again, "--seeds", 2, "--loss", "mse")
+    code, out, err = outcome(capsys, *again, "--seeds", 2, "--loss", "mse")
     assert (code, out) == (2, "")
     assert "--from takes all settings from the run; found also --loss, --seeds" in err
 
 
 def test_settings_of_a_training_reach_the_run(capsys, planted, tmp_path):
     store, labels = planted()
-    code, out, err = run(
+    code, out, err = outcome(
         capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 4,
         "--head", "stats-mlp", "--hidden-size", 8, "--dropout", 0.2, "--standardise",
         "--patience", 2,
@@ -212,32 +205,34 @@ def test_settings_of_a_training_reach_the_run(capsys, planted, tmp_path):
     assert fit == {"standardise": True, "patience": 2, "calibrate": "val"}
     assert record["fit"]["head"]["dropout"] == 0.2
     assert record["columns"] == ["valence", "arousal", "au12"]
-    code, out, err = run(capsys, "evaluate", tmp_path / "run")
+    code, out, err = outcome(capsys, "evaluate", tmp_path / "run")
     assert "warning: the calibration was fitted on val" in err
 
 
 def test_features_go_out_and_come_back(capsys, planted, copy_store, tmp_path):
     store, _ = planted()
-    code, out, _ = run(capsys, "export", store, tmp_path / "f.h5")
+    code, out, _ = outcome(capsys, "export", store, tmp_path / "f.h5")
     assert (code, out) == (0, f"{tmp_path / 'f.h5'}: 24 clips\n")
     made = Provenance("det", "d" * 64, "rec", "r" * 64, settings={"embedding": 256})
     embedded = copy_store(store, tmp_path / "embedded.zarr", provenance=made)
-    code, _, err = run(capsys, "export", embedded, tmp_path / "muse", "--format", "muse")
+    code, _, err = outcome(capsys, "export", embedded, tmp_path / "muse", "--format", "muse")
     assert (code, err) == (0, "facer: the embedding is left out; hdf5 and parquet have it\n")
-    code, out, _ = run(capsys, "import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "again.zarr")
+    code, out, _ = outcome(
+        capsys, "import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "again.zarr"
+    )
     assert code == 0
     assert "24 clips added, 24 in all" in out
-    code, _, err = run(capsys, "import", "praat", tmp_path / "f.h5", "-o", tmp_path / "x.zarr")
+    code, _, err = outcome(capsys, "import", "praat", tmp_path / "f.h5", "-o", tmp_path / "x.zarr")
     assert code == 2
     assert "found 'praat', expected one of muse, openface, pyfeat, hdf5" in err
 
 
 def test_runs_are_compared_and_exported(capsys, run_folder, tmp_path):
     folder, _, _ = run_folder
-    code, out, _ = run(capsys, "evaluate", folder, "--against", folder, "--json")
+    code, out, _ = outcome(capsys, "evaluate", folder, "--against", folder, "--json")
     assert code == 0
     assert json.loads(out)["comparison"]["difference"] == 0
-    code, out, _ = run(capsys, "export-head", folder, tmp_path / "head.onnx")
+    code, out, _ = outcome(capsys, "export-head", folder, tmp_path / "head.onnx")
     assert code == 0
     assert "differs from torch" in out
 
@@ -245,21 +240,21 @@ def test_runs_are_compared_and_exported(capsys, run_folder, tmp_path):
 def test_models_are_listed_and_verified(capsys, tmp_path, monkeypatch):
     from facer.pipeline import models
 
-    code, listed, _ = run(capsys, "models", "list")
+    code, listed, _ = outcome(capsys, "models", "list")
     assert code == 0
-    code, out, _ = run(capsys, "models", "verify")
+    code, out, _ = outcome(capsys, "models", "verify")
     assert code == 0
     shipped = models.shipped_models()
     assert out.count("  works\n") == len(shipped) == 3
     assert all(model.sha256 in out and model.sha256 in listed for model in shipped)
-    code, out, _ = run(capsys, "models", "verify", "facer-det")
+    code, out, _ = outcome(capsys, "models", "verify", "facer-det")
     assert [line.split("  ")[0] for line in out.splitlines()] == ["facer-det", "facer-det points"]
-    code, out, _ = run(capsys, "models", "list", "rec-small")
+    code, out, _ = outcome(capsys, "models", "list", "rec-small")
     assert out.splitlines()[0].startswith("rec-small")
-    assert run(capsys, "models", "verify", "rec-large")[0] == 2
+    assert outcome(capsys, "models", "verify", "rec-large")[0] == 2
     broken = models.ModelFile("facer-det", tmp_path / "detector.onnx", "", "cannot be read")
     monkeypatch.setattr(models, "verify_models", lambda name: (broken, *shipped[1:]))
-    code, out, err = run(capsys, "models", "verify")
+    code, out, err = outcome(capsys, "models", "verify")
     assert code == 1
     assert "facer-det         sha256 unknown  BROKEN: cannot be read" in out
     assert str(broken.path) in err
@@ -268,11 +263,11 @@ def test_models_are_listed_and_verified(capsys, tmp_path, monkeypatch):
 def test_annotate_and_bench(capsys, make_video, face_frames, tmp_path):
     video = make_video("videos/clip.mp4", face_frames(4))
     store, out = tmp_path / "s.zarr", tmp_path / "out.mp4"
-    run(capsys, "extract", video, "-o", store, "--workers", 1)
+    outcome(capsys, "extract", video, "-o", store, "--workers", 1)
     arguments = ("annotate", store, "clip", "-o", out, "--videos", video.parent)
-    assert run(capsys, *arguments)[:2] == (0, f"{out}\n")
+    assert outcome(capsys, *arguments)[:2] == (0, f"{out}\n")
     assert out.stat().st_size > 1000
-    code, text, _ = run(capsys, "bench", video, "--clips", 7, "--json")
+    code, text, _ = outcome(capsys, "bench", video, "--clips", 7, "--json")
     found = json.loads(text)
     assert code == 0
     assert found["estimate"]["clips"] == 7
@@ -286,7 +281,7 @@ def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
     planted()
     monkeypatch.chdir(tmp_path)  # paths are relative to it
     arguments = ("planted.zarr", "--labels", "labels.csv", "-o", "rows", "--rows", "heads")
-    code, out, err = run(capsys, "ablate", *arguments, "--seeds", 1, "--epochs", 1, "--json")
+    code, out, err = outcome(capsys, "ablate", *arguments, "--seeds", 1, "--epochs", 1, "--json")
     assert code == 0, err
     assert len(json.loads(out)["rows"]) >= 5
     assert (tmp_path / "rows" / "table.md").is_file()
@@ -308,7 +303,7 @@ def test_ablate_from_another_folder(capsys, planted, tmp_path, monkeypatch):
 )
 def test_a_problem_under_json_is_an_object(capsys, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
-    found, out, err = run(capsys, *arguments, "--json")
+    found, out, err = outcome(capsys, *arguments, "--json")
     assert found == code
     result = json.loads(out)
     assert set(result) == {"error", "exit_code"}
@@ -322,7 +317,7 @@ def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
     store, labels = planted()
     arguments = (store, "--labels", labels, "-o", tmp_path / "rows", "--rows", rows)
     settings = ("--also", f"copy={store}", "--seeds", 1, "--epochs", 1)
-    code, out, err = run(capsys, "ablate", *arguments, *settings)
+    code, out, err = outcome(capsys, "ablate", *arguments, *settings)
     assert code == 0, err
     assert "| full model, all features |" in out
     assert "| copy features |" in out
@@ -334,15 +329,15 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     labels, store = tmp_path / "l.csv", tmp_path / "s.zarr"
     labels.write_text("clip_id,split,joy\na,train,0.1\nb,train,0.3\nc,val,0.2\n")
     videos = tmp_path / "videos"
-    assert run(capsys, "extract", videos, "-o", store, "--workers", 1)[0] == 0
+    assert outcome(capsys, "extract", videos, "-o", store, "--workers", 1)[0] == 0
     arguments = ("train-head", store, "--labels", labels, "-o", tmp_path / "run", *SMALL)
-    code, out, err = run(capsys, *arguments, "--loss", "mse")
+    code, out, err = outcome(capsys, *arguments, "--loss", "mse")
     assert code == 0, err
     assert "labels read as plain" in out
     make_video("videos/bars.mp4")
     (videos / "text.mp4").write_text("no video")
     out_csv = tmp_path / "p.csv"
-    code, out, _ = run(
+    code, out, _ = outcome(
         capsys, "predict", tmp_path / "run", videos, "--workers", 1, "--json", "-o", out_csv
     )
     assert code == 3  # one clip failed
@@ -356,15 +351,15 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     assert read_predictions(out_csv).names == ("joy",)
     assert list(found["failed"]) == ["text"]
     once_more = ("predict", tmp_path / "run", videos / "a.mp4", "--workers", 1, "-o", "-")
-    code, out, _ = run(capsys, *once_more)
+    code, out, _ = outcome(capsys, *once_more)
     assert (code, out.splitlines()[0], len(out.splitlines())) == (0, "clip_id,joy,status", 2)
-    assert run(capsys, *once_more, "--json")[0] == 2
+    assert outcome(capsys, *once_more, "--json")[0] == 2
 
 
 def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
     store, labels = planted()
     arguments = ("--labels", labels, "-o", tmp_path / "run", "--head", "resnet", "--dense", 3)
-    code, _, err = run(capsys, "train-head", store, *arguments)
+    code, _, err = outcome(capsys, "train-head", store, *arguments)
     assert code == 2
     assert "found 'resnet', expected one of facernet" in err
 
@@ -382,7 +377,7 @@ def test_an_unknown_head_is_told_before_its_options(capsys, planted, tmp_path):
 )
 def test_what_is_mistyped_is_told_with_the_nearest(arguments, nearest, planted, capsys):
     store, _ = planted()
-    code, _, err = run(capsys, *(store if word == "STORE" else word for word in arguments))
+    code, _, err = outcome(capsys, *(store if word == "STORE" else word for word in arguments))
     assert code in (1, 2)
     assert nearest in err
     assert err.count("\n") == 1
@@ -395,5 +390,5 @@ def test_the_shell_completes_commands_and_options(monkeypatch, capsys):
     ):  # fmt: skip
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", place)
-        code, out, _ = run(capsys)
+        code, out, _ = outcome(capsys)
         assert (code, out) == (0, f"plain,{expected}\n")

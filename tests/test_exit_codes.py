@@ -9,6 +9,7 @@ import pytest
 
 from facer import cli
 from facer.pipeline.commands import shared
+from tests.support import told
 
 ABSENT = "absent"  # a path; what is wrong with an option is told before anything is looked for
 # of options that are text: what is no choice, and of numbers: what is out of every range
@@ -95,13 +96,11 @@ def test_a_wrong_value_is_wrong_usage(
     name: str, option: str, value: str, tmp_path: Any, monkeypatch: Any, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        cli.main([name, *arguments(name, option), f"{option}={value}"])
-    told = capsys.readouterr()
-    assert ended.value.code == shared.EXIT_USAGE, told.err
-    assert told.err.startswith("facer: ")
-    assert told.err.count("\n") == 1
-    assert told.out == ""
+    command = (name, *arguments(name, option), f"{option}={value}")
+    out, err = told(capsys, *command, code=shared.EXIT_USAGE)
+    assert err.startswith("facer: ")
+    assert err.count("\n") == 1
+    assert out == ""
     assert not list(tmp_path.iterdir())
 
 
@@ -111,7 +110,5 @@ def test_what_is_not_there_is_a_problem(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with pytest.raises(SystemExit) as ended:
-        cli.main([name, *arguments(name, "")])
-    assert ended.value.code == shared.EXIT_PROBLEM
-    assert capsys.readouterr().err.count("\n") == 1
+    _, err = told(capsys, name, *arguments(name, ""), code=shared.EXIT_PROBLEM)
+    assert err.count("\n") == 1

@@ -1,6 +1,5 @@
 """The recipe of REC's teacher, from a file in dlib's layout to what ``--teacher`` takes."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -11,16 +10,14 @@ import pytest
 import torch
 
 from facer.stages.features.rec import loading as rec
+from tests.support import script
 
 RECIPE = Path(__file__).parents[1] / "docs" / "make_teacher.py"
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("make_teacher", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(RECIPE)
 
 
 @pytest.fixture
@@ -71,7 +68,9 @@ def test_a_teacher_starts_as_the_network_of_the_file(recipe, dlib_file):
     recipe.load_dlib(network, path, [faces])
     kernel, bias, scale, offset = layers[0]
     x = ((faces - recipe.GREY_MEAN) / 256).expand(-1, 3, -1, -1)  # as dlib has it, in colour
-    expected = torch.nn.functional.conv2d(x, *map(torch.from_numpy, (kernel, bias)), stride=2)
+    expected = torch.nn.functional.conv2d(
+        x, torch.from_numpy(kernel), torch.from_numpy(bias), stride=2
+    )
     expected = expected * torch.from_numpy(scale)[:, None, None]
     expected = expected + torch.from_numpy(offset)[:, None, None]
     with torch.inference_mode():

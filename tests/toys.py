@@ -31,7 +31,7 @@ class Toy:
         b, c = images.shape[:2]
         cut = images[:, :, : GRID * size, : GRID * size]
         means = cut.reshape(b, c, GRID, size, GRID, size).mean((3, 5))
-        return means.reshape(b, -1).astype("f4") @ self.weights[output]
+        return np.asarray(means.reshape(b, -1).astype("f4") @ self.weights[output])
 
     def save(
         self, path: Path, size_px: int, batch: int | None = None, tensor: str = "input"

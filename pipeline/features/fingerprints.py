@@ -52,7 +52,7 @@ def changed(
     def differs(pair: tuple[Source, Record]) -> bool:
         source, record = pair
         with suppress(OSError, FacerError):
-            return _sha256(videos.open(source.path), source.size) != record.source_sha256
+            return sha256_of(videos.open(source.path), source.size) != record.source_sha256
         return False  # it cannot be read, and what is stored is all there is
 
     with ThreadPoolExecutor(_HASH_THREADS) as threads:
@@ -76,7 +76,7 @@ def _fingerprint(videos: Videos, path: str, file: IO[bytes]) -> Fingerprint:
     if size > MAX_BYTES:
         file.close()
         raise FacerError(f"{path}: {size:,} bytes, expected a video of at most {MAX_BYTES:,}")
-    return Fingerprint(size, mtime_ns, _sha256(file, size))
+    return Fingerprint(size, mtime_ns, sha256_of(file, size))
 
 
 class Reading(Generic[Opened]):
@@ -104,7 +104,7 @@ class Reading(Generic[Opened]):
                 yield reader
 
 
-def _sha256(file: IO[bytes], size: int) -> str:
+def sha256_of(file: IO[bytes], size: int) -> str:
     """Digest of the first ``size`` bytes: of a file that grows meanwhile, what it was before.
 
     0 stands for a size that the place does not tell.

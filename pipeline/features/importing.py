@@ -19,7 +19,7 @@ from facer.storage.files.objects import open_objects
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import ClipFeatures
 
-_PART_CLIPS = 50
+PART_CLIPS = 50
 
 
 class ImportResult(NamedTuple):
@@ -68,7 +68,7 @@ def _write(store: FeatureStore, entries: Iterator[Entry]) -> int:
     """Write all entries or none; the number of clips."""
     added, parts = 0, []
     try:
-        while part := list(itertools.islice(entries, _PART_CLIPS)):
+        while part := list(itertools.islice(entries, PART_CLIPS)):
             parts.append(store.write_part(part))
             added += len(part)
     except BaseException:  # a file that cannot be read, a full disk, Ctrl-C

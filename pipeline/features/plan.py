@@ -75,7 +75,7 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     if not videos.single:
         _tell_gone(config, found, store, progress)
     pending = tuple(_pending(config, videos, sources, store, progress))
-    workers = config.workers or max(1, min(_usual_workers(config), len(pending)))
+    workers = config.workers or max(1, min(usual_workers(config), len(pending)))
     executor: Executor
     if ahead is not None:
         executor, ahead.workers = ahead, workers
@@ -107,7 +107,7 @@ def _find(asked: ModelsAsked, ahead: ProcessExecutor | None) -> ModelsFound:
     return cast(ModelsFound, found[0])
 
 
-def _usual_workers(config: ExtractRunConfig) -> int:
+def usual_workers(config: ExtractRunConfig) -> int:
     """One process a core, or one a GPU, which several decoding processes feed."""
     if config.scheduler is not None or not on_gpu(config.extract):
         return cpu_count()

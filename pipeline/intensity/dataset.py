@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +104,9 @@ class ClipDataset(Dataset[ClipItem]):
         features = torch.from_numpy(np.array(self._features[rows]))
         target = torch.from_numpy(self._targets[place].copy())
         return ClipItem(features, target, self.clip_ids[place])
+
+    def __iter__(self) -> Iterator[ClipItem]:
+        return (self[index] for index in range(len(self)))
 
     @property
     def lengths(self) -> Tensor:

@@ -26,9 +26,9 @@ from facer.storage.errors import FacerError, OptionError, named
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CONNECT_S = 10
+CONNECT_S = 10
 _POLL_S = 0.02
-_LONELY_S = 30.0  # without any worker, before the user hears of it
+LONELY_S = 30.0  # without any worker, before the user hears of it
 
 
 def cpu_count() -> int:
@@ -115,10 +115,10 @@ class DaskExecutor:
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")
                 self._client: Any = Client(
-                    address, security=security, timeout=_CONNECT_S, set_as_default=False
+                    address, security=security, timeout=CONNECT_S, set_as_default=False
                 )
         except (OSError, TimeoutError, ValueError) as error:
-            why = str(error) or f"in {_CONNECT_S} s"
+            why = str(error) or f"in {CONNECT_S} s"
             raise FacerError(
                 f"{named('scheduler')} {address}: no answer ({why}); expected the address that "
                 "`dask scheduler` printed, such as tcp://host:8786"
@@ -160,7 +160,7 @@ class DaskExecutor:
             yield from ready
             if ready:
                 heard = time.monotonic()
-            elif time.monotonic() - heard < _LONELY_S:
+            elif time.monotonic() - heard < LONELY_S:
                 time.sleep(_POLL_S)
             else:
                 heard = time.monotonic()
@@ -252,10 +252,10 @@ async def _ask(address: str, security: Any) -> None:
 
     async def identity() -> None:
         arguments = security.get_connection_args("client")
-        async with rpc(address, timeout=_CONNECT_S, connection_args=arguments) as scheduler:
+        async with rpc(address, timeout=CONNECT_S, connection_args=arguments) as scheduler:
             await scheduler.identity(n_workers=0)
 
-    await asyncio.wait_for(identity(), _CONNECT_S)
+    await asyncio.wait_for(identity(), CONNECT_S)
 
 
 Executor: TypeAlias = SerialExecutor | ProcessExecutor | DaskExecutor

@@ -223,7 +223,7 @@ class BatchDetector:
         faces = []
         for row in range(len(images)):
             keep = np.flatnonzero(scores[row, :, 0] >= self._threshold)
-            found = _decode(
+            found = decode_boxes(
                 scores[row, keep, 0], boxes[row, keep], points[row, keep], centres[keep],
                 strides[keep],
             )  # fmt: skip
@@ -301,7 +301,7 @@ def _anchors(height: int, width: int) -> tuple[F32, F32]:
     return np.concatenate(centres).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def _decode(scores: F32, boxes: F32, points: F32, centres: F32, strides: F32) -> Faces:
+def decode_boxes(scores: F32, boxes: F32, points: F32, centres: F32, strides: F32) -> Faces:
     """Distances in strides become pixels; overlapping boxes are suppressed, best first."""
     distance = boxes * strides
     bbox = np.concatenate([centres - distance[:, :2], centres + distance[:, 2:]], axis=1)

@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 EMBEDDING = "embedding"
 ZEROS = -1  # source of a row of zeros
-_BLOCK_ROWS = 1 << 16  # rows moved at a time, so that no second matrix is needed
+BLOCK_ROWS = 1 << 16  # rows moved at a time, so that no second matrix is needed
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def without_empty(sequences: Sequences) -> Sequences:
 def measured_rows(ragged: Ragged, config: SequenceConfig) -> Bools:
     """Rows with a face, all features finite, and of enough quality, (N,)."""
     measured = ragged.valid.copy()
-    for start in range(0, len(measured), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    for start in range(0, len(measured), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
         measured[rows] &= np.isfinite(ragged.features[rows]).all(1)
     if config.min_quality is not None:
         assert ragged.quality is not None
@@ -239,8 +239,8 @@ def _gather(features: F32, source: I64) -> F32:
     Sources never decrease, and a row that is a source of a later place is its own: what is
     written never hides what is still to be read.
     """
-    for start in range(0, len(source), _BLOCK_ROWS):
-        block = source[start : start + _BLOCK_ROWS]
+    for start in range(0, len(source), BLOCK_ROWS):
+        block = source[start : start + BLOCK_ROWS]
         rows = slice(start, start + len(block))
         features[rows] = features[block]
         features[rows][block == ZEROS] = 0

@@ -157,7 +157,7 @@ class LocalObjects:
             target = self._root / key
             with refusing("write", str(target)):
                 folders |= _new_folders(target.parent)
-                _replace(target, data)
+                replace_file(target, data)
             folders.add(target.parent)
         for folder in sorted(folders, reverse=True):  # the inner ones first
             with refusing("write", str(folder)):
@@ -222,7 +222,8 @@ def _read(file: int, size: int) -> bytes:
     return data
 
 
-def _replace(target: Path, data: bytes) -> None:
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file aside, down to the disk, and put it in the place of another."""
     with written_aside(target) as aside, aside.open("xb") as file:
         file.write(data)
         file.flush()

@@ -18,7 +18,7 @@ _SIZE_BYTES = (0, 2, 4, 8)  # by the two highest bits of the frame header descri
 
 def unpack_zstd(data: bytes, out: npt.NDArray[np.uint8]) -> None:
     """Fill ``out`` with a zstd frame's bytes; ValueError when it says or holds more or fewer."""
-    from numcodecs.zstd import decompress  # type: ignore[import-untyped]
+    from numcodecs.zstd import decompress
 
     if zstd_size(data) != len(out):
         raise ValueError(f"found {zstd_size(data)} bytes, expected {len(out)}")

@@ -50,14 +50,14 @@ if "facer.pipeline.features.guarded.child" in sys.orig_argv:
             numbers = itertools.count()
             def count(frame):
                 if next(numbers) == at:
-                    fail(self._path)
+                    fail(self.path)
                 return frame
             return map(count, decoded(self, *arguments))  # holds no frame longer than libav does
         return decode
 
     # five frames are out: the sixth waits for its successor's time
-    VideoReader._decoded = faulty(VideoReader._decoded, 6)
-    AudioReader._decoded = faulty(AudioReader._decoded, 100)
+    VideoReader.decoded = faulty(VideoReader.decoded, 6)
+    AudioReader.decoded = faulty(AudioReader.decoded, 100)
 """
 
 

@@ -53,7 +53,7 @@ class DiesAfter(Progress):
 def die_at_write(n: int) -> None:
     """Die at the n-th write from now: the bytes are on the disk, their name is not yet."""
     left = iter(range(n, 0, -1))
-    os.fsync = lambda _: die() if next(left) == 1 else None
+    os.fsync = lambda fd: die() if next(left) == 1 else None
 
 
 def forked(function: Callable[[], object]) -> int:
@@ -93,8 +93,8 @@ def main(mode: str, videos: str, store: str, n_times: int, address: str | None) 
 
 if __name__ == "__main__":
     assert distributed  # loaded once, before the forks
-    module.cpu_count = lambda: 1  # threads of the models, which other tests compete with
+    module.cpu_count = lambda: 1  # type: ignore[attr-defined]  # threads of the models
     load_extractor(EXTRACT)
     mode, videos, store, n_times, *address = sys.argv[1:]
-    statuses = main(mode, videos, store, int(n_times), *(address or [None]))
+    statuses = main(mode, videos, store, int(n_times), address[0] if address else None)
     sys.stdout.write(json.dumps(statuses))

@@ -5,16 +5,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.storage import FEATURE_NAMES
+from tests.support import told
 
-SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL: dict[str, Any] = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 
 
 @pytest.fixture
@@ -22,14 +23,6 @@ def trained(planted, tmp_path):
     store, labels = planted()
     run = facer.train_head(facer.open_store(store), labels, tmp_path / "run", seeds=2, **SMALL)
     return run, store, labels
-
-
-def command(capsys, *arguments):
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert ended.value.code == 0, err
-    return out
 
 
 def test_extract_train_and_predict_a_folder(make_video, face_frames, tmp_path, capfd, caplog):
@@ -70,11 +63,11 @@ def test_a_run_is_that_of_the_command(trained, tmp_path, capsys):
     run, store, labels = trained
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     options += ["--labels", labels, "-o", tmp_path / "cli", "--seeds=2"]
-    command(capsys, "train-head", store, *options)
+    told(capsys, "train-head", store, *options)
     theirs = facer.open_run(tmp_path / "cli")
     assert theirs.config == run.config
     assert [s.val_pearson for s in theirs.seeds] == [s.val_pearson for s in run.seeds]
-    scores = json.loads(command(capsys, "evaluate", run.path, "--split", "test", "--json"))
+    scores = json.loads(told(capsys, "evaluate", run.path, "--split", "test", "--json")[0])
     assert run.evaluate("test").to_json() == scores
 
 
@@ -83,7 +76,7 @@ def test_a_run_is_made_again_as_from_does(trained, tmp_path, capsys):
     again = run.again(tmp_path / "again", store=store, labels=labels)
     assert again.config == run.config
     assert [s.val_pearson for s in again.seeds] == [s.val_pearson for s in run.seeds]
-    command(capsys, "train-head", "--from", run.path, "-o", tmp_path / "cli")
+    told(capsys, "train-head", "--from", run.path, "-o", tmp_path / "cli")
     assert facer.open_run(tmp_path / "cli").config == again.config
     with pytest.raises(facer.FacerError, match="no such setting"):
         run.again(tmp_path / "other", joobs=2)
@@ -141,14 +134,14 @@ def test_a_callback_hears_each_epoch_and_stops_a_training(trained, tmp_path):
     class Stop(Exception):
         pass
 
-    heard = []
+    heard: list[Any] = []
 
     def stop(seed, row, epochs):
         heard.append((seed, row.epoch, epochs))
         if row.epoch == 2:
             raise Stop
 
-    settings = {"epochs": 3, "hidden_size": 4, "dense": 4}
+    settings: dict[str, Any] = {"epochs": 3, "hidden_size": 4, "dense": 4}
     with pytest.raises(Stop):
         facer.train_head(store, labels, tmp_path / "stopped", on_epoch=stop, **settings)
     assert heard == [(0, 1, 3), (0, 2, 3)]

@@ -90,7 +90,7 @@ def assert_same(store: FeatureStore, undisturbed: FeatureStore, complete: bool =
     assert set(store.clip_ids) <= set(undisturbed.clip_ids)
     assert not complete or store.clip_ids == undisturbed.clip_ids
     for record in store.records:
-        unlike = {"part": "", "start": 0, "seconds": 0, "fps": 0}
+        unlike: dict[str, Any] = {"part": "", "start": 0, "seconds": 0, "fps": 0}
         assert replace(record, **unlike) == replace(undisturbed.record(record.clip_id), **unlike)
         if record.status == "failed":
             continue

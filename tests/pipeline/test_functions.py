@@ -2,16 +2,17 @@
 
 import inspect
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
 from facer.cli import facer as command_line
-from facer.cli import main
 from facer.storage import FeatureStore
+from tests.support import told
 
-SMALL = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
+SMALL: dict[str, Any] = {"hidden_size": 8, "dense": 4, "epochs": 2, "learning_rate": 0.01}
 ONLY_COMMAND = {  # options that the command's function has under another name, or not at all
     "train-head": {"source"},  # --from: facer.open_run(...).config has the settings
     "evaluate": {"predictions", "form", "no_brackets"},  # the csv; see write_predictions
@@ -50,10 +51,7 @@ def through_json(result):
 
 
 def json_of(capsys, *arguments, code=0):
-    with pytest.raises(SystemExit) as ended:
-        main([*map(str, arguments), "--json"])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
+    out, _ = told(capsys, *arguments, "--json", code=code)
     return [json.loads(line) for line in out.splitlines()]
 
 

@@ -5,14 +5,13 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 import facer.pipeline
 from facer.cli import facer as command
-from facer.cli import main
 from facer.pipeline.features.guarded import guard
 from facer.storage.errors import FacerError, PlaceError
+from tests.support import told
 
 PACKAGE = Path(facer.pipeline.__file__).parents[1]
 CHILD = "pipeline/features/guarded/child.py"
@@ -104,7 +103,7 @@ def test_no_command_opens_a_video_by_itself_or_what_is_no_regular_file(
     made = CliRunner().invoke(command, ["extract", "videos", "-o", "s.zarr", "--workers", "1"])
     assert made.exit_code == 0, made.output
     with monkeypatch.context() as patch:
-        patch.setattr(guard, "_take_child", no_process)
+        patch.setattr(guard, "take_child", no_process)
         for name, arguments in ASKED.items():
             result = CliRunner().invoke(command, arguments)
             assert isinstance(result.exception, PlaceError), (name, result.output)
@@ -122,8 +121,5 @@ def no_process():
 
 
 def test_a_process_that_cannot_be_started_is_one_line(tmp_path, monkeypatch, capsys, make_video):
-    monkeypatch.setattr(guard, "_take_child", no_process)
-    with pytest.raises(SystemExit) as end:
-        main(["bench", str(make_video())])
-    assert end.value.code == 1
-    assert capsys.readouterr().err == f"facer: {NO_PROCESS}\n"
+    monkeypatch.setattr(guard, "take_child", no_process)
+    assert told(capsys, "bench", make_video(), code=1)[1] == f"facer: {NO_PROCESS}\n"

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from facer.pipeline.runtime.executors import ProcessExecutor
+from facer.pipeline.runtime.processes import ProcessExecutor
 from facer.stages.affect.datasets.sampling import collate_arrays
 
 _TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000  # of include/net/tcp_states.h, linux/net.h
@@ -172,8 +173,8 @@ def test_an_open_dask_scheduler_would_be_taken(cluster: object) -> None:
 
 
 def test_loaders_of_crops_listen_on_nothing() -> None:
-    items = [tuple(torch.full((3,), float(i + n)) for i in range(5)) for n in range(8)]
-    loader = DataLoader(items, 2, num_workers=2, collate_fn=collate_arrays)  # type: ignore[arg-type]
+    items: Any = [tuple(torch.full((3,), float(i + n)) for i in range(5)) for n in range(8)]
+    loader = DataLoader(items, 2, num_workers=2, collate_fn=collate_arrays)
     seen = 0
     for crops, *_ in loader:
         assert listening(loader_workers()) == []

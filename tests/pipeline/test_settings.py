@@ -4,6 +4,7 @@ import inspect
 import tomllib
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 
 import facer
 from facer.cli import facer as command_line
-from facer.cli import main
 from facer.pipeline.affect.train import RecRunConfig, SetRecord
 from facer.pipeline.detection.train import DetectorRunConfig, RefinerRunConfig
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
@@ -50,6 +50,7 @@ from facer.stages.features.config import DetectorConfig
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError
 from facer.storage.settings import declared
+from tests.support import outcome, told
 
 NOT_KEYWORDS = {
     "output",
@@ -225,10 +226,7 @@ def test_no_two_settings_of_a_table_have_one_name(table):
 
 
 def config_of(capsys, *arguments):
-    with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--print-config"])
-    assert ended.value.code == 0
-    return capsys.readouterr().out
+    return told(capsys, *arguments, "--print-config")[0]
 
 
 def test_a_printed_config_given_back_is_the_same(tmp_path, capsys):
@@ -284,27 +282,21 @@ def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
 def test_a_wrong_config_is_told_in_a_line(tmp_path, capsys, text, message):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(SystemExit) as ended:
-        main(["extract", str(tmp_path), "-o", str(tmp_path / "s.zarr"), "--config", str(path)])
-    told = capsys.readouterr()
-    assert ended.value.code in (1, 2)
-    assert message in told.err
-    assert told.err.count("\n") == 1
+    code, _, err = outcome(capsys, "extract", tmp_path, "-o", tmp_path / "s.zarr", "--config", path)
+    assert code in (1, 2)
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_a_config_that_is_not_there_is_told(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["extract", "videos", "--config", str(tmp_path / "absent.toml")])
-    assert ended.value.code == 1
-    assert "absent.toml: no such file" in capsys.readouterr().err
+    _, err = told(capsys, "extract", "videos", "--config", tmp_path / "absent.toml", code=1)
+    assert "absent.toml: no such file" in err
 
 
 def test_a_run_is_a_config(planted, tmp_path, capsys):
     store, labels = planted()
-    with pytest.raises(SystemExit):
-        main(["train-head", str(store), "--labels", str(labels), "-o", str(tmp_path / "run"),
-              "--epochs", "2", "--t", "32", "--hidden-size", "8", "--dense", "4"])  # fmt: skip
-    capsys.readouterr()
+    told(capsys, "train-head", store, "--labels", labels, "-o", tmp_path / "run",
+         "--epochs", 2, "--t", 32, "--hidden-size", 8, "--dense", 4)  # fmt: skip
     for place in (tmp_path / "run", tmp_path / "run" / "config.json"):
         printed = config_of(capsys, "train-head", "--config", str(place), "-o", "again")
         assert 'run = "again"\n' in printed
@@ -319,7 +311,7 @@ def of_run(capsys, command, folder, *more):
 
 def test_runs_of_networks_are_configs_too(tmp_path, capsys):
     run, points = tmp_path / "detector", tmp_path / "points"
-    paths = dict.fromkeys(("faces", "scenes", "clips", "teacher"), Path("x"))
+    paths: dict[str, Any] = dict.fromkeys(("faces", "scenes", "clips", "teacher"), Path("x"))
     config = DetectorTrainConfig(**paths, steps=7, seed=3)
     RunFolder(run, DetectorRunConfig).write(DetectorRunConfig(**vars(config)))
     found = of_run(capsys, "train-detector", run, "-o", "again")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+from facer.storage.schema import Status
 
 Entry = tuple[Record, ClipFeatures | None]
 
@@ -55,7 +56,7 @@ def make_entry() -> Callable[..., Entry]:
             embedding=None if embedding is None else measured(embedding).astype(np.float16),
             quality=measured() if quality else None,
         )
-        status = "ok" if valid.any() else "no_face"
+        status: Status = "ok" if valid.any() else "no_face"
         return Record(clip_id, status, frames, n_valid=int(valid.sum()), fps=30.0), clip
 
     return make

@@ -56,9 +56,9 @@ def write(path: Path, die_at: int | None) -> int:
     hooks.append(count)
     fsync = os.fsync
 
-    def counted_fsync(file: int) -> None:  # which raises no audit event of its own
+    def counted_fsync(fd: Any) -> None:  # which raises no audit event of its own
         count("fsync", ())
-        fsync(file)
+        fsync(fd)
 
     os.fsync = counted_fsync
     try:

@@ -173,7 +173,9 @@ def test_a_stop_at_any_write_or_delete_loses_nothing(
 def copy_of(store: FeatureStore, path: str) -> FeatureStore:
     copy = FeatureStore.create(path, store.provenance, weak_features=store.weak_features)
     for part in store.parts.values():
-        entries = [(r, None if r.status == "failed" else store._read(r)) for r in part.records]
+        entries = [
+            (r, None if r.status == "failed" else store.read_record(r)) for r in part.records
+        ]
         copy.write_part(entries)
     return copy
 

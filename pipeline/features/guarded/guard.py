@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 _ATTEMPTS = 2  # at a video whose decoder crashes
 
-_idle: list[DecodeChild] = []
+idle: list[DecodeChild] = []
 _of_parent: list[DecodeChild] = []  # of a process that forked this one: kept, never used
 
 
@@ -50,7 +50,7 @@ class _Guarded(Generic[Item]):
         self.cpu_s = 0.0  # that decoding took so far, in its own process
         self._name = path.name
         self._request = {"path": str(path.absolute()), **request}
-        self._child: DecodeChild | None = None
+        self.child: DecodeChild | None = None
         self._n_given = 0
 
     def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Item:
@@ -61,14 +61,14 @@ class _Guarded(Generic[Item]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child is not None:  # dead, hanging or in the middle of a clip
-            self._child.close()
-            self._child = None
+        if self.child is not None:  # dead, hanging or in the middle of a clip
+            self.child.close()
+            self.child = None
 
     def __iter__(self) -> Iterator[Item]:
         watch, self._n_given = Watch(self._name, self.what), 0
         for attempt in range(_ATTEMPTS):
-            child = self._child = _take_child()
+            child = self.child = take_child()
             try:
                 yield from self._items(child, watch)
                 break
@@ -77,8 +77,8 @@ class _Guarded(Generic[Item]):
                 if attempt + 1 == _ATTEMPTS:
                     found = f"({death}), after {self._n_given} {self.what}s"
                     raise FacerError(f"{self._name}: the decoder crashed twice {found}") from death
-        _idle.append(child)
-        self._child = None
+        idle.append(child)
+        self.child = None
         if "error" in watch.last:
             raise FacerError(watch.last["error"])
         self.problem, self.n_decoded = watch.last["problem"], watch.last["n_decoded"]
@@ -133,7 +133,7 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
     It runs in a decoding process, under the same limits as decoding. ``arguments`` and the result
     go through JSON. ``FacerError`` and :class:`PlaceError` as by :class:`GuardedReader`.
     """
-    child = _take_child()
+    child = take_child()
     request = {"function": function, "path": str(path.absolute()), "arguments": arguments}
     try:
         *_, message = Watch(path.name, "answer").messages(child, request)
@@ -142,7 +142,7 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
         if isinstance(error, DecoderDiedError):
             raise FacerError(f"{path.name}: the decoder crashed ({error})") from error
         raise
-    _idle.append(child)
+    idle.append(child)
     if "error" in message:
         raise FacerError(message["error"])
     return message["result"]
@@ -150,14 +150,15 @@ def ask(function: str, path: Path, *arguments: Any) -> Any:
 
 def start_ahead() -> None:
     """Start a decoding process now, so that the first video need not wait for it."""
-    if not _idle:
+    if not idle:
         with suppress(OSError):  # whoever needs it says so
-            _idle.append(DecodeChild())
+            idle.append(DecodeChild())
 
 
-def _take_child() -> DecodeChild:
+def take_child() -> DecodeChild:
+    """One that waits for work, or a new one; PlaceError where none can be started."""
     with suppress(IndexError):  # none is idle
-        while not (child := _idle.pop()).alive:
+        while not (child := idle.pop()).alive:
             child.close()
         return child
     try:
@@ -169,8 +170,8 @@ def _take_child() -> DecodeChild:
 
 def _leave_to_parent() -> None:
     """In a process that was forked: the children are its parent's, and so is what they say."""
-    _of_parent.extend(_idle)
-    _idle.clear()
+    _of_parent.extend(idle)
+    idle.clear()
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)
@@ -179,5 +180,5 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 @atexit.register
 def close_idle() -> None:
     """End the children that wait for work."""
-    while _idle:
-        _idle.pop().close()
+    while idle:
+        idle.pop().close()

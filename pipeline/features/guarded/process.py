@@ -67,16 +67,16 @@ class DecodeChild:
     """A decoding process, and the memory that its frames come through."""
 
     def __init__(self) -> None:
-        self._file = _anonymous_file()
+        self.memory = _anonymous_file()
         self._map = mmap.mmap(-1, 1)
         self._unread = b""
-        arguments = (str(self._file), str(MEMORY_LIMIT_BYTES))
-        self._process = subprocess.Popen(
+        arguments = (str(self.memory), str(MEMORY_LIMIT_BYTES))
+        self.process = subprocess.Popen(
             module_command("facer.pipeline.features.guarded.child", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=[self._file],
+            pass_fds=[self.memory],
             bufsize=0,
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": import_path()},
         )
@@ -84,18 +84,18 @@ class DecodeChild:
     @property
     def alive(self) -> bool:
         """Whether it can take a video."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def send(self, line: str) -> None:
         """Hand over a line; one that the child does not live to read is lost."""
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(f"{line}\n".encode())
+            self.process.stdin.write(f"{line}\n".encode())
 
     def read(self, timeout_s: float) -> dict[str, Any] | None:
         """Return the next message, None after the timeout; DecoderDiedError when none will come."""
-        assert self._process.stdout is not None
-        file = self._process.stdout.fileno()
+        assert self.process.stdout is not None
+        file = self.process.stdout.fileno()
         poll = select.poll()
         poll.register(file, select.POLLIN)
         while b"\n" not in self._unread:
@@ -112,20 +112,20 @@ class DecodeChild:
     def shared(self, offset: int, n_bytes: int) -> U8:
         """A stretch of the shared memory."""
         if offset + n_bytes > len(self._map):
-            self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+            self._map = mmap.mmap(self.memory, os.fstat(self.memory).st_size)
         return np.frombuffer(self._map, np.uint8, n_bytes, offset)
 
     def _cause_of_death(self) -> str:
-        code = self._process.wait()
+        code = self.process.wait()
         if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
         """End the process and free its memory."""
-        self._process.kill()
-        self._process.communicate()
-        os.close(self._file)
+        self.process.kill()
+        self.process.communicate()
+        os.close(self.memory)
 
 
 def _anonymous_file() -> int:

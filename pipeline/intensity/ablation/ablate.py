@@ -56,7 +56,7 @@ def ablate(
     store, labels = read_joined(config)
     has_embedding = "embedding" in store.provenance.settings
     rows = ablation_rows(config.rows, tuple(config.also))
-    tasks = [task for row in rows if (task := _task(row, config, has_embedding)) is not None]
+    tasks = [task for row in rows if (task := trial_of(row, config, has_embedding)) is not None]
     errors = run_trials(tasks, config, on_row, on_note)
     for row in rows:
         if row.members:
@@ -75,7 +75,7 @@ def read_joined(config: AblateConfig) -> tuple[Source, IntensityLabels]:
     return store, labels
 
 
-def _task(row: AblationRow, config: AblateConfig, has_embedding: bool = False) -> Trial | None:
+def trial_of(row: AblationRow, config: AblateConfig, has_embedding: bool = False) -> Trial | None:
     """What trains a row; None where a store that it needs was not given, or it trains nothing."""
     if row.members or (row.other_store is not None and row.other_store not in config.also):
         return None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from facer.storage import FeatureStore
 from facer.storage.schema import F64, I64, Record
 
-_BLOCK_FRAMES = 1 << 18  # read at a time
+BLOCK_FRAMES = 1 << 18  # read at a time
 _BARS = 40
 _SCORE_EDGES = np.linspace(0, 1, _BARS + 1)
 _FACE_EDGES_PX = np.arange(0, 4097, dtype=np.float64)  # merged to fewer at the end
@@ -101,7 +101,7 @@ def _blocks(
         places.sort(key=lambda place: records[place].start)
         while places:
             start = records[places[0]].start
-            n = max(1, sum(records[place].stop - start <= _BLOCK_FRAMES for place in places))
+            n = max(1, sum(records[place].stop - start <= BLOCK_FRAMES for place in places))
             stop = records[places[n - 1]].stop
             yield places[:n], {name: array.read(start, stop) for name, array in stored.items()}
             places = places[n:]

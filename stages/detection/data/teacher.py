@@ -50,7 +50,7 @@ class Teacher:
             raise FacerError(f"{path}: found no file, expected the teacher's ONNX model")
         self.threshold = threshold
         self._salt = bytes.fromhex(weights_sha256(path))  # first: it looks where the tensors lie
-        self._model = _open(path, min(DOUBT, threshold))
+        self.model = _open(path, min(DOUBT, threshold))
         self._memory = memory
         self._answers: dict[str, F32] = {}
         if memory is not None and memory.exists():
@@ -79,7 +79,7 @@ class Teacher:
     def _run(self, image: U8) -> F32:
         """(n, 15): box, score, points."""
         flipped = np.ascontiguousarray(image[..., ::-1])
-        boxes, points = self._model.detect(flipped, input_size=(INPUT_PX, INPUT_PX))
+        boxes, points = self.model.detect(flipped, input_size=(INPUT_PX, INPUT_PX))
         rows: F32 = np.column_stack([boxes, points.reshape(-1, 10)]).astype(np.float32)
         return rows
 

@@ -75,7 +75,7 @@ class AudioReader:
     def __init__(self, path: Path, rate_hz: int) -> None:
         self.problem = ""
         self.n_decoded = 0  # samples, at the file's own rate
-        self._path, self._rate_hz = path, rate_hz
+        self.path, self._rate_hz = path, rate_hz
         self._ended = self._error = ""
         self._n_damaged = self._n_refused = self._n_odd = 0
         self._reached_s = 0.0  # the latest time of any stream that is read
@@ -91,9 +91,9 @@ class AudioReader:
 
     def _prepare(self, stream: AudioStream) -> None:
         if not codec_of(stream):
-            codec = foreign_codec(self._path, sound=True)
+            codec = foreign_codec(self.path, sound=True)
             reason = "libav has no decoder for it"
-            raise FacerError(undecodable(self._path, codec, reason, sound=True))
+            raise FacerError(undecodable(self.path, codec, reason, sound=True))
         stream.codec_context.thread_count = 1
         pictures, _ = choose_stream(self._container)
         zero = start_of(self._container, stream if pictures is None else pictures)
@@ -126,7 +126,7 @@ class AudioReader:
                 break
         if self._n_refused and not self.n_decoded:
             codec = codec_of(self._stream)
-            raise FacerError(undecodable(self._path, codec, self._error, sound=True))
+            raise FacerError(undecodable(self.path, codec, self._error, sound=True))
         self.problem = "; ".join(self._notes(self._stream))
 
     @property
@@ -136,7 +136,7 @@ class AudioReader:
     def _timed(self, stream: AudioStream) -> Iterator[Piece | None]:
         """Decoded pieces as one channel; None where many packets gave nothing."""
         quiet = 0
-        for frame in self._decoded(stream):
+        for frame in self.decoded(stream):
             quiet += 1
             if frame is not None and (piece := self._piece(frame)) is not None:
                 quiet = 0
@@ -144,7 +144,7 @@ class AudioReader:
             elif quiet % _QUIET_PACKETS == 0:
                 yield None
 
-    def _decoded(self, stream: AudioStream) -> Iterator[av.AudioFrame | None]:
+    def decoded(self, stream: AudioStream) -> Iterator[av.AudioFrame | None]:
         """Frames of each packet, None for one without; what cannot be decoded is counted."""
         try:
             for packet in self._container.demux():
@@ -199,7 +199,7 @@ class AudioReader:
         holes_s, end_s = self._holes / self._rate_hz, self._end / self._rate_hz
         if holes_s > MAX_HOLES_S and not self._end:
             raise FacerError(
-                f"{self._path.name}: its sound starts {holes_s:.0f} s after its pictures, expected "
+                f"{self.path.name}: its sound starts {holes_s:.0f} s after its pictures, expected "
                 f"{MAX_HOLES_S} s at most"
             )
         if holes_s > MAX_HOLES_S or found.stop > MAX_S * self._rate_hz:

@@ -5,7 +5,7 @@ libav (PyAV) does it all, in this order:
 - :mod:`~facer.stages.features.decode.container`: only a regular file is opened, and only as
   a container that holds its own data, so a playlist in disguise reads no other file and no network;
   of its video streams the default one is taken, never a cover picture;
-- ``VideoReader._decoded``: every frame in presentation order; what is damaged is counted;
+- ``VideoReader.decoded``: every frame in presentation order; what is damaged is counted;
 - :mod:`~facer.stages.features.decode.clock`: the container's times, kept rising;
 - :mod:`~facer.stages.features.decode.display`: fields, colours, square pixels, quarter turns;
 - :mod:`~facer.stages.features.decode.picture`: most frames stay YUV until their RGB is asked for.
@@ -101,7 +101,7 @@ class VideoReader:
             raise OptionError(f"{named('stride')}: found {stride}, expected 1 or more")
         self.problem = ""
         self.n_decoded = 0
-        self._path, self._stride = path, stride
+        self.path, self._stride = path, stride
         self._n_damaged = self._n_refused = self._n_blank = 0
         self._skewed = False
         self._turn = Turn()
@@ -131,12 +131,12 @@ class VideoReader:
         clock = Clock(frame_rate(self._stream), self._format in SEGMENTS)
         display = Display[_Tag](container.MAX_PIXELS)
         time_s = 0.0
-        timed = ((frame, self._time_of(frame)) for frame in self._decoded())
+        timed = ((frame, self._time_of(frame)) for frame in self.decoded())
         for (frame, own_s), (_, next_s) in pairwise(chain(timed, [(None, None)])):
             assert frame is not None
             if frame.key_frame and self._format in BARE:  # it may change on the way
                 self._aspect = self._stream.codec_context.sample_aspect_ratio or self._aspect
-            check_size(self._path, frame.width, frame.height)
+            check_size(self.path, frame.width, frame.height)
             time_s = clock.time(own_s, next_s)
             tag = self._tag(frame, time_s)
             self.n_decoded += 1
@@ -147,14 +147,14 @@ class VideoReader:
                 yield None
         yield from self._frames(display.flush())
         if self._n_refused and not self.n_decoded:
-            raise FacerError(undecodable(self._path, codec_of(self._stream), self._error))
+            raise FacerError(undecodable(self.path, codec_of(self._stream), self._error))
         self.problem = "; ".join([*self._notes(time_s), *clock.notes(self.n_decoded)])
 
     @property
     def _format(self) -> str:
         return self._container.format.name
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
+    def decoded(self) -> Iterator[av.VideoFrame]:
         """Frames in presentation order; packets that cannot be decoded are counted."""
         try:
             for packet in self._container.demux():

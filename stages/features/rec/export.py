@@ -54,7 +54,7 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
     model = _Probabilities(fold_batch_norm(network.eval())).eval()
     keys = ("format", "feature_names", "weak_features", "training")
     data = rec_to_onnx(model, {key: json.dumps(meta[key]) for key in keys})
-    difference = _difference(model, data)
+    difference = difference_from_torch(model, data)
     if not difference <= _TOLERANCE:
         raise FacerError(
             f"{onnx_path}: the exported model differs from torch by {difference:.2g}, expected "
@@ -72,7 +72,7 @@ def rec_to_onnx(model: nn.Module, meta: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _difference(model: nn.Module, data: bytes) -> float:
+def difference_from_torch(model: nn.Module, data: bytes) -> float:
     """Largest absolute difference between torch and onnxruntime on random crops."""
     crops = np.random.default_rng(0).uniform(-1, 1, (5, 3, 112, 112)).astype(np.float32)
     found = open_session(data).run(list(OUTPUTS), {"crops": crops})

@@ -21,7 +21,7 @@ from facer.storage.files.weights import file_sha256
 
 _TOLERANCE = 1e-3  # of the intensities' size
 
-_imported: dict[str, type[Head]] = {}
+imported_heads: dict[str, type[Head]] = {}
 
 
 def is_own(name: str) -> bool:
@@ -34,7 +34,7 @@ def import_head(name: str | None) -> None:
 
     FacerError where that is no subclass of :class:`Head`.
     """
-    if name is None or not is_own(name) or name in _imported:
+    if name is None or not is_own(name) or name in imported_heads:
         return
     module, _, kind = name.partition(":")
     try:
@@ -46,17 +46,17 @@ def import_head(name: str | None) -> None:
         ) from error
     if not (isinstance(found, type) and issubclass(found, Head)):
         raise FacerError(f"{named('head')} {name}: expected a subclass of facer.Head")
-    _imported[name] = found
+    imported_heads[name] = found
 
 
 def own_head(name: str) -> type[Head]:
     """The class that :func:`import_head` imported; FacerError for any other."""
-    if name not in _imported:
+    if name not in imported_heads:
         raise FacerError(
             f"{named('head')} {name}: is code that is not facer's, and is imported only when you "
             f"name it; if you trust it, add {named('head')} {name}"
         )
-    return _imported[name]
+    return imported_heads[name]
 
 
 def code_sha256(name: str) -> str | None:

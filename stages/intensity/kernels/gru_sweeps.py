@@ -33,7 +33,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_BLOCK_ROWS = 1024  # rows whose temporaries stay in the cache
+BLOCK_ROWS = 1024  # rows whose temporaries stay in the cache
 
 _spare: list[Tensor] = []
 """Buffers of finished sweeps; a new one costs more than the arithmetic in it."""
@@ -195,11 +195,11 @@ def _take_buffer(like: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _blocks(batch_sizes: list[int]) -> list[Block]:
-    """Cut the steps into blocks of one step, or up to _BLOCK_ROWS rows."""
+    """Cut the steps into blocks of one step, or up to BLOCK_ROWS rows."""
     blocks: list[Block] = []
     row = first = 0
     for step, rows in enumerate(accumulate(batch_sizes)):
-        if step + 1 == len(batch_sizes) or rows + batch_sizes[step + 1] - row > _BLOCK_ROWS:
+        if step + 1 == len(batch_sizes) or rows + batch_sizes[step + 1] - row > BLOCK_ROWS:
             blocks.append(Block(batch_sizes[first : step + 1], slice(row, rows)))
             row, first = rows, step + 1
     return blocks

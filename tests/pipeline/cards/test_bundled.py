@@ -22,6 +22,7 @@ from facer.stages.features.config import DetectorConfig
 from facer.stages.features.rec.cards.card import CARDS, bundled_cards, read_card
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.storage.errors import FacerError
+from tests import toys
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 HALF = (np.array([0.5] * 3), np.array([0.5] * 3))
@@ -139,7 +140,7 @@ POSES = [
 
 
 def by_pose(frame, bbox, points):
-    best, least = None, np.inf
+    best, least = np.eye(3)[:2], np.inf
     for pose in POSES:
         found = SimilarityTransform.from_estimate(points, np.array(pose))
         error = sum(np.hypot(*(found(p)[0] - t)) for p, t in zip(points, pose, strict=True))
@@ -222,7 +223,7 @@ def face():
 
 
 @pytest.fixture(scope="module")
-def given(face, toys, tmp_path_factory):
+def given(face, tmp_path_factory):
     """``given(name)``: the card's values with a golden example, in a folder with its toy."""
     frame, bbox, points = face
 
@@ -238,7 +239,7 @@ def given(face, toys, tmp_path_factory):
         file, read = folder / values["file"]["name"], values["input"]
         toy.save(file, x.shape[2], read.get("batch") or None, read.get("tensor", "input"))
         values["file"].pop("sha256", None)  # of the real weights
-        expected = {}
+        expected: dict[str, float] = {}
         for tensor, (_, meaning) in outputs.items():
             if meaning is not None:
                 expected |= meaning(toy.numbers(x, tensor)[0].astype(float))
@@ -305,7 +306,7 @@ def test_a_card_without_a_golden_example_says_so_and_what_was_verified(name):
 
 
 @pytest.mark.parametrize("name", sorted(FACTS))
-def test_a_card_agrees_with_independent_preprocessing_and_a_wrong_one_does_not(name, given, toys):
+def test_a_card_agrees_with_independent_preprocessing_and_a_wrong_one_does_not(name, given):
     folder, values = given(name)
     right = check_card(str(toys.write_card(folder / "card.toml", values)))
     assert right.has_golden

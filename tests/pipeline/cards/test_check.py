@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import pytest
 
-from facer import cli
 from facer.pipeline.cards.check import check_card
 from facer.stages.features.rec.cards.card import read_golden
 from facer.storage.errors import FacerError
+from tests import toys
+from tests.support import exit_code
 
 
 def test_the_starter_is_plausible_on_the_packages_pictures():
@@ -19,14 +20,8 @@ def test_the_starter_is_plausible_on_the_packages_pictures():
     assert found.columns["au12"].smile > found.columns["au12"].neutral + 0.3
 
 
-def run(*arguments):
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(arguments))
-    return end.value.code
-
-
 @pytest.fixture
-def card(tmp_path, toys):
+def card(tmp_path):
     """``card(columns, **output)``: a toy's card with another output."""
 
     def make(columns, **output):
@@ -68,7 +63,7 @@ def test_a_network_that_says_the_same_of_everything_is_found(tmp_path, card):
     assert any("the same on every picture" in p for p in check_card(path).problems)
 
 
-def test_an_identity_network_must_tell_people_apart(tmp_path, toys, card):
+def test_an_identity_network_must_tell_people_apart(tmp_path, card):
     path = card(["au12"])
     values = tomllib.loads((tmp_path / "toy.toml").read_text())
     values["output"] = [{"embedding": True, "same_person": 0.999999}]
@@ -80,18 +75,18 @@ def test_an_identity_network_must_tell_people_apart(tmp_path, toys, card):
 
 def test_the_command_prints_what_each_column_did(card, capsys):
     path = card(["au45", "au28"])
-    assert run("models", "check", path) == 0
+    assert exit_code("models", "check", path) == 0
     out = capsys.readouterr().out
     assert "no golden example" in out
     assert "au45" in out
-    assert run("models", "check", path, "--json") == 0
+    assert exit_code("models", "check", path, "--json") == 0
     assert set(json.loads(capsys.readouterr().out)["columns"]) == {"au45", "au28"}
-    assert run("models", "check") == 2
+    assert exit_code("models", "check") == 2
 
 
-def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, toys, capsys):
+def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, capsys):
     path = card(["au45", "au28"])
-    assert run("models", "check", path, "--write-golden") == 0
+    assert exit_code("models", "check", path, "--write-golden") == 0
     recorded = tmp_path / "toy.onnx.golden.toml"
     golden = read_golden(recorded)
     assert golden.image == "facer:astronaut"
@@ -108,7 +103,7 @@ def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, toys,
     toys.write_card(tmp_path / "toy.toml", values)
     (problem,) = check_card(path).problems
     assert problem.startswith("recorded example: au")
-    assert run("models", "check", path) == 1
+    assert exit_code("models", "check", path) == 1
     assert check_card(path, write_golden=True).problems == ()
     values["output"][0]["columns"] = ["au45", "au43"]
     toys.write_card(tmp_path / "toy.toml", values)
@@ -116,7 +111,7 @@ def test_what_facer_recorded_itself_tells_what_has_changed(card, tmp_path, toys,
     assert "found 'au28', expected columns: the card has changed since" in problem
 
 
-def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path, toys):
+def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path):
     path = card(["au12"])
     values = tomllib.loads((tmp_path / "toy.toml").read_text())
     values["output"] = [{"embedding": True, "same_person": 0.5}]
@@ -129,7 +124,7 @@ def test_an_identity_is_recorded_by_its_first_numbers(card, tmp_path, toys):
 
 
 def test_the_packages_picture_can_be_a_cards_golden_example_and_must_be_that_picture(
-    card, tmp_path, toys
+    card, tmp_path
 ):
     path = card(["au45"])
     check_card(path, write_golden=True)
@@ -155,5 +150,5 @@ def test_the_packages_picture_can_be_a_cards_golden_example_and_must_be_that_pic
 
 
 def test_weights_without_a_card_have_no_example(capsys):
-    assert run("models", "check", "rec-small", "--write-golden") == 2
+    assert exit_code("models", "check", "rec-small", "--write-golden") == 2
     assert "--write-golden: rec-small has no card" in capsys.readouterr().err

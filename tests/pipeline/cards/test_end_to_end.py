@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facer import cli
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.runtime.progress import Progress
@@ -15,16 +14,12 @@ from facer.stages.features.config import ExtractConfig
 from facer.stages.features.extractor import Extractor
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.errors import FacerError, OptionError
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as end:
-        cli.main([str(a) for a in arguments])
-    return end.value.code
+from tests import toys
+from tests.support import exit_code
 
 
 @pytest.fixture
-def cards(tmp_path, toys):
+def cards(tmp_path):
     """Two cards that overlap, and give columns that facer does not know."""
     first = toys.toy_card(tmp_path, "first", ["valence", "au12", "au14", "contempt"])
     return first, toys.toy_card(tmp_path, "second", ["au12", "au45_left"])
@@ -44,7 +39,7 @@ def videos(make_video, face_frames, tmp_path):
 def test_a_store_of_cards_goes_all_the_way(videos, cards, tmp_path, capsys):
     store, labels, head = tmp_path / "s.zarr", tmp_path / "labels.csv", tmp_path / "run"
     recs = ["--rec", cards[0], "--rec", cards[1], "--prefer", "au12=second", "--device", "cpu"]
-    assert run("extract", videos, "-o", store, "--workers", 1, *recs) == 0
+    assert exit_code("extract", videos, "-o", store, "--workers", 1, *recs) == 0
     made = FeatureStore.open(store)
     assert made.feature_names == ("valence", "au12", "au14", "contempt", "au45_left")
     assert made.provenance.rec == "first + second"
@@ -53,32 +48,32 @@ def test_a_store_of_cards_goes_all_the_way(videos, cards, tmp_path, capsys):
     assert {f"rec {name} {of}" for name in ("first", "second")
             for of in ("sha256", "card_sha256")} <= set(settings)  # fmt: skip
     assert np.isfinite(made.read("a").features[made.read("a").valid]).all()
-    assert run("status", store) == 0
-    assert run("verify", store) == 0
+    assert exit_code("status", store) == 0
+    assert exit_code("verify", store) == 0
 
     train = ["train-head", store, "--labels", labels, "-o", head, "--epochs", 2, "--hidden-size", 8]
-    assert run(*train, "--dense", 6, "--loss", "mse", "--features", "va,au,contempt") == 0
-    assert run("evaluate", head, "--split", "val", "--json") == 0
+    assert exit_code(*train, "--dense", 6, "--loss", "mse", "--features", "va,au,contempt") == 0
+    assert exit_code("evaluate", head, "--split", "val", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["n"] == 2
-    assert run("predict", head, videos / "d.mp4", "--workers", 1, *recs) == 0
+    assert exit_code("predict", head, videos / "d.mp4", "--workers", 1, *recs) == 0
     assert "d" in capsys.readouterr().out
-    assert run("predict", head, videos / "d.mp4", "--workers", 1, "--device", "cpu") == 1
+    assert exit_code("predict", head, videos / "d.mp4", "--workers", 1, "--device", "cpu") == 1
     assert "rec" in capsys.readouterr().err  # other networks than the run's
 
-    assert run("report", store, "-o", tmp_path / "report", "--videos", videos) == 0
+    assert exit_code("report", store, "-o", tmp_path / "report", "--videos", videos) == 0
     drawn = (p.read_text() for p in (tmp_path / "report" / "clips").glob("*.js"))
     assert all('"au":["au12","au14","au45_left"]' in text for text in drawn)
-    assert run("picture", store, "a", "--videos", videos, "-o", tmp_path / "a.png") == 0
-    assert run("export", store, tmp_path / "f.csv") == 0
+    assert exit_code("picture", store, "a", "--videos", videos, "-o", tmp_path / "a.png") == 0
+    assert exit_code("export", store, tmp_path / "f.csv") == 0
     header = next(csv.reader((tmp_path / "f.csv").read_text().splitlines()))
     assert {"valence", "au12", "au14", "contempt", "au45_left"} <= set(header)
-    assert run("export", store, tmp_path / "f.h5") == 0
-    assert run("import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "back.zarr") == 0
+    assert exit_code("export", store, tmp_path / "f.h5") == 0
+    assert exit_code("import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "back.zarr") == 0
     again = FeatureStore.open(tmp_path / "back.zarr")
     assert again.feature_names == made.feature_names
     np.testing.assert_array_equal(again.read("a").features, made.read("a").features)
-    assert run("compare", store, tmp_path / "back.zarr") == 0
-    assert run("export-head", head, tmp_path / "head.onnx") == 0
+    assert exit_code("compare", store, tmp_path / "back.zarr") == 0
+    assert exit_code("export-head", head, tmp_path / "head.onnx") == 0
 
 
 def extract(videos, store, **options):
@@ -100,7 +95,7 @@ def test_workers_and_batches_never_change_a_cards_features(videos, cards, tmp_pa
         np.testing.assert_array_equal(one.read(clip).features[:, :26], own.read(clip).features)
 
 
-def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, cards, tmp_path, toys):
+def test_a_card_or_weights_changed_where_they_lie_are_another_store(videos, cards, tmp_path):
     first = Path(cards[0])
     extract(videos, tmp_path / "s.zarr", rec=(str(first),))
     text = first.read_text()
@@ -145,12 +140,12 @@ def test_provenance_says_what_each_network_was_computed_in(
     assert "second in float32, as an ONNX network always is" in note
     settings, (note,) = made("both.zarr", rec=("rec-small", first), prefer=("first",))
     assert settings == {"precision": "bf16", "rec first precision": "float32"}
-    assert run("status", tmp_path / "both.zarr") == 0
+    assert exit_code("status", tmp_path / "both.zarr") == 0
     assert "bf16 (first: float32)" in capsys.readouterr().out
 
 
 @pytest.fixture
-def identity(tmp_path, toys):
+def identity(tmp_path):
     """A network that tells faces apart by their colours."""
     values = {
         "format": "facer-card-1", "name": "who",

@@ -8,6 +8,7 @@ import shlex
 import sys
 import textwrap
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ class Small(nn.Module):
 """
 
 # files of the project, where its checkpoint is, how that wraps the weights, how many outputs
-PROJECTS = {
+PROJECTS: dict[str, tuple[dict[str, str], str | None, Any, int]] = {
     "ddamfn": (
         {"DDAMFN++/networks/DDAM.py": """
             class DDAMNet(Small):

@@ -9,18 +9,21 @@ import tomllib
 
 import pytest
 
-from facer import cli
 from facer.pipeline.cards.fetch import fetch, terms
 from facer.stages.features.rec import loading as rec
 from facer.storage.errors import FacerError, OptionError
+from tests import toys
+from tests.support import exit_code
 
 
 class Server:
     """Serves one file, with ranges and an ETag; ``stop_after`` bytes it hangs up once."""
 
     def __init__(self):
-        self.data, self.etag, self.stop_after, self.ranges = b"", '"one"', None, []
-        self.odd = {}  # status, headers and body by path
+        self.data, self.etag, self.stop_after = b"", '"one"', None
+        self.ranges: list[str | None] = []
+        # status, headers and body by path
+        self.odd: dict[str, tuple[int, dict[str, str], bytes]] = {}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -72,7 +75,7 @@ def server():
 
 
 @pytest.fixture
-def card(server, tmp_path, toys):
+def card(server, tmp_path):
     """A card whose weights are only on the server."""
     path = toys.toy_card(tmp_path, "toy", ["au12"])
     server.data = (tmp_path / "toy.onnx").read_bytes()
@@ -80,12 +83,6 @@ def card(server, tmp_path, toys):
     values = tomllib.loads(path.read_text())
     values["file"] |= {"url": server.url, "licence": "to be read"}
     return toys.write_card(path, values)
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(arguments))
-    return end.value.code
 
 
 def left(folder):
@@ -160,7 +157,7 @@ def test_what_is_no_onnx_model_is_not_kept(server, card, tmp_path):
 
 def test_without_a_network_one_line_says_what_to_do(server, card, tmp_path, capsys):
     server.close()
-    assert run("models", "fetch", str(card), "--accept-licence") == 1
+    assert exit_code("models", "fetch", str(card), "--accept-licence") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "cannot be fetched" in error
     assert f"put it at {tmp_path / 'toy.onnx'}" in error
@@ -168,15 +165,15 @@ def test_without_a_network_one_line_says_what_to_do(server, card, tmp_path, caps
 
 
 def test_the_command_shows_the_licence_and_takes_no_silence_for_yes(server, card, capsys):
-    assert run("models", "fetch", str(card)) == 2
+    assert exit_code("models", "fetch", str(card)) == 2
     assert "licence:    to be read" in capsys.readouterr().err
-    assert run("models", "fetch", str(card), "--accept-licence", "--json") == 0
+    assert exit_code("models", "fetch", str(card), "--accept-licence", "--json") == 0
     assert json.loads(capsys.readouterr().out)["n_bytes"] == len(server.data)
 
 
 def test_the_packages_weights_go_to_the_folder_of_models(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACER_MODELS", str(tmp_path))
-    assert run("models", "list", "ferplus") == 0
+    assert exit_code("models", "list", "ferplus") == 0
     assert f"{tmp_path}/ferplus/emotion-ferplus-8.onnx; facer models fetch" in (
         capsys.readouterr().out
     )
@@ -186,37 +183,37 @@ def test_the_packages_weights_go_to_the_folder_of_models(tmp_path, monkeypatch, 
         rec.load("ferplus", "cpu")
 
 
-def changed(card, toys, **file):
+def changed(card, **file):
     values = tomllib.loads(card.read_text())
     values["file"] |= file
     return str(toys.write_card(card, values))
 
 
-def test_another_file_than_the_one_in_the_projects_git_is_not_kept(server, card, tmp_path, toys):
+def test_another_file_than_the_one_in_the_projects_git_is_not_kept(server, card, tmp_path):
     blob = subprocess.run(
         ["git", "hash-object", "--stdin"], input=server.data, capture_output=True, check=True
     ).stdout.decode()
     with pytest.raises(FacerError, match=f"found another file than git's {'0' * 40}"):
-        fetch(changed(card, toys, git_blob="0" * 40), accept_licence=True)
+        fetch(changed(card, git_blob="0" * 40), accept_licence=True)
     assert left(tmp_path) == []
-    fetch(changed(card, toys, git_blob=blob.strip()), accept_licence=True)
+    fetch(changed(card, git_blob=blob.strip()), accept_licence=True)
     assert left(tmp_path) == WITH_EXAMPLE
 
 
-def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_path, toys, capsys):
+def test_weights_that_do_not_fit_the_card_are_kept_and_told(server, card, tmp_path, capsys):
     toys.Toy(3, {"out": 5}).save(tmp_path / "five.onnx", 64)
     server.data = (tmp_path / "five.onnx").read_bytes()
     (tmp_path / "five.onnx").unlink()
-    assert run("models", "fetch", str(card), "--accept-licence") == 0
+    assert exit_code("models", "fetch", str(card), "--accept-licence") == 0
     assert "warning: the card cannot use it: toy: output out: found 5 numbers" in (
         capsys.readouterr().err
     )
     assert left(tmp_path) == ["toy.onnx", "toy.onnx.pin.json"]
 
 
-def test_a_redirect_is_followed(server, card, tmp_path, toys):
+def test_a_redirect_is_followed(server, card, tmp_path):
     server.odd["/moved.onnx"] = 302, {"Location": "/toy.onnx", "Content-Length": "0"}, b""
-    path = changed(card, toys, url=server.url.replace("toy.onnx", "moved.onnx"))
+    path = changed(card, url=server.url.replace("toy.onnx", "moved.onnx"))
     assert fetch(path, accept_licence=True).path.read_bytes() == server.data
     assert left(tmp_path) == WITH_EXAMPLE
 
@@ -242,10 +239,10 @@ def test_a_redirect_is_followed(server, card, tmp_path, toys):
     ],
 )
 def test_what_a_server_does_wrong_is_one_line(
-    server, card, tmp_path, toys, status, headers, body, message
+    server, card, tmp_path, status, headers, body, message
 ):
     server.odd["/odd.onnx"] = status, headers, body
-    path = changed(card, toys, url=server.url.replace("toy.onnx", "odd.onnx"))
+    path = changed(card, url=server.url.replace("toy.onnx", "odd.onnx"))
     with pytest.raises(FacerError, match=message) as found:
         fetch(path, accept_licence=True)
     assert "\n" not in str(found.value)

@@ -7,23 +7,17 @@ import cv2
 import numpy as np
 import pytest
 
-from facer import cli
 from facer.stages.detection.data.people import Picture
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.measure import measure
-
-
-def run(*arguments: object) -> object:
-    with pytest.raises(SystemExit) as end:
-        cli.main([str(a) for a in arguments])
-    return end.value.code
+from tests.support import exit_code
 
 
 def test_json_is_one_object_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(101):  # a hundred are kept from training
         image = np.random.default_rng(number).integers(0, 256, (32, 48, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f"{number:03}.png"), image)
-    assert run("evaluate-detector", "--scenes", tmp_path, "--json") == 0
+    assert exit_code("evaluate-detector", "--scenes", tmp_path, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["detector"], found["people"], found["clips"]) == ("facer-det", None, [])
     scenes = found["scenes"]
@@ -31,7 +25,7 @@ def test_json_is_one_object_of_numbers(tmp_path: Path, capsys: pytest.CaptureFix
     assert scenes["false_per_picture"] == scenes["false"] / 100
     low, high = scenes["false_per_picture_95"]
     assert low <= scenes["false_per_picture"] <= high
-    assert run("evaluate-detector", "--scenes", tmp_path) == 0
+    assert exit_code("evaluate-detector", "--scenes", tmp_path) == 0
     assert capsys.readouterr().out.startswith("scenes kept from training: ")
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,14 +41,13 @@ def drawn_face(seed: int) -> Labelled:
 def sources() -> Sources:
     photos = tuple(drawn_face(seed) for seed in range(4))
     rng = np.random.default_rng(1)
-    scenes = tuple(
-        cv2.resize(rng.integers(0, 256, (6, 8, 3)).astype(np.uint8), (160, 120)) for _ in range(3)
-    )
+    small = rng.integers(0, 256, (3, 6, 8, 3)).astype(np.uint8)
+    scenes = tuple(np.asarray(cv2.resize(image, (160, 120)), np.uint8) for image in small)
     frame = dataclasses.replace(photos[0], image=np.repeat(photos[0].image[..., None], 3, axis=2))
     return Sources(photos, scenes, (frame,))
 
 
-def config_for(**changes: object) -> DetectorTrainConfig:
+def config_for(**changes: Any) -> DetectorTrainConfig:
     nowhere = Path("unused")
     base = DetectorTrainConfig(
         nowhere, nowhere, nowhere, nowhere, steps=6, batch=2, checkpoint_every=3, network=SMALL
@@ -101,7 +101,7 @@ def test_a_run_of_facer_0_1_goes_on(sources: Sources, tmp_path: Path) -> None:
     """It stopped at step 3 of 6, and calls the decay ``ema``; images are drawn otherwise since."""
     old = Path(__file__).parents[2] / "data" / "runs-v1" / "detector"
     run = Path(shutil.copytree(old, tmp_path / "run"))
-    of_then = {
+    of_then: dict[str, Any] = {
         "network": NetworkConfig(4, 4, 4, 4, 4, 4),
         "scene": SceneConfig(p_people=0.66, p_scene=0.06),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def fit(run, sources, on_epoch=None, **changes):
 
 
 def test_a_training_that_stopped_goes_on_to_the_same_file(tmp_path, sources):
-    heard = []
+    heard: list[Any] = []
     whole = fit(tmp_path / "whole", sources, heard.append)
     assert [p.step for p in heard] == [3, 6]
     assert all(np.isfinite([p.loss, p.val_error, p.val_face]).all() for p in heard)
@@ -71,11 +72,13 @@ def test_a_run_that_kept_its_settings_in_its_state_alone_goes_on(tmp_path, sourc
     """As facer 0.1 wrote it, with ``ema`` and no config.json."""
     fit(tmp_path, sources)
     arrays, meta = load_checkpoint(tmp_path / "last.safetensors")
-    old = {"run": "x", "faces": "nowhere", "crops": [], "scenes": "nowhere", "clips": "nowhere",
-           "teacher": "nowhere", "people": None, "people_clips": None, "detector": None,
-           "start": None, "bf16": False, "steps": 6, "batch": 4, "learning_rate": 2e-3,
-           "warmup": 2, "weight_decay": 0.02, "ema": 0.999, "held_out_scenes": 100,
-           "checkpoint_every": 3, "seed": 0}  # fmt: skip
+    old: dict[str, Any] = {
+        "run": "x", "faces": "nowhere", "crops": [], "scenes": "nowhere", "clips": "nowhere",
+        "teacher": "nowhere", "people": None, "people_clips": None, "detector": None,
+        "start": None, "bf16": False, "steps": 6, "batch": 4, "learning_rate": 2e-3,
+        "warmup": 2, "weight_decay": 0.02, "ema": 0.999, "held_out_scenes": 100,
+        "checkpoint_every": 3, "seed": 0,
+    }  # fmt: skip
     save_checkpoint(tmp_path / "last.safetensors", arrays, meta | {"config": old})
     (tmp_path / "config.json").unlink()
     with pytest.raises(FacerError, match="was made with other --seed"):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.schema import FEATURE_NAMES, ClipFeatures, Provenance
+from tests.support import some
 
 N_CLIPS, SIDE = 12, 64
 
@@ -137,7 +139,7 @@ def test_the_calibration_is_the_runs(config, split):
     expected = predict_store(
         config.output, store, [c for c in store.clip_ids if int(c[-2:]) % 3 != 2]
     )
-    np.testing.assert_allclose(model.stand_in, expected.values.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(some(model.stand_in), expected.values.mean(axis=0), atol=1e-3)
 
 
 def test_the_first_row_is_what_was_started_from(config):
@@ -169,21 +171,13 @@ EPOCH = ["curve.jsonl", LAST]
 WRITES = ["finetune.json", *EPOCH, *EPOCH, "rec.safetensors", "best.safetensors", "config.json"]
 
 
-def test_a_disk_that_is_full_at_a_write(config, tmp_path, full_disk):
+def test_a_disk_that_is_full_at_a_write(config, tmp_path, stopped_at_write):
     """Told in one line, what was there is there, and ``--resume`` comes to the same bits."""
     whole = replace(config, output=tmp_path / "whole", epochs=1)
     finetune(whole)
     for nth in (1, 4, 5, 8):
         one = replace(whole, output=tmp_path / f"full-{nth}")
-        with (
-            full_disk(nth) as written,
-            pytest.raises(FacerError, match="No space left on device; free some") as told,
-        ):
-            finetune(one)
-        assert "\n" not in str(told.value)
-        assert written == WRITES[:nth]
-        files = {path.name for path in one.output.rglob("*") if path.is_file()}
-        assert files == set(written[:-1])
+        stopped_at_write(nth, WRITES, one.output, partial(finetune, one))
         finetune(replace(one, resume=True))
         for name in (LAST, "rec.safetensors", "seed-0/best.safetensors", "curve.jsonl"):
             assert (one.output / name).read_bytes() == (whole.output / name).read_bytes(), name

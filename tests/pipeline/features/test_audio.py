@@ -12,12 +12,13 @@ from facer.cli import facer as command
 from facer.pipeline.features.guarded.guard import GuardedAudio
 from facer.stages.features.audio.reader import AudioReader
 from facer.storage.errors import FacerError
+from tests import sounds
 
 COMMON = ("--workers", "1")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, sounds, make_video) -> Path:
+def folder(tmp_path: Path, make_video) -> Path:
     """Videos with sound, one without, a sound alone, a sound beside its video, and no video."""
     place = tmp_path / "clips"
     sounds.write(place / "a.mkv", [(0, sounds.noise(1.0, seed=1))])
@@ -118,7 +119,7 @@ def test_the_guarded_process_gives_the_same_bit_by_bit(folder):
             assert plain.n_decoded == kept.n_decoded
 
 
-def test_a_decoder_that_crashes_costs_a_clip(tmp_path, sounds, faulty_decoder):
+def test_a_decoder_that_crashes_costs_a_clip(tmp_path, faulty_decoder):
     place = tmp_path / "clips"
     for name in ("good", "once", "crash", "noisy"):
         sounds.write(place / f"{name}.mkv", [(0, sounds.noise(4.0))])

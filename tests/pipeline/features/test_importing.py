@@ -61,7 +61,7 @@ def test_the_same_call_again_adds_what_is_new(folder):
 
 def test_an_import_that_fails_leaves_nothing_behind(folder, monkeypatch):
     """Seen: a store of the clips before the file that cannot be read."""
-    monkeypatch.setattr("facer.pipeline.features.importing._PART_CLIPS", 2)
+    monkeypatch.setattr("facer.pipeline.features.importing.PART_CLIPS", 2)
     path = folder / "s.zarr"
     (folder / "csv" / "v7.csv").write_text(openface(0.5, 4).replace("0.98", "high"))
     with pytest.raises(FacerError, match=r"v7.csv:2: column 'confidence': found 'high'"):
@@ -78,8 +78,9 @@ def test_an_import_that_fails_leaves_nothing_behind(folder, monkeypatch):
 
 
 def test_an_import_that_is_interrupted_leaves_nothing_behind(folder, monkeypatch):
-    monkeypatch.setattr("facer.pipeline.features.importing._PART_CLIPS", 1)
-    write, parts = FeatureStore.write_part, []
+    monkeypatch.setattr("facer.pipeline.features.importing.PART_CLIPS", 1)
+    write = FeatureStore.write_part
+    parts: list[str] = []
 
     def write_one(self, entries):
         if parts:

@@ -146,6 +146,7 @@ def test_giving_up_says_why(task: PartTask) -> None:
 @pytest.fixture
 def crowd(task: PartTask) -> PartTask:
     """The task under --face all."""
+    assert isinstance(task.extract, ExtractConfig)
     config = replace(task.extract, face="all")
     provenance = load_extractor(config).provenance
     store = f"{task.store[:-5]}-all.zarr"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.pipeline.features.guarded.seen import libav_view
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
+from tests.support import told
 
 
 @pytest.fixture
@@ -36,19 +36,11 @@ def store(tmp_path):
     return made
 
 
-def call(capsys, *arguments, code=0):
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    return out, err
-
-
 @pytest.mark.parametrize(
     ("most", "healthy"), [("2", True), ("1", False), ("50%", True), ("49.9%", False), ("0", False)]
 )
 def test_a_store_with_more_failures_than_allowed_is_not_healthy(store, capsys, most, healthy):
-    out, _ = call(capsys, "health", store.path, "--max-failed", most, "--json", code=not healthy)
+    out, _ = told(capsys, "health", store.path, "--max-failed", most, "--json", code=not healthy)
     found = json.loads(out)
     assert (found["healthy"], found["clips"], found["failed"]) == (healthy, 4, 2)
     assert facer.health(store.path, max_failed=most).healthy == healthy
@@ -56,13 +48,13 @@ def test_a_store_with_more_failures_than_allowed_is_not_healthy(store, capsys, m
 
 
 def test_a_store_to_which_nothing_was_added_is_told(store, capsys, monkeypatch):
-    call(capsys, "health", store.path, "--max-age", "0.5")
+    told(capsys, "health", store.path, "--max-age", "0.5")
     for hours, message in ((30, "30.0 hours ago, expected at most 26"), (-9, "hours from now")):
         day = datetime.now(UTC) - timedelta(hours=hours)
         monkeypatch.setattr(
             "facer.pipeline.features.inspect.health.written_at", lambda _, day=day: day
         )
-        out, _ = call(capsys, "health", store.path, "--max-age", "26", code=1)
+        out, _ = told(capsys, "health", store.path, "--max-age", "26", code=1)
         assert "not healthy" in out
         assert message in out
     assert facer.health(store).healthy  # nobody asked
@@ -74,11 +66,11 @@ def test_an_empty_and_a_damaged_store_are_told(store, tmp_path, capsys):
     assert facer.health(empty, max_failed="5%").healthy
     part = store.record("cut").part
     store.objects.put(f"parts/{part}/zarr.json", b"{}")
-    out, _ = call(capsys, "health", store.path, code=1)
+    out, _ = told(capsys, "health", store.path, code=1)
     assert f"parts/{part}: broken part" in out
-    out, _ = call(capsys, "health", tmp_path / "no.zarr", "--json", code=1)
+    out, _ = told(capsys, "health", tmp_path / "no.zarr", "--json", code=1)
     assert "found nothing there" in json.loads(out)["error"]
-    _, err = call(capsys, "health", store.path, "--max-failed", "5 %", code=2)
+    _, err = told(capsys, "health", store.path, "--max-failed", "5 %", code=2)
     assert "--max-failed: found '5 %', expected a number of clips, or a share such as 5%" in err
 
 
@@ -91,12 +83,12 @@ def test_health_does_without_torch(store):
 
 
 def test_compact_says_what_it_did(store, capsys):
-    out, _ = call(capsys, "compact", store.path)
+    out, _ = told(capsys, "compact", store.path)
     assert out == f"{store.path}: 4 clips in 1 part, of 4; 0 earlier records dropped\n"
-    out, _ = call(capsys, "compact", store.path, "--json")
+    out, _ = told(capsys, "compact", store.path, "--json")
     assert json.loads(out)["parts_before"] == 1
-    call(capsys, "verify", store.path)
-    call(capsys, "compact", store.path, "--part-mb", "0.1", code=2)
+    told(capsys, "verify", store.path)
+    told(capsys, "compact", store.path, "--part-mb", "0.1", code=2)
 
 
 @pytest.fixture
@@ -122,16 +114,16 @@ def test_libav_says_container_streams_and_what_it_complains_of(videos):
 
 
 def test_status_of_a_clip_says_what_libav_sees(store, videos, capsys):
-    out, _ = call(capsys, "status", store.path, "cut", "--videos", videos)
+    out, _ = told(capsys, "status", store.path, "cut", "--videos", videos)
     assert "cut: failed: no moov" in out
     assert "moov atom not found" in out
-    found = json.loads(call(capsys, "status", store.path, "a", "--videos", videos, "--json")[0])
+    found = json.loads(told(capsys, "status", store.path, "a", "--videos", videos, "--json")[0])
     assert (found["status"], found["libav"]["frames"]) == ("ok", 12)
     assert facer.status(store.path, "a").seen is None
     assert "found no video 'lost.mp4'" in facer.status(store, "lost", videos=videos).note
     with pytest.raises(FacerError, match="found no clip 'q'"):
         facer.status(store, "q")
-    call(capsys, "status", store.path, "--videos", videos, code=2)
+    told(capsys, "status", store.path, "--videos", videos, code=2)
 
 
 def test_a_source_that_leads_out_of_the_folder_is_not_opened(store, videos):

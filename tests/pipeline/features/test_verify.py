@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facer.cli import main
 from facer.pipeline.features.config import VerifyConfig
 from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.features.inspect.verify import verify
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
+from tests.support import outcome, some
 
 
 def entry(clip_id, frames=4, **values):
@@ -38,27 +38,20 @@ def store(tmp_path):
     return made
 
 
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return exit_.value.code, out, err
-
-
 def test_it_tells_and_repairs(store, capsys):
-    code, out, _ = run(capsys, "verify", store.path)
+    code, out, _ = outcome(capsys, "verify", store.path)
     assert code == 1
     assert "whole    1 clips" in out
     assert "damaged clips (2):\n  b\n  c\n" in out
     assert "features/c/0/0: broken part: this chunk is damaged" in out
     assert set(store.parts) == set(FeatureStore.open(store.path).parts)  # nothing was dropped
-    code, out, _ = run(capsys, "verify", store.path, "--repair", "--json")
+    code, out, _ = outcome(capsys, "verify", store.path, "--repair", "--json")
     found = json.loads(out)
     assert code == 1
     assert found["clips"] == {"a": "whole", "b": "damaged", "c": "damaged"}
     assert len(found["dropped"]) == 1
     assert (found["to_extract_again"], found["back_to_earlier_record"]) == (["c"], ["b"])
-    code, out, _ = run(capsys, "verify", store.path, "--json", "--jobs", 2)
+    code, out, _ = outcome(capsys, "verify", store.path, "--json", "--jobs", 2)
     assert code == 0
     assert json.loads(out)["clips"] == {"a": "whole", "b": "whole"}
     assert FeatureStore.open(store.path).record("b").n_frames == 4
@@ -67,7 +60,7 @@ def test_it_tells_and_repairs(store, capsys):
 def test_a_damaged_record_leaves_the_other_parts_and_is_said(store, capsys):
     path = Path(store.path) / "parts" / store.record("c").part / "zarr.json"
     path.write_text(path.read_text().replace('"stop":9', '"stop":8'))
-    code, out, err = run(capsys, "status", store.path)
+    code, out, err = outcome(capsys, "status", store.path)
     assert code == 0
     assert "2 clips, 8 frames" in out
     assert "damaged parts (1):" in out
@@ -83,12 +76,12 @@ def test_names_are_printed_as_they_are_and_nothing_more(tmp_path, capsys):
     bad = "\x1b[31mred\nwhole    9 clips"
     store.write_part([(Record(bad, "failed", 0, "why\nfacer: fine\x07"), None), entry("a\u202e")])
     for command in ("status", "verify"):
-        _, out, err = run(capsys, command, store.path)
+        _, out, err = outcome(capsys, command, store.path)
         assert "\x1b" not in out + err
         assert "\u202e" not in out
         assert "\nwhole" not in out
         assert "\nfacer: fine" not in out
-    _, out, _ = run(capsys, "status", store.path, "--json")
+    _, out, _ = outcome(capsys, "status", store.path, "--json")
     assert json.loads(out)["failures"] == {bad: "why\nfacer: fine\x07"}
 
 
@@ -101,7 +94,7 @@ def test_videos_are_compared(store, tmp_path):
     record, clip = entry("a")
     same = replace(record, source_size=stat.st_size, source_mtime_ns=stat.st_mtime_ns)
     store.write_part([(same, clip)])
-    found = verify(VerifyConfig(store.path, 1, folder)).videos
+    found = some(verify(VerifyConfig(store.path, 1, folder)).videos)
     assert (found.changed, found.gone, found.without_record) == (("c",), ("b",), ("new",))
 
 

@@ -103,7 +103,7 @@ def decoded(path):
         with VideoReader(path) as reader:
             for frame in reader:
                 digest.update(f"{frame.timestamp_s} {frame.image.shape}".encode())
-                digest.update(frame.image)
+                digest.update(frame.image.tobytes())
         return digest.hexdigest() + reader.problem
     except FacerError as error:
         return str(error)

@@ -46,13 +46,14 @@ def closed_cluster(ours: TlsFiles, new_cluster: Callable[..., Any]) -> Iterator[
 def test_the_key_opens_it_and_nothing_else_does(
     closed_cluster: Any, ours: TlsFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, told = closed_cluster.address, []
+    address = closed_cluster.address
+    told: list[str] = []
     assert address.startswith("tls://")
     executor = DaskExecutor(address, told.append, ours)
     assert dict(executor.map(abs, [-1, -2])) == {-1: 1, -2: 2}
     executor.close()
     assert told == []
-    monkeypatch.setattr(executors, "_CONNECT_S", 2)
+    monkeypatch.setattr(executors, "CONNECT_S", 2)
     strangers = certificate(tmp_path / "strangers")
     for tls in (strangers, TlsFiles(ours.ca_file, strangers.cert, strangers.key)):
         with pytest.raises(FacerError, match=rf"{address}: no answer"):

@@ -78,8 +78,9 @@ def test_sequences_are_filled_and_cut_as_a_head_reads_them(planted):
     ],
 )
 def test_what_cannot_be_is_told(planted, split, settings, message):
+    store, labels = planted()
     with pytest.raises(facer.FacerError) as told:
-        facer.ClipDataset(*planted(), split, **settings)
+        facer.ClipDataset(store, labels, split, **settings)
     assert message in str(told.value)
 
 

@@ -17,6 +17,7 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, read_labels
 from facer.storage.errors import FacerError
+from tests.support import some
 
 SIGNAL = [FEATURE_NAMES.index("au12"), FEATURE_NAMES.index("au26")]
 
@@ -48,7 +49,7 @@ def test_a_head_learns_from_the_embedding(config, tmp_path):
     assert read_run(config.run).embedding is True
     exported = export_head(ExportHeadConfig(config.run, tmp_path / "head.onnx"))
     clip = store.read(found.label_ids[0])
-    x = np.hstack([clip.features[:, :1], clip.embedding.astype(np.float32)])
+    x = np.hstack([clip.features[:, :1], some(clip.embedding).astype(np.float32)])
     (values,) = onnxruntime.InferenceSession(str(exported.path)).run(None, {"features": x})
     np.testing.assert_allclose(values, found.predictions[0], atol=1e-5)
 
@@ -97,7 +98,7 @@ def test_a_clip_without_the_chosen_columns_counts_as_without_features(
     found = evaluate(tmp_path / "run", "val")
     assert found.n_filled == 1
     assert found.label_ids[0] == "clip-02"
-    np.testing.assert_allclose(found.predictions[0], record.train_mean, rtol=1e-5)
+    np.testing.assert_allclose(found.predictions[0], some(record.train_mean), rtol=1e-5)
     again = predict_store(tmp_path / "run", FeatureStore.open(path), found.label_ids)
     assert again.filled == ("clip-02",)
     np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)
@@ -153,4 +154,4 @@ def test_sequences_keep_the_embedding_beside_the_columns(config):
     assert choice.columns == ("valence", "arousal")
     first = labelled.sequences.features[: labelled.sequences.lengths[0]]
     clip = store.read(labelled.sequences.clip_ids[0])
-    np.testing.assert_array_equal(first[:, 2:], clip.embedding.astype(np.float32))
+    np.testing.assert_array_equal(first[:, 2:], some(clip.embedding).astype(np.float32))

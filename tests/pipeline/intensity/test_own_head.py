@@ -3,15 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
+from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.heads import own
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
+from tests.support import told
 
 CODE = """
 from pathlib import Path
@@ -59,7 +61,7 @@ class Unmade(facer.Head):
 def function(config, shape):
     return None
 """
-FAST = {"hidden_size": 8, "epochs": 2, "learning_rate": 0.01}
+FAST: dict[str, Any] = {"hidden_size": 8, "epochs": 2, "learning_rate": 0.01}
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def module(tmp_path, monkeypatch):
 def forget(module):
     """As in a new process, for what facer and Python have imported."""
     sys.modules.pop(module, None)
-    own._imported.clear()
+    own.imported_heads.clear()
 
 
 def imported(tmp_path):
@@ -101,7 +103,9 @@ def test_it_trains_and_opens_again_by_its_name_alone(module, planted, tmp_path):
         with pytest.raises(FacerError, match=rf"head {head}: is code .* add head|expected a sub"):
             run.evaluate("val", head=name)
     assert np.array_equal(run.evaluate("val", head=head).predictions, expected)
-    assert np.array_equal(facer.evaluate(run, "val", head=head).predictions, expected)
+    again = facer.evaluate(run, "val", head=head)
+    assert isinstance(again, Evaluation)
+    assert np.array_equal(again.predictions, expected)
 
 
 def test_a_run_cannot_have_code_imported(module, planted, tmp_path, capsys):
@@ -125,10 +129,7 @@ def test_a_run_cannot_have_code_imported(module, planted, tmp_path, capsys):
         ("train-head", *data, "--config", settings, "-o", tmp_path / "c"),
         ("evaluate", run, "--config", settings),
     ):
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, arguments)))
-        err = capsys.readouterr().err
-        assert ended.value.code == 1, (arguments, err)
+        _, err = told(capsys, *arguments, code=1)
         assert head in err or arguments[0] in ("predict", "finetune"), (arguments, err)
         assert len(err.splitlines()) <= 3
         assert not imported(tmp_path), arguments
@@ -157,11 +158,10 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
     again = ("train-head", "--from", run, "--head", head, "-o", tmp_path / "again")
     other = ("train-head", "--from", run, "--head", "perceiver", "-o", tmp_path / "other")
     for arguments, code in ((again, 0), (other, 2), (("evaluate", run, "--head", head), 0)):
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, arguments)))
-        assert ended.value.code == code, capsys.readouterr().err
-    scores = [facer.evaluate(tmp_path / n, head=head).mean("pearson") for n in ("run", "again")]
-    assert scores[0] == scores[1]
+        told(capsys, *arguments, code=code)
+    first, second = (facer.open_run(tmp_path / name) for name in ("run", "again"))
+    scores = first.evaluate(head=head).mean("pearson")
+    assert second.evaluate(head=head).mean("pearson") == scores
 
 
 @pytest.mark.parametrize(

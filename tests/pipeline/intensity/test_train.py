@@ -69,7 +69,7 @@ def test_a_run_keeps_the_columns_that_a_group_meant_when_it_was_made(
     sequences = SequenceConfig(features=("au", "expr"))
     config = TrainHeadConfig(store, labels, tmp_path / "run", sequences=sequences, fit=FAST)
     with monkeypatch.context() as earlier:  # as facer 0.1.0
-        earlier.setattr("facer.storage.schema._OTHERS", {})
+        earlier.setattr("facer.storage.schema.OTHER_COLUMNS", {})
         first = train_head(config)
     assert first.n_columns == 24
     again = train_head(config_of_run(config.run, tmp_path / "again"))
@@ -225,18 +225,11 @@ NAMES = ["config.json", "last.safetensors", "best.safetensors", "curve.csv", "cu
 
 
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_a_disk_that_is_full_at_a_write(config, tmp_path, full_disk, nth):
+def test_a_disk_that_is_full_at_a_write(config, tmp_path, stopped_at_write, nth):
     """Of config, checkpoint, best model, curve and picture: told, nothing lost, and it goes on."""
     config = replace(config, fit=replace(FAST, epochs=2))
     train_head(replace(config, run=tmp_path / "whole"))
-    with (
-        full_disk(nth) as written,
-        pytest.raises(FacerError, match="No space left on device; free some space") as told,
-    ):
-        train_head(config)
-    assert "\n" not in str(told.value)
-    assert written == NAMES[:nth]
-    assert {path.name for path in config.run.rglob("*") if path.is_file()} == set(written[:-1])
+    stopped_at_write(nth, NAMES, config.run, lambda: train_head(config))
     train_head(replace(config, resume=True))
     assert _bytes(config.run) == _bytes(tmp_path / "whole")
     assert {path.name for path in config.run.rglob("*") if path.is_file()} == set(NAMES)

@@ -20,7 +20,7 @@ from facer.storage import Provenance, Record
     "value",
     [
         PartTask(
-            "/videos", "/s.zarr", Provenance("d", "0", "r", "1", settings={"a": [1, None]}),
+            "/videos", "/s.zarr", Provenance("d", "0", "r", "1", settings={"a": [1, None]}),  # type: ignore[dict-item]
             ExtractConfig(device="cpu"), (ClipTask("a/b\udc80", "a/b\udc80.mp4"),), 1, True,
         ),
         SeedTask(TrainHeadConfig("s", "l", Path("run")), 3),

@@ -13,9 +13,9 @@ from facer.pipeline.runtime import executors
 from facer.pipeline.runtime.executors import (
     DaskExecutor,
     SerialExecutor,
-    WorkerDiedError,
     make_executor,
 )
+from facer.pipeline.runtime.processes import WorkerDiedError
 from facer.stages.common.device import resolve_device
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.labels.table import read_labels
@@ -123,7 +123,7 @@ def test_a_scheduler_that_vanishes_ends_the_run_in_one_line(new_cluster):
 
 
 def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
-    monkeypatch.setattr(executors, "_LONELY_S", 0.3)
+    monkeypatch.setattr(executors, "LONELY_S", 0.3)
     told = []
 
     def note(text):
@@ -141,13 +141,13 @@ def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
 
 
 def test_an_address_without_scheduler_is_refused_in_one_line(monkeypatch):
-    monkeypatch.setattr(executors, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(executors, "CONNECT_S", 0.5)
     with pytest.raises(FacerError, match=r"scheduler tcp://127\.0\.0\.1:9: no answer"):
         DaskExecutor("tcp://127.0.0.1:9")
 
 
 def test_a_scheduler_that_hangs_is_refused_in_one_line(new_cluster, monkeypatch):
-    monkeypatch.setattr(executors, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(executors, "CONNECT_S", 0.5)
     with new_cluster(0) as cluster:
         os.kill(cluster.scheduler.pid, signal.SIGSTOP)
         with pytest.raises(FacerError, match=rf"{cluster.address}: no answer \(in 0\.5 s\)"):

@@ -5,9 +5,9 @@ from types import ModuleType
 import pytest
 
 import facer
-from facer.cli import main
 from facer.pipeline.runtime import installation
 from facer.pipeline.runtime.installation import problem_of
+from tests.support import outcome
 
 
 @pytest.fixture
@@ -59,12 +59,10 @@ def test_another_one_over_it_is_fatal(site):
 @pytest.mark.parametrize("arguments", [["--help"], ["models", "list"], ["status", "none.zarr"]])
 def test_every_command_tells_it_in_one_line(fatal, arguments, monkeypatch, capsys):
     monkeypatch.setattr("facer.cli.check_installation", lambda: ("two of them", fatal))
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    err = capsys.readouterr().err
+    code, _, err = outcome(capsys, *arguments)
     assert err.count("two of them\n") == 1
     if fatal:
-        assert ended.value.code == 1
+        assert code == 1
         assert err == "facer: two of them\n"
 
 

@@ -88,7 +88,9 @@ def test_stopped_anywhere_it_ends_the_same(folder, stop):
 
     with pytest.raises(Stop):
         folder.train(Sum(), keep=keep)
-    trainer, heard, steps = Sum(), [], []
+    trainer = Sum()
+    heard: list[Any] = []
+    steps: list[Any] = []
     folder.resume(trainer)
     assert trainer.epochs_done == stop - 1
     folder.train(trainer, heard.append, lambda *step: steps.append(step), folder.append)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+from facer.storage.schema import Status
 
 Curves = Mapping[str, object]
 
@@ -17,9 +19,8 @@ Curves = Mapping[str, object]
 def study_store(tmp_path: Path) -> Callable[..., str]:
     """``study_store({clip_id: (times, {feature: values}, valid)})``; None is a failed clip."""
 
-    def make(clips: Mapping[str, object], name: str = "study.zarr", **provenance: object) -> str:
-        settings = {"settings": provenance} if provenance else {}
-        made = Provenance("det", "d" * 64, "rec", "r" * 64, **settings)
+    def make(clips: Mapping[str, Any], name: str = "study.zarr", **provenance: Any) -> str:
+        made = Provenance("det", "d" * 64, "rec", "r" * 64, settings=provenance)
         store = FeatureStore.create(tmp_path / name, made)
         store.write_part([_entry(clip_id, clip) for clip_id, clip in clips.items()])
         return str(tmp_path / name)
@@ -27,7 +28,7 @@ def study_store(tmp_path: Path) -> Callable[..., str]:
     return make
 
 
-def _entry(clip_id: str, clip: object) -> tuple[Record, ClipFeatures | None]:
+def _entry(clip_id: str, clip: Any) -> tuple[Record, ClipFeatures | None]:
     if clip is None:
         return Record(clip_id, "failed", 0, reason="no video stream"), None
     times, curves, valid = (*clip, None)[:3]
@@ -44,6 +45,6 @@ def _entry(clip_id: str, clip: object) -> tuple[Record, ClipFeatures | None]:
         features, times, valid, np.where(valid, 0.9, np.nan).astype(np.float32), boxes,
         np.zeros((n, 5, 2), np.float32), valid.astype(np.int16),
     )  # fmt: skip
-    status = "ok" if valid.any() else "no_face"
+    status: Status = "ok" if valid.any() else "no_face"
     fps = (n - 1) / (times[-1] - times[0]) if n > 1 else float("nan")
     return Record(clip_id, status, n, n_valid=int(valid.sum()), fps=fps), arrays

@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 import pytest
 
-from facer.cli import main
 from facer.storage import FEATURE_NAMES, FeatureStore
+from tests.support import exit_code, told
 
 RATE = np.arange(100) / 25.0
 SMILE = np.where((RATE >= 1) & (RATE < 2), 0.9, 0.1)
@@ -31,10 +31,7 @@ def export(store, tmp_path, capsys):
 
     def call(form, *options):
         out = tmp_path / form
-        with pytest.raises(SystemExit) as ended:
-            main(["export", store, str(out), "--format", form, *map(str, options)])
-        printed, err = capsys.readouterr()
-        assert ended.value.code == 0, err
+        printed, _ = told(capsys, "export", store, out, "--format", form, *options)
         assert "sub/P3_joke: no video stream" in printed
         return out
 
@@ -133,8 +130,7 @@ def test_openface_comes_back_in(export, tmp_path):
     header = (out / "sub" / "P1_joke.csv").read_text().splitlines()[0]
     assert "AU12_c" in header
     assert "_r" not in header
-    with pytest.raises(SystemExit):
-        main(["import", "openface", str(out), "-o", str(tmp_path / "back.zarr")])
+    exit_code("import", "openface", out, "-o", tmp_path / "back.zarr")
     clip = FeatureStore.open(tmp_path / "back.zarr")["sub/P1_joke"]
     np.testing.assert_array_equal(clip.valid, SEEN)
     np.testing.assert_array_equal(clip["AU12_c"][SEEN], SMILE[SEEN] > 0.5)
@@ -153,8 +149,7 @@ def test_json_has_a_clip_whole(export):
 def test_feather_is_a_table_of_frames(store, tmp_path):
     import pandas
 
-    with pytest.raises(SystemExit):
-        main(["export", store, str(tmp_path / "f.feather")])
+    exit_code("export", store, tmp_path / "f.feather")
     found = pandas.read_feather(tmp_path / "f.feather")
     assert len(found) == 301
     assert found[found.clip_id == "sub/P3_joke"].status.tolist() == ["failed"]
@@ -170,10 +165,7 @@ def test_a_table_of_frames_has_the_design_and_its_dictionary(store, tmp_path, fo
         "sub/P2_joke,P2,joke,1,44\nsub/P3_joke,P3,joke,0,27\nsub/P9_joke,P9,joke,0,19\n"
     )
     for name, option in (("wide", []), ("long", ["--long"])):
-        with pytest.raises(SystemExit) as ended:
-            main(["export", store, str(tmp_path / f"{name}.{form}"), "--design", str(design),
-                  *option])  # fmt: skip
-        assert ended.value.code == 0, capsys.readouterr().err
+        told(capsys, "export", store, tmp_path / f"{name}.{form}", "--design", design, *option)
     read = {"csv": pandas.read_csv, "parquet": pandas.read_parquet, "feather": pandas.read_feather}
     wide, long = (read[form](tmp_path / f"{name}.{form}") for name in ("wide", "long"))
     by_clip = wide.groupby("clip_id", observed=True)[["status", "condition", "age"]].first()
@@ -202,8 +194,5 @@ def test_a_wrong_export_is_told(store, tmp_path, capsys):
         (["--format", "hdf5", "--long"], "--long: found format hdf5, expected one of csv"),
         (["--format", "muse", "--design", "{participant}"], "--design: found format muse"),
     ):
-        with pytest.raises(SystemExit) as ended:
-            main(["export", store, str(tmp_path / "x"), *arguments])
-        assert ended.value.code == 2
-        assert message in capsys.readouterr().err
+        assert message in told(capsys, "export", store, tmp_path / "x", *arguments, code=2)[1]
     assert not (tmp_path / "x").exists()

@@ -1,13 +1,14 @@
 """Figures: every kind to every format, the numbers beside it, and what cannot be drawn is said."""
 
 import csv
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.storage.errors import FacerError
+from tests.support import outcome
 
 RATE = np.arange(100) / 25.0
 DESIGN = "{participant}_{condition}"
@@ -70,10 +71,9 @@ def test_the_grand_mean_is_that_of_people(store, tmp_path):
 )
 def test_what_cannot_be_drawn_is_said(store, tmp_path, capsys, arguments, message):
     kind, name, *rest = arguments
-    with pytest.raises(SystemExit) as ended:
-        main(["figure", kind, store, "-o", str(tmp_path / name), *rest])
-    assert ended.value.code in (1, 2)
-    assert message in capsys.readouterr().err
+    code, _, err = outcome(capsys, "figure", kind, store, "-o", tmp_path / name, *rest)
+    assert code in (1, 2)
+    assert message in err
     assert not (tmp_path / name).exists()
 
 
@@ -93,7 +93,7 @@ def test_the_numbers_of_a_figure_replace_no_other_table(store, tmp_path):
 
 
 def test_names_of_many_clips_have_room(study_store, tmp_path):
-    clips = {f"P{p:02d}_joke": (RATE, {}) for p in range(50)}
+    clips: dict[str, Any] = {f"P{p:02d}_joke": (RATE, {}) for p in range(50)}
     store = study_store({**clips, "P50_joke": None}, "many.zarr")
     facer.figure("missing", store, tmp_path / "m.svg", DESIGN)
     drawn = (tmp_path / "m.svg").read_text()

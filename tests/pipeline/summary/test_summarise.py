@@ -4,24 +4,17 @@ import csv
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.storage import FEATURE_NAMES
 from facer.storage.errors import FacerError
+from tests.support import told
 
 RATE = np.arange(100) / 25.0
-
-
-def run(capsys, *arguments, code=0):
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    return out, err
 
 
 def rows(path):
@@ -192,7 +185,9 @@ def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     assert smiles[["clip_id", "n", "cut_start", "cut_stop"]].to_numpy().tolist() == [
         ["a", 1, 0, 1], ["a", 2, 1, 0],
     ]  # fmt: skip
-    np.testing.assert_allclose(smiles[["start_s", "stop_s"]], [[1, 2], [2.4, 3]], atol=1e-9)
+    np.testing.assert_allclose(
+        smiles[["start_s", "stop_s"]], np.array([[1, 2], [2.4, 3]]), atol=1e-9
+    )
     row = one(found.summary, clip_id="a", feature="au12")
     assert (row.episodes, row.latency_s) == (2, pytest.approx(1))
     late = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid)}, "l.zarr"),
@@ -271,9 +266,11 @@ def walk(study_store):
 
 def test_all_25_clips_are_in_every_table(study_store, tmp_path, capsys):
     store, out = walk(study_store), tmp_path / "stats"
-    run(capsys, "design", store, "--pattern", "{participant}_{condition}", "-o", tmp_path / "d.csv")
-    text, _ = run(capsys, "summarise", store, "-o", out, "--design", tmp_path / "d.csv",
-                  "--grid", "5", code=3)  # fmt: skip
+    told(
+        capsys, "design", store, "--pattern", "{participant}_{condition}", "-o", tmp_path / "d.csv"
+    )
+    text, _ = told(capsys, "summarise", store, "-o", out, "--design", tmp_path / "d.csv",
+                   "--grid", "5", code=3)  # fmt: skip
     assert "25 clips (1 failed, 24 ok)" in text
     for name in ("clips", "summary", "episodes", "series"):
         assert len({row["clip_id"] for row in rows(out / f"{name}.csv")}) == 25, name
@@ -318,8 +315,8 @@ def test_other_formats_hold_the_same_numbers(study_store, tmp_path, capsys, form
 
     store = study_store({"p1_a": (RATE, {"au12": 0.4}), "p2_b": None})
     out = tmp_path / "stats"
-    run(capsys, "summarise", store, "-o", out, "--design", "{participant}_{condition}",
-        "--format", form, code=3)  # fmt: skip
+    told(capsys, "summarise", store, "-o", out, "--design", "{participant}_{condition}",
+         "--format", form, code=3)  # fmt: skip
     expected = facer.summarise(store, "{participant}_{condition}").summary
     readers = {"parquet": pandas.read_parquet, "feather": pandas.read_feather,
                "sav": pandas.read_spss}  # fmt: skip
@@ -332,15 +329,15 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
     study_store, tmp_path, capsys
 ):
     store, out = study_store({"a": (RATE, {})}), tmp_path / "stats"
-    run(capsys, "summarise", store, "-o", out, "--grid", "5")
+    told(capsys, "summarise", store, "-o", out, "--grid", "5")
     (out / "analysis.R").write_text("summary(1)")
-    run(capsys, "summarise", store, "-o", out)
+    told(capsys, "summarise", store, "-o", out)
     assert not (out / "series.csv").exists()
     assert (out / "analysis.R").read_text() == "summary(1)"
     other = tmp_path / "other"
     other.mkdir()
     (other / "summary.csv").write_text("mine")
-    _, err = run(capsys, "summarise", store, "-o", other, code=1)
+    _, err = told(capsys, "summarise", store, "-o", other, code=1)
     assert "found files there that no summary wrote" in err
     assert (other / "summary.csv").read_text() == "mine"
 
@@ -395,13 +392,17 @@ def test_times_may_be_absent_when_the_rate_is_known(study_store):
 def test_python_writes_what_the_commands_write(study_store, tmp_path, capsys):
     store = study_store({"p1_a": (RATE, {"au12": 0.9}), "p2_a": (RATE, {})})
     pattern = "{participant}_{condition}"
-    options = {"windows": {"w": (0, 2)}, "baseline": (0, 1), "thresholds": {"au12": 0.4}}
+    options: dict[str, Any] = {
+        "windows": {"w": (0, 2)},
+        "baseline": (0, 1),
+        "thresholds": {"au12": 0.4},
+    }
     outcome = facer.summarise(store, pattern, output=tmp_path / "python", **options)
     assert dict(outcome.statuses) == {"ok": 2}
-    run(capsys, "summarise", store, "--design", pattern, "-o", tmp_path / "cli", "--window",
-        "w=0:2", "--baseline", "0:1", "--threshold", "au12=.4")  # fmt: skip
+    told(capsys, "summarise", store, "--design", pattern, "-o", tmp_path / "cli", "--window",
+         "w=0:2", "--baseline", "0:1", "--threshold", "au12=.4")  # fmt: skip
     for name in ("summary.csv", "clips.csv", "columns.csv"):
         assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "cli" / name).read_bytes()
     facer.design(store, pattern, output=tmp_path / "python.csv")
-    run(capsys, "design", store, "--pattern", pattern, "-o", tmp_path / "cli.csv")
+    told(capsys, "design", store, "--pattern", pattern, "-o", tmp_path / "cli.csv")
     assert (tmp_path / "python.csv").read_text() == (tmp_path / "cli.csv").read_text()

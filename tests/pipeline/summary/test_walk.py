@@ -13,9 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from facer.cli import main
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
+from tests.support import script, told
 
 WINDOW = (0.1, 0.7)
 _VARIABLE_MS = (0, 40, 60, 150, 190, 210, 250, 400, 440, 500, 540, 640)
@@ -51,14 +51,6 @@ def write_variable(path, frames):
         container.mux(stream.encode(None))
 
 
-def run(capsys, *arguments, code=0):
-    with pytest.raises(SystemExit) as ended:
-        main(list(map(str, arguments)))
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    return out
-
-
 def rows(path):
     with Path(path).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -84,10 +76,10 @@ def plain(clip, values, threshold):
 
 def test_a_folder_of_videos_becomes_its_tables_in_two_commands(videos, tmp_path, capsys):
     store, stats = tmp_path / "features.zarr", tmp_path / "stats"
-    run(capsys, "extract", videos, "-o", store, "--workers", "1", code=3)
-    run(capsys, "summarise", store, "-o", stats, "--design", "{participant}_{condition}",
-        "--window", f"after={WINDOW[0]}:{WINDOW[1]}", "--grid", "5", "--min-valid", "0.1",
-        code=3)  # fmt: skip
+    told(capsys, "extract", videos, "-o", store, "--workers", "1", code=3)
+    told(capsys, "summarise", store, "-o", stats, "--design", "{participant}_{condition}",
+         "--window", f"after={WINDOW[0]}:{WINDOW[1]}", "--grid", "5", "--min-valid", "0.1",
+         code=3)  # fmt: skip
     names = {path.stem for path in videos.iterdir()}
     assert len(names) == 25
     for table in ("clips", "summary", "episodes", "series"):
@@ -118,14 +110,7 @@ SHIPPED = Path(__file__).parents[3] / "docs" / "study"
 
 def test_the_shipped_summary_is_what_facer_writes(tmp_path, monkeypatch):
     """docs/study.md: the csv beside the lines of R, made by docs/make_study.py."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("make_study", SHIPPED.parent / "make_study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.make(tmp_path)
+    script(SHIPPED.parent / "make_study.py").make(tmp_path)
     found, expected = rows(tmp_path / "summary.csv"), rows(SHIPPED / "summary.csv")
     assert [list(row) for row in found] == [list(row) for row in expected]
     for one, other in zip(found, expected, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.layout.parts import Entry
+from facer.storage.schema import Status
+from tests.support import some
 
 HOSTILE = 'a/"><img src=x onerror="window.hit=1"></script><script>window.hit=2</script>#%?\'ü\udcff'
 MakeStore = Callable[..., FeatureStore]
@@ -40,7 +42,7 @@ def hostile_id() -> str:
     return HOSTILE
 
 
-def made_clip(n: int, gaps: tuple[tuple[int, int], ...] = (), seed: int = 0) -> ClipFeatures:
+def made_clip(n: int, gaps: Sequence[tuple[int, int]] = (), seed: int = 0) -> ClipFeatures:
     """n frames of random features at uneven times; the face is 50 px high, its score 0.9."""
     rng = np.random.default_rng(seed)
     valid = np.ones(n, bool)
@@ -55,7 +57,7 @@ def made_clip(n: int, gaps: tuple[tuple[int, int], ...] = (), seed: int = 0) -> 
         values[~valid] = np.nan
     return ClipFeatures(
         features=features.astype(np.float32),
-        timestamp_s=np.concatenate([[0.0], np.cumsum(rng.uniform(0.03, 0.05, n - 1))]),
+        timestamp_s=np.concatenate([[0.0], np.cumsum(rng.uniform(0.03, 0.05, max(n - 1, 0)))])[:n],
         valid=valid,
         det_score=np.where(valid, 0.9, np.nan).astype(np.float32),
         bbox_px=boxes.astype(np.float32),
@@ -88,7 +90,7 @@ def made_entry(clip_id: str, clip: ClipFeatures | str, source: str = "") -> Entr
     if isinstance(clip, str):
         return Record(clip_id, "failed", 0, clip, source=source), None
     n, n_valid = clip.n_frames, int(clip.valid.sum())
-    status = "ok" if n_valid else "no_face"
+    status: Status = "ok" if n_valid else "no_face"
     return Record(clip_id, status, n, fps=25.0, n_valid=n_valid, source=source), clip
 
 
@@ -97,7 +99,7 @@ def ablation(tmp_path: Path) -> Path:
     """The folder of an ablation of two rows, one of them not run."""
     full, va = ablation_rows(("table2",), ())[:2]
     rows = (
-        TableRow(by_seed={0: 0.25, 1: 0.5}, n=7, row=full),
+        TableRow(by_seed={"0": 0.25, "1": 0.5}, n=7, row=full),
         TableRow(row=va, reason="store lacks <valence>"),
     )
     folder = tmp_path / "ablation"
@@ -128,7 +130,7 @@ def browser(
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    options.binary_location = chromium
+    options.binary_location = some(chromium)
     for flag in ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic",
                  "no-first-run", "disable-background-networking", "disable-component-update",
                  "disable-sync", "autoplay-policy=no-user-gesture-required",

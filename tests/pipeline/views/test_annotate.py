@@ -10,6 +10,7 @@ from facer.pipeline.views.annotate import annotate_clip, mark_face
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FEATURE_NAMES, ClipFeatures, FacerError, FeatureStore, Provenance, Record
+from facer.storage.schema import Status
 
 BOX = (20.0, 10.0, 60.0, 50.0)
 POINTS = ((30.0, 25.0), (50.0, 25.0), (40.0, 32.0), (33.0, 42.0), (47.0, 42.0))
@@ -51,7 +52,7 @@ def store(tmp_path):
     def make(path, clip, source=""):
         opened = FeatureStore.create(tmp_path / "s.zarr", Provenance("d", "0", "r", "0"))
         n_valid = int(clip.valid.sum())
-        status = "ok" if n_valid else "no_face"
+        status: Status = "ok" if n_valid else "no_face"
         record = Record(
             path.stem, status, clip.n_frames, n_valid=n_valid, source=source or path.name
         )
@@ -180,8 +181,8 @@ def test_real_clips_keep_their_frames_times_size_and_sound(
     assert no_sound == ""
     source, drawn = frames_of(path), frames_of(tmp_path / "out.mp4")
     assert len(source) == len(drawn)
-    times = [[frame.timestamp_s for frame in frames] for frames in (source, drawn)]
-    np.testing.assert_allclose(*times, atol=5e-4)
+    before, after = ([frame.timestamp_s for frame in frames] for frames in (source, drawn))
+    np.testing.assert_allclose(before, after, atol=5e-4)
     height, width = source[0].image.shape[:2]
     assert drawn[0].image.shape[0] >= max(height, 360)
     assert drawn[0].image.shape[1] >= width + 320

@@ -11,6 +11,7 @@ from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.views.annotate_sound import add_sound
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.frames import VideoReader
+from tests.support import time_of
 
 RATE = 48_000
 SOUND_S = 1.0
@@ -62,7 +63,7 @@ def silent_copy(video, path, from_s=0.0):
 def picture_times(path):
     with av.open(str(path)) as container:
         video = container.streams.video[0]
-        times = [float(frame.pts * frame.time_base) for frame in container.decode(video)]
+        times = [time_of(frame) for frame in container.decode(video)]
         return times, video.duration
 
 

@@ -9,28 +9,9 @@ from facer.pipeline.views.clip_picture import clip_picture
 from facer.pipeline.views.curves import drawn_columns, strip_frames
 from facer.pipeline.views.score_pictures import au_bars_picture, confusion_picture
 from facer.storage import AU_NAMES, EXPRESSIONS, FEATURE_NAMES, ClipFeatures, FacerError
+from tests.pipeline.views.conftest import made_clip
 
 ODD = '$x_1$ [a] <script> & "b" \\frac \n \udcff 表 %s'
-
-
-def made_up(n_frames, gaps=(), seed=0):
-    rng = np.random.default_rng(seed)
-    valid = np.ones(n_frames, bool)
-    for start, stop in gaps:
-        valid[start:stop] = False
-    expressions = rng.dirichlet(np.ones(7), n_frames)
-    others = rng.random((n_frames, 19))
-    features = np.concatenate([2 * others[:, :2] - 1, expressions, others[:, 2:]], axis=1)
-    features[~valid] = np.nan
-    return ClipFeatures(
-        features=features.astype(np.float32),
-        timestamp_s=np.cumsum(rng.uniform(0.03, 0.05, n_frames)),
-        valid=valid,
-        det_score=np.where(valid, 0.9, np.nan).astype(np.float32),
-        bbox_px=np.zeros((n_frames, 4), np.float32),
-        keypoints_px=np.zeros((n_frames, 5, 2), np.float32),
-        n_faces=valid.astype(np.int16),
-    )
 
 
 def draw(path, clip, **options):
@@ -49,14 +30,20 @@ def read(path):
 
 
 def test_clip_picture_is_readable_at_laptop_width(tmp_path):
-    image = draw(tmp_path / "new" / "clip.png", made_up(60, gaps=[(10, 20)]))
+    image = draw(tmp_path / "new" / "clip.png", made_clip(60, gaps=[(10, 20)]))
     assert 1000 < image.shape[1] < 1600
     assert 600 < image.shape[0] < 1200
 
 
 @pytest.mark.parametrize(
     "clip",
-    [made_up(1), made_up(2), made_up(1, gaps=[(0, 1)]), made_up(30, gaps=[(0, 30)]), made_up(700)],
+    [
+        made_clip(1),
+        made_clip(2),
+        made_clip(1, gaps=[(0, 1)]),
+        made_clip(30, gaps=[(0, 30)]),
+        made_clip(700),
+    ],
     ids=["one frame", "two frames", "one frame without face", "no face", "long"],
 )
 def test_extreme_clips_are_drawn(tmp_path, clip):
@@ -64,7 +51,7 @@ def test_extreme_clips_are_drawn(tmp_path, clip):
 
 
 def test_odd_ids_and_names_are_drawn_as_they_are(tmp_path):
-    draw(tmp_path / "clip.png", made_up(20), title=ODD * 20, subtitle=ODD)
+    draw(tmp_path / "clip.png", made_clip(20), title=ODD * 20, subtitle=ODD)
     confusion_picture(tmp_path / "m.png", np.eye(2, dtype=int), (ODD, "$\\bad{$"), ODD)
     au_bars_picture(tmp_path / "b.png", (ODD,), [0.9], [0.5], [3], ODD)
     for name in ("m.png", "b.png"):
@@ -72,7 +59,7 @@ def test_odd_ids_and_names_are_drawn_as_they_are(tmp_path):
 
 
 def test_weak_names_change_the_picture(tmp_path):
-    clip = made_up(30)
+    clip = made_clip(30)
     plain = draw(tmp_path / "a.png", clip)
     starred = draw(tmp_path / "b.png", clip, weak_features=("valence", "au06"))
     assert (plain != starred).any()
@@ -82,7 +69,7 @@ def test_weak_names_change_the_picture(tmp_path):
 
 
 def test_a_gap_changes_the_picture_where_it_is(tmp_path):
-    clip = made_up(100)
+    clip = made_clip(100)
     valid = clip.valid.copy()
     valid[50:] = False
     gap = ClipFeatures(**{**vars(clip), "valid": valid})
@@ -94,7 +81,7 @@ def test_a_gap_changes_the_picture_where_it_is(tmp_path):
 
 
 def test_groups_without_columns_are_left_out(tmp_path):
-    clip = made_up(20)
+    clip = made_clip(20)
     frames = strip_frames(clip)
     crops = np.zeros((len(frames), 112, 112, 3), np.uint8)
     path = tmp_path / "clip.png"
@@ -103,25 +90,25 @@ def test_groups_without_columns_are_left_out(tmp_path):
 
 
 def test_strip_frames_are_valid_and_spread_over_time():
-    clip = made_up(100, gaps=[(20, 41)])
+    clip = made_clip(100, gaps=[(20, 41)])
     frames = strip_frames(clip, 10)
     assert clip.valid[frames].all()
     assert (np.diff(frames) > 0).all()
     assert 7 <= len(frames) <= 9
     assert frames[0] < 10
     assert frames[-1] > 90
-    assert len(strip_frames(made_up(30, gaps=[(0, 30)]))) == 0
-    assert strip_frames(made_up(1)).tolist() == [0]
+    assert len(strip_frames(made_clip(30, gaps=[(0, 30)]))) == 0
+    assert strip_frames(made_clip(1)).tolist() == [0]
 
 
 def test_wrong_input_is_refused(tmp_path):
     path = tmp_path / "clip.png"
-    clip = made_up(10)
+    clip = made_clip(10)
     crops = np.zeros((2, 112, 112, 3), np.uint8)
     with pytest.raises(FacerError, match="found 2 crops for 3 frames"):
         clip_picture(path, clip, FEATURE_NAMES, np.arange(3), crops, title="t")
     with pytest.raises(FacerError, match="without frames"):
-        draw(path, made_up(0))
+        draw(path, made_clip(0))
     with pytest.raises(FacerError, match="matrix"):
         confusion_picture(path, np.eye(3, dtype=int), ("a", "b"), "t")
     (tmp_path / "file").write_text("")
@@ -137,7 +124,9 @@ def test_scores_are_drawn(tmp_path):
     confusion_picture(tmp_path / "m.png", matrix, EXPRESSIONS, "FER+", "n = 3,000")
     auc = np.linspace(0.5, 1, 17)
     auc[4] = np.nan
-    au_bars_picture(tmp_path / "b.png", AU_NAMES, auc, auc - 0.2, [10] * 17, "units")
+    au_bars_picture(
+        tmp_path / "b.png", AU_NAMES, auc.tolist(), (auc - 0.2).tolist(), [10] * 17, "units"
+    )
     for name in ("m.png", "b.png"):
         assert read(tmp_path / name).shape[1] > 600
 
@@ -153,7 +142,14 @@ def test_columns_of_other_networks_are_drawn_with_their_kind(tmp_path):
     assert drawn_columns(names) == {
         "va": ["valence"], "expr": ["fear", "contempt"], "au": ["au12", "au14_left"]
     }  # fmt: skip
-    clip = made_up(30)
+    clip = made_clip(30)
     clip = replace(clip, features=clip.features[:, : len(names)])
-    clip_picture(tmp_path / "c.png", clip, names, [], [], title="a clip")
+    clip_picture(
+        tmp_path / "c.png",
+        clip,
+        names,
+        np.zeros(0, int),
+        np.zeros((0, 0, 0, 3), np.uint8),
+        title="a clip",
+    )
     read(tmp_path / "c.png")

@@ -6,6 +6,7 @@ import pytest
 
 from facer.pipeline.views.video import write_video
 from facer.storage import FacerError
+from tests.support import some, time_of
 
 RESOLUTION_S = {".mp4": 1 / 90_000, ".webm": 1e-3, ".MP4": 1 / 90_000}
 
@@ -30,9 +31,9 @@ def decoded(path):
     """Times (n,), RGB frames and the duration in seconds."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
-        times = np.array([float(frame.pts * frame.time_base) for frame in frames])
+        times = np.array([time_of(frame) for frame in frames])
         images = [frame.to_ndarray(format="rgb24") for frame in frames]
-        return times, images, container.duration / av.time_base
+        return times, images, some(container.duration) / av.time_base
 
 
 def psnr(image, other):

@@ -21,10 +21,11 @@ def plain(red: int, green: int, blue: int) -> U8:
 
 def a_set(crops: list[U8], keypoints: np.ndarray | None = None) -> AffectSet:
     n = len(crops)
-    nan = [np.full((n, width), np.nan, np.float32) for width in (7, 2, 17)]
+    expression, va, au = (np.full((n, width), np.nan, np.float32) for width in (7, 2, 17))
     return AffectSet(
-        "own", Crops(crops), np.arange(n), *nan, np.zeros(17, np.float32), keypoints_px=keypoints
-    )
+        "own", Crops(crops), np.arange(n), expression, va, au, np.zeros(17, np.float32),
+        keypoints_px=keypoints,
+    )  # fmt: skip
 
 
 def test_the_typology_angle_orders_skin_and_leaves_grey_pictures_out() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from facer.stages.detection.config import NetworkConfig
 from facer.stages.detection.export import export_onnx
 from facer.stages.detection.network import OUTPUT_NAMES, DetectorNet
+from tests.support import some
 
 SMALL = NetworkConfig(4, 4, 8, 8, 8, 8)
 
@@ -20,8 +21,8 @@ def random_net(seed: int = 0) -> DetectorNet:
     net = DetectorNet(SMALL)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(some(module.running_mean))
+            nn.init.uniform_(some(module.running_var), 0.5, 2)
     return net.eval()
 
 

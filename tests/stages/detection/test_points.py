@@ -71,7 +71,8 @@ def test_a_large_face_is_read_where_a_small_one_is(dotted):
     points = (FIVE + 0.5) * 6 - 0.5
     same = read_crop(np.asarray(large, np.uint8), crop_transforms(points[None])[0])
     shift, _ = cv2.phaseCorrelate(
-        *(np.float32(image[..., 0]) for image in (small, same)),
+        small[..., 0].astype(np.float32),
+        same[..., 0].astype(np.float32),
         cv2.createHanningWindow((64, 64), 5),
     )
     assert np.abs(shift).max() < 0.3

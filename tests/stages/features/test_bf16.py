@@ -61,8 +61,8 @@ def test_the_detector_sees_the_same_faces(face_frames):
         np.testing.assert_allclose(a.keypoints_px, b.keypoints_px, atol=1)
     for image, together in zip(images, found, strict=True):
         (alone,) = detector.detect([image])
-        for a, b in zip(alone, together, strict=True):
-            np.testing.assert_array_equal(a, b)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_an_operator_that_is_not_known_is_named(tmp_path: Path):
@@ -83,9 +83,9 @@ def test_the_refiner_is_near_float32_and_does_not_depend_on_the_batch(face_frame
         np.testing.assert_allclose(a, sure, atol=0.3)
         np.testing.assert_allclose(b, other, atol=0.02)
     apart = [refiner.refine([i], [g]) for i, g in zip(images, guesses, strict=True)]
-    for row, (points, sure) in enumerate(apart):
+    for row, (points, certain) in enumerate(apart):
         np.testing.assert_array_equal(points[0], found[0][row])
-        np.testing.assert_array_equal(sure[0], found[1][row])
+        np.testing.assert_array_equal(certain[0], found[1][row])
 
 
 @pytest.mark.parametrize("isa", ["SSE41", "AVX2", "AVX512_CORE", "avx512_core_bf16"])
@@ -102,7 +102,7 @@ def test_what_onednn_may_not_use_is_not_native(monkeypatch, tmp_path, isa):
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(FacerError, match="precision: found 'half', expected one of auto"):
-        ExtractConfig(precision="half")
+        ExtractConfig(precision="half")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("system", ["Linux", "another"])

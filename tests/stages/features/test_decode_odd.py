@@ -4,6 +4,7 @@ import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -50,7 +51,7 @@ def read(path, stride=1):
 
 
 EVEN = np.arange(10) / 25
-ODD = {
+ODD: dict[str, dict[str, Any]] = {
     "h264.mp4": {},
     "vp8.webm": {"codec": "libvpx"},
     "10 bit.mp4": {"pixels": "yuv420p10le"},

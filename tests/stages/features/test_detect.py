@@ -6,8 +6,9 @@ import pytest
 
 from facer.stages.features import detect
 from facer.stages.features.config import DetectorConfig
-from facer.stages.features.detect import RefiningDetector, SingleDetector, load
+from facer.stages.features.detect import BatchDetector, RefiningDetector, SingleDetector, load
 from facer.stages.features.faces import Faces, iou
+from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError
 
 
@@ -85,7 +86,7 @@ def test_a_missing_gpu_is_an_error_never_a_fall_back():
 def test_overlapping_boxes_are_suppressed_and_the_best_stays():
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 0, 30, 10]], np.float32)
     np.testing.assert_allclose(iou(boxes[0], boxes), [1, 81 / 119, 0], atol=1e-6)
-    found = detect._decode(
+    found = detect.decode_boxes(
         np.array([0.6, 0.9, 0.7], np.float32),
         np.full((3, 4), 5, np.float32),
         np.zeros((3, 10), np.float32),
@@ -111,10 +112,11 @@ def test_models_of_users_run_through_insightface(shared, face_frames, name):
     assert gap < 0.25 * eyes
 
 
-class SeesFour:
+class SeesFour(BatchDetector):
     """Stands in for a detector: four faces in a row."""
 
-    name = sha256 = "fake"
+    def __init__(self):
+        self.name = self.sha256 = "fake"
 
     def detect(self, images):
         points = np.arange(4, dtype=np.float32)[:, None, None] * 100 + np.zeros((4, 5, 2), "f4")
@@ -122,7 +124,7 @@ class SeesFour:
         return [Faces(boxes, points, np.full(4, 0.9, np.float32)) for _ in images]
 
 
-class Looks:
+class Looks(KeypointRefiner):
     """Stands in for a points model: moves points by 1, and is sure as it is told, look by look."""
 
     sha256 = "fake"

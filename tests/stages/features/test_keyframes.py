@@ -14,6 +14,7 @@ from facer.stages.features.keyframes import (
     MAX_MOVE,
     ClipEnd,
     ClipFrame,
+    FrameFaces,
     KeyframeDetector,
     KeyframeSegment,
     interpolate,
@@ -86,11 +87,17 @@ def ending(clip: int = 0) -> ClipEnd:
 
 def found(keyframes: KeyframeDetector, seen: list[Frame], size: int) -> list[Faces]:
     """Faces of all frames when about ``size`` of them are held."""
-    items = [*(ClipFrame(0, frame) for frame in seen), ending()]
+    items: list[ClipFrame | ClipEnd] = [*(ClipFrame(0, frame) for frame in seen), ending()]
     result = [item for batch in keyframes.faces(items, lambda _: size) for item in batch]
     assert result.pop() == ending()
-    assert [item.frame.frame_index for item in result] == list(range(len(seen)))
-    return [item.faces for item in result]
+    assert indices(result) == list(range(len(seen)))
+    return [item.faces for item in result if isinstance(item, FrameFaces)]
+
+
+def indices(items: Sequence[FrameFaces | ClipEnd]) -> list[int]:
+    """The frames' numbers; no clip ends among them."""
+    assert all(isinstance(item, FrameFaces) for item in items)
+    return [item.frame.frame_index for item in items if isinstance(item, FrameFaces)]
 
 
 def test_a_calm_face_is_detected_on_key_frames_and_the_last_and_measured_on_all(detector):
@@ -141,10 +148,11 @@ def test_an_empty_stretch_costs_key_frames_alone(detector):
 
 
 def test_frames_after_the_last_key_frame_wait(detector):
-    items = [*(ClipFrame(0, frame) for frame in frames([10] * 7)), ending()]
+    seen = frames([10] * 7)
+    items: list[ClipFrame | ClipEnd] = [*(ClipFrame(0, frame) for frame in seen), ending()]
     first, (*rest, end) = keyframes(detector).faces(iter(items), lambda _: 5)
-    assert [item.frame.frame_index for item in first] == [0, 1, 2, 3, 4]
-    assert [item.frame.frame_index for item in rest] == [5, 6]
+    assert indices(first) == [0, 1, 2, 3, 4]
+    assert indices(rest) == [5, 6]
     assert end == ending()
 
 
@@ -157,7 +165,8 @@ def test_clips_do_not_see_each_other(detector):
     assert sorted(detector.looked) == [10, 14, 80, 84]
     for clip, middle in enumerate((12, 82)):
         own = [item for item in batch if item.clip == clip]
-        assert [item.frame.frame_index for item in own[:-1]] == [0, 1, 2, 3, 4]
+        assert indices(own[:-1]) == [0, 1, 2, 3, 4]
+        assert isinstance(own[2], FrameFaces)
         assert float(own[2].faces.keypoints_px[0, 0, 0]) == middle
         assert own[-1] == ending(clip)
 

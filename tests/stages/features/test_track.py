@@ -21,11 +21,11 @@ SHAPE = np.array([[-10, -8], [10, -8], [0, 0], [-8, 10], [8, 10]], np.float32)
 
 
 def faces(*centres, size=40.0):
-    centres = np.array(centres, np.float32).reshape(-1, 2)
+    middles = np.array(centres, np.float32).reshape(-1, 2)
     half = size / 2
-    boxes = np.concatenate([centres - half, centres + half], axis=1)
-    points = centres[:, None] + SHAPE * size / 40
-    return Faces(boxes, points, np.full(len(centres), 0.9, np.float32))
+    boxes = np.concatenate([middles - half, middles + half], axis=1)
+    points = middles[:, None] + SHAPE * size / 40
+    return Faces(boxes, points, np.full(len(middles), 0.9, np.float32))
 
 
 def linked(frames):
@@ -135,7 +135,7 @@ def test_an_unknown_policy_is_refused():
     from facer.stages.features.config import ExtractConfig
 
     with pytest.raises(FacerError, match="face: found 'best'"):
-        ExtractConfig(face="best")
+        ExtractConfig(face="best")  # type: ignore[arg-type]
 
 
 def turned(faces_, share):
@@ -256,7 +256,8 @@ def test_a_point_on_no_face_changes_nothing_and_is_told(point):
     frames, middles, missed = pointed(two_people(), point)
     assert (set(middles), missed) == ({100.0}, [FacePoint(*point)])
     assert len(frames) == 8
-    assert pointed_tracks([FacePoint(*point)], np.zeros(0), np.zeros(0, int), np.zeros((0, 4)))[1]
+    no_boxes = np.zeros((0, 4), np.float32)
+    assert pointed_tracks([FacePoint(*point)], np.zeros(0), np.zeros(0, int), no_boxes)[1]
 
 
 def test_of_two_boxes_around_a_point_the_nearer_middle_is_meant():

@@ -207,8 +207,8 @@ def test_standardised_training_does_not_see_the_units_of_a_feature():
     plain = run(HeadTrainer(config, data, task, T))
     data.features = data.features * 1000 + 5
     scaled = run(HeadTrainer(config, data, task, T))
-    losses = [[row.train_loss for row in t.curve] for t in (plain, scaled)]
-    np.testing.assert_allclose(*losses, rtol=1e-2)
+    first, second = ([row.train_loss for row in t.curve] for t in (plain, scaled))
+    np.testing.assert_allclose(first, second, rtol=1e-2)
     restored = scaled.best_model()
     assert restored.standardised
     data.features[:, 1] = 7  # a feature that does not vary keeps its scale

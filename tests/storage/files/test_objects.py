@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Provenance
@@ -55,10 +56,10 @@ def test_kinds_of_paths(tmp_path: Path) -> None:
 def test_a_missing_bucket_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     objects = UrlObjects("memory://bucket/s.zarr")
 
-    def no_bucket(path: str, data: bytes) -> None:
+    def no_bucket(_: Any, path: str, data: bytes) -> None:
         raise FileNotFoundError(2, "The specified bucket does not exist", path)
 
-    monkeypatch.setattr(objects._fs, "pipe_file", no_bucket)
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "pipe_file", no_bucket)
     with pytest.raises(FacerError, match="cannot write: The specified bucket does not exist"):
         objects.put("x", b"")
     assert not objects.exists()

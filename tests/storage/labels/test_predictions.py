@@ -50,7 +50,7 @@ def test_mimic_file(tmp_path: Path) -> None:
 
 def test_plain_file_reads_back_as_predictions_and_as_labels(tmp_path: Path) -> None:
     ids = ["a/1", "[2]", 'odd, "name"', "ü"]
-    written = values(4, ("x", "y")) * 1e-7
+    written = values(4, ("x", "y")) * np.float32(1e-7)
     write_predictions(tmp_path / "p.csv", "plain", ids, ("x", "y"), written)
     found = read_predictions(tmp_path / "p.csv")
     assert (found.clip_ids, found.names) == (tuple(ids), ("x", "y"))

@@ -249,7 +249,8 @@ def test_ids_that_mean_the_same_clip(label: str, clip: str) -> None:
     match = match_clips(labels_of([label]), [clip, "other"])
     assert match.pairs == ((0, clip),)
     assert match.store_only == ("other",)
-    assert match.labels_only == match.ambiguous == ()
+    assert match.labels_only == ()
+    assert match.ambiguous == ()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from facer.storage import FacerError, FeatureStore
 from facer.storage.verify import verify_store
+from tests.support import zarr_values
 
 Make = Callable[..., Any]
 ARRAYS = ("features", "timestamp_s", "valid", "det_score", "bbox_px", "keypoints_px", "n_faces")
@@ -26,7 +27,7 @@ def part_of(store: FeatureStore, clip_id: str) -> Path:
 
 
 def write_again(part: Path, name: str, **options: Any) -> None:
-    values = zarr.open_array(part / name, mode="r")[...]
+    values = zarr_values(part / name)
     shutil.rmtree(part / name)
     zarr.create_array(part / name, data=values, **options)
 

@@ -18,6 +18,7 @@ from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.features.guarded.process import DecodeChild
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError, PlaceError
+from tests.support import some
 
 
 def read(reader):
@@ -60,10 +61,10 @@ def test_the_ring_grows_for_large_frames_and_is_small_again_after(make_video):
     small = make_video("small.avi", 3, codec="MJPG")
     for path in (small, large, small, large):
         assert assert_same(path) == 3
-    child = guard._idle[-1]
-    assert os.fstat(child._file).st_size > 2 * 4096 * 2304 * 3 - 1
+    child = guard.idle[-1]
+    assert os.fstat(child.memory).st_size > 2 * 4096 * 2304 * 3 - 1
     assert_same(small)
-    assert os.fstat(child._file).st_size == 32 << 20
+    assert os.fstat(child.memory).st_size == 32 << 20
 
 
 @pytest.mark.parametrize("name", ["text.mp4", "empty.mp4", "missing.mp4"])
@@ -81,9 +82,9 @@ def test_what_cannot_be_opened_is_refused_in_the_same_words(tmp_path, name):
 def test_one_process_serves_clip_after_clip(make_video):
     path = make_video()
     read(GuardedReader(path))
-    child = guard._idle[-1]
+    child = guard.idle[-1]
     read(GuardedReader(path))
-    assert guard._idle[-1] is child
+    assert guard.idle[-1] is child
 
 
 def test_readers_may_be_open_at_once(make_video):
@@ -96,7 +97,7 @@ def test_a_clip_left_in_the_middle_disturbs_no_other(make_video):
     path = make_video(frames=100)
     with GuardedReader(path) as reader:
         next(iter(reader))
-        child = reader._child
+        child = some(reader.child)
     assert not child.alive
     assert assert_same(path) == 100
 
@@ -106,7 +107,7 @@ def test_frames_that_the_stride_skips_are_signs_of_life(make_video):
     child.send(f'{{"path": "{make_video(frames=5)}", "stride": 3, "threads": 1, "start": 0}}')
     kinds = []
     while "problem" not in kinds:
-        kinds.append(next(iter(child.read(60))))
+        kinds.append(next(iter(some(child.read(60)))))
     child.close()
     assert kinds == ["frame", "skipped", "skipped", "frame", "skipped", "problem"]
 
@@ -126,7 +127,7 @@ def test_after_one_crash_every_frame_is_given_once(make_video, faulty_decoder, t
 
 def test_a_decoder_that_hangs_is_stopped(make_video, faulty_decoder, monkeypatch):
     read(GuardedReader(make_video("warm up.mp4")))
-    child = guard._idle[-1]
+    child = guard.idle[-1]
     with monkeypatch.context() as patch:
         patch.setattr(process, "FRAME_TIMEOUT_S", 0.5)
         with pytest.raises(FacerError, match=r"hang\.mp4: no frame for .* s, given up"):
@@ -185,10 +186,10 @@ def test_what_is_no_regular_file_is_refused_at_once(odd_file, kind):
 def test_a_question_about_a_video_has_the_limits_of_decoding(make_video, monkeypatch):
     path = make_video(frames=7)
     assert guard.ask("header_frames", path) == 7
-    child = guard._idle[-1]
+    child = guard.idle[-1]
     assert guard.ask("header_frames", path) == 7
-    assert guard._idle[-1] is child
-    os.kill(child._process.pid, signal.SIGSTOP)
+    assert guard.idle[-1] is child
+    os.kill(child.process.pid, signal.SIGSTOP)
     monkeypatch.setattr(process, "FRAME_TIMEOUT_S", 0.2)
     with pytest.raises(FacerError, match=r"clip\.mp4: no answer for .* s, given up"):
         guard.ask("header_frames", path)
@@ -203,8 +204,8 @@ def test_a_decoder_that_dies_while_it_is_asked_is_said(make_video, monkeypatch):
     send = DecodeChild.send
 
     def kill(child, line):
-        child._process.kill()
-        child._process.wait()
+        child.process.kill()
+        child.process.wait()
         send(child, line)
 
     monkeypatch.setattr(DecodeChild, "send", kill)
@@ -226,8 +227,8 @@ def test_what_a_decoder_prints_is_no_answer(make_video, faulty_decoder):
 def test_a_child_that_died_idle_costs_nothing(make_video):
     path = make_video()
     read(GuardedReader(path))
-    guard._idle[-1]._process.kill()
-    guard._idle[-1]._process.wait()
+    guard.idle[-1].process.kill()
+    guard.idle[-1].process.wait()
     assert assert_same(path) == 12
 
 
@@ -252,13 +253,13 @@ def test_the_child_ends_with_its_parent_even_in_the_middle_of_a_frame(make_video
         f"reader = GuardedReader(Path({str(path)!r}))\n"
         "for frame in reader:\n"
         "    if frame.frame_index == 4:\n"
-        "        print(reader._child._process.pid, flush=True)\n"
+        "        print(reader.child.process.pid, flush=True)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment
     ) as parent:
-        child = int(parent.stdout.readline())
+        child = int(some(parent.stdout).readline())
         assert _runs(child)
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 20
@@ -277,10 +278,10 @@ def _runs(pid):
 def test_a_forked_process_leaves_the_idle_children_to_its_parent(make_video):
     path = make_video("a.mp4", 12)
     assert len(read(GuardedReader(path))[0]) == 12  # leaves an idle child
-    (idle,) = guard._idle
+    (idle,) = guard.idle
     pid = os.fork()
     if pid == 0:
-        mine = len(read(GuardedReader(path))[0]) == 12 and guard._idle != [idle]
+        mine = len(read(GuardedReader(path))[0]) == 12 and guard.idle != [idle]
         os._exit(0 if mine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert idle.alive

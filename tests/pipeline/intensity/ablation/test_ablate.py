@@ -18,6 +18,7 @@ from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from tests.support import some
 
 FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
@@ -67,7 +68,7 @@ def test_labels_that_do_not_vary_in_val_fail_the_rows_with_the_reason(config):
 
 
 def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
-    calls = []
+    calls: list[str] = []
     original = trials.run_trial
 
     def stop_after_three(task):
@@ -139,14 +140,14 @@ def test_another_store_is_a_row_with_all_its_columns(config):
     config = replace(config, rows=(), seeds=1, also={"resnet50": config.store})
     table = ablate(config)
     assert table.rows[1].mean == table.rows[0].mean  # the same features by another name
-    assert table.rows[1].against.difference == 0
+    assert some(table.rows[1].against).difference == 0
     assert table.rows[1].row.paper == 0.465
 
 
 def test_a_row_without_its_store_says_what_it_needs(config):
     rows = ablation_rows(("table3",), ())
     assert "resnet50" in [row.id for row in rows]
-    task = module._task(next(r for r in rows if r.id == "resnet50"), config)
+    task = module.trial_of(next(r for r in rows if r.id == "resnet50"), config)
     assert task is None
 
 
@@ -199,18 +200,20 @@ def test_seeds_are_added_to_done_rows(config):
 
 def test_rows_have_intervals_spread_over_seeds_and_corrected_p_values(config):
     table = ablate(config)
-    p_values = [row.against.p_value for row in table.rows[1:]]
+    p_values = [some(row.against).p_value for row in table.rows[1:]]
     assert [row.p_holm for row in table.rows[1:]] == holm(p_values)
     full = table.rows[0]
     assert full.p_holm is None
     for row in table.rows:
-        assert row.interval.low <= row.mean <= row.interval.high
+        interval = some(row.interval)
+        assert interval.low <= some(row.mean) <= interval.high
     for row in table.rows[1:]:
         beyond = np.subtract(row.pearson, full.pearson)
         assert row.beyond_deviation == pytest.approx(np.std(beyond, ddof=1))
     found = {row["id"]: row for row in table.to_json()["rows"]}["au"]
     assert found["against_full"]["p_holm"] == table.rows[3].p_holm
-    assert found["pearson_95"] == [table.rows[3].interval.low, table.rows[3].interval.high]
+    interval = some(table.rows[3].interval)
+    assert found["pearson_95"] == [interval.low, interval.high]
     with (config.output / "table.csv").open() as file:
         cells = {row["id"]: row for row in csv.DictReader(file)}["au"]
     assert float(cells["p_holm"]) == table.rows[3].p_holm
@@ -224,7 +227,7 @@ def test_rows_are_scored_out_of_fold(config):
     table = ablate(config)
     assert table.split == "out-of-fold"
     assert [row.n for row in table.rows] == [18, 18]
-    assert table.rows[1].against.difference == 0
+    assert some(table.rows[1].against).difference == 0
     assert (config.output / "rows" / "full" / "out-of-fold.csv").is_file()
     assert not list(config.output.rglob("last.safetensors"))
     again = ablate(config, lambda *_: pytest.fail("nothing is left to do"))
@@ -238,7 +241,7 @@ def test_large_inputs_are_told_unless_they_are_standardised(config, tmp_path, co
         return replace(clip, features=clip.features * np.float32(400))
 
     store = copy_store(config.store, tmp_path / "large.zarr", pose)
-    said = []
+    said: list[str] = []
     config = replace(config, rows=(), also={"copy": store}, store=store, seeds=1)
     ablate(config, None, said.append)
     (note,) = said

@@ -20,6 +20,7 @@ from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import read_labels, read_predictions
 from facer.storage.errors import FacerError
+from tests.support import some
 
 FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2, standardise=True)
 
@@ -199,18 +200,18 @@ def test_every_clip_is_scored_by_the_fold_that_holds_it_out(config):
     found = train_folds(replace(config, seeds=2)).scores
     assert found.split == "out-of-fold"
     assert (found.n_scored, found.n_seeds) == (18, 2)
-    assert found.intervals.unit == "subject"
+    assert some(found.intervals).unit == "subject"
     fold_of = {row["clip_id"]: row["fold"] for row in _rows(config.run / "folds.csv")}
     for fold in range(3):
         alone = evaluate(config.run / f"fold-{fold}", "test")
         assert set(alone.label_ids) == {c for c, f in fold_of.items() if f == str(fold)}
         rows = [found.label_ids.index(clip) for clip in alone.label_ids]
         np.testing.assert_array_equal(found.predictions[rows], alone.predictions)
-        one = found.folds.scores[fold]
+        one = some(found.folds).scores[fold]
         assert (one.group, one.n) == (str(fold), 6)
         assert one.mean("pearson") == pytest.approx(alone.mean("pearson"))
     pooled = [np.corrcoef(found.predictions[:, i], found.targets[:, i])[0, 1] for i in range(2)]
-    np.testing.assert_allclose(found.ensemble.pearson, pooled, rtol=1e-4)
+    np.testing.assert_allclose(some(found.ensemble).pearson, pooled, rtol=1e-4)
     written = read_predictions(config.run / "out-of-fold.csv")
     np.testing.assert_array_equal(written.values, found.predictions)
 

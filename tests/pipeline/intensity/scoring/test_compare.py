@@ -24,7 +24,7 @@ def runs(planted, tmp_path):
 
 
 def test_the_better_run_is_found(runs):
-    found = compare_runs(*runs, split="test")
+    found = compare_runs(runs[0], runs[1], split="test")
     assert found.pearson.difference > 0.3
     assert found.pearson.interval.low > 0
     assert found.to_json()["comparison"]["p_value"] < 0.05

@@ -28,7 +28,7 @@ def runs(planted, tmp_path):
 
 def test_a_fusion_is_the_mean_of_the_runs_seed_by_seed(runs, capsys, tmp_path):
     found = facer.fuse(runs, split="test")
-    members = [facer.evaluate(run, "test") for run in runs]
+    members = [facer.open_run(run).evaluate("test") for run in runs]
     expected = np.mean([m.by_seed[0] for m in members], axis=0)
     np.testing.assert_allclose(found.fusion.predictions, expected, rtol=1e-6)
     assert found.fusion.n_seeds == 1

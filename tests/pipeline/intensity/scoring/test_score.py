@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facer.cli import main
 from facer.pipeline.intensity.config import ScoreConfig, TrainHeadConfig
 from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate
@@ -17,6 +16,7 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.storage import LabelOptions, write_predictions
 from facer.storage.errors import FacerError
+from tests.support import some, told
 
 
 @pytest.fixture
@@ -61,9 +61,11 @@ def test_a_file_of_another_program_is_scored(labels, tmp_path):
     for i, (ours, theirs) in enumerate((("joy", "Joy"), ("awe", "AWE"))):
         t, p = (np.array([float(row[k]) for row in rows]) for rows, k in
                 (([a for a, _ in pairs], ours), ([b for _, b in pairs], theirs)))  # fmt: skip
-        assert found.scores.ensemble.pearson[i] == pytest.approx(np.corrcoef(p, t)[0, 1], abs=1e-5)
-        assert found.scores.ensemble.mae[i] == pytest.approx(np.abs(p - t).mean(), abs=1e-5)
-    assert (found.scores.intervals.unit, found.scores.intervals.n_units) == ("subject", 5)
+        ensemble = some(found.scores.ensemble)
+        assert ensemble.pearson[i] == pytest.approx(np.corrcoef(p, t)[0, 1], abs=1e-5)
+        assert ensemble.mae[i] == pytest.approx(np.abs(p - t).mean(), abs=1e-5)
+    intervals = some(found.scores.intervals)
+    assert (intervals.unit, intervals.n_units) == ("subject", 5)
 
 
 def test_two_files_are_compared_on_the_clips_that_both_predict(labels, tmp_path):
@@ -72,23 +74,24 @@ def test_two_files_are_compared_on_the_clips_that_both_predict(labels, tmp_path)
     lines = bad.read_text().splitlines()
     bad.write_text("\n".join(lines[:-2]) + "\n")
     found = score_files(ScoreConfig(good, str(labels), bad))
-    assert found.file.scores.label_ids == found.against.scores.label_ids
+    against, pearson = some(found.against), some(found.pearson)
+    assert found.file.scores.label_ids == against.scores.label_ids
     assert len(found.file.scores.label_ids) == 18
-    assert (len(found.file.missing), len(found.against.missing)) == (0, 2)
-    assert found.pearson.difference > 0.2
-    assert found.pearson.p_value < 0.05
-    expected = found.file.scores.mean("pearson") - found.against.scores.mean("pearson")
-    assert found.pearson.difference == pytest.approx(expected)
-    assert "2 labelled clips have no prediction" in found.against.warnings[0]
+    assert (len(found.file.missing), len(against.missing)) == (0, 2)
+    assert pearson.difference > 0.2
+    assert pearson.p_value < 0.05
+    expected = found.file.scores.mean("pearson") - against.scores.mean("pearson")
+    assert pearson.difference == pytest.approx(expected)
+    assert "2 labelled clips have no prediction" in against.warnings[0]
 
 
 def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
     store, labels = planted()
     fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
     config = TrainHeadConfig(store, labels, tmp_path / "a", fit=fit)
-    for name, loss in (("a", "pearson"), ("b", "mse")):
+    for name, other in (("a", fit), ("b", replace(fit, loss="mse"))):
         run = tmp_path / name
-        train_head(replace(config, run=run, fit=replace(fit, loss=loss)))
+        train_head(replace(config, run=run, fit=other))
         found = evaluate(run)
         write_predictions(f"{run}.csv", "plain", found.label_ids, found.names, found.predictions)
     files = score_files(ScoreConfig(tmp_path / "a.csv", labels, tmp_path / "b.csv", split="val"))
@@ -147,8 +150,9 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
     file = predictions(labels, tmp_path / "theirs.csv", 0.2)
     found = score_files(ScoreConfig(file, str(labels), by="country")).file.scores
     countries = {row["clip_id"]: row["Country"] for row in _rows(labels)}
-    assert [one.group for one in found.by.scores] == ["South Africa", "USA"]
-    for one in found.by.scores:
+    by = some(found.by).scores
+    assert [one.group for one in by] == ["South Africa", "USA"]
+    for one in by:
         rows = [i for i, clip in enumerate(found.label_ids) if countries[clip] == one.group]
         rho = [
             np.corrcoef(found.predictions[rows, i], found.targets[rows, i])[0, 1] for i in (0, 1)
@@ -156,14 +160,14 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
         assert one.n == len(rows)
         assert one.mean("pearson") == pytest.approx(np.mean(rho), abs=1e-5)
         assert one.interval is None  # of two or three subjects
-    subjects = score_files(ScoreConfig(file, str(labels), by="subject")).file.scores.by
+    subjects = some(score_files(ScoreConfig(file, str(labels), by="subject")).file.scores.by)
     each = [one.mean("pearson") for one in subjects.scores]
     assert [one.n for one in subjects.scores] == [4] * 5
     assert subjects.mean("pearson") == pytest.approx(np.mean(each))
     assert subjects.std("pearson") == pytest.approx(np.std(each, ddof=1))
-    splits = score_files(ScoreConfig(file, str(labels), by="split")).file.scores.by.scores
-    (val,) = splits
-    assert val.interval.low <= val.mean("pearson") <= val.interval.high
+    (val,) = some(score_files(ScoreConfig(file, str(labels), by="split")).file.scores.by).scores
+    interval = some(val.interval)
+    assert interval.low <= val.mean("pearson") <= interval.high
     with pytest.raises(FacerError, match=r"by Region: .* expected one of clip_id, split, subj"):
         score_files(ScoreConfig(file, str(labels), by="Region"))
 
@@ -171,17 +175,12 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
 def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
     good = predictions(labels, tmp_path / "good.csv", 0.1)
     bad = predictions(labels, tmp_path / "bad.csv", 2.0)
-    command = ["score", str(good), "--labels", str(labels), "--against", str(bad)]
-    with pytest.raises(SystemExit) as exit_:
-        main([*command, "--by", "Country"])
-    assert exit_.value.code == 0
-    out = capsys.readouterr().out
+    command = ("score", good, "--labels", labels, "--against", bad)
+    out, _ = told(capsys, *command, "--by", "Country")
     assert "spearm." in out
     assert "BCa bootstrap (with so few still too narrow) intervals by subject, n = 5" in out
     assert "South Africa" in out
     assert "less that of" in out
-    with pytest.raises(SystemExit):
-        main([*command, "--json"])
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(told(capsys, *command, "--json")[0])
     assert set(found) == {"file", "against", "comparison"}
     assert {"split", "n", "mean", "per_emotion", "missing_predictions"} <= set(found["file"])

@@ -3,17 +3,18 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facer
-from facer.cli import main
 from facer.pipeline.intensity.ablation import trials
 from facer.storage.errors import FacerError, OptionError
+from tests.support import exit_code
 
-FAST = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "hidden_size": 8}
-FEATURES = {"features": [("au12", "au26"), ("au01",)]}
+FAST: dict[str, Any] = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "hidden_size": 8}
+FEATURES: dict[str, Any] = {"features": [("au12", "au26"), ("au01",)]}
 
 
 @pytest.fixture
@@ -21,16 +22,18 @@ def data(planted):
     return planted()
 
 
-def command(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(list(map(str, arguments)))
-    return ended.value.code
+@pytest.fixture
+def sweep(data):
+    """``sweep(folder, **options)``: over features, if nothing else is said, of a small head."""
+    store, labels = data
+    settings = {"set": FEATURES, **FAST}
+    return lambda folder, **options: facer.sweep(store, labels, folder, **{**settings, **options})
 
 
-def test_the_columns_that_show_the_label_win(data, tmp_path):
+def test_the_columns_that_show_the_label_win(sweep, tmp_path):
     """au12 shows joy and au26 awe; au01 shows nothing."""
     out = tmp_path / "sweep"
-    found = facer.sweep(*data, out, set={**FEATURES, "hidden_size": [8, 16]}, seeds=2, **FAST)
+    found = sweep(out, set={**FEATURES, "hidden_size": [8, 16]}, seeds=2)
     assert len(found.rows) == 4
     assert found.best.settings["features"] == ("au12", "au26")
     assert found.best.mean > found.rows[-1].mean + 0.2
@@ -47,26 +50,27 @@ def test_the_columns_that_show_the_label_win(data, tmp_path):
     assert (out / "table.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_best_is_trained_again_from_its_toml(data, tmp_path):
+def test_the_best_is_trained_again_from_its_toml(sweep, data, tmp_path):
     out, again = tmp_path / "sweep", tmp_path / "again"
-    best = facer.sweep(*data, out, set=FEATURES, **FAST).best
+    best = sweep(out).best
     arguments = ("train-head", data[0], "--labels", data[1], "-o", again)
-    assert command(*arguments, "--config", out / "best.toml") == 0
+    assert exit_code(*arguments, "--config", out / "best.toml") == 0
     runs = [facer.open_run(path) for path in (again, out / "rows" / best.id)]
     assert runs[0].evaluate("test").mean("pearson") == runs[1].evaluate("test").mean("pearson")
 
 
-def test_no_label_of_test_is_looked_at(data, tmp_path):
-    a = facer.sweep(*data, tmp_path / "a", set=FEATURES, **FAST)
+def test_no_label_of_test_is_looked_at(sweep, data, tmp_path):
+    a = sweep(tmp_path / "a")
     path = Path(data[1])
     lines = [line.split(",") for line in path.read_text().splitlines()]
     path.write_text("".join(f"{a},{b},{'0.5' if b == 'test' else c},{d}\n" for a, b, c, d in lines))
-    b = facer.sweep(*data, tmp_path / "b", set=FEATURES, **FAST)
+    b = sweep(tmp_path / "b")
     assert a.to_json() == b.to_json()
 
 
-def test_done_trials_are_kept_and_more_are_added(data, tmp_path, monkeypatch):
-    out, ran, original = tmp_path / "sweep", [], trials.run_trial
+def test_done_trials_are_kept_and_more_are_added(sweep, tmp_path, monkeypatch):
+    out, original = tmp_path / "sweep", trials.run_trial
+    ran: list[str] = []
 
     def counted(trial):
         if len(ran) == 1:
@@ -76,36 +80,36 @@ def test_done_trials_are_kept_and_more_are_added(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(trials, "run_trial", counted)
     with pytest.raises(KeyboardInterrupt):
-        facer.sweep(*data, out, set=FEATURES, **FAST)
+        sweep(out)
     monkeypatch.setattr(trials, "run_trial", original)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("row.json")}
     assert len(before) == 1
-    found = facer.sweep(*data, out, set=FEATURES, **FAST)
+    found = sweep(out)
     wider = {"features": [*FEATURES["features"], ("au26",)]}
-    more = facer.sweep(*data, out, set=wider, **FAST)
+    more = sweep(out, set=wider)
     assert {row.id for row in found.rows} < {row.id for row in more.rows}
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def test_other_settings_in_the_same_folder_are_refused(data, tmp_path):
-    facer.sweep(*data, tmp_path / "sweep", set=FEATURES, **FAST)
+def test_other_settings_in_the_same_folder_are_refused(sweep, tmp_path):
+    sweep(tmp_path / "sweep")
     with pytest.raises(FacerError, match=r"was made with other --epochs \(was 4, now 3\)"):
-        facer.sweep(*data, tmp_path / "sweep", set=FEATURES, **{**FAST, "epochs": 3})
+        sweep(tmp_path / "sweep", epochs=3)
 
 
-def test_settings_that_do_not_go_together_fail_their_trial_alone(data, tmp_path):
+def test_settings_that_do_not_go_together_fail_their_trial_alone(sweep, tmp_path):
     space = {"head": ["stats-mlp", "gru-last"], "dense": [32, 16]}
-    found = facer.sweep(*data, tmp_path / "sweep", set=space, **FAST)
+    found = sweep(tmp_path / "sweep", set=space)
     assert [row.reason for row in found.failed] == [
         "head stats-mlp takes no dense", "head gru-last takes no dense",
     ]  # fmt: skip
     assert all(np.isfinite(row.mean) for row in found.rows[:2])
     with pytest.raises(FacerError, match="no trial could be trained: head stats-mlp takes no"):
-        facer.sweep(*data, tmp_path / "none", set={"dense": [8, 16]}, **FAST)
+        sweep(tmp_path / "none", set={"dense": [8, 16]})
     with pytest.raises(
         OptionError, match="set hidden_siz: found no such setting; did you mean 'hidden_size'"
     ):
-        facer.sweep(*data, tmp_path / "none", set={"hidden_siz": [8]}, **FAST)
+        sweep(tmp_path / "none", set={"hidden_siz": [8]})
 
 
 def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys):
@@ -114,7 +118,7 @@ def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys
                  "--json")  # fmt: skip
     results = []
     for jobs in (1, 2):
-        code = command(*arguments, "-o", tmp_path / f"sweep-{jobs}", "--jobs", jobs)
+        code = exit_code(*arguments, "-o", tmp_path / f"sweep-{jobs}", "--jobs", jobs)
         told = capsys.readouterr()
         assert code == 0, told.err
         results.append(json.loads(told.out))
@@ -123,8 +127,8 @@ def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys
     assert len(results[0]["rows"]) == 3
 
 
-def test_folds_score_out_of_fold(data, tmp_path):
-    found = facer.sweep(*data, tmp_path / "sweep", set=FEATURES, folds=2, **FAST)
+def test_folds_score_out_of_fold(sweep, tmp_path):
+    found = sweep(tmp_path / "sweep", folds=2)
     assert found.split == "out-of-fold"
     assert found.best.settings["features"] == ("au12", "au26")
 
@@ -132,7 +136,7 @@ def test_folds_score_out_of_fold(data, tmp_path):
 def test_a_file_of_settings_cannot_name_code(data, tmp_path, capsys):
     (tmp_path / "a.toml").write_text('set = ["head=os:system,facernet"]\n')
     arguments = ("sweep", data[0], "--labels", data[1], "-o", tmp_path / "sweep")
-    assert command(*arguments, "--config", tmp_path / "a.toml") == 1
+    assert exit_code(*arguments, "--config", tmp_path / "a.toml") == 1
     assert "set: found head=os:system,facernet, code that is not" in capsys.readouterr().err
     (tmp_path / "a.toml").write_text('set = ["hidden_size=4,8"]\nhead = "stats-mlp"\nepochs = 1\n')
-    assert command(*arguments, "--config", tmp_path / "a.toml") == 0
+    assert exit_code(*arguments, "--config", tmp_path / "a.toml") == 0

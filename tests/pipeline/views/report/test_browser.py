@@ -1,15 +1,13 @@
 """The pages in a real browser, opened from the disk; skipped where there is none."""
 
-import time
-
 import numpy as np
 import pytest
 
 from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import CLIPS, page_name
-from facer.stages.features.decode.frames import VideoReader
 from facer.storage.study.marks import read_marks, unmarked
+from tests.pipeline.views.browsing import times_of, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets
 
@@ -19,16 +17,6 @@ POINT_IN_PLOT = """
   const x = box.left + full._size.l + full.xaxis.l2p(arguments[0]);
   return [x, box.top + full._size.t + arguments[1] * full._size.h];
 """
-
-
-def until(browser, script, *values):
-    """Wait for a script to give something true, and return that."""
-    for _ in range(600):
-        found = browser.execute_script(f"return {script}", *values)
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{script} stayed {found!r}")
 
 
 def opened(browser, path):
@@ -42,11 +30,8 @@ def opened(browser, path):
 @pytest.fixture
 def clip_report(make_store, clip_of, hostile_id, make_video, tmp_path):
     """A report with one clip of a hostile id, whose video is embedded, and its store."""
-    make_video("videos/clip.avi", 50, codec="MJPG")
-    with VideoReader(tmp_path / "videos/clip.avi") as reader:
-        times = [frame.timestamp_s for frame in reader]
     clip = clip_of(50, gaps=((20, 30),))
-    clip.timestamp_s[:] = times
+    clip.timestamp_s[:] = times_of(make_video("videos/clip.avi", 50, codec="MJPG"))
     store = make_store(
         {hostile_id: clip, "b<img src=x onerror=window.hit=3>": "no <script>window.hit=4</script>"},
         {hostile_id: "clip.avi"},

@@ -11,6 +11,7 @@ from facer.pipeline.views.report.folder import CLIPS, ReportFolder, packed, page
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FacerError
+from tests.support import some
 
 
 def unpacked(value):
@@ -24,7 +25,7 @@ def written(store, tmp_path, clip_id="a", videos=None, embed=False):
     ClipPages(store, folder, videos, embed, "the store").write(clip_id)
     page = (folder.path / CLIPS / page_name(clip_id)).with_suffix(".html").read_text()
     script = (folder.path / CLIPS / page_name(clip_id)).with_suffix(".js").read_text()
-    return page, json.loads(re.fullmatch(r"window\.facerData = (.*);\n", script)[1])
+    return page, json.loads(some(re.fullmatch(r"window\.facerData = (.*);\n", script))[1])
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "?"])

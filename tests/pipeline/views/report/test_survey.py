@@ -40,7 +40,7 @@ def test_histograms_count_the_frames_with_a_face(store):
 
 def test_blocks_of_a_part_give_the_same_figures(store, monkeypatch):
     whole = survey_store(store)
-    monkeypatch.setattr(survey, "_BLOCK_FRAMES", 50)
+    monkeypatch.setattr(survey, "BLOCK_FRAMES", 50)
     pieces = survey_store(FeatureStore.open(store.path))
     assert np.array_equal(whole.quality, pieces.quality, equal_nan=True)
     assert np.array_equal(whole.face_histogram.counts, pieces.face_histogram.counts)

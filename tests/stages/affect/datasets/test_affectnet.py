@@ -8,6 +8,7 @@ from facer.stages.affect.datasets.affectnet import read_affectnet
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.storage.errors import FacerError
 from facer.storage.schema import EXPRESSIONS
+from tests.support import some
 
 HEADER = (
     "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,"
@@ -21,7 +22,7 @@ def landmarks(scale=2.0, shift=10.0):
     for rows, point in zip(
         ([*range(36, 42)], [*range(42, 48)], 30, 48, 54), ARCFACE_TEMPLATE_PX, strict=True
     ):
-        points[rows] = point * scale + shift
+        points[np.array(rows)] = point * scale + shift
     return points
 
 
@@ -66,7 +67,7 @@ def test_columns_are_found_by_name(tmp_path, put_text, put_image, aligner):
 def test_the_annotated_face_counts_not_the_largest(tmp_path, put_text, put_image, aligner):
     for name in ("left.jpg", "right.jpg"):
         path = put_image(tmp_path / name, (400, 200), 100)
-        image = cv2.imread(str(path))
+        image = some(cv2.imread(str(path)))
         image[:, 200:] = 220  # the larger face, on the right, is brighter
         cv2.imwrite(str(path), image)
     rows = [row("left.jpg", box="10,10,150,150"), row("right.jpg", box="200,0,200,200")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from facer.stages.affect.datasets.affwild2 import read_affwild2, validation_videos
+from facer.stages.affect.datasets.image_files import CropFiles
 from facer.stages.affect.datasets.samples import NoSplitError
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
@@ -34,6 +35,7 @@ def test_line_i_is_frame_i_and_invalid_markers_are_unlabelled(root, put_text):
     annotate(root, put_text, VA, "1-30-1280x720", text)
     data = read_affwild2(root, "train")
     np.testing.assert_allclose(data.va, [[0.1, 0.2], [-0.5, 1]], atol=1e-6)
+    assert isinstance(data.images, CropFiles)
     assert [data.images.path(i).name for i in data.indices] == ["00001.jpg", "00003.jpg"]
     assert [int(data.crop(row).max()) for row in range(2)] == pytest.approx([40, 120], abs=4)
     assert not np.isfinite(data.expression).any()

@@ -16,6 +16,7 @@ from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
 from facer.stages.features.detect import RefiningDetector
 from facer.stages.features.faces import NO_FACES, Faces
 from facer.storage.errors import FacerError
+from tests.support import read_rgb
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ class SamePoints:
 def test_another_points_model_never_meets_an_old_crop(aligner, detector, photographs):
     keys = []
     for sha256 in ("a" * 64, "b" * 64):
-        refined = RefiningDetector(detector, SamePoints(sha256))
+        refined = RefiningDetector(detector, SamePoints(sha256))  # type: ignore[arg-type]
         keys.append(Aligner(aligner.config, refined).align(photographs)[0].keys[0])
     assert keys[0] != keys[1]
 
@@ -100,8 +101,8 @@ def test_a_face_that_fills_its_photograph_is_found_with_a_border(tmp_path, align
     inside = Photographs(tmp_path, ("tight.png",), np.array([[0, 0, 200, 200]], np.float32))
     crops, outcome = Aligner(aligner.config, NeedsBorder()).align(inside)
     assert outcome.tolist() == [FACE]
-    image = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
-    expected = align(image, (ARCFACE_TEMPLATE_PX / 112 * 200)[None])[0].astype(int)
+    image = read_rgb(path)
+    expected = align(image, (ARCFACE_TEMPLATE_PX / 112 * 200)[None].astype("f4"))[0].astype(int)
     assert np.abs(crops.crop(0) - expected).mean() < 2
 
 
@@ -113,7 +114,7 @@ def test_an_aligned_crop_is_kept_byte_for_byte(aligner, photographs):
 
 
 def test_crops_are_those_of_stage_one(aligner, detector, photographs):
-    image = np.ascontiguousarray(cv2.imread(str(photographs.root / "face.jpg"))[..., ::-1])
+    image = read_rgb(photographs.root / "face.jpg")
     points = detector.detect([image])[0].keypoints_px
     expected = align(image, points)[0].astype(int)
     crops, _ = aligner.align(photographs)
@@ -150,7 +151,6 @@ def test_a_cache_that_cannot_be_written(tmp_path, aligner, photographs):
 
 @pytest.mark.shared
 def test_with_a_real_detector(shared, tmp_path):
-    import cv2
     from skimage import data
 
     from facer.stages.affect.config import AlignConfig

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from facer.stages.affect.datasets.image_files import CropFiles
 from facer.stages.affect.datasets.specs import held_out_videos, parse_spec, read_spec
 from facer.storage.errors import FacerError
 
@@ -46,5 +47,6 @@ def test_videos_are_held_out_across_the_folders_of_several_tasks(tmp_path, put_t
     specs = [parse_spec(f"affwild2:{tmp_path / task}") for task in ("va", "expr")]
     held_out = held_out_videos([*specs, parse_spec("pack:own.h5")])
     assert held_out == {"b"}
-    train = read_spec(specs[0], "train", None, held_out)
+    train = read_spec(specs[0], "train", None, held_out)  # type: ignore[arg-type]
+    assert isinstance(train.images, CropFiles)
     assert [train.images.path(i).parent.name for i in train.indices] == ["a"]

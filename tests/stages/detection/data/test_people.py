@@ -176,7 +176,9 @@ def test_size_decides_whether_a_face_counts() -> None:
     for size, kinds in ((1000, []), (500, ["small"]), (200, []), (90, ["large"])):
         measured = Measured("set")
         measured.add(
-            picture(("frontal", 0, True), size=size), np.zeros((0, 4)), np.zeros((0, 5, 2))
+            picture(("frontal", 0, True), size=size),
+            np.zeros((0, 4), "f4"),
+            np.zeros((0, 5, 2), "f4"),
         )
         counted = [n for n in ("small", "large") if measured.groups[n].found]
         assert counted == kinds

@@ -137,7 +137,8 @@ def test_shares_are_checked() -> None:
 def crowd() -> Sources:
     """Two photographs of people, one of whose faces is doubtful and has no points."""
     rng = np.random.default_rng(1)
-    image = cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (240, 180))
+    small = rng.integers(0, 256, (9, 12, 3), np.uint8)
+    image = np.asarray(cv2.resize(small, (240, 180)), np.uint8)
     boxes = np.concatenate([BOX, BOX + 60])
     points = np.concatenate([POINTS, np.full((1, 5, 2), np.nan, np.float32)])
     two = Labelled(image, boxes, points, np.array([False, True]))

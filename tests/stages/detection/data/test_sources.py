@@ -14,7 +14,7 @@ SHARED = Path(__file__).parents[4] / os.pardir / "shared" / "data"
 POINTS = np.array([[40, 40], [60, 40], [50, 52], [43, 62], [57, 62]], np.float32)
 
 
-class SeesOneFace:
+class SeesOneFace(Teacher):
     """Stands in for a teacher: one face, or none."""
 
     def __init__(self, shift: float | None) -> None:
@@ -101,5 +101,5 @@ def test_the_teacher_remembers(tmp_path: Path) -> None:
     answer = first.label(image)
     first.remember()
     again = Teacher(path, memory=tmp_path / "memory.safetensors")
-    again._model = None  # not asked a second time
+    again.model = None  # not asked a second time
     np.testing.assert_array_equal(again.label(image).bbox_px, answer.bbox_px)

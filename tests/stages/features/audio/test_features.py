@@ -15,6 +15,7 @@ from facer.stages.features.audio.extractor import AudioExtractor
 from facer.stages.features.audio.logmel import LogMel
 from facer.stages.features.audio.rows import ChunkedRun
 from facer.storage.errors import FacerError
+from tests import sounds
 
 CPU = "cpu"
 
@@ -34,7 +35,8 @@ def kaldi_fbank(samples, bands):
     frames[:, 0] *= 0.03
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)) ** 0.85
     power = np.abs(np.fft.rfft(frames * window, 512)) ** 2
-    edges = np.linspace(*(1127 * np.log(1 + np.array([20, 8000]) / 700)), bands + 2)
+    low, high = 1127 * np.log(1 + np.array([20, 8000]) / 700)
+    edges = np.linspace(low, high, bands + 2)
     mel = 1127 * np.log(1 + np.arange(257) * 16000 / 512 / 700)
     left, centre, right = (edges[k : k + bands, None] for k in range(3))
     up, down = (mel - left) / (centre - left), (right - mel) / (right - centre)
@@ -43,7 +45,7 @@ def kaldi_fbank(samples, bands):
 
 
 @pytest.mark.parametrize("bands", [8, 64, 80])
-def test_logmel_is_kaldis(sounds, bands):
+def test_logmel_is_kaldis(bands):
     samples = sounds.noise(2.0)[0]
     found = measured(LogMel(bands), samples, 16000)
     np.testing.assert_allclose(found, kaldi_fbank(samples, bands), atol=0.01)
@@ -55,7 +57,7 @@ def test_silence_is_the_floor():
 
 
 @pytest.mark.parametrize("name", ["logmel", "egemaps"])
-def test_rows_do_not_depend_on_blocks(sounds, name):
+def test_rows_do_not_depend_on_blocks(name):
     if name == "egemaps":
         pytest.importorskip("opensmile")
     features = LogMel(64) if name == "logmel" else Egemaps()
@@ -87,7 +89,7 @@ def test_chunks_with_context_give_what_the_whole_gives(size, n):
 
 
 @pytest.mark.parametrize("start_s", [0.0, 0.3, 0.30003])
-def test_a_row_is_where_its_sound_is(tmp_path, sounds, start_s):
+def test_a_row_is_where_its_sound_is(tmp_path, start_s):
     """A tone from 1 s on: only windows that reach beyond 1 s hear it."""
     n = round((2 - start_s) * 48000)
     wave = np.zeros((1, n), np.float32)
@@ -104,7 +106,7 @@ def test_a_row_is_where_its_sound_is(tmp_path, sounds, start_s):
     assert not clip.valid[clip.timestamp_s < start_s + 0.0124].any()
 
 
-def test_rows_over_a_hole_are_not_valid(tmp_path, sounds):
+def test_rows_over_a_hole_are_not_valid(tmp_path):
     spans = [(0, sounds.noise(0.512)), (1.024, sounds.noise(0.512))]
     path = sounds.write(tmp_path / "a.mkv", spans)
     (result,) = AudioExtractor(AudioConfig()).run([path])
@@ -116,14 +118,14 @@ def test_rows_over_a_hole_are_not_valid(tmp_path, sounds):
     assert "1 holes" in result.reason
 
 
-def test_a_sound_shorter_than_a_window_is_none(tmp_path, sounds):
+def test_a_sound_shorter_than_a_window_is_none(tmp_path):
     path = sounds.write(tmp_path / "a.wav", [(0, sounds.noise(0.02))], picture_s=None)
     (result,) = AudioExtractor(AudioConfig()).run([path])
     assert result.sequences[0].clip.n_frames == 0
     assert result.reason == "no sound: shorter than a window of 25 ms"
 
 
-def test_egemaps_follows_loudness_and_pitch(sounds):
+def test_egemaps_follows_loudness_and_pitch():
     pytest.importorskip("opensmile")
     features, samples = Egemaps(), np.zeros(48000, np.float32)
     seconds = np.arange(16000) / 16000
@@ -186,7 +188,7 @@ def toy_card(tmp_path):
     return card, filters[:, 0]
 
 
-def test_a_cards_encoder_gives_its_rows(toy_card, sounds):
+def test_a_cards_encoder_gives_its_rows(toy_card):
     card, filters = toy_card
     encoder, samples = Encoder(card, CPU), sounds.noise(3.3)[0]
     assert encoder.columns == ("toy_0", "toy_1", "toy_2")

@@ -7,11 +7,13 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from facer.stages.features.audio import reader
 from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
+from tests import sounds
 
 RATE = 16000
 
@@ -50,7 +52,7 @@ FILES = [
 @pytest.mark.parametrize(("picture_s", "start_s"), [(0, 0), (0, 0.5), (0.3, 0.5), (0.5, 0.2)])
 @pytest.mark.parametrize(("name", "codec", "rate", "layout", "within"), FILES)
 def test_sound_lies_where_it_does_against_the_pictures(
-    tmp_path, sounds, name, codec, rate, layout, within, picture_s, start_s
+    tmp_path, name, codec, rate, layout, within, picture_s, start_s
 ):
     channels = av.AudioLayout(layout).nb_channels
     wave_ = sounds.noise(1.5, rate, channels)
@@ -65,7 +67,7 @@ def test_sound_lies_where_it_does_against_the_pictures(
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.m4a", "a.opus", "a.ogg", "a.mka"])
-def test_a_file_of_sound_alone_begins_at_0(tmp_path, sounds, name):
+def test_a_file_of_sound_alone_begins_at_0(tmp_path, name):
     codec, rate = {
         "a.wav": ("pcm_s16le", 44100), "a.flac": ("flac", 44100), "a.mp3": ("mp3", 44100),
         "a.m4a": ("aac", 44100), "a.opus": ("libopus", 48000), "a.ogg": ("flac", 44100),
@@ -80,7 +82,7 @@ def test_a_file_of_sound_alone_begins_at_0(tmp_path, sounds, name):
     assert sounds.delay(line, at_rate(wave_[0], rate), 0) == 0
 
 
-def test_sound_at_the_wanted_rate_is_given_bit_by_bit(tmp_path, sounds):
+def test_sound_at_the_wanted_rate_is_given_bit_by_bit(tmp_path):
     wave_ = sounds.noise(3.3)
     path = sounds.write(tmp_path / "a.mkv", [(0, wave_)], codec="pcm_f32le")
     line, given = sounds.joined(read(path)[0])
@@ -89,7 +91,7 @@ def test_sound_at_the_wanted_rate_is_given_bit_by_bit(tmp_path, sounds):
 
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f64le"])
-def test_sample_formats_have_one_scale(tmp_path, sounds, codec):
+def test_sample_formats_have_one_scale(tmp_path, codec):
     wave_ = sounds.noise(1.0, 16000, 2)
     path = sounds.write(tmp_path / "a.mov", [(0, wave_)], codec=codec, layout="stereo")
     line, _ = sounds.joined(read(path)[0])
@@ -101,7 +103,7 @@ def test_sample_formats_have_one_scale(tmp_path, sounds, codec):
     [("pcm_s16le", name) for name in ("mono", "stereo", "3.0", "quad", "5.1", "7.1")]
     + [("flac", "7.1"), ("aac", "stereo"), ("aac", "5.1")],  # packed, planar
 )
-def test_channels_are_averaged(tmp_path, sounds, codec, layout):
+def test_channels_are_averaged(tmp_path, codec, layout):
     channels = av.AudioLayout(layout).nb_channels
     wave_ = np.zeros((channels, 48000), np.float32)
     wave_[0] = sounds.noise(1.0, 48000)[0]  # front left, or the only one
@@ -112,7 +114,7 @@ def test_channels_are_averaged(tmp_path, sounds, codec, layout):
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 32000, 44100, 48000, 96000, 192000])
-def test_any_rate_keeps_time_and_scale(tmp_path, sounds, rate):
+def test_any_rate_keeps_time_and_scale(tmp_path, rate):
     seconds = np.arange(2 * rate) / rate
     wave_ = (0.5 * np.sin(2 * np.pi * 440 * seconds))[None].astype(np.float32)
     path = sounds.write(tmp_path / "a.wav", [(0, wave_)], rate, "pcm_f32le", picture_s=None)
@@ -123,7 +125,7 @@ def test_any_rate_keeps_time_and_scale(tmp_path, sounds, rate):
     assert np.abs(line - expected)[500:-500].max() < 0.003
 
 
-def test_a_hole_is_a_hole(tmp_path, sounds):
+def test_a_hole_is_a_hole(tmp_path):
     before, after = sounds.noise(1.0, seed=1), sounds.noise(1.0, seed=2)
     path = sounds.write(tmp_path / "a.mkv", [(0, before), (1.75, after)])
     line, given = sounds.joined(read(path)[0])
@@ -132,7 +134,7 @@ def test_a_hole_is_a_hole(tmp_path, sounds):
     assert sounds.delay(line, after[0], 28000) == 0
 
 
-def test_a_hole_of_few_milliseconds_is_kept(tmp_path, sounds):
+def test_a_hole_of_few_milliseconds_is_kept(tmp_path):
     before, after = sounds.noise(1.024, seed=1), sounds.noise(1.0, seed=2)
     path = sounds.write(tmp_path / "a.mkv", [(0, before), (1.040, after)])
     line, given = sounds.joined(read(path)[0])
@@ -140,7 +142,7 @@ def test_a_hole_of_few_milliseconds_is_kept(tmp_path, sounds):
     assert sounds.delay(line, after[0], 16640) == 0
 
 
-def test_what_comes_twice_is_left_out(tmp_path, sounds):
+def test_what_comes_twice_is_left_out(tmp_path):
     before, after = sounds.noise(1.024, seed=1), sounds.noise(1.0, seed=2)
     path = sounds.write(tmp_path / "a.mkv", [(0, before), (0.9, after)])
     blocks, problem = read(path)
@@ -151,7 +153,7 @@ def test_what_comes_twice_is_left_out(tmp_path, sounds):
     assert "overlap" in problem
 
 
-def test_jitter_of_the_clock_is_no_hole(tmp_path, sounds):
+def test_jitter_of_the_clock_is_no_hole(tmp_path):
     rng, wave_ = np.random.default_rng(0), sounds.noise(3.072)
     parts = np.split(wave_, 96, axis=1)
     spans = [(k * 0.032 + rng.uniform(0, 0.008), part) for k, part in enumerate(parts)]
@@ -161,7 +163,7 @@ def test_jitter_of_the_clock_is_no_hole(tmp_path, sounds):
     assert sounds.delay(line, wave_[0], 0) <= 128
 
 
-def test_a_clock_that_starts_again_goes_on(tmp_path, sounds):
+def test_a_clock_that_starts_again_goes_on(tmp_path):
     parts = [sounds.noise(1.0, 44100, 2, seed) for seed in (1, 2)]
     paths = [
         sounds.write(tmp_path / f"{k}.ts", [(0, part)], 44100, "mp2", "stereo")
@@ -175,7 +177,7 @@ def test_a_clock_that_starts_again_goes_on(tmp_path, sounds):
     assert "starts again (1 times)" in problem or "overlap" in problem
 
 
-def test_a_rate_that_changes_on_the_way(tmp_path, sounds):
+def test_a_rate_that_changes_on_the_way(tmp_path):
     rates = (44100, 22050, 48000)
     paths = [
         sounds.write(tmp_path / f"{rate}.aac", [(0, sounds.noise(1.0, rate))], rate, "aac",
@@ -192,7 +194,7 @@ def test_a_rate_that_changes_on_the_way(tmp_path, sounds):
     assert "could not" not in problem
 
 
-def test_a_cover_is_no_picture_to_count_from(tmp_path, sounds):
+def test_a_cover_is_no_picture_to_count_from(tmp_path):
     wave_ = sounds.noise(1.5, 44100)
     path = tmp_path / "cover.mp3"
     with av.open(str(path), "w") as out:
@@ -213,7 +215,7 @@ def test_a_cover_is_no_picture_to_count_from(tmp_path, sounds):
     assert problem == ""
 
 
-def test_no_stream_and_no_samples(tmp_path, sounds, make_video):
+def test_no_stream_and_no_samples(tmp_path, make_video):
     assert read(make_video("silent.mp4")) == ([], "no sound: the file has no sound stream")
     with wave.open(str(tmp_path / "empty.wav"), "wb") as file:
         file.setnchannels(1)
@@ -222,7 +224,7 @@ def test_no_stream_and_no_samples(tmp_path, sounds, make_video):
     assert read(tmp_path / "empty.wav") == ([], "no sound: its sound stream holds no samples")
 
 
-def test_a_broken_tail_keeps_what_was_decoded(tmp_path, sounds):
+def test_a_broken_tail_keeps_what_was_decoded(tmp_path):
     path = sounds.write(tmp_path / "a.mkv", [(0, sounds.noise(8.0))])
     whole, _ = sounds.joined(read(path)[0])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -233,7 +235,7 @@ def test_a_broken_tail_keeps_what_was_decoded(tmp_path, sounds):
     assert "ended" in problem
 
 
-def test_packets_that_cannot_be_decoded_are_holes(tmp_path, sounds):
+def test_packets_that_cannot_be_decoded_are_holes(tmp_path):
     path = sounds.write(tmp_path / "a.flac", [(0, sounds.noise(4.0))], codec="flac", picture_s=None)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -261,7 +263,7 @@ def wav(path, rate, data, kind=3, bits=32, channels=1):
     return path
 
 
-def test_samples_that_are_no_numbers_are_limited(tmp_path, sounds):
+def test_samples_that_are_no_numbers_are_limited(tmp_path):
     samples = np.zeros(16000, np.float32)
     samples[100:103] = np.nan, np.inf, 1e30
     line, _ = sounds.joined(read(wav(tmp_path / "a.wav", 16000, samples.tobytes()))[0])
@@ -274,7 +276,7 @@ def test_rates_that_no_sound_has_are_refused(tmp_path, rate):
         read(wav(tmp_path / "a.wav", rate, bytes(40000), 1, 16))
 
 
-def test_times_that_lie_cost_no_memory(tmp_path, sounds, monkeypatch):
+def test_times_that_lie_cost_no_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "MAX_HOLES_S", 2)
     spans = [(0, sounds.noise(1.024)), (9, sounds.noise(1.024))]
     blocks, problem = read(sounds.write(tmp_path / "a.mkv", spans))
@@ -288,13 +290,13 @@ def test_times_that_lie_cost_no_memory(tmp_path, sounds, monkeypatch):
     assert "ended" in problem
 
 
-def test_a_note_on_several_streams(tmp_path, sounds):
+def test_a_note_on_several_streams(tmp_path):
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as out:
         streams = [out.add_stream("pcm_s16le", rate=16000) for _ in range(2)]
         for stream in streams:
             stream.layout = "mono"
-        streams[0].disposition, streams[1].disposition = 0, av.stream.Disposition.default
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
         waves = [sounds.noise(1.0, seed=seed) for seed in (1, 2)]
         for stream, wave_ in zip(streams, waves, strict=True):
             for packet in sounds.encode(stream, [(0, wave_)], 16000, "mono"):

@@ -3,6 +3,7 @@
 import os
 import socket
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -113,7 +114,7 @@ def test_a_title_that_is_no_text_is_no_matter(encode, read):
     assert len(read(path)[0]) == 10
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "a.3gp": {}, "a.3g2": {}, "a.f4v": {}, "a.flv": {}, "a.avi": {}, "a.h264": {},
     "a.hevc": {"codec": "libx265"}, "a.ivf": {"codec": "libvpx"}, "a.nut": {"codec": "ffv1"},
     "a.m1v": {"codec": "mpeg1video"}, "a.m2v": {"codec": "mpeg2video"},

@@ -41,10 +41,11 @@ def faces(rng, height, width, n):
     ("yuv420p", 2, 0), ("yuv420p", 1, 1), ("yuvj420p", 5, 2),
 ])  # fmt: skip
 def test_crops_are_those_of_the_whole_frame(size, pixels, matrix, colour_range):
-    frame = yuv(*size, pixels, matrix, colour_range)
+    height, width = size
+    frame = yuv(height, width, pixels, matrix, colour_range)
     assert stays_yuv(frame)
     whole = rgb(frame)
-    points = faces(np.random.default_rng(1), *size, 60)
+    points = faces(np.random.default_rng(1), height, width, 60)
     np.testing.assert_array_equal(align(frame, points), align(whole, points))
     for matrix_ in crop_transforms(points):
         np.testing.assert_array_equal(read_crop(frame, matrix_), read_crop(whole, matrix_))

@@ -10,10 +10,11 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.cards.card import CARDS, bundled_cards, read_card
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError
+from tests import toys
 
 
 @pytest.fixture
-def values(tmp_path, toys):
+def values(tmp_path):
     """What a good card says, and a function that writes another beside its network."""
     path = toys.toy_card(tmp_path, "toy", ["au12", "happiness", "contempt"])
     good = tomllib.loads(path.read_text())
@@ -187,7 +188,7 @@ def test_prose_does_not_change_a_cards_digest_and_facts_do(values):
     assert read_card(write(merged(good, "crop", {"margin": 1.1}))).sha256 != first
 
 
-def test_activations_dropped_classes_scale_and_clip(values, toys):
+def test_activations_dropped_classes_scale_and_clip(values):
     good, write = values
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     x = ((crops / 255 - 0.5) / 0.25).transpose(0, 3, 1, 2).astype("f4")
@@ -210,7 +211,7 @@ def test_activations_dropped_classes_scale_and_clip(values, toys):
         np.testing.assert_allclose(predict(**changes), expected, atol=2e-5, err_msg=str(changes))
 
 
-def test_a_fixed_batch_gives_the_same_numbers(tmp_path, toys):
+def test_a_fixed_batch_gives_the_same_numbers(tmp_path):
     crops = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), np.uint8)
     card = toys.toy_card(tmp_path, "toy", ["au12"])
     free = rec.load(card, "cpu").predict(crops)
@@ -261,6 +262,6 @@ def test_pickled_checkpoints_are_refused_with_the_command_that_exports_them(
     assert command in str(found.value)
 
 
-def test_trainings_take_no_card(tmp_path, toys):
+def test_trainings_take_no_card(tmp_path):
     with pytest.raises(FacerError, match="a model card; expected rec-small"):
         rec.load_own(toys.toy_card(tmp_path, "toy", ["au12"]), "cpu")

@@ -15,6 +15,7 @@ POINTS = np.array(
 )  # fmt: skip
 BOXES = np.array([[45.5, 30, 110, 112.25], [120, -14, 205, 100]], np.float32)  # one leaves it
 FACES = (BOXES, POINTS)
+SIZES = np.array([[120.0, 200.0]])  # of the frames, height and width
 
 
 def smooth_frame():
@@ -97,7 +98,7 @@ def test_five_points_reach_the_template(size, resize):
     spec = CropSpec(size, template_px=template, template_size_px=256, resize_px=resize)
     side = resize or size
     wanted = np.array(template) * side / 256 - (side - size) / 2
-    for points, matrix in zip(POINTS, transforms(FACES, (120, 200), spec), strict=True):
+    for points, matrix in zip(POINTS, transforms(FACES, SIZES, spec), strict=True):
         # least squares by normal equations: a similarity has four numbers
         x, y = points.astype(float).T
         rows = np.block([[np.stack([x, -y, np.ones(5), np.zeros(5)], 1)],
@@ -114,10 +115,10 @@ def test_a_face_goes_onto_the_template_that_its_points_fit_best():
     points = np.stack([POINTS[0], profile.astype(np.float32), POINTS[1]])
     boxes = np.repeat(BOXES[:1], 3, axis=0)
     spec = CropSpec(112, pose_templates_px=(PROFILE,))
-    found = transforms((boxes, points), (120, 200), spec)
+    found = transforms((boxes, points), SIZES, spec)
     alone = CropSpec(112, template_px=PROFILE)
-    frontal = transforms((boxes, points), (120, 200), ARCFACE)
-    profiled = transforms((boxes, points), (120, 200), alone)
+    frontal = transforms((boxes, points), SIZES, ARCFACE)
+    profiled = transforms((boxes, points), SIZES, alone)
     np.testing.assert_array_equal(found, np.stack([frontal[0], profiled[1], frontal[2]]))
 
 
@@ -138,7 +139,7 @@ def test_antialiasing_averages_what_sampling_leaves_out():
 @pytest.mark.parametrize("spec", [*BOX_SPECS, ARCFACE, CropSpec(32, "box", antialias=True)])
 def test_yuv_frames_give_the_pixels_of_rgb_ones(spec):
     yuv = av.VideoFrame.from_ndarray(smooth_frame(), "rgb24").reformat(format="yuv420p")
-    rgb = yuv.to_ndarray(format="rgb24")
+    rgb = np.asarray(yuv.to_ndarray(format="rgb24"), np.uint8)
     np.testing.assert_array_equal(cut(yuv, FACES, spec), cut(rgb, FACES, spec))
 
 

@@ -59,7 +59,7 @@ def test_inputs_outputs_and_metadata_have_names(exported):
 
 
 def test_a_model_that_differs_is_not_written(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(rec_onnx, "_difference", lambda model, data: float("nan"))
+    monkeypatch.setattr(rec_onnx, "difference_from_torch", lambda model, data: float("nan"))
     with pytest.raises(FacerError, match="differs from torch by nan, expected at most"):
         rec_onnx.export_onnx(weights, tmp_path / "x.onnx")
     assert not (tmp_path / "x.onnx").exists()

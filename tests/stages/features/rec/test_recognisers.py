@@ -9,6 +9,7 @@ from facer.stages.features.rec.recognisers import Recognisers
 from facer.stages.features.rec.weights import takes_bf16
 from facer.storage.errors import OptionError
 from facer.storage.schema import FEATURE_NAMES
+from tests import toys
 
 
 class Fixed:
@@ -96,7 +97,7 @@ def test_facers_own_network_alone_is_as_it_was():
     np.testing.assert_array_equal(alone.predict([crops]), own.predict(crops))
 
 
-def test_cards_and_facers_own_are_merged(tmp_path, toys):
+def test_cards_and_facers_own_are_merged(tmp_path):
     card = toys.toy_card(tmp_path, "toy", ["au12", "au45"])
     both = rec.load_all([str(card), "rec-small"], "cpu", prefer=["toy"])
     assert both.columns == (*FEATURE_NAMES, "au45")
@@ -111,7 +112,7 @@ def test_cards_and_facers_own_are_merged(tmp_path, toys):
     }  # fmt: skip
 
 
-def test_a_card_stays_in_float32_beside_facers_own_in_bfloat16(tmp_path, toys):
+def test_a_card_stays_in_float32_beside_facers_own_in_bfloat16(tmp_path):
     card = str(toys.toy_card(tmp_path, "toy", ["au45"]))
     names = [card, "rec-small"]
     low, full = (rec.load_all(names, "cpu", bf16=bf16) for bf16 in (True, False))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from facer.stages.intensity.kernels import gru_sweeps
@@ -15,13 +16,15 @@ def sizes_of(lengths):
     return [sum(n > step for n in lengths) for step in range(max(lengths))]
 
 
-def make(lengths, width=3, hidden_size=5, dtype=torch.float64, seed=0):
+def make(
+    lengths, width=3, hidden_size=5, dtype=torch.float64, seed=0
+) -> tuple[torch.nn.GRU, Tensor, tuple[Tensor, Tensor, Tensor, Tensor], list[int]]:
     torch.manual_seed(seed)
     batch_sizes = sizes_of(lengths)
     gru = torch.nn.GRU(width, hidden_size, dtype=dtype)
     x = torch.randn(sum(batch_sizes), width, dtype=dtype, requires_grad=True)
-    weights = [gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0]
-    return gru, x, weights, batch_sizes
+    w_ih, w_hh, b_ih, b_hh = gru.parameters()
+    return gru, x, (w_ih, w_hh, b_ih, b_hh), batch_sizes
 
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
@@ -31,7 +34,7 @@ def test_equals_torch_forward_and_backward(block, lengths):
     gru, x, weights, batch_sizes = make(lengths)
     direction = torch.randn(len(x), 5, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gru_sweeps, "_BLOCK_ROWS", block)
+        patch.setattr(gru_sweeps, "BLOCK_ROWS", block)
         ours = packed_gru(x, *weights, batch_sizes)
         our_gradients = torch.autograd.grad(ours, [x, *weights], direction)
     theirs = gru(PackedSequence(x, torch.tensor(batch_sizes)))[0].data

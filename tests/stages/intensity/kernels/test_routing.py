@@ -64,7 +64,7 @@ def train(routes, seed=0, plain=False):
         routed.grad = torch.randn(T, H, D, generator=random)
         routed.grad[steps:] = 0
         other.grad = torch.randn(5, generator=random)
-        optimiser.step() if plain else optimiser.step(steps)
+        optimiser.step(steps) if isinstance(optimiser, RoutedAdam) else optimiser.step()
         values.append(routed.detach().clone())
     return values, other.detach().clone(), optimiser
 
