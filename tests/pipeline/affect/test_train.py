@@ -147,6 +147,7 @@ def test_a_disk_that_is_full_at_a_write(config, trained, stopped_at_write, nth):
     assert result.epochs == 2
 
 
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # torch, of what it is not asked for
 def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     """It stopped after an epoch of two, calls the decay ``average``; faces counted from 0.5 on."""
     from facer.stages.features.rec import architecture as backbones
