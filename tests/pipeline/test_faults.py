@@ -291,6 +291,7 @@ def test_ctrl_c_ends_in_one_line_and_loses_nothing(
 ) -> None:
     command = [sys.executable, "-m", "facer.cli", "extract", str(videos), "--workers", "2"]
     command += ["-o", str(tmp_path / "s.zarr"), "--batch-size", "4", "--device", "cpu"]
+    command += ["--precision", "float32"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

@@ -112,6 +112,7 @@ def extraction(tmp_path: Path, make_video: Callable[..., Path]) -> Iterator[subp
     for number in range(10):
         make_video(f"videos/{number}.mp4", 8)
     arguments = [str(tmp_path / "videos"), "-o", str(tmp_path / "s.zarr"), "--workers", "2"]
+    arguments += ["--precision", "float32"]
     with subprocess.Popen(
         [sys.executable, "-m", "facer.cli", "extract", *arguments, "--device", "cpu"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
