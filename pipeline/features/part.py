@@ -95,26 +95,8 @@ class PartWorker:
             with _told_with_host():
                 extractor, store = self._models(task), self._store(task)
             store.refresh()
-        _use_threads(task.threads)
-        policy = task.extract.face
-        clips, committed = pending_clips(store, task.clips, policy)
-        reading = Reading(open_videos(task.video_dir), opener(task.extract))
-        entries: list[Entry] = []
-        try:
-            points = {place: clip.points for place, clip in enumerate(clips) if clip.points}
-            paths = [Path(clip.path) for clip in clips]
-            results = extractor.run(paths, on_frames, reading.open, points)
-            for clip, result in zip(clips, results, strict=True):
-                source = reading.fingerprints.get(clip.path)
-                entries.extend(entries_of(clip, result, source, policy, store))
-        except PlaceError as error:
-            host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
-            text = f"{host}{error}; run the same command again when that is mended"
-            raise FacerError(text) from error
-        finally:
-            if entries:
-                store.write_part(entries)
-        return (*committed, *(record for record, _ in entries))
+        with _threads(task.threads):
+            return _extracted(task, extractor, store, on_frames)
 
     def _models(self, task: PartTask) -> AnyExtractor:
         """The task's extractor; ``FacerError`` when facer or its weights are not the run's."""
@@ -168,12 +150,52 @@ def _told_with_host() -> Iterator[None]:
         raise FacerError(f"host {socket.gethostname()}: {error}") from error
 
 
-def _use_threads(count: int) -> None:
+def _extracted(
+    task: PartTask,
+    extractor: AnyExtractor,
+    store: FeatureStore,
+    on_frames: Callable[[int], None] | None,
+) -> tuple[Record, ...]:
+    """Records of the task's clips, all of them committed."""
+    policy = task.extract.face
+    clips, committed = pending_clips(store, task.clips, policy)
+    reading = Reading(open_videos(task.video_dir), opener(task.extract))
+    entries: list[Entry] = []
+    try:
+        points = {place: clip.points for place, clip in enumerate(clips) if clip.points}
+        paths = [Path(clip.path) for clip in clips]
+        results = extractor.run(paths, on_frames, reading.open, points)
+        for clip, result in zip(clips, results, strict=True):
+            source = reading.fingerprints.get(clip.path)
+            entries.extend(entries_of(clip, result, source, policy, store))
+    except PlaceError as error:
+        host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
+        text = f"{host}{error}; run the same command again when that is mended"
+        raise FacerError(text) from error
+    finally:
+        if entries:
+            store.write_part(entries)
+    return (*committed, *(record for record, _ in entries))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run OpenCV and torch, where something has imported it, on so many threads; the caller's
+    numbers are restored after.
+    """
     import cv2
 
-    cv2.setNumThreads(count)
-    if torch := sys.modules.get("torch"):  # absent where no model runs on it
-        torch.set_num_threads(count)
+    torch = sys.modules.get("torch")
+    libraries = [(cv2.getNumThreads, cv2.setNumThreads)]
+    libraries += [(torch.get_num_threads, torch.set_num_threads)] if torch else []
+    before = [get() for get, _ in libraries]
+    for _, use in libraries:
+        use(count)
+    try:
+        yield
+    finally:
+        for (_, use), number in zip(libraries, before, strict=True):
+            use(number)
 
 
 @cache

@@ -67,11 +67,11 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     if ahead is not None:
         at_end.callback(ahead.close)
     models = _find(asked, ahead)
-    _tell_precision(models, asked, path, progress.note)
     provenance = replace(models.provenance, facer_version=__version__)
     store = FeatureStore.open_or_create(
         path, provenance, feature_names=models.columns, weak_features=models.weak_features
     )
+    _tell_precision(models, asked, path, progress.note)
     if not videos.single:
         _tell_gone(config, found, store, progress)
     pending = tuple(_pending(config, videos, sources, store, progress))

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from facer.pipeline.features.part import PartTask, extract_part, load_extractor, record_failure
 from facer.pipeline.features.pending import ClipTask
@@ -210,3 +212,16 @@ def test_sequences_that_are_not_found_again_have_no_face_any_more(
     extract_part(replace(again, clips=(ClipTask("a", "a.mp4", replaces=parts(crowd)[-1]),)))
     store.refresh()
     assert {r.status for r in store.records if r.clip_id.startswith("a")} == {"failed"}
+
+
+def test_the_callers_threads_are_restored(task: PartTask) -> None:
+    """A notebook that extracts goes on with as many as it had."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(3)
+    cv2.setNumThreads(3)
+    try:
+        extract_part(task)
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (3, 3)
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
