@@ -57,8 +57,7 @@ def load(config: DetectorConfig) -> Detector:
     if not getattr(model, "use_kps", False):
         raise FacerError(
             f"{named('detector')} {config.model}: the model gives no five points; expected an "
-            "insightface "
-            "detector with keypoints (9 or 15 outputs)"
+            "insightface detector with keypoints (9 or 15 outputs)"
         )
     if not _takes_batches(model):
         return SingleDetector(path.stem, sha256, model)
@@ -94,8 +93,7 @@ def model_path(name: str) -> Path:
     if not path.is_file():
         raise FacerError(
             f"{named('detector')}: {name} is no file; expected {STARTER_DETECTOR}, "
-            "insightface:PACK "
-            "(such as insightface:buffalo_l) or the path of an ONNX file"
+            "insightface:PACK (such as insightface:buffalo_l) or the path of an ONNX file"
         )
     return path
 
@@ -115,8 +113,8 @@ def _pack_path(pack: str) -> Path:
     except Exception as error:
         raise FacerError(
             f"{named('detector')} insightface:{pack}: not in ~/.insightface/models and could "
-            "not be "
-            f"fetched ({one_line(error)}); expected a pack of insightface's model zoo and a network"
+            f"not be fetched ({one_line(error)}); expected a pack of insightface's model zoo and "
+            "a network"
         ) from error
     candidates = [p for p in sorted(folder.rglob("*.onnx")) if _has_detector_outputs(p)]
     if not candidates:
