@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from facer.stages.common.onnx import open_session, usual_threads
+from facer.stages.features.rec.architecture import HEADS
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.graph import rec_graph
 from facer.stages.features.rec.session import open_network
@@ -49,10 +50,13 @@ class OnnxRec:
         self.weak_features: tuple[str, ...] = tuple(weak)
         outputs = {output.name: output for output in session.get_outputs()}
         self._wanted = [*FEATURE_OUTPUTS, *([EMBEDDING] if embedding else [])]
-        if not set(self._wanted) <= set(outputs):
+        widths = {name: (outputs[name].shape or [None])[-1] for name in HEADS if name in outputs}
+        wrong = any(isinstance(w, int) and w != HEADS[name] for name, w in widths.items())
+        if wrong or not set(self._wanted) <= set(outputs):
             more = ", and embedding (B, D)" if embedding else ""
+            found = ", ".join(f"{name} {tuple(outputs[name].shape)}" for name in sorted(outputs))
             raise FacerError(
-                f"REC weights {path}: found the outputs {', '.join(sorted(outputs))}; expected "
+                f"REC weights {path}: found the outputs {found}; expected "
                 f"va (B, 2), expression (B, 7) and au (B, 17){more}"
             )
         self.embedding_width = int(outputs[EMBEDDING].shape[1]) if embedding else 0

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -200,3 +201,16 @@ def test_float32_on_a_cpu_needs_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_onnx_file_whose_outputs_have_other_widths_is_refused(tmp_path):
+    make = onnx.helper
+    nodes = [make.make_node("GlobalAveragePool", ["crops"], ["pooled"])]
+    nodes += [make.make_node("Flatten", ["pooled"], [name]) for name in ("va", "expression", "au")]
+    outputs = [make.make_tensor_value_info(n, 1, ["b", 3]) for n in ("va", "expression", "au")]
+    crops = make.make_tensor_value_info("crops", 1, ["b", 3, 112, 112])
+    graph = make.make_graph(nodes, "g", [crops], outputs)
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "own.onnx")
+    with pytest.raises(FacerError, match=r"found the outputs .*va \('b', 3\); expected va"):
+        rec.load(tmp_path / "own.onnx", "cpu")
