@@ -136,7 +136,10 @@ def _tell_precision(
     if found.models.precision == "bf16":
         note(f"{store}: in bfloat16, which this machine has to emulate: slower than float32")
     elif asked.models.precision == "auto" and asked.made is None:
-        note(f"{store}: in float32, as this machine has no fast bfloat16 (a CPU with AMX does)")
+        note(
+            f"{store}: in float32, as this machine has no fast bfloat16 (Intel's AMX and AMD's "
+            "AVX512-BF16 are)"
+        )
 
 
 def _pending(

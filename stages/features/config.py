@@ -132,8 +132,8 @@ class ExtractConfig:
         Precision,
         Setting(
             "What facer's own networks are computed in: float32, bf16, or auto: as the store was "
-            "made; a new one in bf16 on a GPU or a CPU with AMX, else float32. Cards and other "
-            "ONNX files stay in float32."
+            "made; a new one in bf16 on a GPU or a CPU that has it (Intel's AMX, AMD's "
+            "AVX512-BF16), else float32. Cards and other ONNX files stay in float32."
         ),
     ] = "auto"
     embedding: Annotated[

@@ -105,10 +105,22 @@ def test_an_unknown_precision_is_refused():
         ExtractConfig(precision="half")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("isa", "native"), [("AVX2", False), ("AVX512_CORE", False), ("AVX512_CORE_BF16", True),
+                        ("AVX512_CORE_FP16", True), ("ALL", True), ("", True)],
+)  # fmt: skip
+def test_avx512_bf16_of_amd_is_native(monkeypatch, tmp_path, isa, native):
+    (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512_bf16\n")
+    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
+    assert native_bf16("cpu") == native
+
+
 @pytest.mark.parametrize("system", ["Linux", "another"])
 def test_a_cpu_without_amx_is_not_native(monkeypatch, tmp_path, system):
     if system == "Linux":
-        (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx2 avx512_bf16\n")
+        said = "vendor_id\t: GenuineIntel\nflags\t\t: avx2 avx512_bf16\n"
+        (tmp_path / "cpuinfo").write_text(said)
     monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert not native_bf16("cpu")
