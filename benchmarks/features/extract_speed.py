@@ -51,10 +51,10 @@ from facer.stages.features.config import (
     Precision,
 )
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.detect import RefiningDetector
 from facer.stages.features.extractor import Extractor
 from facer.stages.features.faces import Faces, iou, point_distance
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
+from facer.stages.features.looks import RefiningDetector
 from facer.stages.features.precision import native_bf16
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.torch_rec import load_network
@@ -280,16 +280,17 @@ def step_table(clips: list[Path], precision: Precision) -> str:
     detector = extractor.detector
     assert isinstance(detector, RefiningDetector)
     frames = sum(r.sequences[0].clip.n_frames for r in extractor.run(clips))
-    resize, found, refined, rec_, aligned, measured = (Watch() for _ in range(6))
+    resize, found, again, refined, rec_, aligned, measured = (Watch() for _ in range(7))
     resize.on(detect, "_shrunk")
     found.on(detector._detector, "detect")
+    again.on(detector, "_look_again")
     refined.on(detector.refiner, "refine")
     rec_.on(extractor.rec, "predict", lambda crops: len(crops[0]))
     aligned.on(extract, "cut_all")
     measured.on(extract, "quality")
     decode_s = timed(_decode, clips)[1][0]
     done, (seconds, _) = timed(lambda: [r.sequences[0].clip for r in extractor.run(clips)])
-    rest_s = seconds - decode_s - found.seconds - refined.seconds
+    rest_s = seconds - decode_s - found.seconds - again.seconds - refined.seconds
     rest_s -= rec_.seconds + aligned.seconds + measured.seconds
     peak = product_flops("bfloat16" if precision == "bf16" else "float32")
     height = STARTER_SIZE_PX * 9 // 16
@@ -302,6 +303,7 @@ def step_table(clips: list[Path], precision: Precision) -> str:
         ("decode", decode_s, timed(_libav, clips)[1][0]),
         ("resize for the detector", resize.seconds, None),
         ("detect", found.seconds - resize.seconds, nets["detect"] * found.items / peak),
+        ("look again", again.seconds, None),
         ("points", refined.seconds, nets["points"] * refined.items / peak),
         ("align", aligned.seconds, None),
         ("quality", measured.seconds, None),

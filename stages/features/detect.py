@@ -10,41 +10,32 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
 from facer.stages.common.onnx import open_session, session_options
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
-from facer.stages.features.faces import NO_FACES, Faces, iou
-from facer.stages.features.refine import MIN_FACE, KeypointRefiner
+from facer.stages.features.faces import NMS_IOU, NO_FACES, Detector, Faces, suppress
+from facer.stages.features.looks import CANDIDATE, SEEN, TILE_PX, RefiningDetector
+from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.files.weights import read_onnx, weights_sha256
 from facer.storage.schema import F32, U8
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
-_NMS_IOU = 0.4
 _CPU_FRAMES = 4  # in one run on the CPU: more are no faster, and every size keeps its memory
 _BF16_FRAMES = 32
 _GPU_FRAMES = 1024
 
 Network = Callable[[U8], list[F32]]
 """Images (n, H, W, 3) of one size -> the outputs of the SCRFD layout."""
-
-
-class Detector(Protocol):
-    """A loaded detector."""
-
-    name: str
-    sha256: str
-
-    def detect(self, images: Sequence[U8]) -> list[Faces]:
-        """Faces of each RGB uint8 (H, W, 3) image; images may differ in size."""
 
 
 def load(config: DetectorConfig) -> Detector:
@@ -66,16 +57,21 @@ def load(config: DetectorConfig) -> Detector:
 
 def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
     """facer-det, which needs nothing of insightface: its import takes a third of a second."""
+    network: Network
+    frames = _CPU_FRAMES if config.device == "cpu" else _GPU_FRAMES
     if config.bf16 and config.device == "cpu":
         from facer.stages.features.bf16 import TorchGraph  # torch takes a second to import
 
         network = TorchGraph(path, (np.arange(256) - 127.5) / 128).run  # exact in bfloat16
-        detector = BatchDetector(path.stem, sha256, network, config, _BF16_FRAMES)
+        frames = _BF16_FRAMES
     else:
-        session = open_session(path, config.threads, config.device)
-        detector = BatchDetector(path.stem, sha256, _onnx_network(session), config)
+        network = _onnx_network(open_session(path, config.threads, config.device))
+    first, again = (
+        BatchDetector(path.stem, sha256, network, replace(config, input_px=px, score=score), frames)
+        for px, score in ((config.size_px, min(CANDIDATE, config.threshold)), (TILE_PX, SEEN))
+    )
     refiner = KeypointRefiner(threads=config.threads, device=config.device, bf16=config.bf16)
-    return RefiningDetector(detector, refiner)
+    return RefiningDetector(first, refiner, again.detect, config.threshold)
 
 
 def _onnx_network(session: Any) -> Network:
@@ -147,7 +143,7 @@ def _open(path: Path, config: DetectorConfig) -> Any:
         )
     size = (config.size_px, config.size_px)
     model.prepare(-1 if config.device == "cpu" else 0, input_size=size)
-    model.det_thresh, model.nms_thresh = config.threshold, _NMS_IOU
+    model.det_thresh, model.nms_thresh = config.threshold, NMS_IOU
     return model
 
 
@@ -230,40 +226,6 @@ class BatchDetector:
         return faces
 
 
-class RefiningDetector:
-    """A detector whose five points a :class:`KeypointRefiner` corrects, and whose faces it must
-    confirm: it sees them in the frame's own pixels, the detector at a few hundred.
-    """
-
-    def __init__(self, detector: BatchDetector, refiner: KeypointRefiner) -> None:
-        self.name = detector.name
-        self.sha256 = detector.sha256
-        self.refiner = refiner
-        self._detector = detector
-
-    def detect(self, images: Sequence[U8]) -> list[Faces]:
-        """Faces of each RGB uint8 (H, W, 3) image."""
-        faces = self._detector.detect(images)
-        points, sure = self._look(images, [found.keypoints_px for found in faces])
-        return [
-            Faces(f.bbox_px[s >= MIN_FACE], p[s >= MIN_FACE], f.score[s >= MIN_FACE])
-            for f, p, s in zip(faces, points, sure, strict=True)
-        ]
-
-    def _look(self, images: Sequence[U8], guesses_px: Sequence[F32]) -> tuple[list[F32], list[F32]]:
-        """As :meth:`KeypointRefiner.refine`; a face in doubt is looked at once more, from the
-        points that were corrected already.
-        """
-        points, sure = self.refiner.refine(images, guesses_px)
-        doubt = [s < MIN_FACE for s in sure]
-        again, surer = self.refiner.refine(
-            images, [p[d] for p, d in zip(points, doubt, strict=True)]
-        )
-        for row, d in enumerate(doubt):
-            points[row][d], sure[row][d] = again[row], surer[row]
-        return points, sure
-
-
 def refiner_sha256(detector: Detector) -> str:
     """Digest of the keypoint refiner's file; "" for a detector without one."""
     return detector.refiner.sha256 if isinstance(detector, RefiningDetector) else ""
@@ -305,14 +267,5 @@ def decode_boxes(scores: F32, boxes: F32, points: F32, centres: F32, strides: F3
     bbox = np.concatenate([centres - distance[:, :2], centres + distance[:, 2:]], axis=1)
     keypoints = centres[:, None] + points.reshape(-1, 5, 2) * strides[:, None]
     order = np.argsort(-scores, kind="stable")
-    kept = order[_suppress(bbox[order])]
+    kept = order[suppress(bbox[order])]
     return Faces(bbox[kept], keypoints[kept], scores[kept])
-
-
-def _suppress(bbox: F32) -> list[int]:
-    """Greedy non-maximum suppression of boxes (n, 4) sorted by score: positions to keep."""
-    kept: list[int] = []
-    for position in range(len(bbox)):
-        if not kept or float(iou(bbox[position], bbox[kept]).max()) <= _NMS_IOU:
-            kept.append(position)
-    return kept

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from facer.storage.schema import F32
+from facer.storage.schema import F32, U8
 
 
 class Faces(NamedTuple):
@@ -25,6 +26,23 @@ NO_FACES = Faces(
 )
 
 
+class Detector(Protocol):
+    """A loaded detector."""
+
+    name: str
+    sha256: str
+
+    def detect(self, images: Sequence[U8]) -> list[Faces]:
+        """Faces of each RGB uint8 (H, W, 3) image; images may differ in size."""
+
+
+NMS_IOU = 0.4
+"""Overlap above which two boxes of a frame are one face."""
+
+MIRRORED = [1, 0, 2, 4, 3]
+"""Order of the five points in a mirrored image."""
+
+
 def iou(boxes: F32, others: F32) -> F32:
     """Intersection over union of boxes (..., 4) and others (..., 4), broadcast: in [0, 1]."""
     low = np.maximum(boxes[..., :2], others[..., :2])
@@ -32,6 +50,15 @@ def iou(boxes: F32, others: F32) -> F32:
     shared = np.clip(high - low, 0, None).prod(axis=-1)
     areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (boxes, others)]
     return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9), np.float32)
+
+
+def suppress(bbox: F32) -> list[int]:
+    """Greedy non-maximum suppression of boxes (n, 4) sorted by score: positions to keep."""
+    kept: list[int] = []
+    for position in range(len(bbox)):
+        if not kept or float(iou(bbox[position], bbox[kept]).max()) <= NMS_IOU:
+            kept.append(position)
+    return kept
 
 
 def point_distance_px(keypoints_px: F32, others: F32) -> F32:

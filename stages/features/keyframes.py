@@ -19,8 +19,8 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.detect import Detector, RefiningDetector
-from facer.stages.features.faces import NO_FACES, Faces, point_distance
+from facer.stages.features.faces import NO_FACES, Detector, Faces, point_distance
+from facer.stages.features.looks import RefiningDetector
 from facer.stages.features.refine import MIN_FACE
 from facer.storage.errors import FacerError, named
 

@@ -53,19 +53,20 @@ def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
 def read_crop(picture: Picture, matrix: npt.NDArray[np.float64]) -> U8:
     """The crop (64, 64, 3) of one transform; large faces are shrunk first, against aliasing."""
     with shown(picture, matrix, POINTS_PX) as image:
-        return _warp(image, matrix)
+        return read_square(image, matrix, POINTS_PX)
 
 
-def _warp(image: U8, matrix: npt.NDArray[np.float64]) -> U8:
+def read_square(image: U8, matrix: npt.NDArray[np.float64], side_px: int) -> U8:
+    """The square (side, side, 3) that a transform (2, 3) shows of an image, black outside it."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     factor = int(0.7 / scale) if scale > 0 else 1
     if factor < 2:
-        return np.asarray(cv2.warpAffine(image, matrix, (POINTS_PX,) * 2), np.uint8)
-    side = POINTS_PX * factor
+        return np.asarray(cv2.warpAffine(image, matrix, (side_px,) * 2), np.uint8)
+    side = side_px * factor
     larger = matrix * factor
     larger[:, 2] += (factor - 1) / 2  # pixel centres
     big = cv2.warpAffine(image, larger, (side, side))
-    return np.asarray(cv2.resize(big, (POINTS_PX,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(big, (side_px,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class KeypointRefiner:

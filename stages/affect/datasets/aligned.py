@@ -25,7 +25,7 @@ from facer.stages.affect.datasets.image_files import decode_crop, decode_image, 
 from facer.stages.affect.datasets.label_files import note
 from facer.stages.features import detect
 from facer.stages.features.align import CROP_PX, align
-from facer.stages.features.faces import Faces, iou
+from facer.stages.features.faces import Detector, Faces, iou
 from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import written_aside
@@ -81,7 +81,7 @@ class Aligner:
     def __init__(
         self,
         config: AlignConfig,
-        detector: detect.Detector | None = None,
+        detector: Detector | None = None,
         report: AlignReport | None = None,
     ) -> None:
         self.config = config
@@ -89,7 +89,7 @@ class Aligner:
         self._report = report
 
     @cached_property
-    def detector(self) -> detect.Detector:
+    def detector(self) -> Detector:
         """The detector of the configuration."""
         return self._given or detect.load(self.config.detector)
 

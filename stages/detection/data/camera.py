@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facer.stages.detection.config import SceneConfig
-from facer.stages.detection.data.teacher import MIRRORED
+from facer.stages.features.faces import MIRRORED
 from facer.storage.schema import F32, U8
 
 TOO_BIG = 4.0  # largest enlargement of a source image

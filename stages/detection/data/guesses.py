@@ -9,8 +9,7 @@ import numpy as np
 
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.measure import matches
-from facer.stages.features.detect import Detector
-from facer.stages.features.faces import NO_FACES
+from facer.stages.features.faces import NO_FACES, Detector
 from facer.storage.schema import F32
 
 LOOKS = 0.15

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facer.stages.common.onnx import open_session
-from facer.stages.features.faces import point_distance_px
+from facer.stages.features.faces import MIRRORED, point_distance_px
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.weights import weights_sha256
@@ -19,7 +19,6 @@ from facer.storage.schema import F32, U8, Bools
 INPUT_PX = 640
 DOUBT = 0.3  # scores from here to the threshold: neither a face nor background
 AGREEMENT = 0.2  # of the distance between the eyes: two sets of points mean the same face
-MIRRORED = [1, 0, 2, 4, 3]  # order of the five points in a mirrored image
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from facer.stages.affect.datasets.image_files import decode_crop
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.people import Picture
 from facer.stages.detection.data.photometry import coloured, distort
-from facer.stages.detection.data.teacher import MIRRORED, Labelled
-from facer.stages.features.faces import face_unit
+from facer.stages.detection.data.teacher import Labelled
+from facer.stages.features.faces import MIRRORED, face_unit
 from facer.stages.features.refine import (
     EYES_PX,
     POINTS_PX,

@@ -6,9 +6,9 @@ import pytest
 
 from facer.stages.features import detect
 from facer.stages.features.config import DetectorConfig
-from facer.stages.features.detect import BatchDetector, RefiningDetector, SingleDetector, load
-from facer.stages.features.faces import Faces, iou
-from facer.stages.features.refine import KeypointRefiner
+from facer.stages.features.detect import SingleDetector, load
+from facer.stages.features.faces import iou
+from facer.stages.features.looks import RefiningDetector
 from facer.storage.errors import FacerError
 
 
@@ -110,39 +110,3 @@ def test_models_of_users_run_through_insightface(shared, face_frames, name):
     eyes = np.linalg.norm(faces.keypoints_px[0, 0] - faces.keypoints_px[0, 1])
     gap = np.linalg.norm(faces.keypoints_px - ours.keypoints_px, axis=2).mean()
     assert gap < 0.25 * eyes
-
-
-class SeesFour(BatchDetector):
-    """Stands in for a detector: four faces in a row."""
-
-    def __init__(self):
-        self.name = self.sha256 = "fake"
-
-    def detect(self, images):
-        points = np.arange(4, dtype=np.float32)[:, None, None] * 100 + np.zeros((4, 5, 2), "f4")
-        boxes = np.repeat(points[:, 0], 2, axis=1)
-        return [Faces(boxes, points, np.full(4, 0.9, np.float32)) for _ in images]
-
-
-class Looks(KeypointRefiner):
-    """Stands in for a points model: moves points by 1, and is sure as it is told, look by look."""
-
-    sha256 = "fake"
-
-    def __init__(self, *sure):
-        self.sure = list(sure)
-        self.looked = []
-
-    def refine(self, images, guesses):
-        self.looked.append([len(guess) for guess in guesses])
-        sure = self.sure.pop(0)
-        return [guess + 1 for guess in guesses], [np.array(sure, np.float32) for _ in guesses]
-
-
-def test_a_face_counts_that_the_points_model_sees_at_the_second_look_at_least():
-    model = Looks([0.9, 0.4, 0.1, 0.2], [0.8, 0.55, 0.1])
-    (faces,) = RefiningDetector(SeesFour(), model).detect([np.zeros((4, 4, 3), np.uint8)])
-    assert model.looked == [[4], [3]]
-    np.testing.assert_array_equal(faces.keypoints_px[:, 0, 0], [1, 102, 202])
-    np.testing.assert_array_equal(faces.bbox_px[:, 0], [0, 100, 200])
-    assert len(faces.score) == 3

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from facer.stages.features.decode.frames import Frame
-from facer.stages.features.detect import RefiningDetector
 from facer.stages.features.faces import NO_FACES, Faces
 from facer.stages.features.keyframes import (
     MAX_MOVE,
@@ -20,6 +19,7 @@ from facer.stages.features.keyframes import (
     interpolate,
     same_faces,
 )
+from facer.stages.features.looks import RefiningDetector
 from facer.storage.errors import FacerError
 
 FIVE = np.array([[0, 0], [40, 0], [20, 22], [6, 42], [34, 42]], np.float32)

@@ -13,8 +13,8 @@ from facer.stages.affect.datasets.aligned import (
     Photographs,
 )
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
-from facer.stages.features.detect import RefiningDetector
 from facer.stages.features.faces import NO_FACES, Faces
+from facer.stages.features.looks import RefiningDetector
 from facer.storage.errors import FacerError
 from tests.support import read_rgb
 
