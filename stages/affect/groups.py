@@ -26,6 +26,7 @@ _SKIN = (
     ("very light", 55, 90),
 )
 """Classes of the individual typology angle in degrees (Del Bino & Bernerd 2013)."""
+SKIN_TONES = tuple(name for name, _, _ in _SKIN)
 _TURNED = (("under 15", 0, 15), ("15 to 30", 15, 30), ("30 and more", 30, 181))
 _THIRDS = {
     "sharpness": ("blurred", "between", "sharp"),
@@ -82,6 +83,12 @@ def typology_angle_deg(crop: U8) -> float:
     if float(np.hypot(lab[..., 1], lab[..., 2]).mean()) < _COLOURED or np.hypot(a, b) < _COLOURED:
         return float("nan")
     return float(np.degrees(np.arctan2(light - 50, max(b, 1e-6))))
+
+
+def skin_tone(crop: U8) -> str | None:
+    """Which of :data:`SKIN_TONES` an aligned crop shows; None of a grey one."""
+    angle = typology_angle_deg(crop)
+    return next((name for name, low, high in _SKIN if low <= angle < high), None)
 
 
 def _between(attribute: str, classes: tuple[tuple[str, float, float], ...], v: F64) -> list[Group]:

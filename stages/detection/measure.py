@@ -1,4 +1,4 @@
-"""What a detector finds among labelled faces of people, by pose, size and light.
+"""What a detector finds among labelled faces of people, by pose, size, light and skin tone.
 
 A face counts when it is sure and its box is at least 1/16 as high as the picture's longer side.
 It is found when the mean of a detection's five points lies in its box and the two boxes' heights
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from facer.stages.affect.groups import SKIN_TONES, skin_tone
 from facer.stages.detection.data.people import Picture
+from facer.stages.features.align import align
 from facer.stages.features.faces import point_distance_px
 from facer.storage.schema import F32, U8, Bools
 
@@ -25,7 +27,10 @@ TILTED_DEGREES = 25.0
 DARK = 60.0  # mean of the box, of 255
 HEIGHTS = 2.0  # factor by which heights differ at most
 CONFIDENCE = 0.95
-GROUPS = ("all", "frontal", "three-quarter", "profile", "tilted", "small", "large", "dark")
+GROUPS = (
+    "all", "frontal", "three-quarter", "profile", "tilted", "small", "large", "dark",
+    *(f"{tone} skin" for tone in SKIN_TONES),
+)  # fmt: skip
 Detect = Callable[[U8], tuple[F32, F32]]
 """RGB image -> boxes with score (n, 5) and points (n, 5, 2), in its pixels."""
 Interval = tuple[float, float]
@@ -122,10 +127,20 @@ def _kinds(picture: Picture) -> list[list[str]]:
             "large": share > LARGE,
             "dark": _brightness(image, box) < DARK,
         }
-        kinds.append(
-            ["all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it)]
-        )
+        turned = picture.yaw_class[row] == "profile"  # one cheek is not seen
+        tone = None if turned else _skin_tone(image, labelled.keypoints_px[row])
+        kinds.append([
+            "all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it),
+            *([] if tone is None else [f"{tone} skin"]),
+        ])  # fmt: skip
     return kinds
+
+
+def _skin_tone(image: U8, keypoints_px: F32) -> str | None:
+    """Of the cheeks, as the picture shows them; None where it is grey or the points are unknown."""
+    if image.ndim == 2 or not np.isfinite(keypoints_px).all():
+        return None
+    return skin_tone(align(image, keypoints_px[None])[0])
 
 
 def _brightness(image: U8, box: F32) -> float:

@@ -172,6 +172,21 @@ def test_faces_are_counted_by_kind() -> None:
     assert "set: 1 false faces in 1: 1.000 each" in table
 
 
+def test_faces_are_counted_by_skin_tone_where_it_can_be_seen() -> None:
+    """Not in a grey picture, and not in profile."""
+    nothing = np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32)
+    pale, brown = picture(("frontal", 0, True), ("profile", 0, True)), picture(("frontal", 0, True))
+    pale.labelled.image[:] = (245, 215, 195)
+    brown.labelled.image[:] = (120, 75, 50)
+    grey = picture(("frontal", 0, True))
+    measured = measure("set", [pale, brown, grey], lambda _: nothing)
+    seen = {name: len(group.found) for name, group in measured.groups.items() if "skin" in name}
+    assert seen == {
+        "dark skin": 1, "brown skin": 0, "tan skin": 0, "intermediate skin": 0, "light skin": 0,
+        "very light skin": 1,
+    }  # fmt: skip
+
+
 def test_size_decides_whether_a_face_counts() -> None:
     for size, kinds in ((1000, []), (500, ["small"]), (200, []), (90, ["large"])):
         measured = Measured("set")
