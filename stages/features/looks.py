@@ -31,7 +31,7 @@ SEEN = 0.1
 """Score from which on it sees a face there; one that is not seen has no third look."""
 
 _SIDES = (4.0, 2.5)  # of the square, in sides of the face's box: the second look, and the third
-_MOST = 16  # faces in doubt of a frame that are looked at again
+_MOST = 8  # faces in doubt of a frame that are looked at again
 _SAME_IOU = 0.3  # of a face and what is found at another look
 _FACE = 0.05  # probability of the points model, below which nothing else is asked
 _LEAST = 1e-3  # score of what is not seen again
