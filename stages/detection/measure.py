@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from facer.stages.affect.groups import SKIN_TONES
+from facer.stages.affect.groups import SKIN_TONES, skin_tone
 from facer.stages.detection.data.people import Picture
+from facer.stages.features.align import align
 from facer.stages.features.faces import point_distance_px
 from facer.storage.schema import F32, U8, Bools
 
@@ -126,12 +127,20 @@ def _kinds(picture: Picture) -> list[list[str]]:
             "large": share > LARGE,
             "dark": _brightness(image, box) < DARK,
         }
-        tone = picture.skin_tone(row)
+        turned = picture.yaw_class[row] == "profile"  # one cheek is not seen
+        tone = None if turned else _skin_tone(image, labelled.keypoints_px[row])
         kinds.append([
             "all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it),
             *([] if tone is None else [f"{tone} skin"]),
         ])  # fmt: skip
     return kinds
+
+
+def _skin_tone(image: U8, keypoints_px: F32) -> str | None:
+    """Of the cheeks, as the picture shows them; None where it is grey or the points are unknown."""
+    if image.ndim == 2 or not np.isfinite(keypoints_px).all():
+        return None
+    return skin_tone(align(image, keypoints_px[None])[0])
 
 
 def _brightness(image: U8, box: F32) -> float:

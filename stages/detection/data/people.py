@@ -22,11 +22,9 @@ from typing import get_args
 
 import numpy as np
 
-from facer.stages.affect.groups import skin_tone
 from facer.stages.detection.config import Split
 from facer.stages.detection.data.sources import read_rgb, video_frames
 from facer.stages.detection.data.teacher import Labelled
-from facer.stages.features.align import align
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import F32, F64, U8, Bools
@@ -48,9 +46,6 @@ VAL = frozenset({
 
 POSE_WEIGHTS = {"frontal": 1.0, "three-quarter": 1.5, "profile": 3.0}
 """How often a photograph is drawn by the most turned of its sure faces."""
-
-TONE_WEIGHTS = {"dark": 2.0, "brown": 2.0}
-"""How much more often by the darkest skin in it; 1 of all others. Their pictures are few."""
 
 _POINTS = [
     f"{name}_{axis}"
@@ -74,15 +69,6 @@ class Picture:
     agreed: Bools  # (n,) two detectors put the points in the same places
     yaw_class: tuple[str, ...]
     roll: F32  # (n,) degrees in the picture
-
-    def skin_tone(self, row: int) -> str | None:
-        """Of a face's cheeks, as the picture shows them (:data:`SKIN_TONES`); None where it is
-        grey, in profile, which hides a cheek, or without points.
-        """
-        image, five = self.labelled.image, self.labelled.keypoints_px[row]
-        if image.ndim == 2 or self.yaw_class[row] == "profile" or not np.isfinite(five).all():
-            return None
-        return skin_tone(align(image, five[None])[0])
 
 
 def split_of(source: str) -> Split:
@@ -133,13 +119,11 @@ def sampling_shares(pictures: Sequence[Picture]) -> F64:
     """How often each picture is drawn.
 
     A source of n pictures is drawn sqrt(n) times as often as one of a single picture, so that no
-    large one decides what faces look like; pictures with a turned face or dark skin are drawn more
-    often (:data:`POSE_WEIGHTS`, :data:`TONE_WEIGHTS`), for there are fewer of them.
+    large one decides what faces look like; pictures with a turned face are drawn more often
+    (:data:`POSE_WEIGHTS`), for there are fewer of them.
     """
     counts = Counter(picture.source for picture in pictures)
-    weights = np.array(
-        [_pose_weight(p) * _tone_weight(p) * counts[p.source] ** -0.5 for p in pictures], np.float64
-    )
+    weights = np.array([_pose_weight(p) * counts[p.source] ** -0.5 for p in pictures], np.float64)
     return np.asarray(weights / max(weights.sum(), 1e-12), np.float64)
 
 
@@ -147,12 +131,6 @@ def _pose_weight(picture: Picture) -> float:
     sure = ~picture.labelled.ignore
     poses = [yaw for yaw, seen in zip(picture.yaw_class, sure, strict=True) if seen]
     return max((POSE_WEIGHTS.get(pose, 1.0) for pose in poses), default=1.0)
-
-
-def _tone_weight(picture: Picture) -> float:
-    sure = np.flatnonzero(~picture.labelled.ignore)
-    tones = (picture.skin_tone(int(row)) for row in sure)
-    return max((TONE_WEIGHTS.get(tone or "", 1.0) for tone in tones), default=1.0)
 
 
 def _check(split: str) -> None:

@@ -139,17 +139,6 @@ def test_turned_faces_are_drawn_more_often() -> None:
     np.testing.assert_allclose(shares / shares[0], [1, 3, 1, 1])
 
 
-def test_dark_skin_is_drawn_more_often() -> None:
-    light, dark = picture(("frontal", 0, True)), picture(("frontal", 0, True))
-    unsure = picture(("frontal", 0, False))
-    light.labelled.image[:] = (245, 215, 195)
-    for one in (dark, unsure):
-        one.labelled.image[:] = (120, 75, 50)
-    assert [one.skin_tone(0) for one in (light, dark)] == ["very light", "dark"]
-    shares = sampling_shares([light, dark, unsure])
-    np.testing.assert_allclose(shares / shares[0], [1, 2, 1])
-
-
 def picture(*kinds: tuple[str, float, bool], size: int = 200) -> Picture:
     """A picture with a face for each (yaw class, roll, sure), side by side."""
     shift = np.array([[i * 60.0, 0] for i in range(len(kinds))], np.float32).reshape(-1, 2)
