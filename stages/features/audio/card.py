@@ -19,7 +19,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from facer.stages.features.rec.cards.card import CardFile, build, read_tables
+from facer.stages.features.card_tables import build, read_tables
+from facer.stages.features.rec.cards.card import CardFile
 from facer.storage.errors import FacerError
 
 FORMAT = "facer-audio-card-1"

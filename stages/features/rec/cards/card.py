@@ -10,26 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
+from facer.stages.features.card_tables import MAX_VALUES, build, read_tables
 from facer.stages.features.rec.crops import CropSpec
 from facer.storage.errors import FacerError
-from facer.storage.files.regular import open_regular
-from facer.storage.text.likeness import did_you_mean
 
 FORMAT = "facer-card-1"
 CARDS = Path(str(files("facer.stages.features.rec.cards")))
 """The folder of the package's cards."""
 
-_MAX_BYTES = 1 << 18
-_MAX_COLUMNS = 1024
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -140,8 +135,8 @@ class CardOutput:
         _one_of("activation", self.activation, Activation)
         if self.embedding == bool(self.columns):
             raise FacerError("columns: expected names of columns, or embedding = true without any")
-        if len(self.columns) > _MAX_COLUMNS:
-            raise FacerError(f"columns: found {len(self.columns)}, expected {_MAX_COLUMNS} at most")
+        if len(self.columns) > MAX_VALUES:
+            raise FacerError(f"columns: found {len(self.columns)}, expected {MAX_VALUES} at most")
         for name in filter(None, self.columns):
             if not _COLUMN.fullmatch(name):
                 raise FacerError(f"columns: found {name[:40]!r}, expected names such as au12")
@@ -300,24 +295,6 @@ def read_golden(path: Path) -> Golden:
     return golden
 
 
-def read_tables(path: Path, expected: str, what: str) -> dict[str, Any]:
-    """The tables of a file of a format; ``FacerError`` for a file of no or another format."""
-    with open_regular(path, f"{what} (.toml)") as file:
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise FacerError(f"{path}: larger than {_MAX_BYTES} bytes, expected {what}")
-    try:
-        table = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise FacerError(f"{path}: no readable TOML ({str(error)[:200]})") from error
-    found, family = table.pop("format", None), expected.rstrip("0123456789")
-    if found != expected:
-        newer = isinstance(found, str) and re.fullmatch(rf"{family}\d+", found)
-        advice = "update facer" if newer else f"expected format = {expected!r} in its first line"
-        raise FacerError(f"{path}: found format {found!r}; {advice}")
-    return table
-
-
 def _card(table: dict[str, Any]) -> Card:
     crop, size = table.get("crop"), table.get("input")
     if isinstance(crop, dict) and isinstance(size, dict):
@@ -326,55 +303,3 @@ def _card(table: dict[str, Any]) -> Card:
         table["crop"] = {**crop, "size_px": size.get("size_px")}
     card: Card = build(Card, table, "", hidden=("path",))
     return card
-
-
-def build(cls: Any, table: Any, where: str, hidden: tuple[str, ...] = ()) -> Any:
-    """Return a dataclass of a table, every value of its field's type; FacerError for others."""
-    if not isinstance(table, dict):
-        raise FacerError(f"{where}found {str(table)[:40]!r}, expected a table")
-    hints, known = get_type_hints(cls), [f for f in fields(cls) if f.name not in hidden]
-    names = [f.name for f in known]
-    for key in table:
-        if key not in names:
-            near = did_you_mean(key, names) or f"; expected {', '.join(names)}"
-            raise FacerError(f"{where}found no such key as {key[:40]!r}{near}")
-    for one in known:
-        required = one.default is MISSING and one.default_factory is MISSING
-        if required and one.name not in table:
-            raise FacerError(f"{where}{one.name}: found none, expected one")
-    values = {key: _value(hints[key], value, f"{where}{key}: ") for key, value in table.items()}
-    try:
-        return cls(**values)
-    except FacerError as error:
-        raise FacerError(f"{where}{error}") from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """A TOML value as a field's type."""
-    if get_origin(hint) is tuple:
-        inner = get_args(hint)
-        if not isinstance(value, list):
-            raise FacerError(f"{where}found {str(value)[:40]!r}, expected a list")
-        if len(value) > _MAX_COLUMNS:
-            raise FacerError(f"{where}found {len(value)} values, expected {_MAX_COLUMNS} at most")
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(value):
-            raise FacerError(f"{where}found {len(value)} values, expected {len(kinds)}")
-        return tuple(_value(k, v, where) for k, v in zip(kinds, value, strict=True))
-    if get_origin(hint) is Literal:
-        return _value(str, value, where)
-    if get_origin(hint) is Mapping or hint is Mapping:
-        if not isinstance(value, dict) or len(value) > _MAX_COLUMNS:
-            raise FacerError(f"{where}found {str(value)[:40]!r}, expected a table")
-        return {key: _value(float, number, f"{where}{key}: ") for key, number in value.items()}
-    choices = [kind for kind in get_args(hint) if kind is not NoneType]
-    if choices:
-        return _value(choices[0], value, where)
-    if hasattr(hint, "__dataclass_fields__"):
-        return build(hint, value, where)
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        kind = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-        raise FacerError(f"{where}found {str(value)[:40]!r}, expected {kind[hint]}")
-    return value
