@@ -25,7 +25,7 @@ photographs of people and scenes kept from training (docs/starter-models.md)."""
 STARTER_INTERVAL = 4
 """Frames between two key frames of facer-det, whose faces the refiner follows."""
 
-_OTHER_SIZE_PX = 640  # of other detectors, as insightface has it
+_OTHER_SIZE_PX, _OTHER_THRESHOLD = 640, 0.5  # of other detectors, as insightface has them
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class DetectorConfig(Checked):
             high=1,
             low_open=True,
             high_open=True,
-            none="0.5",
+            none="0.425 for facer-det, else 0.5",
         ),
     ] = None
     threads: int = 1
@@ -83,7 +83,8 @@ class DetectorConfig(Checked):
     @property
     def threshold(self) -> float:
         """Detection score from which on it is a face."""
-        return STARTER_THRESHOLD if self.score is None else self.score
+        usual = STARTER_THRESHOLD if self.model == STARTER_DETECTOR else _OTHER_THRESHOLD
+        return usual if self.score is None else self.score
 
 
 @dataclass(frozen=True)

@@ -130,3 +130,9 @@ def test_models_of_users_run_through_insightface(shared, face_frames, name):
     eyes = np.linalg.norm(faces.keypoints_px[0, 0] - faces.keypoints_px[0, 1])
     gap = np.linalg.norm(faces.keypoints_px - ours.keypoints_px, axis=2).mean()
     assert gap < 0.25 * eyes
+
+
+def test_the_threshold_of_the_starter_is_its_own_and_that_of_others_insightfaces():
+    models = ("facer-det", "insightface:buffalo_l", "own.onnx")
+    assert [DetectorConfig(m).threshold for m in models] == [0.425, 0.5, 0.5]
+    assert [DetectorConfig(m, score=0.3).threshold for m in models] == [0.3] * 3
