@@ -29,7 +29,7 @@ HEIGHTS = 2.0  # factor by which heights differ at most
 CONFIDENCE = 0.95
 GROUPS = (
     "all", "frontal", "three-quarter", "profile", "tilted", "small", "large", "dark",
-    *(f"{tone} skin" for tone in SKIN_TONES),
+    *(f"{tone} skin{size}" for size in ("", ", not small") for tone in SKIN_TONES),
 )  # fmt: skip
 Detect = Callable[[U8], tuple[F32, F32]]
 """RGB image -> boxes with score (n, 5) and points (n, 5, 2), in its pixels."""
@@ -132,6 +132,7 @@ def _kinds(picture: Picture) -> list[list[str]]:
         kinds.append([
             "all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it),
             *([] if tone is None else [f"{tone} skin"]),
+            *([] if tone is None or more["small"] else [f"{tone} skin, not small"]),
         ])  # fmt: skip
     return kinds
 
