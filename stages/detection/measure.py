@@ -127,12 +127,11 @@ def _kinds(picture: Picture) -> list[list[str]]:
             "large": share > LARGE,
             "dark": _brightness(image, box) < DARK,
         }
-        turned = picture.yaw_class[row] == "profile"  # one cheek is not seen
-        tone = None if turned else _skin_tone(image, labelled.keypoints_px[row])
+        tone = _skin_tone(image, labelled.keypoints_px[row])
+        if tone is not None and picture.yaw_class[row] != "profile":  # which hides a cheek
+            more |= {f"{tone} skin": True, f"{tone} skin, not small": share >= SMALL}
         kinds.append([
             "all", picture.yaw_class[row], *(name for name, is_it in more.items() if is_it),
-            *([] if tone is None else [f"{tone} skin"]),
-            *([] if tone is None or more["small"] else [f"{tone} skin, not small"]),
         ])  # fmt: skip
     return kinds
 
