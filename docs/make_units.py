@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from facer.pipeline.runtime.progress import Counter
+from facer.pipeline.runtime.progress import CountReporter
 from facer.stages.affect.augment import AugmentConfig
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.datasets.samples import AffectSet, weak_features
@@ -100,7 +100,7 @@ def embedded(
     if not kept.exists():
         pairs = paired_embeddings(
             lambda crops: columns(crops)[:, n:], data, geometry, faces, MOVES, CAMERA,
-            report=Counter(f"faces of {data.name}"),
+            report=CountReporter(f"faces of {data.name}"),
         )  # fmt: skip
         rows = np.sort(np.random.default_rng(1).permutation(len(data))[:LABELLED])
         blocks = np.array_split(rows, len(rows) // 64 + 1)

@@ -22,6 +22,7 @@ import facer.storage
 import facer.storage.exchange.tables
 from facer.cli import facer as command_line
 from facer.storage import FEATURE_NAMES, ClipFeatures, FeatureStore, Provenance, Record
+from tests.support import script
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -38,6 +39,16 @@ def fences(page: str, *languages: str) -> list[str]:
 
 def prose(page: str) -> str:
     return _FENCE.sub("", PAGES[page])
+
+
+RECIPES = [*(ROOT / "docs").glob("make_*.py"), ROOT / "docs" / "score_changes.py"]
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES), ids=lambda path: path.name)
+def test_recipes_import_what_there_is(recipe: Path) -> None:
+    if recipe.name == "make_meshes.py":  # in an environment of its own
+        pytest.importorskip("mediapipe")
+    assert script(recipe)
 
 
 # Python snippets run, in the order of the page, on a small store.
