@@ -46,3 +46,27 @@ def test_shares_of_people_and_their_intervals() -> None:
     assert (faces["all"]["n"], faces["all"]["found"], faces["all"]["recall"]) == (4, 3, 0.75)
     assert faces["all"]["points_error"] == 0
     assert faces["profile"]["recall"] is None
+
+
+def test_points_that_detectors_agree_about_are_told_apart() -> None:
+    image = np.full((100, 80, 3), 120, np.uint8)
+    box = np.array([[20, 20, 60, 70]], np.float32)
+    points = np.array([[[30, 38], [50, 38], [40, 48], [32, 58], [48, 58]]], np.float32)
+    truth = Labelled(image, box, points, np.zeros(1, np.bool_))
+    agreed = [
+        Picture("a", "s", truth, np.array([known]), ("frontal",), np.zeros(1, np.float32))
+        for known in (True, True, False)
+    ]
+    off = iter([1, 3, 20])
+
+    def detect(_: object) -> tuple[np.ndarray, np.ndarray]:
+        moved = points + np.float32([next(off), 0])
+        return np.column_stack([box, [0.9]]).astype(np.float32), moved
+
+    found = measure("people", agreed, detect).to_json()["faces"]["all"]
+    assert found["points_error"] == pytest.approx((1 + 3 + 20) / 3 / 20)
+    assert found["points_error_median"] == pytest.approx(3 / 20)
+    assert found["agreed"] == 2
+    assert found["points_error_agreed"] == pytest.approx(2 / 20)
+    low, high = found["points_error_agreed_95"]
+    assert low < found["points_error_agreed"] < high
