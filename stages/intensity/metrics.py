@@ -105,8 +105,8 @@ def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Seque
         pearson=pearson(sums)[0],
         spearman=pearson(ranks)[0],
         ccc=concordance(sums)[0],
-        mse=squared_error(sums)[0],
-        mae=_absolute_error(p, t, labelled),
+        mse=_over_labelled((p - t) ** 2, labelled),
+        mae=_over_labelled(np.abs(p - t), labelled),
         n=labelled.sum(0),
         constant=tuple(name for i, name in enumerate(names) if flat[i] and labelled[:, i].any()),
     )
@@ -144,9 +144,9 @@ def _ranks(x: F64, labelled: npt.NDArray[np.bool_]) -> F64:
     return ranks
 
 
-def _absolute_error(p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> F64:
-    """Mean of |p - t| over labelled clips, (E,); nan where nothing is labelled."""
-    return ratio(np.abs(np.where(labelled, p - t, 0)).sum(0), labelled.sum(0))
+def _over_labelled(values: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+    """Means of values (C, E) over labelled clips, (E,); nan where nothing is labelled."""
+    return ratio(np.where(labelled, values, 0).sum(0), labelled.sum(0))
 
 
 def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:
@@ -202,10 +202,3 @@ def concordance(s: Sums) -> F64:
     variance_p, variance_t, covariance, shift = _central(s)
     spread = np.where(variance_t > 0, variance_t, np.nan)
     return rho_c(variance_p, spread, covariance, shift)
-
-
-def squared_error(s: Sums) -> F64:
-    """Mean of (p - t)^2, (R, E); nan where nothing is labelled."""
-    centred = s.pp - 2 * s.pt + s.tt
-    total = np.maximum(centred + 2 * s.shift * (s.p - s.t) + s.n * s.shift**2, 0)
-    return ratio(total, s.n)

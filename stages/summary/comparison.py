@@ -60,14 +60,26 @@ def pair(
 
 
 def correlations(a: F64, b: F64) -> F64:
-    """Return Pearson's correlation of each column, (C,); NaN where one does not vary."""
-    if len(a) < _LEAST:
-        return np.full(a.shape[1], np.nan)
-    one, other = a - a.mean(axis=0), b - b.mean(axis=0)
+    """Return Pearson's correlation of each column, (C,), over the frames in which both have a
+    value; NaN for too few, and where one does not vary.
+    """
+    both = np.isfinite(a) & np.isfinite(b)
+    n = both.sum(axis=0)
+    one, other = (
+        np.where(both, x - np.where(both, x, 0).sum(axis=0) / np.maximum(n, 1), 0) for x in (a, b)
+    )
     scale = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: F64 = np.where(scale > 1e-9, (one * other).sum(axis=0) / scale, np.nan)
-    return found
+        rho: F64 = (one * other).sum(axis=0) / scale
+    return np.where((scale > 1e-9) & (n >= _LEAST), rho, np.nan)
+
+
+def _at(times_s: F64, known_s: F64, values: F64) -> F64:
+    """Values between those that are known; NaN throughout where none is."""
+    there = np.isfinite(values)
+    if not there.any():
+        return np.full(len(times_s), np.nan)
+    return np.interp(times_s, known_s[there], values[there])
 
 
 def lags(of: Pair) -> F64:
@@ -82,7 +94,7 @@ def lags(of: Pair) -> F64:
         return np.full(width, np.nan)
     even = np.arange(of.t_s[0], of.t_s[-1], 1 / RATE_HZ)
     one, other = (
-        np.column_stack([np.interp(even, of.t_s, values[:, c]) for c in range(width)])
+        np.column_stack([_at(even, of.t_s, values[:, c]) for c in range(width)])
         for values in (of.a, of.b)
     )
     shifts = range(-most, most + 1)

@@ -22,7 +22,7 @@ class GroupMeans(NamedTuple):
 
 
 def group_means(values: F64, resamples: int, seed: int) -> GroupMeans:
-    """Average participants' means (P, F), NaN where one has none."""
+    """Average participants' means (P, F), NaN where one has none; who has none is not drawn."""
     there = np.isfinite(values)
     n = there.sum(axis=0)
     filled = np.where(there, values, 0.0)
@@ -31,16 +31,22 @@ def group_means(values: F64, resamples: int, seed: int) -> GroupMeans:
         squares = np.where(there, (values - mean) ** 2, 0.0).sum(axis=0)
         sd = np.sqrt(squares / np.where(n > 1, n - 1, np.nan))
     low, high = np.full(len(n), np.nan), np.full(len(n), np.nan)
-    if resamples and (n > 1).any():
-        people, random = len(values), np.random.default_rng(seed)
-        each = max(1, _DRAWN // people)  # draws at a time, so that memory stays flat
-        blocks = []
-        for done in range(0, resamples, each):
-            size = min(each, resamples - done)
-            draws = random.multinomial(people, np.full(people, 1 / people), size)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                blocks.append((draws @ filled) / (draws @ there.astype(np.float64)))
-        means = np.concatenate(blocks)
-        several = n > 1
-        low[several], high[several] = np.nanpercentile(means[:, several], [2.5, 97.5], axis=0)
+    if resamples:
+        patterns, which = np.unique(there, axis=1, return_inverse=True)
+        for number, people in enumerate(patterns.T):  # nearly always one, of all features
+            of = which == number
+            if people.sum() > 1:
+                low[of], high[of] = _ends(values[np.ix_(people, of)], resamples, seed)
     return GroupMeans(n, mean, sd, low, high)
+
+
+def _ends(values: F64, resamples: int, seed: int) -> tuple[F64, F64]:
+    """The 95 % interval of the means of people's values (P, F), each (F,)."""
+    people, random = len(values), np.random.default_rng(seed)
+    each = max(1, _DRAWN // people)  # draws at a time, so that memory stays flat
+    blocks = []
+    for done in range(0, resamples, each):
+        draws = random.multinomial(people, np.full(people, 1 / people), min(each, resamples - done))
+        blocks.append(draws @ values / people)
+    low, high = np.percentile(np.concatenate(blocks), [2.5, 97.5], axis=0)
+    return low, high

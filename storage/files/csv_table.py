@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.files.cells import parse_number, plain_cell, safe_cell
+from facer.storage.files.cells import is_absent, parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import plain_name
 
 _LINE_LETTERS = 1 << 24
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+_HUNDREDS = re.compile(r"[-+]?[1-9]\d\d")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,24 @@ class CsvTable:
             rows = range(len(self.rows))
             values = np.array([[self.number(row, column) for column in columns] for row in rows])
         return values
+
+    def refuse_thousands(self, column: int) -> None:
+        """Raise FacerError for "1,300" where nothing tells a thousand from a decimal comma: in a
+        file that commas separate, and beside whole numbers from 100 to 999 alone.
+        """
+        rows = [row for row, cell in enumerate(self.column(column)) if "," in cell]
+        with_comma = [self.rows[row][column] for row in rows]
+        others = [cell for cell in self.column(column) if "," not in cell and not is_absent(cell)]
+        doubtful = self.dialect.separator == "," or (
+            bool(others) and all(_HUNDREDS.fullmatch(cell) for cell in others)
+        )
+        if doubtful and rows and all(_THOUSANDS.fullmatch(cell) for cell in with_comma):
+            raise FacerError(
+                f"{self.at(rows[0])}: column {self.header[column]!r}: found {with_comma[0]!r}, "
+                f"which may be {with_comma[0].replace(',', '')} or "
+                f"{with_comma[0].replace(',', '.')}; write the numbers without a separator of "
+                "thousands and with a decimal point"
+            )
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

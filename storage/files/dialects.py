@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from facer.storage.files.regular import open_regular
 
 _HEAD_BYTES = 1 << 16
 _HEAD_ROWS = 50
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)")
 _SEARCHED_BYTES = 1 << 26  # for the first line in another encoding
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _MARKS = (  # of the encodings, the longest first
@@ -131,12 +133,19 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _has_row_names(lines: Sequence[str], separator: str) -> bool:
-    """Tell R's row names: rows of one cell more than the header, that count 1, 2, 3 ..."""
-    rows = _rows(lines, separator)
-    return len(rows) > 1 and all(
-        len(row) == len(rows[0]) + 1 and row[0] == str(number)
-        for number, row in enumerate(rows[1:], 1)
+    """Tell R's row names: rows of one cell more than the header, that count 1, 2, 3 ...
+
+    Not where the last cell is empty in all rows, which a separator at the end of a line makes. R
+    writes them in quotes; without, whole numbers beside them may be halves of decimals (``3,5``).
+    """
+    header, *rows = _rows(lines, separator) or [[]]
+    counted = bool(rows) and all(
+        len(row) == len(header) + 1 and row[0] == str(number) for number, row in enumerate(rows, 1)
     )
+    if not counted or not any(row[-1].strip() for row in rows):
+        return False
+    quoted = all(line.lstrip().startswith('"') for line in lines[1:] if line.strip())
+    return quoted or not all(_WHOLE.fullmatch(row[1].strip()) for row in rows)
 
 
 def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:

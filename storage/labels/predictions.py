@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,16 +113,25 @@ def read_predictions(
 
 
 def _columns(table: CsvTable, names: Sequence[str]) -> list[int]:
-    """The columns of some intensities, by name; FacerError with both sides' names."""
-    by_key = {key_of(name): column for column, name in enumerate(table.header)}
-    missing = [name for name in names if key_of(name) not in by_key]
+    """The column of each intensity: that of its name, else the only one that is called alike and
+    is no other's; FacerError with both sides' names.
+    """
+    exact = {name: column for column, name in enumerate(table.header)}
+    alike = Counter(map(key_of, (*table.header, *set(names))))
+    by_key = {key_of(name): column for name, column in exact.items() if key_of(name)}
+    found = {
+        name: exact[name] if name in exact else by_key[key_of(name)]
+        for name in names
+        if name in exact or (key_of(name) in by_key and alike[key_of(name)] == 2)
+    }
+    missing = [name for name in names if name not in found]
     if missing:
         raise FacerError(
-            f"{table.path}: found no column {', '.join(missing)}, expected one for each intensity "
-            f"of the labels; its columns: {', '.join(table.header)}; --targets names the "
-            "intensities to score"
+            f"{table.path}: found no column {', '.join(missing)}, or several that are called so, "
+            "expected one for each intensity of the labels; its columns: "
+            f"{', '.join(table.header)}; --targets names the intensities to score"
         )
-    return [by_key[key_of(name)] for name in names]
+    return [found[name] for name in names]
 
 
 def _layout(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,12 +16,12 @@ from facer.storage.schema import F64
 
 _TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded"})
 _FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
 _GAP = 0.3  # of the other values' range, that a code keeps from them
 _FAR = 10.0  # times the largest other value: no scale has labels so far apart
 _FEW = 0.1  # share of the values, up to which they are not "nearly all"
+_REPEATED = 1 / 3  # the same of one value that comes again and again
 _FEWEST = 5  # other values, from which on their range tells something
 
 
@@ -72,23 +71,12 @@ def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
         shares = [cell.endswith("%") for _, cell in cells]
         if any(commas) and any(points):
             raise FacerError(_mixed(table, column, cells, commas, "a decimal point as elsewhere"))
-        if any(commas) and table.dialect.separator == ",":
-            _refuse_thousands(table, column, [one for one in cells if "," in one[1]])
+        if any(commas):
+            table.refuse_thousands(column)
         if any(shares) and not all(shares):
             raise FacerError(_mixed(table, column, cells, shares, "no percent sign as elsewhere"))
         found |= dict.fromkeys(["decimal comma"] * any(commas) + ["55% read as 0.55"] * any(shares))
     return list(found)
-
-
-def _refuse_thousands(table: CsvTable, column: int, cells: Sequence[tuple[int, str]]) -> None:
-    """Refuse "1,300" where nothing tells a thousand from a decimal comma."""
-    if all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
-        row, cell = cells[0]
-        raise FacerError(
-            f"{table.at(row)}: column {table.header[column]!r}: found {cell!r}, which may be "
-            f"{cell.replace(',', '')} or {cell.replace(',', '.')}; write the numbers without a "
-            "separator of thousands and with a decimal point"
-        )
 
 
 def _mixed(
@@ -147,7 +135,7 @@ def find_outliers(name: str, values: F64) -> list[Outlier]:
     """Return the values of one target (R,) that are codes or slips, not labels."""
     known = values[np.isfinite(values)]
     found = []
-    rest = known[~np.isin(known, [*_CODES, *_HIGH_CODES])]
+    rest = known[~np.isin(known, [*_CODES, *_HIGH_CODES, *_lone_negatives(known)])]
     candidates = sorted(set(known.tolist()) - set(rest.tolist()), key=abs)
     for value in candidates:  # from the inside: what belongs to the others makes them wider
         if len(rest) and _is_code(value, rest, known):
@@ -160,6 +148,13 @@ def find_outliers(name: str, values: F64) -> list[Outlier]:
         Outlier(name, v, tuple(np.flatnonzero(values == v).tolist()), rest.min(), rest.max())
         for v in found
     ]
+
+
+def _lone_negatives(known: F64) -> list[float]:
+    """One or two negative whole numbers among others that are not: hardly half of a scale."""
+    below = np.unique(known[known < 0])
+    lone = len(below) <= 2 and not (below % 1).any() and len(known) > _FEWEST
+    return below.tolist() if lone else []
 
 
 def _is_code(value: float, rest: F64, known: F64) -> bool:
@@ -182,14 +177,19 @@ def _is_centred(high: float, known: F64) -> bool:
     below = known[known < 0]
     steps = np.arange(-1, below.min() - 1, -1)
     return bool(
-        np.isin(steps, below).all() and high <= len(steps) and len(below) >= _FEW * len(known)
+        np.isin(steps, below).mean() > 0.5  # of few, some may be missing by chance
+        and high <= len(steps)
+        and len(below) >= _FEW * len(known)
     )
 
 
 def _far_ones(known: F64) -> list[float]:
-    """Return a few values many times as large as all the others."""
+    """Return a few values, or one that is repeated, many times as large as all the others."""
     sizes = np.sort(np.abs(known))
-    for others in range(max(_FEWEST, int(np.ceil(len(sizes) * (1 - _FEW)))), len(sizes)):
+    few = int(np.ceil(len(sizes) * (1 - _FEW)))
+    for others in range(max(_FEWEST, int(np.ceil(len(sizes) * (1 - _REPEATED)))), len(sizes)):
         if sizes[others] > 1 and 0 < sizes[others - 1] * _FAR <= sizes[others]:
-            return sorted(set(known[np.abs(known) >= sizes[others]].tolist()))
+            far = sorted(set(known[np.abs(known) >= sizes[others]].tolist()))
+            if others >= few or (len(far) == 1 and len(sizes) - others > 1):
+                return far
     return []

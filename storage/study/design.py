@@ -127,6 +127,8 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
         row = ids.index("")
         raise FacerError(f"{table.at(row)}: found no clip_id, expected one in every row")
     match = _matched(path, ids, clip_ids)
+    if "onset_s" in places:
+        table.refuse_thousands(places["onset_s"])
     own = set(places.values())
     others = {c: name for c, name in enumerate(table.header) if c not in own and name}
     carried = [f"design_{name}" if name in RESERVED else name for name in others.values()]

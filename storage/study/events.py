@@ -38,6 +38,9 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
     kind, name = table.index("trial_type"), table.index("event")
     ids = table.column(clip)
     clip_of = matched(path, ids, clip_ids)
+    for column in (onset, duration):
+        if column is not None:
+            table.refuse_thousands(column)
     found: dict[str, list[Event]] = defaultdict(list)
     for row, cells in enumerate(table.rows):
         at = table.number(row, onset)

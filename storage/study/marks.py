@@ -49,6 +49,8 @@ def read_marks(
     places = {name: table.index(name) for name in MARK_COLUMNS}
     ids = table.column(clip)
     clip_of = matched(path, ids, clip_ids)
+    for column in ends:
+        table.refuse_thousands(column)
     found: dict[str, list[Mark]] = defaultdict(list)
     for row, cells in enumerate(table.rows):
         words = {name: "" if place is None else cells[place] for name, place in places.items()}

@@ -79,12 +79,17 @@ def bootstrap(
     """Intervals of Pearson's rho for predictions (C, E) against targets (C, E).
 
     Predictions of S seeds, (S, C, E): the figure is the mean of the S seeds' rho, each draw's
-    too. Whole subjects are drawn, with all their clips, when every clip names one and there are
-    several; clips otherwise. A draw in which an emotion's labels are one value has no rho of it.
+    too. Only clips with a label are drawn: whole subjects, with all their clips, when every clip
+    names one and there are several; clips otherwise. A draw in which an emotion's labels are one
+    value has no rho of it.
     Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units.
     """
+    rows, subjects = _labelled(targets, subjects)
+    targets = targets[rows]
     unit, groups = _units(len(targets), subjects)
-    seeds = predictions[None] if predictions.ndim == 2 else predictions
+    if not len(targets):
+        return Intervals(None, (None,) * targets.shape[1], unit, 0)
+    seeds = (predictions[None] if predictions.ndim == 2 else predictions)[:, rows]
 
     def figures(weights: F64) -> F64:
         """The mean over emotions, then each emotion, (R, 1 + E)."""
@@ -106,21 +111,26 @@ def compare(
 ) -> Comparison:
     """Compare two predictions (C, E) of the same clips by paired bootstrap.
 
-    Both are scored on the same draws, so what a draw makes easy or hard cancels.
+    Both are scored on the same draws of the clips with a label, so what a draw makes easy or hard
+    cancels.
     """
     if a.shape != b.shape:
         raise FacerError(f"comparison: found shapes {a.shape} and {b.shape}, expected the same")
+    rows, subjects = _labelled(targets, subjects)
+    a, b, targets = a[rows], b[rows], targets[rows]
     unit, groups = _units(len(targets), subjects)
 
     def figures(weights: F64) -> F64:
         rho = _rho(weights, a, targets) - _rho(weights, b, targets)
         return _over_emotions(rho)[:, None]
 
-    draws, (interval,) = _resampled(figures, groups, resamples)
-    differences = draws[~np.isnan(draws)]
     whole = np.ones((1, len(targets)))
     difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
-    if interval is None or np.isnan(difference):
+    interval = None
+    if not np.isnan(difference):
+        draws, (interval,) = _resampled(figures, groups, resamples)
+        differences = draws[~np.isnan(draws)]
+    if interval is None:
         raise FacerError(
             "comparison: Pearson is not defined, because no intensity's labels vary; expected "
             "some that do"
@@ -134,6 +144,13 @@ def compare(
         unit=unit,
         n_units=int(groups.max()) + 1,
     )
+
+
+def _labelled(targets: npt.NDArray[Any], subjects: Sequence[str]) -> tuple[I64, tuple[str, ...]]:
+    """The clips with a label, which alone count, and their subjects."""
+    rows = np.flatnonzero(np.isfinite(targets).any(axis=1))
+    named = len(subjects) == len(targets)
+    return rows, tuple(subjects[row] for row in rows) if named else ()
 
 
 def _units(clips: int, subjects: Sequence[str]) -> tuple[str, I64]:

@@ -140,6 +140,16 @@ def seconds(times: F64) -> F64:
     return times / 1000 if len(steps) and np.median(steps) >= _MS_STEP else times
 
 
+def at_frames(frames: int, known: I64, times_s: F64) -> F64:
+    """The times of all frames: between known ones, and before the first at the clip's own rate."""
+    found = np.interp(np.arange(frames), known, times_s)
+    if len(known) > 1 and known[0] > 0:
+        rate = np.polyfit(known, times_s, 1)[0]
+        before = np.arange(min(frames, int(known[0])))
+        found[before] = times_s[0] - (int(known[0]) - before) * rate
+    return np.asarray(found, np.float64)
+
+
 def frame_numbers(table: CsvTable, values: F64) -> I64:
     """Return numbers of frames; FacerError for one that is none."""
     bad = ~((values >= 0) & (values < _MAX_FRAMES) & (values % 1 == 0))

@@ -19,7 +19,7 @@ from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.layout.parts import Entry
-from facer.storage.schema import EXPRESSIONS, F64, I64
+from facer.storage.schema import EXPRESSIONS, F64
 
 _INTENSITY = re.compile(r"au_?(\d+)_intensity", re.IGNORECASE)
 _OTHERS = re.compile(r"au_?\d+|pitch|yaw|roll|gaze_yaw|gaze_pitch", re.IGNORECASE)
@@ -71,17 +71,8 @@ def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
     if "frame_time_in_ms" in table.header:
         known = imported.seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
         order = np.argsort(frame)
-        timestamp_s = _at_frames(frames, frame[order], known[order])
+        timestamp_s = imported.at_frames(frames, frame[order], known[order])
     return imported.clip(clip_id, features, timestamp_s, valid, {})
-
-
-def _at_frames(frames: int, known: I64, times: F64) -> F64:
-    """Return the times of all frames; before the first known one, at the clip's own rate."""
-    rate = np.polyfit(known, times, 1)[0] if len(known) > 1 else 0.0
-    found = np.interp(np.arange(frames), known, times)
-    before = np.arange(min(frames, int(known[0])))
-    found[before] = times[0] - (int(known[0]) - before) * rate
-    return np.asarray(found, np.float64)
 
 
 def _expressions(table: CsvTable, column: int) -> F64:

@@ -67,7 +67,7 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     known, first = np.unique(frame, return_index=True)
     valid = np.zeros(frames, np.bool_)
     valid[rows] = success[kept]
-    timestamp_s = np.interp(np.arange(frames), known, meta[first, 1])
+    timestamp_s = imported.at_frames(frames, known, meta[first, 1])
     features = spread(imported.features_of(table, names))
     return imported.clip(clip_id, features, timestamp_s, valid, extras, note)
 

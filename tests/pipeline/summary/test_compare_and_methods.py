@@ -50,6 +50,19 @@ def test_a_lag_is_by_how_much_b_comes_later(study_store):
     assert facer.compare(*stores).frames["columns"].shape == (26, 11)
 
 
+def test_a_cell_without_a_value_is_left_out_of_its_column_alone(study_store):
+    holed = WAVE.copy()
+    holed[20] = np.nan
+    shifted = 0.5 + 0.3 * np.sin((RATE - 0.2) * 2)
+    stores = [study_store({"x": (RATE, {"au12": curve})}, name)
+              for name, curve in (("a.zarr", holed), ("b.zarr", shifted))]  # fmt: skip
+    row = next(row for row in facer.compare(*stores).columns if row["feature"] == "au12")
+    assert row["lag_s"] == pytest.approx(0.2)
+    known = np.isfinite(holed)
+    rho = np.corrcoef(holed[known], shifted[known])[0, 1]
+    assert row["correlation_median"] == pytest.approx(rho, abs=1e-5)
+
+
 def test_frames_join_by_time(study_store):
     a = study_store({"x": (RATE, {"au12": WAVE})}, "a.zarr")
     b = study_store({"x": (RATE[::2], {"au12": WAVE[::2]})}, "b.zarr")

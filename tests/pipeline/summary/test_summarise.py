@@ -12,6 +12,7 @@ import pytest
 import facer
 from facer.storage import FEATURE_NAMES
 from facer.storage.errors import FacerError
+from facer.storage.study.events import read_events
 from tests.support import told
 
 RATE = np.arange(100) / 25.0
@@ -406,3 +407,13 @@ def test_python_writes_what_the_commands_write(study_store, tmp_path, capsys):
     facer.design(store, pattern, output=tmp_path / "python.csv")
     told(capsys, "design", store, "--pattern", pattern, "-o", tmp_path / "cli.csv")
     assert (tmp_path / "python.csv").read_text() == (tmp_path / "cli.csv").read_text()
+
+
+@pytest.mark.parametrize("column", ["onset_s", "duration_s"])
+def test_thousands_are_no_seconds(tmp_path, column):
+    cells = {"onset_s": ("998", "3"), "duration_s": ("1", "3")} | {column: ('"1,004"', "3")}
+    rows = zip(*cells.values(), strict=True)
+    text = "\n".join(["clip_id,onset_s,duration_s", *(f"a,{','.join(row)}" for row in rows)])
+    (tmp_path / "events.csv").write_text(text + "\n")
+    with pytest.raises(FacerError, match=f"column '{column}': found '1,004', which may be 1004"):
+        read_events(tmp_path / "events.csv", ["a"])

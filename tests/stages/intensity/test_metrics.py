@@ -281,3 +281,11 @@ def test_spearman_follows_pearson_where_it_is_not_defined():
     np.testing.assert_array_equal(found.spearman, [0, np.nan, np.nan])
     np.testing.assert_allclose(found.mae[:2], [0.3, 0.2], atol=1e-6)
     assert np.isnan(found.mae[2])
+
+
+def test_errors_hold_where_values_hardly_spread():
+    targets = 1e6 + np.array([[0.1], [0.5], [0.9]])
+    predictions = targets + np.array([[1.0], [-1.0], [0.5]])
+    found = score(predictions, targets, ["joy"])
+    assert found.mse[0] == pytest.approx(0.75, abs=1e-6)
+    assert found.mae[0] == pytest.approx(2.5 / 3, abs=1e-6)

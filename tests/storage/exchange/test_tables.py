@@ -493,3 +493,13 @@ def test_libreface_mistakes(tmp_path: Path) -> None:
     assert "v.csv:3: column 'facial_expression': found 'Glee'" in refused("libreface", tmp_path)
     (tmp_path / "v.csv").write_text(text.replace("\n2,80", "\n0,80"))
     assert "found a frame twice" in refused("libreface", tmp_path)
+
+
+def test_frames_that_openface_s_file_leaves_out_first_have_their_times(tmp_path: Path) -> None:
+    rows = [f"{frame},0,{(frame - 1) / 25:.3f},0.98,1,{frame / 20:.2f}" for frame in range(11, 61)]
+    header = "frame, face_id, timestamp, confidence, success, AU12_r"
+    (tmp_path / "a.csv").write_text("\n".join([header, *rows]))
+    (record, arrays), *_ = import_features("openface", tmp_path).clips
+    np.testing.assert_allclose(arrays.timestamp_s, np.arange(60) / 25, atol=1e-9)
+    assert record.fps == pytest.approx(25)
+    assert not arrays.valid[:10].any()

@@ -152,6 +152,12 @@ def test_row_names_are_left_out_only_where_they_count(tmp_path: Path) -> None:
     path.write_text('"clip_id","joy"\n"7","00001",0.5\n"9","00002",0.7\n')
     with pytest.raises(FacerError, match=r"found 3 cells, expected 2.*row.names = FALSE"):
         read_table(path)
+    path.write_text('"clip_id","joy"\n"1","3",0.5\n"2","4",0.7\n')
+    assert read_table(path).rows == (("3", "0.5"), ("4", "0.7"))
+    for trap in ("clip_id,joy\n1,3,5\n2,4,1\n", "clip_id,joy,awe\n1,0.5,0.3,\n2,0.7,0.1,\n"):
+        path.write_text(trap)  # a decimal comma, and a separator too many
+        with pytest.raises(FacerError, match="cells, expected"):
+            read_table(path)
     path.write_text('"joy"\n"00001",0.5\n')
     with pytest.raises(FacerError, match=r"found the single column 'joy'.*row.names = FALSE"):
         read_table(path)

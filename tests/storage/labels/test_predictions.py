@@ -93,3 +93,33 @@ def test_reading_names_the_line(tmp_path: Path) -> None:
     path.write_text("id,x\na,one\n")
     with pytest.raises(FacerError, match=r"p\.csv:2: column 'x': found 'one'"):
         read_predictions(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "columns"),
+    [
+        ("affect+,affect-", ("affect+", "affect-"), (1, 2)),
+        ("😢,😀", ("😀", "😢"), (2, 1)),
+        ("joy,awe,Joy", ("joy", "awe"), (1, 2)),
+        ("Joy,Awe!", ("awe", "joy"), (2, 1)),
+    ],
+)
+def test_a_column_of_the_very_name_comes_first(
+    tmp_path: Path, header: str, names: tuple[str, ...], columns: tuple[int, ...]
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(f"clip_id,{header}\na,1,2{',3' * (header.count(',') - 1)}\n", "utf-8")
+    assert read_predictions(path, names).values.tolist() == [list(columns)]
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [("Joy", ("Joy", "joy")), ("Joy,JOY", ("joy",)), ("😢", ("😀",)), ("joy", ("awe",))],
+)
+def test_a_column_that_may_be_another_s_is_refused(
+    tmp_path: Path, header: str, names: tuple[str, ...]
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(f"clip_id,{header}\na,1{',2' * header.count(',')}\n", "utf-8")
+    with pytest.raises(FacerError, match=f"found no column {names[-1]}, or several"):
+        read_predictions(path, names)

@@ -42,12 +42,22 @@ def with_codes(values: np.ndarray, *codes: float) -> np.ndarray:
         (FIVE, [9.0]),
         (BIPOLAR, [-5.0]),
         (UNIT * 0.5 + 0.5, [-1.0]),
+        (UNIT, [-4.0]),
+        (LIKERT, [-4.0]),
+        (LIKERT, [-4.0, -6.0]),
+        (LIKERT, [-10.0]),
+        (LIKERT, [-998.0]),
+        (PERCENT, [-50.0]),
+        (LIKERT, [997.0]),
+        (LIKERT, [7777.0]),
+        (UNIT, [100.0]),
+        (np.r_[UNIT, UNIT], [-100.0]),
     ],
 )
 def test_codes_are_found(values: np.ndarray, codes: list[float]) -> None:
     found = find_outliers("joy", with_codes(values, *codes))
     assert sorted(outlier.value for outlier in found) == sorted(codes)
-    assert {len(outlier.rows) for outlier in found} == {3}
+    assert {len(outlier.rows) for outlier in found} == {len(values) // 10}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +72,11 @@ def test_codes_are_found(values: np.ndarray, codes: list[float]) -> None:
         np.arange(30) % 9 + 1.0,  # 1 to 9
         np.arange(30) % 3 - 1.0,  # -1, 0, 1
         np.arange(30) % 7 - 3.0,  # -3 to 3
+        np.arange(30) % 5 - 2.0,  # -2 to 2
+        np.array([-4.0, -2, -1, -1, 0, 0, 1, 1, 2, 3, 4, -2]),
+        np.arange(30) % 2 * 2 - 1.0,  # -1 or 1
+        np.r_[np.zeros(20), 1.0, 2.0, 3.0, 5.0, 20.0, 30.0, 40.0, 60.0, 70.0, 80.0],  # often unfelt
+        np.array([3.0, -4.0, 2.0, 5.0]),
         np.arange(30) % 101 * 3.4,
         np.zeros(30),
         np.r_[np.zeros(28), 0.5, 1.0],  # a rare emotion
@@ -127,5 +142,10 @@ def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
         read_labels(path)
     path.write_text('clip_id,joy\na,"0,300"\nb,"1,125"\n')  # none begins a thousand with 0
     assert read_labels(path).values[:, 0].tolist() == [np.float32(0.3), 1.125]
-    path.write_text("clip_id;joy\na;1,300\nb;2,150\n")  # here a comma separates no cells
+    path.write_text("clip_id;ms\na;950\nb;1,300\nc;870\n")  # no decimals beside whole numbers
+    with pytest.raises(FacerError, match="found '1,300', which may be 1300"):
+        read_labels(path)
+    path.write_text("clip_id;joy\na;1,300\nb;2\nc;2,150\n")  # here a comma separates no cells
+    assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), 2, np.float32(2.15)]
+    path.write_text("clip_id;joy\na;1,300\nb;2,150\n")
     assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), np.float32(2.15)]

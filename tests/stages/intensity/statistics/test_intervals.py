@@ -82,3 +82,23 @@ def test_clips_of_one_subject_alone_are_drawn_by_clip():
     assert found.mean is not None
     assert found.mean.low < found.mean.high
     assert compare(predictions, -predictions, targets, ["p1"] * 12).unit == "clip"
+
+
+def test_clips_without_a_label_change_nothing():
+    predictions, targets = _data(12)
+    other, _ = _data(12, seed=1)
+    more = np.full((40, 2), np.nan, np.float32)
+    people = [f"p{n % 4}" for n in range(12)]
+    for subjects, with_more in (((), ()), (people, [*people, *["none"] * 40])):
+        padded = np.concatenate([targets, more])
+        a, b = (np.concatenate([p, np.zeros_like(more)]) for p in (predictions, other))
+        assert bootstrap(a, padded, with_more) == bootstrap(predictions, targets, subjects)
+        assert compare(a, b, padded, with_more) == compare(predictions, other, targets, subjects)
+    seeds = np.stack([predictions, other])
+    padded_seeds = np.concatenate([seeds, np.zeros((2, 40, 2), np.float32)], axis=1)
+    assert bootstrap(padded_seeds, padded) == bootstrap(seeds, targets)
+
+
+def test_without_any_label_there_is_no_interval():
+    found = bootstrap(*(np.full((5, 2), value, np.float32) for value in (0, np.nan)))
+    assert (found.mean, found.per_emotion, found.n_units) == (None, (None, None), 0)
