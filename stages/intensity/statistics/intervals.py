@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.metrics import F64, mean_defined, pearson, ratio, weighted_sums
-from facer.stages.intensity.statistics.bca import bca_shares
+from facer.stages.intensity.statistics.bca import Bca, bca_of
 from facer.storage.errors import FacerError
 from facer.storage.schema import I64
 
@@ -96,7 +96,8 @@ def bootstrap(
         rho = np.mean([_rho(weights, p, targets) for p in seeds], axis=0)
         return np.column_stack([_over_emotions(rho), rho])
 
-    _, (mean, *per_emotion) = _resampled(figures, groups, resamples)
+    draws, bca = _resampled(figures, groups, resamples)
+    mean, *per_emotion = map(_interval, draws.T, bca)
     return Intervals(
         mean=mean, per_emotion=tuple(per_emotion), unit=unit, n_units=int(groups.max()) + 1
     )
@@ -128,14 +129,19 @@ def compare(
     difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
     interval = None
     if not np.isnan(difference):
-        draws, (interval,) = _resampled(figures, groups, resamples)
-        differences = draws[~np.isnan(draws)]
+        draws, (bca,) = _resampled(figures, groups, resamples)
+        interval = _interval(draws[:, 0], bca)
     if interval is None:
         raise FacerError(
             "comparison: Pearson is not defined, because no intensity's labels vary; expected "
             "some that do"
         )
-    tail = min((differences <= 0).mean(), (differences >= 0).mean())
+    differences = draws[~np.isnan(draws)]
+    below, above = float((differences <= 0).mean()), float((differences >= 0).mean())
+    if interval.method == "bca" and bca is not None and 0 < below < 1:
+        below = bca.tail(below)  # so that the interval holds zero where p is above 1 - its level
+        above = 1 - below
+    tail = min(below, above)
     floor = 1 / (resamples + 1)
     return Comparison(
         difference=difference,
@@ -183,31 +189,25 @@ def _over_emotions(rho: F64) -> F64:
 
 def _resampled(
     figures: Callable[[F64], F64], groups: I64, resamples: int
-) -> tuple[F64, list[Interval | None]]:
-    """Draws (R, K) of K figures of weights (R, C) of the clips, and the interval of each."""
+) -> tuple[F64, list[Bca | None]]:
+    """Draws (R, K) of K figures of weights (R, C) of the clips, and each figure's correction: None
+    for many units, and where it is not defined.
+    """
     draws = np.concatenate([figures(weights) for weights in _draws(groups, resamples)])
     units = int(groups.max()) + 1
     if units >= FEW_UNITS:
-        return draws, [_percentiles(column) for column in draws.T]
+        return draws, [None] * draws.shape[1]
     whole = figures(np.ones((1, len(groups))))[0]
     left_out = figures((groups != np.arange(units)[:, None]).astype(np.float64))
     columns = zip(draws.T, whole.tolist(), left_out.T, strict=True)
-    return draws, [_bca(values, one, away) for values, one, away in columns]
+    return draws, [bca_of(values[~np.isnan(values)], one, away) for values, one, away in columns]
 
 
-def _percentiles(values: F64) -> Interval | None:
+def _interval(values: F64, bca: Bca | None) -> Interval | None:
+    """Of draws (R,): percentiles, corrected where that is defined; None without any draw."""
     known = values[~np.isnan(values)]
     if not len(known):
         return None
-    low, high = np.quantile(known, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Interval(float(low), float(high))
-
-
-def _bca(values: F64, estimate: float, left_out: F64) -> Interval | None:
-    """BCa interval; percentiles where it is not defined."""
-    known = values[~np.isnan(values)]
-    shares = bca_shares(known, estimate, left_out, _LEVEL) if len(known) else None
-    if shares is None:
-        return _percentiles(values)
-    low, high = np.quantile(known, shares)
-    return Interval(float(low), float(high), "bca")
+    shares = None if bca is None else bca.shares(_LEVEL)
+    low, high = np.quantile(known, shares or [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Interval(float(low), float(high), "bca" if shares else "percentile")

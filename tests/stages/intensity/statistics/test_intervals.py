@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from facer.stages.intensity.statistics.bca import bca_shares
+from facer.stages.intensity.statistics.bca import bca_of
 from facer.stages.intensity.statistics.intervals import FEW_UNITS, bootstrap, compare
 from tests.support import some
 
@@ -29,9 +29,10 @@ def test_bca_is_scipy_s():
     places = range(len(targets))
     left_out = [_pearson(np.delete(predictions, i), np.delete(targets, i)) for i in places]
     draws = found.bootstrap_distribution
-    shares = bca_shares(draws, _pearson(predictions, targets), np.array(left_out), 0.95)
+    bca = some(bca_of(draws, _pearson(predictions, targets), np.array(left_out)))
+    shares = some(bca.shares(0.95))
     expected = (found.confidence_interval.low, found.confidence_interval.high)
-    np.testing.assert_allclose(np.quantile(draws, some(shares)), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.quantile(draws, shares), expected, rtol=1e-12)
 
 
 def test_an_interval_over_few_clips_is_near_scipy_s():
@@ -102,3 +103,16 @@ def test_clips_without_a_label_change_nothing():
 def test_without_any_label_there_is_no_interval():
     found = bootstrap(*(np.full((5, 2), value, np.float32) for value in (0, np.nan)))
     assert (found.mean, found.per_emotion, found.n_units) == (None, (None, None), 0)
+
+
+def test_p_says_what_the_interval_says():
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        units = int(rng.integers(6, 25))
+        targets = rng.random((units, 1))
+        a = targets + rng.normal(0, 0.3, targets.shape)
+        b = targets + rng.normal(0, 0.3 + 0.5 * rng.random(), targets.shape)
+        found = compare(a, b, targets)
+        if abs(found.p_value - 0.05) > 0.004:  # the share of draws below zero comes in steps
+            holds_zero = found.interval.low <= 0 <= found.interval.high
+            assert holds_zero == (found.p_value > 0.05)
