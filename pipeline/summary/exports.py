@@ -15,7 +15,7 @@ from facer.pipeline.summary.clips import ClipSummary, There
 from facer.pipeline.summary.people import person_of
 from facer.pipeline.summary.rows import clip_row
 from facer.pipeline.summary.summarise import Study, clips_of
-from facer.stages.summary.grid import bins, series
+from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
@@ -167,9 +167,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     key = bids_key(person_of(row), row.session, row.condition)
     place.runs[key] += 1
     folder, name = bids.stem(*key, place.runs[key] if place.several[key] > 1 else 0)
-    rate = of.config.grid or (1 / time.step_s if time.step_s > 0 else 1.0)
-    rate = round(rate, 6)
-    starts = bins(time.start_s, time.stop_s, rate)
+    starts, rate = frame_bins(time)
     values = np.full((len(starts), len(clip.features.names) + 1), np.nan)
     for track in clip.parts:
         one = series(track, starts, rate, of.config.max_gap)
@@ -182,8 +180,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     columns["seen_share"] = ("time of the sample in which a face was measured", "0 to 1")
     base = f"{folder}/{name}"
     place.write(f"{base}_recording-face_physio.tsv.gz", bids.rows(values))
-    start = float(starts[0]) if len(starts) else 0.0
-    place.write(f"{base}_recording-face_physio.json", bids.sidecar(rate, start, columns))
+    place.write(f"{base}_recording-face_physio.json", bids.sidecar(rate, time.start_s, columns))
     events = [event for event in clip.events if event != START]
     if events:
         listed = [(e.onset_s, e.duration_s, e.trial_type or e.name) for e in events]

@@ -101,6 +101,24 @@ def test_bids_has_a_recording_a_clip(export, tmp_path):
     assert [issue for issue in issues if issue.get("severity") == "error"] == []
 
 
+@pytest.mark.parametrize(
+    "times",
+    [np.arange(200) * 3 / 25, np.arange(200) * 0.03, np.arange(200) * 7 / 30 + 0.4,
+     np.arange(200) * 3 / 50, np.round(np.arange(200) * 1001 / 30000, 6),
+     np.round(np.arange(200) / 30, 3)],
+)  # fmt: skip
+def test_bids_has_a_row_a_frame_at_any_frame_rate(study_store, tmp_path, times):
+    store = study_store({"a": (times, {"au12": np.arange(200) / 1000})})
+    exit_code("export", store, tmp_path / "bids", "--format", "bids")
+    base = tmp_path / "bids" / "sub-a" / "beh" / "sub-a_task-video_recording-face_physio"
+    meta = json.loads(base.with_suffix(".json").read_text())
+    lines = gzip.decompress((base.with_suffix(".tsv.gz")).read_bytes()).decode().splitlines()
+    shown = [float(line.split("\t")[FEATURE_NAMES.index("au12")]) for line in lines]
+    np.testing.assert_allclose(shown, np.arange(200) / 1000, atol=1e-6)
+    told_s = meta["StartTime"] + np.arange(200) / meta["SamplingFrequency"]
+    np.testing.assert_allclose(told_s, times, atol=1e-3)
+
+
 def test_facereader_says_find_failed(export):
     out = export("facereader", "--design", "{participant}_{condition}")
     lines = (out / "sub" / "P1_joke_detailed.txt").read_text().splitlines()
