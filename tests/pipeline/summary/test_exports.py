@@ -205,6 +205,52 @@ def test_a_table_of_frames_has_the_design_and_its_dictionary(store, tmp_path, fo
     assert len(wide) == 302
 
 
+@pytest.fixture
+def named(study_store, tmp_path):
+    """``named(form, rows)``: the folder of clips of (clip_id, participant, condition)."""
+
+    def call(form, rows):
+        store = study_store({
+            clip: (RATE, {"au12": i / 10}) for i, (clip, _, _) in enumerate(rows)
+        })  # fmt: skip
+        design = tmp_path / "design.csv"
+        design.write_text(
+            "\n".join(map(",".join, [("clip_id", "participant", "condition"), *rows]))
+        )
+        exit_code("export", store, tmp_path / form, "--format", form, "--design", design)
+        return tmp_path / form
+
+    return call
+
+
+def test_bids_keeps_people_and_tasks_apart(named):
+    out = named("bids", [("a", "1_2", "joke"), ("b", "12", "joke"), ("c", "\u674e", "jo ke"),
+                         ("d", "\u738b", "joke"), ("e", "12", "jo-ke")])  # fmt: skip
+    assert (out / "participants.tsv").read_text().splitlines() == [
+        "participant_id\tname", "sub-12x2\t1_2", "sub-12\t12", "sub-unknown\t\u674e",
+        "sub-unknownx2\t\u738b",
+    ]  # fmt: skip
+    assert json.loads((out / "participants.json").read_text()).keys() == {"name"}
+    tasks = {
+        path.name.split("_")[1]: json.loads(path.read_text())["TaskName"]
+        for path in out.rglob("*_physio.json")
+    }
+    assert tasks == {"task-joke": "joke", "task-jokex2": "jo ke", "task-jokex3": "jo-ke"}
+    assert len(list(out.rglob("*_physio.tsv.gz"))) == 5
+
+
+def test_imotions_has_a_file_a_clip(named):
+    out = named("imotions", [("a", "P1", "joke"), ("b", "P1", "joke"), ("c", "P1", "joke_2"),
+                             ("d", "P/1", "joke"), ("e", "P_1", "joke")])  # fmt: skip
+    found = {}
+    for path in out.rglob("*.csv"):
+        table = np.genfromtxt(path, names=True, delimiter=",")
+        found[path.relative_to(out / "Ex_Data").as_posix()] = round(float(table["au12"][0]), 3)
+    assert found == {"P1/facer/joke.csv": 0, "P1/facer/joke_3.csv": 0.1,
+                     "P1/facer/joke_2.csv": 0.2, "P_1_2/facer/joke.csv": 0.3,
+                     "P_1/facer/joke.csv": 0.4}  # fmt: skip
+
+
 def test_a_wrong_export_is_told(store, tmp_path, capsys):
     for arguments, message in (
         (["--format", "elan", "--threshold", "au99=1"], "found no such feature"),
