@@ -74,7 +74,7 @@ def events(of: Sequence[tuple[float, float | None, str]]) -> str:
     """Return events.tsv of (onset, duration, trial type)."""
     lines = ["onset\tduration\ttrial_type"]
     lines += [
-        f"{onset:.6g}\t{'n/a' if duration is None else f'{duration:.6g}'}\t"
+        f"{onset:.12g}\t{'n/a' if duration is None else f'{duration:.12g}'}\t"
         f"{' '.join(kind.split()) or 'n/a'}"
         for onset, duration, kind in sorted(of, key=lambda event: event[0])
     ]

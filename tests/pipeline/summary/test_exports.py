@@ -77,7 +77,7 @@ def test_praat_reads_the_same_tiers(export, marks):
 
 def test_bids_has_a_recording_a_clip(export, tmp_path):
     events = tmp_path / "events.csv"
-    events.write_text("clip_id,onset_s,duration_s,trial_type\nsub/P1_joke,1,2,punch line\n")
+    events.write_text("clip_id,onset_s,duration_s,trial_type\nsub/P1_joke,12345.678,2,punch line\n")
     out = export("bids", "--design", "{participant}_{condition}", "--events", events)
     folder = out / "sub-P1" / "beh"
     meta = json.loads((folder / "sub-P1_task-joke_recording-face_physio.json").read_text())
@@ -90,7 +90,7 @@ def test_bids_has_a_recording_a_clip(export, tmp_path):
     smile = [row[FEATURE_NAMES.index("au12")] for row in rows]
     assert (len(rows), smile[30], smile[80]) == (100, "0.9", "n/a")
     assert (folder / "sub-P1_task-joke_events.tsv").read_text().splitlines() == [
-        "onset\tduration\ttrial_type", "1\t2\tpunch line",
+        "onset\tduration\ttrial_type", "12345.678\t2\tpunch line",
     ]  # fmt: skip
     assert not (out / "sub-P3").exists()
     validator = shutil.which("bids-validator-deno")
