@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
@@ -15,12 +16,13 @@ from facer.pipeline.summary.clips import ClipSummary, There
 from facer.pipeline.summary.people import person_of
 from facer.pipeline.summary.rows import clip_row
 from facer.pipeline.summary.summarise import Study, clips_of
-from facer.stages.summary.grid import bins, series
+from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
+from facer.storage.exchange.names import distinct, numbered
 from facer.storage.exchange.tables import ExportFormat, aside, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
 from facer.storage.files.csv_table import csv_text
@@ -86,6 +88,8 @@ def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None =
             if clip.there is not None:
                 writers[form](place, clip, clip.there)
                 written += 1
+        for name, data in bids.participants(place.people).items() if form == "bids" else ():
+            place.write(name, data)
     return written
 
 
@@ -94,9 +98,35 @@ class _Place:
 
     def __init__(self, folder: Path, final: Path, videos: Path | None, of: Study) -> None:
         self.folder, self.final, self.videos, self.of = folder, final, videos, of
+        self.people: dict[str, str] = {}  # names by label, of those who have files
         self.runs: Counter[tuple[str, ...]] = Counter()
-        self.several = Counter(bids_key(person_of(row), row.session, row.condition)
-                               for row in of.design.rows)  # fmt: skip
+
+    @cached_property
+    def bids_keys(self) -> dict[str, tuple[str, str, str]]:
+        """Labels of subject, session and task, by clip; different names have different ones."""
+        rows = self.of.design.rows
+        subjects = bids.labels(map(person_of, rows), "unknown")
+        sessions = {"": "", **bids.labels((r.session for r in rows if r.session), "unknown")}
+        tasks = bids.labels((row.condition for row in rows), "video")
+        return {
+            row.clip_id: (subjects[person_of(row)], sessions[row.session], tasks[row.condition])
+            for row in rows
+        }
+
+    @cached_property
+    def several(self) -> Counter[tuple[str, str, str]]:
+        """How many clips have the same labels."""
+        return Counter(self.bids_keys.values())
+
+    @cached_property
+    def imotions_names(self) -> dict[str, str]:
+        """A file's path without its ending, by clip: no two are the same."""
+        rows = self.of.design.rows
+        people = distinct(map(person_of, rows), _file_name)
+        stimuli = [_file_name(row.condition or row.clip_id) for row in rows]
+        wanted = [f"Ex_Data/{people[person_of(row)]}/facer/{stimulus}"
+                  for row, stimulus in zip(rows, stimuli, strict=True)]  # fmt: skip
+        return dict(zip((row.clip_id for row in rows), numbered(wanted), strict=True))
 
     def write(self, name: str, data: str | bytes) -> None:
         """Write a file below the folder; FacerError for a clip whose name leads out of it."""
@@ -156,20 +186,13 @@ def _textgrid(place: _Place, clip: ClipSummary, there: There) -> None:
     place.write(f"{clip.row.clip_id}.TextGrid", textgrid(tiers_of(clip), there[2].stop_s))
 
 
-def bids_key(participant: str, session: str, condition: str) -> tuple[str, str, str]:
-    """Return the labels of subject, session and task."""
-    return (bids.label(participant, "unknown"), bids.label(session, ""),
-            bids.label(condition, "video"))  # fmt: skip
-
-
 def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     row, of, time = clip.row, place.of, there[2]
-    key = bids_key(person_of(row), row.session, row.condition)
+    key = place.bids_keys[row.clip_id]
+    place.people[key[0]] = person_of(row)
     place.runs[key] += 1
     folder, name = bids.stem(*key, place.runs[key] if place.several[key] > 1 else 0)
-    rate = of.config.grid or (1 / time.step_s if time.step_s > 0 else 1.0)
-    rate = round(rate, 6)
-    starts = bins(time.start_s, time.stop_s, rate)
+    starts, rate = frame_bins(time)
     values = np.full((len(starts), len(clip.features.names) + 1), np.nan)
     for track in clip.parts:
         one = series(track, starts, rate, of.config.max_gap)
@@ -182,8 +205,8 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     columns["seen_share"] = ("time of the sample in which a face was measured", "0 to 1")
     base = f"{folder}/{name}"
     place.write(f"{base}_recording-face_physio.tsv.gz", bids.rows(values))
-    start = float(starts[0]) if len(starts) else 0.0
-    place.write(f"{base}_recording-face_physio.json", bids.sidecar(rate, start, columns))
+    described = bids.sidecar(rate, time.start_s, columns, TaskName=row.condition or "video")
+    place.write(f"{base}_recording-face_physio.json", described)
     events = [event for event in clip.events if event != START]
     if events:
         listed = [(e.onset_s, e.duration_s, e.trial_type or e.name) for e in events]
@@ -203,13 +226,8 @@ def _facereader(place: _Place, clip: ClipSummary, there: There) -> None:
 
 
 def _imotions(place: _Place, clip: ClipSummary, there: There) -> None:
-    person = _file_name(person_of(clip.row))
-    stimulus = _file_name(clip.row.condition or clip.row.clip_id)
-    key = (person, stimulus)
-    place.runs[key] += 1
-    again = f"_{place.runs[key]}" if place.runs[key] > 1 else ""
     text = logs.imotions(there[1], clip.features.names, clip.events[0].onset_s)
-    place.write(f"Ex_Data/{person}/facer/{stimulus}{again}.csv", text)
+    place.write(f"{place.imotions_names[clip.row.clip_id]}.csv", text)
 
 
 def _file_name(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facer.stages.summary.track import EPS, Track
+from facer.stages.summary.track import EPS, FrameTimes, Track
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import F64, Bools
 
@@ -32,6 +32,25 @@ def bins(start_s: float, stop_s: float, rate_hz: float) -> F64:
             f"{_MOST}; take a coarser grid"
         )
     return np.arange(first, last) / rate_hz
+
+
+def frame_bins(time: FrameTimes) -> tuple[F64, float]:
+    """Return starts of a bin a frame, (B,), and their rate in Hz, which is the clip's own.
+
+    A frame is in the middle of its bin, so that a time that its container rounded stays in it. The
+    rate is the number of median steps from the first frame to the last, each step rounded to whole
+    ones, over the time between them.
+    """
+    t_s, step_s = time.t_s, time.step_s
+    if not len(t_s):
+        return np.zeros(0), 1.0
+    span_s = float(t_s[-1] - t_s[0])
+    rate_hz = 1 / step_s if step_s > 0 else 1.0
+    if span_s > 0:
+        rate_hz = float(np.rint(np.diff(t_s) / step_s).sum()) / span_s
+    rate_hz = float(f"{rate_hz:.12g}")  # 30, not 29.999999999999996
+    count = round(span_s * rate_hz) + 1
+    return bins(0.0, count / rate_hz, rate_hz) + (time.start_s - 0.5 / rate_hz), rate_hz
 
 
 def series(track: Track, starts_s: F64, rate_hz: float, max_gap_s: float) -> Series:

@@ -10,9 +10,10 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from facer.storage.exchange.names import distinct
 from facer.storage.schema import F64
 
 VERSION = "1.10.0"
@@ -25,6 +26,15 @@ def label(text: str, otherwise: str) -> str:
     ('P01b', 'x')
     """
     return re.sub(r"[^A-Za-z0-9]", "", text) or otherwise
+
+
+def labels(names: Iterable[str], otherwise: str) -> Mapping[str, str]:
+    """Return a label for each different name, no two of them the same.
+
+    >>> labels(["1_2", "12"], "unknown")
+    {'12': '12', '1_2': '12x2'}
+    """
+    return distinct(names, lambda name: label(name, otherwise), "x")
 
 
 def stem(subject: str, session: str, task: str, run: int = 0) -> tuple[str, str]:
@@ -64,11 +74,21 @@ def events(of: Sequence[tuple[float, float | None, str]]) -> str:
     """Return events.tsv of (onset, duration, trial type)."""
     lines = ["onset\tduration\ttrial_type"]
     lines += [
-        f"{onset:.6g}\t{'n/a' if duration is None else f'{duration:.6g}'}\t"
+        f"{onset:.12g}\t{'n/a' if duration is None else f'{duration:.12g}'}\t"
         f"{' '.join(kind.split()) or 'n/a'}"
         for onset, duration, kind in sorted(of, key=lambda event: event[0])
     ]
     return "\n".join(lines) + "\n"
+
+
+def participants(of: Mapping[str, str]) -> dict[str, str]:
+    """Return participants.tsv and its json, by file name; ``of``: names by subject's label."""
+    lines = ["participant_id\tname"]
+    lines += [f"sub-{subject}\t{' '.join(name.split()) or 'n/a'}" for subject, name in of.items()]
+    described = {"name": {"Description": "the participant's name in the design, or the clip's id"}}
+    return {
+        "participants.tsv": "\n".join(lines) + "\n", "participants.json": _json(described)
+    }  # fmt: skip
 
 
 def description(name: str, version: str) -> str:

@@ -71,7 +71,8 @@ def imotions(clip: ClipFeatures, names: Sequence[str], onset_s: float) -> str:
 def openface(clip: ClipFeatures, names: Sequence[str], thresholds: Mapping[str, float]) -> str:
     """Return a csv of OpenFace 2: frame, timestamp, confidence, success and presences (``_c``).
 
-    A unit is present above its threshold. There are no ``_r`` columns: those are intensities.
+    A unit is present above its threshold; without a number, the cell of a frame with a face is
+    empty. There are no ``_r`` columns: those are intensities.
     """
     units = [name for name in names if _unit(name) and name in thresholds]
     places = [names.index(name) for name in units]
@@ -82,10 +83,11 @@ def openface(clip: ClipFeatures, names: Sequence[str], thresholds: Mapping[str, 
         zip(clip.timestamp_s, clip.valid, clip.features, strict=True), 1
     ):
         score = float(clip.det_score[i - 1])
-        shown = (row[places] > limits).astype(int) if valid else np.zeros(len(units), int)
+        values = row[places] if valid else np.zeros(len(units))
+        shown = np.where(np.isnan(values), np.nan, values > limits)
         start = [str(i), "0", f"{float(time_s):.3f}", f"{score if valid else 0.0:.2f}",
                  str(int(valid))]  # fmt: skip
-        lines.append(", ".join([*start, *(f"{value:.2f}" for value in shown)]))
+        lines.append(", ".join([*start, *("" if v != v else f"{v:.2f}" for v in shown)]))
     return "\n".join(lines) + "\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.words import names_people
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
-_TEXTS = ("participant", "condition", "session", "reason")
+_NAMES = ("participant", "condition", "session")
+_TEXTS = (*_NAMES, "reason")
 _SYNONYMS = {
     "clip_id": ("clip_id", "clip", "file_id", "file", "filename", "video", "video_id", "id"),
     "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
@@ -140,7 +141,7 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
         )
         for row, clip in enumerate(ids)
     ]  # fmt: skip
-    notes = _notes(path, match)
+    notes = (*_notes(path, match), *_odd_names(table, places))
     return Design(tuple(rows), tuple(carried), str(path), match.store_only, notes)
 
 
@@ -163,9 +164,8 @@ def _matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
 def _row(table: CsvTable, row: int, places: Mapping[str, int]) -> DesignRow:
     """Return what the known columns say of a clip."""
     cells = {name: table.rows[row][place] for name, place in places.items()}
-    texts: dict[str, Any] = {
-        name: "" if is_absent(cells[name]) else cells[name] for name in _TEXTS if name in cells
-    }
+    texts: dict[str, Any] = {name: cells[name] for name in _TEXTS if name in cells}
+    texts["reason"] = "" if is_absent(texts.get("reason", "")) else texts["reason"]
     onset = table.number(row, places["onset_s"]) if "onset_s" in places else float("nan")
     exclude = _flag(cells.get("exclude", ""), table.at(row))
     return DesignRow("", **texts, onset_s=None if onset != onset else onset, exclude=exclude)
@@ -181,6 +181,15 @@ def _notes(path: Path, match: Match) -> tuple[str, ...]:
         notes.append(f"{len(match.store_only)} clips of the store are not in {path} and are left "
                      f"out, such as {match.store_only[0]}")  # fmt: skip
     return tuple(notes)
+
+
+def _odd_names(table: CsvTable, places: Mapping[str, int]) -> Iterator[str]:
+    """Say which names are often written for none: ``NA`` may be somebody, ``none`` a condition."""
+    for name in _NAMES:
+        cells = table.column(places[name]) if name in places else []
+        if odd := list(dict.fromkeys(cell for cell in cells if cell and is_absent(cell))):
+            yield (f"{table.path}: {name}: found {', '.join(odd)}, taken as names; leave cells "
+                   f"empty where there is no {name}")  # fmt: skip
 
 
 def _places(table: CsvTable) -> dict[str, int]:

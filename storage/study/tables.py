@@ -19,6 +19,9 @@ from facer.storage.study.columns import Block, Cells, Column, Kind
 TableFormat = Literal["csv", "parquet", "feather", "sav"]
 TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 _SAV_NAME = 64  # bytes that SPSS allows
+_SAV_WORDS = frozenset(
+    ["ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH"]
+)  # of SPSS's syntax
 _ROW_GROUP = 100_000  # rows
 _SAV_ROWS = 2_000_000
 
@@ -156,11 +159,16 @@ class _Sav:
 
 
 def sav_names(names: Sequence[str]) -> list[str]:
-    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, all different."""
+    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, all different.
+
+    >>> sav_names(["au12", "2nd", "With"])
+    ['au12', 'v_2nd', 'v_With']
+    """
     found: list[str] = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-        plain = (plain if plain[:1].isalpha() else f"v_{plain}")[:_SAV_NAME].rstrip("_")
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name).rstrip("_")
+        taken = plain.upper() in _SAV_WORDS or not plain[:1].isalpha()
+        plain = (f"v_{plain}" if taken else plain)[:_SAV_NAME].rstrip("_")
         unique, count = plain, 2
         while unique.lower() in {one.lower() for one in found}:
             unique = f"{plain[: _SAV_NAME - 5]}_{count}"

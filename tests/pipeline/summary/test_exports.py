@@ -77,7 +77,7 @@ def test_praat_reads_the_same_tiers(export, marks):
 
 def test_bids_has_a_recording_a_clip(export, tmp_path):
     events = tmp_path / "events.csv"
-    events.write_text("clip_id,onset_s,duration_s,trial_type\nsub/P1_joke,1,2,punch line\n")
+    events.write_text("clip_id,onset_s,duration_s,trial_type\nsub/P1_joke,12345.678,2,punch line\n")
     out = export("bids", "--design", "{participant}_{condition}", "--events", events)
     folder = out / "sub-P1" / "beh"
     meta = json.loads((folder / "sub-P1_task-joke_recording-face_physio.json").read_text())
@@ -90,7 +90,7 @@ def test_bids_has_a_recording_a_clip(export, tmp_path):
     smile = [row[FEATURE_NAMES.index("au12")] for row in rows]
     assert (len(rows), smile[30], smile[80]) == (100, "0.9", "n/a")
     assert (folder / "sub-P1_task-joke_events.tsv").read_text().splitlines() == [
-        "onset\tduration\ttrial_type", "1\t2\tpunch line",
+        "onset\tduration\ttrial_type", "12345.678\t2\tpunch line",
     ]  # fmt: skip
     assert not (out / "sub-P3").exists()
     validator = shutil.which("bids-validator-deno")
@@ -99,6 +99,24 @@ def test_bids_has_a_recording_a_clip(export, tmp_path):
     checked = subprocess.run([validator, "--json", str(out)], capture_output=True, text=True)
     issues = json.loads(checked.stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue.get("severity") == "error"] == []
+
+
+@pytest.mark.parametrize(
+    "times",
+    [np.arange(200) * 3 / 25, np.arange(200) * 0.03, np.arange(200) * 7 / 30 + 0.4,
+     np.arange(200) * 3 / 50, np.round(np.arange(200) * 1001 / 30000, 6),
+     np.round(np.arange(200) / 30, 3)],
+)  # fmt: skip
+def test_bids_has_a_row_a_frame_at_any_frame_rate(study_store, tmp_path, times):
+    store = study_store({"a": (times, {"au12": np.arange(200) / 1000})})
+    exit_code("export", store, tmp_path / "bids", "--format", "bids")
+    base = tmp_path / "bids" / "sub-a" / "beh" / "sub-a_task-video_recording-face_physio"
+    meta = json.loads(base.with_suffix(".json").read_text())
+    lines = gzip.decompress((base.with_suffix(".tsv.gz")).read_bytes()).decode().splitlines()
+    shown = [float(line.split("\t")[FEATURE_NAMES.index("au12")]) for line in lines]
+    np.testing.assert_allclose(shown, np.arange(200) / 1000, atol=1e-6)
+    told_s = meta["StartTime"] + np.arange(200) / meta["SamplingFrequency"]
+    np.testing.assert_allclose(told_s, times, atol=1e-3)
 
 
 def test_facereader_says_find_failed(export):
@@ -185,6 +203,52 @@ def test_a_table_of_frames_has_the_design_and_its_dictionary(store, tmp_path, fo
         assert set(table.columns) <= set(meant.index)
         assert meant.unit["au12"] == "probability"
     assert len(wide) == 302
+
+
+@pytest.fixture
+def named(study_store, tmp_path):
+    """``named(form, rows)``: the folder of clips of (clip_id, participant, condition)."""
+
+    def call(form, rows):
+        store = study_store({
+            clip: (RATE, {"au12": i / 10}) for i, (clip, _, _) in enumerate(rows)
+        })  # fmt: skip
+        design = tmp_path / "design.csv"
+        design.write_text(
+            "\n".join(map(",".join, [("clip_id", "participant", "condition"), *rows]))
+        )
+        exit_code("export", store, tmp_path / form, "--format", form, "--design", design)
+        return tmp_path / form
+
+    return call
+
+
+def test_bids_keeps_people_and_tasks_apart(named):
+    out = named("bids", [("a", "1_2", "joke"), ("b", "12", "joke"), ("c", "\u674e", "jo ke"),
+                         ("d", "\u738b", "joke"), ("e", "12", "jo-ke")])  # fmt: skip
+    assert (out / "participants.tsv").read_text().splitlines() == [
+        "participant_id\tname", "sub-12x2\t1_2", "sub-12\t12", "sub-unknown\t\u674e",
+        "sub-unknownx2\t\u738b",
+    ]  # fmt: skip
+    assert json.loads((out / "participants.json").read_text()).keys() == {"name"}
+    tasks = {
+        path.name.split("_")[1]: json.loads(path.read_text())["TaskName"]
+        for path in out.rglob("*_physio.json")
+    }
+    assert tasks == {"task-joke": "joke", "task-jokex2": "jo ke", "task-jokex3": "jo-ke"}
+    assert len(list(out.rglob("*_physio.tsv.gz"))) == 5
+
+
+def test_imotions_has_a_file_a_clip(named):
+    out = named("imotions", [("a", "P1", "joke"), ("b", "P1", "joke"), ("c", "P1", "joke_2"),
+                             ("d", "P/1", "joke"), ("e", "P_1", "joke")])  # fmt: skip
+    found = {}
+    for path in out.rglob("*.csv"):
+        table = np.genfromtxt(path, names=True, delimiter=",")
+        found[path.relative_to(out / "Ex_Data").as_posix()] = round(float(table["au12"][0]), 3)
+    assert found == {"P1/facer/joke.csv": 0, "P1/facer/joke_3.csv": 0.1,
+                     "P1/facer/joke_2.csv": 0.2, "P_1_2/facer/joke.csv": 0.3,
+                     "P_1/facer/joke.csv": 0.4}  # fmt: skip
 
 
 def test_a_wrong_export_is_told(store, tmp_path, capsys):

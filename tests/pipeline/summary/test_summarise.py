@@ -310,6 +310,22 @@ def test_a_design_row_without_a_clip_and_a_clip_without_a_row_are_said(study_sto
     assert any("1 clips of the store are not in" in note for note in found.notes)
 
 
+def test_only_an_empty_cell_names_nobody_and_words_for_none_are_said(study_store, tmp_path):
+    store = study_store({name: (np.arange(25) / 25, {}) for name in "abcd"})
+    design = tmp_path / "design.csv"
+    design.write_text("clip_id,participant,condition,reason\na,NA,none,n/a\nb,NA,music,\n"
+                      "c,,none,-\nd,P1,missing,\n")  # fmt: skip
+    found = facer.summarise(store, design)
+    assert found.clips.participant.tolist() == ["NA", "NA", "", "P1"]
+    assert found.clips.condition.tolist() == ["none", "music", "none", "missing"]
+    assert set(found.groups.condition) == {"none", "music", "missing"}
+    assert [note.split(": ", 1)[1] for note in found.notes] == [
+        "participant: found NA, taken as names; leave cells empty where there is no participant",
+        "condition: found none, missing, taken as names; leave cells empty where there is no "
+        "condition",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("form", ["parquet", "feather", "sav"])
 def test_other_formats_hold_the_same_numbers(study_store, tmp_path, capsys, form):
     import pandas

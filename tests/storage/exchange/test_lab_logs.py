@@ -109,6 +109,18 @@ def test_what_facer_writes_for_imotions_comes_back(tmp_path: Path, make_entry: A
     np.testing.assert_allclose(back.timestamp_s, clip.timestamp_s - 1, atol=1e-6)
 
 
+def test_a_unit_without_a_number_is_not_absent_for_openface(make_entry: Any) -> None:
+    from facer.storage import FEATURE_NAMES
+
+    _, clip = make_entry("a", 3)
+    clip.valid[:] = True, True, False
+    clip.features[0, FEATURE_NAMES.index("au12")] = np.nan
+    clip.features[1, FEATURE_NAMES.index("au12")] = 0.9
+    lines = logs.openface(clip, FEATURE_NAMES, dict.fromkeys(FEATURE_NAMES, 0.5)).splitlines()
+    header, *rows = (line.split(", ") for line in lines)
+    assert [row[header.index("AU12_c")] for row in rows] == ["", "1.00", "0.00"]
+
+
 V6 = """#Version : 6.0
 #Study : smiles
 #Respondents : 2
