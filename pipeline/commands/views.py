@@ -89,8 +89,8 @@ def view(
     \b
     Examples:
       facer view features.zarr --videos videos/
-      facer view features.zarr --videos videos/ --design "{participant}_{condition}" \
-        --window after=0:4 --baseline -2:0
+      facer view features.zarr --videos videos/ --design "{participant}_{condition}" \\
+        --window after=2:6 --baseline 0:2
     """
     from facer.pipeline.views.view.door import view as serve
 

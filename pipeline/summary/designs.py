@@ -46,7 +46,7 @@ def check_design(design: Design) -> DesignCheck:
     used = [row for row in design.rows if row.participant]
     cells = Counter((row.participant, row.condition) for row in used)
     people = list(dict.fromkeys(row.participant for row in used))
-    conditions = list(dict.fromkeys(row.condition for row in used))
+    conditions = list(dict.fromkeys(row.condition for row in design.rows))
     return DesignCheck(
         len(design.rows), len(people), tuple(conditions),
         tuple((p, c) for p in people for c in conditions if not cells[p, c]),

@@ -19,7 +19,7 @@ from facer.pipeline.summary.schema import DICTIONARY, Schema, schema
 from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
@@ -88,7 +88,8 @@ def study(
 def summarise_study(of: Study, sink: Sink) -> Outcome:
     """Measure every clip of a study and hand the rows to the sink, clip by clip."""
     tables = {name: sink(name, columns) for name, columns in of.tables.items()}
-    outcome, people = Outcome(notes=list(of.design.notes)), People(of.config, of.features.names)
+    notes = [*of.design.notes, *_before_the_clips(of)]
+    outcome, people = Outcome(notes=notes), People(of.config, of.features.names)
     persons = _person_baselines(of) if of.config.baseline_fallback == "participant" else {}
     for clip in clips_of(of, persons):
         _write_clip(clip, tables, people, outcome)
@@ -105,6 +106,18 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
         table.close()
     outcome.settings = _settings(of, list(tables))
     return outcome
+
+
+def _before_the_clips(of: Study) -> Iterator[str]:
+    """Say which windows end before any clip begins, because nothing tells an onset."""
+    if any(event.onset_s > 0 for events in of.events.values() for event in events):
+        return
+    for name, span in {**of.config.windows, "baseline": of.config.baseline}.items():
+        if span is not None and span[1] <= 0:
+            yield (
+                f"{name} {span[0]:g}:{span[1]:g} ends before the clips begin and stays empty: "
+                f"no onset is known; give onset_s in the design, or {named('events')}"
+            )
 
 
 def summarise_in_memory(of: Study) -> tuple[dict[str, Collected], Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.words import names_people
+from facer.storage.text.likeness import nearest
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
 _NAMES = ("participant", "condition", "session")
@@ -22,7 +23,7 @@ _SYNONYMS = {
     "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
     "condition": ("condition", "cond"),
     "session": ("session", "ses"),
-    "onset_s": ("onset_s",),
+    "onset_s": ("onset_s", "onset"),
     "exclude": ("exclude", "excluded", "bad"),
     "reason": ("reason", "exclude_reason"),
 }
@@ -101,7 +102,8 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
         raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
     notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
              f"fields: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}",)  # fmt: skip
-    return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes if odd else ())
+    notes = (*(notes if odd else ()), *_doubts(fields, carried))
+    return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -141,7 +143,8 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
         )
         for row, clip in enumerate(ids)
     ]  # fmt: skip
-    notes = (*_notes(path, match), *_odd_names(table, places))
+    doubts = _doubts([*places], others.values())
+    notes = (*_notes(path, match), *_odd_names(table, places), *doubts)
     return Design(tuple(rows), tuple(carried), str(path), match.store_only, notes)
 
 
@@ -181,6 +184,16 @@ def _notes(path: Path, match: Match) -> tuple[str, ...]:
         notes.append(f"{len(match.store_only)} clips of the store are not in {path} and are left "
                      f"out, such as {match.store_only[0]}")  # fmt: skip
     return tuple(notes)
+
+
+def _doubts(used: Sequence[str], carried: Iterable[str]) -> Iterator[str]:
+    """Say what may be mistyped, and what follows where nobody is named."""
+    missing = [name for name in KNOWN if name not in used]
+    for name in carried:
+        if meant := nearest(name, missing):
+            yield f"{name!r} is carried along as a column of its own; was {meant!r} meant?"
+    if "participant" in missing:
+        yield "the design names no participant: every clip counts as a person of its own"
 
 
 def _odd_names(table: CsvTable, places: Mapping[str, int]) -> Iterator[str]:

@@ -152,9 +152,12 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         look = _look(index)
         axes.plot(times, of.mean, **look, label=condition or "all")
         axes.fill_between(times, of.low, of.high, color=look["color"], alpha=0.2, lw=0)
-        notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{len(people)}")  # one line each
+        least, most = int(of.participants.min()), int(of.participants.max())
+        n = f"{most}" if least == most else f"{least}\u00a0to\u00a0{most}"  # along the curve
+        notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{n}")  # one line each
     characters = int(_PER_INCH * _figure_of(axes).get_figwidth())
-    under = "\n".join(wrap(f"participants: {', '.join(notes)}", characters))
+    what = f"participants: {', '.join(notes)}; band: 95 % bootstrap interval"
+    under = "\n".join(wrap(what, characters))
     axes.set(xlabel=f"time (s)\n{under}", ylabel=config.feature)
     _legend(axes, list(found))
     return Collected.of(_GRAND, [
@@ -171,10 +174,36 @@ def _mean(rows: F64) -> F64:
     return found
 
 
+def _seen(tables: Tables, config: FigureConfig) -> tuple[list[_Curve], list[F64]]:
+    """Every clip with a length, and at each of its times 1 where a face was measured, else 0."""
+    curves = _curves(tables, config)
+    step = min((float(np.diff(c.t_s).min()) for c in curves if len(c.t_s) > 1), default=1.0)
+    known = {curve.clip for curve in curves}
+    ends: dict[str, float] = {}
+    for block in tables["clips"].blocks:
+        cells = (block[name] for name in ("clip_id", "participant", "condition", "duration_s"))
+        for clip, person, condition, duration_s in zip(*cells, strict=True):
+            ends[clip] = float(duration_s)
+            if clip not in known and np.isfinite(duration_s):
+                times = np.arange(0, ends[clip], step)
+                none = np.full(len(times), np.nan)
+                curves.append(_Curve(clip, "", person or clip, condition, times, none))
+    values = []
+    for curve in curves:
+        there = np.isfinite(curve.value).astype(float)
+        beyond = (there == 0) & (curve.t_s + step / 2 > ends[curve.clip]) & (curve.event == "start")
+        values.append(np.where(beyond, np.nan, there))  # a bin that the clip's end cuts
+    return curves, values
+
+
 def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collected:
     """A row a clip: its values, or where it was seen."""
-    curves = sorted(_curves(tables, config), key=lambda c: (c.condition, c.person))[:_MOST_ROWS]
-    values = [np.isfinite(c.value).astype(float) if seen else c.value for c in curves]
+    curves = _curves(tables, config)
+    values = [curve.value for curve in curves]
+    if seen:
+        curves, values = _seen(tables, config)
+    order = sorted(range(len(curves)), key=lambda i: (curves[i].condition, curves[i].person))
+    curves, values = ([items[i] for i in order[:_MOST_ROWS]] for items in (curves, values))
     times, grid = _on_one_clock(curves, values)
     step = float(np.diff(times).min()) if len(times) > 1 else 1.0
     axes.set_facecolor("0.85")  # where nothing was measured
@@ -186,7 +215,7 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     )  # fmt: skip
     if not seen:
         axes.figure.colorbar(image, ax=axes, label=config.feature)
-    what = "black: not seen" if seen else "grey: not measured"
+    what = "black: not seen; grey: outside the clip" if seen else "grey: not measured"
     drawn, clips = len({c.clip for c in curves}), tables["clips"].length
     n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
     axes.set(xlabel=f"time (s)\nn = {n}; {what}", ylabel="clip")

@@ -100,3 +100,23 @@ def test_names_of_many_clips_have_room(study_store, tmp_path):
     height_pt = float(drawn.split('height="', 1)[1].split("pt", 1)[0])
     assert height_pt > 50 * 8.4  # lines of 7 pt
     assert "n = 50 of 51 clips" in drawn
+
+
+def test_missing_is_where_a_clip_had_frames_and_no_face(study_store, tmp_path):
+    uneven = np.arange(44) / 15.0  # no frame begins in the last tenth of a second
+    store = study_store({"P0_joke": (uneven, {}), "P1_joke": (uneven, {}, uneven < 0)}, "m.zarr")
+    found = rows(facer.figure("missing", store, tmp_path / "m.svg", DESIGN))
+    seen = {clip: [row["value"] for row in found if row["clip_id"] == clip]
+            for clip in ("P0_joke", "P1_joke")}  # fmt: skip
+    assert set(seen["P0_joke"][:-1]) == {"1"}
+    assert seen["P0_joke"][-1] == ""
+    assert set(seen["P1_joke"]) == {"0"}
+    assert b"outside the clip" in (tmp_path / "m.svg").read_bytes()
+
+
+def test_the_grand_mean_says_how_many_people_are_behind_it(study_store, tmp_path):
+    clips = {f"P{p}_joke": (np.arange(25 * (p + 1)) / 25.0, {}) for p in range(3)}
+    facer.figure("grand", study_store(clips, "n.zarr"), tmp_path / "g.svg", DESIGN)
+    drawn = (tmp_path / "g.svg").read_text().replace("\u00a0", " ")
+    assert "joke n = 1 to 3" in drawn
+    assert "bootstrap" in drawn

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import facer
+from facer.pipeline.summary.designs import check_design
 from facer.storage import FEATURE_NAMES
 from facer.storage.errors import FacerError
 from facer.storage.study.events import read_events
@@ -433,3 +434,30 @@ def test_thousands_are_no_seconds(tmp_path, column):
     (tmp_path / "events.csv").write_text(text + "\n")
     with pytest.raises(FacerError, match=f"column '{column}': found '1,004', which may be 1004"):
         read_events(tmp_path / "events.csv", ["a"])
+
+
+def test_mistyped_fields_and_columns_of_a_design_are_told(study_store, tmp_path):
+    store = study_store({"P1_joke": (RATE, {}), "P2_news": (RATE, {})})
+    found = facer.design(store, "{particpant}_{condition}")
+    assert found.notes == (
+        "'particpant' is carried along as a column of its own; was 'participant' meant?",
+        "the design names no participant: every clip counts as a person of its own",
+    )
+    assert check_design(found).conditions == ("joke", "news")
+    assert facer.design(store, "{participant}_{condition}").notes == ()
+    path = tmp_path / "design.csv"
+    path.write_text("clip_id,participant,onset,conditon\nP1_joke,P1,2.5,x\nP2_news,P2,1,y\n")
+    found = facer.design(store, path)
+    assert [row.onset_s for row in found.rows] == [2.5, 1]
+    assert [note.partition("was")[2] for note in found.notes] == [" 'condition' meant?"]
+
+
+def test_a_baseline_before_the_clips_is_told_where_no_onset_is_known(study_store, tmp_path):
+    store = study_store({"a": (RATE, {}), "b": (RATE, {})})
+    (note,) = facer.summarise(store, baseline=(-2, 0), windows={"after": (0, 1)}).notes
+    assert note.startswith("baseline -2:0 ends before the clips begin and stays empty")
+    (tmp_path / "events.csv").write_text("clip_id,onset_s\na,2.5\nb,1\n")
+    found = facer.summarise(
+        store, baseline=(-2, 0), windows={"after": (0, 1)}, events=tmp_path / "events.csv"
+    )
+    assert not found.notes
