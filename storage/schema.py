@@ -150,6 +150,11 @@ class Provenance:
         return self.settings.get("modality") == AUDIO
 
     @property
+    def measured(self) -> str:
+        """What frames are with or without."""
+        return "sound" if self.of_sound else "a face"
+
+    @property
     def statuses(self) -> tuple[Status, Status, Status]:
         """Those that a record can have: measured, nothing there to measure, failed."""
         return ("ok", "no_sound" if self.of_sound else "no_face", "failed")

@@ -35,6 +35,8 @@ def annotate_clip(
     held. Returns why its sound was left out, or "". ``FacerError`` for an unknown or failed clip,
     and where the video is not what was extracted.
     """
+    if store.provenance.of_sound:
+        raise FacerError(f"{store.path}: found a store of sound, expected one of faces to draw")
     clip = store.read(clip_id)
     video = source_video(store.record(clip_id), video_dir)
     if path.resolve() == video:

@@ -79,8 +79,8 @@ def clip_picture(
     :func:`strip_frames` with the same ``n_slots``; without any there is no strip. Columns are
     found by ``feature_names`` and a group without columns is left out. Times without a face
     are hatched. Names in ``weak_features`` carry an asterisk and a footnote. Raises
-    ``FacerError`` for a clip without frames or at times that do not rise, for crops that do
-    not match, and for a path that cannot be written.
+    ``FacerError`` for a clip without frames or at times that do not rise, for a store without
+    any such column, for crops that do not match, and for a path that cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
@@ -93,6 +93,11 @@ def clip_picture(
     columns = dict(zip(feature_names, values, strict=True))
     view = _View(clip, columns, edges, frozenset(weak_features))
     groups = curves.drawn_columns(feature_names)
+    if not groups:
+        raise FacerError(
+            f"{path}: found none of the columns that a picture shows, expected valence, arousal, "
+            "expressions or action units; facer report and facer figure draw others"
+        )
     strip_in = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / n_slots
     heights = {"va": 1.25, "expr": 1.6, "au": 0.19 * len(groups.get("au", ()))}
     sizes = [strip_in] * bool(len(crops)) + [heights[group] for group in groups]

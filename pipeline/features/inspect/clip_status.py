@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +26,7 @@ class ClipStatus:
     video: str  # the file that was looked at; "" for none
     seen: dict[str, Any] | None
     note: str = ""  # why nothing was seen, or that the file is another one now
+    measured: str = "a face"  # what frames are with or without
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer status STORE CLIP --json`` prints it."""
@@ -40,7 +41,7 @@ class ClipStatus:
         found = [f"{r.clip_id}: {r.status}{f': {r.reason}' if r.reason else ''}"]
         rate = f", {r.fps:.2f} Hz" if not math.isnan(r.fps) else ""
         size = f", {r.width_px} x {r.height_px} px" if r.width_px else ""
-        found.append(f"  {r.n_frames} frames, {r.n_valid} with a face{rate}{size}")
+        found.append(f"  {r.n_frames} frames, {r.n_valid} with {self.measured}{rate}{size}")
         digest, written = r.source_sha256[:12] or "-", self.written or "?"
         source = r.source or "(imported)"
         found.append(f"  source {source}, {r.source_size} bytes, sha256 {digest}; "
@@ -58,18 +59,19 @@ def clip_status(store: FeatureStore, clip_id: str, videos: str | Path | None = N
     record = store.record(clip_id)
     at = written_at(record.part)
     written = "" if at is None else at.isoformat(timespec="seconds")
+    bare = ClipStatus(store.path, record, written, "", None, measured=store.provenance.measured)
     if videos is None or not record.source:
-        return ClipStatus(store.path, record, written, "", None)
+        return bare
     from facer.pipeline.features.guarded.guard import ask
 
     try:
         with _local(record, videos) as path:
             seen: dict[str, Any] = ask("libav_view", path)
     except (FacerError, PlaceError) as error:
-        return ClipStatus(store.path, record, written, "", None, str(error))
+        return replace(bare, note=str(error))
     same = seen["bytes"] == record.source_size or not record.source_sha256
     note = "" if same else "the video is not the one that was extracted: its size differs"
-    return ClipStatus(store.path, record, written, f"{videos}/{record.source}", seen, note)
+    return replace(bare, video=f"{videos}/{record.source}", seen=seen, note=note)
 
 
 def _local(record: Record, videos: str | Path) -> AbstractContextManager[Path]:

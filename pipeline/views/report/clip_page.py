@@ -94,7 +94,7 @@ class ClipPages:
         self.folder.page(
             name, "clip.html", {**clip_curves(clip, self.store), "videoStart": footage.start_s},
             title=clip_id, report=self.store.path, back=self.back, before=before, after=after,
-            facts=[*facts, *clip_facts(record, clip)], footage=footage,
+            facts=[*facts, *clip_facts(record, clip, self.store)], footage=footage,
             weak_note=curves.WEAK_NOTE if self.store.weak_features else "",
             notes=clip_notes(clip, self.store),
         )  # fmt: skip
@@ -123,11 +123,11 @@ class ClipPages:
         return quote("../../" + video.relative_to(report.parent).as_posix())
 
 
-def clip_facts(record: Record, clip: ClipFeatures) -> list[tuple[str, str]]:
+def clip_facts(record: Record, clip: ClipFeatures, store: FeatureStore) -> list[tuple[str, str]]:
     """Rows of what is known of a clip."""
     facts = [
         ("frames", f"{record.n_frames:,}"),
-        ("with a face", f"{record.n_valid / record.n_frames:.1%}"),
+        (f"with {store.provenance.measured}", f"{record.n_valid / record.n_frames:.1%}"),
         ("duration", f"{record.n_frames / record.fps:.2f} s" if record.fps > 0 else "unknown"),
         ("frame rate", f"{record.fps:.2f} Hz" if record.fps > 0 else "unknown"),
         ("time between frames", _steps(clip)),
@@ -155,7 +155,7 @@ def _step(clip: ClipFeatures) -> int:
 
 def clip_notes(clip: ClipFeatures, store: FeatureStore) -> list[str]:
     """What a reader of the curves must know: frames and columns that are not drawn."""
-    notes, step = [], _step(clip)
+    notes, step = [f"Hatched: no {store.provenance.measured.removeprefix('a ')}."], _step(clip)
     if step > 1:
         notes.append(f"One frame in {step} of {clip.n_frames:,} is drawn, with its exact values.")
     known = {name for names in curves.drawn_columns(store.feature_names).values() for name in names}

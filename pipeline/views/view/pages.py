@@ -72,7 +72,7 @@ def clip_page(of: ViewSession, name: str) -> str:
     return render(
         f"clips/{name}", "view_clip.html", title=record.clip_id, back="all clips",
         before=before, after=after, footage=footage,
-        facts=[*_who(of, record.clip_id), *clip_facts(record, clip)],
+        facts=[*_who(of, record.clip_id), *clip_facts(record, clip, of.store)],
         weak_note=WEAK_NOTE if of.store.weak_features else "", notes=clip_notes(clip, of.store),
         marks=str(of.config.marks_file), faces=str(of.config.faces_file),
         reasons=of.reasons(), several=bool((clip.n_faces > 1).any()),

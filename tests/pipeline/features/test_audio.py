@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import facer
 from facer.cli import facer as command
 from facer.pipeline.features.guarded.guard import GuardedAudio
+from facer.pipeline.views.report.folder import page_name
 from facer.stages.features.audio.reader import AudioReader
 from facer.storage.errors import FacerError
 from tests import sounds
@@ -62,6 +63,21 @@ def test_a_folder_becomes_a_store_and_the_same_command_does_what_is_missing(fold
     (folder / "a.mkv").replace(folder / "b.mkv")
     code, out, _ = run("extract-audio", folder, "-o", store, *COMMON)
     assert {"a", "b"} <= set(facer.open_store(store).clip_ids)  # a.wav is a clip of its own now
+
+
+def test_nothing_of_a_store_of_sound_speaks_of_faces(folder, tmp_path):
+    store = facer.extract_audio(folder, tmp_path / "audio.zarr", workers=1)
+    _, out, _ = run("status", store.path, "a")
+    assert "with sound" in out
+    assert "face" not in out
+    run("report", store.path, "-o", tmp_path / "report")
+    page = tmp_path / "report" / "clips" / f"{page_name('a')}.html"
+    assert "with sound" in page.read_text("utf-8")
+    assert "no face" not in page.read_text("utf-8")
+    with pytest.raises(FacerError, match="found none of the columns that a picture shows"):
+        facer.picture(store, "a", tmp_path / "a.png")
+    with pytest.raises(FacerError, match="found a store of sound"):
+        facer.annotate(store, "a", tmp_path / "a.mp4", videos=folder)
 
 
 def test_status_verify_and_export_know_a_store_of_sound(folder, tmp_path):
