@@ -162,17 +162,22 @@ def _print_groups(groups: Groups) -> None:
     if len(groups.scores) > len(shown):
         echo(f"  ... and {len(groups.scores) - len(shown)} more (--json lists all)")
     defined = len(groups.values("pearson"))
-    _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], defined, None)
-    _print_scores(f"{'deviation':{width}}", [groups.std(m) for m in METRICS], defined, None)
-    echo(f"mean and standard deviation over {defined} of {len(groups.scores)} groups; a "
-               f"correlation needs {LEAST_CLIPS} clips with labels")  # fmt: skip
+    _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], None, None)
+    _print_scores(f"{'deviation':{width}}", [groups.std(m) for m in METRICS], None, None)
+    echo(
+        f"mean and standard deviation over the groups in which a figure is defined: Pearson in "
+        f"{defined} of {len(groups.scores)}; a correlation needs {LEAST_CLIPS} clips with labels"
+    )
 
 
-def _print_scores(title: str, values: Sequence[float], n: int, interval: Interval | None) -> None:
+def _print_scores(
+    title: str, values: Sequence[float], n: int | None, interval: Interval | None
+) -> None:
     """A line of figures and the interval of the first; - where one is not defined."""
     cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
     between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
-    echo(f"{title}  {cells}  {n:4d}   {between}".rstrip())
+    count = "" if n is None else n
+    echo(f"{title}  {cells}  {count:>4}   {between}".rstrip())
 
 
 @click.command()

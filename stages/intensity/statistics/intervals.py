@@ -20,6 +20,7 @@ RESAMPLES = 1000
 FEW_UNITS = 30
 """Percentile intervals over fewer units are too narrow: BCa there, where it is defined."""
 
+_LEAST = 3  # units, of which an interval says anything: two always correlate to 1 or -1
 _VERY_FEW = 10  # units, of which BCa intervals are too narrow as well
 _LEVEL = 0.95  # of every interval
 _BLOCK = 100  # resamples whose weights are in memory at a time
@@ -82,13 +83,14 @@ def bootstrap(
     too. Only clips with a label are drawn: whole subjects, with all their clips, when every clip
     names one and there are several; clips otherwise. A draw in which an emotion's labels are one
     value has no rho of it.
-    Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units.
+    Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units; no interval for two.
     """
     rows, subjects = _labelled(targets, subjects)
     targets = targets[rows]
     unit, groups = _units(len(targets), subjects)
-    if not len(targets):
-        return Intervals(None, (None,) * targets.shape[1], unit, 0)
+    units = len(np.unique(groups))
+    if units < _LEAST:
+        return Intervals(None, (None,) * targets.shape[1], unit, units)
     seeds = (predictions[None] if predictions.ndim == 2 else predictions)[:, rows]
 
     def figures(weights: F64) -> F64:
@@ -98,9 +100,7 @@ def bootstrap(
 
     draws, bca = _resampled(figures, groups, resamples)
     mean, *per_emotion = map(_interval, draws.T, bca)
-    return Intervals(
-        mean=mean, per_emotion=tuple(per_emotion), unit=unit, n_units=int(groups.max()) + 1
-    )
+    return Intervals(mean=mean, per_emotion=tuple(per_emotion), unit=unit, n_units=units)
 
 
 def compare(

@@ -116,3 +116,9 @@ def test_p_says_what_the_interval_says():
         if abs(found.p_value - 0.05) > 0.004:  # the share of draws below zero comes in steps
             holds_zero = found.interval.low <= 0 <= found.interval.high
             assert holds_zero == (found.p_value > 0.05)
+
+
+def test_two_clips_have_no_interval():
+    found = bootstrap(*_data(2))
+    assert (found.mean, found.per_emotion, found.n_units) == (None, (None, None), 2)
+    assert bootstrap(*_data(3)).mean is not None
