@@ -86,8 +86,8 @@ def _row(cells: dict[str, str], source: Path) -> Row:
 
     found = source / "rows" / cells["id"] / "row.json"
     scores = read_json_object(found)["pearson"] if cells["pearson"] else {}
-    names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high", "paper",
-             "paper_test")  # fmt: skip
+    names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high",
+             "p_holm", "paper", "paper_test")  # fmt: skip
     return {
         "id": cells["id"],
         "groups": cells["groups"].split(),

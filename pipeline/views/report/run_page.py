@@ -133,6 +133,8 @@ def _tiles(found: Evaluation) -> list[tuple[str, str]]:
     tiles += [
         ("mean Pearson, mean over seeds", f"{_figure(found.mean('pearson'))}{spread}"),
         ("its 95 % interval", _between(found.intervals.mean)),
+        ("drawn for it", f"{found.intervals.n_units} {found.intervals.unit}s"),
+        ("how", found.intervals.method),
     ]
     if found.n_seeds > 1:
         rho, ends = found.ensemble.mean("pearson"), found.ensemble_intervals.mean

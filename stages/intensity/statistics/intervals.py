@@ -70,6 +70,12 @@ class Comparison:
     unit: str
     n_units: int
 
+    @property
+    def drawn(self) -> str:
+        """In words, what was drawn, and that the interval is narrow where it is."""
+        narrow = ", with so few still too narrow" if self.n_units < _VERY_FEW else ""
+        return f"{self.n_units} {self.unit}s drawn{narrow}"
+
 
 def bootstrap(
     predictions: npt.NDArray[Any],

@@ -43,6 +43,7 @@ def test_table_2_is_trained_written_and_marked(config):
     text = (config.output / "table.md").read_text()
     assert text == as_markdown(table)
     assert PAPER in text
+    assert "Intervals: bootstrap, 6 clips drawn, with so few still too narrow." in text
     assert "| .461 |" in text
     with (config.output / "table.csv").open() as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
