@@ -203,7 +203,8 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     if seen:
         curves, values = _seen(tables, config)
     order = sorted(range(len(curves)), key=lambda i: (curves[i].condition, curves[i].person))
-    curves, values = ([items[i] for i in order[:_MOST_ROWS]] for items in (curves, values))
+    curves = [curves[i] for i in order[:_MOST_ROWS]]
+    values = [values[i] for i in order[:_MOST_ROWS]]
     times, grid = _on_one_clock(curves, values)
     step = float(np.diff(times).min()) if len(times) > 1 else 1.0
     axes.set_facecolor("0.85")  # where nothing was measured

@@ -60,7 +60,7 @@ def test_points_that_detectors_agree_about_are_told_apart() -> None:
     off = iter([1, 3, 20])
 
     def detect(_: object) -> tuple[np.ndarray, np.ndarray]:
-        moved = points + np.float32([next(off), 0])
+        moved = points + np.array([next(off), 0], np.float32)
         return np.column_stack([box, [0.9]]).astype(np.float32), moved
 
     found = measure("people", agreed, detect).to_json()["faces"]["all"]

@@ -115,7 +115,7 @@ def test_missing_is_where_a_clip_had_frames_and_no_face(study_store, tmp_path):
 
 
 def test_the_grand_mean_says_how_many_people_are_behind_it(study_store, tmp_path):
-    clips = {f"P{p}_joke": (np.arange(25 * (p + 1)) / 25.0, {}) for p in range(3)}
+    clips: dict[str, Any] = {f"P{p}_joke": (np.arange(25 * (p + 1)) / 25.0, {}) for p in range(3)}
     facer.figure("grand", study_store(clips, "n.zarr"), tmp_path / "g.svg", DESIGN)
     drawn = (tmp_path / "g.svg").read_text().replace("\u00a0", " ")
     assert "joke n = 1 to 3" in drawn
