@@ -162,7 +162,10 @@ def refuse_other_run(where: str, store: Root, run: Root) -> None:
             f"{where}: found a store of {kinds[0]}, expected one of {kinds[1]}; use another store"
         )
     if found := differences(store, run):
-        raise FacerError(
-            f"{where}: the store and this run differ in {'; '.join(found)}; use the same settings "
-            "or another store"
-        )
+        advice = "use the same settings or another store"
+        if all("_sha256 (" in one for one in found):
+            advice = (
+                "weights of the same name are others now, as facer's own are from version to "
+                "version; use another store, or the weights of before"
+            )
+        raise FacerError(f"{where}: the store and this run differ in {'; '.join(found)}; {advice}")
