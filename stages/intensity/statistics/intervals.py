@@ -150,7 +150,7 @@ def _labelled(targets: npt.NDArray[Any], subjects: Sequence[str]) -> tuple[I64, 
     """The clips with a label, which alone count, and their subjects."""
     rows = np.flatnonzero(np.isfinite(targets).any(axis=1))
     named = len(subjects) == len(targets)
-    return rows, tuple(subjects[row] for row in rows) if named else ()
+    return rows, tuple(subjects[row] for row in rows.tolist()) if named else ()
 
 
 def _units(clips: int, subjects: Sequence[str]) -> tuple[str, I64]:

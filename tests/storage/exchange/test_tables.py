@@ -500,6 +500,7 @@ def test_frames_that_openface_s_file_leaves_out_first_have_their_times(tmp_path:
     header = "frame, face_id, timestamp, confidence, success, AU12_r"
     (tmp_path / "a.csv").write_text("\n".join([header, *rows]))
     (record, arrays), *_ = import_features("openface", tmp_path).clips
+    assert arrays is not None
     np.testing.assert_allclose(arrays.timestamp_s, np.arange(60) / 25, atol=1e-9)
     assert record.fps == pytest.approx(25)
     assert not arrays.valid[:10].any()

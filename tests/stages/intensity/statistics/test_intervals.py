@@ -100,5 +100,5 @@ def test_clips_without_a_label_change_nothing():
 
 
 def test_without_any_label_there_is_no_interval():
-    found = bootstrap(*(np.full((5, 2), value, np.float32) for value in (0, np.nan)))
+    found = bootstrap(np.zeros((5, 2), np.float32), np.full((5, 2), np.nan, np.float32))
     assert (found.mean, found.per_emotion, found.n_units) == (None, (None, None), 0)
