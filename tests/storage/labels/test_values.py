@@ -145,7 +145,7 @@ def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
         read_labels(path)
     path.write_text('clip_id,joy\na,"0,300"\nb,"1,125"\n')  # none begins a thousand with 0
     assert read_labels(path).values[:, 0].tolist() == [np.float32(0.3), 1.125]
-    path.write_text("clip_id;ms\na;950\nb;1,300\nc;870\n")  # no decimals beside whole numbers
+    path.write_text("clip_id;ms\na;950\nb;1,300\nc;1870\n")  # no decimals beside whole numbers
     with pytest.raises(FacerError, match="found '1,300', which may be 1300"):
         read_labels(path)
     path.write_text("clip_id;joy\na;1,300\nb;2\nc;2,150\n")  # here a comma separates no cells
