@@ -22,7 +22,7 @@ from facer.storage.labels.challenges import plain_name
 
 _LINE_LETTERS = 1 << 24
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
-_HUNDREDS = re.compile(r"[-+]?[1-9]\d\d")
+_HUNDREDS = re.compile(r"[-+]?[1-9]\d{2,}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class CsvTable:
 
     def refuse_thousands(self, column: int) -> None:
         """Raise FacerError for "1,300" where nothing tells a thousand from a decimal comma: in a
-        file that commas separate, and beside whole numbers from 100 to 999 alone.
+        file that commas separate, and beside whole numbers from 100 on alone.
         """
         rows = [row for row, cell in enumerate(self.column(column)) if "," in cell]
         with_comma = [self.rows[row][column] for row in rows]

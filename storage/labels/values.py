@@ -151,10 +151,14 @@ def find_outliers(name: str, values: F64) -> list[Outlier]:
 
 
 def _lone_negatives(known: F64) -> list[float]:
-    """One or two negative whole numbers among others that are not: hardly half of a scale."""
-    below = np.unique(known[known < 0])
-    lone = len(below) <= 2 and not (below % 1).any() and len(known) > _FEWEST
-    return below.tolist() if lone else []
+    """One or two negative whole numbers far below the others: hardly half of a scale."""
+    below, times = np.unique(known[known < 0], return_counts=True)
+    rest = known[known >= 0]
+    if len(below) not in (1, 2) or (below % 1).any() or len(rest) < _FEWEST:
+        return []
+    if times.max() == 1 and (len(below) == 2 or len(rest) < 2 * _FEWEST):  # may be chance
+        return []
+    return below.tolist() if rest.min() - below[-1] >= _GAP * np.ptp(rest) else []
 
 
 def _is_code(value: float, rest: F64, known: F64) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import facer
 from facer.pipeline.summary.designs import check_design
 from facer.storage import FEATURE_NAMES
 from facer.storage.errors import FacerError
+from facer.storage.study.design import read_design
 from facer.storage.study.events import read_events
+from facer.storage.study.marks import read_marks
 from tests.support import told
 
 RATE = np.arange(100) / 25.0
@@ -426,14 +429,19 @@ def test_python_writes_what_the_commands_write(study_store, tmp_path, capsys):
     assert (tmp_path / "python.csv").read_text() == (tmp_path / "cli.csv").read_text()
 
 
-@pytest.mark.parametrize("column", ["onset_s", "duration_s"])
-def test_thousands_are_no_seconds(tmp_path, column):
-    cells = {"onset_s": ("998", "3"), "duration_s": ("1", "3")} | {column: ('"1,004"', "3")}
-    rows = zip(*cells.values(), strict=True)
-    text = "\n".join(["clip_id,onset_s,duration_s", *(f"a,{','.join(row)}" for row in rows)])
-    (tmp_path / "events.csv").write_text(text + "\n")
+@pytest.mark.parametrize(
+    ("read", "header", "row", "column"),
+    [
+        (read_events, "clip_id,onset_s,duration_s", 'a,"1,004",1', "onset_s"),
+        (read_events, "clip_id,onset_s,duration_s", 'a,3,"1,004"', "duration_s"),
+        (read_design, "clip_id,onset_s", 'a,"1,004"', "onset_s"),
+        (partial(read_marks, features=()), "clip_id,start_s,stop_s", 'a,998,"1,004"', "stop_s"),
+    ],
+)
+def test_thousands_are_no_seconds(tmp_path, read, header, row, column):
+    (tmp_path / "table.csv").write_text(f"{header}\n{row}\n")
     with pytest.raises(FacerError, match=f"column '{column}': found '1,004', which may be 1004"):
-        read_events(tmp_path / "events.csv", ["a"])
+        read(tmp_path / "table.csv", ["a"])
 
 
 def test_mistyped_fields_and_columns_of_a_design_are_told(study_store, tmp_path):

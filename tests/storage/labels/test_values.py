@@ -77,6 +77,9 @@ def test_codes_are_found(values: np.ndarray, codes: list[float]) -> None:
         np.arange(30) % 2 * 2 - 1.0,  # -1 or 1
         np.r_[np.zeros(20), 1.0, 2.0, 3.0, 5.0, 20.0, 30.0, 40.0, 60.0, 70.0, 80.0],  # often unfelt
         np.array([3.0, -4.0, 2.0, 5.0]),
+        np.array([-78.0, -37, 21, 31, 41, 100]),  # -100 to 100, mostly liked
+        np.array([-14.0, -60, 9, 12, 17, 23, 31, 38, 44, 52, 58, 59, 62, 79]),
+        np.array([-6.0, -25, -6, 3, 5, 8, 12, 17, 20, 26, 31, 36, 41, 50]),
         np.arange(30) % 101 * 3.4,
         np.zeros(30),
         np.r_[np.zeros(28), 0.5, 1.0],  # a rare emotion
@@ -142,7 +145,7 @@ def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
         read_labels(path)
     path.write_text('clip_id,joy\na,"0,300"\nb,"1,125"\n')  # none begins a thousand with 0
     assert read_labels(path).values[:, 0].tolist() == [np.float32(0.3), 1.125]
-    path.write_text("clip_id;ms\na;950\nb;1,300\nc;870\n")  # no decimals beside whole numbers
+    path.write_text("clip_id;ms\na;950\nb;1,300\nc;1870\n")  # no decimals beside whole numbers
     with pytest.raises(FacerError, match="found '1,300', which may be 1300"):
         read_labels(path)
     path.write_text("clip_id;joy\na;1,300\nb;2\nc;2,150\n")  # here a comma separates no cells
