@@ -343,6 +343,24 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
 
 
 @pytest.mark.parametrize(
+    ("tables", "form"),
+    [(["a"], "b/../../victim.csv"), (["../victim", "a.b/../../victim"], "csv"), (["\0", 7], "csv"),
+     (["analysis"], "csv"), (["summary"], ["csv"])],
+)  # fmt: skip
+def test_the_settings_of_a_stranger_take_away_no_other_file(study_store, tmp_path, tables, form):
+    store, out = study_store({"a": (RATE, {})}), tmp_path / "stats"
+    facer.summarise(store, output=out)
+    (out / "a.b").mkdir()
+    kept = [tmp_path / "victim.csv", out / "analysis.csv"]
+    for file in kept:
+        file.write_text("mine")
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps({**settings, "tables": tables, "format": form}))
+    facer.summarise(store, output=out)
+    assert [file.read_text() for file in kept] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"windows": {"w": (4, 1)}}, "window w: found 4 to 1 s, expected a start before its stop"),
