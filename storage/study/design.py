@@ -13,6 +13,7 @@ from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.words import names_people
+from facer.storage.study.ids import refuse_ambiguous
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
 _TEXTS = ("participant", "condition", "session", "reason")
@@ -144,12 +145,7 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
 
 def _matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
     match = match_ids(ids, clip_ids)
-    if match.ambiguous:
-        name, clips = match.ambiguous[0]
-        raise FacerError(
-            f"{path}: {name!r} could mean {', '.join(clips[:3])}; expected each clip once, with "
-            "its folders where names repeat"
-        )
+    refuse_ambiguous(path, match)
     if clip_ids and not match.pairs:
         raise FacerError(
             f"{path}: none of its {len(ids)} clips is in the store; found {ids[0]!r}, expected "

@@ -153,8 +153,14 @@ def test_a_frame_without_a_time_has_that_of_the_rate(study_store, tmp_path, form
     for name, given in (("whole", RATE), ("holed", times)):
         store = study_store({"P1": (given, {"au12": SMILE}, SEEN)}, f"{name}.zarr")
         facer.export(store, tmp_path / name, format=form)
-    whole, holed = ({path.name: path.read_text() for path in (tmp_path / name).rglob("*.*")
-                     if path.suffix in (".txt", ".csv", ".eaf")} for name in ("whole", "holed"))
+    whole, holed = (
+        {
+            path.name: path.read_text()
+            for path in (tmp_path / name).rglob("*.*")
+            if path.suffix in (".txt", ".csv", ".eaf")
+        }
+        for name in ("whole", "holed")
+    )
     assert whole
     assert whole == holed
 

@@ -212,6 +212,22 @@ def test_windows_count_from_events_and_so_do_peaks(study_store, tmp_path):
     assert table.latency_s.iloc[1] == pytest.approx(0)
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("smile-left smile", "smile-left smile"),
+        ("a-2 a a", "a-2 a a-3"),
+        ("a a a-2", "a a-2 a-2-2"),
+    ],
+)
+def test_every_event_of_a_clip_has_a_name_of_its_own(study_store, tmp_path, given, names):
+    events = tmp_path / "events.csv"
+    rows = [f"a,{i},1,{name}" for i, name in enumerate(given.split())]
+    events.write_text("\n".join(["clip_id,onset_s,duration_s,event", *rows]))
+    found = facer.summarise(study_store({"a": (RATE, {})}), events=events).summary
+    assert list(dict.fromkeys(found.event)) == names.split()
+
+
 def test_the_grid_fills_short_gaps_only_and_says_so(study_store):
     curve = np.arange(100) / 100
     valid = np.ones(100, bool)
@@ -381,10 +397,13 @@ def test_a_wrong_setting_is_one_line(study_store, settings, message):
     ("name", "text", "message"),
     [
         ("design", "name,condition\na,x\n", "expected one named clip_id"),
-        ("design", "clip_id,condition\na,x\na,y\n", "could mean"),
+        ("design", "clip_id,condition\na,x\na,y\n", "found clip 'a' again as 'a'"),
+        ("design", "clip_id,condition\nx/b,x\n", "'x/b' could mean q/x/b, r/x/b; give its folders"),
         ("design", "clip_id,exclude\na,maybe\n", "exclude: found 'maybe', expected 1 or 0"),
         ("design", "clip_id,condition\nz,x\n", "none of its 1 clips is in the store"),
         ("events", "clip_id,onset_s\nz,1\n", "found clip 'z', expected one of the store"),
+        ("events", "clip_id,onset_s\nx/b,1\n", "'x/b' could mean q/x/b, r/x/b"),
+        ("marks", "clip_id,start_s,stop_s\na,1,2\ny/a,1,2\n", "found clip 'a' again as 'y/a'"),
         ("events", "clip_id,onset_s\na,\n", "expected an onset in seconds"),
         ("marks", "clip_id,start_s,stop_s\na,2,1\n", "expected a start before its stop"),
         ("marks", "clip_id,start_s,stop_s,feature\na,1,2,au99\n", "found feature 'au99'"),
@@ -394,7 +413,9 @@ def test_a_wrong_table_is_one_line_with_its_place(study_store, tmp_path, name, t
     path = tmp_path / f"{name}.csv"
     path.write_text(text)
     with pytest.raises(FacerError) as refused:
-        facer.summarise(study_store({"a": (RATE, {})}), **{name: path})
+        facer.summarise(
+            study_store(dict.fromkeys(["a", "q/x/b", "r/x/b"], (RATE, {}))), **{name: path}
+        )
     assert message in str(refused.value)
     assert str(path) in str(refused.value)
 

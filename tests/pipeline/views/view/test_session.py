@@ -118,6 +118,9 @@ def test_what_others_write_into_the_file_is_kept(opened):
     first, second = rows(file)
     assert (first["colour"], first["start_s"], first["mark"]) == ("red", "0,2", "'=odd")
     assert (second["colour"], second["mark"]) == ("", "'=1+1")
+    session.mark({"name": B, "first": 3, "last": 7, "mark": "also"})
+    assert [row["mark"] for row in session.notes_of(B)["marks"]] == ["=odd", "also"]
+    session.undo({"name": B})
     assert session.undo({"name": A})["marks"] == []
     (row,) = session.notes_of(B)["marks"]
     assert session.remove({"name": B, "row": row})["marks"] == []
