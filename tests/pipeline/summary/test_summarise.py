@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import facer
-from facer.storage import FEATURE_NAMES
+from facer.storage import FEATURE_NAMES, read_labels
 from facer.storage.errors import FacerError
 from tests.support import told
 
@@ -399,7 +399,7 @@ def test_a_wrong_setting_is_one_line(study_store, settings, message):
         ("design", "name,condition\na,x\n", "expected one named clip_id"),
         ("design", "clip_id,condition\na,x\na,y\n", "found clip 'a' again as 'a'"),
         ("design", "clip_id,condition\nx/b,x\n", "'x/b' could mean q/x/b, r/x/b; give its folders"),
-        ("design", "clip_id,exclude\na,maybe\n", "exclude: found 'maybe', expected 1 or 0"),
+        ("design", "clip_id,exclude\na,maybe\n", "'exclude': found 'maybe', expected 1, true"),
         ("design", "clip_id,condition\nz,x\n", "none of its 1 clips is in the store"),
         ("events", "clip_id,onset_s\nz,1\n", "found clip 'z', expected one of the store"),
         ("events", "clip_id,onset_s\nx/b,1\n", "'x/b' could mean q/x/b, r/x/b"),
@@ -418,6 +418,19 @@ def test_a_wrong_table_is_one_line_with_its_place(study_store, tmp_path, name, t
         )
     assert message in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+def test_a_design_and_labels_leave_out_the_same_rows(study_store, tmp_path):
+    words = {"a": "keep", "b": "bad", "c": "", "d": "YES"}
+    path = tmp_path / "table.csv"
+    lines = [f"{clip},{word},1,0.{row + 1}" for row, (clip, word) in enumerate(words.items())]
+    path.write_text("\n".join(["clip_id,Excluded,bad,joy", *lines]))
+    found = facer.summarise(study_store(dict.fromkeys(words, (RATE, {}))), path).clips
+    assert found.clip_id[found.status == "ok"].tolist() == ["a", "c"]
+    assert found.bad.tolist() == ["1"] * 4
+    labels = read_labels(path)
+    assert list(labels.clip_ids) == ["a", "c"]
+    assert list(labels.names) == ["joy"]
 
 
 def test_times_may_be_absent_when_the_rate_is_known(study_store):
