@@ -69,6 +69,15 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
     assert "clips, the worst first (3):" in told(capsys, "compare", *two)[0]
 
 
+def test_a_clip_that_could_be_several_is_listed_on_its_side(study_store):
+    a, b = (study_store(dict.fromkeys(clips.split(), (RATE, {})), name)
+            for name, clips in (("a.zarr", "a z"), ("b.zarr", "z p/a q/a")))  # fmt: skip
+    found = facer.compare(a, b)
+    assert ([row["clip_id"] for row in found.clips], found.only_a, found.only_b) == (
+        ["z"], ("a",), ("p/a", "q/a"),
+    )  # fmt: skip
+
+
 def test_stores_without_a_common_clip_are_refused(study_store):
     stores = [study_store({name: (RATE, {})}, f"{name}.zarr") for name in "ab"]
     with pytest.raises(FacerError, match="found no common clip"):
