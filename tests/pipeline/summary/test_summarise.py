@@ -380,6 +380,8 @@ def test_the_settings_of_a_stranger_take_away_no_other_file(study_store, tmp_pat
     ("settings", "message"),
     [
         ({"windows": {"w": (4, 1)}}, "window w: found 4 to 1 s, expected a start before its stop"),
+        ({"windows": {"baseline": (5, 1)}}, "window baseline: found 5 to 1 s"),
+        ({"baseline": (5, 1)}, "window baseline: found 5 to 1 s"),
         ({"min_valid": 1.5}, "min_valid: found 1.5, expected 0 to 1"),
         ({"thresholds": {"au13": 0.3}}, "threshold au13: found no such feature"),
         ({"scale": "log"}, "scale: found 'log', expected difference or logit"),
