@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,11 +93,11 @@ class ClipSummary:
 
     @property
     def there(self) -> There | None:
-        """The clip's record, arrays and clock; None unless it counts and has frames."""
-        if self.record is None or self.clip is None or self.time is None:
-            return None
+        """The clip's record, arrays at the clock's times, clock; None unless it counts."""
         measured = self.status in ("ok", "no_face", "no_sound")
-        return (self.record, self.clip, self.time) if measured else None
+        if not measured or self.record is None or self.clip is None or self.time is None:
+            return None
+        return self.record, replace(self.clip, timestamp_s=self.time.t_s), self.time
 
     def measured(self) -> Iterator[tuple[Event, str, dict[str, Any]]]:
         """Yield the summary of each event and window: (F,) a statistic."""

@@ -33,7 +33,7 @@ class StoreComparison:
 
     columns: list[dict[str, Any]]
     clips: list[dict[str, Any]]
-    only_a: tuple[str, ...]  # clips
+    only_a: tuple[str, ...]  # clips without a row, also where they could be several of b
     only_b: tuple[str, ...]
     settings: dict[str, Any]
 
@@ -96,9 +96,10 @@ def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
     clips = [_clip_row(sums, a, b, places) for a, b in zip(*streams, strict=True)]
     clips.sort(key=_badness, reverse=True)
     settings = {"a": one.path, "b": other.path, "features": names}
-    paired = {b for _, b in joined}
-    only_b = tuple(clip for clip in other.clip_ids if clip not in paired)
-    return StoreComparison(sums.rows(), clips, match.labels_only, only_b, settings)
+    a_ids, b_ids = (set(ids) for ids in zip(*joined, strict=True))
+    only_a = tuple(clip for clip in one.clip_ids if clip not in a_ids)
+    only_b = tuple(clip for clip in other.clip_ids if clip not in b_ids)
+    return StoreComparison(sums.rows(), clips, only_a, only_b, settings)
 
 
 def _clip_row(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.settings import SUMMARISE, make
+from facer.pipeline.summary.schema import TABLES
 from facer.pipeline.summary.summarise import (
     Outcome,
     Study,
@@ -145,8 +146,10 @@ def _tables_before(folder: Path) -> list[str]:
                 "of facer summarise"
             )
         return []
-    form = settings.get("format")
-    return [f"{name}.{form}" for name in map(str, settings.get("tables", [])) if "/" not in name]
+    form = settings.get("format")  # the file may be a stranger's: only names of ours are files
+    if form not in TABLE_FORMATS:
+        return []
+    return [f"{name}.{form}" for name in TABLES if name in settings["tables"]]
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
@@ -157,7 +160,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
         data = file.read(_SETTINGS_BYTES)
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     made = isinstance(found, dict) and found.get("made_by") == "facer summarise"
     return found if made and isinstance(found.get("tables"), list) else None

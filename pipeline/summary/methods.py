@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from facer.pipeline.runtime.places import Place, opened
-from facer.pipeline.summary.door import read_settings
+from facer.pipeline.summary.door import SETTINGS, read_settings
+from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance
+from facer.storage.text.typed_json import from_json
 
 
 def methods(store: FeatureStore | Place, stats: Place | None = None) -> tuple[str, str]:
@@ -22,11 +24,10 @@ def methods(store: FeatureStore | Place, stats: Place | None = None) -> tuple[st
     store = opened(store)
     sentences = [*_features(store), *_coverage(store)]
     if stats is not None:
-        settings = read_settings(Path(stats))
-        if settings is None:
-            raise FacerError(f"{stats}: found no summary there, expected a folder of summarise")
-        sentences += _summary(settings)
-    return " ".join(sentences), _BIBTEX.format(version=_version(store.provenance))
+        sentences += _summary(Path(stats))
+    text = " ".join(sentences)
+    bibtex = _BIBTEX.format(version=_version(store.provenance))
+    return text, bibtex + (_BIBTEX_KOLLIAS if _KOLLIAS in text else "")
 
 
 def _version(made: Provenance) -> str:
@@ -51,17 +52,42 @@ def _features(store: FeatureStore) -> list[str]:
         f"Videos were decoded with {made.decoder or 'OpenCV'}"
         f"{f' {made.libav_version}' if made.libav_version else ''} ({made.frame_policy}).",
         f"Faces were detected with {made.detector} (SHA-256 {made.detector_sha256[:12]}), "
-        f"{_POLICIES.get(made.face_policy, made.face_policy)}, and aligned to {made.alignment}.",
-        f"Features were computed by the affect representation extractor {made.rec} (SHA-256 "
-        f"{made.rec_sha256[:12]}), a network after Kollias et al. (2023).",
+        f"{_POLICIES.get(made.face_policy, made.face_policy)}.",
+        *_networks(made),
     ]
-    if made.settings:
-        kept = ", ".join(f"{name} {value}" for name, value in sorted(made.settings.items()))
+    rest = {k: v for k, v in sorted(made.settings.items()) if not _of_network(k)}
+    if rest:
+        kept = ", ".join(f"{name} {value}" for name, value in rest.items())
         found.append(f"Further settings: {kept}.")
     if store.weak_features:
         weak = ", ".join(store.weak_features)
         found.append(f"These features were learnt from weak labels: {weak}.")
     return found
+
+
+def _networks(made: Provenance) -> list[str]:
+    """A sentence a network: facer's own, or one that a model card describes."""
+    digests = {
+        name.removeprefix("rec ").removesuffix(" sha256"): str(value)
+        for name, value in made.settings.items()
+        if name.startswith("rec ") and name.endswith(" sha256")
+    }
+    found = []
+    for name, digest in (digests or {made.rec: made.rec_sha256}).items():
+        card = str(made.settings.get(f"rec {name} card_sha256", ""))
+        found.append(
+            f"Features were computed by the network {name} (SHA-256 {digest[:12]}), its crops and "
+            f"outputs as its model card (SHA-256 {card[:12]}) has them."
+            if card else
+            f"Features were computed on faces aligned to {made.alignment} by the affect "
+            f"representation extractor {name} (SHA-256 {digest[:12]}), a network after {_KOLLIAS}."
+        )  # fmt: skip
+    return found
+
+
+def _of_network(setting: str) -> bool:
+    """Whether a setting is a digest that the sentence of a network says."""
+    return setting.startswith("rec ") and setting.endswith("sha256")
 
 
 def _sound(made: Provenance, n_columns: int) -> list[str]:
@@ -81,6 +107,7 @@ _POLICIES = {
     "track": "followed over the clip (the face that dominates it)",
     "largest": "the largest face of each frame was taken",
     "central": "the most central face of each frame was taken",
+    "all": "every face was followed as a sequence of its own",
 }
 
 
@@ -99,27 +126,31 @@ def _coverage(store: FeatureStore) -> list[str]:
     ]
 
 
-def _summary(settings: Mapping[str, Any]) -> list[str]:
-    s = settings.get("settings", {})
+def _summary(folder: Path) -> list[str]:
+    settings = read_settings(folder)
+    if settings is None:
+        raise FacerError(f"{folder}: found no summary there, expected a folder of summarise")
+    where = f"{folder / SETTINGS}"
+    s = from_json(SummaryConfig, settings.get("settings"), where, "facer summarise")
     windows = ", ".join(
-        f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s["windows"].items()
+        f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s.windows.items()
     )
     found = [
         f"Statistics were computed over {windows or 'each event or whole clip'}, every frame "
         "weighted by its duration (half the time to each neighbour, at most 1.5 median frame "
         "intervals); nothing was interpolated for them.",
-        f"A window was left empty when less than {s['min_valid']:.0%} of it was measured.",
+        f"A window was left empty when less than {s.min_valid:.0%} of it was measured.",
     ]
-    if s.get("baseline"):
-        start, stop = s["baseline"]
-        how = "the difference" if s["scale"] == "difference" else "the difference of logits"
+    if s.baseline is not None:
+        start, stop = s.baseline
+        how = "the difference" if s.scale == "difference" else "the difference of logits"
         back = ("; where it was missing, the median of the participant's other baselines was used"
-                if s["baseline_fallback"] == "participant" else "")  # fmt: skip
+                if s.baseline_fallback == "participant" else "")  # fmt: skip
         found.append(
             f"The baseline is the median from {start:g} to {stop:g} s, required to be measured for "
-            f"{s['min_baseline']:g} s{back}; values are given as {how} to it."
+            f"{s.min_baseline:g} s{back}; values are given as {how} to it."
         )
-    thresholds = settings.get("thresholds", {})
+    thresholds = from_json(_Thresholds, settings, where, "facer summarise").thresholds
     if thresholds:
         by_value: dict[float, list[str]] = {}
         for name, value in thresholds.items():
@@ -127,27 +158,37 @@ def _summary(settings: Mapping[str, Any]) -> list[str]:
         told = "; ".join(f"{value:g} for {', '.join(names)}" for value, names in by_value.items())
         found.append(
             f"Episodes are stretches of .1 s or more above a threshold ({told}), joined over "
-            f"unseen gaps of up to {s['max_gap']:g} s."
+            f"unseen gaps of up to {s.max_gap:g} s."
         )
     found.append(
         f"Group means are means of participants' means with 95 % bootstrap intervals over "
-        f"participants ({s['resamples']} resamples, seed {s['seed']})."
+        f"participants ({s.resamples} resamples, seed {s.seed})."
     )
     return found
 
 
+@dataclass(frozen=True)
+class _Thresholds:
+    """Those of every feature that has one, the usual ones too."""
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+_KOLLIAS = "Kollias et al. (2023)"
 _BIBTEX = """\
 @software{{facer,
   author = {{{{The facer developers}}}},
   title = {{facer: cached facial affect features, and light heads trained on them}},
   version = {{{version}}}
 }}
-@inproceedings{{kollias2023facernet,
-  author = {{Kollias, Dimitrios and Psaroudakis, Andreas and Arsenos, Anastasios and
-            Theofilou, Paraskevi}},
-  title = {{FaceRNET: a facial expression intensity estimation network}},
-  booktitle = {{Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition
-               Workshops}},
-  year = {{2023}}
-}}
+"""
+_BIBTEX_KOLLIAS = """\
+@inproceedings{kollias2023facernet,
+  author = {Kollias, Dimitrios and Psaroudakis, Andreas and Arsenos, Anastasios and
+            Theofilou, Paraskevi},
+  title = {FaceRNET: a facial expression intensity estimation network},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition
+               Workshops},
+  year = {2023}
+}
 """

@@ -9,6 +9,10 @@ from facer.storage.study.columns import Column, integer, number, text
 from facer.storage.study.design import Design
 
 Schema = Mapping[str, Sequence[Column]]
+TABLES = (
+    "clips", "summary", "episodes", "groups", "left_out", "series", "wide", "columns",
+)  # fmt: skip
+"""Names of all tables that a summary may have."""
 
 _CLIP = text("clip_id", "the clip: its path below the folder of videos, without ending")
 _STATUS = text("status", "ok, no_face, no_sound, failed, excluded or not_in_store")

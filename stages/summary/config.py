@@ -139,7 +139,7 @@ class SummaryConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        for name, span in {**self.windows, "baseline": self.baseline}.items():
+        for name, span in [*self.windows.items(), ("baseline", self.baseline)]:
             if span is not None and not (
                 all(map(math.isfinite, span)) and -1e7 < span[0] < span[1] < 1e7
             ):

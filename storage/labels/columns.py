@@ -18,6 +18,7 @@ from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import LabelOptions
+from facer.storage.labels.values import exclude_column
 from facer.storage.labels.words import (
     REASONS_OF_IDS,
     design_reason,
@@ -38,7 +39,6 @@ _SPLIT_NAMES = (
 )  # fmt: skip
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
-_EXCLUDE_NAMES = ("exclude", "excluded")
 
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 
@@ -64,7 +64,7 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     _check_header(table)
     split = split_column(table, options)
     subject = subject_column(table, options)
-    exclude = _exclude_column(table, options)
+    exclude = exclude_column(table, options.targets)
     taken = {column for column in (split, subject, exclude) if column is not None}
     clip = id_column(table, options, taken)
     if subject == clip:
@@ -249,13 +249,6 @@ def _grouping(cells: Sequence[str]) -> tuple[int, ...]:
     """Return which rows have equal cells, whatever these are."""
     first: dict[str, int] = {}
     return tuple(first.setdefault(cell, row) for row, cell in enumerate(cells))
-
-
-def _exclude_column(table: CsvTable, options: LabelOptions) -> int | None:
-    for column, name in enumerate(table.header):
-        if key_of(name) in _EXCLUDE_NAMES and name not in options.targets:
-            return column
-    return None
 
 
 def _why_no_target(name: str, cells: Sequence[str]) -> str | None:

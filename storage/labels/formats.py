@@ -22,7 +22,7 @@ from facer.storage.labels.columns import (
 )
 from facer.storage.labels.options import LabelKind, LabelOptions
 from facer.storage.labels.recognise import EMI_FILES
-from facer.storage.labels.values import check_word, is_excluded, notation, read_value
+from facer.storage.labels.values import is_excluded, notation, read_value, split_of
 from facer.storage.labels.words import design_reason
 
 SplitOf = Callable[[int], str]  # the split of a row
@@ -98,7 +98,7 @@ def _rows(
 
 def _splits_of(table: CsvTable, column: int | None) -> SplitOf:
     """Return what says of a row which split it is of: a column's cells, if there is one."""
-    return lambda row: "" if column is None else check_word(table, row, column)
+    return lambda row: "" if column is None else split_of(table, row, column)
 
 
 def _dialect(table: CsvTable, targets: Sequence[int]) -> str:
@@ -176,7 +176,7 @@ def _read_partition(path: Path, n_targets: int, options: LabelOptions) -> dict[s
     column = next((c for c, name in enumerate(table.header) if name and c != split), 0)
     absent = (math.nan,) * n_targets
     rows = [
-        Row(table.at(row), _clip_id(table, row, column), absent, check_word(table, row, split))
+        Row(table.at(row), _clip_id(table, row, column), absent, split_of(table, row, split))
         for row in range(len(table.rows))
     ]
     check_unique(rows)

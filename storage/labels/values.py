@@ -12,10 +12,12 @@ from facer.storage.files.cells import has_decimal_comma, is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
+from facer.storage.labels.words import key_of
 from facer.storage.schema import F64
 
-_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded"})
-_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n"})
+_EXCLUDE_NAMES = ("exclude", "excluded")
+_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded", "bad"})
+_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n", "keep"})
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
 _GAP = 0.3  # of the other values' range, that a code keeps from them
@@ -33,20 +35,32 @@ def read_value(table: CsvTable, row: int, column: int, options: LabelOptions) ->
     return float("nan") if value in options.numbers_absent else value
 
 
+def exclude_column(table: CsvTable, but: Sequence[str] = ()) -> int | None:
+    """Return the column, none of ``but``, that says which rows to leave out; None without one."""
+    names = enumerate(table.header)
+    return next((i for i, n in names if key_of(n) in _EXCLUDE_NAMES and n not in but), None)
+
+
 def is_excluded(table: CsvTable, row: int, column: int) -> bool:
     """Tell whether a row is to be left out; FacerError for a word that says neither."""
-    text = table.rows[row][column].strip().lower()
+    where = f"{table.at(row)}: column {table.header[column]!r}"
+    return says_exclude(table.rows[row][column], where)
+
+
+def says_exclude(cell: str, where: str) -> bool:
+    """Tell whether a word says to leave out; FacerError, with ``where``, when it says neither."""
+    text = cell.strip().lower()
     if is_absent(text) or text in _FALSE:
         return False
     if text not in _TRUE:
         raise FacerError(
-            f"{table.at(row)}: column {table.header[column]!r}: found {table.rows[row][column]!r}, "
-            "expected 1, true or yes for a clip to leave out, else 0, false, no or nothing"
+            f"{where}: found {cell!r}, expected 1, true or yes for a clip to leave out, else 0, "
+            "false, no or nothing"
         )
     return True
 
 
-def check_word(table: CsvTable, row: int, column: int) -> str:
+def split_of(table: CsvTable, row: int, column: int) -> str:
     """Return the split of a row; FacerError for a word that is none."""
     text = table.rows[row][column]
     split = "" if is_absent(text) else canonical_split(text)

@@ -12,7 +12,9 @@ from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import Match, match_ids
+from facer.storage.labels.values import exclude_column, is_excluded, says_exclude
 from facer.storage.labels.words import names_people
+from facer.storage.study.ids import refuse_ambiguous
 from facer.storage.text.likeness import nearest
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
@@ -24,11 +26,8 @@ _SYNONYMS = {
     "condition": ("condition", "cond"),
     "session": ("session", "ses"),
     "onset_s": ("onset_s", "onset"),
-    "exclude": ("exclude", "excluded", "bad"),
     "reason": ("reason", "exclude_reason"),
 }
-_TRUE = frozenset(["1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded", "bad"])
-_FALSE = frozenset(["0", "0.0", "false", "f", "no", "n", "keep"])
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -94,7 +93,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
         cells = found.groupdict() if found else dict.fromkeys(fields, "")
         if not found:
             odd.append(clip)
-        exclude = _flag(cells.get("exclude", ""), clip)
+        exclude = says_exclude(cells.get("exclude", ""), f"{clip}: exclude")
         texts: dict[str, Any] = {name: cells.get(name, "") for name in _TEXTS}
         rest = tuple(cells[name] for name in carried)
         rows.append(DesignRow(clip, **texts, exclude=exclude, carried=rest))
@@ -150,12 +149,7 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
 
 def _matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
     match = match_ids(ids, clip_ids)
-    if match.ambiguous:
-        name, clips = match.ambiguous[0]
-        raise FacerError(
-            f"{path}: {name!r} could mean {', '.join(clips[:3])}; expected each clip once, with "
-            "its folders where names repeat"
-        )
+    refuse_ambiguous(path, match)
     if clip_ids and not match.pairs:
         raise FacerError(
             f"{path}: none of its {len(ids)} clips is in the store; found {ids[0]!r}, expected "
@@ -170,7 +164,7 @@ def _row(table: CsvTable, row: int, places: Mapping[str, int]) -> DesignRow:
     texts: dict[str, Any] = {name: cells[name] for name in _TEXTS if name in cells}
     texts["reason"] = "" if is_absent(texts.get("reason", "")) else texts["reason"]
     onset = table.number(row, places["onset_s"]) if "onset_s" in places else float("nan")
-    exclude = _flag(cells.get("exclude", ""), table.at(row))
+    exclude = "exclude" in places and is_excluded(table, row, places["exclude"])
     return DesignRow("", **texts, onset_s=None if onset != onset else onset, exclude=exclude)
 
 
@@ -207,6 +201,7 @@ def _odd_names(table: CsvTable, places: Mapping[str, int]) -> Iterator[str]:
 
 def _places(table: CsvTable) -> dict[str, int]:
     found = {name: table.index(*names) for name, names in _SYNONYMS.items()}
+    found["exclude"] = exclude_column(table)
     if found["participant"] is None:
         people = [place for place, name in enumerate(table.header) if names_people(name)]
         found["participant"] = people[0] if len(people) == 1 else None
@@ -215,15 +210,6 @@ def _places(table: CsvTable) -> dict[str, int]:
             f"{table.path}: found columns {', '.join(table.header[:8])}, expected one named clip_id"
         )
     return {name: place for name, place in found.items() if place is not None}
-
-
-def _flag(cell: str, where: str) -> bool:
-    text = cell.strip().lower()
-    if text in _TRUE:
-        return True
-    if text in _FALSE or is_absent(text):
-        return False
-    raise FacerError(f"{where}: exclude: found {cell!r}, expected 1 or 0, or nothing")
 
 
 _OWN_NAMES = (

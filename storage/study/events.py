@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import read_table
-from facer.storage.labels.matching import match_ids
 from facer.storage.study.design import Design
+from facer.storage.study.ids import matched
 
 
 class Event(NamedTuple):
@@ -30,7 +31,7 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
     """Read events.csv: clip_id, onset_s, and where there are duration_s, trial_type, event.
 
     An event without a name has its trial type; one that is in a clip again is numbered
-    (``smile-2``). FacerError for a row without an onset or a clip that the store lacks twice over.
+    (``smile-2``). FacerError for a row without an onset, or for an id of no clip or of several.
     """
     table = read_table(path)
     clip, onset = table.required(("clip_id", "clip"), ("onset_s", "onset"))
@@ -53,23 +54,16 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
         trial = cells[kind] if kind is not None else ""
         label = (cells[name] if name is not None else "") or trial or "event"
         here = found[clip_of[ids[row]]]
-        again = sum(one.name == label or one.name.startswith(f"{label}-") for one in here)
-        label = f"{label}-{again + 1}" if again else label
-        here.append(Event(label, at, length if length > 0 else None, trial))
+        free = _free(label, {one.name for one in here})
+        here.append(Event(free, at, length if length > 0 else None, trial))
     return dict(found)
 
 
-def matched(path: Path, ids: Sequence[str], clip_ids: Sequence[str]) -> Mapping[str, str]:
-    """Return the clip that each id of a table of several rows a clip means; FacerError for none."""
-    names = list(dict.fromkeys(ids))
-    match = match_ids(names, clip_ids)
-    clip_of = {names[row]: clip for row, clip in match.pairs}
-    if missing := [name for name in names if name not in clip_of]:
-        raise FacerError(
-            f"{path}: found clip {missing[0]!r}, expected one of the store or the design, such as "
-            f"{clip_ids[0] if clip_ids else '(none)'!r}"
-        )
-    return clip_of
+def _free(label: str, taken: Collection[str]) -> str:
+    """The label, or with the first number from 2 on that makes a name that is not taken."""
+    if label not in taken:
+        return label
+    return next(name for n in count(2) if (name := f"{label}-{n}") not in taken)
 
 
 Events = Mapping[str, Sequence[Event]]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import read_table
-from facer.storage.labels.matching import match_ids
+from facer.storage.study.ids import known_clips
 
 FACE_COLUMNS = ("clip_id", "time_s", "x_px", "y_px", "who", "when")
 _FURTHEST_PX = 100_000
@@ -65,12 +65,8 @@ def read_faces(path: Path, clip_ids: Sequence[str]) -> Pointed:
     """
     table = read_table(path)
     clip, *places = table.required(*FACE_COLUMNS[:4])
-    names = list(dict.fromkeys(ids := table.column(clip)))
-    match = match_ids(names, clip_ids)
-    if match.ambiguous:
-        name, several = match.ambiguous[0]
-        raise FacerError(f"{path}: {name!r} could mean {', '.join(several[:3])}; give its folders")
-    clip_of = {names[row]: found for row, found in match.pairs}
+    ids = table.column(clip)
+    clip_of = known_clips(path, ids, clip_ids)
     found: dict[str, list[FacePoint]] = defaultdict(list)
     for row, name in enumerate(ids):
         point = FacePoint(*(table.number(row, place) for place in places))
@@ -82,4 +78,4 @@ def read_faces(path: Path, clip_ids: Sequence[str]) -> Pointed:
         if name in clip_of:
             found[clip_of[name]].append(FacePoint(*(float(f"{v:.10g}") for v in point)))
     points = {name: tuple(several) for name, several in found.items()}
-    return Pointed(points, tuple(name for name in names if name not in clip_of))
+    return Pointed(points, tuple(name for name in dict.fromkeys(ids) if name not in clip_of))

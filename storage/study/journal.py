@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import csv_text, read_table
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import refusing, write_atomic
 
 Row = Mapping[str, str]
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system
 
 
 class Journal:
     """Rows of a csv file, which is read before each change and then written whole or not at all.
 
-    Columns that others added stay. The file is made with the first row.
+    Columns that others added stay, and so do rows that other processes write at the same time:
+    each change holds a lock on an empty file beside it. The file is made with the first row.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self._columns = tuple(columns)
-        self._lock = Lock()
 
     def add(self, row: Row) -> None:
         """Append a row; FacerError where the file is none of ours or cannot be written."""
-        with self._lock:
+        with self._alone():
             header, rows = self._read()
             header = [*header, *(name for name in self._columns if name not in header)]
             self._write(header, [*rows, row])
 
     def remove(self, row: Row) -> None:
         """Take away the latest row with the same cells; FacerError where there is none."""
-        with self._lock:
+        with self._alone():
             header, rows = self._read()
             same = [place for place, other in enumerate(rows) if self._key(other) == self._key(row)]
             if not same:
@@ -44,6 +48,20 @@ class Journal:
     def rows(self) -> list[dict[str, str]]:
         """Return all rows, by column."""
         return self._read()[1]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep every other thread and process from a change meanwhile."""
+        path = self.path.with_name(f".{self.path.name}.lock")
+        with refusing("write", str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            with refusing("lock", str(path)):
+                _lock(lock)
+            yield
+        finally:
+            os.close(lock)
 
     def _key(self, row: Row) -> tuple[str, ...]:
         return tuple(row.get(name, "") for name in self._columns)
@@ -65,3 +83,12 @@ class Journal:
                 f"{self.path}: found a name that is no text of Unicode; rename that clip"
             ) from None
         write_atomic(self.path, data)
+
+
+def _lock(file: int) -> None:
+    """Wait for the lock of an open file, which its closing gives back."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise

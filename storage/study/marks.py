@@ -12,7 +12,7 @@ import numpy as np
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import read_table
 from facer.storage.schema import F64, Bools
-from facer.storage.study.events import matched
+from facer.storage.study.ids import matched
 
 
 class Mark(NamedTuple):

@@ -89,6 +89,8 @@ def _value(hint: Any, value: Any, path: str) -> Any:
             return value
         raise _OtherError(path, value, " or ".join(map(str, arguments)))
     if kind is tuple and isinstance(value, list):
+        if ... not in arguments and len(value) != len(arguments):
+            raise _OtherError(path, value, f"{len(arguments)} values")
         return tuple(_value(arguments[0], one, path) for one in value)
     if kind in (dict, Mapping) and isinstance(value, dict):
         return {key: _value(arguments[1], one, f"{path}.{key}") for key, one in value.items()}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import mimetypes
 import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hmac import compare_digest
@@ -22,9 +24,10 @@ from facer.pipeline.views.report.folder import ASSETS, render
 from facer.pipeline.views.view import pages
 from facer.pipeline.views.view.lanes import clip_lanes, person_lanes
 from facer.pipeline.views.view.session import ViewSession
-from facer.storage.errors import FacerError, PlaceError
+from facer.storage.errors import FacerError, PlaceError, one_line
 from facer.storage.files.regular import open_regular
 
+_log = logging.getLogger("facer")
 LOOPBACK = "127.0.0.1"
 _OWN_ASSETS = Path(__file__).parent / "assets"
 _PLOTLY = "plotly.min.js"
@@ -43,6 +46,13 @@ _POLICY = (
 """Nothing from elsewhere, no script or style in a page."""
 NOTEBOOKS = "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:*"
 """Where a notebook of this machine is served, which may show a view in a frame."""
+
+
+def _log_fault(what: str, error: BaseException) -> str:
+    """Log an exception that nobody expected, without the token; return what it was in a line."""
+    text = f"{what}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
+    _log.warning(text, exc_info=error)
+    return text
 
 
 class ViewServer(ThreadingHTTPServer):
@@ -93,8 +103,11 @@ class ViewServer(ThreadingHTTPServer):
         self._connections.add(connection)
         return connection, address
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away."""
+    def handle_error(self, *_: Any) -> None:
+        """Tell of what went wrong, unless a browser went away."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, (ConnectionError, TimeoutError)):
+            _log_fault("a request", error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -134,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._text(page, ".html", 404)
             else:
                 self._refuse(409 if self.command == "POST" else 404, str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours: told here and in the browser
+            self.close_connection = True
+            self._refuse(500, _log_fault(f"{self.command} {found.path.split('/', 2)[-1]}", error))
 
     def _inside(self, path: str) -> str | None:
         """The path below the token; None for a stranger's request."""

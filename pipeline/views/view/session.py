@@ -29,6 +29,7 @@ from facer.storage.study.marks import Mark
 
 _COPIES = 8  # of videos kept at most
 _LONGEST_S = 1e7
+_LARGEST = 1e300  # number of a body: beyond it, a whole number is no float
 _USUAL_REASONS = ("hand over face", "looks away", "speaking", "wrong person", "poor picture")
 
 Json = Mapping[str, Any]
@@ -225,6 +226,7 @@ def quality_of(record: Record) -> float:
 
 def _finite(body: Json, key: str) -> float:
     value = body.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) < _LARGEST:  # NaN is not smaller either
         raise FacerError(f"{key}: found {str(value)[:40]!r}, expected a number")
     return float(value)

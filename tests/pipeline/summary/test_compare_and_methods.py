@@ -82,6 +82,15 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
     assert "clips, the worst first (3):" in told(capsys, "compare", *two)[0]
 
 
+def test_a_clip_that_could_be_several_is_listed_on_its_side(study_store):
+    a, b = (study_store(dict.fromkeys(clips.split(), (RATE, {})), name)
+            for name, clips in (("a.zarr", "a z"), ("b.zarr", "z p/a q/a")))  # fmt: skip
+    found = facer.compare(a, b)
+    assert ([row["clip_id"] for row in found.clips], found.only_a, found.only_b) == (
+        ["z"], ("a",), ("p/a", "q/a"),
+    )  # fmt: skip
+
+
 def test_stores_without_a_common_clip_are_refused(study_store):
     stores = [study_store({name: (RATE, {})}, f"{name}.zarr") for name in "ab"]
     with pytest.raises(FacerError, match="found no common clip"):
@@ -104,6 +113,31 @@ def test_the_paragraph_says_what_is_stored(two, tmp_path, capsys):
     with pytest.raises(FacerError, match="found no summary there"):
         facer.methods(two[0], tmp_path)
     assert set(json.loads(told(capsys, "methods", two[0], "--json")[0])) == {"text", "bibtex"}
+
+
+def test_a_network_of_a_card_is_not_said_to_be_ours(study_store):
+    cards = {"rec emonet sha256": "e" * 64, "rec emonet card_sha256": "c" * 64}
+    text, bibtex = facer.methods(study_store({"x": (RATE, {})}, "card.zarr", **cards))
+    assert "the network emonet (SHA-256 eeeeeeeeeeee), its crops and outputs as its model" in text
+    for absent in ("Kollias", "arcface-112", "e" * 64, "c" * 64):
+        assert absent not in text + bibtex
+    both = study_store({"x": (RATE, {})}, "both.zarr", **cards, **{"rec rec sha256": "f" * 64})
+    text, bibtex = facer.methods(both)
+    assert "extractor rec (SHA-256 ffffffffffff), a network after Kollias" in text
+    assert ("the network emonet" in text, "Kollias" in bibtex) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"settings": 5}, {"settings": {"windows": {"w": [1, 2, 3]}}}, {"settings": {"baseline": "x"}},
+     {"settings": {"min_valid": "x"}}, {"thresholds": {"au12": "x"}}, {"thresholds": 1}],
+)  # fmt: skip
+def test_settings_of_a_stranger_are_told_in_a_line(two, tmp_path, changed):
+    facer.summarise(two[0], output=tmp_path / "s")
+    path = tmp_path / "s" / "settings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(FacerError, match=r"settings\.json: .*not a config that facer summarise"):
+        facer.methods(two[0], tmp_path / "s")
 
 
 def test_an_import_names_its_tool(study_store):

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 
+import facer
 from facer.storage import FEATURE_NAMES, FeatureStore
 from tests.support import exit_code, told
 
@@ -162,6 +163,24 @@ def test_json_has_a_clip_whole(export):
     assert found["series"]["au12"][32] is None
     summary = next(row for row in found["summary"] if row["feature"] == "au12")
     assert summary["episodes"] == 1
+
+
+@pytest.mark.parametrize("form", ["elan", "facereader", "imotions", "openface"])
+def test_a_frame_without_a_time_has_that_of_the_rate(study_store, tmp_path, form):
+    times = np.where(np.arange(100) == 50, np.nan, RATE)
+    for name, given in (("whole", RATE), ("holed", times)):
+        store = study_store({"P1": (given, {"au12": SMILE}, SEEN)}, f"{name}.zarr")
+        facer.export(store, tmp_path / name, format=form)
+    whole, holed = (
+        {
+            path.name: path.read_text()
+            for path in (tmp_path / name).rglob("*.*")
+            if path.suffix in (".txt", ".csv", ".eaf")
+        }
+        for name in ("whole", "holed")
+    )
+    assert whole
+    assert whole == holed
 
 
 def test_feather_is_a_table_of_frames(store, tmp_path):

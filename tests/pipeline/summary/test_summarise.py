@@ -12,7 +12,7 @@ import pytest
 
 import facer
 from facer.pipeline.summary.designs import check_design
-from facer.storage import FEATURE_NAMES
+from facer.storage import FEATURE_NAMES, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.study.design import read_design
 from facer.storage.study.events import read_events
@@ -217,6 +217,22 @@ def test_windows_count_from_events_and_so_do_peaks(study_store, tmp_path):
     assert table.latency_s.iloc[1] == pytest.approx(0)
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("smile-left smile", "smile-left smile"),
+        ("a-2 a a", "a-2 a a-3"),
+        ("a a a-2", "a a-2 a-2-2"),
+    ],
+)
+def test_every_event_of_a_clip_has_a_name_of_its_own(study_store, tmp_path, given, names):
+    events = tmp_path / "events.csv"
+    rows = [f"a,{i},1,{name}" for i, name in enumerate(given.split())]
+    events.write_text("\n".join(["clip_id,onset_s,duration_s,event", *rows]))
+    found = facer.summarise(study_store({"a": (RATE, {})}), events=events).summary
+    assert list(dict.fromkeys(found.event)) == names.split()
+
+
 def test_the_grid_fills_short_gaps_only_and_says_so(study_store):
     curve = np.arange(100) / 100
     valid = np.ones(100, bool)
@@ -364,9 +380,29 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
 
 
 @pytest.mark.parametrize(
+    ("tables", "form"),
+    [(["a"], "b/../../victim.csv"), (["../victim", "a.b/../../victim"], "csv"), (["\0", 7], "csv"),
+     (["analysis"], "csv"), (["summary"], ["csv"])],
+)  # fmt: skip
+def test_the_settings_of_a_stranger_take_away_no_other_file(study_store, tmp_path, tables, form):
+    store, out = study_store({"a": (RATE, {})}), tmp_path / "stats"
+    facer.summarise(store, output=out)
+    (out / "a.b").mkdir()
+    kept = [tmp_path / "victim.csv", out / "analysis.csv"]
+    for file in kept:
+        file.write_text("mine")
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps({**settings, "tables": tables, "format": form}))
+    facer.summarise(store, output=out)
+    assert [file.read_text() for file in kept] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"windows": {"w": (4, 1)}}, "window w: found 4 to 1 s, expected a start before its stop"),
+        ({"windows": {"baseline": (5, 1)}}, "window baseline: found 5 to 1 s"),
+        ({"baseline": (5, 1)}, "window baseline: found 5 to 1 s"),
         ({"min_valid": 1.5}, "min_valid: found 1.5, expected 0 to 1"),
         ({"thresholds": {"au13": 0.3}}, "threshold au13: found no such feature"),
         ({"scale": "log"}, "scale: found 'log', expected difference or logit"),
@@ -384,10 +420,13 @@ def test_a_wrong_setting_is_one_line(study_store, settings, message):
     ("name", "text", "message"),
     [
         ("design", "name,condition\na,x\n", "expected one named clip_id"),
-        ("design", "clip_id,condition\na,x\na,y\n", "could mean"),
-        ("design", "clip_id,exclude\na,maybe\n", "exclude: found 'maybe', expected 1 or 0"),
+        ("design", "clip_id,condition\na,x\na,y\n", "found clip 'a' again as 'a'"),
+        ("design", "clip_id,condition\nx/b,x\n", "'x/b' could mean q/x/b, r/x/b; give its folders"),
+        ("design", "clip_id,exclude\na,maybe\n", "'exclude': found 'maybe', expected 1, true"),
         ("design", "clip_id,condition\nz,x\n", "none of its 1 clips is in the store"),
         ("events", "clip_id,onset_s\nz,1\n", "found clip 'z', expected one of the store"),
+        ("events", "clip_id,onset_s\nx/b,1\n", "'x/b' could mean q/x/b, r/x/b"),
+        ("marks", "clip_id,start_s,stop_s\na,1,2\ny/a,1,2\n", "found clip 'a' again as 'y/a'"),
         ("events", "clip_id,onset_s\na,\n", "expected an onset in seconds"),
         ("marks", "clip_id,start_s,stop_s\na,2,1\n", "expected a start before its stop"),
         ("marks", "clip_id,start_s,stop_s,feature\na,1,2,au99\n", "found feature 'au99'"),
@@ -397,9 +436,24 @@ def test_a_wrong_table_is_one_line_with_its_place(study_store, tmp_path, name, t
     path = tmp_path / f"{name}.csv"
     path.write_text(text)
     with pytest.raises(FacerError) as refused:
-        facer.summarise(study_store({"a": (RATE, {})}), **{name: path})
+        facer.summarise(
+            study_store(dict.fromkeys(["a", "q/x/b", "r/x/b"], (RATE, {}))), **{name: path}
+        )
     assert message in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+def test_a_design_and_labels_leave_out_the_same_rows(study_store, tmp_path):
+    words = {"a": "keep", "b": "bad", "c": "", "d": "YES"}
+    path = tmp_path / "table.csv"
+    lines = [f"{clip},{word},1,0.{row + 1}" for row, (clip, word) in enumerate(words.items())]
+    path.write_text("\n".join(["clip_id,Excluded,bad,joy", *lines]))
+    found = facer.summarise(study_store(dict.fromkeys(words, (RATE, {}))), path).clips
+    assert found.clip_id[found.status == "ok"].tolist() == ["a", "c"]
+    assert found.bad.tolist() == ["1"] * 4
+    labels = read_labels(path)
+    assert list(labels.clip_ids) == ["a", "c"]
+    assert list(labels.names) == ["joy"]
 
 
 def test_times_may_be_absent_when_the_rate_is_known(study_store):

@@ -14,6 +14,8 @@ import pytest
 
 import facer
 from facer.pipeline.views.report.folder import page_name
+from facer.pipeline.views.view import pages
+from facer.pipeline.views.view.session import ViewSession
 from facer.storage.errors import FacerError
 from tests.support import some
 
@@ -182,6 +184,27 @@ def test_a_mark_that_is_none_is_refused(opened, change, message):
     status, _, data = ask(opened, "mark", body)
     assert (status, message in json.loads(data)["error"]) == (409, True)
     assert not opened.marks.exists()
+
+
+@pytest.mark.parametrize("time_s", [10**400, -(10**400), float("nan"), 1e400, "1", True, None])
+def test_a_point_at_no_number_is_refused(opened, time_s):
+    body = {"name": page_name("P1_a"), "time_s": time_s, "x_px": 1, "y_px": 1}
+    status, _, data = ask(opened, "point", body)
+    assert (status, "expected a number" in json.loads(data)["error"]) == (409, True)
+
+
+@pytest.mark.parametrize("body", [None, {}])
+def test_a_fault_is_told_here_and_in_the_browser(opened, caplog, monkeypatch, body):
+    def fail(*_):
+        raise TypeError("no\nnumber")
+
+    monkeypatch.setattr(pages, "index_page", fail)
+    monkeypatch.setattr(ViewSession, "undo", fail)
+    status, _, data = ask(opened, "index.html" if body is None else "undo", body)
+    told = json.loads(data)["error"]
+    assert (status, "unexpected TypeError: no number" in told) == (500, True)
+    assert caplog.messages == [told]
+    assert urlsplit(opened.url).path.strip("/") not in told
 
 
 @pytest.mark.parametrize("data", [b"", b"[1]", b"{", b"[" * 9000, b"\xff"])

@@ -1,7 +1,9 @@
 """Marks, undo and numbers: what a page asks for, without a browser."""
 
 import csv
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
 from facer.storage.schema import AU_NAMES
+from facer.storage.study.journal import Journal
 
 A, B, C = (page_name(clip_id) for clip_id in ("P1_calm", "P1_joke", "P2_calm"))
 DESIGN = "{participant}_{condition}"
@@ -115,9 +118,25 @@ def test_what_others_write_into_the_file_is_kept(opened):
     first, second = rows(file)
     assert (first["colour"], first["start_s"], first["mark"]) == ("red", "0,2", "'=odd")
     assert (second["colour"], second["mark"]) == ("", "'=1+1")
+    session.mark({"name": B, "first": 3, "last": 7, "mark": "also"})
+    assert [row["mark"] for row in session.notes_of(B)["marks"]] == ["=odd", "also"]
+    session.undo({"name": B})
     assert session.undo({"name": A})["marks"] == []
     (row,) = session.notes_of(B)["marks"]
     assert session.remove({"name": B, "row": row})["marks"] == []
+
+
+def test_views_that_write_the_same_file_at_once_lose_no_row(tmp_path):
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_add_rows, [tmp_path / "new" / "marks.csv"] * 3, "abc"))
+    found = [row["note"] for row in rows(tmp_path / "new" / "marks.csv")]
+    assert sorted(found) == sorted(f"{who}{i}" for who in "abc" for i in range(30))
+
+
+def _add_rows(path, who):
+    journal = Journal(path, ["clip_id", "note"])
+    for i in range(30):
+        journal.add({"clip_id": "c", "note": f"{who}{i}"})
 
 
 def test_a_row_that_somebody_took_away_cannot_be_undone(opened):
@@ -145,8 +164,8 @@ def test_a_full_disk_leaves_the_marks_as_they_were(opened, full_disk):
         session.mark({"name": B, "first": 3, "last": 7, "mark": "y"})
     assert session.config.marks_file.read_bytes() == before
     assert session.notes_of(B)["undoable"] == 1
-    left = [path.name for path in session.config.marks_file.parent.iterdir()]
-    assert [name for name in left if "marks" in name] == ["marks.csv"]
+    left = {path.name for path in session.config.marks_file.parent.iterdir()}
+    assert {name for name in left if "marks" in name} == {"marks.csv", ".marks.csv.lock"}
 
 
 def test_a_lane_has_the_numbers_of_summarise(store, opened):
