@@ -322,7 +322,7 @@ def test_a_first_epoch_cut_short_is_done_again(config, trained):
 def test_an_existing_run_is_refused(config):
     config.run.mkdir()
     (config.run / "notes.txt").write_text("mine")
-    with pytest.raises(FacerError, match="is there already and not empty; use another -o"):
+    with pytest.raises(FacerError, match="is there already and not empty; use another folder"):
         train_rec(config)
     assert (config.run / "notes.txt").read_text() == "mine"
 

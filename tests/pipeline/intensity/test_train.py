@@ -131,6 +131,18 @@ def test_an_existing_run_is_never_overwritten(config):
         train_head(replace(config, fit=replace(FAST, learning_rate=1e-2), resume=True))
 
 
+def test_a_folder_without_a_config_is_no_run_to_take_over(config):
+    """Seen: another run's seeds taken for those of a new one, under the new one's settings."""
+    train_head(config)
+    (config.run / "config.json").unlink()
+    before = _bytes(config.run)
+    for resume, message in ((False, "not empty"), (True, "found seed-0 and no config.json")):
+        with pytest.raises(FacerError, match=message):
+            train_head(replace(config, resume=resume))
+    assert _bytes(config.run) == before
+    assert not (config.run / "config.json").exists()
+
+
 @pytest.mark.parametrize(
     "wrong", [lambda: {"device": "tpu"}, lambda: {"fit": replace(FAST, head=HeadConfig("x"))}]
 )
