@@ -138,6 +138,10 @@ DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
 _DATA = (LabelOptions, FoldConfig, SequenceConfig, StreamsConfig)
 _FIT = (FitConfig, OptimiserConfig, AugmentConfig)
 TRAIN_HEAD = Table(*_DATA, HeadConfig, *_FIT, TrainHeadConfig)
+TRAIN_AGAIN = Table()
+"""What may be said of a run that is made again; all else is as the run has it."""
+for _own in ("jobs", "device", "resume", "with_", "head"):
+    TRAIN_AGAIN.declared[_own] = TRAIN_HEAD.declared[_own]
 SWEPT = Table(SequenceConfig, StreamsConfig, HeadConfig, *_FIT)
 """What a sweep may try; a trial's seeds are those of the sweep, and its stores the same."""
 for _same in ("seed", "with_"):
@@ -159,6 +163,8 @@ EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
 TRAIN_DETECTOR = Table(DetectorTrainConfig)
 TRAIN_POINTS = Table(RefinerTrainConfig)
 EVALUATE_DETECTOR = Table(EvaluationConfig)
+MODEL_ACTIONS = ("list", "check", "fetch", "verify")
+"""What ``facer models`` does."""
 
 
 def align_config(settings: Settings) -> AlignConfig:

@@ -101,7 +101,8 @@ class Run:
         """Make the run again in another folder, as ``facer train-head --from``: same settings.
 
         ``store``, ``labels`` and ``with_`` are for data that were moved; other keywords are jobs,
-        device and resume. FacerError where the data are not the same.
+        device, resume, and ``head`` for a head that is not facer's. OptionError for any other,
+        FacerError where the data are not the same.
         """
         from facer.pipeline.functions.runs import train_again
         from facer.pipeline.runtime.epochs import training_epoch

@@ -22,7 +22,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.epochs import training_epoch
 from facer.pipeline.runtime.progress import StepCounter, echo, log
-from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_HEAD
+from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
 from facer.storage.settings import flat
 
 
@@ -36,9 +36,6 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 if TYPE_CHECKING:
     from facer.pipeline.intensity.folds.train import FoldsResult
     from facer.pipeline.intensity.train import TrainHeadResult
-
-
-_KEPT = ("jobs", "device", "resume", "with_", "head")  # settings that go with --from
 
 
 @click.command("train-head")
@@ -69,7 +66,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
-        options = {name: options[name] for name in _KEPT}
+        options = {name: options[name] for name in TRAIN_AGAIN.declared}
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     with epoch_log(log_to, run) as note:
@@ -149,7 +146,7 @@ def _refuse_options_beside_from(context: click.Context) -> None:
     given = [
         parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name in TRAIN_HEAD and parameter.name not in _KEPT
+        if parameter.name in TRAIN_HEAD and parameter.name not in TRAIN_AGAIN
         if context.get_parameter_source(str(parameter.name)) is typed
     ]
     if given:
