@@ -176,7 +176,7 @@ def check_unchanged(run: Path, config: HeadRunConfig) -> None:
     check_label_files(run, before.labels, config.labels)
     if config.seeds > before.seeds:
         before = replace(before, seeds=config.seeds)
-    advice = "use the same settings and data, or another -o"
+    advice = "use the same settings and data, or another folder"
     _folder(run).compare(config, before, advice)
 
 
@@ -251,5 +251,5 @@ def refuse_folds(run: Path) -> None:
     if read_run(run).is_whole_of_folds:
         raise FacerError(
             f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
-            "clips; train a model for other clips without --folds"
+            f"clips; train a model for other clips without {named('folds')}"
         )

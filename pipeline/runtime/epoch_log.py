@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.text.typed_json import to_json
 
 LogKind = Literal["tensorboard"]
@@ -29,7 +29,8 @@ def epoch_log(kind: LogKind | None, run: Path) -> Iterator[Callable[..., None]]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise FacerError(
-            f"--log {kind}: found no package {error.name or kind}; pip install 'facer[tensorboard]'"
+            f"{named('log')} {kind}: found no package {error.name or kind}; "
+            "pip install 'facer[tensorboard]'"
         ) from error
     writers: dict[str, Any] = {}
 

@@ -115,7 +115,7 @@ class RunFolder(Generic[C]):
         self,
         config: C,
         before: C | None = None,
-        advice: str = "resume with the same data and settings, or use another -o",
+        advice: str = "resume with the same data and settings, or use another folder",
     ) -> None:
         """FacerError, with advice, unless the run was made with what decides ``config``."""
         before = before or self.read()

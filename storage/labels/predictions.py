@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.files.objects import LocalObjects
@@ -118,8 +118,8 @@ def _columns(table: CsvTable, names: Sequence[str]) -> list[int]:
     if missing:
         raise FacerError(
             f"{table.path}: found no column {', '.join(missing)}, expected one for each intensity "
-            f"of the labels; its columns: {', '.join(table.header)}; --targets names the "
-            "intensities to score"
+            f"of the labels; its columns: {', '.join(table.header)}; {named('targets')} "
+            "names the intensities to score"
         )
     return [by_key[key_of(name)] for name in names]
 

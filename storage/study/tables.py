@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.study.columns import Block, Cells, Column, Kind
 
@@ -99,7 +99,7 @@ class _Arrow:
         except ImportError as error:
             raise FacerError(
                 f"{path.suffix[1:]}: found no pyarrow, expected it for this format; "
-                "pip install 'facer[parquet]', or --format csv"
+                f"pip install 'facer[parquet]', or {named('format')} csv"
             ) from error
 
     def write(self, block: Block) -> None:
@@ -136,7 +136,7 @@ class _Sav:
         except ImportError as error:
             raise FacerError(
                 "sav: found no pyreadstat, expected it for SPSS; pip install 'facer[tables]', or "
-                "--format csv"
+                f"{named('format')} csv"
             ) from error
         self.rows = Collected(columns)
 
@@ -145,7 +145,7 @@ class _Sav:
         if self.rows.length > _SAV_ROWS:
             raise FacerError(
                 f"{self.path.name}: found more than {_SAV_ROWS} rows, expected fewer for SPSS; "
-                "--format csv or parquet"
+                f"{named('format')} csv or parquet"
             )
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from facer.pipeline.views.footage import crop_strip, embed_video, find_video
 from facer.pipeline.views.report.config import OnPage
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, packed, page_name
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import FEATURE_GROUPS, ClipFeatures, Record
 
 MAX_FRAMES = 6000
@@ -66,10 +66,10 @@ class ClipPages:
         if not lacking:
             return
         count = f"{len(lacking)} of {len(clip_ids)}"
-        text = f"--videos {self.videos}: {count} clips have no video there"
+        text = f"{self.videos}: {count} clips have no video there"
         if len(lacking) == len(clip_ids):
-            raise FacerError(f"{text} ({lacking[0]})")
-        self.folder.notes.append(f"{text}, as their pages say ({lacking[0]}, ...)")
+            raise FacerError(f"{named('videos')} {text} ({lacking[0]})")
+        self.folder.notes.append(f"videos {text}, as their pages say ({lacking[0]}, ...)")
 
     def _lacks(self, clip_id: str) -> str:
         """Why a clip has no video to show; "" when it has one."""

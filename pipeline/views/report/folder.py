@@ -53,7 +53,7 @@ class ReportFolder:
             some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
             raise FacerError(
                 f"{path}: found {len(found)} files ({some}), expected a new folder or an earlier "
-                "report of facer; give another -o"
+                "report of facer; give another folder"
             )
         folder = cls(path)
         for old in (path / CLIPS).glob("*"):

@@ -107,7 +107,7 @@ def test_columns_that_no_rec_makes_are_told_before_the_slow_part(trained, monkey
     record = json.loads((run / "config.json").read_text())
     columns = [*record["columns"], "pose_Rx"]
     (run / "config.json").write_text(json.dumps(record | {"columns": columns}))
-    with pytest.raises(FacerError, match="its head reads pose_Rx, which --rec does not make"):
+    with pytest.raises(FacerError, match="its head reads pose_Rx, which rec does not make"):
         predict_videos(PredictConfig(run, videos, extract=EXTRACT))
 
 

@@ -127,7 +127,7 @@ def test_an_existing_run_is_never_overwritten(config):
     train_head(config)
     with pytest.raises(FacerError, match="holds a run already"):
         train_head(config)
-    with pytest.raises(FacerError, match=r"made with other --learning-rate \(was .*, now 0.01\)"):
+    with pytest.raises(FacerError, match=r"made with other learning_rate \(was .*, now 0.01\)"):
         train_head(replace(config, fit=replace(FAST, learning_rate=1e-2), resume=True))
 
 

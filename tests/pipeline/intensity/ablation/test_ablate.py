@@ -93,9 +93,7 @@ def test_done_rows_are_kept_and_an_interrupted_one_goes_on(config, monkeypatch):
 def test_other_settings_in_the_same_folder_are_refused(config):
     config = replace(config, rows=(), also={"copy": config.store}, seeds=1)
     ablate(config)
-    with pytest.raises(
-        FacerError, match=r"was made with other --epochs \(was [0-9]+, now 3\); use"
-    ):
+    with pytest.raises(FacerError, match=r"was made with other epochs \(was [0-9]+, now 3\); use"):
         ablate(replace(config, fit=replace(FAST, epochs=3)))
 
 

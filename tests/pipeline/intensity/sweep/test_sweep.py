@@ -102,7 +102,7 @@ def test_done_trials_are_kept_and_more_are_added(sweep, tmp_path, monkeypatch):
 
 def test_other_settings_in_the_same_folder_are_refused(sweep, tmp_path):
     sweep(tmp_path / "sweep")
-    with pytest.raises(FacerError, match=r"was made with other --epochs \(was 4, now 3\)"):
+    with pytest.raises(FacerError, match=r"was made with other epochs \(was 4, now 3\)"):
         sweep(tmp_path / "sweep", epochs=3)
 
 
