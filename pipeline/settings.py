@@ -125,14 +125,12 @@ def _value(one: Declared, value: Any) -> Any:
     return Path(value) if Path in one.types and str not in one.types and value else value
 
 
-EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, FacesFile, TlsFiles)
 EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 HEALTH = Table(HealthConfig)
 COMPACT = Table(CompactConfig)
 BENCH = Table(BenchConfig)
-LABELS = Table(LabelOptions)
 CHECK = Table(LabelOptions, SequenceConfig)
 DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
 _DATA = (LabelOptions, FoldConfig, SequenceConfig, StreamsConfig)
@@ -173,7 +171,7 @@ def align_config(settings: Settings) -> AlignConfig:
 
 
 def extract_config(settings: Settings) -> ExtractConfig:
-    """Return which models, faces and frames; from all of :data:`EXTRACT_MODELS`."""
+    """Return which models, faces and frames; from all of DetectorConfig and ExtractConfig."""
     return make(ExtractConfig, settings, make(DetectorConfig, settings))
 
 
@@ -190,7 +188,7 @@ def extract_run_config(
 
 
 def label_options(settings: Settings) -> LabelOptions:
-    """Return how labels are read; from all of :data:`LABELS`."""
+    """Return how labels are read; from all of LabelOptions."""
     return make(LabelOptions, settings)
 
 

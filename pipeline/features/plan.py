@@ -25,8 +25,8 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import Provenance, Record
 from facer.storage.study.faces import FacePoints, parse_points, read_faces
+from facer.storage.text.names import some
 
-_NAMED = 3  # clips named in a message about many
 _BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
 
 
@@ -238,5 +238,4 @@ def _tell_gone(
 
 def _told(place: object, clip_ids: Collection[str], what: str) -> str:
     """How many clips of a place something is true of, and the first of them."""
-    names = ", ".join([*clip_ids][:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
-    return f"{place}: {len(clip_ids)} {what} ({names})"
+    return f"{place}: {len(clip_ids)} {what} ({some(clip_ids)})"

@@ -73,7 +73,7 @@ class HeadRunConfig:
     data_sha256: str | None = None  # None after finetune, whose features are not extracted yet
     folds: FoldRecord | None = None
     fold: int | None = None  # of these, the one that is held out
-    splits: Mapping[str, int] | None = None  # labelled clips of each
+    splits: Mapping[str, int] | None = None  # rows of each, without labels too
     train_mean: tuple[float, ...] | None = None  # labels' mean over train; each fold has its own
     clips_sha256: str | None = None  # after finetune
     finetune: Mapping[str, Any] | None = None  # finetune's settings

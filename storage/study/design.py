@@ -13,6 +13,7 @@ from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.words import names_people
+from facer.storage.text.names import some
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
 _TEXTS = ("participant", "condition", "session", "reason")
@@ -99,7 +100,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     if clip_ids and len(odd) == len(clip_ids):
         raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
     notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
-             f"fields: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}",)  # fmt: skip
+             f"fields: {some(odd)}",)  # fmt: skip
     return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes if odd else ())
 
 

@@ -8,16 +8,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
 from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.study.columns import Block, Cells, Column, Kind
+from facer.storage.study.table_formats import TableFormat
 
-TableFormat = Literal["csv", "parquet", "feather", "sav"]
-TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 _SAV_NAME = 64  # bytes that SPSS allows
 _ROW_GROUP = 100_000  # rows
 _SAV_ROWS = 2_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ from facer.pipeline.commands.shared import (
     print_list,
     warn,
 )
+from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.epochs import training_epoch
 from facer.pipeline.runtime.progress import StepCounter, echo, log
 from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @log_option
 @json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               log_to: Literal["tensorboard"] | None, as_json: bool,
+               log_to: LogKind | None, as_json: bool,
                **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
@@ -62,7 +63,6 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     """
     from facer.pipeline.functions.runs import train, train_again
     from facer.pipeline.intensity.folds.train import FoldsResult
-    from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())

@@ -15,8 +15,9 @@ from facer.pipeline.views.canvas import canvas
 from facer.storage.clip import optional
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects
+from facer.storage.text.palette import COLOURS
 
-_COLOUR, _BEST = "#0072B2", "#D55E00"
+_COLOUR, _BEST = COLOURS[:2]
 _COLUMNS = 3  # of panels
 
 
