@@ -48,7 +48,7 @@ def run_demo(
     ``FacerError`` when the folder holds something already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FacerError(f"{folder}: exists and is not empty; give a new folder with -o")
+        raise FacerError(f"{folder}: exists and is not empty; give a new folder")
     labels = write_clips(SynthesisConfig(), folder)
     store = str(folder / "features.zarr")
     same_everywhere = ExtractConfig(precision="float32")

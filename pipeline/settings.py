@@ -125,19 +125,21 @@ def _value(one: Declared, value: Any) -> Any:
     return Path(value) if Path in one.types and str not in one.types and value else value
 
 
-EXTRACT_MODELS = Table(DetectorConfig, ExtractConfig)
 EXTRACT = Table(DetectorConfig, ExtractConfig, ExtractRunConfig, FacesFile, TlsFiles)
 EXTRACT_AUDIO = Table(AudioConfig, ExtractRunConfig, TlsFiles)
 VERIFY = Table(VerifyConfig)
 HEALTH = Table(HealthConfig)
 COMPACT = Table(CompactConfig)
 BENCH = Table(BenchConfig)
-LABELS = Table(LabelOptions)
 CHECK = Table(LabelOptions, SequenceConfig)
 DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
 _DATA = (LabelOptions, FoldConfig, SequenceConfig, StreamsConfig)
 _FIT = (FitConfig, OptimiserConfig, AugmentConfig)
 TRAIN_HEAD = Table(*_DATA, HeadConfig, *_FIT, TrainHeadConfig)
+TRAIN_AGAIN = Table()
+"""What may be said of a run that is made again; all else is as the run has it."""
+for _own in ("jobs", "device", "resume", "with_", "head"):
+    TRAIN_AGAIN.declared[_own] = TRAIN_HEAD.declared[_own]
 SWEPT = Table(SequenceConfig, StreamsConfig, HeadConfig, *_FIT)
 """What a sweep may try; a trial's seeds are those of the sweep, and its stores the same."""
 for _same in ("seed", "with_"):
@@ -159,6 +161,8 @@ EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
 TRAIN_DETECTOR = Table(DetectorTrainConfig)
 TRAIN_POINTS = Table(RefinerTrainConfig)
 EVALUATE_DETECTOR = Table(EvaluationConfig)
+MODEL_ACTIONS = ("list", "check", "fetch", "verify")
+"""What ``facer models`` does."""
 
 
 def align_config(settings: Settings) -> AlignConfig:
@@ -167,7 +171,7 @@ def align_config(settings: Settings) -> AlignConfig:
 
 
 def extract_config(settings: Settings) -> ExtractConfig:
-    """Return which models, faces and frames; from all of :data:`EXTRACT_MODELS`."""
+    """Return which models, faces and frames; from all of DetectorConfig and ExtractConfig."""
     return make(ExtractConfig, settings, make(DetectorConfig, settings))
 
 
@@ -184,7 +188,7 @@ def extract_run_config(
 
 
 def label_options(settings: Settings) -> LabelOptions:
-    """Return how labels are read; from all of :data:`LABELS`."""
+    """Return how labels are read; from all of LabelOptions."""
     return make(LabelOptions, settings)
 
 

@@ -14,6 +14,7 @@ from facer.storage.loading import Ragged
 from facer.storage.schema import F32, ClipFeatures, Record
 from facer.storage.text import notebook
 from facer.storage.text.likeness import did_you_mean
+from facer.storage.text.names import some
 
 if TYPE_CHECKING:
     import pandas
@@ -98,10 +99,9 @@ def column_indices(feature_names: Sequence[str], columns: Sequence[str], where: 
     places = {name: place for place, name in enumerate(feature_names)}
     for column in columns:
         if column not in places:
-            some = ", ".join([*places][:_NAMED]) + (", ..." if len(places) > _NAMED else "")
             raise FacerError(
                 f"{where}: found no feature {column!r}{did_you_mean(column, [*places][:_NAMED])}; "
-                f"it has {some}"
+                f"it has {some(places, _NAMED)}"
             )
     return [places[column] for column in columns]
 

@@ -35,7 +35,6 @@ class Setting:
     choices: tuple[str, ...] = ()  # of a text; those of a Literal are known
     none: str = ""  # what None stands for, in words
     metavar: str = ""
-    short: str = ""  # a short option, such as -o
     repeated: bool = False  # the option is given once for each value, not with commas
     inverted: bool = False  # the option and the keyword mean the opposite of the field
     pattern: str = ""  # that a text must match ...

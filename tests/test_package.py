@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -139,6 +140,23 @@ def dangers(tree):
                 yield called
             if given.get("allow_pickle", "False") != "False":
                 yield called
+
+
+def test_errors_name_settings_not_options():
+    """``named("t")`` is t in Python and --t on the command line; whole commands stand as typed."""
+    for path in source_files():
+        inside = {"commands", "benchmarks", "docs", "cli.py"} & set(path.relative_to(ROOT).parts)
+        if path.suffix == ".py" and not inside:
+            assert not list(raised_options(ast.parse(path.read_text("utf-8")))), path
+
+
+def raised_options(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            for part in ast.walk(node.exc):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    rest = re.sub(r"facer [a-z-]+( --[a-z-]+)+", "", part.value)
+                    yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)
 
 
 @pytest.mark.parametrize(

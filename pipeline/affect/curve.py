@@ -10,8 +10,8 @@ import numpy as np
 
 from facer.pipeline.views.canvas import canvas
 from facer.stages.affect.metrics import headlines
+from facer.storage.text.palette import COLOURS
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -22,12 +22,12 @@ def draw_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         left, right = sheet.subplots(
             1, 2, gridspec_kw={"top": 0.8, "bottom": 0.14, "left": 0.07, "right": 0.73}
         )
-        for colour, name in zip(_COLOURS, rows[-1]["loss"], strict=False):
+        for colour, name in zip(COLOURS, rows[-1]["loss"], strict=False):
             left.plot(epochs, [row["loss"][name] for row in rows], ".-", color=colour, label=name)
         for place, last in enumerate(rows[-1]["val"]):
             style = _STYLES[place % len(_STYLES)]
             found = [headlines(row["val"][place]) for row in rows]
-            for colour, name in zip(_COLOURS, found[-1], strict=False):
+            for colour, name in zip(COLOURS, found[-1], strict=False):
                 values = [values[name] for values in found]
                 if any(value is not None for value in values):
                     shown = [np.nan if value is None else value for value in values]

@@ -34,7 +34,7 @@ from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.features.rec.weights import weights_path
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import to_json
@@ -198,7 +198,9 @@ def _read_val(spec: str, aligner: Aligner) -> AffectSet:
     try:
         return read_spec(parse_spec(spec), "val", aligner)
     except NoSplitError as error:
-        raise FacerError(f"{error}; name another set to score with --val KIND:PATH") from error
+        raise FacerError(
+            f"{error.marked}; name another set to score with {named('val')} KIND:PATH"
+        ) from error
 
 
 def _every_nth(data: AffectSet, limit: int) -> AffectSet:

@@ -9,6 +9,7 @@ import click
 
 from facer.pipeline.commands.shared import POSITIVE, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, log
+from facer.storage.text.names import some
 
 
 @click.command("import")
@@ -42,8 +43,8 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
         log(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
             f"status {store} lists them")  # fmt: skip
     if changed:
-        log(f"{len(changed)} clips of {path} are not what the store has ({', '.join(changed[:3])}"
-            f"{', ...' if len(changed) > 3 else ''}); those in the store were kept: import into "
+        log(f"{len(changed)} clips of {path} are not what the store has ({some(changed)}); "
+            "those in the store were kept: import into "
             "another store to have the new ones")  # fmt: skip
     return 0
 

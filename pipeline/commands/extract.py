@@ -18,6 +18,7 @@ from facer.pipeline.commands.shared import (
 from facer.pipeline.runtime.progress import echo, log, progress_bar
 from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, Table, extract_run_config
 from facer.storage.schema import measured_of
+from facer.storage.text.names import some
 
 if TYPE_CHECKING:
     from facer.pipeline.features.extract import ExtractSummary
@@ -90,7 +91,7 @@ def _extract(
     else:
         _print_summary(summary)
     if summary.missing:
-        log(f"{len(summary.missing)} clips have no record ({', '.join(summary.missing[:3])} ...): "
+        log(f"{len(summary.missing)} clips have no record ({some(summary.missing)}): "
             "a worker wrote elsewhere; run the same command again")  # fmt: skip
         return EXIT_PROBLEM
     return EXIT_SOME_FAILED if summary.failed else 0

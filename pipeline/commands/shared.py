@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from facer.pipeline.runtime.epoch_log import LOG_KINDS
 from facer.pipeline.runtime.progress import echo, log
 from facer.storage.errors import printable
+from facer.storage.labels.challenges import SPLITS
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 """Exit codes beside 0: a problem that the message explains, wrong usage, some clips failed,
@@ -22,7 +24,7 @@ STDOUT = Path("-")  # as the csv to write
 LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
 PATH = click.Path(path_type=Path)
-SPLIT = click.Choice(["train", "val", "test"])
+SPLIT = click.Choice(SPLITS)
 
 
 class Finite(click.FloatRange):
@@ -102,7 +104,7 @@ def shortened(note: str, where: str) -> str:
 
 
 log_option = click.option(
-    "--log", "log_to", type=click.Choice(["tensorboard"]),
+    "--log", "log_to", type=click.Choice(LOG_KINDS),
     help="Note the learning curve there too, in RUN/tensorboard (pip install facer[tensorboard]).",
 )  # fmt: skip
 """``--log`` of commands that train."""

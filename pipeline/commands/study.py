@@ -20,6 +20,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import FIGURE, SUMMARISE
+from facer.storage.study.table_formats import TABLE_FORMATS
 
 _design_option = click.option(
     "--design", "design_", metavar="FILE|PATTERN",
@@ -80,8 +81,7 @@ def design(
 @click.option("--marks", type=PATH, help="marks.csv: stretches and clips that are left out.")
 @with_settings(SUMMARISE)
 @click.option("--format", "form", default="csv", show_default=True,
-              type=click.Choice(["csv", "parquet", "feather", "sav"]),
-              help="csv, parquet, feather or sav.")  # fmt: skip
+              type=click.Choice(TABLE_FORMATS), help="Of the tables.")  # fmt: skip
 @json_option
 def summarise(
     store: str, output: Path, design_: str | None, events: Path | None, marks: Path | None,

@@ -66,7 +66,7 @@ class FinetuneTrainer:
         if self.record.embedding:
             raise FacerError(
                 f"{self.config.run}: its head reads the embedding; expected a head on the "
-                "features, such as train-head --features all makes"
+                f"features, such as one trained with {named('features')} all"
             )
         if self.record.fit.normalise != "none":
             raise FacerError(

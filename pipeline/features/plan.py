@@ -22,11 +22,11 @@ from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.precision import stored_precision
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import Provenance, Record
 from facer.storage.study.faces import FacePoints, parse_points, read_faces
+from facer.storage.text.names import some
 
-_NAMED = 3  # clips named in a message about many
 _BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
 
 
@@ -177,7 +177,8 @@ def _again(
     if other:
         found = _told(config.video_dir, sorted(other), "video(s) changed since they were extracted")
         if config.changed == "error":
-            raise FacerError(f"{found}; use --changed re-extract, or --changed keep")
+            way = named("changed")
+            raise FacerError(f"{found}; use {way} re-extract, or {way} keep")
         kept = "their features are kept; --changed re-extract makes them anew"
         progress.note(f"{found}; {kept if config.changed == 'keep' else 'extracting them again'}")
     if config.retry_failed:
@@ -237,5 +238,4 @@ def _tell_gone(
 
 def _told(place: object, clip_ids: Collection[str], what: str) -> str:
     """How many clips of a place something is true of, and the first of them."""
-    names = ", ".join([*clip_ids][:_NAMED]) + (", ..." if len(clip_ids) > _NAMED else "")
-    return f"{place}: {len(clip_ids)} {what} ({names})"
+    return f"{place}: {len(clip_ids)} {what} ({some(clip_ids)})"

@@ -29,6 +29,7 @@ from facer.pipeline.settings import (
     BENCH,
     EVALUATE_DETECTOR,
     EVALUATE_REC,
+    MODEL_ACTIONS,
     TRAIN_DETECTOR,
     TRAIN_POINTS,
     TRAIN_REC,
@@ -141,8 +142,13 @@ def models(
     ``name`` did on pictures of faces, and its ``.problems``; ``write_golden`` records what it says
     of one of them, for later checks. ``fetch``: where the weights of a card
     are now, whose licence is to be accepted, or the path of an insightface pack. Raises OptionError
-    for an unknown name.
+    for another action, an unknown name, and where ``check`` or ``fetch`` has none.
     """
+    if action not in MODEL_ACTIONS:
+        raise OptionError(f"action: found {action!r}, expected one of {', '.join(MODEL_ACTIONS)}")
+    if name is None and action in ("check", "fetch"):
+        pack = ", or of an insightface pack, such as buffalo_l" if action == "fetch" else ""
+        raise OptionError(f"{action}: found no name, expected that of a model card, its path{pack}")
     if action == "check":
         return check_card(str(name), write_golden=write_golden)
     if action == "fetch":

@@ -17,7 +17,7 @@ from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.epochs import both, training_epoch
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import log
-from facer.pipeline.settings import TRAIN_HEAD, Settings, train_head_config
+from facer.pipeline.settings import TRAIN_AGAIN, TRAIN_HEAD, Settings, train_head_config
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.own import import_head
@@ -76,9 +76,10 @@ def train_again(
     """Make a run again elsewhere, with its settings and seeds; see :meth:`facer.Run.again`.
 
     ``settings``: jobs, device, resume, ``with_`` where joined stores were moved, and ``head`` for a
-    run whose head is not facer's: code is imported for whoever names it alone.
+    run whose head is not facer's: code is imported for whoever names it alone. OptionError for
+    others, which are the run's own.
     """
-    settings = TRAIN_HEAD.complete(settings)
+    settings = TRAIN_AGAIN.complete(settings)
     names = None if labels is None else os.fspath(labels)
     config = config_of_run(Path(source), Path(run), store, names, settings["with_"] or ())
     config = replace(config, **{name: settings[name] for name in ("jobs", "device", "resume")})

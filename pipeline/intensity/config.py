@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from facer.pipeline.intensity.ablation.rows import ROW_SETS
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
 from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig, stream_setting
@@ -114,8 +115,8 @@ class AblateConfig(Checked):
     rows: Annotated[
         tuple[str, ...],
         Setting(
-            "Some of table2, table3, heads, table1.",
-            choices=("table2", "table3", "heads", "table1"),
+            f"Some of {', '.join(ROW_SETS)}.",
+            choices=ROW_SETS,
         ),
     ] = ("table2", "table3", "heads")
     also: Mapping[str, str] = field(default_factory=dict)  # other stores by name
@@ -135,8 +136,7 @@ class AblateConfig(Checked):
         super().__post_init__()
         if not self.rows and not self.also:
             raise OptionError(
-                f"{named('rows')}: found none, expected at least one of table2, table3, heads, "
-                "table1"
+                f"{named('rows')}: found none, expected at least one of {', '.join(ROW_SETS)}"
             )
 
 

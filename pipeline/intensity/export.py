@@ -93,10 +93,10 @@ def _refuse(config: ExportHeadConfig, record: HeadRunConfig) -> None:
     if record.streams.stores and config.rec is not None:
         raise FacerError(
             f"{config.run}: reads {', '.join(record.streams.places)} too, which no REC gives; "
-            "expected it without --rec"
+            f"expected it without {named('rec')}"
         )
     if record.embedding and config.rec is not None:
-        raise FacerError(f"{config.run}: reads REC's embedding; expected it without --rec")
+        raise FacerError(f"{config.run}: reads REC's embedding; expected it without {named('rec')}")
 
 
 def _columns(model: IntensityModel, record: HeadRunConfig) -> list[str]:

@@ -73,7 +73,7 @@ class HeadRunConfig:
     data_sha256: str | None = None  # None after finetune, whose features are not extracted yet
     folds: FoldRecord | None = None
     fold: int | None = None  # of these, the one that is held out
-    splits: Mapping[str, int] | None = None  # labelled clips of each
+    splits: Mapping[str, int] | None = None  # rows of each, without labels too
     train_mean: tuple[float, ...] | None = None  # labels' mean over train; each fold has its own
     clips_sha256: str | None = None  # after finetune
     finetune: Mapping[str, Any] | None = None  # finetune's settings
@@ -139,21 +139,32 @@ def open_run(run: Path, config: HeadRunConfig, resume: bool) -> None:
     """Write the config of a new run, or compare it with that of the run to resume.
 
     More seeds than the run has are added to it, with ``resume`` or without. ``FacerError`` for
-    a folder that holds a run already, and for other settings or data.
+    a folder that holds a run or anything else already, and for other settings or data.
     """
     folder = _folder(run)
     if not folder.config_path.exists():
+        folder.refuse_occupied(resume)
+        _refuse_trainings(run)
         folder.write(config)
         return
     more = config.seeds > folder.read().seeds
     if not resume and not more:
         raise FacerError(
-            f"{run}: holds a run already; use another -o, --resume to go on with it, or more "
-            "--seeds to add to it"
+            f"{run}: holds a run already; use another folder, {named('resume')} to go on with it, "
+            f"or more {named('seeds')} to add to it"
         )
     check_unchanged(run, config)
     if more:
         folder.write(config)
+
+
+def _refuse_trainings(run: Path) -> None:
+    """``FacerError`` for trainings of which nothing says with what settings they were made."""
+    if made := sorted(path.name for kind in ("seed-*", "fold-*") for path in run.glob(kind)):
+        raise FacerError(
+            f"{run}: found {made[0]} and no config.json, expected the config that it was made "
+            "with; put it back, or use another folder"
+        )
 
 
 def check_unchanged(run: Path, config: HeadRunConfig) -> None:
@@ -165,7 +176,7 @@ def check_unchanged(run: Path, config: HeadRunConfig) -> None:
     check_label_files(run, before.labels, config.labels)
     if config.seeds > before.seeds:
         before = replace(before, seeds=config.seeds)
-    advice = "use the same settings and data, or another -o"
+    advice = "use the same settings and data, or another folder"
     _folder(run).compare(config, before, advice)
 
 
@@ -240,5 +251,5 @@ def refuse_folds(run: Path) -> None:
     if read_run(run).is_whole_of_folds:
         raise FacerError(
             f"{run}: holds the folds of a cross-validation, whose models are for their held-out "
-            "clips; train a model for other clips without --folds"
+            f"clips; train a model for other clips without {named('folds')}"
         )

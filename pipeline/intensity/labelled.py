@@ -209,7 +209,7 @@ def _nothing_measured(store: Source, clip_ids: Sequence[str], choice: FeatureCho
     found = f"no value of {', '.join(absent)}" if absent else "no frame with all chosen features"
     return (
         f"{store.path}: found {found} in any of the {len(clip_ids)} labelled clips with a face; "
-        "expected values, or other columns as --features"
+        f"expected values, or other columns as {named('features')}"
     )
 
 

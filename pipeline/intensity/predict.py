@@ -43,8 +43,9 @@ def predict_videos(
     absent = [name for name in record.own_columns if name not in models.columns]
     if absent:
         raise FacerError(
-            f"{config.run}: its head reads {', '.join(absent)}, which --rec does not make of a "
-            "video; give the networks of the run's store, or train on columns of facer extract"
+            f"{config.run}: its head reads {', '.join(absent)}, which {named('rec')} does not "
+            "make of a video; give the networks of the run's store, or train on columns of facer "
+            "extract"
         )
     with tempfile.TemporaryDirectory(prefix="facer-") as folder:
         path = config.store or str(Path(folder) / "features.zarr")

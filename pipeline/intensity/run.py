@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from facer.pipeline.intensity.head_run import fold_folder, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.progress import Progress, progress_bar
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import Settings, make
 from facer.stages.intensity.config import OwnHeadConfig, StreamsConfig
@@ -101,7 +99,8 @@ class Run:
         """Make the run again in another folder, as ``facer train-head --from``: same settings.
 
         ``store``, ``labels`` and ``with_`` are for data that were moved; other keywords are jobs,
-        device and resume. FacerError where the data are not the same.
+        device, resume, and ``head`` for a head that is not facer's. OptionError for any other,
+        FacerError where the data are not the same.
         """
         from facer.pipeline.functions.runs import train_again
         from facer.pipeline.runtime.epochs import training_epoch
@@ -148,10 +147,3 @@ def stores_of(with_: Streams) -> tuple[str, ...]:
     if isinstance(with_, Mapping):
         with_ = tuple(f"{name}={place_of(store)}" for name, store in with_.items())
     return StreamsConfig(stores=(with_,) if isinstance(with_, str) else tuple(with_)).stores
-
-
-@contextmanager
-def told(progress: bool) -> Iterator[Progress]:
-    """Give whom to tell how a long run goes: the user, on stderr, or nobody."""
-    with progress_bar() if progress else nullcontext(Progress()) as to:
-        yield to

@@ -31,10 +31,10 @@ from facer.storage.errors import FacerError, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.text.palette import COLOURS
 from facer.storage.text.typed_json import from_json
 
 _log = logging.getLogger("facer")
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
@@ -133,7 +133,7 @@ def draw_curves(path: Path, curves: Mapping[int, list[EpochRow]]) -> None:
     ) as sheet:
         left, right = sheet.subplots(1, 2, gridspec_kw={"top": 0.78, "bottom": 0.16})
         for place, (seed, rows) in enumerate(curves.items()):
-            colour = _COLOURS[place % len(_COLOURS)]
+            colour = COLOURS[place % len(COLOURS)]
             epochs = [row.epoch for row in rows]
             left.plot(epochs, [row.val_pearson for row in rows], color=colour, label=f"seed {seed}")
             best = [row for row in rows if row.best][-1]

@@ -20,7 +20,7 @@ from facer.pipeline.runtime.executors import make_executor
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads.own import import_head
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def train_head(
     run folder that is there already, and where nothing can be learnt.
     """
     if config.folds is not None and config.fold is None:
-        raise FacerError("--folds: expected facer.pipeline.intensity.folds.train.train_folds")
+        raise FacerError(f"{named('folds')}: expected train_folds for a config with folds")
     with torch_threads(config.threads):
         training = Training(config)
         record = training.describe()

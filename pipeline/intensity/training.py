@@ -125,7 +125,7 @@ class Training:
             other.task = other._task()
             other._scale_subjects()
         except FacerError as error:
-            raise FacerError(f"fold {fold}: {error}") from error
+            raise FacerError(f"fold {fold}: {error.marked}") from error
         return other
 
     def trainer(self, seed: int) -> HeadTrainer:

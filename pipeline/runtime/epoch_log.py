@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.text.typed_json import to_json
 
 LogKind = Literal["tensorboard"]
+LOG_KINDS: tuple[LogKind, ...] = get_args(LogKind)
 
 
 @contextmanager
@@ -29,7 +30,8 @@ def epoch_log(kind: LogKind | None, run: Path) -> Iterator[Callable[..., None]]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise FacerError(
-            f"--log {kind}: found no package {error.name or kind}; pip install 'facer[tensorboard]'"
+            f"{named('log')} {kind}: found no package {error.name or kind}; "
+            "pip install 'facer[tensorboard]'"
         ) from error
     writers: dict[str, Any] = {}
 

@@ -240,8 +240,9 @@ def _security(address: str, tls: TlsFiles) -> Any:
         ) from error
     if encrypted and context is None:
         raise FacerError(
-            f"{named('scheduler')} {address}: found no TLS settings here, expected --tls-ca-file, "
-            "--tls-cert and --tls-key (docs/cluster.md, TLS)"
+            f"{named('scheduler')} {address}: found no TLS settings here, expected "
+            f"{named('tls_ca_file')}, {named('tls_cert')} and {named('tls_key')} "
+            "(docs/cluster.md, TLS)"
         )
     return security
 

@@ -21,7 +21,7 @@ from facer.pipeline.runtime.children import (
     module_command,
     raised,
 )
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,7 +124,7 @@ class _Run:
             if self._false_starts >= _MAX_FALSE_STARTS:
                 raise FacerError(
                     f"worker processes end before they start to work ({code}); look for what "
-                    "ends them, such as a limit on memory, or use --workers 1"
+                    f"ends them, such as a limit on memory, or use {named('workers')} 1"
                 )
         else:
             self._deaths[index] = self._deaths.get(index, 0) + 1

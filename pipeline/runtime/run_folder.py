@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from facer.stages.common.training import OnStep, Trainer
-from facer.storage.errors import FacerError, one_line
+from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.objects import LocalObjects, write_atomic
 from facer.storage.layout.documents import read_json_lines, read_json_object
@@ -99,7 +99,8 @@ class RunFolder(Generic[C]):
             raise FacerError(f"{self.path}: is a file, expected the name of a new folder")
         if not resume and self.path.is_dir() and any(self.path.iterdir()):
             raise FacerError(
-                f"{self.path}: is there already and not empty; use another -o, or --resume to go on"
+                f"{self.path}: is there already and not empty; use another folder, or "
+                f"{named('resume')} to go on"
             )
 
     def claim(self, config: C, resume: bool) -> None:
@@ -114,7 +115,7 @@ class RunFolder(Generic[C]):
         self,
         config: C,
         before: C | None = None,
-        advice: str = "resume with the same data and settings, or use another -o",
+        advice: str = "resume with the same data and settings, or use another folder",
     ) -> None:
         """FacerError, with advice, unless the run was made with what decides ``config``."""
         before = before or self.read()

@@ -24,7 +24,8 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
-from facer.storage.study.tables import TABLE_FORMATS, Collected, TableFormat, open_table
+from facer.storage.study.table_formats import TABLE_FORMATS, TableFormat
+from facer.storage.study.tables import Collected, open_table
 
 if TYPE_CHECKING:
     import pandas

@@ -15,7 +15,7 @@ from facer.pipeline.views.annotate_sound import add_sound
 from facer.pipeline.views.curves import strip_frames
 from facer.pipeline.views.video import write_video
 from facer.stages.features.align import CROP_PX, align
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import I64, U8, ClipFeatures, Record
 
@@ -35,7 +35,7 @@ def source_video(record: Record, video_dir: Path) -> Path:
     if not video.exists():
         raise FacerError(
             f"{record.clip_id}: found no video {record.source!r} in {video_dir}; expected the "
-            "folder that was extracted (--videos)"
+            f"folder that was extracted ({named('videos')})"
         )
     open_regular(video).close()
     return video
@@ -65,7 +65,7 @@ def read_crops(video: Path, clip: ClipFeatures, rows: I64) -> U8:
 def find_video(record: Record, videos: Path | None) -> Path:
     """Return the clip's video; FacerError with the reason where there is none to show."""
     if videos is None:
-        raise FacerError("not shown: give the folder of the videos as --videos VIDEO_DIR")
+        raise FacerError("not shown: give their folder, as facer report --videos VIDEO_DIR")
     if not record.source:
         raise FacerError("not known to the store: its features were imported")
     return source_video(record, videos)

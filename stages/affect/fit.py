@@ -66,7 +66,7 @@ class RecTrainer:
         if self.steps_per_epoch == 0:
             raise FacerError(
                 f"train-rec: found {len(self.weights)} crops, fewer than the batch size of "
-                f"{config.batch_size}; give more data or a smaller --batch-size"
+                f"{config.batch_size}; give more data or a smaller {named('batch_size')}"
             )
         self.epochs_done = 0
         groups = decay_groups(self.network.parameters(), config.weight_decay)
@@ -228,7 +228,7 @@ def _first_network(config: RecFitConfig) -> RecNet:
     if not deepens(network.architecture, expected):
         raise FacerError(
             f"{named('start')} {config.start}: found {network.architecture}, expected that of "
-            f"--backbone {config.backbone}, or one with fewer units: {expected}"
+            f"{named('backbone')} {config.backbone}, or one with fewer units: {expected}"
         )
     return grow_depth(network, expected)
 

@@ -47,7 +47,7 @@ def resolve_device(device: str) -> torch.device:
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise FacerError(
             f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
-            "use --device cpu, or install a CUDA build of torch on a machine with a GPU"
+            f"use {named('device')} cpu, or install a CUDA build of torch on a machine with a GPU"
         )
     if resolved.type not in ("cpu", "cuda"):
         raise OptionError(

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import F32, U8
 
 
@@ -132,7 +132,7 @@ class TorchGraph:
             else:
                 raise FacerError(
                     f"{path}: found the operator {kind}, which facer has not in bfloat16; use "
-                    "--precision float32"
+                    f"{named('precision')} float32"
                 )
         self._nodes = _fused(nodes, {*self._constants}, self._outputs)
 

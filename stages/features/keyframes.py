@@ -143,8 +143,7 @@ class KeyframeDetector:
         if interval > 1 and self._refiner is None:
             raise FacerError(
                 f"{named('detect_every')} {interval}: {detector.name} has no points model to "
-                "follow faces "
-                "with; expected 1, or --detector facer-det"
+                f"follow faces with; expected 1, or {named('detector')} facer-det"
             )
 
     def faces(

@@ -26,7 +26,7 @@ from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict, predict_raw
 from facer.stages.intensity.sequences import I64
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import F32
 
 _EPOCHS = 30
@@ -93,7 +93,8 @@ class HeadTrainer:
         if len(task.train) < (least := LEAST_CLIPS[config.loss]):
             raise FacerError(
                 f"split train: found {len(task.train)} labelled clips with features, expected "
-                f"{least} or more for a correlation (--loss {config.loss}); use --loss mse"
+                f"{least} or more for a correlation ({named('loss')} {config.loss}); use "
+                f"{named('loss')} mse"
             )
         features = int(data.features.shape[1])
         shape = HeadShape(features, len(task.names), max_frames, data.streams)
@@ -160,7 +161,7 @@ class HeadTrainer:
         if not np.isfinite(found).all():
             raise FacerError(
                 f"seed {self.config.seed}, epoch {epoch}: found predictions that are not finite; "
-                "use a smaller --learning-rate, or --standardise"
+                f"use a smaller {named('learning_rate')}, or {named('standardise')}"
             )
         scores = score(found, self.task.targets[self.task.val], self.task.names)
         pearson, mse = scores.mean("pearson"), scores.mean("mse")

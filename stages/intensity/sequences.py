@@ -216,7 +216,8 @@ def shorten(
     if ids and config.overlong == "error":
         raise FacerError(
             f"clip {ids[0]!r}: found {lengths[over[0]]} frames, expected at most {t} "
-            f"({len(ids)} clips are longer); use --overlong subsample or a larger --t"
+            f"({len(ids)} clips are longer); use {named('overlong')} subsample or a larger "
+            f"{named('t')}"
         )
     keep = np.ones(offsets[-1], np.bool_)
     for i in over:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from facer.stages.synthesis.photographs import FACES
 from facer.storage.errors import FacerError
+from facer.storage.labels.challenges import Split
 from facer.storage.schema import F64
-
-Split = Literal["train", "val", "test"]
 
 EMOTIONS: Mapping[str, Mapping[str, float]] = {
     "amusement": {"smile": 1.0, "jaw": 0.3},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,6 @@ _UNITS = {
     23: "Lip Tightener", 24: "Lip Pressor", 25: "Lips Part", 26: "Jaw Drop", 27: "Mouth Stretch",
     43: "Eyes Closed",
 }  # fmt: skip
-Values = Any  # (T, F)
 
 
 def facereader(record: Record, clip: ClipFeatures, names: Sequence[str], stimulus: str) -> str:

@@ -105,17 +105,18 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
         raise OptionError(
             f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
         )
-    named = _ENDINGS.get(path.suffix.lower())
-    if format is None and named is None:
+    own = _ENDINGS.get(path.suffix.lower())
+    if format is None and own is None:
         raise OptionError(
-            f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or --format "
-            "muse for a folder of csv files"
+            f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or "
+            f"{named('format')} muse for a folder of csv files"
         )
-    if format is not None and named not in (None, format):
+    if format is not None and own not in (None, format):
         raise OptionError(
-            f"{path}: its ending is that of {named}, and --format is {format}; expected the same"
+            f"{path}: its ending is that of {own}, and {named('format')} is {format}; expected "
+            "the same"
         )
-    return format or named or "hdf5"
+    return format or own or "hdf5"
 
 
 @contextmanager

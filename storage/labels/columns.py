@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
@@ -71,11 +71,11 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
         subject = None
     taken.add(clip)
     if options.targets:
-        targets = [by_hand(table, name, "--targets") for name in options.targets]
+        targets = [by_hand(table, name, "targets") for name in options.targets]
         if clip in targets:
             raise FacerError(
                 f"{table.path}: column {table.header[clip]!r} is the clips' id, expected other "
-                "names in --targets (--id-column names another id)"
+                f"names in {named('targets')} ({named('id_column')} names another id)"
             )
     else:
         cells = {c: table.column(c) for c in range(len(table.header)) if c not in taken}
@@ -84,7 +84,8 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     if not targets:
         raise FacerError(
             f"{table.path}: found columns {', '.join(table.header)}, expected a column of numbers "
-            f"beside {table.header[clip]!r}{_listed(left_out)}; --targets A,B takes them by hand"
+            f"beside {table.header[clip]!r}{_listed(left_out)}; {named('targets')} A,B takes "
+            "them by hand"
         )
     return Columns(clip, split, subject, exclude, tuple(targets), left_out)
 
@@ -118,29 +119,29 @@ def _listed(left_out: Sequence[tuple[str, str]]) -> str:
     return f" (left out: {reasons})" if reasons else ""
 
 
-def by_hand(table: CsvTable, name: str, option: str) -> int:
-    """Return the column that an option names; FacerError with all names when there is none."""
+def by_hand(table: CsvTable, name: str, setting: str) -> int:
+    """Return the column that a setting names; FacerError with all names when there is none."""
     if name in table.header:
         return table.header.index(name)
     wanted = key_of(name)
     found = [i for i, other in enumerate(table.header) if key_of(other) == wanted and wanted]
     if len(found) != 1:
         raise FacerError(
-            f"{option}: found {name!r}, expected one of the columns of {table.path}: "
+            f"{named(setting)}: found {name!r}, expected one of the columns of {table.path}: "
             f"{', '.join(filter(None, table.header))}"
         )
     return found[0]
 
 
-def _by_hand_or_none(table: CsvTable, name: str, option: str) -> int | None:
-    """Return the column that an option names; None for ``none``."""
-    return None if name == "none" and name not in table.header else by_hand(table, name, option)
+def _by_hand_or_none(table: CsvTable, name: str, setting: str) -> int | None:
+    """Return the column that a setting names; None for ``none``."""
+    return None if name == "none" and name not in table.header else by_hand(table, name, setting)
 
 
 def id_column(table: CsvTable, options: LabelOptions, taken: set[int]) -> int:
     """Return the column of the clips' ids: by its name, else the only one that could be."""
     if options.id_column:
-        return by_hand(table, options.id_column, "--id-column")
+        return by_hand(table, options.id_column, "id_column")
     keys = [key_of(name) for name in table.header]
     known = [keys.index(name) for name in _ID_NAMES if name in keys]
     known = [column for column in known if column not in taken]
@@ -161,12 +162,12 @@ def id_column(table: CsvTable, options: LabelOptions, taken: set[int]) -> int:
         names = ", ".join(repr(table.header[column]) for column in could)
         raise FacerError(
             f"{table.path}: found {found}, of which {names} could be the clips' ids; name it by "
-            "--id-column, or call it clip_id in the file"
+            f"{named('id_column')}, or call it clip_id in the file"
         )
     raise FacerError(
         f"{table.path}: found {found}, expected one with the clips' ids, such as clip_id or "
         "filename; a column without a name is never taken for it: name it in the file, or name "
-        "another by --id-column"
+        f"another by {named('id_column')}"
     )
 
 
@@ -197,31 +198,31 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 def split_column(table: CsvTable, options: LabelOptions) -> int | None:
     """Return the column of the splits: by its name, else the only one that holds their names."""
     if options.split_column:
-        return _by_hand_or_none(table, options.split_column, "--split-column")
+        return _by_hand_or_none(table, options.split_column, "split_column")
     keys = [key_of(name) for name in table.header]
-    named = [keys.index(name) for name in _SPLIT_NAMES if name in keys]
-    rest = [c for c in range(len(keys)) if c not in named and not is_nameless(table.header[c])]
-    for columns in (named, rest):
-        found = [column for column in columns if _are_splits(table, column, columns is named)]
+    usual = [keys.index(name) for name in _SPLIT_NAMES if name in keys]
+    rest = [c for c in range(len(keys)) if c not in usual and not is_nameless(table.header[c])]
+    for columns in (usual, rest):
+        found = [column for column in columns if _are_splits(table, column, columns is usual)]
         words = {tuple(map(canonical_split, table.column(column))) for column in found}
         if len(words) > 1:
             names = ", ".join(repr(table.header[column]) for column in found)
             raise FacerError(
                 f"{table.path}: columns {names} hold different splits, expected one of them; "
-                "choose it by --split-column"
+                f"choose it by {named('split_column')}"
             )
         if found:
             return found[0]
     return None
 
 
-def _are_splits(table: CsvTable, column: int, named: bool) -> bool:
+def _are_splits(table: CsvTable, column: int, usual: bool) -> bool:
     """Tell whether a column holds splits; one named so that has some other words is refused."""
     cells = [cell for cell in table.column(column) if not is_absent(cell)]
     known = [canonical_split(cell) for cell in cells]
     if key_of(table.header[column]) in _SURE_SPLIT_NAMES:
         return True  # its cells are checked one by one
-    if named:
+    if usual:
         return "train" in known or (bool(known) and all(known))
     return "train" in known and len(set(known)) > 1 and all(known)
 
@@ -229,7 +230,7 @@ def _are_splits(table: CsvTable, column: int, named: bool) -> bool:
 def subject_column(table: CsvTable, options: LabelOptions) -> int | None:
     """Return the column that says who is seen in a clip."""
     if options.subject_column:
-        return _by_hand_or_none(table, options.subject_column, "--subject-column")
+        return _by_hand_or_none(table, options.subject_column, "subject_column")
     keys = [key_of(name) for name in table.header]
     found = [column for column, name in enumerate(table.header) if names_people(name)]
     sure = [column for column in found if keys[column] in _SURE_SUBJECT_NAMES]
@@ -238,7 +239,7 @@ def subject_column(table: CsvTable, options: LabelOptions) -> int | None:
             names = ", ".join(repr(table.header[column]) for column in columns)
             raise FacerError(
                 f"{table.path}: columns {names} could each say who is seen, expected one of them; "
-                "choose it by --subject-column"
+                f"choose it by {named('subject_column')}"
             )
         if columns:
             return columns[0]

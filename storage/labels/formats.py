@@ -172,7 +172,7 @@ def _read_partition(path: Path, n_targets: int, options: LabelOptions) -> dict[s
     table = read_table(path)
     split = len(table.header) - 1
     if options.split_column:
-        split = by_hand(table, options.split_column, "--split-column")
+        split = by_hand(table, options.split_column, "split_column")
     column = next((c for c, name in enumerate(table.header) if name and c != split), 0)
     absent = (math.nan,) * n_targets
     rows = [
@@ -199,7 +199,7 @@ def _challenge_table(
     names = options.targets or CHALLENGES[kind].names
     where = positions(table.header, names)
     if options.targets:
-        where = {name: by_hand(table, name, "--targets") for name in names}
+        where = {name: by_hand(table, name, "targets") for name in names}
     missing = [name for name in names if name not in where]
     if missing:
         raise FacerError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from facer.storage.errors import named
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import bare_id
 from facer.storage.labels.table import IntensityLabels
@@ -192,7 +193,8 @@ def no_match_message(labels: IntensityLabels, clip_ids: Sequence[str]) -> str:
     """Return the one line that explains why nothing joined, with an example from each side."""
     alike = match_clips(labels, clip_ids).alike
     label_id, example = labels.clip_ids[0], clip_ids[0] if clip_ids else "(the store is empty)"
-    faces = " (with --face all, every face of a clip has its own)" if "#" in example else ""
+    each = f" (with {named('face')} all, every face of a clip has its own)"
+    faces = each if "#" in example else ""
     if alike:
         label_id, example, how = alike[0]
         faces = f"; these look alike, but {how}"
@@ -200,5 +202,5 @@ def no_match_message(labels: IntensityLabels, clip_ids: Sequence[str]) -> str:
     return (
         f"{labels.source}: none of its {len(labels.clip_ids)} ids matches one of the "
         f"{len(clip_ids)} clips; found ids like {label_id!r}{column}, expected ones like "
-        f"{example!r}{faces}; --id-column names another column"
+        f"{example!r}{faces}; {named('id_column')} names another column"
     )

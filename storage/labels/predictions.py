@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.files.objects import LocalObjects
@@ -129,7 +129,7 @@ def _columns(table: CsvTable, names: Sequence[str]) -> list[int]:
         raise FacerError(
             f"{table.path}: found no column {', '.join(missing)}, or several that are called so, "
             "expected one for each intensity of the labels; its columns: "
-            f"{', '.join(table.header)}; --targets names the intensities to score"
+            f"{', '.join(table.header)}; {named('targets')} names the intensities to score"
         )
     return [found[name] for name in names]
 

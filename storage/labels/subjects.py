@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from facer.storage.files.cells import is_absent
+from facer.storage.text.names import some
 
 
 def one_name_each(
@@ -31,9 +32,9 @@ def one_name_each(
     notes = []
     if twice := [names for names in spellings.values() if len(names) > 1]:
         notes.append(f"names of subjects that are written in several ways are taken for one "
-                     f"person each ({len(twice)}): {_some(twice)}")  # fmt: skip
+                     f"person each ({len(twice)}): {_spelt(twice)}")  # fmt: skip
     if alike := [names for names in _grouped(shown.values(), _alike).values() if len(names) > 1]:
-        notes.append(f"subjects that look alike are taken for different people: {_some(alike)}; "
+        notes.append(f"subjects that look alike are taken for different people: {_spelt(alike)}; "
                      "write a person's name in one way")  # fmt: skip
     if without := len(cells) - len(known):
         notes.append(f"{without} rows name no subject: each counts for a person of its own")
@@ -61,6 +62,5 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[
     return {k: list(found) for k, found in groups.items()}
 
 
-def _some(groups: Sequence[Sequence[str]], limit: int = 5) -> str:
-    text = ", ".join(" = ".join(map(repr, names)) for names in groups[:limit])
-    return text + (f" and {len(groups) - limit} more" if len(groups) > limit else "")
+def _spelt(groups: Sequence[Sequence[str]]) -> str:
+    return some((" = ".join(map(repr, names)) for names in groups), 5)

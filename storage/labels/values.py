@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import has_decimal_comma, is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.challenges import canonical_split
@@ -67,7 +67,8 @@ def split_of(table: CsvTable, row: int, column: int) -> str:
     if split is None:
         raise FacerError(
             f"{table.at(row)}: column {table.header[column]!r}: found {text!r}, expected train, "
-            f"val (or devel, valid) or test; --split-column names another column"
+            f"val (or devel, valid) or test; {named('split_column')} names another "
+            "column"
         )
     return split
 
@@ -140,8 +141,8 @@ def refuse_outliers(
     words = ",".join(dict.fromkeys(f"{o.value:g}" for o in found))
     raise FacerError(
         f"{at[found[0].rows[0]]}: {cells}; expected intensities on one scale: where such a number "
-        f"means 'not rated', add --missing-values {words}; where it is a true label, add "
-        f"--missing-values {NOTHING_ABSENT}"
+        f"means 'not rated', add {named('missing_values')} {words}; where it is a true label, add "
+        f"{named('missing_values')} {NOTHING_ABSENT}"
     )
 
 

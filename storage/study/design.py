@@ -16,6 +16,7 @@ from facer.storage.labels.values import exclude_column, is_excluded, says_exclud
 from facer.storage.labels.words import names_people
 from facer.storage.study.ids import refuse_ambiguous
 from facer.storage.text.likeness import nearest
+from facer.storage.text.names import some
 
 KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
 _NAMES = ("participant", "condition", "session")
@@ -100,7 +101,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     if clip_ids and len(odd) == len(clip_ids):
         raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
     notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
-             f"fields: {', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}",)  # fmt: skip
+             f"fields: {some(odd)}",)  # fmt: skip
     notes = (*(notes if odd else ()), *_doubts(fields, carried))
     return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes)
 

@@ -8,16 +8,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.study.columns import Block, Cells, Column, Kind
+from facer.storage.study.table_formats import TableFormat
 
-TableFormat = Literal["csv", "parquet", "feather", "sav"]
-TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 _SAV_NAME = 64  # bytes that SPSS allows
 _SAV_WORDS = frozenset(
     ["ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH"]
@@ -102,7 +101,7 @@ class _Arrow:
         except ImportError as error:
             raise FacerError(
                 f"{path.suffix[1:]}: found no pyarrow, expected it for this format; "
-                "pip install 'facer[parquet]', or --format csv"
+                f"pip install 'facer[parquet]', or {named('format')} csv"
             ) from error
 
     def write(self, block: Block) -> None:
@@ -139,7 +138,7 @@ class _Sav:
         except ImportError as error:
             raise FacerError(
                 "sav: found no pyreadstat, expected it for SPSS; pip install 'facer[tables]', or "
-                "--format csv"
+                f"{named('format')} csv"
             ) from error
         self.rows = Collected(columns)
 
@@ -148,7 +147,7 @@ class _Sav:
         if self.rows.length > _SAV_ROWS:
             raise FacerError(
                 f"{self.path.name}: found more than {_SAV_ROWS} rows, expected fewer for SPSS; "
-                "--format csv or parquet"
+                f"{named('format')} csv or parquet"
             )
 
     def close(self) -> None:

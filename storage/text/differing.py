@@ -6,37 +6,38 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from facer.storage.errors import named
+
 _MOST = 8  # differences that are named
 _LETTERS = 60  # of a value
 _ABSENT = "absent"
-_NAMES = {  # settings under an option's key whose name on the command line is another, or none
-    "fit head name": "--head",
-    "fit head routed": "--no-mask",
-    "fit teachers": "--teacher",
-    "fit weight_decay": "weight_decay",
-    "fit small_px": "small_px",
-    "fit ema_decay": "ema_decay",
-    "sequences max_frames": "--t",
-    "folds splits": "--fold-splits",
-    **{f"fit augmentation {k}": f"--augment-{k}" for k in ("crop", "stretch", "drop", "noise")},
+_NAMES = {  # settings under an option's key that have another name than their field
+    "fit head name": "head",
+    "fit head routed": "no_mask",
+    "fit teachers": "teacher",
+    "sequences max_frames": "t",
+    "folds splits": "fold_splits",
+    **{f"fit augmentation {k}": f"augment_{k}" for k in ("crop", "stretch", "drop", "noise")},
 }
-_GROUPS = {"fit loss": "--weight", "fit augment": "--augment"}  # options of NAME=VALUE
+_NO_SETTINGS = {"fit weight_decay", "fit small_px", "fit ema_decay"}  # train-rec fixes them
+_GROUPS = {"fit loss": "weight", "fit augment": "augment"}  # options of NAME=VALUE
 
 
 def differing(
     before: Mapping[str, Any], now: Mapping[str, Any], options: Collection[str] = ()
 ) -> str:
-    """Return "--epochs (was 5, now 6), ..." for the values that differ; "" when none does.
+    """Return "epochs (was 5, now 6), ..." for the values that differ; "" when none does.
 
-    Both are JSON objects, nested ones too; a value that is absent equals null. Settings under the
-    keys ``options`` ("fit", "labels options") are given on the command line and named as there.
+    Both are JSON objects, nested ones too; a value that is absent equals null. Values under the
+    keys ``options`` ("fit", "labels options") are settings, and marked as by ``named``.
     """
     then, here = dict(_leaves(before)), dict(_leaves(now))
     paths = [path for path in {**here, **then} if then.get(path) != here.get(path)]
-    names = {path: _name(" ".join(path), options) for path in paths}
-    paths.sort(key=lambda path: not names[path].startswith("--"))  # what one can set comes first
+    words = {path: " ".join(path) for path in paths}
+    settings = {path: _setting(words[path], options) for path in paths}
+    paths.sort(key=lambda path: not settings[path])  # what one can set comes first
     texts = [
-        f"{names[path]} (was {_text(then, path)}, now {_text(here, path)})"
+        f"{settings[path] or words[path]} (was {_text(then, path)}, now {_text(here, path)})"
         for path in paths[:_MOST]
     ]
     more = [f"{len(paths) - _MOST} more"] if len(paths) > _MOST else []
@@ -51,14 +52,14 @@ def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield (key,), value
 
 
-def _name(words: str, options: Collection[str]) -> str:
-    """Return a setting's name on the command line; its place in the JSON when it has none."""
-    if not any(f"{words} ".startswith(f"{option} ") for option in options):
-        return words
+def _setting(words: str, options: Collection[str]) -> str:
+    """Return the marked name of the setting at this place in the JSON, "" where there is none."""
+    if words in _NO_SETTINGS or not any(f"{words} ".startswith(f"{one} ") for one in options):
+        return ""
     group, _, last = words.rpartition(" ")
     if group in _GROUPS:
-        return f"{_GROUPS[group]} {last}"
-    return _NAMES.get(words, f"--{last.replace('_', '-')}")
+        return f"{named(_GROUPS[group])} {last}"
+    return named(_NAMES.get(words, last))
 
 
 def _text(values: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> str:

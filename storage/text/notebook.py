@@ -9,8 +9,8 @@ import numpy as np
 
 from facer.storage.errors import printable
 from facer.storage.schema import F32, F64, Record
+from facer.storage.text.palette import COLOURS
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _WIDTH, _HEIGHT = 480, 90  # px
 _POINTS = 480  # of a curve at most
 _CLIPS = 10  # of a store
@@ -65,11 +65,11 @@ def curves(title: str, time_s: F64, values: Mapping[str, F32]) -> str:
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     lines = [
         f'<path fill="none" stroke="{colour}" d="{_path(time_s, curve, low, high)}"/>'
-        for colour, curve in zip(_COLOURS, values.values(), strict=False)
+        for colour, curve in zip(COLOURS, values.values(), strict=False)
     ]
     legend = " ".join(
         f'<span style="color:{colour}">{text(name)}</span>'
-        for colour, name in zip(_COLOURS, values, strict=False)
+        for colour, name in zip(COLOURS, values, strict=False)
     )
     return (
         f"<div><b>{text(title)}</b><br>"

@@ -80,6 +80,8 @@ def test_a_run_is_made_again_as_from_does(trained, tmp_path, capsys):
     assert facer.open_run(tmp_path / "cli").config == again.config
     with pytest.raises(facer.FacerError, match="no such setting"):
         run.again(tmp_path / "other", joobs=2)
+    with pytest.raises(facer.FacerError, match=r"epochs: .* expected some of jobs, device"):
+        run.again(tmp_path / "other", epochs=7)  # the run's own would be kept, unsaid
 
 
 def test_scores_as_a_table(trained):

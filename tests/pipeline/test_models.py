@@ -6,8 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.models import models
 from facer.pipeline.models import SHIPPED, shipped_models, verify_models
 from facer.storage import load_checkpoint, save_checkpoint
+from facer.storage.errors import FacerError
+from tests.support import told
 
 FILES = ("detector.onnx", "points.onnx", "rec-small.safetensors")
 
@@ -55,6 +58,21 @@ def test_weights_that_are_not_finite_are_found(copy):
     }
     save_checkpoint(copy / FILES[2], broken, meta)
     assert problems(copy)[FILES[2]] == "gives numbers that are not finite"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vrify",), "action: found 'vrify', expected one of list, check, fetch, verify"),
+        (("check",), "check: found no name, expected that of a model card, its path"),
+        (("fetch",), "fetch: found no name, .*insightface pack"),
+        (("verify", "none"), "found 'none', expected one of"),
+    ],
+)
+def test_wrong_words_are_refused(arguments, message, capsys):
+    with pytest.raises(FacerError, match=message):
+        models(*arguments)
+    told(capsys, "models", *arguments, code=2)
 
 
 def test_a_detector_that_finds_nothing_is_found(copy):

@@ -21,15 +21,14 @@ from facer.pipeline.settings import (
     BENCH,
     CHECK,
     DATASET,
+    EVALUATE,
     EVALUATE_DETECTOR,
     EVALUATE_REC,
     EXPORT_HEAD,
     EXTRACT,
     EXTRACT_AUDIO,
-    EXTRACT_MODELS,
     FIGURE,
     FINETUNE,
-    LABELS,
     PREDICT,
     REPORT,
     SCORE,
@@ -94,7 +93,7 @@ def test_keywords_are_the_options_of_the_command_with_their_defaults(command, ke
 
 @pytest.mark.parametrize(
     ("command", "keywords"),
-    [("predict", EXTRACT_MODELS), ("evaluate", LABELS), ("train-head", DATASET)],
+    [("predict", PREDICT), ("evaluate", EVALUATE), ("train-head", DATASET)],
 )
 def test_keywords_of_methods_are_options_too(command, keywords):
     assert set(keywords.defaults) <= set(options(command))
@@ -193,7 +192,7 @@ def test_messages_name_keywords_in_python_and_options_on_the_command_line():
 
 
 COMMANDS = {
-    "ablate": ABLATE, "bench": BENCH, "check": CHECK, "evaluate": LABELS,
+    "ablate": ABLATE, "bench": BENCH, "check": CHECK, "evaluate": EVALUATE,
     "export-head": EXPORT_HEAD,
     "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
     "extract-audio": EXTRACT_AUDIO,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, json_option, log_option, print_json
+from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import FINETUNE
 
@@ -27,7 +28,7 @@ def _settings_of_run(output: Path) -> dict[str, Any]:
 @with_settings(FINETUNE, of_run=_settings_of_run)
 @log_option
 @json_option
-def finetune(run: Path, video_dir: Path, output: Path, log_to: Literal["tensorboard"] | None,
+def finetune(run: Path, video_dir: Path, output: Path, log_to: LogKind | None,
              as_json: bool, **settings: Any) -> int:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
@@ -36,7 +37,6 @@ def finetune(run: Path, video_dir: Path, output: Path, log_to: Literal["tensorbo
       facer finetune runs/first videos/ -o runs/joint
     """
     from facer.pipeline.functions.heads import finetune as tune
-    from facer.pipeline.runtime.epoch_log import epoch_log
 
     with epoch_log(log_to, output) as note:
         result = tune(run, video_dir, output, progress=True, on_epoch=note, **settings)

@@ -12,6 +12,7 @@ from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, SPLIT, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings import EVALUATE, FUSE, SCORE
+from facer.storage.labels.options import KINDS
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.scoring.compare import RunComparison
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from facer.stages.intensity.statistics.intervals import Comparison, Interval
 
 _GROUPS_SHOWN = 30
-
-
-KINDS = ["plain", "eri", "muse", "emi", "mimic"]
 
 
 @click.command()
@@ -49,7 +47,7 @@ KINDS = ["plain", "eri", "muse", "emi", "mimic"]
     help="Write predictions as csv; - for stdout, instead of the scores.",
 )
 @click.option("--format", "form", type=click.Choice(KINDS), default="plain", show_default=True,
-              help="Of the csv: plain, eri, muse, emi or mimic.")  # fmt: skip
+              help="Of the csv.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @json_option
 def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
@@ -150,7 +148,7 @@ def _print_header(width: int) -> None:
 def _print_groups(groups: Groups) -> None:
     """Mean scores of each group, and their mean and spread over the groups."""
     from facer.stages.intensity.metrics import METRICS
-    from facer.stages.intensity.statistics.groups import LEAST_CLIPS
+    from facer.stages.intensity.statistics.groups import LEAST_LABELLED
 
     shown = groups.scores[:_GROUPS_SHOWN]
     width = max(len("deviation"), *(len(one.group or "(none)") for one in shown))
@@ -166,7 +164,7 @@ def _print_groups(groups: Groups) -> None:
     _print_scores(f"{'deviation':{width}}", [groups.std(m) for m in METRICS], None, None)
     echo(
         f"mean and standard deviation over the groups in which a figure is defined: Pearson in "
-        f"{defined} of {len(groups.scores)}; a correlation needs {LEAST_CLIPS} clips with labels"
+        f"{defined} of {len(groups.scores)}; a correlation needs {LEAST_LABELLED} clips with labels"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +20,10 @@ from facer.pipeline.commands.shared import (
     print_list,
     warn,
 )
+from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.epochs import training_epoch
 from facer.pipeline.runtime.progress import StepCounter, echo, log
-from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_HEAD
+from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
 from facer.storage.settings import flat
 
 
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from facer.pipeline.intensity.train import TrainHeadResult
 
 
-_KEPT = ("jobs", "device", "resume", "with_", "head")  # settings that go with --from
-
-
 @click.command("train-head")
 @click.argument("store", required=False)
 @click.option("--labels", help="Label file or folder.")
@@ -52,7 +50,7 @@ _KEPT = ("jobs", "device", "resume", "with_", "head")  # settings that go with -
 @log_option
 @json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
-               log_to: Literal["tensorboard"] | None, as_json: bool,
+               log_to: LogKind | None, as_json: bool,
                **options: Any) -> int:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
@@ -65,11 +63,10 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
     """
     from facer.pipeline.functions.runs import train, train_again
     from facer.pipeline.intensity.folds.train import FoldsResult
-    from facer.pipeline.runtime.epoch_log import epoch_log
 
     if source is not None:
         _refuse_options_beside_from(click.get_current_context())
-        options = {name: options[name] for name in _KEPT}
+        options = {name: options[name] for name in TRAIN_AGAIN.declared}
     elif store is None or labels is None:
         raise click.UsageError("expected STORE and --labels, or --from RUN")
     with epoch_log(log_to, run) as note:
@@ -149,7 +146,7 @@ def _refuse_options_beside_from(context: click.Context) -> None:
     given = [
         parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name in TRAIN_HEAD and parameter.name not in _KEPT
+        if parameter.name in TRAIN_HEAD and parameter.name not in TRAIN_AGAIN
         if context.get_parameter_source(str(parameter.name)) is typed
     ]
     if given:

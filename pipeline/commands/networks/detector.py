@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from facer.pipeline.commands.options import OfRun, with_settings
 from facer.pipeline.commands.shared import json_option, log_option, print_json
+from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
@@ -35,9 +36,7 @@ def _settings_of(kind: str) -> OfRun:
 @with_settings(TRAIN_DETECTOR, of_run=_settings_of("detector"))
 @log_option
 @json_option
-def train_detector(
-    run: Path, log_to: Literal["tensorboard"] | None, as_json: bool, **settings: Any
-) -> int:
+def train_detector(run: Path, log_to: LogKind | None, as_json: bool, **settings: Any) -> int:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -46,7 +45,6 @@ def train_detector(
         --teacher retinaface.onnx -o runs/detector
     """
     from facer.pipeline.functions.models import train_detector as train
-    from facer.pipeline.runtime.epoch_log import epoch_log
 
     with epoch_log(log_to, run) as note:
         result = train(run, progress=True, on_epoch=note, **settings)
@@ -66,9 +64,7 @@ def train_detector(
 @with_settings(TRAIN_POINTS, of_run=_settings_of("points"))
 @log_option
 @json_option
-def train_points(
-    run: Path, log_to: Literal["tensorboard"] | None, as_json: bool, **settings: Any
-) -> int:
+def train_points(run: Path, log_to: LogKind | None, as_json: bool, **settings: Any) -> int:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -77,7 +73,6 @@ def train_points(
         --clips videos/ --teacher retinaface.onnx -o runs/points
     """
     from facer.pipeline.functions.models import train_points as train
-    from facer.pipeline.runtime.epoch_log import epoch_log
 
     with epoch_log(log_to, run) as note:
         path = train(run, progress=True, on_epoch=note, **settings)

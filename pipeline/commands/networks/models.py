@@ -11,11 +11,12 @@ import click
 
 from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
 from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.settings import MODEL_ACTIONS
 from facer.stages.features.config import STARTER_REC
 
 
 @click.command()
-@click.argument("action", type=click.Choice(["list", "check", "fetch", "verify"]))
+@click.argument("action", type=click.Choice(MODEL_ACTIONS))
 @click.argument("name", required=False)
 @click.option("--accept-licence", is_flag=True, help="fetch: the licence was read and is accepted.")
 @click.option("--write-golden", is_flag=True,
@@ -38,13 +39,10 @@ def models(action: str, name: str | None, accept_licence: bool, write_golden: bo
       facer models check my-card.toml
       facer models verify rec-small
     """
-    if action in ("check", "fetch") and name is None:
-        pack = ", or of an insightface pack, such as buffalo_l" if action == "fetch" else ""
-        raise click.UsageError(f"expected the name or path of a model card{pack}")
     if action == "check":
-        return _check(str(name), write_golden, as_json)
+        return _check(name, write_golden, as_json)
     if action == "fetch":
-        return _fetch(str(name), accept_licence, as_json)
+        return _fetch(name, accept_licence, as_json)
     return _list(action, name, as_json)
 
 
@@ -88,7 +86,7 @@ def _print_card(card: Any, in_full: bool) -> None:
             echo(f"{title}: {text or 'nothing'}")
 
 
-def _check(name: str, write_golden: bool, as_json: bool) -> int:
+def _check(name: str | None, write_golden: bool, as_json: bool) -> int:
     from facer.pipeline.functions.models import models as of_models
 
     found = of_models("check", name, write_golden=write_golden)
@@ -112,12 +110,12 @@ def _check(name: str, write_golden: bool, as_json: bool) -> int:
     return EXIT_PROBLEM if found.problems else 0
 
 
-def _fetch(name: str, accept_licence: bool, as_json: bool) -> int:
+def _fetch(name: str | None, accept_licence: bool, as_json: bool) -> int:
     from facer.pipeline.cards.fetch import terms
     from facer.pipeline.functions.models import models as of_models
     from facer.stages.features.rec.cards.card import bundled_cards
 
-    if not name.endswith(".toml") and name not in bundled_cards():
+    if name is None or (not name.endswith(".toml") and name not in bundled_cards()):
         path = str(of_models("fetch", name))
         echo(json.dumps({"path": path}) if as_json else path)
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -17,6 +17,7 @@ from facer.pipeline.commands.shared import (
     print_list,
     shortened,
 )
+from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC
 from facer.stages.affect.config import AugmentConfig, LossWeights
@@ -41,7 +42,7 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 @log_option
 @json_option
 def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
-              log_to: Literal["tensorboard"] | None, as_json: bool,
+              log_to: LogKind | None, as_json: bool,
               **settings: Any) -> int:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
@@ -52,7 +53,6 @@ def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
       facer train-rec --data affwild2:Aff-Wild2 --data affectnet:AffectNet -o runs/rec
     """
     from facer.pipeline.functions.models import train_rec as train
-    from facer.pipeline.runtime.epoch_log import epoch_log
 
     loss = _numbers("--weight", LossWeights(), weights)
     augmentation = _numbers("--augment", AugmentConfig(), augment)

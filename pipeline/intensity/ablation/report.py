@@ -14,11 +14,12 @@ from facer.pipeline.views.canvas import canvas
 from facer.stages.intensity.statistics.intervals import Comparison, ends_of
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects
+from facer.storage.text.palette import COLOURS
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"
 PAPER_TEST = "paper (Kollias et al. 2023, Table 1, Hume-Reaction test)"
 _MARKERS = {PAPER: "D", PAPER_TEST: "s"}
-_OURS, _PAPERS = "#0072B2", "#D55E00"
+_OURS, _PAPERS = COLOURS[:2]
 
 
 @dataclass(frozen=True, kw_only=True)

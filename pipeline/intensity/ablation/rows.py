@@ -19,6 +19,8 @@ GROUPS: Mapping[str, str] = MappingProxyType(
         "also": "Other stores",
     }
 )
+ROW_SETS = tuple(name for name in GROUPS if name != "also")
+"""What ``--rows`` takes."""
 FULL = "full"
 """Id of the row that all others are compared with; it stands in Tables 2 and 3."""
 
@@ -100,17 +102,9 @@ _ROWS = (
 def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationRow, ...]:
     """The rows of some groups, and one for each other store by name; the full model is first.
 
-    Rows without features of their own keep the base settings'. Raises FacerError for an unknown
-    group and for a store's name that is no plain word or already a row's.
+    Rows without features of their own keep the base settings'. Raises FacerError for
+    a store's name that is no plain word or already a row's.
     """
-    if not groups and not also:
-        raise OptionError(
-            f"{named('rows')}: found none, expected at least one of table2, table3, heads, table1"
-        )
-    for group in groups:
-        if group not in GROUPS or group == "also":
-            known = ", ".join(name for name in GROUPS if name != "also")
-            raise OptionError(f"{named('rows')}: found {group!r}, expected some of {known}")
     chosen = [
         row
         for row in _ROWS

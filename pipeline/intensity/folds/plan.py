@@ -129,7 +129,7 @@ def _unit(labels: IntensityLabels, rows: I64, config: FoldConfig) -> str:
     if wanted == "subject" and not all_named:
         raise FacerError(
             f"{named('by')} subject: {labels.source} names no subject; add a column subject, "
-            "name it by --subject-column, or use --by clip"
+            f"name it by {named('subject_column')}, or use {named('by')} clip"
         )
     return "clip" if wanted == "clip" or not all_named else "subject"
 

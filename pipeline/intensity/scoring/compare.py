@@ -13,7 +13,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage import LabelOptions
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import F32
 
 
@@ -70,12 +70,12 @@ def check_same_clips(one: Evaluation, two: Evaluation, runs: str = "runs: ") -> 
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         raise FacerError(
             f"{runs}score other clips or intensities on {one.split}, expected the "
-            "same; give both one label file by --labels"
+            f"same; give both one label file by {named('labels')}"
         )
     if not np.array_equal(one.targets, two.targets, equal_nan=True):
         raise FacerError(
             f"{runs}were trained on other labels of the clips of {one.split}; give "
-            "both one label file by --labels"
+            f"both one label file by {named('labels')}"
         )
 
 

@@ -98,8 +98,8 @@ def _out_of_fold(
     if split not in (None, OUT_OF_FOLD):
         raise FacerError(
             f"{named('split')} {split}: {run} is a run of folds, scored on what they hold "
-            f"out; leave --split out, or score one fold's run, such as {fold_folder(run, 0)} "
-            "--split test"
+            f"out; leave {named('split')} out, or score one fold's run, such as "
+            f"{fold_folder(run, 0)} with {named('split')} test"
         )
     held = [plan.fold_of == fold for fold in range(plan.n_folds)]
     found = [
@@ -107,7 +107,7 @@ def _out_of_fold(
     ]
     seeds = sorted(set.intersection(*map(set, found)))
     if not seeds:
-        raise FacerError(f"{run}: no seed has finished in all folds; go on with --resume")
+        raise FacerError(f"{run}: no seed has finished in all folds; go on with {named('resume')}")
     rows, by_seed = plan.fold_of >= 0, {}
     for seed in seeds:
         values = np.empty_like(labelled.targets)
@@ -160,8 +160,8 @@ def _stand_in(run: Path, model: IntensityModel) -> F32:
     record = read_run(run)
     if record.fit.calibrate == "none":
         raise FacerError(
-            f"{run}: made by an earlier facer with --calibrate none, without what stands in for a "
-            "clip without features; train it again (facer train-head --from)"
+            f"{run}: made by an earlier facer with {named('calibrate')} none, without what stands "
+            "in for a clip without features; train it again (facer train-head --from)"
         )
     return np.array(record.train_mean, np.float32)
 

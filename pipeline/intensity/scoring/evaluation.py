@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -220,7 +220,7 @@ class Prediction:
     names: tuple[str, ...]
     clip_ids: tuple[str, ...]  # (C,)
     values: F32  # (C, E)
-    status: tuple[str, ...]  # (C,) ok; no_face, no_sound, no_features: the training mean stands in
+    status: tuple[str, ...]  # (C,) ok; no_face, no_sound, no_stream, no_features: stand-in values
     failed: Mapping[str, str] = field(default_factory=dict)  # videos that could not be read, why
 
     def to_json(self) -> dict[str, Any]:
@@ -266,15 +266,7 @@ class Prediction:
         return f"{', '.join(self.names)} of {len(self.clip_ids)} clips{failed}"
 
     @property
-    def filled(self) -> tuple[str, ...]:
-        """Clips that nothing was measured of: their values are the training mean."""
-        return self._of({"no_face", "no_sound", "no_features", "failed"})
-
-    @property
     def without_face(self) -> tuple[str, ...]:
         """Clips without any face, or any sound."""
-        return self._of({"no_face", "no_sound"})
-
-    def _of(self, statuses: Set[str]) -> tuple[str, ...]:
         pairs = zip(self.clip_ids, self.status, strict=True)
-        return tuple(clip for clip, status in pairs if status in statuses)
+        return tuple(clip for clip, status in pairs if status in ("no_face", "no_sound"))

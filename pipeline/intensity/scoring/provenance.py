@@ -7,7 +7,7 @@ from pathlib import Path
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.sources.joined import JoinedStore, Source
 from facer.storage import Provenance
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import AUDIO
 
 
@@ -40,13 +40,14 @@ def check_provenance(run: Path, provenance: Provenance, where: str, stream: str 
     for name, found, expected in pairs:
         if found == expected:
             continue
-        option = f"--with {stream}=STORE" if stream else "--store"
+        option = f"{named('with_')} {stream}=STORE" if stream else named("store")
         if "imported" in theirs:
             raise FacerError(
                 f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
                 f"features of these videos and give them to evaluate {option}"
             )
-        advice = "extract with the same --detector, --rec, --face, --stride, --precision and --det"
+        made_by = ("detector", "rec", "face", "stride", "precision")
+        advice = f"extract with the same {', '.join(map(named, made_by))} and {named('det')}"
         raise FacerError(
             f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
             + (f"give a store made alike as {option}" if stream else f"{advice} options")

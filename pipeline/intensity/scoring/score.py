@@ -20,6 +20,7 @@ from facer.storage.errors import FacerError
 from facer.storage.labels.groups import label_column
 from facer.storage.labels.predictions import read_predictions
 from facer.storage.schema import F32, Bools
+from facer.storage.text.names import some
 
 _OF_A_RUN = ("n_filled_with_train_mean", "seeds", "calibrated_on", "std_over_seeds", "ensemble")
 
@@ -41,11 +42,11 @@ class FileScores:
         if self.missing:
             found.append(
                 f"{self.path}: {len(self.missing)} labelled clips have no prediction and are not "
-                f"scored: {_some(self.missing)}; the figures are of the others"
+                f"scored: {some(self.missing)}; the figures are of the others"
             )
         if self.ambiguous:
             found.append(
-                f"{self.path}: several predictions could mean {_some(self.ambiguous)}: not scored"
+                f"{self.path}: several predictions could mean {some(self.ambiguous)}: not scored"
             )
         return tuple(found)
 
@@ -146,7 +147,3 @@ def _scored(
         found = replace(found, by=grouped(found, by, groups))
     missing = tuple(compress(labels.clip_ids, wanted & ~file.there))
     return FileScores(file.path, found, missing, file.without_label, file.ambiguous)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

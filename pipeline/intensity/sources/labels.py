@@ -13,7 +13,7 @@ from facer.pipeline.intensity.head_run import (
     check_label_files,
 )
 from facer.storage import IntensityLabels, LabelOptions, read_labels
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 
 
 def labels_of_run(
@@ -30,14 +30,14 @@ def labels_of_run(
     if labels is None and not Path(path).exists():
         raise FacerError(
             f"{path}: found no such file, expected the labels that {run} was made of; put it back "
-            "(evaluate and report take another file by --labels)"
+            f"(evaluate and report take another file by {named('labels')})"
         )
     found = read_labels(path, own if options is None else options.over(own))
     if labels is None and labels_sha256(found) != record.labels.sha256:
         check_label_files(run, record.labels, run_labels(found, own))
         raise FacerError(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
-            "report take a new file by --labels)"
+            f"report take a new file by {named('labels')})"
         )
     return found.only(record.names)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from facer.storage import IntensityLabels
 from facer.storage.labels.challenges import SPLITS
+from facer.storage.text.names import some
 
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 
@@ -37,10 +38,10 @@ def label_notes(labels: IntensityLabels, splits: Iterable[str]) -> tuple[str, ..
     """What a reader of any figure must know: the reader's notes, and people in several splits."""
     if not (shared := shared_subjects(labels, splits)):
         return labels.notes
-    some = ", ".join(f"{name} in {' and '.join(found)}" for name, found in [*shared.items()][:3])
+    where = some(f"{name} in {' and '.join(found)}" for name, found in shared.items())
     note = (
-        f"{len(shared)} of {len(set(labels.subjects))} subjects are in more than one split ({some}"
-        f"{', ...' if len(shared) > 3 else ''}): scores flatter, because the head has seen them"
+        f"{len(shared)} of {len(set(labels.subjects))} subjects are in more than one split "
+        f"({where}): scores flatter, because the head has seen them"
     )
     return (*labels.notes, note)
 

@@ -12,10 +12,12 @@ from facer.pipeline.intensity.config import SweepConfig
 from facer.pipeline.intensity.sweep.space import shown_value
 from facer.pipeline.settings import SWEPT, Settings
 from facer.pipeline.views.canvas import canvas
+from facer.storage.clip import optional
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects
+from facer.storage.text.palette import COLOURS
 
-_COLOUR, _BEST = "#0072B2", "#D55E00"
+_COLOUR, _BEST = COLOURS[:2]
 _COLUMNS = 3  # of panels
 
 
@@ -63,10 +65,11 @@ class SweepTable:
         return {"split": self.split, "seeds": self.seeds, "best": rows[0], "rows": rows}
 
     def to_dataframe(self) -> Any:
-        """A pandas DataFrame: a row a trial, the swept settings as columns, the best first."""
-        import pandas as pd
+        """A pandas DataFrame: a row a trial, the swept settings as columns, the best first.
 
-        return pd.DataFrame([
+        Raises FacerError without pandas.
+        """
+        return optional("pandas").DataFrame([
             {"id": row.id, **row.settings, "pearson": row.mean, "std": row.std, "n": row.n,
              "reason": row.reason}
             for row in self.rows

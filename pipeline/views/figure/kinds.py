@@ -18,6 +18,7 @@ from facer.storage.schema import F64
 from facer.storage.study.columns import number, text
 from facer.storage.study.tables import Collected
 from facer.storage.text.likeness import did_you_mean
+from facer.storage.text.palette import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 Tables = Mapping[str, Collected]
 Draw = Callable[["Axes", Tables, FigureConfig], Collected]
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind readers tell apart; lines differ in their dashes too."""
-_DASHES = ("-", "--", "-.", ":")
+_DASHES = ("-", "--", "-.", ":")  # beside their colours
 _MOST_ROWS, _MOST_NAMES = 500, 60  # of a heat map
 _LINE_IN = 0.125  # inches that a name takes
 _PER_INCH = 14  # characters of a line under the axes
@@ -101,7 +100,7 @@ def _on_one_clock(curves: Sequence[_Curve], values: Sequence[F64]) -> tuple[F64,
 
 
 def _look(index: int) -> dict[str, Any]:
-    return {"color": _COLOURS[index % 7], "linestyle": _DASHES[index % 4]}
+    return {"color": COLOURS[index % 7], "linestyle": _DASHES[index % 4]}
 
 
 def _legend(axes: Axes, groups: Sequence[str]) -> None:
@@ -259,7 +258,7 @@ def _paired(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     values = np.array([[v[c] for c in conditions] for v in whole.values()])
     places = range(len(conditions))
     axes.plot(places, values.T, color="0.6", lw=0.7, marker="o", ms=2)
-    axes.plot(places, values.mean(axis=0), color=_COLOURS[0], lw=2, marker="o", ms=4)
+    axes.plot(places, values.mean(axis=0), color=COLOURS[0], lw=2, marker="o", ms=4)
     axes.set(xlabel=f"n = {len(whole)} of {len(people)} participants; thick: mean",
              ylabel=f"mean {config.feature}", xlim=(-0.3, len(conditions) - 0.7))  # fmt: skip
     axes.set_xticks(places, conditions)
@@ -275,7 +274,7 @@ def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     for place, condition in enumerate(conditions):
         values = np.array([v[condition] for v in people.values() if condition in v])
         apart = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else np.zeros(1)
-        axes.plot(place + apart, values, "o", ms=2.5, color=_COLOURS[place % 7], alpha=0.6)
+        axes.plot(place + apart, values, "o", ms=2.5, color=COLOURS[place % 7], alpha=0.6)
         found = group_means(values[:, None], 2000, 0)
         axes.plot([place - 0.25, place + 0.25], [found.mean[0]] * 2, color="black")
         axes.vlines(place, found.low[0], found.high[0], color="black")

@@ -16,8 +16,9 @@ from facer.pipeline.views.footage import crop_strip, embed_video, find_video
 from facer.pipeline.views.report.config import OnPage
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, packed, page_name
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import FEATURE_GROUPS, ClipFeatures, Record
+from facer.storage.text.names import some
 
 MAX_FRAMES = 6000
 """Frames drawn at most; of a longer clip every nth frame, each with its exact values."""
@@ -66,10 +67,10 @@ class ClipPages:
         if not lacking:
             return
         count = f"{len(lacking)} of {len(clip_ids)}"
-        text = f"--videos {self.videos}: {count} clips have no video there"
+        text = f"{self.videos}: {count} clips have no video there"
         if len(lacking) == len(clip_ids):
-            raise FacerError(f"{text} ({lacking[0]})")
-        self.folder.notes.append(f"{text}, as their pages say ({lacking[0]}, ...)")
+            raise FacerError(f"{named('videos')} {text} ({lacking[0]})")
+        self.folder.notes.append(f"videos {text}, as their pages say ({lacking[0]}, ...)")
 
     def _lacks(self, clip_id: str) -> str:
         """Why a clip has no video to show; "" when it has one."""
@@ -160,8 +161,8 @@ def clip_notes(clip: ClipFeatures, store: FeatureStore) -> list[str]:
         notes.append(f"One frame in {step} of {clip.n_frames:,} is drawn, with its exact values.")
     known = {name for names in curves.drawn_columns(store.feature_names).values() for name in names}
     if others := [name for name in store.feature_names if name not in known]:
-        some = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
-        notes.append(f"Not drawn: {len(others)} other columns of the store ({some}).")
+        names = some(others, 8)
+        notes.append(f"Not drawn: {len(others)} other columns of the store ({names}).")
     return notes
 
 

@@ -54,7 +54,9 @@ class ReportConfig:
         check(self)
         check_video_dir(self.videos)
         if self.embed and self.videos is None:
-            raise OptionError("--embed: found no --videos VIDEO_DIR, expected the videos to copy")
+            raise OptionError(
+                f"{named('embed')}: found no {named('videos')}, expected the folder to copy from"
+            )
 
     def choose(self, ranked: Sequence[str]) -> list[str]:
         """The clips that get a page, of ids ranked worst first; each once.

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from facer import __version__
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import written_aside
+from facer.storage.text.names import some
 
 MARKER = "facer-report.json"
 CLIPS = "clips"
@@ -50,10 +51,9 @@ class ReportFolder:
         except OSError as error:
             raise FacerError(f"{path}: cannot be used as a folder ({error.strerror})") from error
         if found and MARKER not in found:
-            some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
             raise FacerError(
-                f"{path}: found {len(found)} files ({some}), expected a new folder or an earlier "
-                "report of facer; give another -o"
+                f"{path}: found {len(found)} files ({some(found)}), expected a new folder or an "
+                "earlier report of facer; give another folder"
             )
         folder = cls(path)
         for old in (path / CLIPS).glob("*"):

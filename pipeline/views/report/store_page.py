@@ -18,6 +18,7 @@ from facer.pipeline.views.report.survey import Survey, histogram, survey_store
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, measured_of
+from facer.storage.text.names import some
 
 _REASONS_SHOWN, _CLIPS_OF_A_REASON, _FAILED_PAGES = 20, 5, 50
 _STATUS_CODES = {"ok": 0, "no_face": 1, "no_sound": 1, "failed": 2}
@@ -76,13 +77,9 @@ def _failures(records: Sequence[Record]) -> list[tuple[str, int, str]]:
             reason = record.reason.removeprefix(f"{PurePath(record.source).name}: ")
             clips[reason].append(record.clip_id)
     return [
-        (reason, len(ids), _some(ids))
+        (reason, len(ids), some(ids, _CLIPS_OF_A_REASON))
         for reason, ids in sorted(clips.items(), key=lambda item: -len(item[1]))
     ]
-
-
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join([*ids[:_CLIPS_OF_A_REASON], *["..."] * (len(ids) > _CLIPS_OF_A_REASON)])
 
 
 def _tiles(status: StoreStatus, survey: Survey, head_frames: int) -> list[tuple[str, str]]:

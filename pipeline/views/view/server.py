@@ -24,7 +24,7 @@ from facer.pipeline.views.report.folder import ASSETS, render
 from facer.pipeline.views.view import pages
 from facer.pipeline.views.view.lanes import clip_lanes, person_lanes
 from facer.pipeline.views.view.session import ViewSession
-from facer.storage.errors import FacerError, PlaceError, one_line
+from facer.storage.errors import FacerError, PlaceError, named, one_line
 from facer.storage.files.regular import open_regular
 
 _log = logging.getLogger("facer")
@@ -69,7 +69,7 @@ class ViewServer(ThreadingHTTPServer):
         except OSError as error:
             raise FacerError(
                 f"{LOOPBACK}:{port}: cannot listen there ({error.strerror or error}); give another "
-                "--port, or 0 for a free one"
+                f"{named('port')}, or 0 for a free one"
             ) from error
         self.hosts = frozenset(f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost"))
         self._thread: Thread | None = None

@@ -12,7 +12,7 @@ from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.metrics import AU_COLUMNS, auc
 from facer.stages.affect.units.geometry import FaceField, UnitGeometry
 from facer.stages.affect.units.pairs import labelled_neutral, largest_strength, usable_rows
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import AU_NAMES, F32, I64, U8, Bools
 
 Predict = Callable[[U8], F32]
@@ -47,7 +47,9 @@ def move_units(
     """
     rows = _faces(data, geometry)
     if len(rows) == 0:
-        raise FacerError(f"{data.name}: no nearly frontal face has a mesh; give its --meshes")
+        raise FacerError(
+            f"{data.name}: no nearly frontal face has a mesh; give its {named('meshes')}"
+        )
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(rows)[:limit])
     units = np.flatnonzero(geometry.warps)

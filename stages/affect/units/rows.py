@@ -38,7 +38,7 @@ from facer.stages.affect.units.pairs import (
 )
 from facer.stages.common.training import ema_decay_at
 from facer.stages.features.rec.network import RecNet
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import AU_NAMES, F32, I64, U8, Bools
 
 Embed = Callable[[U8], F32]
@@ -64,7 +64,7 @@ class UnitRowsConfig:
     def __post_init__(self) -> None:
         if not self.units or not set(self.units) <= set(AU_NAMES):
             raise OptionError(
-                f"--units: found {', '.join(self.units) or 'none'}, expected some of "
+                f"{named('units')}: found {', '.join(self.units) or 'none'}, expected some of "
                 f"{', '.join(AU_NAMES)}"
             )
         for name in ("steps", "batch_size", "learning_rate"):
@@ -120,7 +120,9 @@ def paired_embeddings(
     """
     rows = usable_rows(data, geometry)
     if len(rows) == 0 or data.mesh is None:
-        raise FacerError(f"{data.name}: no nearly frontal face has a mesh; give its --meshes")
+        raise FacerError(
+            f"{data.name}: no nearly frontal face has a mesh; give its {named('meshes')}"
+        )
     rng = np.random.default_rng([seed, 29])
     rows = rng.permutation(rows)[:faces]
     embedded, units, strengths, neutral = [], [], [], []

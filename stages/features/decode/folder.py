@@ -16,8 +16,8 @@ from facer.storage.files.videos import (
     UNREAD_SUFFIXES,
     VIDEO_SUFFIXES,
 )
+from facer.storage.text.names import some
 
-_NAMED = 3  # of the files that are left out
 _SERIES = 3  # numbered pictures from which on they are frames of a clip
 
 Note = Callable[[str], None]
@@ -86,7 +86,7 @@ def _sounds(
     beside = [path for path in sounds if path.with_suffix("") in stems]
     line = (
         f"{len(beside)} file(s) of sound are left out, as videos of the same name are there "
-        f"({_some(beside)})"
+        f"({_named(beside)})"
     )
     return [path for path in sounds if path.with_suffix("") not in stems], [line] if beside else []
 
@@ -98,7 +98,7 @@ def left_out(paths: Sequence[PurePath]) -> list[str]:
     if unread:
         kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
         lines.append(
-            f"{len(unread)} file(s) ending in {kinds} are not read ({_some(unread)}); convert "
+            f"{len(unread)} file(s) ending in {kinds} are not read ({_named(unread)}); convert "
             "them, as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
         )
     series: dict[tuple[PurePath, str, str], list[PurePath]] = defaultdict(list)
@@ -119,9 +119,8 @@ def left_out(paths: Sequence[PurePath]) -> list[str]:
     return lines
 
 
-def _some(paths: Sequence[PurePath]) -> str:
-    names = [path.as_posix() for path in sorted(paths)[:_NAMED]]
-    return ", ".join(names) + (", ..." if len(paths) > _NAMED else "")
+def _named(paths: Sequence[PurePath]) -> str:
+    return some(path.as_posix() for path in sorted(paths))
 
 
 def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:

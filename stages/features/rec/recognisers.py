@@ -46,7 +46,7 @@ class Recognisers:
         self.members = tuple(members)
         names = [member.name for member in self.members]
         if len(set(names)) != len(names):
-            raise OptionError(f"--rec: found {', '.join(names)}, expected different ones")
+            raise OptionError(f"{named('rec')}: found {', '.join(names)}, expected different ones")
         source = _choose(self.members, _preferences(self.members, prefer))
         self._preferred = {"prefer": ", ".join(prefer)} if prefer else {}
         own = [name for name in FEATURE_NAMES if name in source]
@@ -93,8 +93,8 @@ class Recognisers:
             if (threshold := member.same_person) is not None:
                 return threshold
         raise OptionError(
-            "--identify: none of --rec gives an identity embedding; add a card of a recognition "
-            "network, such as --rec arcface-w600k"
+            f"{named('identify')}: none of {named('rec')} gives an identity embedding; add a card "
+            f"of a recognition network, such as {named('rec')} arcface-w600k"
         )
 
     @property
@@ -164,7 +164,8 @@ def _choose(members: Sequence[Recogniser], preferred: list[tuple[str, int]]) -> 
         more = f" and {len(open_columns) - 1} more" if len(open_columns) > 1 else ""
         both = " and ".join(members[n].name for n in numbers)
         raise OptionError(
-            f"{named('rec')}: {both} both give {first}{more}; say which with --prefer "
-            f"{members[numbers[0]].name}, or --prefer {first}={members[numbers[-1]].name}"
+            f"{named('rec')}: {both} both give {first}{more}; say which with "
+            f"{named('prefer')} {members[numbers[0]].name}, or {named('prefer')} "
+            f"{first}={members[numbers[-1]].name}"
         )
     return source

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from facer.stages.intensity.metrics import METRICS, Scores, defined, mean_defined, score
 from facer.stages.intensity.statistics.intervals import Interval, bootstrap, ends_of
 
-LEAST_CLIPS = 3
+LEAST_LABELLED = 3
 """Labelled clips of an intensity from which on its correlation in a group says anything."""
 _LEAST_UNITS = 5  # clips or subjects of a group from which on an interval says anything
 _CORRELATIONS = ("pearson", "spearman", "ccc")
@@ -88,7 +88,7 @@ def score_groups(
 ) -> Groups:
     """Score predictions of S seeds (S, C, E) within each group of the C clips.
 
-    An intensity with fewer than :data:`LEAST_CLIPS` labels in a group has no correlation there.
+    An intensity with fewer than :data:`LEAST_LABELLED` labels in a group has no correlation there.
     Intervals draw subjects where a group has several, else clips.
     """
     of = np.array(groups)
@@ -102,7 +102,7 @@ def score_groups(
         units = its if len(set(its)) > 1 else ()
         n_units = len(set(units)) if units and all(units) else len(rows)
         if n_units >= _LEAST_UNITS and not np.isnan(seeds[0].mean("pearson")):
-            enough = seeds[0].n >= LEAST_CLIPS
+            enough = seeds[0].n >= LEAST_LABELLED
             interval = bootstrap(chosen[:, :, enough], labels[:, enough], units).mean
         scores.append(GroupScores(group, len(rows), seeds, interval))
     return Groups(column, tuple(scores))
@@ -112,7 +112,7 @@ def _scored(
     predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]
 ) -> Scores:
     found = score(predictions, targets, names)
-    few = found.n < LEAST_CLIPS
+    few = found.n < LEAST_LABELLED
     kept: dict[str, Any] = {m: np.where(few, np.nan, getattr(found, m)) for m in _CORRELATIONS}
     return replace(found, **kept)
 

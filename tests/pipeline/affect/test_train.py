@@ -201,7 +201,7 @@ def test_data_without_a_val_split_says_what_to_do(pack, config, tmp_path):
 
 
 def test_training_goes_on_from_weights(config, trained):
-    with pytest.raises(FacerError, match=r"start \S+: found .*, expected that of --backbone rec"):
+    with pytest.raises(FacerError, match=r"start \S+: found .*, expected that of backbone rec"):
         train_rec(replace(config, fit=replace(FIT, backbone="rec", start=str(trained.rec))))
     still = replace(FIT, start=str(trained.rec), epochs=1, learning_rate=1e-12)
     assert not config.run.exists()
@@ -255,7 +255,7 @@ def test_teachers_and_blended_pairs_are_part_of_what_made_the_weights(config, tr
 
     with pytest.raises(Stop):
         train_rec(replace(config, fit=wise), stop)
-    with pytest.raises(FacerError, match=r"made with other --teacher \(.*, teachers_sha256 \("):
+    with pytest.raises(FacerError, match=r"made with other teacher \(.*, teachers_sha256 \("):
         train_rec(replace(config, fit=replace(wise, teachers=()), resume=True))
     stopped = train_rec(replace(config, fit=wise, resume=True))
     whole = train_rec(replace(config, fit=wise, run=config.run.with_name("whole")))
@@ -322,14 +322,14 @@ def test_a_first_epoch_cut_short_is_done_again(config, trained):
 def test_an_existing_run_is_refused(config):
     config.run.mkdir()
     (config.run / "notes.txt").write_text("mine")
-    with pytest.raises(FacerError, match="is there already and not empty; use another -o"):
+    with pytest.raises(FacerError, match="is there already and not empty; use another folder"):
         train_rec(config)
     assert (config.run / "notes.txt").read_text() == "mine"
 
 
 def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
-    with pytest.raises(FacerError, match=r"other --seed \(was 0, now 1\); resume with"):
+    with pytest.raises(FacerError, match=r"other seed \(was 0, now 1\); resume with"):
         train_rec(changed)
     more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
     with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*, now \["):

@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
         finetune(replace(config, videos=tmp_path))
     with pytest.raises(FacerError, match="is there already"):
         finetune(config)
-    with pytest.raises(FacerError, match=r"made with other --learning-rate \(was .*, now 0.0001\)"):
+    with pytest.raises(FacerError, match=r"made with other learning_rate \(was .*, now 0.0001\)"):
         finetune(replace(config, videos=tmp_path, learning_rate=1e-4, resume=True))
     for name, value in (("epochs", 0), ("batch_size", 2), ("chunk", 0)):
         with pytest.raises(FacerError, match=f"{name}: found {value}"):

@@ -161,7 +161,7 @@ def test_a_video_that_changed_is_noticed(videos, make_video, face_frames, tmp_pa
     assert "2 video(s) changed since they were extracted (a/one, no face); their features" in note
     assert "--changed re-extract" in note
 
-    with pytest.raises(FacerError, match=r"2 video\(s\) changed .*; use --changed re-extract, or"):
+    with pytest.raises(FacerError, match=r"2 video\(s\) changed .*; use changed re-extract, or"):
         run_changed(videos, store.path, "error")
     store.refresh()
     assert store.records == before

@@ -172,12 +172,10 @@ def test_seeds_added_to_a_finished_run_are_those_of_a_longer_one(config, tmp_pat
 
 
 def test_fewer_seeds_or_more_with_other_settings_are_refused(config):
-    with pytest.raises(
-        FacerError, match=r"was made with other --epochs \(was [0-9]+, now 3\); use"
-    ):
+    with pytest.raises(FacerError, match=r"was made with other epochs \(was [0-9]+, now 3\); use"):
         train_head(replace(config, seeds=2, fit=replace(FAST, epochs=3)))
     train_head(replace(config, seeds=2))
-    with pytest.raises(FacerError, match=r"was made with other --seeds \(was 2, now 1\)"):
+    with pytest.raises(FacerError, match=r"was made with other seeds \(was 2, now 1\)"):
         train_head(replace(config, resume=True))
     with pytest.raises(FacerError, match="holds a run already"):
         train_head(replace(config, seeds=2))

@@ -86,7 +86,7 @@ def test_moved_stores_are_named_and_others_refused(pair, tmp_path, capsys):
     assert exit_code(*page) == 0
     other = Provenance("none", "0" * 64, "logmel", "t" * 64, settings={"rate_hz": 50})
     write_sound(tmp_path / "other.zarr", clips, other)
-    with pytest.raises(FacerError, match=r"rec_sha256 is tttt.* give a store made alike as --with"):
+    with pytest.raises(FacerError, match=r"rec_sha256 is tttt.* give a store made alike as with_ "):
         run.evaluate("val", with_={"sound": tmp_path / "other.zarr"})
     with pytest.raises(FacerError, match=r"with_ voice=...: the run reads sound"):
         run.evaluate("val", with_={"voice": sound})

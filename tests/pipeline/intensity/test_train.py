@@ -127,8 +127,20 @@ def test_an_existing_run_is_never_overwritten(config):
     train_head(config)
     with pytest.raises(FacerError, match="holds a run already"):
         train_head(config)
-    with pytest.raises(FacerError, match=r"made with other --learning-rate \(was .*, now 0.01\)"):
+    with pytest.raises(FacerError, match=r"made with other learning_rate \(was .*, now 0.01\)"):
         train_head(replace(config, fit=replace(FAST, learning_rate=1e-2), resume=True))
+
+
+def test_a_folder_without_a_config_is_no_run_to_take_over(config):
+    """Seen: another run's seeds taken for those of a new one, under the new one's settings."""
+    train_head(config)
+    (config.run / "config.json").unlink()
+    before = _bytes(config.run)
+    for resume, message in ((False, "not empty"), (True, "found seed-0 and no config.json")):
+        with pytest.raises(FacerError, match=message):
+            train_head(replace(config, resume=resume))
+    assert _bytes(config.run) == before
+    assert not (config.run / "config.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +230,7 @@ def test_predictions_of_a_store_equal_those_of_evaluate(config):
     found = evaluate(config.run, "val")
     again = predict_store(config.run, FeatureStore.open(config.store), found.label_ids)
     np.testing.assert_allclose(again.values, found.predictions, atol=1e-6)
-    assert again.filled == ()
+    assert {*again.status} == {"ok"}
 
 
 NAMES = ["config.json", "last.safetensors", "best.safetensors", "curve.csv", "curve.png"]

@@ -66,7 +66,7 @@ def test_a_new_run_is_claimed_and_an_old_one_refused_or_compared(folder):
         folder.claim(Config(3), resume=False)
     folder.claim(Config(3, "other"), resume=True)
     assert folder.read().note == "first"
-    with pytest.raises(FacerError, match=r"was made with other --steps \(was 3, now 4\); resume"):
+    with pytest.raises(FacerError, match=r"was made with other steps \(was 3, now 4\); resume"):
         folder.claim(Config(4), resume=True)
 
 

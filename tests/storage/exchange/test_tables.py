@@ -310,11 +310,11 @@ def test_csv_has_every_clip_with_its_status(store: FeatureStore, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "form", "message"),
     [
-        ("f.csv", "hdf5", "ending is that of csv, and --format is hdf5"),
-        ("f.CSV", "muse", "ending is that of csv, and --format is muse"),
-        ("f.h5", "parquet", "ending is that of hdf5, and --format is parquet"),
+        ("f.csv", "hdf5", "ending is that of csv, and format is hdf5"),
+        ("f.CSV", "muse", "ending is that of csv, and format is muse"),
+        ("f.h5", "parquet", "ending is that of hdf5, and format is parquet"),
         ("f.xlsx", None, "its ending names no format; expected .h5"),
-        ("feats", None, "or --format muse for a folder"),
+        ("feats", None, "or format muse for a folder"),
     ],
 )
 def test_the_ending_and_the_format_agree(

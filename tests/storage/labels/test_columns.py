@@ -53,7 +53,7 @@ def test_a_nameless_index_is_neither_id_nor_target(tmp_path: Path, index: str) -
     assert "an index without" in "".join(labels.facts)
     message = refused(tmp_path, table(f"{index},joy", ["a,0.5", "b,0.25"]))
     assert "a column without a name is never taken for it" in message
-    assert "--id-column" in message
+    assert "id_column" in message
 
 
 def test_a_running_id_yields_to_file_names(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_unknown_names_are_taken_only_when_one_could_be(tmp_path: Path) -> None:
     assert labels.clip_ids == ("a", "b")
     text = "left,right,joy\na,x,0.5\nb,y,0.25\n"
     message = refused(tmp_path, text)
-    assert "'left', 'right' could be the clips' ids; name it by --id-column" in message
+    assert "'left', 'right' could be the clips' ids; name it by id_column" in message
     assert read(tmp_path, text, id_column="right").clip_ids == ("x", "y")
 
 
@@ -87,11 +87,9 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
     assert dict(labels.left_out)["awe"] == "not in --targets"
     for name in ("id_column", "subject_column", "split_column"):
         message = refused(tmp_path, text, **{name: "nothing"})
-        assert (
-            f"--{name.replace('_', '-')}: found 'nothing', expected one of the columns" in message
-        )
+        assert f"{name}: found 'nothing', expected one of the columns" in message
         assert "clip_id, key, joy" in message
-    assert "--targets: found 'fear'" in refused(tmp_path, text, targets=("fear",))
+    assert "targets: found 'fear'" in refused(tmp_path, text, targets=("fear",))
     assert "is the clips' id" in refused(tmp_path, text, targets=("clip_id",))
     assert read(tmp_path, text, split_column="none").splits == ("",) * 4
 
@@ -129,7 +127,7 @@ def test_columns_that_differ_on_who_is_seen_are_listed(tmp_path: Path) -> None:
     text = table("clip_id,speaker,actor,joy", ["a,1,1,0.5", "b,1,2,0.25", "c,2,2,0.1"])
     message = refused(tmp_path, text)
     assert "'speaker', 'actor' could each say who is seen" in message
-    assert "--subject-column" in message
+    assert "subject_column" in message
     assert read(tmp_path, text, subject_column="actor").subjects == ("1", "2", "2")
 
 
@@ -157,7 +155,7 @@ def test_splits_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     text = table("clip_id,subset,joy", ["a,train,1", "b,holdout,2", "c,val,3"])
     message = refused(tmp_path, text)
     assert "l.csv:3: column 'subset': found 'holdout', expected train, val" in message
-    assert "--split-column" in message
+    assert "split_column" in message
     text = table("clip_id,split,partition,joy", ["a,train,val,1", "b,val,train,2"])
     assert "'split', 'partition' hold different splits" in refused(tmp_path, text)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facer.storage import IntensityLabels, Match, match_clips
+from facer.storage.errors import FacerError
 from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.labels.matching import no_match_message
 
@@ -98,4 +99,4 @@ def test_words_that_look_the_same_say_how_they_differ(label: str, clip: str, sai
 def test_nothing_in_common_names_the_column_and_the_option() -> None:
     message = no_match_message(labels_of(["zebra"]), ["00001"])
     assert "none of its 1 ids matches one of the 1 clips" in message
-    assert message.endswith("--id-column names another column")
+    assert FacerError(message).with_options().endswith("--id-column names another column")

@@ -114,7 +114,7 @@ def test_the_message_names_cells_and_the_option(tmp_path: Path) -> None:
     message = str(error.value)
     assert "l.csv:4: column 'joy': found -1 in 2 rows (first at line 4)" in message
     assert "column 'awe': found 999 in 1 row (first at line 5)" in message
-    assert "--missing-values -1,999" in message
+    assert "missing_values -1,999" in message
     assert "\n" not in message
     with pytest.raises(FacerError, match=r"l\.csv:5: column 'awe'"):
         read_labels(path, LabelOptions(missing_values=("-1",)))

@@ -1,4 +1,4 @@
-"""What differs is named as on the command line, with both values, in one line."""
+"""What differs is named as where it is set, with both values, in one line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from facer.storage.errors import FacerError
 from facer.storage.text.differing import differing
 
 OPTIONS = ("fit", "sequences", "labels options")
@@ -22,19 +23,24 @@ BEFORE: dict[str, Any] = {
     [
         ({}, ""),
         ({"fit": {**BEFORE["fit"], "batch_size": None}}, ""),
-        ({"fit": {**BEFORE["fit"], "batch_size": 8}}, "--batch-size (was absent, now 8)"),
-        ({"fit": {**BEFORE["fit"], "loss": {"ccc": 2}}}, "--weight ccc (was 1.0, now 2)"),
-        ({"sequences": {"max_frames": 90}}, "--t (was 480, now 90)"),
+        ({"fit": {**BEFORE["fit"], "batch_size": 8}}, "batch_size (was absent, now 8)"),
+        ({"fit": {**BEFORE["fit"], "loss": {"ccc": 2}}}, "weight ccc (was 1.0, now 2)"),
+        ({"sequences": {"max_frames": 90}}, "t (was 480, now 90)"),
         (
             {"names": ["a\nb"], "labels": {"sha256": "1" * 64, "options": {"id_column": "x"}}},
-            '--id-column (was "", now "x"), labels sha256 (was 000000000000, now 111111111111), '
+            'id_column (was "", now "x"), labels sha256 (was 000000000000, now 111111111111), '
             'names (was ["joy"], now ["a\\nb"])',
         ),
         ({"extra": "\x1b[31m"}, 'extra (was absent, now "\\u001b[31m")'),
     ],
 )
 def test_differences(now: dict[str, Any], expected: str) -> None:
-    assert differing(BEFORE, {**BEFORE, **now}, OPTIONS) == expected
+    assert str(FacerError(differing(BEFORE, {**BEFORE, **now}, OPTIONS))) == expected
+
+
+def test_the_command_line_shows_options() -> None:
+    text = differing(BEFORE, {**BEFORE, "sequences": {"max_frames": 90}}, OPTIONS)
+    assert FacerError(text).with_options() == "--t (was 480, now 90)"
 
 
 def test_many_and_long_ones_are_cut_short() -> None:

@@ -136,7 +136,7 @@ def test_a_run_of_folds_is_not_taken_for_another(config, tmp_path):
         train_head(plain)
     with pytest.raises(FacerError, match=r"was made with other .*folds"):
         train_folds(replace(config, folds=FoldConfig("2"), resume=True))
-    with pytest.raises(FacerError, match="train a model for other clips without --folds"):
+    with pytest.raises(FacerError, match="train a model for other clips without folds"):
         load_models(config.run)
     assert load_models(config.run / "fold-1")
 
@@ -191,7 +191,7 @@ def test_a_file_without_subjects_is_divided_by_clip_or_told(config):
     _write(
         config.labels, [{k: row[k] for k in row if k != "subject"} for row in _rows(config.labels)]
     )
-    with pytest.raises(FacerError, match=r"by subject: .* names no subject; .* --by clip"):
+    with pytest.raises(FacerError, match=r"by subject: .* names no subject; .* by clip"):
         _plan(config, folds="3", by="subject")
     assert _plan(config, folds="3").unit == "clip"
 

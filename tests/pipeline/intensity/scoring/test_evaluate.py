@@ -231,7 +231,7 @@ def test_uncalibrated_predictions_are_filled_with_their_mean_on_train(planted, t
         weights = config.run / f"seed-{seed}" / "best.safetensors"
         arrays, meta = load_checkpoint(weights)
         save_checkpoint(weights, arrays, {k: v for k, v in meta.items() if k != "stand_in"})
-    with pytest.raises(FacerError, match="made by an earlier facer with --calibrate none"):
+    with pytest.raises(FacerError, match="made by an earlier facer with calibrate none"):
         evaluate(config.run, "val")
     assert evaluate(config.run, "test").n_scored
 

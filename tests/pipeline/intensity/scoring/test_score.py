@@ -117,7 +117,7 @@ def test_missing_and_empty_predictions_are_told_and_not_scored(labels, tmp_path)
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("clip_id,joy", r"found no column awe, .* its columns: clip_id, joy; --targets"),
+        ("clip_id,joy", r"found no column awe, .* its columns: clip_id, joy; targets"),
         ("clip_id,anger,fear", r"found no column joy, awe"),
     ],
 )

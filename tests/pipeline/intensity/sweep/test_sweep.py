@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import facer
 from facer.pipeline.intensity.ablation import trials
+from facer.pipeline.intensity.sweep.table import SweepRow, SweepTable
 from facer.storage.errors import FacerError, OptionError
 from tests.support import exit_code
 
@@ -48,6 +50,13 @@ def test_the_columns_that_show_the_label_win(sweep, tmp_path):
     assert json.loads((out / "table.json").read_text()) == json.loads(json.dumps(found.to_json()))
     assert (out / "table.md").read_text().count("au12+au26") == 2
     assert (out / "table.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_without_pandas_the_table_is_told_in_a_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    row = SweepRow(id="0", settings={"epochs": 1})
+    with pytest.raises(FacerError, match=r"pandas: not installed, .*pip install"):
+        SweepTable(("joy",), "val", 1, (row,)).to_dataframe()
 
 
 def test_the_best_is_trained_again_from_its_toml(sweep, data, tmp_path):
@@ -93,7 +102,7 @@ def test_done_trials_are_kept_and_more_are_added(sweep, tmp_path, monkeypatch):
 
 def test_other_settings_in_the_same_folder_are_refused(sweep, tmp_path):
     sweep(tmp_path / "sweep")
-    with pytest.raises(FacerError, match=r"was made with other --epochs \(was 4, now 3\)"):
+    with pytest.raises(FacerError, match=r"was made with other epochs \(was 4, now 3\)"):
         sweep(tmp_path / "sweep", epochs=3)
 
 

@@ -99,7 +99,7 @@ def test_failures_are_grouped_by_reason_the_most_frequent_first(make_store, clip
     )
     page = build_report(ReportConfig(store.path, tmp_path / "report")).index.read_text()
     assert re.findall(r"<li><b>(\d+)</b> (.*?) <span class=\"quiet\">(.*?)</span>", page) == [
-        ("7", "empty file", "x0, x1, x2, x3, x4, ..."),
+        ("7", "empty file", "x0, x1, x2, x3, x4 and 2 more"),
         ("1", "no picture &lt;i&gt;", "odd"),
     ]
 

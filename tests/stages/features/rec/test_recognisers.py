@@ -55,7 +55,7 @@ def test_the_preferred_network_gives_a_column_that_several_give(prefer, au12):
 
 
 def test_a_column_of_several_networks_needs_a_choice():
-    with pytest.raises(OptionError, match=r"a and bb both give au12; say which with --prefer a"):
+    with pytest.raises(OptionError, match=r"a and bb both give au12; say which with prefer a"):
         Recognisers([A, BB])
     for prefer, message in (("c", "one of a, bb"), ("au45=bb", "bb has no such column"),
                             ("nothing=a", "a has no such column")):  # fmt: skip
