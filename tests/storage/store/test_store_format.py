@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from facer.storage import STORE_VERSION, FeatureStore
+from facer.storage.errors import DamagedError
 from facer.storage.layout.parts import LAYOUT
 from facer.storage.layout.records import record_row
+from facer.storage.root import parse_attributes
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "store-format.md").read_text(encoding="utf-8")
@@ -42,3 +45,12 @@ def test_every_key_of_a_record_is_described(store: FeatureStore) -> None:
 
 def test_the_version_is_described() -> None:
     assert f"# The feature store, version {STORE_VERSION}" in PAGE
+
+
+def test_a_later_version_may_say_more_of_its_making(store: FeatureStore) -> None:
+    said = json.loads((Path(store.path) / "zarr.json").read_text("utf-8"))["attributes"]
+    said["provenance"]["licence"] = ["CC0"]
+    assert parse_attributes(said, "s.zarr").provenance == store.provenance
+    del said["provenance"]["detector"]
+    with pytest.raises(DamagedError):
+        parse_attributes(said, "s.zarr")
