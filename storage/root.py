@@ -112,6 +112,8 @@ def _names(values: Any) -> tuple[str, ...]:
 
 
 def _provenance(values: Mapping[str, Any]) -> Provenance:
+    known = {field.name for field in fields(Provenance)}  # later versions may say more
+    values = {name: value for name, value in values.items() if name in known}
     settings = values["settings"]
     texts = [value for name, value in values.items() if name != "settings"]
     if not (

@@ -122,7 +122,7 @@ def verify(store: str, as_json: bool, **settings: Any) -> int:
     """
     from facer.pipeline.functions.store import verify as verify_store
 
-    found = verify_store(store, **settings)
+    found = verify_store(store, progress=True, **settings)
     if as_json:
         print_json(found)
     else:

@@ -124,14 +124,17 @@ def _run_parts(
         tasks = [replace(template, clips=clips) for clips in parts]
         parts = []
         for task, outcome in executor.map(function, tasks):
-            if isinstance(outcome, Exception) and len(task.clips) > 1:
-                missing, _ = pending_clips(
+            if not isinstance(outcome, Exception):
+                records, new = outcome, tuple(r for r in outcome if not r.part)
+            elif len(task.clips) == 1:
+                records = new = record_failure(task, outcome)
+            else:  # what it finished before it broke is committed
+                missing, records = pending_clips(
                     FeatureStore.open(task.store), task.clips, task.extract.face
                 )
+                new = records
                 parts.extend((clip,) for clip in missing)
-                continue
-            records = record_failure(task, outcome) if isinstance(outcome, Exception) else outcome
-            videos = {r.source: r for r in records if not r.part}  # of one or more sequences
+            videos = {r.source: r for r in new}  # of one or more sequences
             frames += sum(r.n_frames for r in videos.values())
             progress.part(records)
     return frames

@@ -15,8 +15,9 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tables import import_features
 from facer.storage.exchange.tools.imported import Imported
-from facer.storage.files.objects import open_objects
-from facer.storage.layout.parts import Entry
+from facer.storage.files.objects import Objects, open_objects
+from facer.storage.layout.part_list import DOCUMENT
+from facer.storage.layout.parts import PARTS, Entry, is_part_id
 from facer.storage.schema import ClipFeatures
 
 PART_CLIPS = 50
@@ -33,13 +34,12 @@ class ImportResult(NamedTuple):
 def import_into_store(kind: Any, path: Path, store: str, fps: float | None = None) -> ImportResult:
     """Import features into a new or existing store; the same call again does what is missing.
 
-    An import that fails leaves nothing behind.
+    An import that fails leaves nothing of its own behind, and all that was there before.
     """
     imported = _read_first(import_features(kind, path, fps=fps))
-    new_place = True
+    new = open_objects(store).get(DOCUMENT) is None
     with suppress(FacerError):  # no store yet, or one that is refused below
         imported = _in_order_of(FeatureStore.open(store), imported)
-        new_place = False
     opened = FeatureStore.open_or_create(
         store, imported.provenance, feature_names=imported.feature_names,
         weak_features=imported.weak_features,
@@ -48,10 +48,20 @@ def import_into_store(kind: Any, path: Path, store: str, fps: float | None = Non
     try:
         added = _write(opened, _new(opened, imported, changed))
     except BaseException:
-        if new_place:
-            open_objects(opened.path).delete("")
+        if new:
+            _remove_if_empty(open_objects(opened.path))
         raise
     return ImportResult(opened, added, tuple(changed))
+
+
+def _remove_if_empty(objects: Objects) -> None:
+    """Remove a store without parts; what else lies in its folder, and the folder then, stay."""
+    if any(is_part_id(name) for name in objects.children(PARTS)):
+        return  # of another import, that runs beside this one
+    objects.delete(PARTS)
+    objects.delete(DOCUMENT)
+    if not objects.children(""):
+        objects.delete("")
 
 
 def _new(store: FeatureStore, imported: Imported, changed: list[str]) -> Iterator[Entry]:

@@ -56,13 +56,17 @@ def status(
 
 
 @keywords(VERIFY)
-def verify(store: FeatureStore | Place, **settings: Any) -> Verification:
+def verify(
+    store: FeatureStore | Place, *, progress: bool = False, **settings: Any
+) -> Verification:
     """Read every chunk and record of a store: ``.whole``, and clip by clip what is not.
 
     ``videos`` is the VIDEO_DIR to compare with; ``repair=True`` drops the parts that are damaged.
-    Raises FacerError where there is no store.
+    ``progress=True`` tells on stderr how many videos are compared. Raises FacerError where there is
+    no store.
     """
-    return verify_store(make(VerifyConfig, settings, place_of(store)))
+    config = make(VerifyConfig, settings, place_of(store))
+    return verify_store(config, CountReporter("videos compared") if progress else None)
 
 
 @keywords(HEALTH)

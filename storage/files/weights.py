@@ -25,11 +25,16 @@ def weights_sha256(path: Path) -> str:
     not there, or where a name leads out of the model's folder.
     """
     own = file_sha256(path)
-    names = external_files(path) if path.suffix != ".safetensors" else ()
+    names = external_files(path) if _may_have_others(path) else ()
     if not names:
         return own
     lines = [own, *(f"{name} {file_sha256(path.parent / name)}" for name in names)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _may_have_others(path: Path) -> bool:
+    """Whether tensors may lie in other files, as those of an ONNX model of any name do."""
+    return path.suffix != ".safetensors"
 
 
 def external_files(path: Path) -> tuple[str, ...]:
@@ -97,7 +102,7 @@ def weights_state(path: Path) -> str:
     "" where there is no such file.
     """
     own = _state(path)
-    if not own or path.suffix != ".onnx":
+    if not own or not _may_have_others(path):
         return own
     others = _external_files(path, own)
     return "\n".join([own, *(_state(path.parent / name) for name in others)])

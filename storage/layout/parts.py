@@ -79,7 +79,8 @@ def new_part_id(others: Iterable[str] = ()) -> str:
     known = [found[1] + found[2] for found in map(_ID.fullmatch, others) if found]
     if known and (last := max(known)) >= digits:
         digits = f"{int(last) + 1:020d}"
-    return f"{digits[:8]}T{digits[8:]}Z-{secrets.token_hex(4)}"
+    lower_half = secrets.randbelow(1 << 31)  # room for ids after it, at every compaction
+    return f"{digits[:8]}T{digits[8:]}Z-{lower_half:08x}"
 
 
 def is_part_id(name: str) -> bool:
@@ -90,9 +91,10 @@ def is_part_id(name: str) -> bool:
 def part_id_after(other: str) -> str:
     """Return an id that sorts after ``other``, and before every part that is written later."""
     found = _ID.fullmatch(other)
-    if found is None or int(found[3], 16) + _BESIDE >= 1 << 32:
+    room = 0 if found is None else min(_BESIDE, (1 << 32) - 1 - int(found[3], 16))
+    if found is None or room == 0:
         raise FacerError(f"part {other}: found no room for another id after it")
-    return f"{other[:-8]}{int(found[3], 16) + 1 + secrets.randbelow(_BESIDE):08x}"
+    return f"{other[:-8]}{int(found[3], 16) + 1 + secrets.randbelow(room):08x}"
 
 
 def written_at(part_id: str) -> datetime | None:

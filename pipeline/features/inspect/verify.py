@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facer.pipeline.features.config import VerifyConfig
 from facer.storage import FeatureStore
@@ -17,6 +17,9 @@ from facer.storage.layout.documents import group_json
 from facer.storage.layout.parts import PARTS
 from facer.storage.schema import Record
 from facer.storage.verify import StoreReport, verify_store
+
+if TYPE_CHECKING:
+    from facer.pipeline.features.fingerprints import OnCompared
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,11 @@ class Verification:
         }  # fmt: skip
 
 
-def verify(config: VerifyConfig) -> Verification:
+def verify(config: VerifyConfig, on_compared: OnCompared | None = None) -> Verification:
     """Read all of a store; compare it with its videos and drop what is damaged, if asked.
 
-    FacerError when the store cannot be opened at all.
+    ``on_compared(done, total)`` is called after each video whose content was compared. FacerError
+    when the store cannot be opened at all.
     """
     store = FeatureStore.open(config.store)
     found = verify_store(store, config.jobs or os.cpu_count() or 1)
@@ -96,17 +100,18 @@ def verify(config: VerifyConfig) -> Verification:
         again = lost - older
         if found.group:
             store.objects.put(f"{PARTS}/zarr.json", group_json({}))
-    videos = None if config.videos is None else _compare(store, config.videos)
+    videos = None if config.videos is None else _compare(store, config.videos, on_compared)
     return Verification(
         store.path, found, videos, dropped, tuple(sorted(again)), tuple(sorted(older))
     )
 
 
-def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
+def _compare(
+    store: FeatureStore, place: Path | str, on_compared: OnCompared | None
+) -> VideoReport:
     from facer.pipeline.features.fingerprints import changed
     from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import open_videos
-    from facer.pipeline.runtime.progress import CountReporter
 
     videos = open_videos(place, store.provenance.of_sound)
     policy = store.provenance.face_policy
@@ -116,7 +121,7 @@ def _compare(store: FeatureStore, place: Path | str) -> VideoReport:
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]
-    other = changed(videos, pairs, CountReporter("videos compared"))
+    other = changed(videos, pairs, on_compared or (lambda done, total: None))
     return VideoReport(
         tuple(clip for clip in both if clip in other),
         tuple(sorted(records.keys() - sources.keys())),

@@ -16,7 +16,7 @@ from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.runtime.executors import cpu_count
-from facer.pipeline.runtime.progress import Progress
+from facer.pipeline.runtime.progress import PlainProgress, Progress
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.extractor import Extractor
@@ -351,6 +351,24 @@ def test_a_clip_that_breaks_its_part_is_tried_alone_then_recorded(videos, tmp_pa
     reasons = {r.clip_id: r.reason for r in summary.failed}
     assert set(reasons) == {"text", "two faces [1]"}
     assert reasons["two faces [1]"] == "RuntimeError: no such luck"
+
+
+def test_clips_that_a_part_committed_before_it_broke_are_counted(videos, tmp_path, monkeypatch):
+    real = Extractor.run
+
+    def breaking(self, paths, *args):
+        for path, result in zip(paths, real(self, paths, *args), strict=True):
+            if "two faces" in path.name:
+                raise RuntimeError("no such luck")
+            yield result
+
+    monkeypatch.setattr(Extractor, "run", breaking)
+    monkeypatch.setattr(module, "_PARTS_EACH", 1)
+    told = PlainProgress()
+    config = ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=1)
+    summary = extract_folder(config, told)
+    assert (told.n_new, told.n_failed) == (5, 2)
+    assert summary.new_frames == sum(r.n_frames for r in summary.records) == told.n_committed > 0
 
 
 def test_a_place_that_cannot_be_written_is_named(videos, tmp_path):

@@ -77,6 +77,30 @@ def test_an_import_that_fails_leaves_nothing_behind(folder, monkeypatch):
     assert len([p for p in (path / "parts").iterdir() if p.is_dir()]) == 1
 
 
+def test_an_import_that_fails_keeps_what_was_there(folder, monkeypatch):
+    """Seen: a folder with other files was removed, and a store that could not be opened at once."""
+    bad = folder / "bad"
+    bad.mkdir()
+    (bad / "v0.csv").write_text(openface(0.5, 4))
+    (bad / "v7.csv").write_text(openface(0.5, 4).replace("0.98", "high"))
+    out = folder / "out"
+    (out / ".git").mkdir(parents=True)
+    (out / ".notes").write_text("mine")
+    with pytest.raises(FacerError, match="found 'high'"):
+        import_into_store("openface", bad, str(out))
+    assert sorted(p.name for p in out.iterdir()) == [".git", ".notes"]
+    store, *_ = import_into_store("openface", folder / "csv", str(folder / "s.zarr"))
+
+    def timed_out(*_):
+        raise FacerError("timed out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureStore, "open", timed_out)
+        with pytest.raises(FacerError):
+            import_into_store("openface", bad, store.path)
+    assert FeatureStore.open(store.path).clip_ids == store.clip_ids
+
+
 def test_an_import_that_is_interrupted_leaves_nothing_behind(folder, monkeypatch):
     monkeypatch.setattr("facer.pipeline.features.importing.PART_CLIPS", 1)
     write = FeatureStore.write_part

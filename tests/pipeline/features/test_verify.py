@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import facer
 from facer.pipeline.features.config import VerifyConfig
 from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.features.inspect.verify import verify
+from facer.pipeline.runtime.progress import PlainProgress
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
 from tests.support import outcome, some
@@ -96,6 +98,19 @@ def test_videos_are_compared(store, tmp_path):
     store.write_part([(same, clip)])
     found = some(verify(VerifyConfig(store.path, 1, folder)).videos)
     assert (found.changed, found.gone, found.without_record) == (("c",), ("b",), ("new",))
+
+
+def test_only_who_asks_for_progress_is_told_of_it(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(PlainProgress, "interval_s", 0.0)
+    video = tmp_path / "videos" / "a.mp4"
+    video.parent.mkdir()
+    video.write_bytes(b"video")
+    record, clip = entry("a", source_size=5, source_mtime_ns=1, source_sha256="0")
+    store.write_part([(record, clip)])
+    assert facer.verify(store, videos=video.parent).videos.changed == ("a",)
+    assert not capsys.readouterr().err
+    facer.verify(store, videos=video.parent, progress=True)
+    assert "1/1 videos compared" in capsys.readouterr().err
 
 
 def test_jobs_are_checked():

@@ -16,7 +16,7 @@ from facer.stages.features.detect import load
 from facer.stages.features.rec.loading import load as load_rec
 from facer.stages.features.refine import KeypointRefiner
 from facer.storage.errors import FacerError
-from facer.storage.files.weights import external_files, read_onnx, weights_sha256
+from facer.storage.files.weights import external_files, read_onnx, weights_sha256, weights_state
 
 
 def tensor(name: str, location: str | None = None) -> onnx.TensorProto:
@@ -64,6 +64,16 @@ def test_external_data_is_part_of_the_digest(tmp_path: Path) -> None:
     (tmp_path / "a.data").unlink()
     with pytest.raises(FacerError, match=r"a\.onnx: its tensors lie in 'a\.data' beside it, which"):
         weights_sha256(path)
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.ONNX"])
+def test_the_state_of_weights_changes_with_their_external_data(tmp_path: Path, name: str) -> None:
+    path = model(tmp_path / name, tensor("w", "a.data"))
+    (tmp_path / "a.data").write_bytes(bytes(16))
+    before = weights_sha256(path), weights_state(path)
+    (tmp_path / "a.data").write_bytes(bytes(15) + b"1")
+    after = weights_sha256(path), weights_state(path)
+    assert all(one != other for one, other in zip(before, after, strict=True))
 
 
 def wherever(kind: str, location: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
 from facer.storage.files.objects import LocalObjects
-from facer.storage.layout.parts import new_part_id
+from facer.storage.layout.parts import new_part_id, part_id_after
 
 Make = Callable[..., Any]
 
@@ -104,6 +104,15 @@ def test_part_ids_sort_by_time() -> None:
         dict.fromkeys(i.split("-")[0] for i in ids)
     )
     assert len(set(ids)) == 100
+
+
+def test_there_is_room_for_ids_after_every_id_that_is_drawn() -> None:
+    time = "20261128T000000000000Z"
+    assert all(int(new_part_id()[-8:], 16) < 1 << 31 for _ in range(50))
+    for part in (f"{time}-7fffffff", f"{time}-fff5e3d4"):  # the second of an earlier version
+        assert part < part_id_after(part) < "20261128T000000000001Z"
+    with pytest.raises(FacerError, match="found no room"):
+        part_id_after(f"{time}-ffffffff")
 
 
 @pytest.mark.parametrize("writes", [0, 1, 5, 14, 20, 33])  # 14 objects, their folders, records

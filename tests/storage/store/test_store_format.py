@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from facer.storage import STORE_VERSION, FeatureStore
+from facer.storage.errors import DamagedError
+from facer.storage.layout.documents import sealed_group_json
 from facer.storage.layout.parts import LAYOUT
 from facer.storage.layout.records import record_row
+from facer.storage.root import parse_attributes
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "store-format.md").read_text(encoding="utf-8")
@@ -42,3 +46,16 @@ def test_every_key_of_a_record_is_described(store: FeatureStore) -> None:
 
 def test_the_version_is_described() -> None:
     assert f"# The feature store, version {STORE_VERSION}" in PAGE
+
+
+def test_a_later_version_may_say_more_of_its_making(store: FeatureStore) -> None:
+    root = Path(store.path) / "zarr.json"
+    said = json.loads(root.read_bytes())["attributes"]
+    del said["checksum"]
+    said["provenance"]["licence"] = ["CC0"]
+    root.write_bytes(sealed_group_json(said))
+    assert FeatureStore.open(store.path).provenance == store.provenance
+    del said["provenance"]["detector"]
+    root.write_bytes(sealed_group_json(said))
+    with pytest.raises(DamagedError, match="detector"):
+        FeatureStore.open(store.path)
