@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -32,6 +35,19 @@ def test_a_console_shows_names_in_characters_that_it_lacks(encoding, tmp_path, m
     assert f"  broken_{face}: broken_{face}.mp4: empty file" in text
     assert json.loads(as_json)["failures"] == {"broken_☺": "broken_☺.mp4: empty file"}
     assert f"broken_{face}_\\udcff: no such folder" in err
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_no_command(closed, make_video, face_frames, tmp_path):
+    """Seen: the video was recorded as failed, or the command ended and said nothing."""
+    make_video("videos/a.mp4", face_frames(2))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "facer", "extract", "videos", "-o", "s.zarr", "--workers", "1"]
+    subprocess.run(
+        ["bash", "-c", f'exec "$@" {closed}', "-", *command],
+        env=environment, cwd=tmp_path, check=True, timeout=240,
+    )  # fmt: skip
+    assert FeatureStore.open(tmp_path / "s.zarr").record("a").n_frames == 2
 
 
 @pytest.fixture
