@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -48,6 +49,16 @@ def test_closed_streams_end_no_command(closed, make_video, face_frames, tmp_path
         env=environment, cwd=tmp_path, check=True, timeout=240,
     )  # fmt: skip
     assert FeatureStore.open(tmp_path / "s.zarr").record("a").n_frames == 2
+
+
+def test_a_user_without_a_home_folder_is_told_where_one_is_needed(capsys, monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "FACER_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", Mock(side_effect=KeyError("uid not found")))
+    assert outcome(capsys, "train-rec", "--help")[0] == 0
+    code, _, err = outcome(capsys, "models", "list")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "has no home folder, expected one for facer's cache; set HOME" in err
 
 
 @pytest.fixture
