@@ -18,6 +18,7 @@ from facer.pipeline.commands import SECTIONS
 from facer.pipeline.commands.problems import WITHOUT_TRACEBACK, problem_of
 from facer.pipeline.commands.shared import warn
 from facer.pipeline.commands.terminal import (
+    open_closed_streams,
     show_any_character,
     sigterm_as_interrupt,
     warnings_as_lines,
@@ -29,6 +30,7 @@ from facer.storage.errors import FacerError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, turn problems into one line and an exit code."""
+    open_closed_streams()
     # ffmpeg's and OpenCV's own complaints about odd files are answered by facer's records
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     arguments = list(sys.argv[1:] if arguments is None else arguments)

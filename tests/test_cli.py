@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -32,6 +36,29 @@ def test_a_console_shows_names_in_characters_that_it_lacks(encoding, tmp_path, m
     assert f"  broken_{face}: broken_{face}.mp4: empty file" in text
     assert json.loads(as_json)["failures"] == {"broken_☺": "broken_☺.mp4: empty file"}
     assert f"broken_{face}_\\udcff: no such folder" in err
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_no_command(closed, make_video, face_frames, tmp_path):
+    """Seen: the video was recorded as failed, or the command ended and said nothing."""
+    make_video("videos/a.mp4", face_frames(2))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "facer", "extract", "videos", "-o", "s.zarr", "--workers", "1"]
+    subprocess.run(
+        ["bash", "-c", f'exec "$@" {closed}', "-", *command],
+        env=environment, cwd=tmp_path, check=True, timeout=240,
+    )  # fmt: skip
+    assert FeatureStore.open(tmp_path / "s.zarr").record("a").n_frames == 2
+
+
+def test_a_user_without_a_home_folder_is_told_where_one_is_needed(capsys, monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "FACER_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", Mock(side_effect=KeyError("uid not found")))
+    assert outcome(capsys, "train-rec", "--help")[0] == 0
+    code, _, err = outcome(capsys, "models", "list")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "has no home folder, expected one for facer's cache; set HOME" in err
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from facer.pipeline.runtime.progress import log
+
+
+def open_closed_streams() -> None:
+    """Open those of stdin, stdout and stderr that are closed (``<&-``) on nothing.
+
+    Otherwise the next file to be opened is taken for them, here and in child processes.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def show_any_character() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -133,19 +132,13 @@ class RecFitConfig:
             )
 
 
-def default_cache() -> Path:
-    """The user's cache folder for aligned crops, below ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facer" / "crops"
-
-
 @dataclass(frozen=True)
 class AlignConfig:
     """How photographs are aligned and where the crops are kept."""
 
-    cache: Annotated[Path, Setting(
+    cache: Annotated[Path | None, Setting(
         "Folder for aligned crops.", none="~/.cache/facer/crops",
-    )] = field(default_factory=default_cache)  # fmt: skip
+    )] = None  # fmt: skip
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     workers: int | None = None  # threads; None: one per core
 

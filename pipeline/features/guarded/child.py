@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
+from facer.pipeline.features.guarded.process import RING_BYTES
 from facer.pipeline.features.guarded.seen import libav_view
 from facer.pipeline.views.annotate_sound import copy_sound
 from facer.stages.features.audio.reader import AudioReader
@@ -46,7 +47,6 @@ from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import U8
 
-RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
 _MAX_SLOTS = 64
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {f.__name__: f for f in (copy_sound, header_frames, clock_start_s, libav_view)}
@@ -82,14 +82,15 @@ class Ring:
     def _lay_out(self, slot_bytes: int) -> None:
         for _ in range(self._n_slots):  # all that was delivered has been taken out
             self._free.acquire()
+        self._n_slots = self._slot_bytes = 0  # until there is memory for them
         at_least = 2 if slot_bytes <= RING_BYTES else 1  # a large frame waits for the one before
-        self._n_slots = min(_MAX_SLOTS, max(at_least, RING_BYTES // slot_bytes))
-        self._slot_bytes, self._next = slot_bytes, 0
-        size = max(RING_BYTES, self._n_slots * slot_bytes)
+        n_slots = min(_MAX_SLOTS, max(at_least, RING_BYTES // slot_bytes))
+        size = max(RING_BYTES, n_slots * slot_bytes)
         if size != len(self._map):
             os.ftruncate(self._file, size)
             self._map = mmap.mmap(self._file, size)
-        self._free.release(self._n_slots)
+        self._n_slots, self._slot_bytes, self._next = n_slots, slot_bytes, 0
+        self._free.release(n_slots)
 
     def shrink(self) -> None:
         """Lay the slots out anew at the next frame."""

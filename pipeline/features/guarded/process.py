@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
@@ -22,6 +23,7 @@ from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
+RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
 
@@ -67,7 +69,7 @@ class DecodeChild:
     """A decoding process, and the memory that its frames come through."""
 
     def __init__(self) -> None:
-        self.memory = _anonymous_file()
+        self.memory = _anonymous_file(RING_BYTES)
         self._map = mmap.mmap(-1, 1)
         self._unread = b""
         arguments = (str(self.memory), str(MEMORY_LIMIT_BYTES))
@@ -128,9 +130,18 @@ class DecodeChild:
         os.close(self.memory)
 
 
-def _anonymous_file() -> int:
-    """A file in memory without a name; on a disk where the system knows no such files."""
+def _anonymous_file(n_bytes: int) -> int:
+    """A file in memory without a name; on a disk where the system knows no such files.
+
+    Its number is none that a child's stdin, stdout and stderr have. ``OSError`` when refused.
+    """
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("facer-frames")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        number = os.memfd_create("facer-frames")
+    else:
+        with tempfile.TemporaryFile() as file:
+            number = os.dup(file.fileno())
+    try:
+        os.ftruncate(number, n_bytes)
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(number)

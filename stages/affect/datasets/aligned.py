@@ -23,6 +23,7 @@ import numpy.typing as npt
 from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.image_files import decode_crop, decode_image, read_image_file
 from facer.stages.affect.datasets.label_files import note
+from facer.stages.common.cache import user_cache
 from facer.stages.features import detect
 from facer.stages.features.align import CROP_PX, align
 from facer.stages.features.faces import Detector, Faces, iou
@@ -127,7 +128,8 @@ class Aligner:
     @cached_property
     def _folder(self) -> Path:
         """The cache of this detector; its name is for people, the keys are what counts."""
-        return self.config.cache / f"{self.detector.name}-{self.detector.sha256[:12]}"
+        cache = self.config.cache or user_cache() / "crops"
+        return cache / f"{self.detector.name}-{self.detector.sha256[:12]}"
 
     def _align_batch(self, photographs: Photographs, rows: Iterable[int]) -> list[tuple[str, int]]:
         """(key, outcome) of some photographs; those not in the cache are detected together."""

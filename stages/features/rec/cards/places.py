@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from facer.stages.common.cache import user_cache
 from facer.stages.features.rec.cards.card import CARDS, Card
 from facer.storage.errors import FacerError
 from facer.storage.layout.documents import parse_json
@@ -13,8 +14,7 @@ from facer.storage.layout.documents import parse_json
 def models_folder() -> Path:
     """Where fetched weights lie: FACER_MODELS, or facer/models in the user's cache."""
     own = os.environ.get("FACER_MODELS")
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) if own else Path(cache) / "facer" / "models"
+    return Path(own) if own else user_cache() / "models"
 
 
 def weights_of(card: Card) -> Path:

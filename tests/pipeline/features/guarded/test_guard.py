@@ -1,5 +1,6 @@
 """Decoding in a process of its own: the same frames, and no fault that costs more than a clip."""
 
+import errno
 import os
 import re
 import resource
@@ -9,11 +10,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from facer.pipeline.features.guarded import guard, process
+from facer.pipeline.features.guarded.child import Ring
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.features.guarded.process import DecodeChild
 from facer.stages.features.decode.frames import VideoReader
@@ -243,6 +247,48 @@ def test_a_process_that_cannot_be_started_is_no_fault_of_the_clip(make_video):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert assert_same(path) == 12
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams_disturb_no_decoding(make_video, closed, tmp_path):
+    """Seen: the frames' memory was stdin, over which the child's pipe was put."""
+    path, done = make_video(), tmp_path / "done"
+    script = (
+        "from pathlib import Path\n"
+        "from facer.pipeline.features.guarded.guard import GuardedReader\n"
+        f"with GuardedReader(Path({str(path)!r})) as reader:\n"
+        f"    Path({str(done)!r}).write_text(str(len(list(reader))))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = ["bash", "-c", f'exec "$@" {closed}', "-", sys.executable, "-c", script]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    assert done.read_text() == "12"
+
+
+def test_memory_for_frames_that_cannot_be_had_is_no_fault_of_the_clip(make_video):
+    path = make_video()
+    guard.close_idle()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(PlaceError, match=r"no process .* started: File too large"):
+            read(GuardedReader(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert assert_same(path) == 12
+
+
+def test_a_ring_works_on_after_memory_was_refused(monkeypatch, tmp_path):
+    with (tmp_path / "ring").open("w+b") as file:
+        ring = Ring(file.fileno())
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "ftruncate", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+            with pytest.raises(OSError, match="full"):
+                ring.place(1000)
+        placing = Thread(target=ring.place, args=(1000,), daemon=True)
+        placing.start()
+        placing.join(10)
+        assert not placing.is_alive()
 
 
 def test_the_child_ends_with_its_parent_even_in_the_middle_of_a_frame(make_video, faulty_decoder):
