@@ -157,16 +157,16 @@ class _Sav:
 
 def sav_names(names: Sequence[str]) -> list[str]:
     """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, all different."""
-    found: list[str] = []
+    found: dict[str, str] = {}  # by their small letters, which SPSS does not tell apart
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
         plain = (plain if plain[:1].isalpha() else f"v_{plain}")[:_SAV_NAME].rstrip("_")
         unique, count = plain, 2
-        while unique.lower() in {one.lower() for one in found}:
+        while unique.lower() in found:
             unique = f"{plain[: _SAV_NAME - 5]}_{count}"
             count += 1
-        found.append(unique)
-    return found
+        found[unique.lower()] = unique
+    return list(found.values())
 
 
 class Collected:
