@@ -22,7 +22,11 @@ class GroupMeans(NamedTuple):
 
 
 def group_means(values: F64, resamples: int, seed: int) -> GroupMeans:
-    """Average participants' means (P, F), NaN where one has none."""
+    """Average participants' means (P, F), NaN where one has none.
+
+    The bootstrap draws among those who have a value of any feature.
+    """
+    values = values[np.isfinite(values).any(axis=1)]
     there = np.isfinite(values)
     n = there.sum(axis=0)
     filled = np.where(there, values, 0.0)
