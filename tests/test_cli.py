@@ -242,8 +242,13 @@ def test_features_go_out_and_come_back(capsys, planted, copy_store, tmp_path):
     assert (code, out) == (0, f"{tmp_path / 'f.h5'}: 24 clips\n")
     made = Provenance("det", "d" * 64, "rec", "r" * 64, settings={"embedding": 256})
     embedded = copy_store(store, tmp_path / "embedded.zarr", provenance=made)
-    code, _, err = outcome(capsys, "export", embedded, tmp_path / "muse", "--format", "muse")
-    assert (code, err) == (0, "facer: the embedding is left out; hdf5 and parquet have it\n")
+    left_out = "the embedding is left out; hdf5 has it, and parquet and feather without --long"
+    for name, options, said in (
+        ("muse", ["--format", "muse"], left_out), ("h.h5", [], ""), ("f.feather", [], ""),
+        ("p.parquet", [], ""), ("long.parquet", ["--long"], left_out), ("c.csv", [], left_out),
+    ):  # fmt: skip
+        code, _, err = outcome(capsys, "export", embedded, tmp_path / name, *options)
+        assert (code, err) == (0, f"facer: {said}\n" if said else ""), name
     code, out, _ = outcome(
         capsys, "import", "hdf5", tmp_path / "f.h5", "-o", tmp_path / "again.zarr"
     )

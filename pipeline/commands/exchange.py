@@ -95,6 +95,7 @@ def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) ->
     else:
         echo(f"{path}: {clips} clips")
         print_list("failed, so without frames", [f"{c}: {why}" for c, why in failed.items()])
-    if form not in ("hdf5", "parquet") and "embedding" in opened.provenance.settings:
-        log("the embedding is left out; hdf5 and parquet have it")
+    has_it = form == "hdf5" or (form in ("parquet", "feather") and not of_study["long"])
+    if not has_it and "embedding" in opened.provenance.settings:
+        log("the embedding is left out; hdf5 has it, and parquet and feather without --long")
     return 0

@@ -93,6 +93,9 @@ THRESHOLDS = Setting(
     read=as_thresholds,
 )  # fmt: skip
 
+RESAMPLES = Setting("Of the bootstrap over participants.", low=0, high=100_000)
+SEED = Setting("Of the bootstrap.", low=0)
+
 
 @dataclass(frozen=True)
 class SummaryConfig:
@@ -132,10 +135,8 @@ class SummaryConfig:
     wide: Annotated[
         tuple[Statistic, ...], Setting("Statistics of the table with a row a participant.")
     ] = ("mean",)
-    resamples: Annotated[
-        int, Setting("Of the bootstrap over participants.", low=0, high=100_000)
-    ] = 2000
-    seed: Annotated[int, Setting("Of the bootstrap.", low=0)] = 0
+    resamples: Annotated[int, RESAMPLES] = 2000
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
         check(self)

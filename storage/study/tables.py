@@ -163,17 +163,17 @@ def sav_names(names: Sequence[str]) -> list[str]:
     >>> sav_names(["au12", "2nd", "With"])
     ['au12', 'v_2nd', 'v_With']
     """
-    found: list[str] = []
+    found: dict[str, str] = {}  # by their small letters, which SPSS does not tell apart
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name).rstrip("_")
         taken = plain.upper() in _SAV_WORDS or not plain[:1].isalpha()
         plain = (f"v_{plain}" if taken else plain)[:_SAV_NAME].rstrip("_")
         unique, count = plain, 2
-        while unique.lower() in {one.lower() for one in found}:
+        while unique.lower() in found:
             unique = f"{plain[: _SAV_NAME - 5]}_{count}"
             count += 1
-        found.append(unique)
-    return found
+        found[unique.lower()] = unique
+    return list(found.values())
 
 
 class Collected:

@@ -106,9 +106,7 @@ def verify(config: VerifyConfig, on_compared: OnCompared | None = None) -> Verif
     )
 
 
-def _compare(
-    store: FeatureStore, place: Path | str, on_compared: OnCompared | None
-) -> VideoReport:
+def _compare(store: FeatureStore, place: Path | str, on_compared: OnCompared | None) -> VideoReport:
     from facer.pipeline.features.fingerprints import changed
     from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import open_videos
@@ -121,7 +119,7 @@ def _compare(
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]
-    other = changed(videos, pairs, on_compared or (lambda done, total: None))
+    other = changed(videos, pairs, on_compared or (lambda *_: None))
     return VideoReport(
         tuple(clip for clip in both if clip in other),
         tuple(sorted(records.keys() - sources.keys())),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
-from facer.stages.summary.config import WINDOWS, Span
+from facer.stages.summary.config import RESAMPLES, SEED, WINDOWS, Span
 from facer.storage.settings import Checked, Setting
 
 FigureKind = Literal["clip", "participant", "grand", "heat", "paired", "missing", "strip"]
@@ -29,5 +29,7 @@ class FigureConfig(Checked):
     min_valid: Annotated[
         float, Setting("Seen share of a window below which it is left out.", low=0, high=1)
     ] = 0.5
+    resamples: Annotated[int, RESAMPLES] = 2000
+    seed: Annotated[int, SEED] = 0
 
     windows: Annotated[Mapping[str, Span], WINDOWS] = field(default_factory=dict)

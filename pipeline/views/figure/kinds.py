@@ -147,7 +147,7 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
             if curve.condition == condition:
                 people[curve.person].append(line)
         values = np.array([_mean(np.array(lines)) for lines in people.values()])
-        of = found[condition] = group_means(values, 1000, 0)
+        of = found[condition] = group_means(values, config.resamples, config.seed)
         look = _look(index)
         axes.plot(times, of.mean, **look, label=condition or "all")
         axes.fill_between(times, of.low, of.high, color=look["color"], alpha=0.2, lw=0)
@@ -275,7 +275,7 @@ def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         values = np.array([v[condition] for v in people.values() if condition in v])
         apart = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(place + apart, values, "o", ms=2.5, color=COLOURS[place % 7], alpha=0.6)
-        found = group_means(values[:, None], 2000, 0)
+        found = group_means(values[:, None], config.resamples, config.seed)
         axes.plot([place - 0.25, place + 0.25], [found.mean[0]] * 2, color="black")
         axes.vlines(place, found.low[0], found.high[0], color="black")
         labels.append(f"{condition or 'all'}\nn = {len(values)}")

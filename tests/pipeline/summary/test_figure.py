@@ -5,8 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import facer
+from facer.pipeline.runtime.places import opened
+from facer.pipeline.summary.summarise import study, summarise_in_memory
+from facer.pipeline.views.figure.config import FigureConfig
+from facer.pipeline.views.figure.kinds import DRAW
+from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import FacerError
 from tests.support import outcome
 
@@ -57,6 +63,17 @@ def test_the_grand_mean_is_that_of_people(store, tmp_path):
     assert float(first["mean"]) == pytest.approx(0.5)
     assert float(first["participants"]) == 4
     assert float(first["lo"]) < 0.5 < float(first["hi"])
+
+
+@pytest.mark.parametrize("settings", [{}, {"resamples": 50, "seed": 3}])
+def test_the_interval_is_that_of_the_groups(store, settings):
+    tables, _ = summarise_in_memory(study(opened(store), SummaryConfig(**settings), DESIGN))
+    groups = tables["groups"].frame()
+    groups = groups[(groups.feature == "au12") & (groups.statistic == "mean")]
+    axes = Figure().subplots()
+    DRAW["strip"](axes, tables, FigureConfig(**settings))
+    drawn = [lines.get_segments()[0][:, 1] for lines in axes.collections]
+    np.testing.assert_allclose(drawn, groups[["lo", "hi"]])
 
 
 @pytest.mark.parametrize(
