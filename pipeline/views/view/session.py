@@ -226,7 +226,6 @@ def quality_of(record: Record) -> float:
 
 def _finite(body: Json, key: str) -> float:
     value = body.get(key)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not abs(value) < _LARGEST:  # NaN is not smaller either
-        raise FacerError(f"{key}: found {str(value)[:40]!r}, expected a number")
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+        return float(value)  # NaN is not smaller either
+    raise FacerError(f"{key}: found {str(value)[:40]!r}, expected a number")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 import facer
@@ -72,7 +73,8 @@ def test_the_interval_is_that_of_the_groups(store, settings):
     groups = groups[(groups.feature == "au12") & (groups.statistic == "mean")]
     axes = Figure().subplots()
     DRAW["strip"](axes, tables, FigureConfig(**settings))
-    drawn = [lines.get_segments()[0][:, 1] for lines in axes.collections]
+    drawn = [lines.get_segments()[0][:, 1] for lines in axes.collections
+             if isinstance(lines, LineCollection)]  # fmt: skip
     np.testing.assert_allclose(drawn, groups[["lo", "hi"]])
 
 

@@ -583,12 +583,13 @@ def test_sound_and_faces_do_not_share_a_store(store: FeatureStore) -> None:
 
 
 def test_weights_that_changed_under_their_name_are_told(store: FeatureStore) -> None:
-    for changes, words in (
-        ({"rec_sha256": "0" * 64}, "weights of the same name are others now"),
-        ({"rec_sha256": "0" * 64, "rec": "mine"}, "use the same settings or another store"),
+    newer = replace(store.provenance, rec_sha256="0" * 64)
+    for made, words in (
+        (newer, "weights of the same name are others now"),
+        (replace(newer, rec="mine"), "use the same settings or another store"),
     ):
         with pytest.raises(FacerError, match=words):
             FeatureStore.open_or_create(
-                store.path, replace(store.provenance, **changes),
+                store.path, made,
                 feature_names=store.feature_names, weak_features=store.weak_features,
             )  # fmt: skip
