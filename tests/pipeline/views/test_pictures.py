@@ -3,6 +3,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from facer.pipeline.views.canvas import drawable, shorten
 from facer.pipeline.views.clip_picture import clip_picture
@@ -50,10 +52,30 @@ def test_extreme_clips_are_drawn(tmp_path, clip):
     draw(tmp_path / "clip.png", clip)
 
 
-def test_odd_ids_and_names_are_drawn_as_they_are(tmp_path):
+@pytest.fixture
+def drawn_texts(monkeypatch):
+    """Texts of the figures that are saved, none of which is read as a formula."""
+    found, save = [], Figure.savefig
+
+    def saved(figure, *args, **options):
+        texts = [text for text in figure.findobj(Text) if text.get_visible()]
+        assert not any(text.get_parse_math() for text in texts)
+        found.extend(text.get_text() for text in texts)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    return found
+
+
+def test_odd_ids_and_names_are_drawn_as_they_are(tmp_path, drawn_texts):
+    shown = ODD.replace("\udcff", "□").replace("表", "□")
     draw(tmp_path / "clip.png", made_clip(20), title=ODD * 20, subtitle=ODD)
-    confusion_picture(tmp_path / "m.png", np.eye(2, dtype=int), (ODD, "$\\bad{$"), ODD)
-    au_bars_picture(tmp_path / "b.png", (ODD,), [0.9], [0.5], [3], ODD)
+    assert shown in drawn_texts
+    assert any(text.startswith(shown) and "…" in text for text in drawn_texts)
+    confusion_picture(tmp_path / "m.png", np.eye(2, dtype=int), (ODD[:16], "$\\bad{$"), "title")
+    assert {shown[:16], "$\\bad{$"} < set(drawn_texts)
+    au_bars_picture(tmp_path / "b.png", (ODD,), [0.9], [0.5], [3], "title")
+    assert any(shown.upper() in text for text in drawn_texts)
     for name in ("m.png", "b.png"):
         read(tmp_path / name)
 
