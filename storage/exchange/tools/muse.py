@@ -19,7 +19,7 @@ def read_muse(path: Path) -> Imported:
     """Read ``<id>.csv`` files: leading meta columns (timestamp, id), then the features.
 
     A frame is valid unless all its cells are empty. Times are taken for milliseconds when they
-    advance by 5 or more.
+    advance by 2 or more.
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
