@@ -123,6 +123,16 @@ class Record:
         """Row after the clip's last one in its part."""
         return self.start + self.n_frames
 
+    @property
+    def overall_quality(self) -> float:
+        """Mean quality over all frames, of which one without a face has 0; NaN without frames.
+
+        Where quality is not known, a frame with a face has 1.
+        """
+        if not self.n_frames:
+            return float("nan")
+        return (1.0 if self.quality is None else self.quality) * self.n_valid / self.n_frames
+
 
 @dataclass(frozen=True)
 class Provenance:

@@ -41,7 +41,7 @@ class Survey:
     records: tuple[Record, ...]
     duration_s: F64
     score: F64  # mean detection score of the frames with a face
-    quality: F64  # mean of what is stored, or else the score; a frame without a face counts 0
+    quality: F64  # over all frames
     face_px: F64  # median height of the face's box
     most_faces: F64  # in one frame
     score_histogram: Histogram  # of frames with a face
@@ -60,7 +60,7 @@ def survey_store(store: FeatureStore) -> Survey:
 
 def _survey(store: FeatureStore) -> Survey:
     records = store.records
-    figures = np.full((4, len(records)), np.nan)
+    figures = np.full((3, len(records)), np.nan)
     scores = np.zeros(len(_SCORE_EDGES) - 1, np.int64)
     faces = np.zeros(len(_FACE_EDGES_PX) - 1, np.int64)
     for places, block in _blocks(store, records):
@@ -74,13 +74,12 @@ def _survey(store: FeatureStore) -> Survey:
             ours[rows] = True
         scores += np.histogram(block["det_score"][ours].clip(0, 1), _SCORE_EDGES)[0]
         faces += np.histogram(height_px[ours].clip(0, 4096), _FACE_EDGES_PX)[0]
-    score, quality, face_px, most_faces = figures
-    stored = np.array([_stored_quality(record) for record in records], np.float64)
+    score, face_px, most_faces = figures
     return Survey(
         records=records,
         duration_s=np.array([_duration_s(record) for record in records]),
         score=score,
-        quality=np.where(np.isnan(stored), quality, stored),
+        quality=np.array([record.overall_quality for record in records], np.float64),
         face_px=face_px,
         most_faces=most_faces,
         score_histogram=Histogram(_SCORE_EDGES, scores),
@@ -108,24 +107,17 @@ def _blocks(
 
 
 def _clip_figures(clip: dict[str, npt.NDArray[Any]], height_px: F64) -> tuple[float, ...]:
-    """Score, quality, face height and most faces of one clip of one frame or more."""
+    """Score, face height and most faces of one clip of one frame or more."""
     valid = clip["valid"]
     most = float(clip["n_faces"].max())
     if not valid.any():
-        return np.nan, 0.0, np.nan, most
+        return np.nan, np.nan, most
     scores = clip["det_score"][valid].astype(np.float64)
     known = np.isfinite(scores)
     score = float(scores[known].mean()) if known.any() else np.nan
-    certain = float(np.where(known, scores, 1.0).sum())  # imported faces may have no score
     heights = height_px[valid & np.isfinite(height_px)]
     face_px = float(np.median(heights)) if len(heights) else np.nan
-    return score, certain / len(valid), face_px, most
-
-
-def _stored_quality(record: Record) -> float:
-    if record.quality is None or record.n_frames == 0:
-        return np.nan
-    return record.quality * record.n_valid / record.n_frames
+    return score, face_px, most
 
 
 def _duration_s(record: Record) -> float:

@@ -14,7 +14,7 @@ from facer.pipeline.views.footage import crop_strip
 from facer.pipeline.views.report.clip_page import Footage, clip_curves, clip_facts, clip_notes
 from facer.pipeline.views.report.folder import data_script, number, packed, render
 from facer.pipeline.views.report.store_page import record_columns
-from facer.pipeline.views.view.session import ViewSession, quality_of
+from facer.pipeline.views.view.session import ViewSession
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures, Record, measured_of
 
@@ -47,7 +47,7 @@ def index_data(of: ViewSession) -> str:
     table: dict[str, list[Any]] = {
         **record_columns(records),
         "url": [of.url(r.clip_id) if r.n_frames else "" for r in records],
-        "quality": [number(quality_of(r), 3) for r in records],
+        "quality": [number(r.overall_quality, 3) for r in records],
         "switches": [r.track_switches for r in records],
         "duration": [number(r.n_frames / r.fps, 2) if r.fps > 0 else None for r in records],
         "marks": [len(marks.get(clip_id, ())) for clip_id in of.order],

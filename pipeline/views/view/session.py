@@ -49,7 +49,8 @@ class ViewSession:
         self._clip_of = {page_name(clip_id): clip_id for clip_id in self.store.clip_ids}
         self._name_of = {clip_id: name for name, clip_id in self._clip_of.items()}
         worst = sorted(
-            self.store.records, key=lambda r: (r.status != "failed", np.nan_to_num(quality_of(r)))
+            self.store.records,
+            key=lambda r: (r.status != "failed", np.nan_to_num(r.overall_quality)),
         )
         self.order = [record.clip_id for record in worst]
         self.decoding, self._copying = Lock(), Lock()
@@ -214,14 +215,6 @@ def _same_clips(store: FeatureStore, other: FeatureStore) -> dict[str, str]:
             "same videos"
         )
     return {store.clip_ids[row]: clip for row, clip in match.pairs}
-
-
-def quality_of(record: Record) -> float:
-    """Mean quality over all frames, 0 where no face is; the share with a face if not stored."""
-    if not record.n_frames:
-        return float("nan")
-    known = 1.0 if record.quality is None else record.quality
-    return known * record.n_valid / record.n_frames
 
 
 def _finite(body: Json, key: str) -> float:

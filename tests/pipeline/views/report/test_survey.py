@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from facer.pipeline.views.report import survey
 from facer.pipeline.views.report.survey import Histogram, histogram, merged, survey_store
+from facer.pipeline.views.view.config import ViewConfig
+from facer.pipeline.views.view.session import ViewSession
+from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 
 
@@ -22,13 +25,24 @@ def store(make_store, clip_of):
 
 def test_figures_of_each_clip(store):
     found = survey_store(store)
-    assert found.quality == pytest.approx([0.9, 0.45, 0.5, 0.0, np.nan], nan_ok=True, rel=1e-6)
+    assert found.quality == pytest.approx([1, 0.5, 0.5, 0, np.nan], nan_ok=True)
     assert found.score == pytest.approx([0.9, 0.9, 1.0, np.nan, np.nan], nan_ok=True, rel=1e-6)
     assert found.face_px == pytest.approx([50, 50, 50, np.nan, np.nan], nan_ok=True)
     assert found.most_faces == pytest.approx([1, 1, 1, 0, np.nan], nan_ok=True)
     assert found.duration_s == pytest.approx([1.6, 1.6, 1.6, 0.36, np.nan], nan_ok=True)
     worst = [found.records[place].clip_id for place in found.worst_first()]
     assert worst == ["e-broken", "d-none", "b-half", "c-sure", "a-good"]
+
+
+def test_the_worst_clips_are_those_of_a_view(make_store, clip_of, entry_of):
+    store = make_store({"c-unknown": clip_of(40, gaps=((0, 10),)), "d-broken": "empty file"})
+    for clip_id, quality, gap in (("a", 0.9, 10), ("b", 0.5, 0)):
+        record, clip = entry_of(clip_id, clip_of(40, gaps=((0, gap),)))
+        store.write_part([(replace(record, quality=quality), clip)])
+    found = survey_store(store)
+    worst = [found.records[place].clip_id for place in found.worst_first()]
+    assert worst == ["d-broken", "b", "a", "c-unknown"]
+    assert ViewSession(ViewConfig(store.path), SummaryConfig()).order == worst
 
 
 def test_histograms_count_the_frames_with_a_face(store):
@@ -49,7 +63,7 @@ def test_blocks_of_a_part_give_the_same_figures(store, monkeypatch):
 def test_rows_that_a_later_part_replaced_are_not_counted(store, clip_of, entry_of):
     store.write_part([entry_of("b-half", clip_of(10))])
     found = survey_store(FeatureStore.open(store.path))
-    assert found.quality[1] == pytest.approx(0.9)
+    assert found.quality[1] == 1
     assert found.score_histogram.counts.sum() == 40 + 10 + 20
 
 
