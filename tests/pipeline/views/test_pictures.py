@@ -55,7 +55,8 @@ def test_extreme_clips_are_drawn(tmp_path, clip):
 @pytest.fixture
 def drawn_texts(monkeypatch):
     """Texts of the figures that are saved, none of which is read as a formula."""
-    found, save = [], Figure.savefig
+    found: list[str] = []
+    save = Figure.savefig
 
     def saved(figure, *args, **options):
         texts = [text for text in figure.findobj(Text) if text.get_visible()]
