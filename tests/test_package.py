@@ -155,7 +155,7 @@ def raised_options(tree):
         if isinstance(node, ast.Raise) and node.exc is not None:
             for part in ast.walk(node.exc):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    rest = re.sub(r"facer [a-z-]+( --[a-z-]+)+", "", part.value)
+                    rest = re.sub(r"facer( [a-z-]+)+", "", part.value)
                     yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)
 
 

@@ -147,7 +147,7 @@ def _told_with_host() -> Iterator[None]:
     try:
         yield
     except FacerError as error:
-        raise FacerError(f"host {socket.gethostname()}: {error}") from error
+        raise FacerError(f"host {socket.gethostname()}: {error.marked}") from error
 
 
 def _extracted(

@@ -65,7 +65,9 @@ def read_crops(video: Path, clip: ClipFeatures, rows: I64) -> U8:
 def find_video(record: Record, videos: Path | None) -> Path:
     """Return the clip's video; FacerError with the reason where there is none to show."""
     if videos is None:
-        raise FacerError("not shown: give their folder, as facer report --videos VIDEO_DIR")
+        raise FacerError(
+            "not shown: give the folder of the videos (facer report or view --videos VIDEO_DIR)"
+        )
     if not record.source:
         raise FacerError("not known to the store: its features were imported")
     return source_video(record, videos)

@@ -1,1 +1,1 @@
-"""What is said of values: nearest names, differences, notebook tables."""
+"""What is said of values: nearest names, differences, long lists, notebook tables, colours."""
