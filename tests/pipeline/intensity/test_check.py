@@ -174,7 +174,7 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
     rows = [[f"k{r[0]}", r[0], r[1], *r[2:], "-1" if i % 5 == 0 else r[2], str(i % 3)]
             for i, r in enumerate(rows)]  # fmt: skip
     write(labels, ["clip_id", "key", "part", *header[2:], "fear", "age"], rows)
-    with pytest.raises(FacerError, match="missing-values -1"):
+    with pytest.raises(FacerError, match="missing_values -1"):
         read_labels(labels)
     reading = LabelOptions(
         id_column="key", split_column="part", targets=("fear", "joy", "age"), missing_values=("-1",)
