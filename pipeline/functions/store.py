@@ -56,9 +56,7 @@ def status(
 
 
 @keywords(VERIFY)
-def verify(
-    store: FeatureStore | Place, *, progress: bool = False, **settings: Any
-) -> Verification:
+def verify(store: FeatureStore | Place, *, progress: bool = False, **settings: Any) -> Verification:
     """Read every chunk and record of a store: ``.whole``, and clip by clip what is not.
 
     ``videos`` is the VIDEO_DIR to compare with; ``repair=True`` drops the parts that are damaged.
@@ -66,7 +64,9 @@ def verify(
     no store.
     """
     config = make(VerifyConfig, settings, place_of(store))
-    return verify_store(config, CountReporter("videos compared") if progress else None)
+    return (
+        verify_store(config, CountReporter("videos compared")) if progress else verify_store(config)
+    )
 
 
 @keywords(HEALTH)

@@ -16,7 +16,6 @@ from facer.storage.errors import DamagedError
 from facer.storage.layout.documents import sealed_group_json
 from facer.storage.layout.parts import LAYOUT
 from facer.storage.layout.records import record_row
-from facer.storage.root import parse_attributes
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "store-format.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from facer.stages.affect.datasets.packs import read_pack
+from facer.stages.affect.datasets.packs import JpegPack, read_pack
 from facer.stages.affect.datasets.samples import CIRCUMPLEX
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
@@ -62,6 +62,7 @@ def test_only_the_crops_of_the_split_stay_in_memory(make_pack, monkeypatch):
             crop = np.full((112, 112, 3), 30 * row, np.uint8)
             file["jpeg"][row] = np.frombuffer(cv2.imencode(".jpg", crop)[1].tobytes(), np.uint8)
     data = read_pack(path, "val")
+    assert isinstance(data.images, JpegPack)
     assert list(data.images.jpegs) == data.indices.tolist() == [2, 5]
     assert [round(data.crop(row).mean()) for row in range(2)] == [60, 150]
 
