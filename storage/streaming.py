@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import accumulate
+from math import prod
 
-from facer.storage.layout.parts import ARRAYS
+import numpy as np
+
+from facer.storage.files.memory import affordable
+from facer.storage.layout.arrays import Array, Rows
+from facer.storage.layout.parts import ARRAYS, LAYOUT
 from facer.storage.loading import check_valid
 from facer.storage.schema import ClipFeatures, Record
 from facer.storage.store import FeatureStore
 
-_FRAMES = 60_000  # of a batch
-_SPARE = 4  # rows that may be read for each that is wanted
+_FRAMES = 240_000  # of a batch: clips in another order than the parts' share few chunks
 
 
 def stream(store: FeatureStore, clip_ids: Sequence[str]) -> Iterator[tuple[Record, ClipFeatures]]:
@@ -31,24 +36,34 @@ def stream(store: FeatureStore, clip_ids: Sequence[str]) -> Iterator[tuple[Recor
     yield from store.retrying(partial(_read, store, batch))
 
 
+def _room(store: FeatureStore, frames: int) -> dict[str, Array]:
+    """Arrays for so many frames; FacerError where they do not fit in memory."""
+    n_columns = len(store.feature_names)
+    shapes = {
+        name: (frames, *(n_columns if size is None else size for size in LAYOUT[name][2]))
+        for name in ARRAYS
+    }
+    types = {name: np.dtype(LAYOUT[name][0]) for name in ARRAYS}
+    n_bytes = sum(prod(shape) * types[name].itemsize for name, shape in shapes.items())
+    affordable(store.objects.location, n_bytes)
+    return {name: np.empty(shape, types[name]) for name, shape in shapes.items()}
+
+
 def _read(store: FeatureStore, batch: Sequence[str]) -> list[tuple[Record, ClipFeatures]]:
-    by_part: dict[str, list[Record]] = defaultdict(list)
-    wanted = [store.record(clip_id) for clip_id in batch]
-    for record in wanted:
-        by_part[record.part].append(record)
-    found = {}
-    for part, records in by_part.items():
-        start, stop = min(r.start for r in records), max(r.stop for r in records)
-        if stop - start > _SPARE * sum(r.n_frames for r in records):
-            spans = [(r.start, r.stop, [r]) for r in records]
-        else:
-            spans = [(start, stop, records)]
-        arrays = {name: store.array(part, name) for name in ARRAYS}
-        for first, last, inside in spans:
-            values = {name: array.read(first, last) for name, array in arrays.items()}
-            for r in inside:
-                rows = slice(r.start - first, r.stop - first)
-                clip = ClipFeatures(**{name: all_[rows] for name, all_ in values.items()})
-                check_valid(store.objects, r, clip.valid)
-                found[r.clip_id] = clip
-    return [(record, found[record.clip_id]) for record in wanted]
+    """Clips in the order of ``batch``, each chunk read once."""
+    records = [store.record(clip_id) for clip_id in batch]
+    offsets = [0, *accumulate(record.n_frames for record in records)]
+    rows: dict[str, list[Rows]] = defaultdict(list)
+    for record, target in zip(records, offsets, strict=False):
+        if record.n_frames:
+            rows[record.part].append(Rows(record.start, record.stop, target))
+    values = _room(store, offsets[-1])
+    for part, wanted in rows.items():
+        for name, out in values.items():
+            store.array(part, name).scatter(wanted, out)
+    found = []
+    for record, start, stop in zip(records, offsets, offsets[1:], strict=False):
+        clip = ClipFeatures(**{name: array[start:stop] for name, array in values.items()})
+        check_valid(store.objects, record, clip.valid)
+        found.append((record, clip))
+    return found

@@ -236,7 +236,7 @@ def faces_of_peer(clips: list[Path], detector_path: Path) -> list[Faces]:
 
 
 def faces_of_facer(clips: list[Path], every: int, *, bf16: bool = False) -> list[Faces]:
-    """facer's faces in all frames, with the detector on every so many-th."""
+    """facer's faces in all frames, ``every``: the interval between detector frames."""
     keyframes = KeyframeDetector(detect.load(DetectorConfig(bf16=bf16)), every)
     faces: list[Faces] = []
     for clip in clips:

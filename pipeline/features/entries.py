@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,14 +17,19 @@ from facer.storage.schema import F32, Record, mean_rate_hz
 from facer.storage.study.faces import points_text
 
 
+def sequences_before(store: FeatureStore, policy: str) -> Mapping[str, int]:
+    """How many sequences a store has of each video, where one has several."""
+    return Counter(video_id(r, policy) for r in store.records) if policy == "all" else {}
+
+
 def entries_of(
     clip: ClipTask, result: Extraction, source: Fingerprint | None, policy: str,
-    store: FeatureStore,
+    store: FeatureStore, before: Mapping[str, int],
 ) -> list[Entry]:  # fmt: skip
     """What the store gets of one video: a record a sequence, or one that says why there is none.
 
-    Sequences that the store has of it from before and that are not found again are replaced by
-    ones without a face.
+    Sequences that the store has of it from ``before`` (:func:`sequences_before`) and that are not
+    found again are replaced by ones without a face.
     """
     record = Record(
         clip.clip_id, "failed", 0, result.reason, source=clip.path, seconds=result.seconds,
@@ -35,10 +42,9 @@ def entries_of(
         )  # fmt: skip
     if policy != "all":
         return [_entry(record, next(iter(result.sequences), None), store)]
-    before = sum(video_id(known, policy) == clip.clip_id for known in store.records)
     sequences: list[ClipSequence | None] = [*result.sequences] or [None]
     gone = _without_face(sequences[0])
-    sequences += [gone] * (before - len(sequences))
+    sequences += [gone] * (before.get(clip.clip_id, 0) - len(sequences))
     return [
         _entry(replace(record, clip_id=f"{clip.clip_id}#{number}"), sequence, store)
         for number, sequence in enumerate(sequences)

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 
 from facer import __version__
-from facer.pipeline.features.entries import entries_of
+from facer.pipeline.features.entries import entries_of, sequences_before
 from facer.pipeline.features.fingerprints import Reading, fingerprint
 from facer.pipeline.features.guarded.guard import start_ahead
 from facer.pipeline.features.kinds import (
@@ -161,13 +161,14 @@ def _extracted(
     clips, committed = pending_clips(store, task.clips, policy)
     reading = Reading(open_videos(task.video_dir), opener(task.extract))
     entries: list[Entry] = []
+    before = sequences_before(store, policy)
     try:
         points = {place: clip.points for place, clip in enumerate(clips) if clip.points}
         paths = [Path(clip.path) for clip in clips]
         results = extractor.run(paths, on_frames, reading.open, points)
         for clip, result in zip(clips, results, strict=True):
             source = reading.fingerprints.get(clip.path)
-            entries.extend(entries_of(clip, result, source, policy, store))
+            entries.extend(entries_of(clip, result, source, policy, store, before))
     except PlaceError as error:
         host = f"host {socket.gethostname()}: " if task.shares_gpus else ""
         text = f"{host}{error}; run the same command again when that is mended"
@@ -236,7 +237,9 @@ def record_failure(task: PartTask, error: Exception) -> tuple[Record, ...]:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     source = fingerprint(open_videos(task.video_dir), clip.path)
     store = FeatureStore.open(task.store)
-    entries = entries_of(clip, Extraction((), reason), source, task.extract.face, store)
+    policy = task.extract.face
+    before = sequences_before(store, policy)
+    entries = entries_of(clip, Extraction((), reason), source, policy, store, before)
     store.write_part(entries)
     return tuple(record for record, _ in entries)
 

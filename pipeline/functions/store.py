@@ -64,7 +64,9 @@ def verify(store: FeatureStore | Place, *, progress: bool = False, **settings: A
     no store.
     """
     config = make(VerifyConfig, settings, place_of(store))
-    return verify_store(config, CountReporter("videos compared") if progress else None)
+    return (
+        verify_store(config, CountReporter("videos compared")) if progress else verify_store(config)
+    )
 
 
 @keywords(HEALTH)

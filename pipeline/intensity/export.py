@@ -26,9 +26,9 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
 from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 from facer.storage.files.weights import weights_sha256
-from facer.storage.schema import F32, FEATURE_NAMES
+from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES
 
 _TOLERANCE = 1e-4
 _REC_FRAMES = 32  # longest clip of crops that a file with REC is checked with
@@ -79,7 +79,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
             f"{config.output}: the exported model differs from torch by {difference:.2g}, "
             f"expected at most {_TOLERANCE:g}; not written"
         )
-    LocalObjects(config.output.parent).put(config.output.name, whole.SerializeToString())
+    write_atomic(config.output, whole.SerializeToString())
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
 
 
@@ -176,7 +176,7 @@ def _behind_rec(
 
 def _columns_model(indices: list[int], ir_version: int) -> onnx.ModelProto:
     """va, expression and au side by side, then some of their columns: ``features``."""
-    widths = dict(zip(FEATURE_OUTPUTS, (2, 7, 17), strict=True))
+    widths = dict(zip(FEATURE_OUTPUTS, map(len, FEATURE_GROUPS.values()), strict=True))
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ("T", width))
         for name, width in widths.items()

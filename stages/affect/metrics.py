@@ -10,16 +10,33 @@ from scipy.stats import rankdata
 
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.common.correlation import concordance as rho_c
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, I64, VALENCE_AROUSAL, Bools
+from facer.storage.schema import (
+    AU_NAMES,
+    EXPRESSIONS,
+    F32,
+    FEATURE_GROUPS,
+    FEATURE_NAMES,
+    I64,
+    VALENCE_AROUSAL,
+    Bools,
+)
 
 AU_POSITIVE = 0.5
 """A unit counts as present from this label value or probability on, everywhere."""
 
-_VA = slice(0, 2)
-EXPRESSION_COLUMNS = slice(2, 9)
+
+def _places(group: str) -> slice:
+    """Where the columns of a group lie in REC features."""
+    names = FEATURE_GROUPS[group]
+    first = FEATURE_NAMES.index(names[0])
+    return slice(first, first + len(names))
+
+
+_VA = _places("va")
+EXPRESSION_COLUMNS = _places("expr")
 """Where the expressions' probabilities lie in REC features."""
 
-AU_COLUMNS = slice(9, 26)
+AU_COLUMNS = _places("au")
 """Where the units' probabilities lie in REC features."""
 
 

@@ -148,7 +148,7 @@ class DetectorTrainConfig(TrainConfig):
     name: str = "facer-det-2"  # what the ONNX file calls itself
     batch: int = 16  # images of 192 x 320; as many pixels of images of other shapes
     teacher_threshold: float = 0.5
-    frame_every: int = 2  # every how many-th frame of a video is used
+    frame_every: int = 2  # frames of a video from one that is used to the next
     start: Annotated[Path | None, Setting(
         "Weights to begin with: a checkpoint, or a detector.onnx that facer wrote.",
     )] = None  # fmt: skip

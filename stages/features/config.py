@@ -177,7 +177,7 @@ class ExtractConfig:
 
     @property
     def keyframe_interval(self) -> int:
-        """The detector looks at every so many-th frame."""
+        """Frames from one that the detector sees to the next."""
         if self.detect_every is not None:
             return self.detect_every
         return STARTER_INTERVAL if self.detector.model == STARTER_DETECTOR else 1

@@ -1,4 +1,4 @@
-"""Step 2b: a small network sets the five points right and says whether a face is there.
+"""Step 2c: a small network sets the five points right and says whether a face is there.
 
 A guess (the detector's points, or points carried over from other frames) places a 64x64 crop;
 the network answers with how far every point is off, and with the probability that the guess is

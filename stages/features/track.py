@@ -150,8 +150,8 @@ def choose_sequences(
     """Rows of each sequence that a clip gives, given all measured faces (n,); at least one.
 
     Under ``all`` one for every face that was measured in :data:`MIN_SEQUENCE` frames or more,
-    the most dominant first; under every other policy the first of these alone. ``stand_ins``:
-    and ``pointed``: as :func:`choose_rows`.
+    the most dominant first; under every other policy the first of these alone. ``stand_ins`` and
+    ``pointed`` are those of :func:`choose_rows`.
     """
     left = np.arange(len(frame))
     sequences: list[I64] = []

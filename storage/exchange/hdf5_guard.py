@@ -37,20 +37,26 @@ def refuse_links_out(path: Path, file: Any) -> None:
         )
 
 
+def refuse_values_elsewhere(path: Path, dataset: Any) -> str:
+    """Refuse what is no dataset, or is in other files (external storage, virtual); its place."""
+    where = f"{path}: {getattr(dataset, 'name', None)!r}"
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise FacerError(f"{where}: found no array, expected a dataset")
+    if dataset.external or dataset.is_virtual:
+        raise FacerError(
+            f"{where}: found a dataset whose values are in other files, expected one file that "
+            "holds everything; copy them into the file (h5repack)"
+        )
+    return where
+
+
 def read_dataset(path: Path, dataset: Any) -> npt.NDArray[Any]:
     """Return a dataset's numbers.
 
     FacerError for one that is in other files (external storage, virtual), for one larger than
     what is stored of it can be, and for filters other than gzip, lzf, shuffle and fletcher32.
     """
-    where = f"{path}: {getattr(dataset, 'name', None)!r}"
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise FacerError(f"{where}: found no array, expected a dataset of numbers")
-    if dataset.external or dataset.is_virtual:
-        raise FacerError(
-            f"{where}: found a dataset whose values are in other files, expected one file that "
-            "holds everything; copy them into the file (h5repack)"
-        )
+    where = refuse_values_elsewhere(path, dataset)
     if dataset.dtype.kind not in _KINDS:
         raise FacerError(f"{where}: found values of type {dataset.dtype}, expected numbers")
     size = prod(dataset.shape) * dataset.dtype.itemsize

@@ -16,7 +16,7 @@ import numpy as np
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, read_table
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
@@ -75,7 +75,7 @@ def write_predictions(
     if str(path) == "-":
         sys.stdout.write(text.getvalue())
     else:
-        LocalObjects(path.parent).put(path.name, text.getvalue().encode())
+        write_atomic(path, text.getvalue())
 
 
 def read_predictions(

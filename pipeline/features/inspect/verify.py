@@ -79,7 +79,7 @@ class Verification:
         }  # fmt: skip
 
 
-def verify(config: VerifyConfig, on_compared: OnCompared | None = None) -> Verification:
+def verify(config: VerifyConfig, on_compared: OnCompared = lambda *_: None) -> Verification:
     """Read all of a store; compare it with its videos and drop what is damaged, if asked.
 
     ``on_compared(done, total)`` is called after each video whose content was compared. FacerError
@@ -106,7 +106,7 @@ def verify(config: VerifyConfig, on_compared: OnCompared | None = None) -> Verif
     )
 
 
-def _compare(store: FeatureStore, place: Path | str, on_compared: OnCompared | None) -> VideoReport:
+def _compare(store: FeatureStore, place: Path | str, on_compared: OnCompared) -> VideoReport:
     from facer.pipeline.features.fingerprints import changed
     from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import open_videos
@@ -119,7 +119,7 @@ def _compare(store: FeatureStore, place: Path | str, on_compared: OnCompared | N
     sources = {source.clip_id: source for source in videos.find()}
     both = sorted(records.keys() & sources.keys())
     pairs = [(sources[clip], records[clip]) for clip in both]
-    other = changed(videos, pairs, on_compared or (lambda *_: None))
+    other = changed(videos, pairs, on_compared)
     return VideoReport(
         tuple(clip for clip in both if clip in other),
         tuple(sorted(records.keys() - sources.keys())),

@@ -13,7 +13,7 @@ from facer.pipeline.intensity.ablation.trials import TrialScores, std_of
 from facer.pipeline.views.canvas import canvas
 from facer.stages.intensity.statistics.intervals import Comparison, ends_of
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 from facer.storage.text.palette import COLOURS
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"
@@ -85,9 +85,8 @@ class AblationTable:
 
 def write_table(table: AblationTable, folder: Path) -> None:
     """Write ``table.csv``, ``table.md`` and ``table.png``; existing ones are replaced."""
-    files = LocalObjects(folder)
-    files.put("table.csv", _as_csv(table).encode())
-    files.put("table.md", as_markdown(table).encode())
+    write_atomic(folder / "table.csv", _as_csv(table))
+    write_atomic(folder / "table.md", as_markdown(table))
     _draw(table, folder / "table.png")
 
 

@@ -29,7 +29,7 @@ from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
 from facer.storage.layout.documents import read_json_object
@@ -184,7 +184,7 @@ def write_result(run: Path, found: Evaluation, seconds: float) -> None:
         "folds": None if found.folds is None else found.folds.to_json(),
         "seconds": seconds,
     }
-    LocalObjects(run).put("row.json", json.dumps(result, indent=1).encode())
+    write_atomic(run / "row.json", json.dumps(result, indent=1))
 
 
 def trial_folder(output: Path, trial_id: str) -> Path:

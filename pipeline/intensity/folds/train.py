@@ -25,7 +25,7 @@ from facer.pipeline.intensity.train import TrainHeadResult, run_all, torch_threa
 from facer.pipeline.intensity.training import OnNote, Training, tell
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 
 PREDICTIONS = "out-of-fold.csv"
 
@@ -82,7 +82,7 @@ def train_folds(
         tell(whole, on_note)
         trainings = [whole.of_fold(fold) for fold in range(whole.plan.n_folds)]
         open_run(config.run, record, config.resume)
-        LocalObjects(config.run).put("folds.csv", whole.plan.as_csv().encode())
+        write_atomic(config.run / "folds.csv", whole.plan.as_csv())
         for training in trainings:
             training.open(training.describe(), resume=True)
         number = {fold_folder(config.run, fold): fold for fold in range(len(trainings))}

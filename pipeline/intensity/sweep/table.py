@@ -14,7 +14,7 @@ from facer.pipeline.settings import SWEPT, Settings
 from facer.pipeline.views.canvas import canvas
 from facer.storage.clip import optional
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 from facer.storage.text.palette import COLOURS
 
 _COLOUR, _BEST = COLOURS[:2]
@@ -78,11 +78,11 @@ class SweepTable:
 
 def write_table(table: SweepTable, config: SweepConfig) -> None:
     """Write the table in every form, and ``best.toml``; existing files are replaced."""
-    files = LocalObjects(config.output)
-    files.put("table.csv", _as_csv(table).encode())
-    files.put("table.md", as_markdown(table).encode())
-    files.put("table.json", (json.dumps(table.to_json(), indent=1) + "\n").encode())
-    files.put("best.toml", _as_toml({**config.settings, **table.best.settings}).encode())
+    best = {**config.settings, **table.best.settings}
+    write_atomic(config.output / "table.csv", _as_csv(table))
+    write_atomic(config.output / "table.md", as_markdown(table))
+    write_atomic(config.output / "table.json", json.dumps(table.to_json(), indent=1) + "\n")
+    write_atomic(config.output / "best.toml", _as_toml(best))
     _draw(table, config)
 
 

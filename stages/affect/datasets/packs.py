@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from facer.stages.affect.datasets.image_files import decode_crop
 from facer.stages.affect.datasets.label_files import unit_of
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, circumplex_va
 from facer.storage.errors import FacerError
-from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS, F32, U8
+from facer.storage.exchange.hdf5_guard import (
+    read_dataset,
+    refuse_links_out,
+    refuse_values_elsewhere,
+)
+from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS, F32, I64, U8
+
+Texts = npt.NDArray[np.object_]
 
 _UNRELIABLE_EXPRESSION_SOURCES = ("muxspace-film",)  # colour predicts the class there
+_BLOCK_ROWS = 1024  # of JPEGs read at a time
 
 
 @dataclass
 class JpegPack:
-    """Crops of a pack, decoded when asked for; the JPEG bytes stay in memory."""
+    """Crops of one split of a pack, decoded when asked for; their JPEG bytes stay in memory."""
 
     path: Path
-    jpegs: list[Any] = field(repr=False)  # variable-length uint8 arrays
+    n_rows: int  # of the pack
+    jpegs: Mapping[int, Any] = field(repr=False)  # uint8 arrays by their row in the pack
 
     def crop(self, index: int) -> U8:
         """RGB uint8 (112, 112, 3)."""
@@ -36,13 +47,14 @@ def read_pack(path: str | Path, split: str) -> AffectSet:
 
     Expressions are vote shares among the seven; a row without a majority is unlabelled. Packs
     carry no valence-arousal, so it is derived from the votes (:func:`circumplex_va`) and
-    marked weak. ``FacerError`` for a file of another kind.
+    marked weak. ``FacerError`` for a file of another kind, and one that leads out of itself.
     """
     path = Path(path)
     if not path.is_file():
         raise FacerError(f"{path}: no such file, expected a crop pack (HDF5)")
     try:
         with h5py.File(path, "r") as file:
+            refuse_links_out(path, file)
             return _read(file, path, split)
     except OSError as error:
         raise FacerError(f"{path}: not an HDF5 file ({error}); expected a crop pack") from error
@@ -52,7 +64,7 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
     for name in ("jpeg", "split", "expression_votes", "expression_label", "au"):
         if name not in file:
             raise FacerError(f"{path}: found no array {name!r}, expected a crop pack")
-    splits = file["split"].asstr()[:]
+    splits = read_texts(path, file["split"])
     rows = np.flatnonzero(splits == split)
     if len(rows) == 0:
         raise NoSplitError(
@@ -60,13 +72,33 @@ def _read(file: h5py.File, path: Path, split: str) -> AffectSet:
         )
     expression = _expression(file, path)[rows]
     au, trust = _action_units(file, path)
-    frame = file["frame"][:][rows].astype(np.float32) if "frame" in file else None
-    points = file["points"][:][rows].astype(np.float32) if "points" in file else None
+    frame, points = (
+        read_dataset(path, file[name])[rows].astype(np.float32) if name in file else None
+        for name in ("frame", "points")
+    )
+    jpegs = dict(zip(rows.tolist(), read_jpegs(path, file["jpeg"], rows), strict=True))
     return AffectSet(
-        name=path.stem, images=JpegPack(path, list(file["jpeg"][:])),
+        name=path.stem, images=JpegPack(path, len(splits), jpegs),
         indices=rows.astype(np.int64), expression=expression, va=circumplex_va(expression),
         au=au[rows], au_trust=trust, va_is_weak=True, frame_px=frame, keypoints_px=points,
     )  # fmt: skip
+
+
+def read_texts(path: Path, dataset: Any) -> Texts:
+    """All of a column of texts, (n,); ``FacerError`` where they are in other files."""
+    refuse_values_elsewhere(path, dataset)
+    return np.asarray(dataset.asstr()[:], object)
+
+
+def read_jpegs(path: Path, dataset: Any, rows: I64) -> list[U8]:
+    """Some rows, in rising order, of a pack's crops; no others stay in memory."""
+    refuse_values_elsewhere(path, dataset)
+    found: list[U8] = []
+    for start in range(0, len(dataset), _BLOCK_ROWS):
+        inside = rows[(rows >= start) & (rows < start + _BLOCK_ROWS)] - start
+        if len(inside):
+            found.extend(dataset[start : start + _BLOCK_ROWS][inside])
+    return found
 
 
 def _columns(file: h5py.File, name: str, default: tuple[str, ...]) -> list[str]:
@@ -81,7 +113,7 @@ def _columns(file: h5py.File, name: str, default: tuple[str, ...]) -> list[str]:
 
 def _expression(file: h5py.File, path: Path) -> F32:
     columns = _columns(file, "expression_columns", EXPRESSIONS)
-    votes = file["expression_votes"][:].astype(np.float32)
+    votes = read_dataset(path, file["expression_votes"]).astype(np.float32)
     if set(columns) != set(EXPRESSIONS) or votes.shape[1] != len(columns):
         raise FacerError(
             f"{path}: expression_votes has {votes.shape[1]} columns, named {', '.join(columns)}; "
@@ -89,9 +121,9 @@ def _expression(file: h5py.File, path: Path) -> F32:
         )
     votes = votes[:, [columns.index(name) for name in EXPRESSIONS]]
     total = votes.sum(1)
-    usable = (file["expression_label"][:] >= 0) & (total > 0)
+    usable = (read_dataset(path, file["expression_label"]) >= 0) & (total > 0)
     if "source" in file:
-        usable &= ~np.isin(file["source"].asstr()[:], _UNRELIABLE_EXPRESSION_SOURCES)
+        usable &= ~np.isin(read_texts(path, file["source"]), _UNRELIABLE_EXPRESSION_SOURCES)
     shares = votes / np.maximum(total, 1)[:, None]
     return np.where(usable[:, None], shares, np.nan).astype(np.float32)
 
@@ -99,7 +131,7 @@ def _expression(file: h5py.File, path: Path) -> F32:
 def _action_units(file: h5py.File, path: Path) -> tuple[F32, F32]:
     """Labels (n, 17) and trust (17,), both in facer's order of units."""
     columns = [_unit(name, path) for name in _columns(file, "au_columns", AU_NAMES)]
-    values = file["au"][:].astype(np.float32)
+    values = read_dataset(path, file["au"]).astype(np.float32)
     given = np.asarray(file.attrs.get("au_trust", np.ones(len(columns))), np.float32)
     if values.shape[1] != len(columns) or given.shape != (len(columns),):
         raise FacerError(

@@ -20,6 +20,7 @@ from facer.stages.affect.datasets.packs import JpegPack
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.units.geometry import N_POINTS, FaceField, UnitGeometry, fit_pose
 from facer.storage.errors import FacerError
+from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, I64, U8, Bools
 
 STRENGTHS = (0.3, 1.0)
@@ -61,13 +62,15 @@ def with_meshes(data: AffectSet, files: Sequence[Path]) -> AffectSet:
             with h5py.File(path, "r") as file:
                 if file.attrs.get("source") != data.images.path.name:
                     continue
-                if file["mesh"].shape != (len(data.images.jpegs), N_POINTS, 3):
+                refuse_links_out(path, file)
+                expected = (data.images.n_rows, N_POINTS, 3)
+                if file["mesh"].shape != expected:
                     raise FacerError(
-                        f"{path}: mesh has shape {file['mesh'].shape}, expected "
-                        f"{(len(data.images.jpegs), N_POINTS, 3)}, a row a crop of "
-                        f"{data.images.path}"
+                        f"{path}: mesh has shape {file['mesh'].shape}, expected {expected}, a row "
+                        f"a crop of {data.images.path}"
                     )
-                return replace(data, mesh=file["mesh"][:].astype(np.float32)[data.indices])
+                mesh = read_dataset(path, file["mesh"])[data.indices]
+                return replace(data, mesh=mesh.astype(np.float32))
         except (OSError, KeyError) as error:
             raise FacerError(f"{path}: not a file of meshes ({error})") from error
     return data

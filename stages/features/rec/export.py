@@ -21,7 +21,7 @@ from facer.stages.features.rec.network import RecNet
 from facer.stages.features.rec.onnx_rec import EMBEDDING, FEATURE_OUTPUTS
 from facer.stages.features.rec.torch_rec import load_network
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.objects import LocalObjects
+from facer.storage.files.objects import write_atomic
 
 OUTPUTS = (*FEATURE_OUTPUTS, EMBEDDING)
 _TOLERANCE = 1e-4
@@ -60,7 +60,7 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
             f"{onnx_path}: the exported model differs from torch by {difference:.2g}, expected "
             f"at most {_TOLERANCE:g}; not written"
         )
-    LocalObjects(onnx_path.parent).put(onnx_path.name, data)
+    write_atomic(onnx_path, data)
     return difference
 
 

@@ -180,6 +180,25 @@ def face_clip() -> ClipFeatures:
     )
 
 
+def test_records_are_looked_through_as_often_for_one_clip_as_for_more(
+    crowd: PartTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Extractor, "run", sequences_of({"a.mp4": 1, "b.mp4": 1}))
+    looked, records = [0], vars(FeatureStore)["records"].fget
+
+    def counted(store: FeatureStore) -> Any:
+        looked[0] += 1
+        return records(store)
+
+    monkeypatch.setattr(FeatureStore, "records", property(counted))
+    counts = []
+    for clips in (crowd.clips[:1], (crowd.clips[1], ClipTask("c", "b.mp4"))):
+        looked[0] = 0
+        extract_part(replace(crowd, clips=clips))
+        counts.append(looked[0])
+    assert counts[0] == counts[1]
+
+
 def test_every_face_is_a_sequence_of_its_own(
     crowd: PartTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from facer.stages.affect.datasets.packs import read_pack
+from facer.stages.affect.datasets.packs import JpegPack, read_pack
 from facer.stages.affect.datasets.samples import CIRCUMPLEX
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
@@ -52,6 +52,37 @@ def test_votes_become_shares_and_splits_are_kept(make_pack):
     np.testing.assert_allclose(train.expression[0], [0.8, 0, 0, 0, 0.2, 0, 0], atol=1e-6)
     assert val.expression_class.tolist() == [2, 5]
     np.testing.assert_allclose(train.crop(0)[50, 50], [200, 20, 10], atol=3)  # RGB
+
+
+def test_only_the_crops_of_the_split_stay_in_memory(make_pack, monkeypatch):
+    monkeypatch.setattr("facer.stages.affect.datasets.packs._BLOCK_ROWS", 2)
+    path = make_pack()
+    with h5py.File(path, "r+") as file:
+        for row in range(7):
+            crop = np.full((112, 112, 3), 30 * row, np.uint8)
+            file["jpeg"][row] = np.frombuffer(cv2.imencode(".jpg", crop)[1].tobytes(), np.uint8)
+    data = read_pack(path, "val")
+    assert isinstance(data.images, JpegPack)
+    assert list(data.images.jpegs) == data.indices.tolist() == [2, 5]
+    assert [round(data.crop(row).mean()) for row in range(2)] == [60, 150]
+
+
+def test_a_pack_that_leads_out_of_itself_is_refused(make_pack):
+    path, other = make_pack(drop=["au"]), make_pack("other.h5")
+    with h5py.File(path, "r+") as file:
+        file["au"] = h5py.ExternalLink(other.name, "/au")
+    with pytest.raises(FacerError, match="'au', a link to another file"):
+        read_pack(path, "train")
+    for name in ("au", "jpeg"):
+        path = make_pack(drop=[name])
+        with h5py.File(other) as file:
+            source = file[name]
+            layout = h5py.VirtualLayout(source.shape, source.dtype)
+            layout[:] = h5py.VirtualSource(source)
+        with h5py.File(path, "r+") as file:
+            file.create_virtual_dataset(name, layout)
+        with pytest.raises(FacerError, match=f"'/{name}': found a dataset whose values are in"):
+            read_pack(path, "train")
 
 
 def test_valence_arousal_is_derived_and_marked_weak(make_pack):

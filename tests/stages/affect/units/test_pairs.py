@@ -134,7 +134,7 @@ def test_only_nearly_frontal_faces_with_a_mesh_are_used(geometry):
 
 
 def test_meshes_belong_to_the_pack_that_they_name(geometry, tmp_path):
-    pack = JpegPack(tmp_path / "own.h5", [np.zeros(1, np.uint8)] * 4)
+    pack = JpegPack(tmp_path / "own.h5", 4, {})
     data = replace(faces(geometry, 2), images=pack, indices=np.array([3, 1]), mesh=None)
     path = tmp_path / "mesh.h5"
     with h5py.File(path, "w") as file:
