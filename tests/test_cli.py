@@ -80,6 +80,17 @@ def test_a_current_folder_that_was_deleted_is_told(capsys, monkeypatch, tmp_path
     assert "current folder: found none to work in (No such file" in err
 
 
+def test_an_interrupt_while_facer_is_loaded_exits_with_130(tmp_path):
+    """Seen: a traceback, and an end by the signal."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")  # loaded first
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "facer"], check=False, capture_output=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_a_user_without_a_home_folder_is_told_where_one_is_needed(capsys, monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME", "FACER_MODELS"):
         monkeypatch.delenv(name, raising=False)
