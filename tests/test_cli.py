@@ -148,6 +148,11 @@ def test_every_command_has_help_with_an_example(capsys):
             "--head perceiver takes no --no-mask",
         ),
         (["check", "s", "--labels", "l", "--t", "0"], 2, "--t: found 0, expected 1 or more"),
+        (
+            ["train-head", "s", "--labels", "l", "-o", "r", "--threads", "100000"],
+            2,
+            "--threads: found 100000, expected 1 to 1024",
+        ),
         (["train-head", "-o", "run"], 2, "expected STORE and --labels, or --from RUN"),
         (
             ["train-rec", "--data", "pack:a.h5", "-o", "r", "--weight", "x=1"],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
-from facer.storage.exchange.tables import ImportKind, export_store, import_features
+from facer.storage.exchange.tables import ImportKind, aside, export_store, import_features
 from facer.storage.exchange.tools.imported import Imported
 from tests.support import some
 
@@ -52,6 +52,11 @@ def refused(kind: ImportKind, path: Path) -> str:
         list(import_features(kind, path).clips)
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+def test_a_name_that_the_system_cannot_write_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FacerError, match=r"found 'zoë', expected a name in ascii"), aside(tmp_path):
+        "zoë".encode("ascii")
 
 
 @pytest.mark.parametrize("n_bytes", [1, 3000, 30_000, 60_000])
