@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -25,7 +26,7 @@ from facer.pipeline.commands.terminal import (
 )
 from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, log
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     problem = ""
     try:
+        _refuse_gone_folder()
         _refuse_another_facer()
         with warnings_as_lines(), sigterm_as_interrupt():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
@@ -49,9 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if problem:
         log(problem)
         if "--json" in arguments:
-            with suppress(BrokenPipeError):
+            with suppress(OSError, ValueError):  # nobody hears it: a pipe closed, a disk full
                 echo(json.dumps({"error": problem, "exit_code": code}))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_gone_folder() -> None:
+    """FacerError where the current folder was deleted: libraries end the process over it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        found = f"found none to work in ({one_line(error)})"
+        raise FacerError(f"current folder: {found}; cd to a folder that is there") from error
 
 
 def _refuse_another_facer() -> None:

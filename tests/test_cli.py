@@ -11,7 +11,7 @@ import pytest
 
 from facer.cli import main
 from facer.storage import FeatureStore, Provenance, Record, read_predictions
-from tests.support import outcome
+from tests.support import exit_code, outcome
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
@@ -49,6 +49,46 @@ def test_closed_streams_end_no_command(closed, make_video, face_frames, tmp_path
         env=environment, cwd=tmp_path, check=True, timeout=240,
     )  # fmt: skip
     assert FeatureStore.open(tmp_path / "s.zarr").record("a").n_frames == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "s.zarr", "--json"]])
+def test_output_to_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    FeatureStore.create("s.zarr", Provenance("det", "d" * 64, "rec", "r" * 64))
+    with monkeypatch.context() as patched, open("/dev/full", "w") as full:  # noqa: PTH123
+        patched.setattr("sys.stdout", full)
+        assert exit_code(*arguments) == 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # what it holds is lost
+    assert capsys.readouterr().err == "facer: output: cannot go on: No space left on device\n"
+
+
+def test_messages_to_a_full_disk_end_no_command(make_video, face_frames, monkeypatch, tmp_path):
+    make_video("videos/a.mp4", face_frames(2))
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched, open("/dev/full", "w") as full:  # noqa: PTH123
+        patched.setattr("sys.stderr", full)
+        assert exit_code("extract", "videos", "-o", "s.zarr", "--workers", 1) == 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_a_current_folder_that_was_deleted_is_told(capsys, monkeypatch, tmp_path):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = outcome(capsys, "extract", tmp_path)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "current folder: found none to work in (No such file" in err
+
+
+def test_an_interrupt_while_facer_is_loaded_exits_with_130(tmp_path):
+    """Seen: a traceback, and an end by the signal."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")  # loaded first
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "facer"], check=False, capture_output=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_a_user_without_a_home_folder_is_told_where_one_is_needed(capsys, monkeypatch):
@@ -108,6 +148,11 @@ def test_every_command_has_help_with_an_example(capsys):
             "--head perceiver takes no --no-mask",
         ),
         (["check", "s", "--labels", "l", "--t", "0"], 2, "--t: found 0, expected 1 or more"),
+        (
+            ["train-head", "s", "--labels", "l", "-o", "r", "--threads", "100000"],
+            2,
+            "--threads: found 100000, expected 1 to 1024",
+        ),
         (["train-head", "-o", "run"], 2, "expected STORE and --labels, or --from RUN"),
         (
             ["train-rec", "--data", "pack:a.h5", "-o", "r", "--weight", "x=1"],

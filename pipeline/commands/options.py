@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
+from datetime import date, time
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
         text = file.read(_CONFIG_BYTES)
     try:
         values = tomllib.loads(text.decode())
-    except ValueError as error:  # no TOML, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested without end
         raise FacerError(f"--config {path}: found no TOML ({error}); see --print-config") from error
     known = {str(p.name): p for p in context.command.params if p.name not in _OWN}
     for name, value in values.items():
@@ -139,7 +140,14 @@ def _as_default(context: click.Context, name: str, value: Any) -> Any:
     several = any(p.name == name and getattr(p, "multiple", False) for p in context.command.params)
     if isinstance(value, list | tuple) and not several:
         return ",".join(map(str, value)) or None
-    return value
+    if isinstance(value, list | tuple):
+        return [_as_text(one) for one in value]
+    return _as_text(value)
+
+
+def _as_text(value: Any) -> Any:
+    """A number, a date or a time as if it was typed: no int is made of 3.7, no path of 5."""
+    return str(value) if isinstance(value, int | float | date | time) else value
 
 
 def _as_toml(context: click.Context) -> str:

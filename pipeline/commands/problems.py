@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 import click
@@ -12,6 +13,8 @@ from facer.storage.text.likeness import alike
 
 WITHOUT_TRACEBACK = (click.Abort, click.ClickException, KeyboardInterrupt)
 """What --debug shows no traceback of: an interrupt, and wrong usage."""
+
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def problem_of(error: BaseException) -> tuple[str, int]:
@@ -25,6 +28,8 @@ def problem_of(error: BaseException) -> tuple[str, int]:
         return error.with_options(), code
     if isinstance(error, PlaceError | BrokenPipeError | PermissionError):
         return str(error), EXIT_PROBLEM
+    if isinstance(error, OSError) and error.errno in _OF_DISKS:
+        return f"{error.filename or 'output'}: cannot go on: {one_line(error)}", EXIT_PROBLEM
     if _is_of_memory(error):
         return f"there is not enough memory for it ({one_line(error)})", EXIT_PROBLEM
     return (

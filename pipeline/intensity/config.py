@@ -97,7 +97,10 @@ class TrainHeadConfig(Checked):
     ] = 1
     device: Annotated[str, DEVICE] = "cpu"
     threads: Annotated[
-        int, Setting("Of torch, in each process; sums round otherwise with another count.", low=1)
+        int,
+        Setting(
+            "Of torch, in each process; sums round otherwise with another count.", low=1, high=1024
+        ),
     ] = 1
     resume: Annotated[bool, Setting("Resume a run that was stopped.")] = False
     repeats: Path | None = None  # a run of which labels and features must be the same

@@ -6,10 +6,10 @@ import fcntl
 import os
 import tempfile
 from functools import lru_cache
-from itertools import count
 from pathlib import Path
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_MAX_SLOTS = 1024
 
 
 def visible_devices(current: str | None, n_devices: int, slot: int) -> str | None:
@@ -29,18 +29,22 @@ def host_slot() -> int:
     """The lowest number that no other worker of this user has on this host.
 
     It is held until the process ends, however it ends; a worker that joins later or replaces a
-    dead one takes what is free.
+    dead one takes what is free. What cannot be held, such as a file of another
+    user, is passed over; 0 where nothing can.
     """
-    for slot in count():
+    for slot in range(_MAX_SLOTS):
         path = Path(tempfile.gettempdir()) / f"facer-worker-{os.getuid()}-{slot}.lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             os.close(lock)
         else:
             return slot  # the file stays open, and so the lock stays held
-    raise AssertionError  # count() has no end
+    return 0  # nothing can be held here
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -15,8 +15,9 @@ from facer.storage.schema import Record
 
 
 def log(message: str) -> None:
-    """One line for the user."""
-    click.echo(f"facer: {printable(message)}", err=True)
+    """One line for the user; a stderr that takes none, on a full disk, ends no work."""
+    with suppress(OSError):
+        click.echo(f"facer: {printable(message)}", err=True)
 
 
 def echo(text: str) -> None:

@@ -29,6 +29,10 @@ def source_video(record: Record, video_dir: Path) -> Path:
     """Where the video of a clip is; ``FacerError`` when that is not below ``video_dir``, or is no
     regular file.
     """
+    if "\0" in record.source:
+        raise FacerError(
+            f"{record.clip_id}: found the source {record.source!r}, which can name no file"
+        )
     video = (video_dir / record.source).resolve()
     if not video.is_relative_to(video_dir.resolve()):
         raise FacerError(f"{record.clip_id}: its source {record.source!r} lies outside {video_dir}")

@@ -8,6 +8,7 @@ group of any depth; ``timestamp_s`` (T,), ``valid`` (T,) and names are read wher
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,16 +37,45 @@ _SAFE = " []()#,+=@!"  # besides letters, digits and _.-~
 
 
 def write_hdf5(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
-    """Write clips of a store, failed ones included, to a new HDF5 file."""
-    with h5py.File(path, "w", libver=("v108", "latest")) as file:
-        for name, value in root_attributes(store.root).items():
-            file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
-        for clip_id in clip_ids:
-            record = store.record(clip_id)
-            group = file.create_group(_group_name(clip_id))
-            group.attrs["record"] = json.dumps(record_row(record))
-            if record.status != "failed":
-                _write_clip(group, store.read(clip_id))
+    """Write clips of a store, failed ones included, to a new HDF5 file; OSError when refused."""
+    with _Output(path, "x+b") as output:
+        with h5py.File(output, "w", libver=("v108", "latest")) as file:
+            for name, value in root_attributes(store.root).items():
+                file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
+            for clip_id in clip_ids:
+                if output.refusal is not None:
+                    break
+                record = store.record(clip_id)
+                group = file.create_group(_group_name(clip_id))
+                group.attrs["record"] = json.dumps(record_row(record))
+                if record.status != "failed":
+                    _write_clip(group, store.read(clip_id))
+        if output.refusal is not None:
+            raise output.refusal
+
+
+class _Output(io.FileIO):
+    """A file for HDF5, which crashes where a disk is full: it is not told, and may be closed."""
+
+    refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, or nothing any more once something was refused."""
+        view = memoryview(data)
+        try:
+            while view and self.refusal is None:
+                view = view[super().write(view) :]
+        except OSError as error:
+            self.refusal = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, as far as it is granted."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            return size or 0
 
 
 def _group_name(clip_id: str) -> str:

@@ -127,6 +127,11 @@ def aside(path: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
+    except UnicodeEncodeError as error:
+        raise FacerError(
+            f"{path}: cannot write: found {error.object!r}, expected a name in {error.encoding}, "
+            "this system's encoding; set PYTHONUTF8=1"
+        ) from error
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:

@@ -276,6 +276,11 @@ def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
         ("workers = 0", "--workers: found 0, expected 1 or more"),
         ("as_json = true", "as_json: found no such setting"),
         ("\x00", "found no TOML"),
+        ("rec = " + "[" * 100_000, "found no TOML"),
+        ("workers = 3.7", "'3.7' is not a valid integer"),
+        ("workers = 1e400", "'inf' is not a valid integer"),
+        ("tls_cert = 5", "--tls-cert 5: no such file"),
+        ("workers = 2026-01-02", "'2026-01-02' is not a valid integer"),
     ],
 )
 def test_a_wrong_config_is_told_in_a_line(tmp_path, capsys, text, message):

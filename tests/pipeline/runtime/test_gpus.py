@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,10 +39,14 @@ sys.stdin.read()
 """
 
 
+def environment(folder: Path) -> dict[str, str]:
+    return {"TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 def test_slots_are_the_lowest_free_ones(tmp_path: Path) -> None:
     def start() -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", WORKER], text=True, env={"TMPDIR": str(tmp_path)},
+            [sys.executable, "-c", WORKER], text=True, env=environment(tmp_path),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -57,3 +62,15 @@ def test_slots_are_the_lowest_free_ones(tmp_path: Path) -> None:
         process.kill()
         if process.stdin is not None and not process.stdin.closed:
             process.communicate()
+
+
+@pytest.mark.parametrize(("n_taken", "slot"), [(1, "1 1"), (1024, "0 0")])
+def test_a_slot_that_cannot_be_held_is_passed_over(tmp_path: Path, n_taken: int, slot: str) -> None:
+    """Seen: another user's file in its place ended every worker."""
+    for taken in range(n_taken):  # links are refused to everyone, root too
+        (tmp_path / f"facer-worker-{os.getuid()}-{taken}.lock").symlink_to("elsewhere")
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER], text=True, env=environment(tmp_path), input="",
+        check=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert done.stdout.strip() == slot

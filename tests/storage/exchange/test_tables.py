@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
-from facer.storage.exchange.tables import ImportKind, export_store, import_features
+from facer.storage.exchange.tables import ImportKind, aside, export_store, import_features
 from facer.storage.exchange.tools.imported import Imported
 from tests.support import some
 
@@ -51,6 +52,26 @@ def refused(kind: ImportKind, path: Path) -> str:
         list(import_features(kind, path).clips)
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+def test_a_name_that_the_system_cannot_write_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FacerError, match=r"found 'zoë', expected a name in ascii"), aside(tmp_path):
+        "zoë".encode("ascii")
+
+
+@pytest.mark.parametrize("n_bytes", [1, 3000, 30_000, 60_000])
+def test_a_disk_that_is_full_ends_an_export_to_hdf5_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: FeatureStore, n_bytes: int
+) -> None:
+    """Seen: HDF5 ended the process with a segmentation fault."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        with pytest.raises(FacerError, match=r"f.h5: cannot write: File too large"):
+            export_store(store, tmp_path / "f.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.glob("*.h5"))
 
 
 def test_openface(tmp_path: Path) -> None:
