@@ -193,6 +193,7 @@ def evaluation_of(
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
         n_filled=0,
         calibrate="none",
+        label_files=labels.files,
         **_figures(by_seed, targets, labels.names, subjects),
     )
 
