@@ -103,7 +103,8 @@ def _write(training: FinetuneTrainer, settings: FinetuneRunConfig) -> None:
     )
     _calibrate(training)
     epoch = max(row["epoch"] for row in training.curve if row["best"])
-    save_model(model.head, epoch, config.output / f"seed-{training.head_seed}")
+    seed = training.head_seed
+    save_model(model.head, epoch, config.output / f"seed-{seed}", training.record, seed)
     labels = training.record.labels
     record = replace(
         training.record,

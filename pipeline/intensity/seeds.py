@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -35,19 +35,36 @@ from facer.storage.text.palette import COLOURS
 from facer.storage.text.typed_json import from_json
 
 _log = logging.getLogger("facer")
+_OF_ANOTHER = (RuntimeError, ValueError, TypeError, LookupError, OverflowError, AttributeError)
+"""What reading a file of anything else can raise."""
 
 
-def save_model(model: IntensityModel, epoch: int, folder: Path) -> None:
-    """Write a seed's ``best.safetensors`` of this epoch, as :func:`load_models` reads it."""
+def save_model(
+    model: IntensityModel, epoch: int, folder: Path, record: HeadRunConfig, seed: int
+) -> None:
+    """Write ``best.safetensors`` of a run's seed and epoch, as :func:`load_models` reads it."""
     meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
+    meta["run"] = _origin(record, seed)
     if model.stand_in is not None:
         meta["stand_in"] = model.stand_in.tolist()
     save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
 
 
-def finish_seed(trainer: HeadTrainer, folder: Path) -> None:
+def _origin(record: HeadRunConfig, seed: int) -> dict[str, Any]:
+    """What a model's file says of the training that it comes from, beside its sizes."""
+    return {
+        "seed": seed,
+        "fold": record.fold,
+        "names": list(record.names),
+        "columns": list(record.columns),
+        "calibrate": record.fit.calibrate,
+    }
+
+
+def finish_seed(trainer: HeadTrainer, run: Path, seed: int) -> None:
     """Write the best model of a training, and last its curve: with it, the seed is finished."""
-    save_model(trainer.best_model(), trainer.best_epoch, folder)
+    folder = run / f"seed-{seed}"
+    save_model(trainer.best_model(), trainer.best_epoch, folder, read_run(run), seed)
     rows = [asdict(row) for row in trainer.curve]
     write_atomic(folder / "curve.csv", csv_text([rows[0], *(row.values() for row in rows)]))
 
@@ -59,31 +76,37 @@ def seed_folders(run: Path) -> dict[int, Path]:
 
 
 def load_models(run: Path) -> dict[int, IntensityModel]:
-    """The best model of every finished seed, by seed."""
+    """The best model of every finished seed, by seed; FacerError for one of another training."""
     refuse_folds(run)
-    _check_own_head(run)
-    models = {}
+    record = read_run(run)
+    _check_own_head(run, record)
+    first, models = record.fit.seed, {}
     for seed, folder in seed_folders(run).items():
         path = folder / "best.safetensors"
-        if path.is_file():
-            models[seed] = _load_model(path)
+        if not path.is_file():
+            continue
+        if record.finetune is None and not first <= seed < first + record.seeds:
+            raise FacerError(
+                f"{path}: found seed {seed}, expected {first} to {first + record.seeds - 1}, as "
+                "config.json there says; move it elsewhere"
+            )
+        models[seed] = _load_model(path, record, seed)
     if not models:
         raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
     return models
 
 
-def _check_own_head(run: Path) -> None:
+def _check_own_head(run: Path, record: HeadRunConfig) -> None:
     """Warn where the code of a head that is not facer's has changed.
 
     FacerError where it is not imported: the user must name it.
     """
-    record = read_run(run)
     name = record.fit.head.name
     if code_sha256(name) != record.head_sha256:
         _log.warning("%s: the file of %s has changed since the training", run, name)
 
 
-def _load_model(path: Path) -> IntensityModel:
+def _load_model(path: Path, record: HeadRunConfig, seed: int) -> IntensityModel:
     arrays, meta = load_checkpoint(path)
     try:
         config = from_json(HeadConfig, meta["head"], path.name, HeadRunConfig.COMMAND)
@@ -97,11 +120,42 @@ def _load_model(path: Path) -> IntensityModel:
         model = build_fitting(make, config.layers, arrays)
         model.load_arrays(arrays)
         if "stand_in" in meta:
-            model.stand_in = np.array(meta["stand_in"], np.float32)
-    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, FacerError) as error:
+            model.stand_in = np.array(meta["stand_in"], np.float32).reshape(shape.intensities)
+            arrays["stand_in"] = model.stand_in
+        if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+            raise ValueError(f"{wrong[0]}: numbers that are not finite")
+        origin = dict(meta.get("run", {}))
+    except (*_OF_ANOTHER, FacerError) as error:
         reason = one_line(error)
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
+    _check_origin(path, model, origin, record, seed)
     return model
+
+
+def _check_origin(
+    path: Path, model: IntensityModel, origin: dict[str, Any], record: HeadRunConfig, seed: int
+) -> None:
+    """FacerError for the model of another training than its run says; older ones tell less."""
+    if model.stand_in is not None:
+        origin.setdefault("calibrate", "none")
+    shape, head, wanted = model.shape, asdict(model.config), asdict(record.fit.head)
+    pairs = [(name, head[name], wanted[name]) for name in wanted]
+    pairs += [
+        ("number of intensities", shape.intensities, len(record.names)),
+        ("t", shape.max_frames, record.sequences.max_frames),
+    ]
+    width = record.store_provenance.get("settings", {}).get("embedding") if record.embedding else 0
+    if type(width) is int:
+        pairs.append(("number of columns", shape.features, len(record.columns) + width))
+    expected = _origin(record, seed)
+    pairs += [(name, origin.get(name, expected[name]), expected[name]) for name in expected]
+    for name, found, right in pairs:
+        if found != right:
+            raise FacerError(
+                f"{path}: found the model of another training ({name}: {str(found)[:80]}), "
+                f"expected {str(right)[:80]} as {path.parents[1] / 'config.json'} says; put the "
+                "run's own files there"
+            )
 
 
 def read_curve(path: Path) -> list[EpochRow]:

@@ -157,7 +157,7 @@ class Training:
         run = RunFolder(folder, HeadRunConfig)
         run.resume(trainer)
         run.train(trainer, report, on_step, due=due)
-        finish_seed(trainer, folder)
+        finish_seed(trainer, self.config.run, seed)
         return trainer.curve
 
     def describe(self) -> HeadRunConfig:

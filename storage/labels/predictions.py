@@ -17,13 +17,15 @@ from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.files.objects import write_atomic
+from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32
 
-_STATUS = "status"
+_CLIP_ID, _STATUS = "clip_id", "status"
+_LINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ def write_predictions(
     brackets: bool = True,
     status: Sequence[str] = (),
 ) -> None:
-    """Write predictions (C, E) of C clips as csv; an existing file is replaced, ``-`` is stdout.
+    """Write predictions (C, E) of C clips as csv; ``-`` is stdout.
+
+    A file that is there is replaced if it is one of predictions: FacerError for any other, see
+    :func:`refuse_other_file`.
 
     ``status`` says of each clip what it was predicted from, such as ``ok`` or ``no_face``; it is
     the last column, ``status``, of the plain format. A challenge's has no place for it.
@@ -70,12 +75,31 @@ def write_predictions(
     writer = csv.writer(text, lineterminator="\n")
     notes = [[text] for text in status] if format == "plain" and status else [[]] * len(ids)
     writer.writerow(map(safe_cell, [*header, *([_STATUS] if notes and notes[0] else [])]))
+    refuse_other_file(path, text.getvalue().splitlines()[0])
     for clip_id, row, note in zip(ids, values.astype(np.float32)[:, order], notes, strict=True):
         writer.writerow([safe_cell(clip_id), *map(str, row), *note])
     if str(path) == "-":
         sys.stdout.write(text.getvalue())
     else:
         write_atomic(path, text.getvalue())
+
+
+def refuse_other_file(path: Path, header: str = "") -> None:
+    """FacerError for a path where something other than predictions is, such as labels.
+
+    What may be replaced is an empty file, a plain one with clip_id first and status last, and one
+    with this very first line.
+    """
+    if str(path) == "-" or not path.exists():
+        return
+    with open_regular(path, "a csv of predictions", str(path)) as file:
+        found = file.readline(_LINE_BYTES).decode(errors="replace").strip()
+    ours = found.startswith(f"{_CLIP_ID},") and found.endswith(f",{_STATUS}")
+    if found not in ("", header) and not ours:
+        raise FacerError(
+            f"{path}: found another file there (first line {found[:60]!r}), expected predictions "
+            "or no file; give another name"
+        )
 
 
 def read_predictions(
@@ -139,7 +163,7 @@ def _layout(
 ) -> tuple[list[str], list[str], list[int]]:
     """Return the header, the ids as written and which column of the values goes where."""
     if format == "plain":
-        return ["clip_id", *names], list(clip_ids), list(range(len(names)))
+        return [_CLIP_ID, *names], list(clip_ids), list(range(len(names)))
     challenge = CHALLENGES[format]
     where = positions(names, challenge.names)
     if len(where) != len(challenge.names) or len(names) != len(challenge.names):

@@ -171,10 +171,12 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
     """
     from facer.pipeline.functions.heads import predict as predict_videos
     from facer.pipeline.intensity.predict import STAND_IN
-    from facer.storage.labels.predictions import write_predictions
+    from facer.storage.labels.predictions import refuse_other_file, write_predictions
 
     if as_json and output == STDOUT:
         raise click.UsageError("-o - and --json: stdout takes one of them")
+    if output is not None:
+        refuse_other_file(output)
     found = predict_videos(run, videos, progress=True, **settings)
     code = EXIT_SOME_FAILED if found.failed else 0
     if output is not None:

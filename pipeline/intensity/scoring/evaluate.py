@@ -146,6 +146,11 @@ def _predict(run: Path, data: DeviceSequences, clips: I64, measured: Bools) -> d
             values[measured] = predict(model, data, clips)
         if not measured.all():
             values[~measured] = _stand_in(run, model)
+        if not np.isfinite(values).all():
+            raise FacerError(
+                f"{run}: seed {seed}: found predictions that are not finite, expected numbers; its "
+                "weights or the features are too large: train it again"
+            )
         result[seed] = values
     return result
 
@@ -193,6 +198,7 @@ def evaluation_of(
         n_scored=int(np.isfinite(targets).any(axis=1).sum()),
         n_filled=0,
         calibrate="none",
+        label_files=labels.files,
         **_figures(by_seed, targets, labels.names, subjects),
     )
 

@@ -61,6 +61,7 @@ class Evaluation:
     folds: Groups | None = None  # of a run of folds: the scores of each fold's held-out clips
     fold_rule: str = ""  # how the clips were divided
     by: Groups | None = None  # scores within the values of a column of the labels
+    label_files: tuple[str, ...] = ()  # that the labels were read from
 
     @property
     def n_seeds(self) -> int:
@@ -68,7 +69,12 @@ class Evaluation:
         return len(self.by_seed)
 
     def write(self, path: Path, form: LabelKind = "plain", brackets: bool = True) -> None:
-        """Write the predictions as csv; see :func:`write_predictions`."""
+        """Write the predictions as csv; see :func:`write_predictions`.
+
+        A challenge's labels and predictions can look alike: FacerError for the run's labels.
+        """
+        if path.exists() and any(Path(file).samefile(path) for file in self.label_files):
+            raise FacerError(f"{path}: found the labels there, expected another name")
         ids, names = self.label_ids, self.names
         write_predictions(path, form, ids, names, self.predictions, brackets, self.status)
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facer.pipeline.intensity.config import TrainHeadConfig
@@ -13,7 +14,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.seeds import load_models, read_curve
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
-from facer.storage import FeatureStore
+from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
@@ -114,6 +115,11 @@ def test_a_config_with_text_for_numbers(config, changes):
         {"head": None},
         {"shape": {"features": 10**13, "intensities": 2, "max_frames": 24}},
         {"shape": {"features": 26}},
+        {"shape": [1, 2, 3]},
+        {"shape": None},
+        {"stand_in": 0.5},
+        {"stand_in": [0.1] * 5},
+        {"run": 5},
     ],
 )
 def test_a_head_larger_than_its_tensors_allocates_nothing(config, changes):
@@ -125,6 +131,56 @@ def test_a_head_larger_than_its_tensors_allocates_nothing(config, changes):
     with pytest.raises(FacerError, match="found no head that facer wrote") as refused:
         load_models(config.run)
     assert "\n" not in str(refused.value)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(config):
+    path = config.run / "seed-0" / "best.safetensors"
+    arrays, meta = load_checkpoint(path)
+    arrays["input_mean"][0] = np.nan
+    save_checkpoint(path, arrays, meta)
+    with pytest.raises(FacerError, match=r"best\.safetensors: .*input_mean: numbers that are not"):
+        evaluate(config.run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fit": replace(FAST, head=HeadConfig(hidden_size=16, dense=6))}, "hidden_size: 16"),
+        ({"fit": replace(FAST, calibrate="none")}, "calibrate: none"),
+        ({"sequences": SequenceConfig(("va",), max_frames=24)}, "number of columns: 2"),
+        ({"sequences": SequenceConfig(max_frames=16)}, "t: 16"),
+        ({"reading": LabelOptions(targets=("joy",))}, "number of intensities: 1"),
+    ],
+)
+def test_a_model_of_another_run_is_not_taken_for_the_run_s(config, tmp_path, changes, message):
+    other = replace(config, run=tmp_path / "other", **changes)
+    train_head(other)
+    ours, theirs = (run / "seed-0" / "best.safetensors" for run in (config.run, other.run))
+    for said in (True, False):  # by the sizes alone, as of runs of before
+        arrays, meta = load_checkpoint(theirs)
+        save_checkpoint(ours, arrays, meta if said else {**meta, "run": {}})
+        with pytest.raises(FacerError, match=f"found the model of another training .{message}"):
+            evaluate(config.run)
+
+
+def test_a_model_moved_to_another_seed_or_order_of_names_is_refused(config):
+    kept = config.run / "seed-0"
+    shutil.copytree(kept, config.run / "seed-7")
+    with pytest.raises(FacerError, match=r"seed-7.*: found seed 7, expected 0 to 0, as config"):
+        load_models(config.run)
+    shutil.rmtree(config.run / "seed-7")
+    path = config.run / "config.json"
+    record = json.loads(path.read_text())
+    shutil.copytree(kept, config.run / "seed-1")
+    for changes, message in (
+        ({"seeds": 2}, "seed: 0"),
+        ({"names": ["awe", "joy"]}, r"names: \['joy', 'awe'\]"),
+        ({"columns": record["columns"][::-1]}, "columns: "),
+        ({"fold": 1}, "fold: None"),
+    ):
+        path.write_text(json.dumps(record | changes))
+        with pytest.raises(FacerError, match=f"another training .{message}"):
+            load_models(config.run)
 
 
 def test_a_run_of_facer_0_1_is_scored_repeated_and_resumed(planted, tmp_path):

@@ -123,3 +123,19 @@ def test_a_column_that_may_be_another_s_is_refused(
     path.write_text(f"clip_id,{header}\na,1{',2' * header.count(',')}\n", "utf-8")
     with pytest.raises(FacerError, match=f"found no column {names[-1]}, or several"):
         read_predictions(path, names)
+
+
+def test_only_predictions_are_replaced(tmp_path: Path) -> None:
+    path, empty = tmp_path / "p.csv", tmp_path / "empty.csv"
+    empty.touch()
+    for place in (path, path, empty):
+        write_predictions(place, "plain", ["a"], ("x",), values(1, "x"), status=["ok"])
+    write_predictions(path, "plain", ["a"], ("y",), values(1, "y"))
+    write_predictions(path, "plain", ["a"], ("y",), values(1, "y"))
+    for there in ("clip_id,x\na,1\n", "{\n", "\0\xff"):
+        path.write_text(there)
+        with pytest.raises(FacerError, match=r"p\.csv: found another file there .*another name"):
+            write_predictions(path, "plain", ["a"], ("x",), values(1, "x"), status=["ok"])
+        assert path.read_text() == there
+    with pytest.raises(FacerError, match="a folder, expected a csv of predictions"):
+        write_predictions(tmp_path, "plain", ["a"], ("x",), values(1, "x"))

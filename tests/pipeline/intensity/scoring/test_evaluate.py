@@ -53,6 +53,17 @@ def test_columns_are_taken_by_name_from_a_store_whose_columns_moved(run, tmp_pat
     assert np.array_equal(evaluate(run, "test").predictions, before.predictions)
 
 
+def test_predictions_never_replace_the_labels(run):
+    """A challenge's labels and predictions can have the same first line."""
+    (labels,) = (Path(name) for name in evaluate(run).label_files)
+    header, *rows = labels.read_text().splitlines()
+    labels.write_text("\n".join([f"{header},status", *(f"{row},ok" for row in rows)]))
+    before = labels.read_bytes()
+    with pytest.raises(FacerError, match=r"labels\.csv: found the labels there, expected another"):
+        evaluate(run, labels=str(labels)).write(labels)
+    assert labels.read_bytes() == before
+
+
 def test_features_that_changed_since_the_training_are_told(run, tmp_path):
     assert not evaluate(run, "val").warnings
     place = Path(json.loads((run / "config.json").read_text())["store"])
