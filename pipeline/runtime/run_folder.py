@@ -9,6 +9,7 @@ RUN/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ class RunFolder(Generic[C]):
     path: Path
     kind: type[C]
     config_name: str = "config.json"
+
+    def __post_init__(self) -> None:
+        refuse_url(self.path)
 
     @property
     def config_path(self) -> Path:
@@ -178,6 +182,14 @@ class RunFolder(Generic[C]):
     def read_curve(self) -> list[dict[str, Any]]:
         """Return the rows of the learning curve."""
         return read_json_lines(self.curve)
+
+
+def refuse_url(folder: Path) -> None:
+    """FacerError for a URL, of which a path keeps one slash: results are written to local files."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):
+        raise FacerError(
+            f"{folder}: found a URL, expected a folder on this machine; copy it from there after"
+        )
 
 
 def plain(config: RunConfig) -> dict[str, Any]:
