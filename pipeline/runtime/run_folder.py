@@ -24,8 +24,8 @@ from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 
 Row = TypeVar("Row")
-_OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
-"""What taking over the state of another training can raise."""
+OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
+"""What reading the file of another training, or of none, can raise."""
 FORMAT = 1
 """Of a config that names its format; a newer facer may write a higher one."""
 
@@ -132,7 +132,7 @@ class RunFolder(Generic[C]):
             arrays, meta = load_checkpoint(self.last)
             try:
                 trainer.load_state(arrays, meta)
-            except _OF_ANOTHER as error:
+            except OF_ANOTHER as error:
                 raise FacerError(
                     f"{self.last}: found no state that {self.kind.COMMAND} wrote "
                     f"({one_line(error)}); remove it to train from the start"
