@@ -9,7 +9,7 @@ RUN/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from facer.pipeline.intensity.folds.plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import FeatureChoice
-from facer.storage import LabelOptions
+from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
 
 _MOST_SEEDS = 100_000
@@ -84,13 +84,15 @@ class HeadRunConfig:
             raise FacerError("train_mean: found nothing, expected a list")
         if self.data_sha256 is None and self.finetune is None:
             raise FacerError("data_sha256: found nothing, expected text")
-        made = self.store_provenance
-        if not {"detector_sha256", "rec_sha256"} <= set(made):
-            raise FacerError(f"store_provenance: found {', '.join(made)}, expected digests of both")
-        if not isinstance(made.get("settings", {}), Mapping):
-            raise FacerError("store_provenance.settings: found no object, expected one")
+        _check_provenance("store_provenance", self.store_provenance)
+        for name, made in self.stream_provenance.items():
+            _check_provenance(f"stream_provenance.{name}", made)
         if lacking := [name for name in self.streams.places if name not in self.stream_provenance]:
             raise FacerError(f"stream_provenance: found none of {lacking[0]}, expected its digests")
+        if not self.names:
+            raise FacerError("names: found none, expected those of the intensities")
+        if not self.columns and not self.embedding:
+            raise FacerError("columns: found none and no embedding, expected what the head reads")
         if not 0 < self.seeds <= _MOST_SEEDS:
             raise FacerError(f"seeds: found {self.seeds:.6g}, expected 1 to {_MOST_SEEDS}")
         if self.train_mean is not None and len(self.train_mean) != len(self.names):
@@ -119,6 +121,16 @@ class HeadRunConfig:
         places = {**self.streams.places, **moved}
         return replace(self.streams, stores=tuple(f"{k}={place}" for k, place in places.items()))
 
+    def provenance(self, stream: str = "") -> Provenance:
+        """What made the features of the store, or of a joined stream by name.
+
+        What an older run does not name is as the only facer had it that made such runs.
+        """
+        made = self.stream_provenance[stream] if stream else self.store_provenance
+        known = {one.name for one in fields(Provenance)}
+        there = {name: value for name, value in made.items() if name in known}
+        return Provenance(**{"detector": "", "rec": "", **there})
+
     @property
     def own_columns(self) -> tuple[str, ...]:
         """The columns of the first store among those that the head reads."""
@@ -129,6 +141,13 @@ class HeadRunConfig:
     def is_whole_of_folds(self) -> bool:
         """Whether this is a run of folds, each of which has a run in it."""
         return self.folds is not None and self.fold is None
+
+
+def _check_provenance(name: str, made: Mapping[str, Any]) -> None:
+    if not {"detector_sha256", "rec_sha256"} <= set(made):
+        raise FacerError(f"{name}: found {', '.join(made)}, expected digests of both networks")
+    if not isinstance(made.get("settings", {}), Mapping):
+        raise FacerError(f"{name}.settings: found no object, expected one")
 
 
 def _folder(run: Path) -> RunFolder[HeadRunConfig]:

@@ -79,8 +79,8 @@ def _as_of_run(extract: ExtractConfig, record: HeadRunConfig) -> ExtractConfig:
     extract = replace(extract, embedding=extract.embedding or record.embedding)
     if extract.precision != "auto":
         return extract
-    made = record.store_provenance["settings"].get("precision", "float32")
-    return replace(extract, precision=made)
+    made = record.provenance().settings.get("precision", "float32")
+    return replace(extract, precision=made)  # type: ignore[arg-type]
 
 
 def _draw(prediction: Prediction, store: FeatureStore, videos: Path, folder: Path) -> None:

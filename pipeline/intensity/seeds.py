@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from facer.pipeline.intensity.head_run import HeadRunConfig, read_run, refuse_folds
+from facer.pipeline.runtime.run_folder import OF_ANOTHER
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
 from facer.stages.intensity.config import MOST_STREAMS, HeadConfig
@@ -35,8 +36,6 @@ from facer.storage.text.palette import COLOURS
 from facer.storage.text.typed_json import from_json
 
 _log = logging.getLogger("facer")
-_OF_ANOTHER = (RuntimeError, ValueError, TypeError, LookupError, OverflowError, AttributeError)
-"""What reading a file of anything else can raise."""
 
 
 def save_model(
@@ -125,7 +124,7 @@ def _load_model(path: Path, record: HeadRunConfig, seed: int) -> IntensityModel:
         if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
             raise ValueError(f"{wrong[0]}: numbers that are not finite")
         origin = dict(meta.get("run", {}))
-    except (*_OF_ANOTHER, FacerError) as error:
+    except (*OF_ANOTHER, FacerError) as error:
         reason = one_line(error)
         raise FacerError(f"{path}: found no head that facer wrote ({reason})") from error
     _check_origin(path, model, origin, record, seed)
@@ -144,7 +143,7 @@ def _check_origin(
         ("number of intensities", shape.intensities, len(record.names)),
         ("t", shape.max_frames, record.sequences.max_frames),
     ]
-    width = record.store_provenance.get("settings", {}).get("embedding") if record.embedding else 0
+    width = record.provenance().settings.get("embedding") if record.embedding else 0
     if type(width) is int:
         pairs.append(("number of columns", shape.features, len(record.columns) + width))
     expected = _origin(record, seed)

@@ -9,6 +9,7 @@ RUN/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 
 Row = TypeVar("Row")
-_OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
-"""What taking over the state of another training can raise."""
+OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
+"""What reading the file of another training, or of none, can raise."""
 FORMAT = 1
 """Of a config that names its format; a newer facer may write a higher one."""
 
@@ -52,6 +53,9 @@ class RunFolder(Generic[C]):
     path: Path
     kind: type[C]
     config_name: str = "config.json"
+
+    def __post_init__(self) -> None:
+        refuse_url(self.path)
 
     @property
     def config_path(self) -> Path:
@@ -128,7 +132,7 @@ class RunFolder(Generic[C]):
             arrays, meta = load_checkpoint(self.last)
             try:
                 trainer.load_state(arrays, meta)
-            except _OF_ANOTHER as error:
+            except OF_ANOTHER as error:
                 raise FacerError(
                     f"{self.last}: found no state that {self.kind.COMMAND} wrote "
                     f"({one_line(error)}); remove it to train from the start"
@@ -178,6 +182,14 @@ class RunFolder(Generic[C]):
     def read_curve(self) -> list[dict[str, Any]]:
         """Return the rows of the learning curve."""
         return read_json_lines(self.curve)
+
+
+def refuse_url(folder: Path) -> None:
+    """FacerError for a URL, of which a path keeps one slash: results are written to local files."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):
+        raise FacerError(
+            f"{folder}: found a URL, expected a folder on this machine; copy it from there after"
+        )
 
 
 def plain(config: RunConfig) -> dict[str, Any]:

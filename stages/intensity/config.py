@@ -168,7 +168,7 @@ class HeadConfig(Checked):
     hidden_size: Annotated[int, Setting("Width of the recurrent layer.", low=1)] = field(
         default=128, metadata={"was": "units"}
     )
-    layers: Annotated[int, Setting("Recurrent layers.", low=1)] = 1
+    layers: Annotated[int, Setting("Recurrent layers.", low=1, high=64)] = 1
     dense: Annotated[int, Setting("Width of the dense layer.", low=1)] = 32
     routed: Annotated[
         bool, Setting("Leave Mask and routing out.", name="no_mask", inverted=True)

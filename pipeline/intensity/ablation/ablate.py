@@ -21,6 +21,7 @@ from facer.pipeline.intensity.ablation.trials import (
     SPLIT,
     OnRow,
     Trial,
+    claim_output,
     read_scores,
     run_trials,
     trial_folder,
@@ -51,8 +52,10 @@ def ablate(
     """Train and score all rows that are not done yet, and write the tables.
 
     A row that cannot be trained, because a store lacks its columns, say, has its reason in the
-    table and the others go on. Raises FacerError where no row can.
+    table and the others go on. Raises FacerError where no row can, and for an output that holds
+    anything else.
     """
+    claim_output(config.output, "facer ablate", "id,groups,title,")
     store, labels = read_joined(config)
     has_embedding = "embedding" in store.provenance.settings
     rows = ablation_rows(config.rows, tuple(config.also))

@@ -8,6 +8,7 @@ DIR/rows/<id>/          the trial's run folder (see facer.pipeline.intensity: tr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,17 +26,22 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import torch_threads, train_head
 from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
+from facer.pipeline.runtime.run_folder import refuse_url
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.objects import write_atomic
+from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
 from facer.storage.layout.documents import read_json_object
+from facer.storage.text.typed_json import from_json
 
 SPLIT: Split = "val"
 """What trials are scored on: choosing among them is model selection, so never on test."""
+
+_LINE_BYTES = 1 << 20
 
 OnRow = Callable[[str, int, int], None]
 """Called with a trial's title, how many are done and how many there are."""
@@ -101,15 +107,38 @@ def std_of(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is read of a trial's ``row.json``."""
+
+    n: int
+    pearson: Mapping[str, float]  # by seed
+    per_emotion: Mapping[str, float | None]
+    pearson_95: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pearson:
+            raise FacerError("pearson: found no seed, expected one or more")
+        if self.pearson_95 is not None and len(self.pearson_95) != 2:
+            raise FacerError(f"pearson_95: found {len(self.pearson_95)} numbers, expected two")
+
+
+def read_record(run: Path) -> TrialRecord:
+    """The scores of a done trial; FacerError for a file that is not there or no such."""
+    path = run / "row.json"
+    return from_json(TrialRecord, read_json_object(path), str(path), "facer ablate or facer sweep")
+
+
 def read_scores(run: Path, error: str | None, absent: str = "not run") -> TrialScores:
     """The scores of a trial; the reason is ``error``, or ``absent`` where it was not trained."""
-    path = run / "row.json"
-    if error is not None or not path.is_file():
+    if error is not None or not (run / "row.json").is_file():
         return TrialScores(reason=error or absent)
-    found = read_json_object(path)
-    ends = found.get("pearson_95")
-    interval = None if ends is None else Interval(*ends)
-    return TrialScores(found["pearson"], found["n"], found["per_emotion"], interval)
+    found = read_record(run)
+    interval = None
+    if found.pearson_95 is not None:
+        low, high = found.pearson_95
+        interval = Interval(low, high)
+    return TrialScores(found.pearson, found.n, found.per_emotion, interval)
 
 
 def run_trials(
@@ -185,6 +214,25 @@ def write_result(run: Path, found: Evaluation, seconds: float) -> None:
         "seconds": seconds,
     }
     write_atomic(run / "row.json", json.dumps(result, indent=1))
+
+
+def claim_output(output: Path, command: str, header: str) -> None:
+    """``FacerError`` for a folder that holds anything but what this command began there.
+
+    ``header`` is a pattern of the first line of its ``table.csv``.
+    """
+    refuse_url(output)
+    if output.exists() and not output.is_dir():
+        raise FacerError(f"{output}: is a file, expected the name of a new folder")
+    table, found = output / "table.csv", ""
+    if table.exists():
+        with open_regular(table, "a csv", str(table)) as file:
+            found = file.readline(_LINE_BYTES).decode(errors="replace")
+    began = (output / "rows").is_dir() and (not found or re.match(header, found))
+    if output.is_dir() and any(output.iterdir()) and not began:
+        raise FacerError(
+            f"{output}: is there already and was not begun by {command}; use another folder"
+        )
 
 
 def trial_folder(output: Path, trial_id: str) -> Path:

@@ -8,7 +8,6 @@ from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.sources.joined import JoinedStore, Source
 from facer.storage import Provenance
 from facer.storage.errors import FacerError, named
-from facer.storage.schema import AUDIO
 
 
 def check_all_provenance(run: Path, store: Source) -> None:
@@ -24,14 +23,12 @@ def check_provenance(run: Path, provenance: Provenance, where: str, stream: str 
 
     ``stream`` is the name of a joined one.
     """
-    record = read_run(run)
-    made = record.stream_provenance[stream] if stream else record.store_provenance
+    made = read_run(run).provenance(stream)
     names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
-    pairs = [(name, getattr(provenance, name), made[name]) for name in names]
-    ours, theirs = provenance.settings, made["settings"]
-    of_sound = theirs.get("modality") == AUDIO
-    if provenance.of_sound != of_sound:
-        kinds = ("sound", "faces") if of_sound else ("faces", "sound")
+    pairs = [(name, getattr(provenance, name), getattr(made, name)) for name in names]
+    ours, theirs = provenance.settings, made.settings
+    if provenance.of_sound != made.of_sound:
+        kinds = ("sound", "faces") if made.of_sound else ("faces", "sound")
         raise FacerError(
             f"{where}: found a store of {kinds[1]}, the run {run} was trained on one of {kinds[0]}"
         )

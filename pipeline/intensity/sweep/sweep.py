@@ -15,6 +15,7 @@ from facer.pipeline.intensity.ablation.ablate import read_joined
 from facer.pipeline.intensity.ablation.trials import (
     OnRow,
     Trial,
+    claim_output,
     read_scores,
     run_trials,
     trial_folder,
@@ -42,8 +43,9 @@ def sweep(
 
     Trials are scored on val, or out of fold; test is never looked at. A trial that cannot be
     trained, because its settings do not go together, say, has its reason in the table and the
-    others go on. Raises FacerError where none can.
+    others go on. Raises FacerError where none can, and for an output that holds anything else.
     """
+    claim_output(config.output, "facer sweep", "id,(?!groups,title,).*,n,pearson,std,seeds,")
     _, labels = read_joined(
         AblateConfig(
             config.store, config.labels, config.output, reading=label_options(config.settings),

@@ -10,8 +10,10 @@ from typing import Any
 
 from facer.pipeline.intensity.ablation.report import PAPER, paper_of
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS
-from facer.pipeline.intensity.ablation.trials import SPLIT
+from facer.pipeline.intensity.ablation.trials import SPLIT, read_record
+from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
+from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.store_page import flat
@@ -19,7 +21,6 @@ from facer.storage.errors import FacerError
 from facer.storage.files.cells import plain_cell
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.files.regular import read_regular
-from facer.storage.layout.documents import read_json_object
 
 Row = dict[str, Any]
 
@@ -57,7 +58,7 @@ def read_rows(source: Path) -> list[Row]:
         table = csv.DictReader(io.StringIO(data.decode(), newline=""))
         rows = [{k: plain_cell(v) for k, v in row.items()} for row in table]
         return [_row(row, source) for row in rows]
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise FacerError(f"{path}: not a table of facer ablate ({error!r})") from error
 
 
@@ -68,8 +69,8 @@ def _citing(rows: list[Row], group: str) -> list[Row]:
 
 def _full_config(source: Path) -> Mapping[str, Any]:
     """The config of the full model's run; nothing where it was not trained."""
-    path = source / "rows" / FULL / "config.json"
-    return read_json_object(path) if path.is_file() else {}
+    run = source / "rows" / FULL
+    return plain(read_run(run)) if (run / "config.json").is_file() else {}
 
 
 def _provenance(trained: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -84,8 +85,8 @@ def _row(cells: dict[str, str], source: Path) -> Row:
     def figure(name: str) -> float | None:
         return float(cells[name]) if cells.get(name) else None  # older tables have fewer
 
-    found = source / "rows" / cells["id"] / "row.json"
-    scores = read_json_object(found)["pearson"] if cells["pearson"] else {}
+    run = source / "rows" / cells["id"]
+    scores = read_record(run).pearson.values() if cells["pearson"] else ()
     names = ("pearson", "std", "difference_from_full", "difference_low", "difference_high",
              "p_holm", "paper", "paper_test")  # fmt: skip
     return {
@@ -95,6 +96,6 @@ def _row(cells: dict[str, str], source: Path) -> Row:
         "n": int(cells["n"]),
         "seeds": int(cells["seeds"]),
         "reason": cells["reason"],
-        "scores": list(scores.values()),
+        "scores": list(scores),
         **{name: figure(name) for name in names},
     }

@@ -133,6 +133,15 @@ def test_a_head_larger_than_its_tensors_allocates_nothing(config, changes):
     assert "\n" not in str(refused.value)
 
 
+def test_what_an_older_run_does_not_say_of_its_store_is_as_it_was(config):
+    before = evaluate(config.run).to_json()
+    path = config.run / "config.json"
+    record = json.loads(path.read_text())
+    made = {k: v for k, v in record["store_provenance"].items() if k.endswith("sha256")}
+    path.write_text(json.dumps(record | {"store_provenance": made}))
+    assert evaluate(config.run).to_json() == before
+
+
 def test_weights_that_are_not_finite_are_refused_by_name(config):
     path = config.run / "seed-0" / "best.safetensors"
     arrays, meta = load_checkpoint(path)

@@ -105,7 +105,8 @@ def ablation(tmp_path: Path) -> Path:
     folder = tmp_path / "ablation"
     write_table(AblationTable(("joy",), "val", 2, rows), folder)
     (folder / "rows" / "full").mkdir(parents=True)
-    (folder / "rows/full/row.json").write_text('{"pearson": {"0": 0.25, "1": 0.5}}')
+    scores = '{"n": 7, "pearson": {"0": 0.25, "1": 0.5}, "per_emotion": {"joy": 0.375}}'
+    (folder / "rows/full/row.json").write_text(scores)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,57 @@ def test_without_pandas_the_table_is_told_in_a_line(monkeypatch):
     row = SweepRow(id="0", settings={"epochs": 1})
     with pytest.raises(FacerError, match=r"pandas: not installed, .*pip install"):
         SweepTable(("joy",), "val", 1, (row,)).to_dataframe()
+
+
+def test_a_folder_of_anything_else_is_left_as_it_is(sweep, data, tmp_path):
+    store, labels = data
+
+    def ablate(folder):
+        return facer.ablate(
+            store, labels, folder, rows=(), also={"copy": store}, seeds=1, epochs=1, t=8
+        )
+
+    mine, swept, ablated = (tmp_path / name for name in ("mine", "swept", "ablated"))
+    (mine / "rows").mkdir(parents=True)
+    (mine / "table.csv").write_text("id,mine\n")
+    sweep(swept, epochs=1)
+    ablate(ablated)
+    assert sweep(swept, epochs=1).rows
+    assert ablate(ablated).rows
+    for make, folders in ((sweep, (mine, ablated)), (ablate, (mine, swept))):
+        for folder in folders:
+            before = (folder / "table.csv").read_bytes()
+            with pytest.raises(FacerError, match="is there already and was not begun by facer"):
+                make(folder)
+            assert (folder / "table.csv").read_bytes() == before
+    shutil.rmtree(mine / "rows")
+    (mine / "table.csv").rename(mine / "notes.txt")
+    for make in (sweep, ablate):
+        with pytest.raises(FacerError, match="is there already and was not begun by facer"):
+            make(mine)
+        with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a folder on this"):
+            make("s3://b/x")
+    with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a folder on this"):
+        facer.train_head(store, labels, "s3://b/x", **FAST)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pearson": 0.5},
+        {"pearson": {}},
+        {"pearson_95": [0.5]},
+        {"pearson_95": {"low": 0}},
+        {"per_emotion": ["joy"]},
+        {"n": "x"},
+        {"n": None},
+    ],
+)
+def test_scores_that_no_trial_wrote_are_refused_by_name(sweep, tmp_path, changes):
+    path = tmp_path / "sweep" / "rows" / sweep(tmp_path / "sweep", epochs=1).best.id / "row.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(FacerError, match=rf"row\.json: {next(iter(changes))}.*: found .*expected"):
+        sweep(tmp_path / "sweep", epochs=1)
 
 
 def test_the_best_is_trained_again_from_its_toml(sweep, data, tmp_path):

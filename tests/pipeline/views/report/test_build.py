@@ -172,6 +172,7 @@ def test_an_ablation_that_has_not_finished_says_so(ablation, tmp_path):
     (ablation / "table.csv").unlink()
     with pytest.raises(FacerError, match="let facer ablate finish"):
         build_report(ReportConfig(str(ablation), tmp_path / "report"))
-    (ablation / "table.csv").write_text("id,groups\nfull,table2\n")
-    with pytest.raises(FacerError, match="not a table of facer ablate"):
-        read_rows(ablation)
+    for text in ("id,groups\nfull,table2\n", "id,groups,title,n\nfull,ta"):
+        (ablation / "table.csv").write_text(text)
+        with pytest.raises(FacerError, match="not a table of facer ablate"):
+            read_rows(ablation)
