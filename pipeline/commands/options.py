@@ -89,6 +89,8 @@ def _option(one: Declared) -> Callable[[Command], Command]:
         metavar = "A,B" if tuple in one.types else "|".join(one.choices)
     if tuple in one.types and not all(choice in text for choice in one.choices):
         text = f"{text} {', '.join(one.choices)}."
+    if float in one.types and setting.low is not None and setting.high is not None:
+        text = f"{text} From {setting.low:g} to {setting.high:g}."
     if setting.none:
         text = f"{text} [default: {setting.none}]"
     elif isinstance(default, tuple) and default:

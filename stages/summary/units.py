@@ -56,12 +56,21 @@ def _unit(name: str, intensity: bool) -> Unit:
 def with_thresholds(
     names: Sequence[str], known: Sequence[Unit], thresholds: Mapping[str, float]
 ) -> tuple[Unit, ...]:
-    """Return the units with a study's own thresholds; OptionError for an unknown feature."""
+    """Return the units with a study's own thresholds; OptionError for an unknown feature, and for
+    a threshold that its values cannot pass.
+    """
     for name in thresholds:
         if name not in names:
             raise OptionError(
                 f"{named('threshold')} {name}: found no such feature{did_you_mean(name, names)}; "
                 f"expected some of {', '.join(names[:40])}"
+            )
+    for name, unit in zip(names, known, strict=True):
+        known_range = unit.low < unit.high
+        if name in thresholds and known_range and not unit.low <= thresholds[name] <= unit.high:
+            raise OptionError(
+                f"{named('threshold')} {name}: found {thresholds[name]:g}, expected "
+                f"{unit.low:g} to {unit.high:g}"
             )
     return tuple(
         unit._replace(threshold=thresholds.get(name, unit.threshold))

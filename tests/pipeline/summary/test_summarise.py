@@ -523,3 +523,10 @@ def test_a_baseline_before_the_clips_is_told_where_no_onset_is_known(study_store
         store, baseline=(-2, 0), windows={"after": (0, 1)}, events=tmp_path / "events.csv"
     )
     assert not found.notes
+
+
+def test_a_threshold_that_no_value_passes_is_refused(study_store):
+    store = study_store({"a": (RATE, {})})
+    with pytest.raises(FacerError, match="threshold au12: found 40, expected 0 to 1"):
+        facer.summarise(store, thresholds={"au12": 40})
+    assert facer.summarise(store, thresholds={"valence": -0.5}).settings
