@@ -141,7 +141,7 @@ def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
 
 
 def architecture_from_json(values: Mapping[str, Any]) -> Architecture:
-    """Inverse of :func:`architecture_to_json`; ValueError for sizes that are no numbers."""
+    """Inverse of :func:`architecture_to_json`; ValueError for values that are none of a network."""
     fields = dict(values)
     fields["widths"] = tuple(fields["widths"])
     fields["units"] = tuple(fields["units"])
@@ -149,4 +149,6 @@ def architecture_from_json(values: Mapping[str, Any]) -> Architecture:
     sizes = (architecture.stem, *architecture.widths, *architecture.units)
     if any(type(size) is not int or not 0 < size < 2**16 for size in sizes):
         raise ValueError(f"sizes {str(sizes)[:80]}")
+    if type(architecture.dropout) not in (int, float) or not 0 <= architecture.dropout <= 1:
+        raise ValueError(f"dropout {str(architecture.dropout)[:80]}, expected 0 to 1")
     return architecture

@@ -16,6 +16,7 @@ from facer.stages.features.rec.cards.card import read_card
 from facer.stages.features.rec.crops import ARCFACE
 from facer.stages.features.rec.onnx_rec import open_onnx, open_weights
 from facer.stages.features.rec.recognisers import Recogniser, Recognisers
+from facer.stages.features.rec.trial import try_out
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError
 from facer.storage.schema import FEATURE_NAMES
@@ -34,12 +35,21 @@ def load(
     ``embedding``: REC also gives the pooled space that its outputs are made from; a card gives
     what it says. ``bf16``: REC's convolutions are computed in bfloat16; an ONNX file stays in
     float32. ``threads``: of onnxruntime on a CPU; as many as ``OMP_NUM_THREADS`` says, or cores.
+    What is not in the package is run once; ``FacerError`` where it gives something else than REC.
     """
     path, where = weights_path(name_or_path), device_name(device)
     if path.suffix == ".toml":
         from facer.stages.features.rec.cards.network import CardRec
 
         return CardRec(read_card(path), where, threads)
+    model = _open(path, where, embedding, bf16, threads)
+    if name_or_path != STARTER_REC:
+        try_out(model, path)
+    return model
+
+
+def _open(path: Path, where: str, embedding: bool, bf16: bool, threads: int | None) -> Recogniser:
+    """Weights on ``where``, a device."""
     if path.suffix == ".onnx":
         return open_onnx(path, where, embedding, threads)
     if where == "cpu" and not bf16:

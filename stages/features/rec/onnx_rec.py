@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from facer.stages.common.onnx import open_session, usual_threads
 from facer.stages.features.rec.architecture import HEADS
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.graph import rec_graph
-from facer.stages.features.rec.session import open_network
-from facer.stages.features.rec.weights import read_weights
+from facer.stages.features.rec.session import FLOATS, open_network
+from facer.stages.features.rec.weights import check_weak, read_weights
 from facer.storage.errors import FacerError
 from facer.storage.files.weights import weights_sha256
+from facer.storage.layout.documents import parse_json
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
 FEATURE_OUTPUTS = ("va", "expression", "au")
@@ -50,14 +50,16 @@ class OnnxRec:
         self.weak_features: tuple[str, ...] = tuple(weak)
         outputs = {output.name: output for output in session.get_outputs()}
         self._wanted = [*FEATURE_OUTPUTS, *([EMBEDDING] if embedding else [])]
-        widths = {name: (outputs[name].shape or [None])[-1] for name in HEADS if name in outputs}
-        wrong = any(isinstance(w, int) and w != HEADS[name] for name, w in widths.items())
-        if wrong or not set(self._wanted) <= set(outputs):
+        given = [(name, outputs[name]) for name in self._wanted if name in outputs]
+        if len(given) < len(self._wanted) or not all(_fits(name, output) for name, output in given):
             more = ", and embedding (B, D)" if embedding else ""
-            found = ", ".join(f"{name} {tuple(outputs[name].shape)}" for name in sorted(outputs))
+            found = ", ".join(
+                f"{name} {tuple(outputs[name].shape)} {outputs[name].type}"
+                for name in sorted(outputs)
+            )
             raise FacerError(
                 f"REC weights {path}: found the outputs {found}; expected "
-                f"va (B, 2), expression (B, 7) and au (B, 17){more}"
+                f"va (B, 2), expression (B, 7) and au (B, 17){more}, all floating point"
             )
         self.embedding_width = int(outputs[EMBEDDING].shape[1]) if embedding else 0
         self._session, self._input = session, session.get_inputs()[0].name
@@ -74,6 +76,14 @@ class OnnxRec:
         return rows
 
 
+def _fits(name: str, output: Any) -> bool:
+    """Whether an output may be what its name says; a width that is not declared may be any."""
+    width = (output.shape or [None])[-1]
+    if name == EMBEDDING:
+        return output.type in FLOATS and len(output.shape) == 2 and isinstance(width, int)
+    return output.type in FLOATS and (not isinstance(width, int) or width == HEADS[name])
+
+
 def open_weights(path: Path, embedding: bool = False, threads: int | None = None) -> OnnxRec:
     """facer's own weights (.safetensors), in float32 on the CPU."""
     architecture, tensors, meta = read_weights(path)
@@ -87,8 +97,13 @@ def open_onnx(
     """A user's ONNX file; ``FacerError`` for one of other outputs."""
     sha256 = weights_sha256(path)  # first: it looks where the tensors lie
     session = open_network(path, device, threads=threads)
-    meta = session.get_modelmeta().custom_metadata_map
-    weak = json.loads(meta.get("weak_features", "[]"))
+    text = session.get_modelmeta().custom_metadata_map.get("weak_features", "[]")
+    try:
+        weak = check_weak(parse_json(text), path)
+    except ValueError:
+        raise FacerError(
+            f"{path}: found weak_features {text[:80]}, expected a JSON list of feature names"
+        ) from None
     return OnnxRec(
         path, sha256, session, weak, embedding, _CPU_CROPS if device == "cpu" else _GPU_CROPS
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from facer.stages.features.rec.crops import CropSpec
-from facer.storage.errors import OptionError, named
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8, columns_of
 
 
@@ -114,7 +114,10 @@ class Recognisers:
         return {m.name: m.precision for m in self.members if m.precision != precision}
 
     def predict(self, crops: Sequence[U8]) -> F32:
-        """Crops (B, size, size, 3) for each of ``crops`` -> float32 (B, F + D)."""
+        """Crops (B, size, size, 3) for each of ``crops`` -> float32 (B, F + D), all finite.
+
+        ``FacerError`` where a network gives other numbers.
+        """
         rows = np.empty((len(crops[0]), len(self.columns) + self.embedding_width), np.float32)
         for number, member in enumerate(self.members):
             found = member.predict(crops[self._crop[number]])
@@ -122,6 +125,8 @@ class Recognisers:
             rows[:, place] = found[:, own]
             if number == self._embedding:
                 rows[:, len(self.columns) :] = found[:, len(member.columns) :]
+            if not np.isfinite(found).all():
+                raise FacerError(f"{member.name}: gives numbers of a face that are not finite")
         return rows
 
 

@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facer.stages.common.onnx import open_session, usual_threads
 from facer.storage.errors import FacerError, one_line
+
+FLOATS = {
+    "tensor(float)": (np.float32, "float32"),
+    "tensor(float16)": (np.float16, "float16"),
+    "tensor(double)": (np.float64, "float64"),
+}
+"""By what onnxruntime calls a tensor: its dtype, and what a network that takes it computes in."""
 
 
 def open_network(

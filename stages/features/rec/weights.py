@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec.architecture import (
     Architecture,
@@ -81,7 +83,7 @@ def _how_to_export(path: Path) -> str:
 def read_weights(path: Path) -> tuple[Architecture, dict[str, Any], dict[str, Any]]:
     """Dimensions, tensors by name and header of facer's own weights (.safetensors).
 
-    ``FacerError`` for another file, or for tensors that are not those of its header.
+    ``FacerError`` for another file, or for tensors that are not those of its header or not finite.
     """
     tensors, meta = load_checkpoint(path)
     if meta.get("format") != FORMAT:
@@ -91,9 +93,7 @@ def read_weights(path: Path) -> tuple[Architecture, dict[str, Any], dict[str, An
         )
     if meta.get("feature_names") != list(FEATURE_NAMES):
         raise FacerError(f"{path}: its feature names or their order differ from this facer's")
-    weak = meta.get("weak_features", [])
-    if not isinstance(weak, list) or not set(map(str, weak)) <= set(FEATURE_NAMES):
-        raise FacerError(f"{path}: found weak_features {str(weak)[:80]}, expected feature names")
+    check_weak(meta.get("weak_features", []), path)
     try:
         architecture = architecture_from_json(meta["architecture"])
         check_layers(sum(architecture.units), tensors)
@@ -102,4 +102,19 @@ def read_weights(path: Path) -> tuple[Architecture, dict[str, Any], dict[str, An
         raise FacerError(
             f"{path}: tensors do not fit its own header ({one_line(error)})"
         ) from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise FacerError(
+                f"{path}: tensor {name} holds numbers that are not finite; the training that wrote "
+                "it diverged: take an earlier checkpoint"
+            )
     return architecture, tensors, meta
+
+
+def check_weak(found: object, path: Path) -> tuple[str, ...]:
+    """The features without labels of people behind them that a file names; ``FacerError`` where
+    they are no list of names of features.
+    """
+    if not isinstance(found, list) or not set(map(str, found)) <= set(FEATURE_NAMES):
+        raise FacerError(f"{path}: found weak_features {str(found)[:80]}, expected feature names")
+    return tuple(found)

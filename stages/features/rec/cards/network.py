@@ -10,18 +10,13 @@ from torch import Tensor
 
 from facer.stages.features.rec.cards.card import Card, CardInput, CardOutput
 from facer.stages.features.rec.cards.places import how_to_get, pinned_sha256, weights_of
-from facer.stages.features.rec.session import open_network, tensor_name
+from facer.stages.features.rec.session import FLOATS, open_network, tensor_name
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8
 
 MAX_EMBEDDING = 4096
 _SAME = 1e-3  # by which a crop's numbers may depend on what is beside it
-_FLOATS = {
-    "tensor(float)": (np.float32, "float32"),
-    "tensor(float16)": (np.float16, "float16"),
-    "tensor(double)": (np.float64, "float64"),
-}  # what a network takes, as what it is given, and what it is computed in
 _GREY = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601), as OpenCV and Pillow
 
 
@@ -53,10 +48,10 @@ class CardRec:
         if len(inputs) > 1:
             names = ", ".join(one.name for one in inputs)
             raise FacerError(f"{card.name}: the network has the inputs {names}, expected one")
-        if inputs[0].type not in _FLOATS:
+        if inputs[0].type not in FLOATS:
             found = inputs[0].type
             raise FacerError(f"{card.name}: the network takes {found}, expected floating point")
-        self._dtype, self.precision = _FLOATS[inputs[0].type]
+        self._dtype, self.precision = FLOATS[inputs[0].type]
         outputs = self._session.get_outputs()
         self._tensors = [
             tensor_name(o.tensor, outputs, f"{card.name}: output") for o in card.output

@@ -212,5 +212,82 @@ def test_an_onnx_file_whose_outputs_have_other_widths_is_refused(tmp_path):
     graph = make.make_graph(nodes, "g", [crops], outputs)
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "own.onnx")
-    with pytest.raises(FacerError, match=r"found the outputs .*va \('b', 3\); expected va"):
+    with pytest.raises(FacerError, match=r"found the outputs .*va \('b', 3\) .*; expected va"):
         rec.load(tmp_path / "own.onnx", "cpu")
+
+
+def save_plain(path, value=0.3, size=(112, 112), batch="b", out=1, inputs=1, weak=None):
+    """An ONNX REC whose outputs are ``value`` of every crop."""
+    make = onnx.helper
+    nodes = [make.make_node("ReduceMean", ["crops"], ["mean"], axes=[1, 2, 3], keepdims=0)]
+    nodes += [make.make_node("Unsqueeze", ["mean", "axis"], ["column"])]
+    constants = [onnx.numpy_helper.from_array(np.array([1]), "axis")]
+    outputs = []
+    for name, width in (("va", 2), ("expression", 7), ("au", 17)):
+        for part, array in (("w", np.zeros((1, width))), ("b", np.full(width, value))):
+            array = array.astype(np.float32)
+            constants.append(onnx.numpy_helper.from_array(array, f"{name}_{part}"))
+        nodes.append(make.make_node("Gemm", ["column", f"{name}_w", f"{name}_b"], [f"{name}_f"]))
+        nodes.append(make.make_node("Cast", [f"{name}_f"], [name], to=out))
+        outputs.append(make.make_tensor_value_info(name, out, [batch, width]))
+    given = [make.make_tensor_value_info("crops", 1, [batch, 3, *size])]
+    given += [make.make_tensor_value_info(f"more{i}", 1, [1]) for i in range(1, inputs)]
+    graph = make.make_graph(nodes, "g", given, outputs, constants)
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    if weak is not None:
+        make.set_model_props(model, {"weak_features": weak})
+    onnx.save(model, path)
+
+
+def test_an_onnx_file_within_the_contract_is_taken(tmp_path):
+    save_plain(tmp_path / "own.onnx", weak='["au01"]')
+    model = rec.load(tmp_path / "own.onnx", "cpu")
+    assert model.weak_features == ("au01",)
+    np.testing.assert_allclose(model.predict(CROPS), 0.3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"value": np.nan}, "not finite; expected an input"),
+        ({"value": np.inf}, "not finite"),
+        ({"value": 50.0}, r"valence 50 to 50; expected .*models check"),
+        ({"value": -0.5}, "neutral -0.5 to -0.5"),
+        ({"size": (224, 224)}, r"invalid dimensions.*\(B, 3, 112, 112\)"),
+        ({"batch": 1}, r"invalid dimensions.*of any B"),
+        ({"inputs": 2}, "more1"),
+        ({"out": 8}, r"tensor\(string\).*expected .*floating point"),
+        ({"out": 7}, r"tensor\(int64\).*expected .*floating point"),
+        ({"weak": "{"}, "weak_features {, expected a JSON list"),
+        ({"weak": "[" * 100_000}, "expected a JSON list"),
+        ({"weak": "5"}, "found weak_features 5, expected feature names"),
+        ({"weak": "null"}, "expected feature names"),
+        ({"weak": '["zzz"]'}, "zzz.*expected feature names"),
+    ],
+)
+def test_an_onnx_file_outside_the_contract_is_refused_when_it_is_opened(tmp_path, options, text):
+    save_plain(tmp_path / "own.onnx", **options)
+    with pytest.raises(FacerError, match=text):
+        rec.load(tmp_path / "own.onnx", "cpu")
+
+
+@pytest.mark.parametrize("dropout", [-1, 2.5, "x", True, None])
+def test_a_dropout_that_is_no_share_is_refused(tmp_path, weights, dropout):
+    tensors, meta = load_checkpoint(weights)
+    architecture = {**meta["architecture"], "dropout": dropout}
+    save_checkpoint(tmp_path / "x.safetensors", tensors, {**meta, "architecture": architecture})
+    with pytest.raises(FacerError, match=r"own header .*dropout"):
+        rec.load(tmp_path / "x.safetensors", "cpu")
+
+
+def test_weights_that_are_not_finite_or_overflow_are_refused(tmp_path, weights):
+    tensors, meta = load_checkpoint(weights)
+    bad = {**tensors, "au.bias": np.full_like(tensors["au.bias"], np.nan)}
+    save_checkpoint(tmp_path / "x.safetensors", bad, meta)
+    for bf16 in (False, True):
+        with pytest.raises(FacerError, match=r"au\.bias holds numbers that are not finite"):
+            rec.load(tmp_path / "x.safetensors", "cpu", bf16=bf16)
+    large = {k: v.astype(np.float32) * (1e20 if v.ndim else 1) for k, v in tensors.items()}
+    save_checkpoint(tmp_path / "x.safetensors", large, meta)
+    with pytest.raises(FacerError, match="three crops give numbers that are not finite"):
+        rec.load(tmp_path / "x.safetensors", "cpu")

@@ -7,7 +7,7 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.crops import ARCFACE, CropSpec
 from facer.stages.features.rec.recognisers import Recognisers
 from facer.stages.features.rec.weights import takes_bf16
-from facer.storage.errors import OptionError
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.schema import FEATURE_NAMES
 from tests import toys
 
@@ -124,3 +124,12 @@ def test_a_card_stays_in_float32_beside_facers_own_in_bfloat16(tmp_path):
     ours, theirs = low.predict(crops), full.predict(crops)
     np.testing.assert_array_equal(ours[:, -1], theirs[:, -1])
     assert (ours[:, :26] != theirs[:, :26]).any()
+
+
+def test_numbers_of_a_face_that_are_not_finite_are_an_error(monkeypatch):
+    model = rec.load_all(["rec-small"], "cpu")
+    (own,) = model.members
+    rows = np.full((1, 26), np.nan, np.float32)
+    monkeypatch.setattr(own, "predict", lambda crops: rows)
+    with pytest.raises(FacerError, match="rec-small: gives numbers of a face that are not finite"):
+        model.predict([np.zeros((1, 112, 112, 3), np.uint8)])
