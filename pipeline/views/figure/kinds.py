@@ -190,8 +190,9 @@ def _seen(tables: Tables, config: FigureConfig) -> tuple[list[_Curve], list[F64]
     values = []
     for curve in curves:
         there = np.isfinite(curve.value).astype(float)
-        beyond = (there == 0) & (curve.t_s + step / 2 > ends[curve.clip]) & (curve.event == "start")
-        values.append(np.where(beyond, np.nan, there))  # a bin that the clip's end cuts
+        cut = curve.t_s + step > ends[curve.clip] + 1e-6  # a bin that the clip's end cuts
+        beyond = (there == 0) & cut & (curve.event == "start")
+        values.append(np.where(beyond, np.nan, there))
     return curves, values
 
 
@@ -218,7 +219,7 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     what = "black: not seen; grey: outside the clip" if seen else "grey: not measured"
     drawn, clips = len({c.clip for c in curves}), tables["clips"].length
     n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
-    axes.set(xlabel=f"time (s)\nn = {n}; {what}", ylabel="clip")
+    axes.set(xlabel=f"time (s)\nn = {n}\n{what}", ylabel="clip")
     if len(curves) <= _MOST_NAMES:
         axes.set_yticks(range(len(curves)), [c.clip for c in curves])
         _make_room(axes, len(curves))
