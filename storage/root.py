@@ -30,6 +30,7 @@ class Root:
     feature_names: tuple[str, ...]
     weak_features: tuple[str, ...]
     provenance: Provenance
+    checksum: str = ""  # of the document that says so; "" in version 1
 
 
 def check_names(root: Root) -> None:
@@ -71,7 +72,7 @@ def parse_root(data: bytes, where: str) -> Root:
         documents.check_seal(data, attributes, SEALED, required=root.version > 1)
     except (ValueError, KeyError, TypeError, DamagedError) as error:
         raise _damaged(where, error) from error
-    return root
+    return replace(root, checksum=attributes.get(documents.CHECKSUM, ""))
 
 
 def parse_attributes(attributes: Mapping[str, Any], where: str) -> Root:

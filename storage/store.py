@@ -54,7 +54,7 @@ class FeatureStore(PartList):
     """
 
     def __init__(self, objects: Objects, root: Root) -> None:
-        super().__init__(objects, root.version)
+        super().__init__(objects, root.version, root.checksum)
         self.root = root
 
     @classmethod
@@ -94,8 +94,9 @@ class FeatureStore(PartList):
                 f"{objects.location}: found files there, expected a new path for a feature store; "
                 f"give another path or remove it"
             )
-        objects.put(DOCUMENT, root_json(root))
-        return cls(objects, root)
+        data = root_json(root)
+        objects.put(DOCUMENT, data)
+        return cls(objects, parse_root(data, objects.location))
 
     @classmethod
     def open_or_create(
@@ -268,7 +269,7 @@ class FeatureStore(PartList):
         check_entries(entries, len(self.feature_names), self.path)
         if self.objects.get(DOCUMENT) is None:
             raise FacerError(f"{self.path}: the store is gone; run the same command again")
-        part = write_part(self.objects, entries, len(self.feature_names), after)
+        part = write_part(self.objects, entries, len(self.feature_names), self.root.checksum, after)
         self._add(part)
         return part.id
 

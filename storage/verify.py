@@ -19,7 +19,7 @@ from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_bytes
 from facer.storage.layout.documents import parse_group, parse_json
-from facer.storage.layout.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part, parse_part
+from facer.storage.layout.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part
 from facer.storage.loading import part_array
 from facer.storage.schema import U8, Bools
 from facer.storage.store import FeatureStore
@@ -108,7 +108,7 @@ def verify_part(store: FeatureStore, name: str) -> PartReport:
     data: bytes | None = None
     try:
         data = store.objects.get(f"{PARTS}/{name}/zarr.json")
-        part = None if data is None else parse_part(data, name, store.path, store.version)
+        part = None if data is None else store.parse(name, data)
     except FacerError as error:
         report.clip_ids = _legible_ids(data)
         report.note(_state(error), str(error), report.clip_ids)

@@ -24,11 +24,13 @@ class PartList:
     The list is read at first use and again by :meth:`refresh`.
     """
 
-    def __init__(self, objects: Objects, version: int) -> None:
+    def __init__(self, objects: Objects, version: int, root_checksum: str) -> None:
         self.objects = objects
         """What the store is made of."""
         self.version = version
         """Version of the store's format."""
+        self.root_checksum = root_checksum
+        """Of the document that says what made the store's features; "" in version 1."""
         self._parts: dict[str, Part] | None = None
         self._damaged: dict[str, DamagedError] = {}
         self._latest: dict[str, Record] | None = None
@@ -80,8 +82,11 @@ class PartList:
     def _parsed(self, name: str, data: bytes | DamagedError | None) -> Part | None:
         if isinstance(data, DamagedError):
             raise data
-        where = self.objects.location
-        return None if data is None else parse_part(data, name, where, self.version)
+        return None if data is None else self.parse(name, data)
+
+    def parse(self, name: str, data: bytes) -> Part | None:
+        """Read the document of a part of this store, as :func:`parse_part`."""
+        return parse_part(data, name, self.objects.location, self.version, self.root_checksum)
 
     def _keep(self, parts: Mapping[str, Part]) -> None:
         self._parts, self._latest = {name: parts[name] for name in sorted(parts)}, None

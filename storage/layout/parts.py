@@ -48,6 +48,8 @@ ARRAYS = tuple(name for name in LAYOUT if name not in OPTIONAL)
 
 _ID = re.compile(r"(\d{8})T(\d{12})Z-([0-9a-f]{8})")
 _BESIDE = 1 << 20  # ids right after another that are chosen from
+ROOT = "root"
+"""Key beside the seal of a part's ``features``: the checksum of its store's root."""
 SEALED = ("records", "arrays")
 """Attributes of a part that its checksum is over."""
 
@@ -188,7 +190,7 @@ def concatenate(
     return arrays
 
 
-def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal]) -> bytes:
+def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal], root_checksum: str) -> bytes:
     """Return the part's ``zarr.json``, whose ``records`` make the part exist."""
     rows: list[dict[str, object]] = []
     start = 0
@@ -196,6 +198,8 @@ def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal]) -> bytes:
         rows.append(record_row(replace(record, start=start)))
         start += record.n_frames
     arrays = {name: seal._asdict() for name, seal in seals.items()}
+    if root_checksum:
+        arrays["features"][ROOT] = root_checksum
     data = sealed_group_json({"records": rows, "arrays": arrays})
     if len(data) > DOCUMENT_BYTES:
         raise FacerError(
@@ -205,10 +209,13 @@ def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal]) -> bytes:
     return data
 
 
-def parse_part(data: bytes, part_id: str, where: str, version: int) -> Part | None:
+def parse_part(
+    data: bytes, part_id: str, where: str, version: int, root_checksum: str
+) -> Part | None:
     """Return what a part's ``zarr.json`` says; None when it is not committed (version 1 only).
 
-    Raises DamagedError when that is not what was written, or does not fit together.
+    Raises DamagedError when that is not what was written, does not fit together, or was written
+    to a store of another root than that of ``root_checksum``, which "" leaves open.
     """
     try:
         attributes = parse_group(data, strict=version > 1)
@@ -220,10 +227,14 @@ def parse_part(data: bytes, part_id: str, where: str, version: int) -> Part | No
         seals = {name: _parse_seal(row) for name, row in attributes.get("arrays", {}).items()}
         if CHECKSUM in attributes and not set(ARRAYS) <= set(seals):
             raise ValueError(f"seals of {', '.join(seals)}")
+        own = attributes.get("arrays", {}).get("features", {}).get(ROOT, root_checksum)
     except (ValueError, KeyError, TypeError, AttributeError, DamagedError) as error:
         reason = error if isinstance(error, DamagedError) else repr(error)
         text = f"its zarr.json holds no sound list of records ({reason})"
         raise DamagedError(broken(where, f"{PARTS}/{part_id}", text)) from error
+    if root_checksum and own != root_checksum:
+        text = "it is a part of another store, whose networks, settings or columns are others"
+        raise DamagedError(broken(where, f"{PARTS}/{part_id}", text))
     return Part(part_id, records, seals)
 
 

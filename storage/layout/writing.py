@@ -22,16 +22,19 @@ from facer.storage.layout.parts import (
 from facer.storage.schema import STORE_VERSION
 
 
-def write_part(objects: Objects, entries: Sequence[Entry], n_columns: int, after: str) -> Part:
+def write_part(
+    objects: Objects, entries: Sequence[Entry], n_columns: int, root_checksum: str, after: str
+) -> Part:
     """Write checked entries as the latest part, or as one that comes right ``after`` another.
 
-    Raises FacerError when the place refuses; nothing is left then.
+    ``root_checksum``: of the store's root, whose part it is. Raises FacerError when the place
+    refuses; nothing is left then.
     """
     arrays = concatenate(entries, n_columns)
     encoded = encode_arrays(arrays)
     documents = {name: encoded[f"{name}/{DOCUMENT}"] for name in arrays}
     seals = {name: seal(values, documents[name]) for name, (values, _) in arrays.items()}
-    commit = part_json(entries, seals)
+    commit = part_json(entries, seals, root_checksum)
     if objects.get(f"{PARTS}/{DOCUMENT}") is None:
         objects.put(f"{PARTS}/{DOCUMENT}", group_json({}))
     part_id = part_id_after(after) if after else new_part_id(objects.children(PARTS))
@@ -46,6 +49,6 @@ def write_part(objects: Objects, entries: Sequence[Entry], n_columns: int, after
     except FacerError:  # an interrupt leaves the part whole or invisible
         objects.delete(prefix)
         raise
-    part = parse_part(commit, part_id, objects.location, STORE_VERSION)
+    part = parse_part(commit, part_id, objects.location, STORE_VERSION, root_checksum)
     assert part is not None
     return part

@@ -8,14 +8,17 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zarr
 
-from facer.storage import FeatureStore
+from facer.storage import FeatureStore, Provenance
+from facer.storage.compact import compact
 from facer.storage.layout import arrays as arrays_module
+from facer.storage.layout.documents import sealed_group_json
 from facer.storage.verify import verify_store
 from tests.support import zarr_values
 
@@ -143,3 +146,36 @@ def test_the_checksum_is_as_documented(store: FeatureStore) -> None:
         assert entry["crc32"] == zlib.crc32(values.tobytes())
         metadata = (part / name / "zarr.json").read_bytes()
         assert entry["metadata"] == hashlib.sha256(metadata).hexdigest()
+
+
+def test_a_part_of_another_store_is_left_out_and_told(
+    store: FeatureStore, provenance: Provenance, make_entry: Make, tmp_path: Path
+) -> None:
+    def copied(rec_sha256: str, clip_id: str) -> str:
+        made = replace(provenance, rec_sha256=rec_sha256)
+        other = FeatureStore.create(tmp_path / clip_id, made, weak_features=("au11",))
+        part = other.write_part([make_entry(clip_id)])
+        shutil.copytree(tmp_path / clip_id / "parts" / part, Path(store.path) / "parts" / part)
+        return part
+
+    copied(provenance.rec_sha256, "same")
+    part = copied("f" * 64, "other")
+    store.refresh()
+    assert "same" in store
+    assert "other" not in store
+    assert "a part of another store" in str(store.damaged[part])
+    (wrong,) = verify_store(store, 1).parts_of_state("damaged")
+    assert (wrong.part, wrong.clip_ids) == (part, ("other",))
+    store.drop_part(part)
+    compact(store, 1 << 30)
+    made = next(iter(store.parts))
+    text = (Path(store.path) / "parts" / made / "zarr.json").read_text()
+    assert json.loads(text)["attributes"]["arrays"]["features"]["root"] == store.root.checksum
+
+
+def test_parts_that_name_no_root_are_read(store: FeatureStore) -> None:
+    path = part_of(store, "a") / "zarr.json"
+    attributes = json.loads(path.read_text())["attributes"]
+    del attributes["checksum"], attributes["arrays"]["features"]["root"]
+    path.write_bytes(sealed_group_json(attributes))
+    assert set(verify_store(FeatureStore.open(store.path), 1).clips.values()) == {"whole"}
