@@ -113,6 +113,8 @@ def _names(values: Any) -> tuple[str, ...]:
 
 
 def _provenance(values: Mapping[str, Any]) -> Provenance:
+    if not isinstance(values, dict):
+        raise TypeError(f"provenance {str(values)[:40]}")
     known = {field.name for field in fields(Provenance)}  # later versions may say more
     values = {name: value for name, value in values.items() if name in known}
     settings = values["settings"]
