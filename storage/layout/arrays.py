@@ -154,7 +154,8 @@ class StoredArray:
 
     @classmethod
     def _relaid(cls, objects: Objects, key: str, data: bytes, expected: Expected) -> StoredArray:
-        values = read_whole(objects, key, data, expected.dtype, expected.shape)
+        sealed = expected.seal is not None
+        values = read_whole(objects, key, data, expected.dtype, expected.shape, sealed)
         check_values(objects.location, key, zlib.crc32(value_bytes(values)), expected.seal)
         return cls(objects, key, values.shape, values.dtype, max(1, len(values)), values)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import DamagedError, FacerError, broken
+from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.chunks import LIMIT_BYTES, SIZES
@@ -24,12 +24,18 @@ _CHUNKS = 1_000_000
 
 
 def read_whole(
-    objects: Objects, key: str, data: bytes, dtype: str, shape: tuple[int | None, ...]
+    objects: Objects,
+    key: str,
+    data: bytes,
+    dtype: str,
+    shape: tuple[int | None, ...],
+    sealed: bool,
 ) -> npt.NDArray[Any]:
     """Return all values of an array whose ``zarr.json`` is ``data``, as ``dtype``.
 
-    Raises FacerError when zarr-python does not read it or it has another shape or type. That
-    alone is no damage: perhaps a newer zarr wrote it.
+    ``sealed``: the caller compares them with a checksum. Raises FacerError when zarr-python does
+    not read it or it has another shape or type. That alone is no damage: perhaps a newer zarr
+    wrote it.
     """
     where = f"{objects.location}/{key}"
     try:
@@ -40,7 +46,9 @@ def read_whole(
     try:
         check_shape(objects.location, key, tuple(meta["shape"]), shape)
         _check(where, meta, dtype)
-        copies = _copies(objects, key, meta) | {f"{key}/zarr.json": data}
+        copies = _copies(objects, key, meta, sealed or _fills_with_nothing(meta)) | {
+            f"{key}/zarr.json": data
+        }
         return _read(key, copies, dtype)
     except FacerError:
         raise
@@ -72,7 +80,13 @@ def _check(where: str, meta: Any, dtype: str) -> None:
         raise ValueError(f"values of type {meta['data_type']!r}, expected {dtype}")
 
 
-def _copies(objects: Objects, key: str, meta: Any) -> dict[str, bytes]:
+def _fills_with_nothing(meta: Any) -> bool:
+    """Whether what a chunk that is not there holds is no measurement: NaN, no face."""
+    fill: object = meta["fill_value"]
+    return fill == "NaN" if meta["data_type"].startswith("float") else not fill
+
+
+def _copies(objects: Objects, key: str, meta: Any, may_lack: bool) -> dict[str, bytes]:
     """Return the array's chunks as they are stored, each of them looked at."""
     chunk_shape = meta["chunk_grid"]["configuration"]["chunk_shape"]
     if any(type(size) is not int or size < 1 for size in chunk_shape):
@@ -87,7 +101,10 @@ def _copies(objects: Objects, key: str, meta: Any) -> dict[str, bytes]:
     for place in itertools.product(*map(range, counts)):
         name = separator.join([*(["c"] if default else []), *map(str, place)])
         chunk = objects.get(f"{key}/{name}", LIMIT_BYTES)
-        if chunk is not None:  # else it holds the fill value, and the checksum tells
+        if chunk is None and not may_lack:
+            text = "this chunk is missing, and the fill value of its array is a number"
+            raise AbsentError(broken(objects.location, f"{key}/{name}", text))
+        if chunk is not None:  # else it holds the fill value
             _look(chunk, chunk_shape, meta["codecs"])
             copies[f"{key}/{name}"] = chunk
     return copies

@@ -172,3 +172,32 @@ def test_metadata_of_strangers_is_one_line(
         else:
             assert changes == {"attributes": 3}
     assert verify_store(store, 1).parts[1].state == "whole"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_chunk_that_another_program_wrote_and_that_is_lost(
+    store: FeatureStore, version: int
+) -> None:
+    if version == 1:
+        store = as_version_1(store)
+    part = part_of(store, "a")
+    for name, options in (("timestamp_s", {"chunks": 4}), ("bbox_px", {"chunks": (4, 4)})):
+        write_again(part, name, compressors=GzipCodec(), fill_value=7, **options)
+    assert verify_store(FeatureStore.open(store.path), 1).clips["a"] == "whole"
+    (part / "timestamp_s/c/1").unlink()
+    found = FeatureStore.open(store.path)
+    with pytest.raises(FacerError, match="broken part"):
+        found.read("a")
+    assert verify_store(found, 1).clips["a"] == ("absent" if version == 1 else "damaged")
+
+
+def test_frames_without_a_face_that_another_program_left_out(
+    store: FeatureStore, same_clip: Make
+) -> None:
+    store = as_version_1(store)
+    expected, part = store.read("c"), part_of(store, "c")
+    for name in ("valid", "n_faces"):
+        write_again(part, name, compressors=GzipCodec())
+        assert not (part / name / "c").exists()
+    write_again(part, "features", compressors=GzipCodec(), fill_value=float("nan"))
+    same_clip(FeatureStore.open(store.path).read("c"), expected)
