@@ -75,7 +75,7 @@ def open_objects(path: str | os.PathLike[str]) -> Objects:
     text = os.fspath(path)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
-    if "://" in text or "::" in text:
+    if "://" in text:
         from facer.storage.files.urls import UrlObjects
 
         return UrlObjects(text)

@@ -50,6 +50,7 @@ def test_every_place_does_the_same(objects: Objects) -> None:
 def test_kinds_of_paths(tmp_path: Path) -> None:
     assert isinstance(open_objects(tmp_path), LocalObjects)
     assert isinstance(open_objects(f"file://{tmp_path}"), LocalObjects)
+    assert isinstance(open_objects(tmp_path / "x::y.zarr"), LocalObjects)
     assert isinstance(open_objects("memory://x"), UrlObjects)
 
 
