@@ -233,7 +233,10 @@ def parse_part(
         text = f"its zarr.json holds no sound list of records ({reason})"
         raise DamagedError(broken(where, f"{PARTS}/{part_id}", text)) from error
     if root_checksum and own != root_checksum:
-        text = "it is a part of another store, whose networks, settings or columns are others"
+        text = (
+            "it is a part of another store, of other networks, settings or columns: move it back "
+            "there if this is its only copy"
+        )
         raise DamagedError(broken(where, f"{PARTS}/{part_id}", text))
     return Part(part_id, records, seals)
 
