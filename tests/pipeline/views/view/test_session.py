@@ -1,9 +1,9 @@
 """Marks, undo and numbers: what a page asks for, without a browser."""
 
 import csv
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
 from dataclasses import replace
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -18,7 +18,6 @@ from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
 from facer.storage.schema import AU_NAMES
-from facer.storage.study.journal import Journal
 
 A, B, C = (page_name(clip_id) for clip_id in ("P1_calm", "P1_joke", "P2_calm"))
 DESIGN = "{participant}_{condition}"
@@ -126,17 +125,22 @@ def test_what_others_write_into_the_file_is_kept(opened):
     assert session.remove({"name": B, "row": row})["marks"] == []
 
 
+_ADD_ROWS = """
+import sys
+from pathlib import Path
+from facer.storage.study.journal import Journal
+journal = Journal(Path(sys.argv[1]), ["clip_id", "note"])
+for i in range(30):
+    journal.add({"clip_id": "c", "note": f"{sys.argv[2]}{i}"})
+"""
+
+
 def test_views_that_write_the_same_file_at_once_lose_no_row(tmp_path):
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_add_rows, [tmp_path / "new" / "marks.csv"] * 3, "abc"))
-    found = [row["note"] for row in rows(tmp_path / "new" / "marks.csv")]
+    path = tmp_path / "new" / "marks.csv"
+    views = [subprocess.Popen([sys.executable, "-c", _ADD_ROWS, path, who]) for who in "abc"]
+    assert [view.wait(timeout=60) for view in views] == [0, 0, 0]
+    found = [row["note"] for row in rows(path)]
     assert sorted(found) == sorted(f"{who}{i}" for who in "abc" for i in range(30))
-
-
-def _add_rows(path, who):
-    journal = Journal(path, ["clip_id", "note"])
-    for i in range(30):
-        journal.add({"clip_id": "c", "note": f"{who}{i}"})
 
 
 def test_a_row_that_somebody_took_away_cannot_be_undone(opened):
