@@ -162,7 +162,7 @@ class Provenance:
     @property
     def measured(self) -> str:
         """What frames are with or without."""
-        return "sound" if self.of_sound else "a face"
+        return measured_of(self.statuses)
 
     @property
     def statuses(self) -> tuple[Status, Status, Status]:

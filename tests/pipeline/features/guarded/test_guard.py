@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from unittest.mock import Mock
@@ -23,6 +24,17 @@ from facer.pipeline.features.guarded.process import DecodeChild
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError, PlaceError
 from tests.support import some
+
+
+@contextmanager
+def limited(kind, most):
+    """A limit of this process, for a while."""
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
 
 
 def read(reader):
@@ -239,13 +251,11 @@ def test_a_child_that_died_idle_costs_nothing(make_video):
 def test_a_process_that_cannot_be_started_is_no_fault_of_the_clip(make_video):
     path = make_video()
     guard.close_idle()
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
-    try:
-        with pytest.raises(PlaceError, match=r"no process .* started: Too many open files"):
-            read(GuardedReader(path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with (
+        limited(resource.RLIMIT_NOFILE, 0),
+        pytest.raises(PlaceError, match=r"no process .* started: Too many open files"),
+    ):
+        read(GuardedReader(path))
     assert assert_same(path) == 12
 
 
@@ -268,13 +278,11 @@ def test_closed_streams_disturb_no_decoding(make_video, closed, tmp_path):
 def test_memory_for_frames_that_cannot_be_had_is_no_fault_of_the_clip(make_video):
     path = make_video()
     guard.close_idle()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
-    try:
-        with pytest.raises(PlaceError, match=r"no process .* started: File too large"):
-            read(GuardedReader(path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        limited(resource.RLIMIT_FSIZE, 1 << 20),
+        pytest.raises(PlaceError, match=r"no process .* started: File too large"),
+    ):
+        read(GuardedReader(path))
     assert assert_same(path) == 12
 
 
