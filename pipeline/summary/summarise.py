@@ -19,7 +19,7 @@ from facer.pipeline.summary.schema import DICTIONARY, Schema, schema
 from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import FacerError
 from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
@@ -116,7 +116,7 @@ def _before_the_clips(of: Study) -> Iterator[str]:
         if span is not None and span[1] <= 0:
             yield (
                 f"{name} {span[0]:g}:{span[1]:g} ends before the clips begin and stays empty: "
-                f"no onset is known; give onset_s in the design, or {named('events')}"
+                "no onset is known; give onset_s in the design, or a table of events"
             )
 
 

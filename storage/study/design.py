@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import Match, match_ids
@@ -75,7 +75,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     stand between the fields, and ``{}`` is any text. A pattern with a ``/`` is of the whole id,
     another of what is after the last ``/``. A clip of another name has empty fields.
     """
-    where = f"{named('pattern')} {pattern}"
+    where = f"pattern {pattern}"
     fields = [name for name in _FIELD.findall(pattern) if name]
     if not fields or len(set(fields)) < len(fields):
         raise OptionError(
