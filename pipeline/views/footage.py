@@ -21,6 +21,7 @@ from facer.storage.schema import I64, U8, ClipFeatures, Record
 
 _EMBED_HEIGHT_PX = 360
 _JPEG_QUALITY = 85
+_FRAMES_TO_LEAVE = 100  # who leaves a video in its middle ends the process that decodes it
 SAME_TIME_S = 5e-4
 """Times of a row and a frame that differ by less are the same."""
 
@@ -56,7 +57,7 @@ def read_crops(video: Path, clip: ClipFeatures, rows: I64) -> U8:
                 if abs(frame.timestamp_s - time_s) <= SAME_TIME_S:
                     crops[place] = align(frame.picture, clip.keypoints_px[row : row + 1])[0]
                     del left[place]
-            if not left:
+            if not left and len(clip.timestamp_s) - max(wanted) > _FRAMES_TO_LEAVE:
                 return crops
     if left:
         raise FacerError(

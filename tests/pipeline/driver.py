@@ -21,7 +21,7 @@ import distributed
 from facer.pipeline.features import extract as module
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
-from facer.pipeline.features.part import load_extractor
+from facer.pipeline.features.part import ModelsAsked, find_models
 from facer.pipeline.runtime.progress import Progress
 from facer.stages.features.config import ExtractConfig
 from facer.storage.schema import Record
@@ -94,7 +94,7 @@ def main(mode: str, videos: str, store: str, n_times: int, address: str | None) 
 if __name__ == "__main__":
     assert distributed  # loaded once, before the forks
     module.cpu_count = lambda: 1  # type: ignore[attr-defined]  # threads of the models
-    load_extractor(EXTRACT)
+    find_models(ModelsAsked(EXTRACT, None))  # in the precision that an extraction chooses
     mode, videos, store, n_times, *address = sys.argv[1:]
     statuses = main(mode, videos, store, int(n_times), address[0] if address else None)
     sys.stdout.write(json.dumps(statuses))

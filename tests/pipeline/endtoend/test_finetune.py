@@ -12,6 +12,7 @@ import torch
 from facer.pipeline.endtoend.config import FinetuneConfig
 from facer.pipeline.endtoend.finetune import finetune
 from facer.pipeline.endtoend.joint import ClipCrops
+from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.seeds import load_models
@@ -181,6 +182,17 @@ def test_a_disk_that_is_full_at_a_write(config, tmp_path, stopped_at_write):
         finetune(replace(one, resume=True))
         for name in (LAST, "rec.safetensors", "seed-0/best.safetensors", "curve.jsonl"):
             assert (one.output / name).read_bytes() == (whole.output / name).read_bytes(), name
+
+
+def test_crops_of_many_clips_are_decoded_by_one_process(config):
+    """Seen: a process for each clip, a quarter of a second, at each of its epochs."""
+    close_idle()
+    store = FeatureStore.open(json.loads((config.run / "config.json").read_text())["store"])
+    children = set()
+    for clip_id in store.clip_ids[:3]:
+        read_crops(config.videos / f"{clip_id}.mp4", store.read(clip_id), np.array([3, 0]))
+        children |= {id(child) for child in idle}
+    assert len(children) == len(idle) == 1
 
 
 @pytest.mark.parametrize("missing", ["hold", "zero", "drop"])
