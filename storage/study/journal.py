@@ -12,6 +12,7 @@ from pathlib import Path
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import csv_text, read_table
 from facer.storage.files.objects import refusing, write_atomic
+from facer.storage.labels.challenges import plain_name
 
 Row = Mapping[str, str]
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system
@@ -70,19 +71,21 @@ class Journal:
         if not self.path.exists():
             return list(self._columns), []
         table = read_table(self.path)
-        names = {name.lower(): name for name in self._columns}
-        header = [names.get(name.lower(), name) for name in table.header]
+        names = {plain_name(name): name for name in self._columns}
+        header = [names.get(plain_name(name), name) for name in table.header]
+        twice = [name for name in self._columns if header.count(name) > 1]
+        if twice:
+            raise FacerError(f"{self.path}: found column {twice[0]!r} twice, expected it once")
         return header, [dict(zip(header, cells, strict=True)) for cells in table.rows]
 
     def _write(self, header: Sequence[str], rows: Sequence[Row]) -> None:
         cells = [[row.get(name, "") for name in header] for row in rows]
-        try:
-            data = csv_text([header, *cells]).encode()
-        except UnicodeEncodeError:
+        text = csv_text([header, *cells])
+        if "\0" in text or text.encode(errors="ignore").decode() != text:
             raise FacerError(
                 f"{self.path}: found a name that is no text of Unicode; rename that clip"
-            ) from None
-        write_atomic(self.path, data)
+            )
+        write_atomic(self.path, text)
 
 
 def _lock(file: int) -> None:

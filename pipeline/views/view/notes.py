@@ -128,12 +128,13 @@ class _Watched(Generic[Value]):
 
 
 def plain(text: str) -> str:
-    """Return a text on one line, as a cell of a table.
+    """Return a text on one line, as a cell of a table; what UTF-8 lacks becomes ``?``.
 
-    >>> plain(" hand over\\n the face ")
-    'hand over the face'
+    >>> plain(" hand over\\n the face "), plain("J\\udcfcrgen\\0")
+    ('hand over the face', 'J?rgen')
     """
-    return " ".join(str(text).split())[:_LETTERS]
+    known = str(text).encode("utf-8", "replace").decode().replace("\0", " ")
+    return " ".join(known.split())[:_LETTERS]
 
 
 def _text(seconds: float) -> str:

@@ -125,6 +125,35 @@ def test_what_others_write_into_the_file_is_kept(opened):
     assert session.remove({"name": B, "row": row})["marks"] == []
 
 
+def test_columns_that_summarise_knows_by_another_spelling_are_no_new_ones(store, opened):
+    file = opened().config.marks_file
+    file.write_text("Clip ID,start s,Stop-S,Mark\nP1_joke,0.2,0.5,odd\n")
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    assert [row["start_s"] for row in rows(file)] != ["0.2", ""]
+    clips = facer.summarise(store, marks=file).clips.set_index("clip_id")
+    assert clips.status["P1_calm"] == "ok"
+    assert clips.marked_s["P1_calm"] == pytest.approx(0.2, abs=0.05)
+    file.write_text("Clip ID,clip_id,start_s,stop_s\na,b,1,2\n")
+    with pytest.raises(FacerError, match="column 'clip_id' twice"):
+        session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+
+
+def test_what_is_no_text_of_a_table_leaves_it_readable(opened):
+    session = opened(who="J\udcfcrgen")
+    found = session.mark({"name": A, "first": 3, "last": 7, "mark": "a\0b\ud800"})
+    assert [(row["mark"], row["who"]) for row in found["marks"]] == [("a b?", "J?rgen")]
+
+
+@pytest.mark.parametrize("clip_id", ["P1\r/joke", "a\rb", "new\nline", 'a,"b'])
+def test_a_clip_of_any_name_is_marked(make_store, clip_of, clip_id):
+    store = make_store({clip_id: clip_of(20), "other": clip_of(20)})
+    session = ViewSession(ViewConfig(store.path, who=""), SummaryConfig())
+    session.mark({"name": page_name(clip_id), "first": 3, "last": 7, "mark": "x"})
+    clips = facer.summarise(store, marks=session.config.marks_file).clips
+    assert (clips.marked_s > 0).tolist() == (clips.clip_id == clip_id).tolist()
+
+
 _ADD_ROWS = """
 import sys
 from pathlib import Path
