@@ -14,7 +14,7 @@ from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.views import curves
 from facer.pipeline.views.footage import crop_strip, embed_video, find_video
 from facer.pipeline.views.report.config import OnPage
-from facer.pipeline.views.report.folder import CLIPS, ReportFolder, packed, page_name
+from facer.pipeline.views.report.folder import CLIPS, ReportFolder, marks_key, packed, page_name
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import FEATURE_GROUPS, ClipFeatures, Record
@@ -94,8 +94,8 @@ class ClipPages:
         footage = self._footage(record, clip, name)
         self.folder.page(
             name, "clip.html", {**clip_curves(clip, self.store), "videoStart": footage.start_s},
-            title=clip_id, report=self.store.path, back=self.back, before=before, after=after,
-            facts=[*facts, *clip_facts(record, clip, self.store)], footage=footage,
+            title=clip_id, report=marks_key(self.store.path), back=self.back, before=before,
+            after=after, facts=[*facts, *clip_facts(record, clip, self.store)], footage=footage,
             weak_note=curves.WEAK_NOTE if self.store.weak_features else "",
             notes=clip_notes(clip, self.store),
         )  # fmt: skip
@@ -109,7 +109,7 @@ class ClipPages:
         try:
             crops = crop_strip(video, clip)
             if self.embed:
-                copy = self.folder.path / f"{name}.mp4"
+                copy = self.folder.place(f"{name}.mp4")
                 return Footage(copy.name, True, embed_video(video, copy), crops)
             start_s = -ask("clock_start_s", video)
         except FacerError as error:

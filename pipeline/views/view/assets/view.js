@@ -34,8 +34,9 @@
     }
   }
 
-  const remembered = (key) => { try { return sessionStorage.getItem(`facer ${key}`); } catch { return null; } };
-  const remember = (key, value) => { try { sessionStorage.setItem(`facer ${key}`, value); } catch { /* a private window */ } };
+  const view = location.pathname.split("/")[1]; // its token: another view at the same port asks anew
+  const remembered = (key) => { try { return sessionStorage.getItem(`facer ${view} ${key}`); } catch { return null; } };
+  const remember = (key, value) => { try { sessionStorage.setItem(`facer ${view} ${key}`, value); } catch { /* a private window */ } };
 
   function query() {
     const asked = new URLSearchParams({ feature: at("feature").value, windows: at("windows").value, baseline: at("baseline").value });

@@ -195,6 +195,21 @@ def test_a_view_that_was_closed_is_told(browser, opened):
     said(browser, "was it closed")
 
 
+def test_another_view_at_the_same_port_shows_its_own_windows(browser, opened):
+    port = int(opened.url.split(":")[2].split("/")[0])
+    go(browser, opened, "P1_joke")
+    browser.execute_script("""
+      windows.value = "early=0:0.1"; windows.dispatchEvent(new Event("change"));
+    """)
+    browser.refresh()
+    ready(browser)
+    assert browser.find_element("id", "windows").get_attribute("value") == "early=0:0.1"
+    opened.close()
+    with facer.view(opened.marks.with_name("s.zarr"), port=port, windows={"late": (1, 2)}) as view:
+        go(browser, view, "P1_joke")
+        assert browser.find_element("id", "windows").get_attribute("value") == "late=1:2"
+
+
 def test_nothing_complains_but_the_plotting_library(browser, opened, hostile_id):
     browser.get_log("browser")
     for path in ("", *(f"clips/{page_name(c)}.html" for c in ("P1_joke", hostile_id))):
