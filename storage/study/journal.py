@@ -53,10 +53,17 @@ class Journal:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep every other thread and process from a change meanwhile."""
-        path = self.path.with_name(f".{self.path.name}.lock")
+        file = self.path.resolve()  # a link stays one
+        path = file.with_name(f".{file.name}.lock")
         with refusing("write", str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            flags = os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                lock = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+            except PermissionError:
+                if not path.exists():
+                    raise
+                lock = os.open(path, flags | os.O_RDONLY)  # another user of the folder made it
         try:
             with refusing("lock", str(path)):
                 _lock(lock)
@@ -85,7 +92,7 @@ class Journal:
             raise FacerError(
                 f"{self.path}: found a name that is no text of Unicode; rename that clip"
             )
-        write_atomic(self.path, text)
+        write_atomic(self.path.resolve(), text)
 
 
 def _lock(file: int) -> None:

@@ -61,7 +61,8 @@ def index_data(of: ViewSession) -> str:
 
 
 def clip_page(of: ViewSession, name: str) -> str:
-    """The page of a clip; FacerError for one without frames."""
+    """The page of a clip, as it was extracted last; FacerError for one without frames."""
+    of.store.refresh()
     record, clip = of.read(of.clip(name))
     try:
         of.video(name)

@@ -197,7 +197,7 @@
     if (!why) return;
     const [first, last] = stretch;
     const feature = at("only").checked ? at("feature").value : "";
-    if (await change("mark", { first, last, mark: why, feature }, "Marked; u takes it back.")) choose(null);
+    if (await change("mark", { first, last, frames: times.length, mark: why, feature }, "Marked; u takes it back.")) choose(null);
   }
 
   const leaveOut = () => { const why = reason(); if (why) change("mark", { first: null, mark: why }, "Left out; u takes it back."); };

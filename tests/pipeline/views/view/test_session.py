@@ -1,6 +1,8 @@
 """Marks, undo and numbers: what a page asks for, without a browser."""
 
 import csv
+import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -154,6 +156,39 @@ def test_a_clip_of_any_name_is_marked(make_store, clip_of, clip_id):
     assert (clips.marked_s > 0).tolist() == (clips.clip_id == clip_id).tolist()
 
 
+def test_a_linked_file_stays_a_link_and_keeps_its_permissions(opened, tmp_path):
+    shared, link = tmp_path / "lab" / "shared.csv", tmp_path / "marks.csv"
+    shared.parent.mkdir()
+    link.symlink_to(shared)
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    shared.chmod(0o660)
+    session.mark({"name": A, "first": 9, "last": 9, "mark": "y"})
+    assert link.is_symlink()
+    assert [row["mark"] for row in rows(shared)] == ["x", "y"]
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o660
+    assert (shared.parent / ".shared.csv.lock").exists()
+
+
+def test_the_lock_of_another_user_is_waited_for(opened, tmp_path, monkeypatch):
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    really = os.open
+
+    def open_(path, flags, *rest, **more):
+        if str(path).endswith(".lock") and flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return really(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_)
+    assert len(session.mark({"name": A, "first": 3, "last": 7, "mark": "y"})["marks"]) == 2
+
+
+def test_marks_and_faces_are_two_files(opened, tmp_path):
+    with pytest.raises(FacerError, match="is the file of the marks"):
+        opened(marks=tmp_path / "a.csv", faces=tmp_path / "x/../a.csv")
+
+
 _ADD_ROWS = """
 import sys
 from pathlib import Path
@@ -244,6 +279,29 @@ def test_the_clips_of_a_person_stand_together(opened):
         "ok", "failed",
     ]  # fmt: skip
     assert person_lanes(opened(design=None), A, {"feature": "valence"})["lanes"] == []
+
+
+def test_a_clip_that_was_extracted_again_is_shown_anew(store, opened, clip_of):
+    session = opened()
+    clip_page(session, A)
+    assert session.read("P1_calm")[0].n_frames == 60
+    again = FeatureStore.open(store.path)
+    again.write_part([(replace(store.record("P1_calm"), n_frames=50, n_valid=50), clip_of(50))])
+    clip_page(session, A)
+    assert session.read("P1_calm")[0].n_frames == 50
+    with pytest.raises(FacerError, match="reload the page"):
+        session.mark({"name": A, "first": 3, "last": 7, "frames": 60, "mark": "x"})
+    session.mark({"name": A, "first": 3, "last": 7, "frames": 50, "mark": "x"})
+
+
+def test_a_store_that_is_away_for_a_while_is_told_and_comes_back(store, opened, tmp_path):
+    session = opened()
+    away = (tmp_path / "s.zarr").rename(tmp_path / "away.zarr")
+    for ask in (clip_page, clip_data):
+        with pytest.raises(FacerError, match="the store is gone"):
+            ask(session, A)
+    away.rename(tmp_path / "s.zarr")
+    assert "P1_calm" in clip_page(session, A)
 
 
 def test_a_second_store_is_drawn_beside_the_first(store, opened, tmp_path):
