@@ -99,6 +99,14 @@ def test_undo_takes_back_mark_removal_and_click_in_turn(opened):
         session.undo({"name": A})
 
 
+def test_pages_name_the_files_that_are_written(opened):
+    session = opened()
+    assert f"<code>{session.config.marks_file}</code>" in index_page(session)
+    page = clip_page(session, A)
+    assert f"<code>{session.config.marks_file}</code>" in page
+    assert f"--faces {session.config.faces_file}</code>" in page
+
+
 def test_a_clip_left_out_is_no_longer_next(opened):
     session = opened()
     worst = session.order[1:]  # the first one failed
