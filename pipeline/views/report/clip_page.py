@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from facer.pipeline.features.guarded.guard import ask
+from facer.pipeline.summary.clips import times_of
 from facer.pipeline.views import curves
 from facer.pipeline.views.footage import crop_strip, embed_video, find_video
 from facer.pipeline.views.report.config import OnPage
@@ -90,6 +91,11 @@ class ClipPages:
         record, clip = self.store.record(clip_id), self.store.read(clip_id)
         if not clip.n_frames:
             raise FacerError(f"{self.store.path}: clip {clip_id!r} has no frames to show")
+        times, notes = times_of(clip, record), clip_notes(clip, self.store)
+        if times is None:
+            times = np.arange(clip.n_frames, dtype=np.float64)
+            notes.append("Its frames have no times: for seconds read numbers of frames.")
+        clip = replace(clip, timestamp_s=times)
         name = f"{CLIPS}/{page_name(clip_id)}"
         footage = self._footage(record, clip, name)
         self.folder.page(
@@ -97,7 +103,7 @@ class ClipPages:
             title=clip_id, report=marks_key(self.store.path), back=self.back, before=before,
             after=after, facts=[*facts, *clip_facts(record, clip, self.store)], footage=footage,
             weak_note=curves.WEAK_NOTE if self.store.weak_features else "",
-            notes=clip_notes(clip, self.store),
+            notes=notes,
         )  # fmt: skip
         return f"{name}.html"
 

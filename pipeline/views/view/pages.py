@@ -35,8 +35,8 @@ def index_page(of: ViewSession) -> str:
     return render(
         "index", "view_store.html", title=of.store.path,
         tiles=[(name, f"{n:,}") for name, n in tiles], notes=of.study.design.notes,
-        marks_file=str(of.config.marks_file), design=of.config.design, first=of.url(of.to_see(of.order)),
-        measured=measured,
+        marks_file=str(of.config.marks_file), design=of.config.design, measured=measured,
+        first=of.url(of.to_see(of.order)),
     )  # fmt: skip
 
 
