@@ -18,6 +18,10 @@ Row = Mapping[str, str]
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system
 
 
+class NoLongerThere(FacerError):
+    """A row that somebody else took away."""
+
+
 class Journal:
     """Rows of a csv file, which is read before each change and then written whole or not at all.
 
@@ -37,12 +41,12 @@ class Journal:
             self._write(header, [*rows, row])
 
     def remove(self, row: Row) -> None:
-        """Take away the latest row with the same cells; FacerError where there is none."""
+        """Take away the latest row with the same cells; NoLongerThere where there is none."""
         with self._alone():
             header, rows = self._read()
             same = [place for place, other in enumerate(rows) if self._key(other) == self._key(row)]
             if not same:
-                raise FacerError(f"{self.path}: found that row no longer, expected it there")
+                raise NoLongerThere(f"{self.path}: found that row no longer, expected it there")
             del rows[same[-1]]
             self._write(header, rows)
 

@@ -14,7 +14,7 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.study.faces import FACE_COLUMNS, FacePoints, read_faces
 from facer.storage.study.ids import matched
-from facer.storage.study.journal import Journal, Row
+from facer.storage.study.journal import Journal, NoLongerThere, Row
 from facer.storage.study.marks import MARK_COLUMNS, Mark, read_marks
 
 Value = TypeVar("Value")
@@ -85,8 +85,13 @@ class Notes:
         with self._lock:
             if not self._done:
                 raise FacerError("nothing to undo since this view was opened")
-            did, journal, row = self._done.pop()
-            (journal.remove if did == "add" else journal.add)(row)
+            did, journal, row = self._done[-1]
+            try:
+                (journal.remove if did == "add" else journal.add)(row)
+            except NoLongerThere:
+                self._done.pop()
+                raise
+            self._done.pop()
             return row
 
     @property

@@ -222,6 +222,7 @@ def test_a_row_that_somebody_took_away_cannot_be_undone(opened):
     assert session.notes_of(A)["marks"] == []
     with pytest.raises(FacerError, match="no longer"):
         session.undo({"name": A})
+    assert session.notes_of(A)["undoable"] == 0
 
 
 def test_a_file_that_is_no_table_of_marks_is_told_before_it_is_touched(opened):
@@ -238,6 +239,8 @@ def test_a_full_disk_leaves_the_marks_as_they_were(opened, full_disk):
     before = session.config.marks_file.read_bytes()
     with full_disk(1), pytest.raises(FacerError, match="No space"):
         session.mark({"name": B, "first": 3, "last": 7, "mark": "y"})
+    with full_disk(1), pytest.raises(FacerError, match="No space"):
+        session.undo({"name": A})
     assert session.config.marks_file.read_bytes() == before
     assert session.notes_of(B)["undoable"] == 1
     left = {path.name for path in session.config.marks_file.parent.iterdir()}
