@@ -18,7 +18,7 @@ Row = Mapping[str, str]
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system
 
 
-class NoLongerThere(FacerError):
+class RowGoneError(FacerError):
     """A row that somebody else took away."""
 
 
@@ -41,12 +41,12 @@ class Journal:
             self._write(header, [*rows, row])
 
     def remove(self, row: Row) -> None:
-        """Take away the latest row with the same cells; NoLongerThere where there is none."""
+        """Take away the latest row with the same cells; RowGoneError where there is none."""
         with self._alone():
             header, rows = self._read()
             same = [place for place, other in enumerate(rows) if self._key(other) == self._key(row)]
             if not same:
-                raise NoLongerThere(f"{self.path}: found that row no longer, expected it there")
+                raise RowGoneError(f"{self.path}: found that row no longer, expected it there")
             del rows[same[-1]]
             self._write(header, rows)
 
