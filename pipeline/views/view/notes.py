@@ -14,7 +14,7 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.study.faces import FACE_COLUMNS, FacePoints, read_faces
 from facer.storage.study.ids import matched
-from facer.storage.study.journal import Journal, RowGoneError, Row
+from facer.storage.study.journal import Journal, Row, RowGoneError
 from facer.storage.study.marks import MARK_COLUMNS, Mark, read_marks
 
 Value = TypeVar("Value")
