@@ -1,7 +1,7 @@
 """The command line: options become a config and one call into ``facer.pipeline``.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 all is there, 1 a problem
-the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted (Ctrl-C or SIGTERM).
+the message explains, 2 wrong usage, 3 some clips failed, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from facer.pipeline.commands import SECTIONS
 from facer.pipeline.commands.problems import WITHOUT_TRACEBACK, problem_of
 from facer.pipeline.commands.shared import warn
 from facer.pipeline.commands.terminal import (
+    ends_as_interrupts,
     open_closed_streams,
     show_any_character,
-    sigterm_as_interrupt,
     warnings_as_lines,
 )
 from facer.pipeline.runtime.installation import check_installation
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _refuse_gone_folder()
         _refuse_another_facer()
-        with warnings_as_lines(), sigterm_as_interrupt():
+        with warnings_as_lines(), ends_as_interrupts():
             code = facer.main(arguments, prog_name="facer", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # a stranger's file can lead to any
         if debug and not isinstance(error, WITHOUT_TRACEBACK):

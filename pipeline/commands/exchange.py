@@ -61,7 +61,11 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
 @click.option("--long", is_flag=True,
               help="For a table: a row a frame and feature, not a column a feature.")  # fmt: skip
 @click.option("--events", type=click.Path(path_type=Path), help="For a folder: events.csv.")
-@click.option("--marks", type=click.Path(path_type=Path), help="For a folder: marks.csv.")
+@click.option(
+    "--marks",
+    type=click.Path(path_type=Path),
+    help="For a folder: marks.csv; what it marks is empty.",
+)
 @click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
               help="For a folder: above it a feature counts as shown.")  # fmt: skip
 @click.option("--videos", type=click.Path(path_type=Path),

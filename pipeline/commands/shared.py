@@ -18,7 +18,7 @@ from facer.storage.labels.challenges import SPLITS
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 """Exit codes beside 0: a problem that the message explains, wrong usage, some clips failed,
-Ctrl-C or SIGTERM."""
+Ctrl-C, SIGTERM or SIGHUP."""
 
 STDOUT = Path("-")  # as the csv to write
 LISTED = 10  # names printed of a longer list

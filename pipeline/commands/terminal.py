@@ -36,23 +36,34 @@ def show_any_character() -> None:
             stream.reconfigure(errors="replace")
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM is Ctrl-C; a second one, as ``timeout`` and batch systems send, changes nothing."""
+def ends_as_interrupts() -> Iterator[None]:
+    """SIGTERM is Ctrl-C, and so is SIGHUP of a terminal or ssh that closes, but under ``nohup``;
+    a second one, as ``timeout`` and batch systems send, changes nothing.
+    """
 
     def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for kind in before:
+            signal.signal(kind, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # others hear no signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {kind: signal.getsignal(kind) for kind in _ENDING}
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        del before[signal.SIGHUP]
+    for kind in before:
+        signal.signal(kind, interrupt)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is interrupt:  # else it was, and the process ends
-            signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            if signal.getsignal(kind) is interrupt:  # else it was, and the process ends
+                signal.signal(kind, handler)
 
 
 @contextmanager

@@ -93,11 +93,30 @@ class ClipSummary:
 
     @property
     def there(self) -> There | None:
-        """The clip's record, arrays at the clock's times, clock; None unless it counts."""
+        """The clip's record, arrays at the clock's times, clock; None unless it counts.
+
+        Marked cells are NaN, and a frame that is marked for all features is not valid.
+        """
         measured = self.status in ("ok", "no_face", "no_sound")
         if not measured or self.record is None or self.clip is None or self.time is None:
             return None
-        return self.record, replace(self.clip, timestamp_s=self.time.t_s), self.time
+        kept = unmarked(self.marks, self.time.t_s, self.features.names)
+        cells = kept[:, None] if kept.ndim == 1 else kept
+        counted = replace(
+            self.clip, timestamp_s=self.time.t_s, valid=self.clip.valid & cells.any(axis=1),
+            features=np.where(cells, self.clip.features, np.float32(np.nan)),
+        )  # fmt: skip
+        return self.record, counted, self.time
+
+    def idle_marks(self) -> list[str]:
+        """Marks that cover no frame of the clip, each in words."""
+        time = self.time
+        return [] if time is None else [
+            f"{self.row.clip_id!r} from {mark.start_s:g} to {mark.stop_s:g} s, a clip that ends at "
+            f"{time.stop_s:.2f} s"
+            for mark in self.marks
+            if unmarked([mark._replace(feature="")], time.t_s, ()).all()
+        ]  # fmt: skip
 
     def measured(self) -> Iterator[tuple[Event, str, dict[str, Any]]]:
         """Yield the summary of each event and window: (F,) a statistic."""
@@ -208,6 +227,14 @@ class ClipSummary:
         gaps = bare_track(self.time, self.clip.valid).gaps_s
         inside = np.clip(gaps, self.time.start_s, self.time.stop_s)
         return [(float(a), float(b)) for a, b in inside if b - a > EPS]
+
+
+def idle_note(marks: Sequence[str]) -> list[str]:
+    """Say that marks leave nothing out, as those of frame numbers or milliseconds do."""
+    if not marks:
+        return []
+    return [f"found {len(marks)} mark(s) that cover no frame, such as {marks[0]}, expected seconds "
+            "of the clip; they change nothing"]  # fmt: skip
 
 
 def bare_track(time: FrameTimes, seen: Bools) -> Track:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from facer.pipeline.summary.clips import ClipSummary, There
+from facer.pipeline.summary.clips import ClipSummary, There, idle_note
 from facer.pipeline.summary.people import person_of
 from facer.pipeline.summary.rows import clip_row
 from facer.pipeline.summary.summarise import Study, clips_of
@@ -33,6 +34,7 @@ from facer.storage.study.events import START
 StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
 STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)
 _JSON_HZ = 10.0
+_log = logging.getLogger("facer")
 
 
 def export_frames(
@@ -78,18 +80,21 @@ def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None =
         raise OptionError(f"{named('format')}: found {form!r}, expected one of {known}")
     if path.exists():
         raise FacerError(f"{path}: found something there, expected a new path to export to")
-    written = 0
+    written, idle = 0, list[str]()
     with aside(path) as folder:
         place = _Place(folder, path, videos, of)
         folder.mkdir(parents=True)
         if form == "bids":
             _describe(place)
         for clip in clips_of(of):
+            idle += clip.idle_marks()
             if clip.there is not None:
                 writers[form](place, clip, clip.there)
                 written += 1
         for name, data in bids.participants(place.people).items() if form == "bids" else ():
             place.write(name, data)
+    for note in idle_note(idle):
+        _log.warning(note)
     return written
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.summary import rows
-from facer.pipeline.summary.clips import ClipSummary, Features
+from facer.pipeline.summary.clips import ClipSummary, Features, idle_note
 from facer.pipeline.summary.people import People, person_of
 from facer.pipeline.summary.schema import DICTIONARY, Schema, schema
 from facer.stages.summary.config import SummaryConfig
@@ -53,6 +53,7 @@ class Outcome:
     statuses: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)  # of clips and events
     empty_windows: int = 0
+    idle_marks: list[str] = field(default_factory=list)  # that cover no frame
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -93,6 +94,7 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
     persons = _person_baselines(of) if of.config.baseline_fallback == "participant" else {}
     for clip in clips_of(of, persons):
         _write_clip(clip, tables, people, outcome)
+    outcome.notes += idle_note(outcome.idle_marks)
     outside = [(clip, "", "", "", "not in the design") for clip in of.design.not_in_design]
     tables["left_out"].write(rows.left_out(outside))
     for block in people.groups():
@@ -162,6 +164,7 @@ def _write_clip(
     clip: ClipSummary, tables: Mapping[str, TableWriter], people: People, outcome: Outcome
 ) -> None:
     outcome.statuses[clip.status] += 1
+    outcome.idle_marks += clip.idle_marks()
     flagged = set()
     for event, window, numbers in clip.measured():
         tables["summary"].write(rows.summary_rows(clip, event, window, numbers))

@@ -39,8 +39,10 @@ def annotate_clip(
         raise FacerError(f"{store.path}: found a store of sound, expected one of faces to draw")
     clip = store.read(clip_id)
     video = source_video(store.record(clip_id), video_dir)
-    if path.resolve() == video:
-        raise FacerError(f"{path}: is the clip's own video, expected another name")
+    place, videos = path.parent.resolve() / path.name, video_dir.resolve()
+    ours = {videos / record.source for record in store.records if record.source}
+    if path.resolve() == video or place in ours:
+        raise FacerError(f"{path}: is the video of a clip of the store, expected another name")
     with GuardedReader(video) as reader:
         frames = with_moments(reader, clip, video)
         write_video(path, _drawn(frames, store, clip_id, clip, report))

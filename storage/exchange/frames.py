@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from facer.storage.errors import FacerError
 from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import csv_writer
 from facer.storage.layout.arrays import Array
 from facer.storage.layout.parts import EMBEDDING, QUALITY
 from facer.storage.root import root_attributes
@@ -130,7 +130,7 @@ def write_csv(table: FrameTable, path: Path) -> None:
     """Write the shortest numbers that read back the same; nothing where nothing was measured."""
     names = [column.name for column in table.columns]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow(map(safe_cell, names))
         for texts, arrays in table.blocks():
             rows = len(next(iter(arrays.values()))) if arrays else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from facer.storage.exchange.tools.muse import read_muse
 from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
 from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import csv_writer
 from facer.storage.files.objects import written_aside
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
@@ -140,7 +140,7 @@ def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> Non
     path.mkdir()
     for clip_id, name in zip(clip_ids, names, strict=True):
         with (path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv_writer(file)
             writer.writerow(["File_ID", "timestamp", *map(safe_cell, store.feature_names)])
             if not store.record(clip_id).n_frames:
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +115,22 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as the text of a csv file, whose cells no spreadsheet runs as formulas."""
     text = io.StringIO()
     safe = ([safe_cell(c) if isinstance(c, str) else c for c in cells] for cells in rows)
-    csv.writer(text, lineterminator="\n").writerows(safe)
+    csv_writer(text).writerows(safe)
     return text.getvalue()
+
+
+def csv_writer(file: IO[str]) -> Any:
+    """Return a ``csv.writer`` whose lines end in a line feed, and that quotes a carriage return."""
+    return csv.writer(_LineFeeds(file), lineterminator="\r\n")  # it quotes what is in that
+
+
+class _LineFeeds:
+    def __init__(self, file: IO[str]) -> None:
+        self._write = file.write
+
+    def write(self, line: str) -> None:
+        """Write a line of ``csv.writer``."""
+        self._write(line.removesuffix("\r\n") + "\n")
 
 
 def read_table(path: Path) -> CsvTable:

@@ -223,8 +223,12 @@ def _read(file: int, size: int) -> bytes:
 
 
 def replace_file(target: Path, data: bytes) -> None:
-    """Write a file aside, down to the disk, and put it in the place of another."""
+    """Write a file aside, down to the disk, and put it in the place of another, whose permissions
+    it gets.
+    """
     with written_aside(target) as aside, aside.open("xb") as file:
+        with suppress(OSError):  # there is none, or the file system has no permissions
+            os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.cells import safe_cell
-from facer.storage.files.csv_table import CsvTable, read_table
+from facer.storage.files.csv_table import CsvTable, csv_writer, read_table
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
@@ -72,7 +71,7 @@ def write_predictions(
     header, ids, order = _layout(path, format, clip_ids, names, brackets)
     _check(path, ids, values)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     notes = [[text] for text in status] if format == "plain" and status else [[]] * len(ids)
     writer.writerow(map(safe_cell, [*header, *([_STATUS] if notes and notes[0] else [])]))
     refuse_other_file(path, text.getvalue().splitlines()[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from facer.storage.errors import DamagedError
+from facer.storage.errors import DamagedError, FacerError
 from facer.storage.files.objects import Objects
 from facer.storage.layout.parts import PARTS, Part, parse_part
 from facer.storage.schema import Record
@@ -52,16 +52,25 @@ class PartList:
         """Return the latest record of every clip, by its id, sorted."""
         if self._parts is None:
             self.refresh()
-        if self._latest is None:
-            latest = {r.clip_id: r for part in self.parts.values() for r in part.records}
-            self._latest = dict(sorted(latest.items()))
-        return self._latest
+        latest = self._latest  # another thread may refresh meanwhile
+        if latest is None:
+            found = {r.clip_id: r for part in self.parts.values() for r in part.records}
+            self._latest = latest = dict(sorted(found.items()))
+        return latest
 
     def refresh(self) -> None:
-        """Look for parts that were written or removed since the list was read."""
+        """Look for parts that were written or removed since the list was read.
+
+        FacerError, and the list stays, where the whole store is gone.
+        """
         known, damaged = self._parts or {}, self._damaged
         for _ in range(_TRIES):  # a part that goes after it was listed leaves its clips in another
             names = self.part_names()
+            if known and not names and self.objects.get(DOCUMENT) is None:
+                raise FacerError(
+                    f"{self.objects.location}: the store is gone, expected it where it was opened; "
+                    "see that its disk is there and that nobody moved it"
+                )
             new = [name for name in names if name not in known]
             found = self.objects.get_many([f"{PARTS}/{name}/{DOCUMENT}" for name in new])
             if None not in found or self.part_names() == names:

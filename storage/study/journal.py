@@ -12,9 +12,14 @@ from pathlib import Path
 from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import csv_text, read_table
 from facer.storage.files.objects import refusing, write_atomic
+from facer.storage.labels.challenges import plain_name
 
 Row = Mapping[str, str]
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system
+
+
+class RowGoneError(FacerError):
+    """A row that somebody else took away."""
 
 
 class Journal:
@@ -36,12 +41,12 @@ class Journal:
             self._write(header, [*rows, row])
 
     def remove(self, row: Row) -> None:
-        """Take away the latest row with the same cells; FacerError where there is none."""
+        """Take away the latest row with the same cells; RowGoneError where there is none."""
         with self._alone():
             header, rows = self._read()
             same = [place for place, other in enumerate(rows) if self._key(other) == self._key(row)]
             if not same:
-                raise FacerError(f"{self.path}: found that row no longer, expected it there")
+                raise RowGoneError(f"{self.path}: found that row no longer, expected it there")
             del rows[same[-1]]
             self._write(header, rows)
 
@@ -52,10 +57,17 @@ class Journal:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep every other thread and process from a change meanwhile."""
-        path = self.path.with_name(f".{self.path.name}.lock")
+        file = self.path.resolve()  # a link stays one
+        path = file.with_name(f".{file.name}.lock")
         with refusing("write", str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            flags = os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                lock = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+            except PermissionError:
+                if not path.exists():
+                    raise
+                lock = os.open(path, flags | os.O_RDONLY)  # another user of the folder made it
         try:
             with refusing("lock", str(path)):
                 _lock(lock)
@@ -70,19 +82,21 @@ class Journal:
         if not self.path.exists():
             return list(self._columns), []
         table = read_table(self.path)
-        names = {name.lower(): name for name in self._columns}
-        header = [names.get(name.lower(), name) for name in table.header]
+        names = {plain_name(name): name for name in self._columns}
+        header = [names.get(plain_name(name), name) for name in table.header]
+        twice = [name for name in self._columns if header.count(name) > 1]
+        if twice:
+            raise FacerError(f"{self.path}: found column {twice[0]!r} twice, expected it once")
         return header, [dict(zip(header, cells, strict=True)) for cells in table.rows]
 
     def _write(self, header: Sequence[str], rows: Sequence[Row]) -> None:
         cells = [[row.get(name, "") for name in header] for row in rows]
-        try:
-            data = csv_text([header, *cells]).encode()
-        except UnicodeEncodeError:
+        text = csv_text([header, *cells])
+        if "\0" in text or text.encode(errors="ignore").decode() != text:
             raise FacerError(
                 f"{self.path}: found a name that is no text of Unicode; rename that clip"
-            ) from None
-        write_atomic(self.path, data)
+            )
+        write_atomic(self.path.resolve(), text)
 
 
 def _lock(file: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import math
 import re
@@ -14,6 +13,7 @@ import numpy as np
 
 from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
+from facer.storage.files.csv_table import csv_writer
 from facer.storage.study.columns import Block, Cells, Column, Kind
 from facer.storage.study.table_formats import TableFormat
 
@@ -54,7 +54,7 @@ class _Csv:
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         self.columns = columns
         self.file = path.open("w", newline="", encoding="utf-8")
-        self.rows = csv.writer(self.file, lineterminator="\n")
+        self.rows = csv_writer(self.file)
         self.rows.writerow([safe_cell(column.name) for column in columns])
 
     def write(self, block: Block) -> None:

@@ -286,7 +286,7 @@ def test_a_disk_that_turns_read_only(
     assert_same(FeatureStore.open(small_disk / "s.zarr"), undisturbed)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_in_one_line_and_loses_nothing(
     kind: signal.Signals, videos: Path, undisturbed: FeatureStore, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ _UNDATED: dict[str, dict[str, None]] = {
 _STYLE: Any = {
     "pdf.fonttype": 42, "svg.hashsalt": "facer", "svg.fonttype": "none", "font.size": 7,
     "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1,
+    "text.parse_math": False,
 }  # fmt: skip
 
 

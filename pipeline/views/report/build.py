@@ -40,6 +40,7 @@ def build_report(config: ReportConfig, on_page: OnPage = lambda _done, _total: N
     folder = ReportFolder.claim(config.output, kind, config.source)
     folder.write_assets()
     n_pages = _WRITERS[kind](config, folder, on_page)
+    folder.finish()
     return Report(config.output / "index.html", kind, n_pages, tuple(folder.notes))
 
 

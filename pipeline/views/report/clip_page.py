@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -11,10 +11,11 @@ from urllib.parse import quote
 import numpy as np
 
 from facer.pipeline.features.guarded.guard import ask
+from facer.pipeline.summary.clips import times_of
 from facer.pipeline.views import curves
 from facer.pipeline.views.footage import crop_strip, embed_video, find_video
 from facer.pipeline.views.report.config import OnPage
-from facer.pipeline.views.report.folder import CLIPS, ReportFolder, packed, page_name
+from facer.pipeline.views.report.folder import CLIPS, ReportFolder, marks_key, packed, page_name
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import FEATURE_GROUPS, ClipFeatures, Record
@@ -90,14 +91,19 @@ class ClipPages:
         record, clip = self.store.record(clip_id), self.store.read(clip_id)
         if not clip.n_frames:
             raise FacerError(f"{self.store.path}: clip {clip_id!r} has no frames to show")
+        times, notes = times_of(clip, record), clip_notes(clip, self.store)
+        if times is None:
+            times = np.arange(clip.n_frames, dtype=np.float64)
+            notes.append("Its frames have no times: for seconds read numbers of frames.")
+        clip = replace(clip, timestamp_s=times)
         name = f"{CLIPS}/{page_name(clip_id)}"
         footage = self._footage(record, clip, name)
         self.folder.page(
             name, "clip.html", {**clip_curves(clip, self.store), "videoStart": footage.start_s},
-            title=clip_id, report=self.store.path, back=self.back, before=before, after=after,
-            facts=[*facts, *clip_facts(record, clip, self.store)], footage=footage,
+            title=clip_id, report=marks_key(self.store.path), back=self.back, before=before,
+            after=after, facts=[*facts, *clip_facts(record, clip, self.store)], footage=footage,
             weak_note=curves.WEAK_NOTE if self.store.weak_features else "",
-            notes=clip_notes(clip, self.store),
+            notes=notes,
         )  # fmt: skip
         return f"{name}.html"
 
@@ -109,7 +115,7 @@ class ClipPages:
         try:
             crops = crop_strip(video, clip)
             if self.embed:
-                copy = self.folder.path / f"{name}.mp4"
+                copy = self.folder.place(f"{name}.mp4")
                 return Footage(copy.name, True, embed_video(video, copy), crops)
             start_s = -ask("clock_start_s", video)
         except FacerError as error:

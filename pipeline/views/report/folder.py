@@ -39,10 +39,12 @@ class ReportFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []  # for the user, of what the pages lack
+        self._old: set[str] = set()  # files of an earlier report's clips that are not written anew
 
     @classmethod
     def claim(cls, path: Path, kind: str, source: str) -> ReportFolder:
-        """Take a new, an empty or an earlier report's folder, whose clip pages are removed.
+        """Take a new, an empty or an earlier report's folder, whose clip pages stay until
+        :meth:`finish`.
 
         Raises FacerError when it holds anything else, naming what was found.
         """
@@ -56,16 +58,25 @@ class ReportFolder:
                 "earlier report of facer; give another folder"
             )
         folder = cls(path)
-        for old in (path / CLIPS).glob("*"):
-            if _OURS.fullmatch(old.name):
-                old.unlink()
+        clips = (path / CLIPS).iterdir() if (path / CLIPS).is_dir() else ()
+        folder._old = {f"{CLIPS}/{old.name}" for old in clips if _OURS.fullmatch(old.name)}
         about = {"kind": kind, "source": source, "facer_version": __version__}
         folder.write(MARKER, json.dumps(about, indent=1) + "\n")
         return folder
 
+    def finish(self) -> None:
+        """Remove the clip pages of an earlier report that this one has not."""
+        for name in self._old:
+            (self.path / name).unlink(missing_ok=True)
+
+    def place(self, name: str) -> Path:
+        """The path of a file of this report."""
+        self._old.discard(name)
+        return self.path / name
+
     def write(self, name: str, text: str) -> None:
         """Write one file below the folder, whole or not at all; what UTF-8 lacks becomes ``?``."""
-        target = self.path / name
+        target = self.place(name)
         try:
             with written_aside(target) as aside:
                 aside.write_bytes(text.encode("utf-8", "replace"))
@@ -108,6 +119,12 @@ def page_name(clip_id: str) -> str:
     words = re.sub(r"[^A-Za-z0-9_]+", "-", clip_id).strip("-")[-40:].lstrip("-")
     digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{words or 'clip'}-{digest}"
+
+
+def marks_key(store: str) -> str:
+    """Under which name a browser keeps the marks of a store: one for each place, not told by it."""
+    place = store if "://" in store else str(Path(store).resolve())
+    return hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def to_js(value: object) -> str:

@@ -13,7 +13,7 @@ from facer.pipeline.features.inspect.clip_status import clip_status, seen_lines
 from facer.pipeline.features.inspect.status import StoreStatus, store_status
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
-from facer.pipeline.views.report.folder import CLIPS, ReportFolder, number, page_name
+from facer.pipeline.views.report.folder import CLIPS, ReportFolder, marks_key, number, page_name
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
@@ -42,7 +42,8 @@ def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPa
             "headFrames": head_frames, "sound": of_sound}  # fmt: skip
     failures = _failures(survey.records)
     folder.page(
-        "index", "store.html", data, title=store.path, tiles=_tiles(status, survey, head_frames),
+        "index", "store.html", data, title=store.path, report=marks_key(store.path),
+        tiles=_tiles(status, survey, head_frames),
         failures=failures[:_REASONS_SHOWN], more_reasons=len(failures[_REASONS_SHOWN:]),
         n_pages=n_pages, head_frames=head_frames, of_sound=of_sound,
         measured=measured_of(status.clips), provenance=flat(status.provenance),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facer.pipeline.views.report.config import check_video_dir
+from facer.storage.errors import OptionError, named
 from facer.storage.settings import Setting, check
 
 
@@ -50,6 +51,10 @@ class ViewConfig:
     def __post_init__(self) -> None:
         check(self)
         check_video_dir(self.videos)
+        if self.faces_file.resolve() == self.marks_file.resolve():
+            raise OptionError(
+                f"{named('faces')} {self.faces}: is the file of the marks, expected another one"
+            )
 
     @property
     def marks_file(self) -> Path:

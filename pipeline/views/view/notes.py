@@ -14,7 +14,7 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.study.faces import FACE_COLUMNS, FacePoints, read_faces
 from facer.storage.study.ids import matched
-from facer.storage.study.journal import Journal, Row
+from facer.storage.study.journal import Journal, Row, RowGoneError
 from facer.storage.study.marks import MARK_COLUMNS, Mark, read_marks
 
 Value = TypeVar("Value")
@@ -85,8 +85,13 @@ class Notes:
         with self._lock:
             if not self._done:
                 raise FacerError("nothing to undo since this view was opened")
-            did, journal, row = self._done.pop()
-            (journal.remove if did == "add" else journal.add)(row)
+            did, journal, row = self._done[-1]
+            try:
+                (journal.remove if did == "add" else journal.add)(row)
+            except RowGoneError:
+                self._done.pop()
+                raise
+            self._done.pop()
             return row
 
     @property
@@ -128,12 +133,13 @@ class _Watched(Generic[Value]):
 
 
 def plain(text: str) -> str:
-    """Return a text on one line, as a cell of a table.
+    """Return a text on one line, as a cell of a table; what UTF-8 lacks becomes ``?``.
 
-    >>> plain(" hand over\\n the face ")
-    'hand over the face'
+    >>> plain(" hand over\\n the face "), plain("J\\udcfcrgen\\0")
+    ('hand over the face', 'J?rgen')
     """
-    return " ".join(str(text).split())[:_LETTERS]
+    known = str(text).encode("utf-8", "replace").decode().replace("\0", " ")
+    return " ".join(known.split())[:_LETTERS]
 
 
 def _text(seconds: float) -> str:

@@ -35,8 +35,8 @@ def index_page(of: ViewSession) -> str:
     return render(
         "index", "view_store.html", title=of.store.path,
         tiles=[(name, f"{n:,}") for name, n in tiles], notes=of.study.design.notes,
-        marks=str(of.config.marks_file), design=of.config.design, first=of.url(of.to_see(of.order)),
-        measured=measured,
+        marks_file=str(of.config.marks_file), design=of.config.design, measured=measured,
+        first=of.url(of.to_see(of.order)),
     )  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def index_data(of: ViewSession) -> str:
 
 
 def clip_page(of: ViewSession, name: str) -> str:
-    """The page of a clip; FacerError for one without frames."""
+    """The page of a clip, as it was extracted last; FacerError for one without frames."""
+    of.store.refresh()
     record, clip = of.read(of.clip(name))
     try:
         of.video(name)
@@ -74,7 +75,7 @@ def clip_page(of: ViewSession, name: str) -> str:
         before=before, after=after, footage=footage,
         facts=[*_who(of, record.clip_id), *clip_facts(record, clip, of.store)],
         weak_note=WEAK_NOTE if of.store.weak_features else "", notes=clip_notes(clip, of.store),
-        marks=str(of.config.marks_file), faces=str(of.config.faces_file),
+        marks_file=str(of.config.marks_file), faces_file=str(of.config.faces_file),
         reasons=of.reasons(), several=bool((clip.n_faces > 1).any()),
         other=of.other.path if of.other is not None else "",
     )  # fmt: skip

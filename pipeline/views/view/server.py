@@ -132,8 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the terminal clear, and the token out of it."""
 
     def _answer(self, act: Callable[[str, Mapping[str, str]], None]) -> None:
-        found = urlsplit(self.path)
+        found = urlsplit("")
         try:
+            with suppress(ValueError):  # a stranger's may be no address at all
+                found = urlsplit(self.path)
             path = self._inside(found.path)
             if path is None:
                 self._refuse(403, "forbidden: open the address that facer view printed")
@@ -153,12 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _inside(self, path: str) -> str | None:
         """The path below the token; None for a stranger's request."""
-        head, token, *rest = path.split("/", 2)
+        head, *rest = path.split("/", 2)
         host = self.headers.get_all("Host") or []
-        if head or len(rest) != 1 or len(host) != 1 or host[0].lower() not in self.server.hosts:
+        if head or len(rest) != 2 or len(host) != 1 or host[0].lower() not in self.server.hosts:
             return None
-        known = compare_digest(token.encode("utf-8", "replace"), self.server.token.encode())
-        return rest[0] if known else None
+        known = compare_digest(rest[0].encode("utf-8", "replace"), self.server.token.encode())
+        return rest[1] if known else None
 
     # reading
 

@@ -150,7 +150,7 @@ class ViewSession:
     # changes
 
     def mark(self, body: Json) -> Json:
-        """Mark frames ``first`` to ``last`` of a clip, or all of it, with a reason."""
+        """Mark frames ``first`` to ``last`` of a clip of ``frames``, or all, with a reason."""
         clip_id = self.clip(str(body.get("name")))
         span = None
         if body.get("first") is not None:
@@ -197,6 +197,8 @@ class ViewSession:
         """Frames ``first`` to ``last``, both included, as a stretch of time."""
         record, clip = self.read(clip_id)
         first, last = body.get("first"), body.get("last")
+        if body.get("frames", clip.n_frames) != clip.n_frames:
+            raise FacerError(f"{clip_id}: was extracted again meanwhile; reload the page")
         if not (type(first) is int and type(last) is int and 0 <= first <= last < clip.n_frames):
             raise FacerError(f"found frames {first} to {last}, expected some of the clip's")
         times = clip.timestamp_s

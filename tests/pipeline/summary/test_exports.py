@@ -59,7 +59,8 @@ def test_elan_reads_the_tiers(export, marks, tmp_path):
     assert found.get_annotation_data_for_tier("marks") == [(200, 500, 'hand: he said "no" & <')]
     assert set(FEATURE_NAMES) < set(found.get_tier_names())
     curves = np.genfromtxt(out / "sub" / "P1_joke.txt", names=True, delimiter="\t")
-    np.testing.assert_allclose(curves["au12"][SEEN], SMILE[SEEN], atol=1e-6)
+    counted = SEEN & ~((RATE >= 0.2) & (RATE < 0.5))
+    np.testing.assert_allclose(curves["au12"], np.where(counted, SMILE, np.nan), atol=1e-6)
 
 
 def test_praat_reads_the_same_tiers(export, marks):
@@ -163,6 +164,27 @@ def test_json_has_a_clip_whole(export):
     assert found["series"]["au12"][32] is None
     summary = next(row for row in found["summary"] if row["feature"] == "au12")
     assert summary["episodes"] == 1
+
+
+def test_what_is_marked_is_in_no_export(export, tmp_path):
+    marks = tmp_path / "marks.csv"
+    marks.write_text(
+        "clip_id,start_s,stop_s,mark,feature\nP1_joke,1.2,1.4,hand,\nP1_joke,1.6,1.8,hand,au12\n"
+    )
+    marked = ((RATE >= 1.2) & (RATE < 1.4)) | ((RATE >= 1.6) & (RATE < 1.8))
+    read = {
+        "elan": ("sub/P1_joke.txt", 0, "\t", "au12"),
+        "imotions": ("Ex_Data/sub_P1_joke/facer/sub_P1_joke.csv", 0, ",", "au12"),
+        "openface": ("sub/P1_joke.csv", 0, ",", "AU12_c"),
+        "facereader": ("sub/P1_joke_detailed.txt", 7, "\t", "Action_Unit_12__Lip_Corner_Puller"),
+    }
+    for form, (name, skip, separator, column) in read.items():
+        lines = (export(form, "--marks", marks) / name).read_text().splitlines()[skip:]
+        found = np.genfromtxt(lines, names=True, delimiter=separator)
+        there = found[column].astype(float)
+        if form == "openface":  # a frame without a face is 0 there
+            there[found["success"] == 0] = np.nan
+        np.testing.assert_array_equal(np.isnan(there), marked | ~SEEN, form)
 
 
 @pytest.mark.parametrize("form", ["elan", "facereader", "imotions", "openface"])

@@ -40,6 +40,15 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("kind", ["clip", "participant", "grand", "heat", "missing", "strip"])
+def test_a_name_with_dollars_is_no_formula(study_store, tmp_path, kind):
+    store = study_store({f"P{p}_{c}": (RATE, {}) for p in "12" for c in (r"$\bad{$", "$5", "a$b$")})
+    of = {"of": r"P1_$\bad{$"} if kind == "clip" else {}
+    facer.figure(kind, store, tmp_path / "f.svg", DESIGN, **of)
+    shown = r"P1_$\bad{$" if kind in ("clip", "heat", "missing") else r"$\bad{$"
+    assert shown in (tmp_path / "f.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("kind", "ending", "n"),
     [("clip", "pdf", 40), ("participant", "svg", 80), ("grand", "png", 80), ("heat", "png", 320),

@@ -165,6 +165,17 @@ def test_a_mark_changes_exactly_its_rows(study_store, tmp_path):
     assert found.left_out.why.tolist() == ["marked", "excluded: asleep: all of it"]
 
 
+def test_a_mark_in_milliseconds_or_frames_is_told(study_store, tmp_path, caplog):
+    store = study_store({name: (RATE, {}) for name in "ab"})
+    marks = tmp_path / "marks.csv"
+    marks.write_text("clip_id,start_s,stop_s,mark\na,500,1500,ms\na,1,2,s\nb,20,60,frames\n")
+    (note,) = facer.summarise(store, marks=marks).notes
+    assert "2 mark(s) that cover no frame, such as 'a' from 500 to 1500 s" in note
+    assert "ends at 4.00 s" in note
+    facer.export(store, tmp_path / "out", format="json", marks=marks)
+    assert caplog.messages == [note]
+
+
 def test_the_peak_needs_a_fifth_of_a_second_without_a_break(study_store):
     curve = np.full(100, 0.2)
     curve[20] = 1.0  # one frame

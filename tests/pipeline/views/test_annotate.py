@@ -153,12 +153,33 @@ def test_the_path_never_leaves_the_folder(store, uneven_video, tmp_path, source)
         annotate_clip(opened, "clip", uneven_video.parent, tmp_path / "out.mp4")
 
 
-def test_a_missing_video_and_the_clip_itself_are_refused(store, uneven_video, tmp_path):
+def test_links_of_the_folder_lead_to_videos_as_extraction_reads_them(store, uneven_video, tmp_path):
+    folder = tmp_path / "chosen"
+    folder.mkdir()
+    (folder / "clip.mp4").symlink_to(uneven_video)
+    opened = store(uneven_video, features_for(uneven_video))
+    annotate_clip(opened, "clip", folder, tmp_path / "out.mp4")
+    before = uneven_video.read_bytes()
+    for own in (folder / "clip.mp4", uneven_video):
+        with pytest.raises(FacerError, match="is the video of a clip"):
+            annotate_clip(opened, "clip", folder, own)
+    assert uneven_video.read_bytes() == before
+    (folder / "clip.mp4").unlink()
+    (folder / "clip.mp4").symlink_to("clip.mp4")
+    with pytest.raises(FacerError, match=r"found no video 'clip\.mp4' in"):
+        annotate_clip(opened, "clip", folder, tmp_path / "out.mp4")
+
+
+def test_a_missing_video_and_those_of_the_store_are_refused(store, uneven_video, tmp_path):
     opened = store(uneven_video, features_for(uneven_video))
     before = uneven_video.read_bytes()
-    with pytest.raises(FacerError, match="is the clip's own video"):
-        annotate_clip(opened, "clip", uneven_video.parent, uneven_video)
-    assert uneven_video.read_bytes() == before
+    other = uneven_video.with_name("other.mp4")
+    other.write_bytes(before)
+    opened.write_part([(Record("other", "failed", 0, "broken", source="other.mp4"), None)])
+    for video in (uneven_video, other, uneven_video.parent / "../videos/other.mp4"):
+        with pytest.raises(FacerError, match="is the video of a clip of the store"):
+            annotate_clip(opened, "clip", uneven_video.parent, video)
+        assert video.read_bytes() == before
     with pytest.raises(FacerError, match=r"found no video 'clip\.mp4' in"):
         annotate_clip(opened, "clip", tmp_path, tmp_path / "out.mp4")
 

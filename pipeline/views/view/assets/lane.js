@@ -51,7 +51,7 @@ window.facer.lane = (() => {
   }
 
   /* Draw a lane into an element. More: height, span (start and stop of the axis), zero (the time that
-     is 0 on it), name (a title), onSeek, onStretch, onThreshold. */
+     is 0 on it), name (a title), onSeek, onStretch (from and to in seconds), onThreshold. */
   function draw(place, data, more = {}) {
     const width = Math.max(place.clientWidth, 260), height = more.height || 150;
     const svg = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: "lane-picture", role: "img",
@@ -161,13 +161,13 @@ window.facer.lane = (() => {
         from = event.clientX;
         svg.setPointerCapture(event.pointerId);
       });
-      const ends = (event) => [from, event.clientX].sort((a, b) => a - b).map((at) => frameAt(times, secondsAt(at)));
+      const ends = (event) => [from, event.clientX].sort((a, b) => a - b).map(secondsAt);
       svg.addEventListener("pointermove", (event) => {
-        if (from !== null && Math.abs(event.clientX - from) > 4) more.onStretch(...ends(event), false);
+        if (from !== null && Math.abs(event.clientX - from) > 4) more.onStretch(...ends(event));
       });
       svg.addEventListener("pointerup", (event) => {
         if (from === null) return;
-        if (Math.abs(event.clientX - from) > 4) more.onStretch(...ends(event), true);
+        if (Math.abs(event.clientX - from) > 4) more.onStretch(...ends(event));
         else more.onSeek(times[frameAt(times, secondsAt(event.clientX))]);
         from = null;
       });
@@ -182,7 +182,7 @@ window.facer.lane = (() => {
       choose(stretch) {
         chosen.setAttribute("visibility", stretch ? "visible" : "hidden");
         if (!stretch) return;
-        const start = times[stretch[0]], stop = stretch[1] + 1 < times.length ? times[stretch[1] + 1] : data.stop;
+        const [start, stop] = stretch.map(inside);
         chosen.setAttribute("x", x(start));
         chosen.setAttribute("width", Math.max(x(stop) - x(start), 1));
       },

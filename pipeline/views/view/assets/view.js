@@ -7,7 +7,7 @@
   const boxes = Object.entries(data.view.boxes).map(([whose, found]) => (
     { whose, time: unpack(found.time), box: unpack(found.box), size: found.size }));
   const [from, to, most] = [0, 1, times.length - 1];
-  let present = times[0], stretch = null, pictures = [], looping = false, pointing = false, points = [];
+  let present = times[0], stretch = null, pictures = [], looping = false, pointing = false, points = [], end = times[most];
 
   /* ---- what the server knows ---- */
 
@@ -34,8 +34,9 @@
     }
   }
 
-  const remembered = (key) => { try { return sessionStorage.getItem(`facer ${key}`); } catch { return null; } };
-  const remember = (key, value) => { try { sessionStorage.setItem(`facer ${key}`, value); } catch { /* a private window */ } };
+  const view = location.pathname.split("/")[1]; // its token: another view at the same port asks anew
+  const remembered = (key) => { try { return sessionStorage.getItem(`facer ${view} ${key}`); } catch { return null; } };
+  const remember = (key, value) => { try { sessionStorage.setItem(`facer ${view} ${key}`, value); } catch { /* a private window */ } };
 
   function query() {
     const asked = new URLSearchParams({ feature: at("feature").value, windows: at("windows").value, baseline: at("baseline").value });
@@ -74,13 +75,14 @@
     at("threshold").value = ours.threshold === null ? "" : String(ours.threshold);
     at("threshold").disabled = ours.threshold === null;
     at("only-name").textContent = ours.feature;
-    const span = [times[0], ours.stop || times[most]];
-    const more = { span, onSeek: seek, onStretch: choose, onThreshold: setThreshold, name: against ? "this store" : "" };
+    end = ours.stop || times[most];
+    const span = [times[0], end];
+    const more = { span, onSeek: seek, onStretch: chooseTimes, onThreshold: setThreshold, name: against ? "this store" : "" };
     pictures = [lane(at("lane"), ours, more)];
-    if (theirs) pictures.push(lane(at("lane-theirs"), theirs, { span, onSeek: seek, onStretch: choose, height: 120 }));
+    if (theirs) pictures.push(lane(at("lane-theirs"), theirs, { span, onSeek: seek, onStretch: chooseTimes, height: 120 }));
     else if (at("lane-theirs")) at("lane-theirs").textContent = "It has no such clip or column.";
     numbers([...ours.windows.map((one) => [title(one), one]), ...(theirs ? theirs.windows.map((one) => [`${title(one)}, the other store`, one]) : [])]);
-    pictures.forEach((picture) => { picture.now(present); picture.choose(stretch); });
+    pictures.forEach((picture) => { picture.now(present); picture.choose(seconds()); });
   }
 
   async function drawPerson() {
@@ -122,13 +124,16 @@
 
   function choose(first, last) {
     stretch = first === null ? null : [Math.max(0, Math.min(first, last)), Math.min(most, Math.max(first, last))];
-    pictures.forEach((picture) => picture.choose(stretch));
+    pictures.forEach((picture) => picture.choose(seconds()));
     at("mark").disabled = !stretch;
     at("stretch").textContent = stretch
       ? `${times[stretch[from]].toFixed(2)} to ${times[stretch[to]].toFixed(2)} s, ${stretch[to] - stretch[from] + 1} frames`
       : "Drag over the curve to choose a stretch";
   }
 
+  /* The stretch in seconds: the other store has other frames. */
+  const seconds = () => stretch && [times[stretch[from]], stretch[to] < most ? times[stretch[to] + 1] : end];
+  const chooseTimes = (start, stop) => choose(frameAt(times, start), frameAt(times, stop));
   const here = () => frameAt(times, present);
   const choosing = (first, last) => choose(first, Math.max(first, last));
 
@@ -151,7 +156,7 @@
   /* ---- marks ---- */
 
   function showNotes({ marks, points: found, out, undoable, reasons }) {
-    const time = (text) => (text === "" ? "whole clip" : `${Number(text).toFixed(2)} s`);
+    const time = (text) => { const value = Number(text.replace(",", ".")); return Number.isNaN(value) ? text : `${value.toFixed(2)} s`; };
     at("no-marks").hidden = marks.length > 0;
     at("mark-rows").replaceChildren(...marks.map((row) => {
       const made = element("tr"), act = element("td"), remove = element("button", "Remove", { type: "button", "aria-label": `Remove the mark ${row.mark}` });
@@ -196,7 +201,7 @@
     if (!why) return;
     const [first, last] = stretch;
     const feature = at("only").checked ? at("feature").value : "";
-    if (await change("mark", { first, last, mark: why, feature }, "Marked; u takes it back.")) choose(null);
+    if (await change("mark", { first, last, frames: times.length, mark: why, feature }, "Marked; u takes it back.")) choose(null);
   }
 
   const leaveOut = () => { const why = reason(); if (why) change("mark", { first: null, mark: why }, "Left out; u takes it back."); };

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.views.report.ablation_page import read_rows
 from facer.pipeline.views.report.build import build_report, kind_of
 from facer.pipeline.views.report.config import ReportConfig
+from facer.pipeline.views.report.folder import marks_key, page_name
 from facer.pipeline.views.report.run_page import clip_errors, read_curves
 from facer.storage import FacerError
 from tests.support import some
@@ -67,6 +69,40 @@ def test_a_store_without_clips_has_a_report(tmp_path, planted):
     FeatureStore.create(tmp_path / "empty.zarr", Provenance("d", "", "r", ""))
     report = build_report(ReportConfig(str(tmp_path / "empty.zarr"), tmp_path / "report"))
     assert data_of(report)["table"]["clip"] == []
+
+
+def test_an_earlier_report_outlasts_one_that_fails(make_store, clip_of, tmp_path):
+    store = make_store({"a": clip_of(9), "b": clip_of(9)}).path
+    build_report(ReportConfig(store, tmp_path / "report"))
+    with pytest.raises(FacerError, match="not one of the 2 clips"):
+        build_report(ReportConfig(store, tmp_path / "report", clips=("typo",)))
+    assert len(list((tmp_path / "report/clips").glob("*.html"))) == 2
+    build_report(ReportConfig(store, tmp_path / "report", clips=("a",)))
+    assert len(list((tmp_path / "report/clips").glob("*.html"))) == 1
+
+
+def test_marks_of_stores_of_one_name_are_kept_apart(tmp_path, monkeypatch):
+    keys = []
+    for study in ("pilot", "main"):
+        (tmp_path / study).mkdir()
+        monkeypatch.chdir(tmp_path / study)
+        keys += [marks_key("features.zarr"), marks_key(str(tmp_path / study / "features.zarr"))]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+def test_clips_without_times_have_pages(make_store, clip_of, tmp_path):
+    clip = clip_of(30, ((5, 9),))
+    clip.timestamp_s[:] = np.nan
+    store = make_store({"rated": clip})  # of 25 Hz
+    store.write_part([
+        (replace(store.record("rated"), clip_id="bare", fps=float("nan")), clip)
+    ])  # fmt: skip
+    folder = build_report(ReportConfig(store.path, tmp_path / "report")).index.parent / "clips"
+    for clip_id, gap in (("rated", [0.18, 0.34]), ("bare", [4.5, 8.5])):
+        text = (folder / f"{page_name(clip_id)}.js").read_text()
+        assert json.loads(re.findall(r'"gaps":\[(.*?\])\]', text)[0]) == pytest.approx(gap)
+        page = (folder / f"{page_name(clip_id)}.html").read_text()
+        assert ("have no times" in page) == (clip_id == "bare")
 
 
 def test_pages_ask_for_nothing_outside_their_folder(make_store, clip_of, tmp_path):

@@ -51,9 +51,12 @@ def test_an_earlier_report_loses_its_clip_pages_and_nothing_else(tmp_path):
     old = [f"clips/{page_name('gone')}.{suffix}" for suffix in ("html", "js", "mp4")]
     for name in (*old, "clips/mine.txt"):
         folder.write(name, "x")
-    ReportFolder.claim(tmp_path / "report", "run", "other")
+    again = ReportFolder.claim(tmp_path / "report", "run", "other")
+    again.write(f"clips/{page_name('new')}.html", "x")
+    assert all((folder.path / name).exists() for name in old)  # until the new one is whole
+    again.finish()
     left = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*.*")}
-    assert left == {MARKER, "clips/mine.txt"}
+    assert left == {MARKER, "clips/mine.txt", f"clips/{page_name('new')}.html"}
     assert json.loads((folder.path / MARKER).read_text())["kind"] == "run"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import facer
 from facer.pipeline.views.report.folder import page_name
+from facer.storage import ClipFeatures, FeatureStore, Record
 from tests.pipeline.views.browsing import times_of, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets
@@ -112,6 +113,29 @@ def test_a_drag_chooses_a_stretch_and_the_threshold(browser, opened):
     until(browser, f"{shown} !== arguments[0]", before)
 
 
+def test_a_stretch_of_a_store_with_fewer_frames_is_the_same_time(browser, opened, tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ours = FeatureStore.open(tmp_path / "s.zarr")
+    clip = ours.read("P1_joke")
+    fewer = ClipFeatures(*(value[::3] for value in vars(clip).values() if value is not None))
+    other = FeatureStore.create(tmp_path / "other.zarr", ours.provenance)
+    other.write_part([(Record("P1_joke", "ok", 10, n_valid=int(fewer.valid.sum())), fewer)])
+    with facer.view(ours, against=other.path, marks=tmp_path / "m.csv") as view:
+        go(browser, view, "P1_joke")
+        svg = browser.find_element("css selector", "#lane-theirs svg")
+        width = svg.size["width"]
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+        actions = ActionChains(browser, duration=50)
+        actions.move_to_element_with_offset(svg, 0, 20).click_and_hold()
+        actions.move_by_offset(width // 8, 0).move_by_offset(width // 8, 0).release().perform()
+        text = until(browser, "document.getElementById('stretch').textContent")
+    first, last = (float(word) for word in text.replace(" to ", " ").split()[:2])
+    length = clip.timestamp_s[-1]
+    assert first == pytest.approx(length / 2, abs=0.08)
+    assert last == pytest.approx(0.76 * length, abs=0.08)
+
+
 def test_a_clip_is_left_out_and_is_no_longer_next(browser, opened, hostile_id):
     go(browser, opened, "P1_joke")
     browser.find_element("id", "reason").send_keys("poor picture")
@@ -193,6 +217,21 @@ def test_a_view_that_was_closed_is_told(browser, opened):
     browser.find_element("id", "reason").send_keys("x")
     browser.find_element("id", "leave-out").click()
     said(browser, "was it closed")
+
+
+def test_another_view_at_the_same_port_shows_its_own_windows(browser, opened):
+    port = int(opened.url.split(":")[2].split("/")[0])
+    go(browser, opened, "P1_joke")
+    browser.execute_script("""
+      windows.value = "early=0:0.1"; windows.dispatchEvent(new Event("change"));
+    """)
+    browser.refresh()
+    ready(browser)
+    assert browser.find_element("id", "windows").get_attribute("value") == "early=0:0.1"
+    opened.close()
+    with facer.view(opened.marks.with_name("s.zarr"), port=port, windows={"late": (1, 2)}) as view:
+        go(browser, view, "P1_joke")
+        assert browser.find_element("id", "windows").get_attribute("value") == "late=1:2"
 
 
 def test_nothing_complains_but_the_plotting_library(browser, opened, hostile_id):

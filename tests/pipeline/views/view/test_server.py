@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -84,6 +85,18 @@ def test_another_name_for_this_machine_is_refused(opened, host):
     body = {"name": page_name("P1_a"), "mark": "x", "first": None}
     assert ask(opened, "mark", body, Host=name)[0] == 403
     assert not opened.marks.exists()
+
+
+@pytest.mark.parametrize("target", ["*", "a", "http://[x", "//[", "http://", "?", "evil:80"])
+def test_a_strangers_odd_request_is_refused_without_a_word(opened, caplog, target):
+    place = urlsplit(opened.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        host = f"{place.hostname}:{place.port}"
+        connection.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert connection.makefile("rb").readline().split()[1] == b"403"
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
@@ -239,7 +252,7 @@ def test_a_closed_view_answers_no_more(opened):
         ask(opened, "")
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_command_serves_until_it_is_stopped(make_store, clip_of, tmp_path, stop):
     store = make_store({"a": clip_of(9)})
     command = [sys.executable, "-m", "facer", "view", store.path, "--json"]

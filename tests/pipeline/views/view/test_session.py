@@ -1,6 +1,8 @@
 """Marks, undo and numbers: what a page asks for, without a browser."""
 
 import csv
+import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -97,6 +99,14 @@ def test_undo_takes_back_mark_removal_and_click_in_turn(opened):
         session.undo({"name": A})
 
 
+def test_pages_name_the_files_that_are_written(opened):
+    session = opened()
+    assert f"<code>{session.config.marks_file}</code>" in index_page(session)
+    page = clip_page(session, A)
+    assert f"<code>{session.config.marks_file}</code>" in page
+    assert f"--faces {session.config.faces_file}</code>" in page
+
+
 def test_a_clip_left_out_is_no_longer_next(opened):
     session = opened()
     worst = session.order[1:]  # the first one failed
@@ -125,6 +135,68 @@ def test_what_others_write_into_the_file_is_kept(opened):
     assert session.remove({"name": B, "row": row})["marks"] == []
 
 
+def test_columns_that_summarise_knows_by_another_spelling_are_no_new_ones(store, opened):
+    file = opened().config.marks_file
+    file.write_text("Clip ID,start s,Stop-S,Mark\nP1_joke,0.2,0.5,odd\n")
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    assert [row["start_s"] for row in rows(file)] != ["0.2", ""]
+    clips = facer.summarise(store, marks=file).clips.set_index("clip_id")
+    assert clips.status["P1_calm"] == "ok"
+    assert clips.marked_s["P1_calm"] == pytest.approx(0.2, abs=0.05)
+    file.write_text("Clip ID,clip_id,start_s,stop_s\na,b,1,2\n")
+    with pytest.raises(FacerError, match="column 'clip_id' twice"):
+        session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+
+
+def test_what_is_no_text_of_a_table_leaves_it_readable(opened):
+    session = opened(who="J\udcfcrgen")
+    found = session.mark({"name": A, "first": 3, "last": 7, "mark": "a\0b\ud800"})
+    assert [(row["mark"], row["who"]) for row in found["marks"]] == [("a b?", "J?rgen")]
+
+
+@pytest.mark.parametrize("clip_id", ["P1\r/joke", "a\rb", "new\nline", 'a,"b'])
+def test_a_clip_of_any_name_is_marked(make_store, clip_of, clip_id):
+    store = make_store({clip_id: clip_of(20), "other": clip_of(20)})
+    session = ViewSession(ViewConfig(store.path, who=""), SummaryConfig())
+    session.mark({"name": page_name(clip_id), "first": 3, "last": 7, "mark": "x"})
+    clips = facer.summarise(store, marks=session.config.marks_file).clips
+    assert (clips.marked_s > 0).tolist() == (clips.clip_id == clip_id).tolist()
+
+
+def test_a_linked_file_stays_a_link_and_keeps_its_permissions(opened, tmp_path):
+    shared, link = tmp_path / "lab" / "shared.csv", tmp_path / "marks.csv"
+    shared.parent.mkdir()
+    link.symlink_to(shared)
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    shared.chmod(0o660)
+    session.mark({"name": A, "first": 9, "last": 9, "mark": "y"})
+    assert link.is_symlink()
+    assert [row["mark"] for row in rows(shared)] == ["x", "y"]
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o660
+    assert (shared.parent / ".shared.csv.lock").exists()
+
+
+def test_the_lock_of_another_user_is_waited_for(opened, tmp_path, monkeypatch):
+    session = opened()
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "x"})
+    really = os.open
+
+    def open_(path, flags, *rest, **more):
+        if str(path).endswith(".lock") and flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return really(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_)
+    assert len(session.mark({"name": A, "first": 3, "last": 7, "mark": "y"})["marks"]) == 2
+
+
+def test_marks_and_faces_are_two_files(opened, tmp_path):
+    with pytest.raises(FacerError, match="is the file of the marks"):
+        opened(marks=tmp_path / "a.csv", faces=tmp_path / "x/../a.csv")
+
+
 _ADD_ROWS = """
 import sys
 from pathlib import Path
@@ -150,6 +222,7 @@ def test_a_row_that_somebody_took_away_cannot_be_undone(opened):
     assert session.notes_of(A)["marks"] == []
     with pytest.raises(FacerError, match="no longer"):
         session.undo({"name": A})
+    assert session.notes_of(A)["undoable"] == 0
 
 
 def test_a_file_that_is_no_table_of_marks_is_told_before_it_is_touched(opened):
@@ -166,6 +239,8 @@ def test_a_full_disk_leaves_the_marks_as_they_were(opened, full_disk):
     before = session.config.marks_file.read_bytes()
     with full_disk(1), pytest.raises(FacerError, match="No space"):
         session.mark({"name": B, "first": 3, "last": 7, "mark": "y"})
+    with full_disk(1), pytest.raises(FacerError, match="No space"):
+        session.undo({"name": A})
     assert session.config.marks_file.read_bytes() == before
     assert session.notes_of(B)["undoable"] == 1
     left = {path.name for path in session.config.marks_file.parent.iterdir()}
@@ -215,6 +290,29 @@ def test_the_clips_of_a_person_stand_together(opened):
         "ok", "failed",
     ]  # fmt: skip
     assert person_lanes(opened(design=None), A, {"feature": "valence"})["lanes"] == []
+
+
+def test_a_clip_that_was_extracted_again_is_shown_anew(store, opened, clip_of):
+    session = opened()
+    clip_page(session, A)
+    assert session.read("P1_calm")[0].n_frames == 60
+    again = FeatureStore.open(store.path)
+    again.write_part([(replace(store.record("P1_calm"), n_frames=50, n_valid=50), clip_of(50))])
+    clip_page(session, A)
+    assert session.read("P1_calm")[0].n_frames == 50
+    with pytest.raises(FacerError, match="reload the page"):
+        session.mark({"name": A, "first": 3, "last": 7, "frames": 60, "mark": "x"})
+    session.mark({"name": A, "first": 3, "last": 7, "frames": 50, "mark": "x"})
+
+
+def test_a_store_that_is_away_for_a_while_is_told_and_comes_back(store, opened, tmp_path):
+    session = opened()
+    away = (tmp_path / "s.zarr").rename(tmp_path / "away.zarr")
+    for ask in (clip_page, clip_data):
+        with pytest.raises(FacerError, match="the store is gone"):
+            ask(session, A)
+    away.rename(tmp_path / "s.zarr")
+    assert "P1_calm" in clip_page(session, A)
 
 
 def test_a_second_store_is_drawn_beside_the_first(store, opened, tmp_path):
