@@ -22,13 +22,13 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
-from facer.storage.exchange.names import distinct, numbered
 from facer.storage.exchange.tables import ExportFormat, aside, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import write_atomic
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
+from facer.storage.text.names import distinct, numbered
 
 StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
 STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)

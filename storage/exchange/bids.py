@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from facer.storage.exchange.names import distinct
 from facer.storage.schema import F64
+from facer.storage.text.names import distinct
 
 VERSION = "1.10.0"
 

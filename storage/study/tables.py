@@ -16,6 +16,7 @@ from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.study.columns import Block, Cells, Column, Kind
 from facer.storage.study.table_formats import TableFormat
+from facer.storage.text.names import numbered
 
 _SAV_NAME = 64  # bytes that SPSS allows
 _SAV_WORDS = frozenset(
@@ -158,22 +159,18 @@ class _Sav:
 
 
 def sav_names(names: Sequence[str]) -> list[str]:
-    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, all different.
+    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, no two alike
+    but for their case.
 
     >>> sav_names(["au12", "2nd", "With"])
     ['au12', 'v_2nd', 'v_With']
     """
-    found: dict[str, str] = {}  # by their small letters, which SPSS does not tell apart
+    found = []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name).rstrip("_")
         taken = plain.upper() in _SAV_WORDS or not plain[:1].isalpha()
-        plain = (f"v_{plain}" if taken else plain)[:_SAV_NAME].rstrip("_")
-        unique, count = plain, 2
-        while unique.lower() in found:
-            unique = f"{plain[: _SAV_NAME - 5]}_{count}"
-            count += 1
-        found[unique.lower()] = unique
-    return list(found.values())
+        found.append((f"v_{plain}" if taken else plain)[:_SAV_NAME].rstrip("_"))
+    return numbered(found, limit=_SAV_NAME)
 
 
 class Collected:
