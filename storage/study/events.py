@@ -31,7 +31,8 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
     """Read events.csv: clip_id, onset_s, and where there are duration_s, trial_type, event.
 
     An event without a name has its trial type; one that is in a clip again is numbered, by a
-    number that makes no other event's name (``smile-2``). FacerError for a row without an onset, or for an id of no clip or of several.
+    number that makes no other event's name (``smile-2``). FacerError for a row without an onset,
+    or for an id of no clip or of several.
     """
     table = read_table(path)
     clip, onset = table.required(("clip_id", "clip"), ("onset_s", "onset"))
