@@ -36,7 +36,8 @@ from facer.stages.features.extraction import Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.layout.parts import Entry
-from facer.storage.schema import Record
+from facer.storage.root import provenance_differences
+from facer.storage.schema import Record, network_setting, networks_of
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -130,7 +131,7 @@ class PartWorker:
                 "share, or a URL"
             ) from error
         run, made = task.provenance, now.root.provenance
-        if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
+        if provenance_differences(made, run):
             raise FacerError(
                 f"{task.store}: found another store than the run's; give a path that all hosts "
                 "share"
@@ -258,17 +259,17 @@ def _keep_freed_memory() -> None:
 
 def _digests(provenance: Provenance) -> dict[str, str]:
     """SHA-256 of each model's file and of what each card says, by the model's name."""
-    settings = provenance.settings
     if provenance.of_sound:
         return {f"features {provenance.rec}": provenance.rec_sha256}
     return {
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
-        "points model": str(settings.get("points_sha256", "none")),
-        **{  # of one network among several: rec NAME sha256, rec NAME card_sha256
-            name: str(value)
-            for name, value in settings.items()
-            if name.startswith("rec ") and name.endswith("sha256")
+        "points model": str(provenance.settings.get("points_sha256", "none")),
+        **{
+            network_setting(name, what): value
+            for name, said in networks_of(provenance.settings).items()
+            for what, value in said.items()
+            if what != "precision"
         },
     }
 
