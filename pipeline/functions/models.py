@@ -156,10 +156,10 @@ def models(
             return model_path(f"insightface:{name}")
         return fetch(str(name), accept_licence=accept_licence)
     if action == "verify":
-        return carried.verify_models(name=name)
+        return carried.verify_models(name)
     cards = tuple(card for card in list_cards() if name in (None, card.name))
     try:
-        return (*carried.shipped_models(name=name), *cards)
+        return (*carried.shipped_models(name), *cards)
     except OptionError:
         if cards:
             return cards

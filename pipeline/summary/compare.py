@@ -103,10 +103,7 @@ def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
 
 
 def _clip_row(
-    sums: _Sums,
-    one: tuple[Record, ClipFeatures],
-    other: tuple[Record, ClipFeatures],
-    places: Sequence[Sequence[int]],
+    sums: _Sums, one: _Side, other: _Side, places: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """A clip's row; what both saw is taken in by the sums."""
     (record_a, clip_a), (record_b, clip_b) = one, other
@@ -187,9 +184,7 @@ def _badness(row: Mapping[str, Any]) -> tuple[float, float]:
             else row["distance"])  # fmt: skip
 
 
-def write_comparison(
-    found: StoreComparison, folder: Path, videos: Path | None = None, worst: int = 12
-) -> None:
+def write_comparison(found: StoreComparison, folder: Path, videos: Path | None, worst: int) -> None:
     """Write columns.csv, clips.csv, compare.json and index.html into a new folder.
 
     With ``videos``, the page shows crops that only one saw, of the ``worst`` clips.

@@ -216,7 +216,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
 def _describe(place: _Place) -> None:
     from facer import __version__
 
-    place.write("dataset_description.json", bids.description("facial expression", __version__))
+    place.write("dataset_description.json", bids.description(__version__))
     place.write("README.md", "Facial expression measured by facer, see dataset_description.json.\n")
 
 

@@ -19,7 +19,6 @@ from facer.storage.files.objects import Objects
 from facer.storage.layout.chunks import LIMIT_BYTES, SIZES
 from facer.storage.layout.documents import parse_json
 
-_PLAIN = ("bytes", "transpose")
 _CHUNKS = 1_000_000
 
 

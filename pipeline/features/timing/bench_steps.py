@@ -52,7 +52,7 @@ class StepTimes:
     precision: Precision  # of the networks
 
 
-def measure_steps(video: Path, limit_s: float, precision: Precision = "auto") -> StepTimes:
+def measure_steps(video: Path, limit_s: float, precision: Precision) -> StepTimes:
     """Time facer's defaults on a video, which is read again and again for up to ``limit_s``.
 
     ``auto`` is what a new store would be made in here.
