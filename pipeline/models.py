@@ -64,7 +64,7 @@ def _described(name: str, path: Path) -> ModelFile:
     try:
         return ModelFile(name, path, weights_sha256(path))
     except OSError as error:
-        return ModelFile(name, path, "", f"cannot be read ({error.strerror})")
+        return ModelFile(name, path, "", f"cannot be read ({one_line(error)})")
 
 
 def _verified(name: str, path: Path, run: Callable[[Path], None]) -> ModelFile:

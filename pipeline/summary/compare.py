@@ -17,8 +17,7 @@ from facer.stages.summary.comparison import correlations, lags, pair
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.exchange.tables import aside
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.labels.matching import match_ids
 from facer.storage.schema import F64, ClipFeatures, Record
 from facer.storage.streaming import stream
@@ -191,9 +190,8 @@ def write_comparison(found: StoreComparison, folder: Path, videos: Path | None, 
     """
     from facer.pipeline.views.compare_page import compare_page
 
-    if folder.exists():
-        raise FacerError(f"{folder}: found something there, expected a new folder")
-    with aside(folder) as place:
+    refuse_existing(folder)
+    with written_whole(folder) as place:
         place.mkdir(parents=True)
         for name, table in found.tables.items():
             table.to_csv(place / f"{name}.csv")

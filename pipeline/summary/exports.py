@@ -22,10 +22,10 @@ from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
-from facer.storage.exchange.tables import ExportFormat, aside, export_store
+from facer.storage.exchange.tables import ExportFormat, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
 from facer.storage.text.names import distinct, numbered
@@ -43,8 +43,7 @@ def export_frames(
     FacerError where something is at ``path`` or where its dictionary is to be.
     """
     dictionary = path.with_name(f"{path.stem}.columns.csv")
-    if dictionary.exists():
-        raise FacerError(f"{dictionary}: found something there, expected a new path; remove it")
+    refuse_existing(dictionary)
     found = None if design is None else design_of(design, store.clip_ids)
     written = export_store(store, path, form, design=found, long=long)
     names = store.feature_names
@@ -76,10 +75,9 @@ def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None =
     if form not in writers:
         known = ", ".join(STUDY_FORMATS)
         raise OptionError(f"{named('format')}: found {form!r}, expected one of {known}")
-    if path.exists():
-        raise FacerError(f"{path}: found something there, expected a new path to export to")
+    refuse_existing(path)
     written = 0
-    with aside(path) as folder:
+    with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)
         folder.mkdir(parents=True)
         if form == "bids":

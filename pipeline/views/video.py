@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError, OptionError, one_line
 from facer.storage.files.objects import written_aside
 from facer.storage.schema import U8
 
@@ -68,7 +68,7 @@ def write_video(
         with written_aside(path) as aside:
             _encode(aside, form, size, _timed(path, images))
     except (OSError, av.FFmpegError) as error:
-        raise FacerError(f"{path}: the video cannot be written ({error.strerror})") from error
+        raise FacerError(f"{path}: the video cannot be written ({one_line(error)})") from error
 
 
 def _format_of(path: Path) -> _Format:

@@ -10,7 +10,7 @@ import cv2
 
 from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import write_atomic, written_aside
 
@@ -34,7 +34,7 @@ def write_clips(config: SynthesisConfig, folder: Path) -> Path:
         clips.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FacerError(
-            f"{clips}: cannot be made ({error.strerror}); choose a folder that can be written"
+            f"{clips}: cannot be made ({one_line(error)}); choose a folder that can be written"
         ) from error
     plans = plan_clips(config)
     for plan in plans:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError, named, one_line
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.exchange.frames import FrameTable, write_csv, write_feather, write_parquet
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.tools.facereader import read_facereader
@@ -22,7 +21,7 @@ from facer.storage.exchange.tools.muse import read_muse
 from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
 from facer.storage.files.cells import safe_cell
-from facer.storage.files.objects import written_aside
+from facer.storage.files.objects import refuse_existing, written_whole
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
@@ -86,11 +85,10 @@ def export_store(
     """
     path = Path(path)
     format = format_of(path, format)
-    if path.exists():
-        raise FacerError(f"{path}: found something there, expected a new path to export to")
+    refuse_existing(path)
     ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
     tables = {"parquet": write_parquet, "feather": write_feather, "csv": write_csv}
-    with aside(path) as temporary:
+    with written_whole(path) as temporary:
         if format in tables:
             table = FrameTable.of(store, ids, design, long)
             tables[format](table, temporary)
@@ -117,21 +115,6 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
             "the same"
         )
     return format or own or "hdf5"
-
-
-@contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes ``path`` when all went well; FacerError otherwise."""
-    try:
-        with written_aside(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
-    except UnicodeEncodeError as error:
-        raise FacerError(
-            f"{path}: cannot write: found {error.object!r}, expected a name in {error.encoding}, "
-            "this system's encoding; set PYTHONUTF8=1"
-        ) from error
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:

@@ -65,7 +65,7 @@ def _check_header(path: Path) -> None:
             size = int.from_bytes(file.read(8), "little")
             there = path.stat().st_size - 8
     except OSError as error:
-        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FacerError(f"{path}: cannot be read: {one_line(error)}") from error
     affordable(str(path), there)
     if size > min(there, DOCUMENT_BYTES):
         raise FacerError(

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.cells import is_absent, parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
@@ -199,7 +199,7 @@ def open_text(
     except UnicodeDecodeError as error:
         raise FacerError(undecodable(path, dialect)) from error
     except OSError as error:
-        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FacerError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from facer.pipeline.views.figure.kinds import DRAW
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.exchange.tables import aside
+from facer.storage.files.objects import written_whole
 from facer.storage.files.regular import open_regular
 from facer.storage.study.tables import Collected
 from facer.storage.text.likeness import did_you_mean
@@ -70,9 +70,9 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
                 raise FacerError(f"{place}: found a folder there, expected a path for a file")
         _refuse_another_table(numbers, drawn)
         form = path.suffix[1:].lower()
-        with aside(path) as picture:
+        with written_whole(path) as picture:
             made.savefig(picture, format=form, dpi=config.dpi, metadata=_UNDATED[form])
-    with aside(numbers) as place:
+    with written_whole(numbers) as place:
         drawn.to_csv(place)
     return numbers
 

@@ -35,7 +35,7 @@ from facer.stages.features.decode.container import (
     start_of,
     undecodable,
 )
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.schema import F32
 
 MAX_HOLES_S = 3600
@@ -158,7 +158,7 @@ class AudioReader:
         except MemoryError:
             raise
         except av.FFmpegError as error:
-            self._ended = f"reading ended early ({error.strerror})"
+            self._ended = f"reading ended early ({one_line(error)})"
             yield from self._decode(stream, None)
 
     def _decode(self, stream: AudioStream, packet: Any) -> list[av.AudioFrame]:
