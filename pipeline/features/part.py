@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from facer.pipeline.features.kinds import (
 from facer.pipeline.features.pending import ClipTask, pending_clips
 from facer.pipeline.features.sources import open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
+from facer.stages.common.threads import on_threads
 from facer.stages.features.config import Precision
 from facer.stages.features.extraction import Extraction
 from facer.storage import FeatureStore, Provenance
@@ -96,7 +96,7 @@ class PartWorker:
             with _told_with_host():
                 extractor, store = self._models(task), self._store(task)
             store.refresh()
-        with _threads(task.threads):
+        with on_threads(task.threads):
             return _extracted(task, extractor, store, on_frames)
 
     def _models(self, task: PartTask) -> AnyExtractor:
@@ -178,26 +178,6 @@ def _extracted(
         if entries:
             store.write_part(entries)
     return (*committed, *(record for record, _ in entries))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Run OpenCV and torch, where something has imported it, on so many threads; the caller's
-    numbers are restored after.
-    """
-    import cv2
-
-    torch = sys.modules.get("torch")
-    libraries = [(cv2.getNumThreads, cv2.setNumThreads)]
-    libraries += [(torch.get_num_threads, torch.set_num_threads)] if torch else []
-    before = [get() for get, _ in libraries]
-    for _, use in libraries:
-        use(count)
-    try:
-        yield
-    finally:
-        for (_, use), number in zip(libraries, before, strict=True):
-            use(number)
 
 
 @cache

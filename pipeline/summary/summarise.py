@@ -23,7 +23,7 @@ from facer.storage.errors import FacerError
 from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
-from facer.storage.study.design import Design, design_of
+from facer.storage.study.design import WHO, Design, design_of
 from facer.storage.study.events import Event, events_of, read_events
 from facer.storage.study.marks import Mark, read_marks
 from facer.storage.study.tables import Collected, TableWriter
@@ -138,7 +138,7 @@ def clips_of(of: Study, persons: Mapping[str, F64] | None = None) -> Iterator[Cl
     arrays = stream(of.store, there)
     for row in of.design.rows:
         record, clip = next(arrays) if row.known else (None, None)
-        who = {"participant": row.participant, "condition": row.condition, "session": row.session}
+        who = {name: getattr(row, name) for name in WHO}
         who |= dict(zip(of.design.carried, row.carried, strict=True))
         yield ClipSummary(
             row, record, clip, of.events[row.clip_id], of.marks.get(row.clip_id, ()), of.features,
