@@ -16,9 +16,10 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_bytes
-from facer.storage.layout.documents import parse_group, parse_json
+from facer.storage.layout.documents import parse_group
 from facer.storage.layout.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part
 from facer.storage.loading import part_array
 from facer.storage.schema import U8, Bools

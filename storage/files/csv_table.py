@@ -18,7 +18,6 @@ from facer.storage.errors import FacerError, one_line
 from facer.storage.files.cells import is_absent, parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
-from facer.storage.labels.challenges import plain_name
 
 _LINE_LETTERS = 1 << 24
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
@@ -109,6 +108,11 @@ class CsvTable:
                 f"{with_comma[0].replace(',', '.')}; write the numbers without a separator of "
                 "thousands and with a decimal point"
             )
+
+
+def plain_name(name: str) -> str:
+    """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
+    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

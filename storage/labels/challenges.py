@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from facer.storage.files.csv_table import plain_name
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -71,11 +73,6 @@ def canonical_split(text: str) -> str | None:
         if (split := _SPLIT_OF.get(word.removesuffix(ending))) is not None:
             return split
     return None
-
-
-def plain_name(name: str) -> str:
-    """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
-    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
 def bare_id(clip_id: str) -> str:
