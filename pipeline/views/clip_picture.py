@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facer.pipeline.features.stored_video import read_crops, source_video
 from facer.pipeline.views import curves
 from facer.pipeline.views.canvas import canvas
-from facer.pipeline.views.footage import read_crops, source_video
 from facer.stages.features.align import CROP_PX
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
