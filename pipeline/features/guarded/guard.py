@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from facer.pipeline.features.guarded.process import DecodeChild, DecoderDiedError, Watch
-from facer.stages.features.audio.reader import Sound
+from facer.stages.features.audio.resampling import Sound
 from facer.stages.features.decode.frames import Frame
 from facer.stages.features.decode.picture import Picture, Yuv, take
 from facer.storage.errors import FacerError, PlaceError, one_line

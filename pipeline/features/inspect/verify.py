@@ -92,9 +92,8 @@ def verify(config: VerifyConfig, on_compared: OnCompared = lambda *_: None) -> V
     again: set[str] = set()
     if config.repair:
         damaged = found.parts_of_state("damaged", "absent")
-        for part in damaged:
-            store.drop_part(part.part)
         dropped = tuple(part.part for part in damaged)
+        store.drop_parts(dropped)
         lost = {clip for part in damaged for clip in part.clip_ids}
         older = lost & set(store.clip_ids)
         again = lost - older
