@@ -19,7 +19,7 @@ from facer.pipeline.summary.summarise import Study, clips_of
 from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, named
 from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
 from facer.storage.exchange.tables import ExportFormat, export_store
@@ -28,6 +28,7 @@ from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
+from facer.storage.text.likeness import check_choice
 from facer.storage.text.names import distinct, numbered
 
 StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
@@ -72,9 +73,7 @@ def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None =
         "elan": _elan, "textgrid": _textgrid, "bids": _bids, "facereader": _facereader,
         "imotions": _imotions, "openface": _openface, "json": _json,
     }  # fmt: skip
-    if form not in writers:
-        known = ", ".join(STUDY_FORMATS)
-        raise OptionError(f"{named('format')}: found {form!r}, expected one of {known}")
+    check_choice(named("format"), form, STUDY_FORMATS)
     refuse_existing(path)
     written = 0
     with written_whole(path) as folder:

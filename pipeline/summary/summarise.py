@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.files.weights import file_sha256
 from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
@@ -75,7 +75,7 @@ def study(
     by_clip = read_events(Path(events), clips) if events is not None else {}
     marked = read_marks(Path(marks), clips, features.names) if marks is not None else {}
     files = {
-        name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        name: file_sha256(Path(path))
         for name, path in (("design", design), ("events", events), ("marks", marks))
         if path is not None and Path(path).is_file()
     }

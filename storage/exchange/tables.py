@@ -25,6 +25,7 @@ from facer.storage.files.objects import refuse_existing, written_whole
 from facer.storage.labels.challenges import bare_id
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
+from facer.storage.text.likeness import check_choice
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface", "facereader", "imotions"]
 ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
@@ -60,8 +61,7 @@ def import_features(
         "facereader": read_facereader,
         "imotions": read_imotions,
     }
-    if kind not in readers:
-        raise OptionError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
+    check_choice("import kind", kind, IMPORT_KINDS)
     return readers[kind](path)
 
 
@@ -99,10 +99,8 @@ def export_store(
 
 def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
     """The format of a path by its ending; FacerError when that is another one than ``format``."""
-    if format is not None and format not in EXPORT_FORMATS:
-        raise OptionError(
-            f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
-        )
+    if format is not None:
+        check_choice("export format", format, EXPORT_FORMATS)
     own = _ENDINGS.get(path.suffix.lower())
     if format is None and own is None:
         raise OptionError(

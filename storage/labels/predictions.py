@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.files.objects import write_atomic
@@ -23,6 +23,7 @@ from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32
+from facer.storage.text.likeness import check_choice
 
 _CLIP_ID, _STATUS = "clip_id", "status"
 _LINE_BYTES = 1 << 20
@@ -60,10 +61,7 @@ def write_predictions(
     names are not the format's, a value is not finite or two clips would get one id.
     """
     path = Path(path)
-    if format not in KINDS:
-        raise OptionError(
-            f"prediction format: found {format!r}, expected one of {', '.join(KINDS)}"
-        )
+    check_choice("prediction format", format, KINDS)
     if values.shape != (len(clip_ids), len(names)):
         raise FacerError(
             f"{path}: found predictions of shape {values.shape}, "

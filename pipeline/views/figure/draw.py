@@ -17,7 +17,7 @@ from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import written_whole
 from facer.storage.files.regular import open_regular
 from facer.storage.study.tables import Collected
-from facer.storage.text.likeness import did_you_mean
+from facer.storage.text.likeness import check_choice, did_you_mean
 
 _WIDTHS_MM = {"single": 89.0, "double": 183.0}  # columns of most journals
 _UNDATED: dict[str, dict[str, None]] = {
@@ -78,9 +78,7 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
 
 
 def _check(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> None:
-    if kind not in FIGURE_KINDS:
-        known = ", ".join(FIGURE_KINDS)
-        raise OptionError(f"{named('kind')}: found {kind!r}, expected one of {known}")
+    check_choice(named("kind"), kind, FIGURE_KINDS)
     if path.suffix[1:].lower() not in _UNDATED:
         raise OptionError(f"{path}: found ending {path.suffix!r}, expected one of .pdf, .svg, .png")
     if config.feature not in of.features.names:
