@@ -136,13 +136,14 @@ def write_csv(table: FrameTable, path: Path) -> None:
             rows = len(next(iter(arrays.values()))) if arrays else 1
             columns = [
                 [safe_cell(texts[name])] * rows if name in texts
-                else _cells(arrays[name]) if arrays else [""] * rows
+                else number_cells(arrays[name]) if arrays else [""] * rows
                 for name in names
             ]  # fmt: skip
             writer.writerows(zip(*columns, strict=True))
 
 
-def _cells(values: Array) -> list[str]:
+def number_cells(values: Array) -> list[str]:
+    """Return the shortest texts that read back as the same numbers; nothing for NaN."""
     if values.dtype.kind == "f":
         return ["" if value != value else str(value) for value in values]
     return list(map(str, values))

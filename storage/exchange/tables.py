@@ -6,12 +6,16 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Literal, get_args
 
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.exchange.frames import FrameTable, write_csv, write_feather, write_parquet
+from facer.storage.exchange.frames import (
+    FrameTable,
+    number_cells,
+    write_csv,
+    write_feather,
+    write_parquet,
+)
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.tools.facereader import read_facereader
 from facer.storage.exchange.tools.imotions import read_imotions
@@ -22,7 +26,7 @@ from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import refuse_existing, written_whole
-from facer.storage.labels.challenges import bare_id
+from facer.storage.labels.challenges import last_name
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
 from facer.storage.text.likeness import check_choice
@@ -116,7 +120,7 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
-    names = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    names = list(map(last_name, clip_ids))
     _check_file_names(store.path, clip_ids, names)
     path.mkdir()
     for clip_id, name in zip(clip_ids, names, strict=True):
@@ -126,13 +130,8 @@ def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> Non
             if not store.record(clip_id).n_frames:
                 continue
             clip = store.read(clip_id)
-            for timestamp_s, row in zip(clip.timestamp_s, clip.features, strict=True):
-                writer.writerow([safe_cell(name), *map(_cell, (timestamp_s * 1000, *row))])
-
-
-def _cell(value: np.floating[Any]) -> str:
-    """Return the shortest text that reads back as the same number; nothing for NaN."""
-    return "" if np.isnan(value) else str(value)
+            columns = map(number_cells, (clip.timestamp_s * 1000, *clip.features.T))
+            writer.writerows((safe_cell(name), *row) for row in zip(*columns, strict=True))
 
 
 def _check_file_names(where: str, clip_ids: Sequence[str], names: Sequence[str]) -> None:

@@ -83,6 +83,11 @@ def bare_id(clip_id: str) -> str:
     return text
 
 
+def last_name(clip_id: str) -> str:
+    """Return the last component of an id, without brackets: what challenges call a clip."""
+    return bare_id(clip_id).rsplit("/", 1)[-1]
+
+
 def positions(header: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Return where each of ``names`` is in ``header``; names that are absent are left out."""
     where = {plain_name(name): index for index, name in enumerate(header)}

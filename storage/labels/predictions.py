@@ -18,7 +18,7 @@ from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
-from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
+from facer.storage.labels.challenges import CHALLENGES, last_name, positions
 from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
 from facer.storage.labels.words import key_of
@@ -169,7 +169,7 @@ def _layout(
             f"{path}: found intensities {', '.join(names)}, expected {', '.join(challenge.names)} "
             f"({challenge.title}); use the plain format for others"
         )
-    ids = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    ids = list(map(last_name, clip_ids))
     if challenge.bracketed and brackets:
         ids = [f"[{clip_id}]" for clip_id in ids]
     return [challenge.id_column, *challenge.names], ids, [where[name] for name in challenge.names]
