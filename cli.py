@@ -17,7 +17,6 @@ import click
 
 from facer.pipeline.commands import SECTIONS
 from facer.pipeline.commands.problems import WITHOUT_TRACEBACK, problem_of
-from facer.pipeline.commands.shared import warn
 from facer.pipeline.commands.terminal import (
     ends_as_interrupts,
     open_closed_streams,
@@ -25,7 +24,7 @@ from facer.pipeline.commands.terminal import (
     warnings_as_lines,
 )
 from facer.pipeline.runtime.installation import check_installation
-from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.runtime.progress import echo, log, warn
 from facer.storage.errors import FacerError, one_line
 
 

@@ -35,22 +35,22 @@ class ModelFile:
     problem: str = ""  # "" when nothing is wrong with it
 
 
-def shipped_models(folder: Path = SHIPPED, name: str | None = None) -> tuple[ModelFile, ...]:
+def shipped_models(name: str | None = None) -> tuple[ModelFile, ...]:
     """The package's models with their digests; nothing is loaded.
 
     ``name``: only the model of that name, with what belongs to it; ``OptionError`` for none.
     """
-    return tuple(_described(one, folder / _MODELS[one][0]) for one in _named(name))
+    return tuple(_described(one, SHIPPED / _MODELS[one][0]) for one in _named(name))
 
 
-def verify_models(folder: Path = SHIPPED, name: str | None = None) -> tuple[ModelFile, ...]:
+def verify_models(name: str | None = None) -> tuple[ModelFile, ...]:
     """The same, after each model was loaded and run on a made-up image of a face.
 
     A model whose file is missing or damaged, or whose outputs make no sense, comes with its
     problem.
     """
     found = {one: _MODELS[one] for one in _named(name)}
-    return tuple(_verified(one, folder / file, run) for one, (file, run) in found.items())
+    return tuple(_verified(one, SHIPPED / file, run) for one, (file, run) in found.items())
 
 
 def _named(name: str | None) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _described(name: str, path: Path) -> ModelFile:
     try:
         return ModelFile(name, path, weights_sha256(path))
     except OSError as error:
-        return ModelFile(name, path, "", f"cannot be read ({error.strerror})")
+        return ModelFile(name, path, "", f"cannot be read ({one_line(error)})")
 
 
 def _verified(name: str, path: Path, run: Callable[[Path], None]) -> ModelFile:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facer.storage.errors import FacerError
 from facer.storage.loading import Ragged
+from facer.storage.optional import optional
 from facer.storage.schema import F32, ClipFeatures, Record
 from facer.storage.text import notebook
 from facer.storage.text.likeness import did_you_mean
@@ -130,13 +130,3 @@ def frames_table(ragged: Ragged, names: Sequence[str]) -> pandas.DataFrame:
     features = module.DataFrame(ragged.features, columns=list(names), copy=False)
     table: pandas.DataFrame = module.concat([module.DataFrame(beside), features], axis=1)
     return table
-
-
-def optional(name: str) -> Any:
-    """Import a module that only some users need; FacerError when it is not there."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise FacerError(
-            f"{name}: not installed, expected for tables; pip install 'facer[tables]'"
-        ) from error

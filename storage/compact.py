@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,8 @@ def _row_bytes(columns: int, embedding: int, quality: bool) -> int:
     """Bytes of the values of one frame."""
     widths = {"features": columns, EMBEDDING: embedding, QUALITY: int(quality)}
     return sum(
-        np.dtype(dtype).itemsize * widths.get(name, int(np.prod([n or 0 for n in shape])))
-        for name, (dtype, _, shape) in LAYOUT.items()
+        np.dtype(layout.dtype).itemsize * widths.get(name, prod(layout.shape(1, 0)))
+        for name, layout in LAYOUT.items()
     )
 
 

@@ -48,8 +48,8 @@ def one_line(error: BaseException, limit: int | None = 300) -> str:
     >>> one_line(KeyError())
     'KeyError'
     """
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:limit] or type(error).__name__
+    text = getattr(error, "strerror", None) or error  # of OSError, and of libav's own
+    return " ".join(str(text).split())[:limit] or type(error).__name__
 
 
 class FacerError(Exception):

@@ -109,10 +109,7 @@ def gather(
     valid = np.empty(len(values), np.bool_)
     times_s = np.empty(len(values), np.float64)
     qualities = np.empty(len(values), np.float32) if quality else None
-    rows: dict[str, list[Rows]] = defaultdict(list)
-    for record, target in zip(records, offsets.tolist(), strict=False):
-        if record.n_frames:
-            rows[record.part].append(Rows(record.start, record.stop, target))
+    rows = rows_by_part(records, offsets.tolist())
 
     def read_part(part_id: str) -> None:
         part, first = parts[part_id], 0
@@ -132,6 +129,15 @@ def gather(
         check_valid(objects, record, valid[start : start + record.n_frames])
     clip_ids = tuple(record.clip_id for record in records)
     return Ragged(values, valid, offsets, clip_ids, times_s, qualities)
+
+
+def rows_by_part(records: Sequence[Record], targets: Sequence[int]) -> dict[str, list[Rows]]:
+    """Return the rows of some clips in each part, and where they go: from ``targets`` (C,) on."""
+    rows: dict[str, list[Rows]] = defaultdict(list)
+    for record, target in zip(records, targets, strict=False):
+        if record.n_frames:
+            rows[record.part].append(Rows(record.start, record.stop, target))
+    return rows
 
 
 def _quality(objects: Objects, part: Part) -> StoredArray:

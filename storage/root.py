@@ -17,7 +17,6 @@ UNNAMED_SETTINGS: Mapping[str, Any] = MappingProxyType({"precision": "float32"})
 """What settings are in a store that does not name them, as those of an earlier facer."""
 _NOT_COMPARED = ("facer_version", "libav_version", "settings")  # settings are compared one by one
 
-
 SEALED = ("format", "version", "feature_names", "weak_features", "provenance")
 """Attributes of the root that its checksum is over."""
 
@@ -141,17 +140,28 @@ def _decoder_of_old(provenance: Mapping[str, Any]) -> dict[str, str]:
     return {"decoder": "" if "imported" in provenance.get("settings", {}) else "opencv"}
 
 
+def provenance_differences(one: Provenance, other: Provenance) -> list[tuple[str, Any, Any]]:
+    """Return (name, value of one, of the other) of each field that makes features incomparable.
+
+    A setting is called ``settings NAME``, and is None where it is not named. Weights are the same
+    by their digest, whatever they are called.
+    """
+    same = [name for name in ("detector", "rec") if _same_weights(name, one, other)]
+    names = [f.name for f in fields(Provenance) if f.name not in (*_NOT_COMPARED, *same)]
+    pairs = [(name, getattr(one, name), getattr(other, name)) for name in names]
+    a, b = ({**UNNAMED_SETTINGS, **made.settings} for made in (one, other))
+    pairs += [(f"settings {name}", a.get(name), b.get(name)) for name in sorted({*a, *b})]
+    return [(name, left, right) for name, left, right in pairs if left != right]
+
+
+def _same_weights(name: str, one: Provenance, other: Provenance) -> bool:
+    digests = [getattr(made, f"{name}_sha256") for made in (one, other)]
+    return bool(digests[0]) and digests[0] == digests[1]
+
+
 def differences(store: Root, run: Root) -> list[str]:
-    """Return "field: store X, run Y" for each field that makes features incomparable."""
-    pairs = [
-        (f.name, getattr(store.provenance, f.name), getattr(run.provenance, f.name))
-        for f in fields(Provenance)
-        if f.name not in _NOT_COMPARED
-    ]
-    ours, theirs = ({**UNNAMED_SETTINGS, **root.provenance.settings} for root in (store, run))
-    pairs += [
-        (f"settings {name}", ours.get(name), theirs.get(name)) for name in sorted({*ours, *theirs})
-    ]
+    """Return "field (store: X, run: Y)" for each field that makes features incomparable."""
+    pairs = provenance_differences(store.provenance, run.provenance)
     pairs += [
         (name, getattr(store, name), getattr(run, name))
         for name in ("feature_names", "weak_features")
@@ -161,16 +171,17 @@ def differences(store: Root, run: Root) -> list[str]:
 
 def refuse_other_run(where: str, store: Root, run: Root) -> None:
     """Refuse to add features to a store whose own were made otherwise, with each difference."""
-    if store.provenance.of_sound != run.provenance.of_sound:
-        kinds = ["sound" if r.provenance.of_sound else "faces" for r in (store, run)]
+    found, expected = store.provenance.kind, run.provenance.kind
+    if found != expected:
         raise FacerError(
-            f"{where}: found a store of {kinds[0]}, expected one of {kinds[1]}; use another store"
+            f"{where}: found a store of {found}, expected one of {expected}; use another store"
         )
-    if found := differences(store, run):
+    if differing := differences(store, run):
         advice = "use the same settings or another store"
-        if all("_sha256 (" in one for one in found):
+        if all("_sha256 (" in one for one in differing):
             advice = (
                 "weights of the same name are others now, as facer's own are from version to "
                 "version; use another store, or the weights of before"
             )
-        raise FacerError(f"{where}: the store and this run differ in {'; '.join(found)}; {advice}")
+        names = "; ".join(differing)
+        raise FacerError(f"{where}: the store and this run differ in {names}; {advice}")

@@ -134,6 +134,30 @@ class Record:
         return (1.0 if self.quality is None else self.quality) * self.n_valid / self.n_frames
 
 
+_OF_NETWORK = re.compile(r"rec (.+) (sha256|card_sha256|precision)", re.DOTALL)
+
+
+def network_setting(name: str, what: str) -> str:
+    """Return the key in a provenance's settings of what is said of one network by itself.
+
+    ``what``: sha256, card_sha256 or precision.
+    """
+    return f"rec {name} {what}"
+
+
+def networks_of(settings: Mapping[str, str | int | float]) -> dict[str, dict[str, str]]:
+    """Return what a provenance's settings say of each network, by its name.
+
+    >>> networks_of({"rec my net precision": "float32", "stride": 1})
+    {'my net': {'precision': 'float32'}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for key, value in settings.items():
+        if of := _OF_NETWORK.fullmatch(key):
+            found.setdefault(of[1], {})[of[2]] = str(value)
+    return found
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What made a store's features; two stores mix only when these agree.
@@ -158,6 +182,11 @@ class Provenance:
     def of_sound(self) -> bool:
         """Whether the features are of a clip's sound; else they are of a face."""
         return self.settings.get("modality") == AUDIO
+
+    @property
+    def kind(self) -> str:
+        """What the features are of, in a word."""
+        return "sound" if self.of_sound else "faces"
 
     @property
     def measured(self) -> str:

@@ -273,12 +273,8 @@ class FeatureStore(PartList):
         self._add(part)
         return part.id
 
-    def drop_part(self, part_id: str) -> None:
-        """Delete a part as a whole; its clips are then no longer in it."""
-        self.drop_parts([part_id])
-
     def drop_parts(self, part_ids: Sequence[str]) -> None:
-        """Delete parts, each as a whole; FacerError for one that cannot be deleted."""
+        """Delete parts, each as a whole, with their clips; FacerError for one that cannot be."""
         for part_id in part_ids:
             self.objects.delete(f"{PARTS}/{part_id}/{DOCUMENT}")  # from now on it is none
             self.objects.delete(f"{PARTS}/{part_id}")
@@ -298,7 +294,7 @@ class FeatureStore(PartList):
                 self.write_part([
                     (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
                 ])  # fmt: skip
-            self.drop_part(part)
+            self.drop_parts([part])
 
 
 def open_store(path: StorePath) -> FeatureStore:

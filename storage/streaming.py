@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
@@ -11,9 +10,9 @@ from math import prod
 import numpy as np
 
 from facer.storage.files.memory import affordable
-from facer.storage.layout.arrays import Array, Rows
+from facer.storage.layout.arrays import Array
 from facer.storage.layout.parts import ARRAYS, LAYOUT
-from facer.storage.loading import check_valid
+from facer.storage.loading import check_valid, rows_by_part
 from facer.storage.schema import ClipFeatures, Record
 from facer.storage.store import FeatureStore
 
@@ -38,12 +37,8 @@ def stream(store: FeatureStore, clip_ids: Sequence[str]) -> Iterator[tuple[Recor
 
 def _room(store: FeatureStore, frames: int) -> dict[str, Array]:
     """Arrays for so many frames; FacerError where they do not fit in memory."""
-    n_columns = len(store.feature_names)
-    shapes = {
-        name: (frames, *(n_columns if size is None else size for size in LAYOUT[name][2]))
-        for name in ARRAYS
-    }
-    types = {name: np.dtype(LAYOUT[name][0]) for name in ARRAYS}
+    shapes = {name: LAYOUT[name].shape(frames, len(store.feature_names)) for name in ARRAYS}
+    types = {name: np.dtype(LAYOUT[name].dtype) for name in ARRAYS}
     n_bytes = sum(prod(shape) * types[name].itemsize for name, shape in shapes.items())
     affordable(store.objects.location, n_bytes)
     return {name: np.empty(shape, types[name]) for name, shape in shapes.items()}
@@ -53,12 +48,8 @@ def _read(store: FeatureStore, batch: Sequence[str]) -> list[tuple[Record, ClipF
     """Clips in the order of ``batch``, each chunk read once."""
     records = [store.record(clip_id) for clip_id in batch]
     offsets = [0, *accumulate(record.n_frames for record in records)]
-    rows: dict[str, list[Rows]] = defaultdict(list)
-    for record, target in zip(records, offsets, strict=False):
-        if record.n_frames:
-            rows[record.part].append(Rows(record.start, record.stop, target))
     values = _room(store, offsets[-1])
-    for part, wanted in rows.items():
+    for part, wanted in rows_by_part(records, offsets).items():
         for name, out in values.items():
             store.array(part, name).scatter(wanted, out)
     found = []

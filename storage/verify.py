@@ -16,9 +16,11 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.objects import Objects
 from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_bytes
-from facer.storage.layout.documents import parse_group, parse_json
+from facer.storage.layout.documents import parse_group
+from facer.storage.layout.part_list import DOCUMENT
 from facer.storage.layout.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part
 from facer.storage.loading import part_array
 from facer.storage.schema import U8, Bools
@@ -93,7 +95,7 @@ def _state(error: FacerError) -> ClipState:
 
 def _group_problem(objects: Objects) -> str:
     try:
-        data = objects.get(f"{PARTS}/zarr.json")
+        data = objects.get(f"{PARTS}/{DOCUMENT}")
         if data is None:
             return "it is missing"
         parse_group(data, strict=True)
@@ -107,7 +109,7 @@ def verify_part(store: FeatureStore, name: str) -> PartReport:
     report = PartReport(name)
     data: bytes | None = None
     try:
-        data = store.objects.get(f"{PARTS}/{name}/zarr.json")
+        data = store.objects.get(f"{PARTS}/{name}/{DOCUMENT}")
         part = None if data is None else store.parse(name, data)
     except FacerError as error:
         report.clip_ids = _legible_ids(data)
@@ -150,7 +152,7 @@ def _legible_ids(data: bytes | None) -> tuple[str, ...]:
 def _arrays_of(objects: Objects, part: Part) -> Sequence[str]:
     if part.seals:
         return [name for name in (*ARRAYS, *OPTIONAL) if name in part.seals]
-    embedding = objects.get(f"{PARTS}/{part.id}/{EMBEDDING}/zarr.json") is not None
+    embedding = objects.get(f"{PARTS}/{part.id}/{EMBEDDING}/{DOCUMENT}") is not None
     return (*ARRAYS, EMBEDDING) if embedding else ARRAYS
 
 

@@ -21,45 +21,32 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import shared
-from benchmarks.shared import parser_of, product_flops, repeat, scratch, timed
-from facer.pipeline.features.timing.bench_steps import write_seconds
-from facer.stages.detection.config import NetworkConfig
-from facer.stages.detection.network import DetectorNet
-from facer.stages.detection.refiner.network import PointsNet
+from benchmarks.features.extract_steps import libav_pass, step_table
+from benchmarks.shared import parser_of, repeat, scratch, timed
 from facer.stages.features import detect
-from facer.stages.features import extractor as extract
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.config import (
     STARTER_INTERVAL,
-    STARTER_SIZE_PX,
     DetectorConfig,
-    ExtractConfig,
     Precision,
 )
 from facer.stages.features.decode.frames import VideoReader
-from facer.stages.features.extractor import Extractor
 from facer.stages.features.faces import Faces, iou, point_distance
 from facer.stages.features.keyframes import ClipEnd, ClipFrame, FrameFaces, KeyframeDetector
-from facer.stages.features.looks import RefiningDetector
 from facer.stages.features.precision import native_bf16
 from facer.stages.features.rec import loading as rec
-from facer.stages.features.rec.torch_rec import load_network
-from facer.stages.features.rec.weights import weights_path
-from facer.stages.features.refine import POINTS_PX
 from facer.storage import FeatureStore
 from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import U8
@@ -247,104 +234,6 @@ def faces_of_facer(clips: list[Path], every: int, *, bf16: bool = False) -> list
     return faces
 
 
-@dataclass
-class Watch:
-    """Time spent in a function."""
-
-    seconds: float = 0.0
-    items: int = 0  # images, where it takes a batch of them
-
-    def on(self, owner: object, name: str, count: Callable[[Any], int] = len) -> None:
-        """Time all calls from now on; ``count`` says how many images a first argument is."""
-        function = getattr(owner, name)
-
-        def watched(*arguments):  # type: ignore[no-untyped-def]
-            result, (wall, _) = timed(function, *arguments)
-            self.seconds += wall
-            self.items += count(arguments[0]) if isinstance(arguments[0], Sized) else 1
-            return result
-
-        setattr(owner, name, watched)
-
-
-def step_table(clips: list[Path], precision: Precision) -> str:
-    """Milliseconds a frame of each step of an extractor on one thread, and how few they could be.
-
-    The limit of decoding is libav without conversion to RGB; of a network, its multiplications
-    and additions at the rate of a large matrix product of that precision on the same core. The
-    clips are extracted once before, since oneDNN prepares for every new number of frames.
-    """
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    extractor = Extractor(ExtractConfig(device="cpu", precision=precision), threads=1)
-    detector = extractor.detector
-    assert isinstance(detector, RefiningDetector)
-    frames = sum(r.sequences[0].clip.n_frames for r in extractor.run(clips))
-    resize, found, again, refined, rec_, aligned, measured = (Watch() for _ in range(7))
-    resize.on(detect, "_shrunk")
-    found.on(detector._detector, "detect")
-    again.on(detector, "_look_again")
-    refined.on(detector.refiner, "refine")
-    rec_.on(extractor.rec, "predict", lambda crops: len(crops[0]))
-    aligned.on(extract, "cut_all")
-    measured.on(extract, "quality")
-    decode_s = timed(_decode, clips)[1][0]
-    done, (seconds, _) = timed(lambda: [r.sequences[0].clip for r in extractor.run(clips)])
-    rest_s = seconds - decode_s - found.seconds - again.seconds - refined.seconds
-    rest_s -= rec_.seconds + aligned.seconds + measured.seconds
-    peak = product_flops("bfloat16" if precision == "bf16" else "float32")
-    height = STARTER_SIZE_PX * 9 // 16
-    nets = {
-        "detect": _flops(DetectorNet(NetworkConfig()), height, STARTER_SIZE_PX),
-        "points": _flops(PointsNet(), POINTS_PX, POINTS_PX),
-        "REC": _flops(load_network(weights_path("rec-small"))[0], CROP_PX, CROP_PX),
-    }
-    rows = [
-        ("decode", decode_s, timed(_libav, clips)[1][0]),
-        ("resize for the detector", resize.seconds, None),
-        ("detect", found.seconds - resize.seconds, nets["detect"] * found.items / peak),
-        ("look again", again.seconds, None),
-        ("points", refined.seconds, nets["points"] * refined.items / peak),
-        ("align", aligned.seconds, None),
-        ("quality", measured.seconds, None),
-        ("REC", rec_.seconds, nets["REC"] * rec_.items / peak),
-        ("write", write_seconds(extractor, done[-1]) * frames, None),
-        ("the rest", rest_s, None),
-    ]
-    total = sum(seconds for _, seconds, _ in rows)
-    lines = [f"  {'':24} {'ms':>6} {'share':>6} {'limit':>6}"]
-    for name, seconds, limit in rows:
-        at_best = "" if limit is None else f"{1e3 * limit / frames:6.2f}"
-        lines.append(f"  {name:24} {1e3 * seconds / frames:6.2f} {seconds / total:6.0%} {at_best}")
-    lines.append(f"  {'sum':24} {1e3 * total / frames:6.2f} a frame and core")
-    lines.append(
-        f"  detector on {found.items / frames:.0%} of the frames, points model on "
-        f"{refined.items / frames:.0%}; a large {precision} product: {peak / 1e9:.0f} GFLOP/s"
-    )
-    return "\n".join(lines)
-
-
-def _decode(clips: list[Path]) -> None:
-    for clip in clips:
-        with VideoReader(clip) as reader:
-            for _ in reader:
-                pass
-
-
-def _libav(clips: list[Path]) -> None:
-    for clip in clips:
-        with av.open(str(clip)) as container:
-            container.streams.video[0].thread_type = "NONE"
-            for _ in container.decode(video=0):
-                pass
-
-
-def _flops(net: torch.nn.Module, height: int, width: int) -> float:
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        net.eval()(torch.zeros(1, 3, height, width))
-    return float(counter.get_total_flops())
-
-
 def main() -> None:
     """Print the ratio, the agreement and the table."""
     parser = parser_of(__doc__, frames=2000, runs=3)
@@ -362,6 +251,18 @@ def main() -> None:
     precisions = PRECISIONS if native_bf16("cpu") else {"float32": PRECISIONS["float32"]}
     if "bf16" not in precisions:
         print("bf16 is emulated by this CPU: its speed is not measured")
+    print_rates(clips, options, precisions)
+    print_agreement(clips, options.peer)
+    for precision in precisions:
+        print(f"one thread, {precision}:\n{step_table(clips, precision)}")
+
+
+def print_rates(
+    clips: list[Path],
+    options: argparse.Namespace,
+    precisions: dict[Precision, tuple[str, str, str]],
+) -> None:
+    """Time all ways in turns, and print their rates and ratios."""
     with scratch() as place:
         folder, store = place / "clips", place / "features.zarr"
         once = sum(1 for clip in clips for _ in read(clip))
@@ -374,7 +275,7 @@ def main() -> None:
             (
                 peer_seconds(folder, options.peer),
                 tuned_seconds(folder, options.tuned),
-                timed(_libav, sorted(folder.iterdir()))[1][0] / len(os.sched_getaffinity(0)),
+                timed(libav_pass, sorted(folder.iterdir()))[1][0] / len(os.sched_getaffinity(0)),
                 *(facer_seconds(folder, store, p) for p in precisions),
                 *(facer_seconds(clip, place / "one.zarr", p) for p in precisions),
             )
@@ -399,7 +300,11 @@ def main() -> None:
         names = ("of the plain loop", "of the tuned one", "the time of decoding")
         for name, ratio, bound in zip(names, ratios, bounds, strict=True):
             print(f"  {ratio:6.2f}x {name}{bound}")
-    reference = faces_of_peer(clips, options.peer)
+
+
+def print_agreement(clips: list[Path], peer: Path) -> None:
+    """Compare the faces of both, frame by frame."""
+    reference = faces_of_peer(clips, peer)
     every_frame, key_frames = (faces_of_facer(clips, every) for every in (1, STARTER_INTERVAL))
     in_bf16 = faces_of_facer(clips, STARTER_INTERVAL, bf16=True)
     print(f"against the peer (at least 97 % found, points at most 6 %), {len(reference)} frames:")
@@ -408,8 +313,6 @@ def main() -> None:
     print(f"  the same in bf16:        {compare(reference, in_bf16)}")
     print(f"drift of key frames against every frame: {compare(every_frame, key_frames)}")
     print(f"drift of bf16 against float32:           {compare(key_frames, in_bf16)}")
-    for precision in precisions:
-        print(f"one thread, {precision}:\n{step_table(clips, precision)}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -29,9 +28,6 @@ from facer.storage.files.weights import read_onnx, weights_sha256
 _MAX_BYTES = 2 << 30
 _BLOCK = 1 << 20
 _TIMEOUT_S = 30.0
-
-OnBytes = Callable[[int, int | None], None]
-"""Hears how many bytes are there, of how many (None: unknown)."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +55,7 @@ def terms(name_or_path: str) -> str:
     return "\n".join([*lines, *(f"{title}{text}" for title, text in more if text)])
 
 
-def fetch(
-    name_or_path: str, *, accept_licence: bool = False, on_bytes: OnBytes | None = None
-) -> Fetched:
+def fetch(name_or_path: str, *, accept_licence: bool = False) -> Fetched:
     """Fetch a card's weights to where ``--rec NAME`` finds them.
 
     The sha256 is that of the card, or else the one of the first time, which is written down.
@@ -87,7 +81,7 @@ def fetch(
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        n_bytes = _download(card.file.url, part, on_bytes)
+        n_bytes = _download(card.file.url, part)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise FacerError(
@@ -155,7 +149,7 @@ def _validator_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _download(url: str, part: Path, on_bytes: OnBytes | None) -> int:
+def _download(url: str, part: Path) -> int:
     """Bring a file to ``part``, after the bytes of it that are there; how many were fetched."""
     headers = {"User-Agent": "facer", "Accept-Encoding": "identity"}
     version, start = _validator_of(part), 0
@@ -170,7 +164,7 @@ def _download(url: str, part: Path, on_bytes: OnBytes | None) -> int:
         if error.code != 416 or not start:
             raise
         _forget(part)  # it is as long as the file or longer: from the beginning
-        return _download(url, part, on_bytes)
+        return _download(url, part)
     with answer:
         if url.startswith("https:") and not answer.url.startswith("https:"):
             raise ValueError(f"leads to {answer.url[:200]}, which is not https")
@@ -180,15 +174,13 @@ def _download(url: str, part: Path, on_bytes: OnBytes | None) -> int:
             write_atomic(version, validator)
         else:
             version.unlink(missing_ok=True)
-        done = _append(answer, part, start, total, on_bytes)
+        done = _append(answer, part, start)
     if total is not None and done != total:
         raise ValueError(f"broke off after {done} of {total} bytes")
     return done - start
 
 
-def _append(
-    answer: Any, part: Path, start: int, total: int | None, on_bytes: OnBytes | None
-) -> int:
+def _append(answer: Any, part: Path, start: int) -> int:
     """Write what an answer holds after the first ``start`` bytes of a file; how long it is now."""
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
@@ -199,8 +191,6 @@ def _append(
             if done > _MAX_BYTES:
                 raise ValueError(f"more than {_MAX_BYTES >> 30} GB")
             file.write(block)
-            if on_bytes is not None:
-                on_bytes(done, total)
         file.flush()
         os.fsync(file.fileno())
     return done

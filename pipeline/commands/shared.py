@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from facer.pipeline.runtime.epoch_log import LOG_KINDS
-from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.runtime.progress import echo, log, note_lines
 from facer.storage.errors import printable
 from facer.storage.labels.challenges import SPLITS
 
@@ -66,8 +66,8 @@ def as_json_value(value: Any) -> Any:
 
 def say_notes(notes: Sequence[str]) -> None:
     """Say how labels were read, and warn of what a reader of the figures must know."""
-    for place, note in enumerate(notes):
-        log(note if place == 0 else f"warning: {note}")
+    for line in note_lines(notes):
+        log(line)
 
 
 def with_options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -89,11 +89,6 @@ def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
             echo(f"  {printable(line)}")
         if len(lines) > limit:
             echo(f"  ... and {len(lines) - limit} more (--json lists all)")
-
-
-def warn(text: str) -> None:
-    """Say a warning."""
-    log(f"warning: {text}")
 
 
 def shortened(note: str, where: str) -> str:

@@ -17,7 +17,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings import COMPACT, HEALTH, VERIFY
-from facer.storage.schema import AUDIO, measured_of
+from facer.storage.schema import AUDIO, measured_of, networks_of
 
 if TYPE_CHECKING:
     from facer.pipeline.features.inspect.status import StoreStatus
@@ -99,9 +99,9 @@ def _made_by(made: Mapping[str, Any]) -> str:
 def _precision(settings: Mapping[str, str]) -> str:
     """What a store's networks were computed in."""
     others = [
-        f"{name.split()[1]}: {value}"
-        for name, value in settings.items()
-        if name.startswith("rec ") and name.endswith(" precision")
+        f"{name}: {said['precision']}"
+        for name, said in networks_of(settings).items()
+        if "precision" in said
     ]
     return settings.get("precision", "float32") + (f" ({', '.join(others)})" if others else "")
 

@@ -16,16 +16,19 @@ from facer.pipeline.commands.shared import (
     json_option,
     print_json,
     print_list,
-    warn,
+    with_options,
 )
-from facer.pipeline.runtime.progress import echo
+from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings import FIGURE, SUMMARISE
 from facer.storage.study.table_formats import TABLE_FORMATS
 
-_design_option = click.option(
-    "--design", "design_", metavar="FILE|PATTERN",
-    help="design.csv, or how clips are named: {participant}_{condition}.",
-)  # fmt: skip
+_of_study = with_options([
+    click.option("--design", "design_", metavar="FILE|PATTERN",
+                 help="design.csv, or how clips are named: {participant}_{condition}."),
+    click.option("--events", type=PATH,
+                 help="events.csv: clip_id, onset_s, duration_s, trial_type."),
+    click.option("--marks", type=PATH, help="marks.csv: stretches and clips that are left out."),
+])  # fmt: skip
 
 
 @click.command()
@@ -76,9 +79,7 @@ def design(
 @click.argument("store")
 @click.option("-o", "--output", required=True, type=PATH,
               help="Folder of the tables: a new one, or one of an earlier summary.")  # fmt: skip
-@_design_option
-@click.option("--events", type=PATH, help="events.csv: clip_id, onset_s, duration_s, trial_type.")
-@click.option("--marks", type=PATH, help="marks.csv: stretches and clips that are left out.")
+@_of_study
 @with_settings(SUMMARISE)
 @click.option("--format", "form", default="csv", show_default=True,
               type=click.Choice(TABLE_FORMATS), help="Of the tables.")  # fmt: skip
@@ -198,9 +199,7 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
 @click.argument("store")
 @click.option("-o", "--output", required=True, type=PATH,
               help="A .pdf, .svg or .png; the drawn numbers are beside it as .csv.")  # fmt: skip
-@_design_option
-@click.option("--events", type=PATH, help="events.csv.")
-@click.option("--marks", type=PATH, help="marks.csv.")
+@_of_study
 @with_settings(FIGURE)
 @json_option
 def figure(

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from facer.pipeline.runtime.progress import log
+from facer.pipeline.runtime.progress import warn
 
 
 def open_closed_streams() -> None:
@@ -80,4 +80,4 @@ def warnings_as_lines() -> Iterator[None]:
 class _SayWarnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
-        log(f"warning: {record.getMessage()}")
+        warn(record.getMessage())

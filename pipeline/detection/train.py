@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.stages.common.threads import on_threads
 from facer.stages.common.training import OnStep
 from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
 from facer.stages.detection.data.sources import Sources
@@ -30,6 +29,8 @@ from facer.stages.detection.refiner.samples import PointsSources
 from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import from_json
+
+_ON_ONE = on_threads(1, ("cv2",))  # many small images: threads cost more than they give
 
 
 def _settings(config: Any) -> Mapping[str, Any]:
@@ -68,6 +69,7 @@ class DetectorResult:
     losses: dict[str, float]
 
 
+@_ON_ONE
 def train_detector(
     config: DetectorTrainConfig, run: Path, on_epoch: Callable[[DetectorRow], None] | None = None,
     on_step: OnStep | None = None, sources: Sources | None = None,
@@ -77,7 +79,6 @@ def train_detector(
     The state is saved every ``checkpoint_every`` steps; a resumed training's result is that of
     an uninterrupted one. ``sources`` overrides what the paths of ``config`` hold.
     """
-    cv2.setNumThreads(1)  # many small images: threads cost more than they give
     folder = RunFolder(run, DetectorRunConfig)
     sources = sources or read_sources(config, run / "teacher.safetensors")
     trainer = DetectorTrainer(config, sources)
@@ -95,13 +96,13 @@ def train_detector(
     return DetectorResult(path, folder.last, losses)
 
 
+@_ON_ONE
 def train_points(
     config: RefinerTrainConfig, run: Path, on_epoch: Callable[[RefinerRow], None] | None = None,
     on_step: OnStep | None = None, sources: PointsSources | None = None,
     validation: PointsSources | None = None,
 ) -> Path:  # fmt: skip
     """Train the refiner in ``run``, or resume there; returns RUN/points.onnx."""
-    cv2.setNumThreads(1)
     folder = RunFolder(run, RefinerRunConfig)
     memory = run / "teacher.safetensors"
     sources = sources or refiner.read_points_sources(config, memory)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facer.pipeline.views.footage import read_crops, source_video
+from facer.pipeline.features.stored_video import read_crops, source_video
 from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet

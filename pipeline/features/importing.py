@@ -82,8 +82,7 @@ def _write(store: FeatureStore, entries: Iterator[Entry]) -> int:
             parts.append(store.write_part(part))
             added += len(part)
     except BaseException:  # a file that cannot be read, a full disk, Ctrl-C
-        for name in parts:
-            store.drop_part(name)
+        store.drop_parts(parts)
         raise
     return added
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,12 +30,14 @@ from facer.pipeline.features.kinds import (
 from facer.pipeline.features.pending import ClipTask, pending_clips
 from facer.pipeline.features.sources import open_videos
 from facer.pipeline.runtime.gpus import take_one_gpu
+from facer.stages.common.threads import on_threads
 from facer.stages.features.config import Precision
 from facer.stages.features.extraction import Extraction
 from facer.storage import FeatureStore, Provenance
 from facer.storage.errors import FacerError, PlaceError
 from facer.storage.layout.parts import Entry
-from facer.storage.schema import Record
+from facer.storage.root import provenance_differences
+from facer.storage.schema import Record, network_setting, networks_of
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -95,7 +96,7 @@ class PartWorker:
             with _told_with_host():
                 extractor, store = self._models(task), self._store(task)
             store.refresh()
-        with _threads(task.threads):
+        with on_threads(task.threads):
             return _extracted(task, extractor, store, on_frames)
 
     def _models(self, task: PartTask) -> AnyExtractor:
@@ -130,7 +131,7 @@ class PartWorker:
                 "share, or a URL"
             ) from error
         run, made = task.provenance, now.root.provenance
-        if replace(made, facer_version=run.facer_version, libav_version=run.libav_version) != run:
+        if provenance_differences(made, run):
             raise FacerError(
                 f"{task.store}: found another store than the run's; give a path that all hosts "
                 "share"
@@ -177,26 +178,6 @@ def _extracted(
         if entries:
             store.write_part(entries)
     return (*committed, *(record for record, _ in entries))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Run OpenCV and torch, where something has imported it, on so many threads; the caller's
-    numbers are restored after.
-    """
-    import cv2
-
-    torch = sys.modules.get("torch")
-    libraries = [(cv2.getNumThreads, cv2.setNumThreads)]
-    libraries += [(torch.get_num_threads, torch.set_num_threads)] if torch else []
-    before = [get() for get, _ in libraries]
-    for _, use in libraries:
-        use(count)
-    try:
-        yield
-    finally:
-        for (_, use), number in zip(libraries, before, strict=True):
-            use(number)
 
 
 @cache
@@ -258,17 +239,17 @@ def _keep_freed_memory() -> None:
 
 def _digests(provenance: Provenance) -> dict[str, str]:
     """SHA-256 of each model's file and of what each card says, by the model's name."""
-    settings = provenance.settings
     if provenance.of_sound:
         return {f"features {provenance.rec}": provenance.rec_sha256}
     return {
         f"detector {provenance.detector}": provenance.detector_sha256,
         f"REC {provenance.rec}": provenance.rec_sha256,
-        "points model": str(settings.get("points_sha256", "none")),
-        **{  # of one network among several: rec NAME sha256, rec NAME card_sha256
-            name: str(value)
-            for name, value in settings.items()
-            if name.startswith("rec ") and name.endswith("sha256")
+        "points model": str(provenance.settings.get("points_sha256", "none")),
+        **{
+            network_setting(name, what): value
+            for name, said in networks_of(provenance.settings).items()
+            for what, value in said.items()
+            if what != "precision"
         },
     }
 

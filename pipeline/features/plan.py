@@ -23,7 +23,7 @@ from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.precision import stored_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
-from facer.storage.schema import Provenance, Record
+from facer.storage.schema import Provenance, Record, networks_of
 from facer.storage.study.faces import FacePoints, parse_points, read_faces
 from facer.storage.text.names import some
 
@@ -122,10 +122,8 @@ def _tell_precision(
     """Say so where this machine has no fast bfloat16, and it is used or would have been."""
     if isinstance(asked.models, AudioConfig) or isinstance(found.models, AudioConfig):
         return
-    settings = found.provenance.settings  # it names the networks that are in another precision
-    others = [
-        key.split()[1] for key, of in settings.items() if (key[:4], of) == ("rec ", "float32")
-    ]
+    networks = networks_of(found.provenance.settings)
+    others = [name for name, said in networks.items() if said.get("precision") == "float32"]
     if found.models.precision == "bf16" and others:
         note(
             f"{store}: {', '.join(others)} in float32, as an ONNX network always is; facer's own "

@@ -101,7 +101,7 @@ class FolderVideos:
             except OSError as error:
                 if folder != self._folder and isinstance(error, FileNotFoundError):
                     return  # a folder of some clips was removed
-                reason = error.strerror
+                reason = one_line(error)
                 raise PlaceError(f"{folder}: the videos cannot be read: {reason}") from error
             if empty:
                 raise PlaceError(f"{folder}: is empty now, the videos are gone")

@@ -46,6 +46,7 @@ from facer.stages.features.rec.cards.card import bundled_cards
 from facer.stages.features.rec.export import export_onnx
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import OptionError
+from facer.storage.text.likeness import check_choice
 
 
 @keywords(TRAIN_REC)
@@ -144,8 +145,7 @@ def models(
     are now, whose licence is to be accepted, or the path of an insightface pack. Raises OptionError
     for another action, an unknown name, and where ``check`` or ``fetch`` has none.
     """
-    if action not in MODEL_ACTIONS:
-        raise OptionError(f"action: found {action!r}, expected one of {', '.join(MODEL_ACTIONS)}")
+    check_choice("action", action, MODEL_ACTIONS)
     if name is None and action in ("check", "fetch"):
         pack = ", or of an insightface pack, such as buffalo_l" if action == "fetch" else ""
         raise OptionError(f"{action}: found no name, expected that of a model card, its path{pack}")
@@ -156,10 +156,10 @@ def models(
             return model_path(f"insightface:{name}")
         return fetch(str(name), accept_licence=accept_licence)
     if action == "verify":
-        return carried.verify_models(name=name)
+        return carried.verify_models(name)
     cards = tuple(card for card in list_cards() if name in (None, card.name))
     try:
-        return (*carried.shipped_models(name=name), *cards)
+        return (*carried.shipped_models(name), *cards)
     except OptionError:
         if cards:
             return cards

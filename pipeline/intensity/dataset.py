@@ -16,8 +16,9 @@ from facer.pipeline.intensity.sources.joined import choose_columns, open_source
 from facer.pipeline.settings import DATASET, label_options, make, streams_config
 from facer.stages.intensity.config import SequenceConfig
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, named
 from facer.storage.labels.challenges import SPLITS
+from facer.storage.text.likeness import check_choice
 
 
 class ClipItem(NamedTuple):
@@ -72,10 +73,7 @@ class ClipDataset(Dataset[ClipItem]):
         self._read(store, labels, split, DATASET.complete(settings))
 
     def _read(self, store: Any, path: Any, split: str, settings: dict[str, Any]) -> None:
-        if split not in SPLITS:
-            raise OptionError(
-                f"{named('split')}: found {split!r}, expected one of {', '.join(SPLITS)}"
-            )
+        check_choice(named("split"), split, SPLITS)
         opened = open_source(store, streams_config(settings))
         config = make(SequenceConfig, settings)
         labels = read_trainable(os.fspath(path), label_options(settings), opened)

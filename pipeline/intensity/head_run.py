@@ -20,6 +20,7 @@ from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConf
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
+from facer.storage.root import provenance_differences
 
 _MOST_SEEDS = 100_000
 
@@ -121,12 +122,19 @@ class HeadRunConfig:
         places = {**self.streams.places, **moved}
         return replace(self.streams, stores=tuple(f"{k}={place}" for k, place in places.items()))
 
+    def _made(self, stream: str) -> Mapping[str, Any]:
+        return self.stream_provenance[stream] if stream else self.store_provenance
+
+    def tells(self, field: str, stream: str) -> bool:
+        """Whether the run says a field of :meth:`provenance`; older ones lack some."""
+        return field.partition(" ")[0] in self._made(stream)
+
     def provenance(self, stream: str = "") -> Provenance:
         """What made the features of the store, or of a joined stream by name.
 
         What an older run does not name is as the only facer had it that made such runs.
         """
-        made = self.stream_provenance[stream] if stream else self.store_provenance
+        made = self._made(stream)
         known = {one.name for one in fields(Provenance)}
         there = {name: value for name, value in made.items() if name in known}
         return Provenance(**{"detector": "", "rec": "", **there})
@@ -224,16 +232,13 @@ def check_same_data(run: Path, config: HeadRunConfig) -> None:
             f"{labels.path}: changed since {run} was made; expected the same content "
             f"(sha256 {before.labels.sha256[:12]}, found {labels.sha256[:12]})"
         )
-    pairs = [(config.store, config.store_provenance, before.store_provenance)]
-    pairs += [
-        (place, config.stream_provenance[name], before.stream_provenance.get(name, {}))
-        for name, place in config.streams.places.items()
-    ]
-    for place, now, made in pairs:
-        for name, found in now.items():
-            if found != made.get(name, found):  # older runs name fewer things
+    places = {"": config.store, **config.streams.places}
+    for stream in [name for name in places if not name or name in before.stream_provenance]:
+        changes = provenance_differences(config.provenance(stream), before.provenance(stream))
+        for name, found, expected in changes:
+            if before.tells(name, stream):
                 raise FacerError(
-                    f"{place}: {name} is {found}, expected {made[name]}, which {run} was "
+                    f"{places[stream]}: {name} is {found}, expected {expected}, which {run} was "
                     "made with; give the store that it was trained on"
                 )
     if config.data_sha256 != before.data_sha256:

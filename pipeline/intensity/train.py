@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import check_same_data, read_run
 from facer.pipeline.intensity.seeds import draw_curves, read_curve, seed_folders
 from facer.pipeline.intensity.training import OnEpoch, OnNote, Training, tell
 from facer.pipeline.runtime.executors import make_executor
+from facer.stages.common.threads import on_threads
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.fit import EpochRow
 from facer.stages.intensity.heads.own import import_head
+from facer.stages.intensity.metrics import std_of
 from facer.storage.errors import FacerError, named
 
 
@@ -58,8 +58,7 @@ class TrainHeadResult:
     @property
     def val_deviation(self) -> float:
         """Standard deviation of it over seeds (n - 1); 0 for one seed."""
-        values = [seed.val_pearson for seed in self.seeds]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return std_of([seed.val_pearson for seed in self.seeds]) or 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer train-head --json`` prints it."""
@@ -89,7 +88,7 @@ def train_head(
     """
     if config.folds is not None and config.fold is None:
         raise FacerError(f"{named('folds')}: expected train_folds for a config with folds")
-    with torch_threads(config.threads):
+    with on_threads(config.threads):
         training = Training(config)
         record = training.describe()
         if config.repeats is not None:
@@ -118,17 +117,6 @@ def training_result(training: Training, curves: Mapping[int, list[EpochRow]]) ->
         not_defined=training.not_defined,
         max_frames=training.config.sequences.max_frames,
     )
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Run torch on so many threads; the caller's number is restored after."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def run_all(
@@ -166,7 +154,7 @@ def run_all(
 def train_seed(task: SeedTask) -> list[EpochRow]:
     """Train one seed of a run that is open; runs in a process of its own."""
     import_head(task.config.fit.head.name)  # as the user named it in the process that sent this
-    with torch_threads(task.config.threads):
+    with on_threads(task.config.threads):
         return Training(task.config).train(task.seed)
 
 

@@ -26,6 +26,7 @@ from facer.pipeline.intensity.seeds import finish_seed, read_curve
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
 from facer.pipeline.intensity.sources.labels import run_labels
 from facer.pipeline.intensity.subject_scales import save_scales, training_data, training_scales
+from facer.pipeline.runtime.progress import note_lines
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
@@ -204,8 +205,8 @@ class Training:
 def tell(training: Training, on_note: OnNote | None) -> None:
     """Say how the labels were read, and what to know of them and of the inputs."""
     if on_note is not None:
-        for place, note in enumerate(training.notes):
-            on_note(note if place == 0 else f"warning: {note}")
+        for line in note_lines(training.notes):
+            on_note(line)
     tell_scale(training, on_note)
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import named
+from facer.storage.optional import optional
 from facer.storage.text.typed_json import to_json
 
 LogKind = Literal["tensorboard"]
@@ -26,18 +27,12 @@ def epoch_log(kind: LogKind | None, run: Path) -> Iterator[Callable[..., None]]:
     if kind is None:
         yield lambda *_: None
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise FacerError(
-            f"{named('log')} {kind}: found no package {error.name or kind}; "
-            "pip install 'facer[tensorboard]'"
-        ) from error
+    tensorboard = optional("torch.utils.tensorboard", "tensorboard", f"{named('log')} {kind}")
     writers: dict[str, Any] = {}
 
     def note(row: Any, name: str = "") -> None:
         if name not in writers:
-            writers[name] = SummaryWriter(str(run / "tensorboard" / name))
+            writers[name] = tensorboard.SummaryWriter(str(run / "tensorboard" / name))
         values = dict(numbers(to_json(row)))
         step = int(values.pop("epoch", values.pop("step", 0)))
         for tag, value in values.items():

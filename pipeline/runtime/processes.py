@@ -21,7 +21,7 @@ from facer.pipeline.runtime.children import (
     module_command,
     raised,
 )
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -168,8 +168,7 @@ class _Worker:
                     env=environment,
                 )
         except OSError as error:
-            why = error.strerror or error
-            raise FacerError(f"no worker process can be started: {why}") from error
+            raise FacerError(f"no worker process can be started: {one_line(error)}") from error
         assert self._process.stdout is not None
         self.file = self._process.stdout.fileno()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,6 +18,17 @@ def log(message: str) -> None:
     """One line for the user; a stderr that takes none, on a full disk, ends no work."""
     with suppress(OSError):
         click.echo(f"facer: {printable(message)}", err=True)
+
+
+def warn(text: str) -> None:
+    """Say a warning."""
+    log(f"warning: {text}")
+
+
+def note_lines(notes: Iterable[str]) -> Iterator[str]:
+    """Yield lines of notes on labels: the first says how they were read, the others warn."""
+    for place, note in enumerate(notes):
+        yield note if place == 0 else f"warning: {note}"
 
 
 def echo(text: str) -> None:

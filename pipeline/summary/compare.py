@@ -17,8 +17,7 @@ from facer.stages.summary.comparison import correlations, lags, pair
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.exchange.tables import aside
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.labels.matching import match_ids
 from facer.storage.schema import F64, ClipFeatures, Record
 from facer.storage.streaming import stream
@@ -103,10 +102,7 @@ def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
 
 
 def _clip_row(
-    sums: _Sums,
-    one: tuple[Record, ClipFeatures],
-    other: tuple[Record, ClipFeatures],
-    places: Sequence[Sequence[int]],
+    sums: _Sums, one: _Side, other: _Side, places: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """A clip's row; what both saw is taken in by the sums."""
     (record_a, clip_a), (record_b, clip_b) = one, other
@@ -187,18 +183,15 @@ def _badness(row: Mapping[str, Any]) -> tuple[float, float]:
             else row["distance"])  # fmt: skip
 
 
-def write_comparison(
-    found: StoreComparison, folder: Path, videos: Path | None = None, worst: int = 12
-) -> None:
+def write_comparison(found: StoreComparison, folder: Path, videos: Path | None, worst: int) -> None:
     """Write columns.csv, clips.csv, compare.json and index.html into a new folder.
 
     With ``videos``, the page shows crops that only one saw, of the ``worst`` clips.
     """
     from facer.pipeline.views.compare_page import compare_page
 
-    if folder.exists():
-        raise FacerError(f"{folder}: found something there, expected a new folder")
-    with aside(folder) as place:
+    refuse_existing(folder)
+    with written_whole(folder) as place:
         place.mkdir(parents=True)
         for name, table in found.tables.items():
             table.to_csv(place / f"{name}.csv")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import refuse_existing, write_atomic
 from facer.storage.study.design import KNOWN, Design, design_of
 
 
@@ -58,8 +57,7 @@ def check_design(design: Design) -> DesignCheck:
 
 def write_design(design: Design, path: Path) -> None:
     """Write design.csv; FacerError when something is there, for it may have been edited."""
-    if path.exists():
-        raise FacerError(f"{path}: found something there, expected a new path; remove it first")
+    refuse_existing(path)
     rows: list[Sequence[str]] = [(*KNOWN, *design.carried)]
     for row in design.rows:
         onset = "" if row.onset_s is None else f"{row.onset_s:.9g}"

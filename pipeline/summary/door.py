@@ -21,11 +21,12 @@ from facer.pipeline.summary.summarise import (
 )
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.objects import write_atomic
+from facer.storage.errors import FacerError, named
+from facer.storage.files.objects import refusing, write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.study.table_formats import TABLE_FORMATS, TableFormat
 from facer.storage.study.tables import Collected, open_table
+from facer.storage.text.likeness import check_choice
 
 if TYPE_CHECKING:
     import pandas
@@ -108,12 +109,9 @@ def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
 
     Files appear when all are whole, and replace those of the earlier summary; others stay.
     """
-    if form not in TABLE_FORMATS:
-        raise OptionError(
-            f"{named('format')}: found {form!r}, expected one of {', '.join(TABLE_FORMATS)}"
-        )
+    check_choice(named("format"), form, TABLE_FORMATS)
     before = _tables_before(folder)
-    try:
+    with refusing("write", str(folder), OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
             outcome = _write_tables(of, Path(aside), form)
@@ -122,8 +120,6 @@ def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
             folder.mkdir(exist_ok=True)
             for file in sorted(Path(aside).iterdir(), key=lambda file: file.name == SETTINGS):
                 file.replace(folder / file.name)
-    except OSError as error:
-        raise FacerError(f"{folder}: cannot write: {error.strerror or error}") from error
     return outcome
 
 

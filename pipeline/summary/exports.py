@@ -20,16 +20,17 @@ from facer.pipeline.summary.summarise import Study, clips_of
 from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, named
 from facer.storage.exchange import bids, logs
 from facer.storage.exchange.frames import FrameTable
-from facer.storage.exchange.names import distinct, numbered
-from facer.storage.exchange.tables import ExportFormat, aside, export_store
+from facer.storage.exchange.tables import ExportFormat, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
+from facer.storage.text.likeness import check_choice
+from facer.storage.text.names import distinct, numbered
 
 StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
 STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)
@@ -45,8 +46,7 @@ def export_frames(
     FacerError where something is at ``path`` or where its dictionary is to be.
     """
     dictionary = path.with_name(f"{path.stem}.columns.csv")
-    if dictionary.exists():
-        raise FacerError(f"{dictionary}: found something there, expected a new path; remove it")
+    refuse_existing(dictionary)
     found = None if design is None else design_of(design, store.clip_ids)
     written = export_store(store, path, form, design=found, long=long)
     names = store.feature_names
@@ -75,13 +75,10 @@ def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None =
         "elan": _elan, "textgrid": _textgrid, "bids": _bids, "facereader": _facereader,
         "imotions": _imotions, "openface": _openface, "json": _json,
     }  # fmt: skip
-    if form not in writers:
-        known = ", ".join(STUDY_FORMATS)
-        raise OptionError(f"{named('format')}: found {form!r}, expected one of {known}")
-    if path.exists():
-        raise FacerError(f"{path}: found something there, expected a new path to export to")
+    check_choice(named("format"), form, STUDY_FORMATS)
+    refuse_existing(path)
     written, idle = 0, list[str]()
-    with aside(path) as folder:
+    with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)
         folder.mkdir(parents=True)
         if form == "bids":
@@ -221,7 +218,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
 def _describe(place: _Place) -> None:
     from facer import __version__
 
-    place.write("dataset_description.json", bids.description("facial expression", __version__))
+    place.write("dataset_description.json", bids.description(__version__))
     place.write("README.md", "Facial expression measured by facer, see dataset_description.json.\n")
 
 

@@ -11,8 +11,10 @@ from facer.pipeline.summary.door import SETTINGS, read_settings
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import Provenance
+from facer.storage.schema import Provenance, network_setting, networks_of
 from facer.storage.text.typed_json import from_json
+
+_DIGESTS = ("sha256", "card_sha256")  # that the sentence of a network tells
 
 
 def methods(store: FeatureStore | Place, stats: Place | None = None) -> tuple[str, str]:
@@ -55,7 +57,8 @@ def _features(store: FeatureStore) -> list[str]:
         f"{_POLICIES.get(made.face_policy, made.face_policy)}.",
         *_networks(made),
     ]
-    rest = {k: v for k, v in sorted(made.settings.items()) if not _of_network(k)}
+    said = {network_setting(name, what) for name in networks_of(made.settings) for what in _DIGESTS}
+    rest = {k: v for k, v in sorted(made.settings.items()) if k not in said}
     if rest:
         kept = ", ".join(f"{name} {value}" for name, value in rest.items())
         found.append(f"Further settings: {kept}.")
@@ -67,14 +70,10 @@ def _features(store: FeatureStore) -> list[str]:
 
 def _networks(made: Provenance) -> list[str]:
     """A sentence a network: facer's own, or one that a model card describes."""
-    digests = {
-        name.removeprefix("rec ").removesuffix(" sha256"): str(value)
-        for name, value in made.settings.items()
-        if name.startswith("rec ") and name.endswith(" sha256")
-    }
+    networks = {n: said for n, said in networks_of(made.settings).items() if "sha256" in said}
     found = []
-    for name, digest in (digests or {made.rec: made.rec_sha256}).items():
-        card = str(made.settings.get(f"rec {name} card_sha256", ""))
+    for name, said in (networks or {made.rec: {"sha256": made.rec_sha256}}).items():
+        digest, card = said["sha256"], said.get("card_sha256", "")
         found.append(
             f"Features were computed by the network {name} (SHA-256 {digest[:12]}), its crops and "
             f"outputs as its model card (SHA-256 {card[:12]}) has them."
@@ -83,11 +82,6 @@ def _networks(made: Provenance) -> list[str]:
             f"representation extractor {name} (SHA-256 {digest[:12]}), a network after {_KOLLIAS}."
         )  # fmt: skip
     return found
-
-
-def _of_network(setting: str) -> bool:
-    """Whether a setting is a digest that the sentence of a network says."""
-    return setting.startswith("rec ") and setting.endswith("sha256")
 
 
 def _sound(made: Provenance, n_columns: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.files.weights import file_sha256
 from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
-from facer.storage.study.design import Design, design_of
+from facer.storage.study.design import WHO, Design, design_of
 from facer.storage.study.events import Event, events_of, read_events
 from facer.storage.study.marks import Mark, read_marks
 from facer.storage.study.tables import Collected, TableWriter
@@ -76,7 +76,7 @@ def study(
     by_clip = read_events(Path(events), clips) if events is not None else {}
     marked = read_marks(Path(marks), clips, features.names) if marks is not None else {}
     files = {
-        name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        name: file_sha256(Path(path))
         for name, path in (("design", design), ("events", events), ("marks", marks))
         if path is not None and Path(path).is_file()
     }
@@ -140,7 +140,7 @@ def clips_of(of: Study, persons: Mapping[str, F64] | None = None) -> Iterator[Cl
     arrays = stream(of.store, there)
     for row in of.design.rows:
         record, clip = next(arrays) if row.known else (None, None)
-        who = {"participant": row.participant, "condition": row.condition, "session": row.session}
+        who = {name: getattr(row, name) for name in WHO}
         who |= dict(zip(of.design.carried, row.carried, strict=True))
         yield ClipSummary(
             row, record, clip, of.events[row.clip_id], of.marks.get(row.clip_id, ()), of.features,

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 
 from facer.pipeline.features.guarded.guard import GuardedReader
+from facer.pipeline.features.stored_video import SAME_TIME_S, source_video
 from facer.pipeline.views.annotate_panel import Moment, Panel
-from facer.pipeline.views.annotate_sound import add_sound
-from facer.pipeline.views.footage import SAME_TIME_S, source_video
-from facer.pipeline.views.video import write_video
+from facer.pipeline.views.video import add_sound, write_video
 from facer.stages.features.decode.frames import Frame
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facer.pipeline.features.stored_video import read_crops, source_video
 from facer.pipeline.views import curves
 from facer.pipeline.views.canvas import canvas
-from facer.pipeline.views.footage import read_crops, source_video
 from facer.stages.features.align import CROP_PX
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -71,16 +71,16 @@ class _View:
 
 def clip_picture(
     path: str | Path, clip: ClipFeatures, feature_names: Sequence[str], frames: I64, crops: U8, *,
-    title: str, subtitle: str = "", weak_features: Sequence[str] = (), n_slots: int = 10,
+    title: str, subtitle: str = "", weak_features: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """One clip as a PNG: crops over valence-arousal, expressions and AUs, in seconds.
 
-    ``crops`` (k, 112, 112, 3) RGB are those of ``frames`` (k,), chosen by
-    :func:`strip_frames` with the same ``n_slots``; without any there is no strip. Columns are
-    found by ``feature_names`` and a group without columns is left out. Times without a face
-    are hatched. Names in ``weak_features`` carry an asterisk and a footnote. Raises
-    ``FacerError`` for a clip without frames or at times that do not rise, for a store without
-    any such column, for crops that do not match, and for a path that cannot be written.
+    ``crops`` (k, 112, 112, 3) RGB are those of ``frames`` (k,), chosen by :func:`strip_frames`;
+    without any there is no strip. Columns are found by ``feature_names`` and a group without
+    columns is left out. Times without a face are hatched. Names in ``weak_features`` carry an
+    asterisk and a footnote. Raises ``FacerError`` for a clip without frames or at times that do
+    not rise, for a store without any such column, for crops that do not match, and for a path
+    that cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
@@ -98,14 +98,14 @@ def clip_picture(
             f"{path}: found none of the columns that a picture shows, expected valence, arousal, "
             "expressions or action units; facer report and facer figure draw others"
         )
-    strip_in = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / n_slots
+    strip_in = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / curves.SLOTS
     heights = {"va": 1.25, "expr": 1.6, "au": 0.19 * len(groups.get("au", ()))}
     sizes = [strip_in] * bool(len(crops)) + [heights[group] for group in groups]
     height_in = _TOP_IN + sum(sizes) + _GAP_IN * (len(sizes) - 1) + _BOTTOM_IN
     with canvas(path, (_WIDTH_IN, height_in), title, subtitle) as figure:
         axes = _stack_axes(figure, sizes)
         if len(crops):
-            _draw_strip(axes[0], view, frames, crops, n_slots)
+            _draw_strip(axes[0], view, frames, crops)
         for axis, (group, names) in zip(axes[-len(groups) :], groups.items(), strict=True):
             _DRAW[group](axis, view, names)
         _share_time(axes, view)
@@ -144,11 +144,9 @@ def _share_time(axes: Sequence[Axes], view: _View) -> None:
     axes[-1].set_xlabel("seconds")
 
 
-def _draw_strip(axis: Axes, view: _View, frames: I64, crops: U8, n_slots: int) -> None:
-    start, width = view.edges[0], (view.edges[-1] - view.edges[0]) / n_slots
-    for position, crop in zip(
-        curves.slot_positions(view.clip, n_slots)[frames], crops, strict=True
-    ):
+def _draw_strip(axis: Axes, view: _View, frames: I64, crops: U8) -> None:
+    start, width = view.edges[0], (view.edges[-1] - view.edges[0]) / curves.SLOTS
+    for position, crop in zip(curves.slot_positions(view.clip)[frames], crops, strict=True):
         left = start + int(position) * width
         extent = (left + 0.02 * width, left + 0.98 * width, 0.0, 1.0)
         axis.imshow(crop, extent=extent, aspect="auto", zorder=3)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.features.stored_video import read_crops, source_video
 from facer.pipeline.summary.clips import clock_of
 from facer.pipeline.summary.compare import StoreComparison
 from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
-from facer.pipeline.views.footage import jpeg_url, read_crops, source_video
+from facer.pipeline.views.footage import jpeg_url
 from facer.stages.summary.comparison import pair
 from facer.stages.summary.track import FrameTimes
 from facer.storage import FeatureStore, Record

@@ -54,28 +54,32 @@ CURVE_COLORS = {
 WEAK_NOTE = "* taught by weak labels, not by people's annotations of this quantity"
 
 
-def strip_frames(clip: ClipFeatures, n_slots: int = 10) -> I64:
-    """Frames whose crops show a clip at a glance, (k,) with k <= ``n_slots``.
+SLOTS = 10
+"""Equal parts of a clip's time that show it at a glance."""
+
+
+def strip_frames(clip: ClipFeatures) -> I64:
+    """Frames whose crops show a clip at a glance, (k,) with k <= :data:`SLOTS`.
 
     The clip's time is cut into equal slots; each gives its frame with a face that is nearest
     to its middle, and a slot without a face gives none.
     """
     if not clip.valid.any():
         return np.zeros(0, np.int64)
-    place = slot_positions(clip, n_slots)
+    place = slot_positions(clip)
     chosen = []
-    for slot in range(n_slots):
+    for slot in range(SLOTS):
         frames = np.flatnonzero(clip.valid & (place.astype(np.int64) == slot))
         if len(frames):
             chosen.append(int(frames[np.abs(place[frames] - slot - 0.5).argmin()]))
     return np.array(chosen, dtype=np.int64)
 
 
-def slot_positions(clip: ClipFeatures, n_slots: int) -> F64:
-    """Where each frame lies among equal slots of the clip's time, (T,), in [0, n_slots)."""
+def slot_positions(clip: ClipFeatures) -> F64:
+    """Where each frame lies among equal slots of the clip's time, (T,), in [0, :data:`SLOTS`)."""
     edges = time_edges(clip.timestamp_s)
     share = (clip.timestamp_s - edges[0]) / (edges[-1] - edges[0])
-    return np.asarray(np.clip(share * n_slots, 0, np.nextafter(n_slots, 0)))
+    return np.asarray(np.clip(share * SLOTS, 0, np.nextafter(SLOTS, 0)))
 
 
 def time_edges(timestamp_s: F64) -> F64:

@@ -1,9 +1,13 @@
-"""Videos written frame by frame, every frame at its own time, in codecs that browsers play."""
+"""Videos written frame by frame, every frame at its own time, in codecs that browsers play, and
+their sound.
+"""
 
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -15,7 +19,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from facer.storage.errors import FacerError, OptionError
+from facer.pipeline.features.guarded.guard import ask
+from facer.storage.errors import FacerError, OptionError, one_line
 from facer.storage.files.objects import written_aside
 from facer.storage.schema import U8
 
@@ -68,7 +73,7 @@ def write_video(
         with written_aside(path) as aside:
             _encode(aside, form, size, _timed(path, images))
     except (OSError, av.FFmpegError) as error:
-        raise FacerError(f"{path}: the video cannot be written ({error.strerror})") from error
+        raise FacerError(f"{path}: the video cannot be written ({one_line(error)})") from error
 
 
 def _format_of(path: Path) -> _Format:
@@ -151,3 +156,25 @@ def _encode(
             frame.pts, frame.time_base = start, _TIME_BASE
             mux(frame)
         mux(None)
+
+
+def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
+    """Give a written video the sound of its source; returns why it was left out, or "".
+
+    A source without sound is nothing to tell.
+
+    ``start_s`` is the time of the source's frames that the video shows at its 0. Packets are
+    copied, so a codec that the file cannot hold, like PCM in .mp4, is not kept. The video
+    stays as it was until the new one is whole. The source is read in the guarded process.
+    """
+    aside = video.with_name(f".{uuid.uuid4().hex}-{video.name}").absolute()
+    try:
+        reason: str = ask("copy_sound", source, str(video.absolute()), str(aside), start_s)
+        if not reason and aside.exists():
+            aside.replace(video)
+    except (OSError, FacerError) as error:
+        reason = f"its sound cannot be copied ({error})"
+    finally:
+        with suppress(OSError):  # there only when it was not moved into place
+            aside.unlink()
+    return reason

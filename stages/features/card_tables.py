@@ -72,7 +72,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise FacerError(f"{where}found {len(value)} values, expected {len(kinds)}")
         return tuple(_value(k, v, where) for k, v in zip(kinds, value, strict=True))
     if get_origin(hint) is Literal:
-        return _value(str, value, where)
+        if value not in get_args(hint):
+            known = ", ".join(get_args(hint))
+            raise FacerError(f"{where}found {str(value)[:40]!r}, expected {known}")
+        return value
     if get_origin(hint) is Mapping or hint is Mapping:
         if not isinstance(value, dict) or len(value) > MAX_VALUES:
             raise FacerError(f"{where}found {str(value)[:40]!r}, expected a table")

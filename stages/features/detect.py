@@ -67,7 +67,9 @@ def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetecto
     else:
         network = _onnx_network(open_session(path, config.threads, config.device))
     first, again = (
-        BatchDetector(path.stem, sha256, network, replace(config, input_px=px, score=score), frames)
+        BatchDetector(
+            STARTER_DETECTOR, sha256, network, replace(config, input_px=px, score=score), frames
+        )
         for px, score in ((config.size_px, min(CANDIDATE, config.threshold)), (TILE_PX, SEEN))
     )
     refiner = KeypointRefiner(threads=config.threads, device=config.device, bf16=config.bf16)

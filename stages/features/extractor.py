@@ -31,7 +31,7 @@ from facer.stages.features.quality import quality
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.crops import ARCFACE, cut_all
 from facer.storage.errors import FacerError
-from facer.storage.schema import F32, U8, Provenance
+from facer.storage.schema import F32, U8, Provenance, network_setting
 from facer.storage.study.faces import FacePoints
 
 _GPU_DECODERS = 8  # more seldom help, and each holds tens of megabytes
@@ -114,7 +114,7 @@ class Extractor:
         asked = "bf16" if self.config.precision == "bf16" else "float32"
         others = self.rec.apart_from(asked)
         own = {"precision": asked} if asked == "bf16" else {}
-        return {**own, **{f"rec {name} precision": other for name, other in others.items()}}
+        return own | {network_setting(name, "precision"): other for name, other in others.items()}
 
     def run(
         self,

@@ -90,6 +90,11 @@ def mean_defined(values: npt.NDArray[Any]) -> float:
     return float(kept.mean()) if len(kept) else float("nan")
 
 
+def std_of(values: Sequence[float] | npt.NDArray[Any]) -> float | None:
+    """Standard deviation (n - 1); None for fewer than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]) -> Scores:
     """Score predictions (C, E) against targets (C, E).
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 
 from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.objects import write_atomic, written_aside
 
@@ -23,30 +22,23 @@ LIMITS = (
 """What every report on these clips has to say."""
 
 
-def write_clips(
-    config: SynthesisConfig,
-    folder: str | Path,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
+def write_clips(config: SynthesisConfig, folder: Path) -> Path:
     """Write ``folder/clips/<clip id>.mp4`` and ``folder/labels.csv``; return the label file.
 
     The label file has the columns ``clip_id``, ``split`` and one for each emotion
-    (:meth:`ClipPlan.intensities`). ``progress`` is called with clips done and clips in all.
-    Raises ``FacerError`` when the folder cannot be written or OpenCV has no mpeg4 encoder.
+    (:meth:`ClipPlan.intensities`). Raises ``FacerError`` when the folder cannot be written
+    or OpenCV has no mpeg4 encoder.
     """
-    folder = Path(folder)
     clips = folder / "clips"
     try:
         clips.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FacerError(
-            f"{clips}: cannot be made ({error.strerror}); choose a folder that can be written"
+            f"{clips}: cannot be made ({one_line(error)}); choose a folder that can be written"
         ) from error
     plans = plan_clips(config)
-    for done, plan in enumerate(plans, start=1):
+    for plan in plans:
         write_clip(plan, clips / f"{plan.clip_id}.mp4")
-        if progress is not None:
-            progress(done, len(plans))
     return _write_labels(plans, folder / "labels.csv")
 
 

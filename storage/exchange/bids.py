@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from facer.storage.exchange.names import distinct
 from facer.storage.schema import F64
+from facer.storage.text.names import distinct
 
 VERSION = "1.10.0"
 
@@ -91,11 +91,11 @@ def participants(of: Mapping[str, str]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def description(name: str, version: str) -> str:
+def description(version: str) -> str:
     """Return dataset_description.json."""
     return _json({
-        "Name": name, "BIDSVersion": VERSION, "DatasetType": "derivative", "License": "n/a",
-        "GeneratedBy": [{"Name": "facer", "Version": version}],
+        "Name": "facial expression", "BIDSVersion": VERSION, "DatasetType": "derivative",
+        "License": "n/a", "GeneratedBy": [{"Name": "facer", "Version": version}],
     })  # fmt: skip
 
 

@@ -15,11 +15,12 @@ from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
 from facer.storage.layout.arrays import Array
 from facer.storage.layout.parts import EMBEDDING, QUALITY
+from facer.storage.optional import optional
 from facer.storage.root import root_attributes
 from facer.storage.schema import ClipFeatures
 from facer.storage.store import FeatureStore
 from facer.storage.study.columns import Column, integer, number, text
-from facer.storage.study.design import Design, DesignRow
+from facer.storage.study.design import WHO, Design, DesignRow
 
 _ROW_GROUP = 100_000  # frames
 _BOX = ("bbox_x1_px", "bbox_y1_px", "bbox_x2_px", "bbox_y2_px")
@@ -68,9 +69,8 @@ class FrameTable:
         if design is None:
             return cls(store, rows, (), (), long, quality, embedding)
         extra = tuple(DesignRow(clip) for clip in design.not_in_design)
-        who = ("participant", "condition", "session")
         every = (*design.rows, *extra)
-        return cls(store, every, who, design.carried, long, quality, embedding)
+        return cls(store, every, WHO, design.carried, long, quality, embedding)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -136,13 +136,14 @@ def write_csv(table: FrameTable, path: Path) -> None:
             rows = len(next(iter(arrays.values()))) if arrays else 1
             columns = [
                 [safe_cell(texts[name])] * rows if name in texts
-                else _cells(arrays[name]) if arrays else [""] * rows
+                else number_cells(arrays[name]) if arrays else [""] * rows
                 for name in names
             ]  # fmt: skip
             writer.writerows(zip(*columns, strict=True))
 
 
-def _cells(values: Array) -> list[str]:
+def number_cells(values: Array) -> list[str]:
+    """Return the shortest texts that read back as the same numbers; nothing for NaN."""
     if values.dtype.kind == "f":
         return ["" if value != value else str(value) for value in values]
     return list(map(str, values))
@@ -153,9 +154,8 @@ def write_parquet(table: FrameTable, path: Path) -> None:
 
     Texts of a clip are dictionaries, an embedding is a fixed-size list. Needs pyarrow.
     """
-    pa = _pyarrow("parquet")
-    from pyarrow import parquet
-
+    pa = optional("pyarrow", "parquet", "parquet")
+    parquet = optional("pyarrow.parquet", "parquet", "parquet")
     _write(
         pa, table, lambda schema: parquet.ParquetWriter(path, schema, compression="zstd"),
         pa.dictionary(pa.int32(), pa.string()),
@@ -164,18 +164,8 @@ def write_parquet(table: FrameTable, path: Path) -> None:
 
 def write_feather(table: FrameTable, path: Path) -> None:
     """Write feather's format (Arrow's file), which takes no second dictionary: texts are plain."""
-    pa = _pyarrow("feather")
+    pa = optional("pyarrow", "parquet", "feather")
     _write(pa, table, lambda schema: pa.ipc.new_file(str(path), schema), pa.string())
-
-
-def _pyarrow(form: str) -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise FacerError(
-            f"{form}: found no pyarrow, expected it for this format; pip install 'facer[parquet]'"
-        ) from error
-    return pyarrow
 
 
 def _write(pa: Any, table: FrameTable, opened: Callable[[Any], Any], text_type: Any) -> None:

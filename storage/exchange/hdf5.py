@@ -24,8 +24,8 @@ from facer.storage.errors import FacerError, one_line
 from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.objects import DOCUMENT_BYTES
-from facer.storage.layout.documents import parse_json
 from facer.storage.layout.parts import LAYOUT, Entry
 from facer.storage.layout.records import parse_records, record_row
 from facer.storage.root import FORMAT, SEALED, parse_attributes, root_attributes

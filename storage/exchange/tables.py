@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
-
-from facer.storage.errors import FacerError, OptionError, named, one_line
-from facer.storage.exchange.frames import FrameTable, write_csv, write_feather, write_parquet
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.exchange.frames import (
+    FrameTable,
+    number_cells,
+    write_csv,
+    write_feather,
+    write_parquet,
+)
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.tools.facereader import read_facereader
 from facer.storage.exchange.tools.imotions import read_imotions
@@ -22,10 +25,11 @@ from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
-from facer.storage.files.objects import written_aside
-from facer.storage.labels.challenges import bare_id
+from facer.storage.files.objects import refuse_existing, written_whole
+from facer.storage.labels.challenges import last_name
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
+from facer.storage.text.likeness import check_choice
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface", "facereader", "imotions"]
 ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
@@ -61,8 +65,7 @@ def import_features(
         "facereader": read_facereader,
         "imotions": read_imotions,
     }
-    if kind not in readers:
-        raise OptionError(f"import kind: found {kind!r}, expected one of {', '.join(IMPORT_KINDS)}")
+    check_choice("import kind", kind, IMPORT_KINDS)
     return readers[kind](path)
 
 
@@ -86,11 +89,10 @@ def export_store(
     """
     path = Path(path)
     format = format_of(path, format)
-    if path.exists():
-        raise FacerError(f"{path}: found something there, expected a new path to export to")
+    refuse_existing(path)
     ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
     tables = {"parquet": write_parquet, "feather": write_feather, "csv": write_csv}
-    with aside(path) as temporary:
+    with written_whole(path) as temporary:
         if format in tables:
             table = FrameTable.of(store, ids, design, long)
             tables[format](table, temporary)
@@ -101,10 +103,8 @@ def export_store(
 
 def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
     """The format of a path by its ending; FacerError when that is another one than ``format``."""
-    if format is not None and format not in EXPORT_FORMATS:
-        raise OptionError(
-            f"export format: found {format!r}, expected one of {', '.join(EXPORT_FORMATS)}"
-        )
+    if format is not None:
+        check_choice("export format", format, EXPORT_FORMATS)
     own = _ENDINGS.get(path.suffix.lower())
     if format is None and own is None:
         raise OptionError(
@@ -119,23 +119,8 @@ def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
     return format or own or "hdf5"
 
 
-@contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes ``path`` when all went well; FacerError otherwise."""
-    try:
-        with written_aside(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise FacerError(f"{path}: cannot write: {one_line(error)}") from error
-    except UnicodeEncodeError as error:
-        raise FacerError(
-            f"{path}: cannot write: found {error.object!r}, expected a name in {error.encoding}, "
-            "this system's encoding; set PYTHONUTF8=1"
-        ) from error
-
-
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:
-    names = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    names = list(map(last_name, clip_ids))
     _check_file_names(store.path, clip_ids, names)
     path.mkdir()
     for clip_id, name in zip(clip_ids, names, strict=True):
@@ -145,13 +130,8 @@ def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> Non
             if not store.record(clip_id).n_frames:
                 continue
             clip = store.read(clip_id)
-            for timestamp_s, row in zip(clip.timestamp_s, clip.features, strict=True):
-                writer.writerow([safe_cell(name), *map(_cell, (timestamp_s * 1000, *row))])
-
-
-def _cell(value: np.floating[Any]) -> str:
-    """Return the shortest text that reads back as the same number; nothing for NaN."""
-    return "" if np.isnan(value) else str(value)
+            columns = map(number_cells, (clip.timestamp_s * 1000, *clip.features.T))
+            writer.writerows((safe_cell(name), *row) for row in zip(*columns, strict=True))
 
 
 def _check_file_names(where: str, clip_ids: Sequence[str], names: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ def apart(stretches: Sequence[Stretch], step_s: float) -> list[Stretch]:
     return found
 
 
-def elan(tiers: Sequence[Tier], linked: Linked, made_ns: int = 0) -> bytes:
+def elan(tiers: Sequence[Tier], linked: Linked, made_ns: int) -> bytes:
     """Return an ELAN annotation document (EAF 3.0), times in milliseconds.
 
     ``made_ns``: the time it is dated with, in nanoseconds since 1970.

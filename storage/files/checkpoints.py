@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import DOCUMENT_BYTES, write_atomic
-from facer.storage.layout.documents import parse_json
 
 _META = "facer"
 
@@ -65,7 +65,7 @@ def _check_header(path: Path) -> None:
             size = int.from_bytes(file.read(8), "little")
             there = path.stat().st_size - 8
     except OSError as error:
-        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FacerError(f"{path}: cannot be read: {one_line(error)}") from error
     affordable(str(path), there)
     if size > min(there, DOCUMENT_BYTES):
         raise FacerError(

@@ -14,11 +14,10 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.cells import is_absent, parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
-from facer.storage.labels.challenges import plain_name
 
 _LINE_LETTERS = 1 << 24
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
@@ -109,6 +108,11 @@ class CsvTable:
                 f"{with_comma[0].replace(',', '.')}; write the numbers without a separator of "
                 "thousands and with a decimal point"
             )
+
+
+def plain_name(name: str) -> str:
+    """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
+    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
@@ -213,7 +217,7 @@ def open_text(
     except UnicodeDecodeError as error:
         raise FacerError(undecodable(path, dialect)) from error
     except OSError as error:
-        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FacerError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.regular import open_regular
 
 _HEAD_BYTES = 1 << 16
@@ -85,7 +85,7 @@ def find_dialect(path: Path) -> Dialect:
         with open_regular(path, "csv text", str(path)) as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise FacerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FacerError(f"{path}: cannot be read: {one_line(error)}") from error
     _refuse_other_formats(path, head)
     codec, encoding = next(
         ((codec, name) for mark, codec, name in _MARKS if head.startswith(mark)), ("utf-8", "UTF-8")

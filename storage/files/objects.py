@@ -206,6 +206,27 @@ def written_aside(path: Path) -> Iterator[Path]:
                 aside.unlink()
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path as :func:`written_aside` does; FacerError where the place refuses."""
+    try:
+        with refusing("write", str(path), OSError), written_aside(path) as aside:
+            yield aside
+    except UnicodeEncodeError as error:
+        raise FacerError(
+            f"{path}: cannot write: found {error.object!r}, expected a name in {error.encoding}, "
+            "this system's encoding; set PYTHONUTF8=1"
+        ) from error
+
+
+def refuse_existing(path: Path) -> None:
+    """FacerError where something is at a path that is to be new."""
+    if path.exists():
+        raise FacerError(
+            f"{path}: found something there, expected a new path; remove it or give another"
+        )
+
+
 def _new_folders(folder: Path) -> set[Path]:
     """Return the folders that making this one changes: they get a new folder each."""
     changed: set[Path] = set()

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 
 # Opening a FIFO would wait for a writer, opening a terminal could make it ours.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -37,7 +37,7 @@ def open_regular(path: Path, expected: str = "a video", shown: str = "") -> Bina
     except PermissionError as error:
         raise FacerError(f"{shown}: no permission to read it") from error
     except OSError as error:
-        raise FacerError(f"{shown}: cannot be opened ({error.strerror})") from error
+        raise FacerError(f"{shown}: cannot be opened ({one_line(error)})") from error
     except ValueError as error:  # a null character
         raise FacerError(f"{str(path)!a}: no name of a file") from error
     try:
@@ -60,7 +60,7 @@ def read_regular(path: Path, expected: str, limit: int) -> bytes:
         try:
             return file.read(size)
         except OSError as error:
-            raise FacerError(f"{path}: cannot be read ({error.strerror})") from error
+            raise FacerError(f"{path}: cannot be read ({one_line(error)})") from error
 
 
 def _check(shown: str, mode: int, expected: str) -> None:

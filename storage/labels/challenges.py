@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from facer.storage.files.csv_table import plain_name
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -73,17 +75,17 @@ def canonical_split(text: str) -> str | None:
     return None
 
 
-def plain_name(name: str) -> str:
-    """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
-    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
-
-
 def bare_id(clip_id: str) -> str:
     """Return an id without the challenges' brackets; leading zeros are kept."""
     text = clip_id.strip()
     if text.startswith("[") and text.endswith("]"):
         return text[1:-1].strip()
     return text
+
+
+def last_name(clip_id: str) -> str:
+    """Return the last component of an id, without brackets: what challenges call a clip."""
+    return bare_id(clip_id).rsplit("/", 1)[-1]
 
 
 def positions(header: Sequence[str], names: Sequence[str]) -> dict[str, int]:

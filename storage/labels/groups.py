@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from facer.storage.errors import FacerError, named
-from facer.storage.files.csv_table import CsvTable, read_table
-from facer.storage.labels.challenges import bare_id, plain_name
+from facer.storage.files.csv_table import CsvTable, plain_name, read_table
+from facer.storage.labels.challenges import bare_id
 from facer.storage.labels.table import IntensityLabels
 
 

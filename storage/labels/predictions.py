@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, csv_writer, read_table
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
-from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
+from facer.storage.labels.challenges import CHALLENGES, last_name, positions
 from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32
+from facer.storage.text.likeness import check_choice
 
 _CLIP_ID, _STATUS = "clip_id", "status"
 _LINE_BYTES = 1 << 20
@@ -59,10 +60,7 @@ def write_predictions(
     names are not the format's, a value is not finite or two clips would get one id.
     """
     path = Path(path)
-    if format not in KINDS:
-        raise OptionError(
-            f"prediction format: found {format!r}, expected one of {', '.join(KINDS)}"
-        )
+    check_choice("prediction format", format, KINDS)
     if values.shape != (len(clip_ids), len(names)):
         raise FacerError(
             f"{path}: found predictions of shape {values.shape}, "
@@ -170,7 +168,7 @@ def _layout(
             f"{path}: found intensities {', '.join(names)}, expected {', '.join(challenge.names)} "
             f"({challenge.title}); use the plain format for others"
         )
-    ids = [bare_id(clip_id).rsplit("/", 1)[-1] for clip_id in clip_ids]
+    ids = list(map(last_name, clip_ids))
     if challenge.bracketed and brackets:
         ids = [f"[{clip_id}]" for clip_id in ids]
     return [challenge.id_column, *challenge.names], ids, [where[name] for name in challenge.names]

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.chunks import LIMIT_BYTES, unpack_zstd
-from facer.storage.layout.documents import parse_json
 from facer.storage.layout.relaid import check_shape, read_whole
 
 CHUNK_BYTES = 2**20

@@ -9,60 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from facer.storage.errors import DamagedError, FacerError
-from facer.storage.files.objects import DOCUMENT_BYTES, LocalObjects
+from facer.storage.errors import DamagedError
+from facer.storage.files.json_files import parse_json
 
 CHECKSUM = "checksum"
 _KEYS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
-
-
-def parse_json(data: bytes | str) -> Any:
-    """Parse JSON that may be a stranger's; ValueError for whatever is wrong with it."""
-    if len(data) > DOCUMENT_BYTES:
-        raise ValueError(f"{len(data)} bytes, expected at most {DOCUMENT_BYTES}")
-    try:
-        text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
-        return _JSON.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; FacerError when it is absent or anything else."""
-    data = LocalObjects(path.parent).get(path.name)
-    if data is None:
-        raise FacerError(f"{path}: found no such file, expected JSON that facer wrote")
-    try:
-        found = parse_json(data)
-    except ValueError as error:
-        raise FacerError(f"{path}: not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise FacerError(f"{path}: not JSON of facer (found {str(found)[:40]}, expected an object)")
-    return found
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file with one a line, as curves are; FacerError for any other."""
-    data = LocalObjects(path.parent).get(path.name)
-    if data is None:
-        raise FacerError(f"{path}: found no such file, expected lines of JSON that facer wrote")
-    try:
-        rows = [json.loads(line) for line in data.decode().splitlines()]
-        if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("expected an object a line")
-    except (ValueError, RecursionError) as error:
-        raise FacerError(f"{path}: not lines of JSON that facer wrote ({error})") from error
-    return rows
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 def group_json(attributes: Mapping[str, object]) -> bytes:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,17 +31,32 @@ OPTIONAL = (EMBEDDING, QUALITY)
 
 Entry = tuple[Record, ClipFeatures | None]
 
-# name: (dtype, dimension names, shape of one frame; None is the number of columns)
-LAYOUT: Mapping[str, tuple[str, tuple[str, ...], tuple[int | None, ...]]] = {
-    "features": ("float32", ("frame", "feature"), (None,)),
-    "timestamp_s": ("float64", ("frame",), ()),
-    "valid": ("bool", ("frame",), ()),
-    "det_score": ("float32", ("frame",), ()),
-    "bbox_px": ("float32", ("frame", "edge"), (4,)),
-    "keypoints_px": ("float32", ("frame", "point", "axis"), (5, 2)),
-    "n_faces": ("int16", ("frame",), ()),
-    EMBEDDING: ("float16", ("frame", "embedding_unit"), (None,)),
-    QUALITY: ("float32", ("frame",), ()),
+Columns = TypeVar("Columns", bound=int | None)
+
+
+class ArrayLayout(NamedTuple):
+    """How an array of a part is stored, a row a frame."""
+
+    dtype: str
+    dimensions: tuple[str, ...]  # their names
+    of_frame: tuple[int | None, ...]  # shape of a row; None is the number of columns
+
+    def shape(self, rows: int, columns: Columns) -> tuple[int | Columns, ...]:
+        """The array's shape; ``columns`` None leaves their number open."""
+        row: list[int | Columns] = [columns if size is None else size for size in self.of_frame]
+        return (rows, *row)
+
+
+LAYOUT: Mapping[str, ArrayLayout] = {
+    "features": ArrayLayout("float32", ("frame", "feature"), (None,)),
+    "timestamp_s": ArrayLayout("float64", ("frame",), ()),
+    "valid": ArrayLayout("bool", ("frame",), ()),
+    "det_score": ArrayLayout("float32", ("frame",), ()),
+    "bbox_px": ArrayLayout("float32", ("frame", "edge"), (4,)),
+    "keypoints_px": ArrayLayout("float32", ("frame", "point", "axis"), (5, 2)),
+    "n_faces": ArrayLayout("int16", ("frame",), ()),
+    EMBEDDING: ArrayLayout("float16", ("frame", "embedding_unit"), (None,)),
+    QUALITY: ArrayLayout("float32", ("frame",), ()),
 }
 ARRAYS = tuple(name for name in LAYOUT if name not in OPTIONAL)
 """Arrays of every part; those of ``OPTIONAL`` may be there as well."""
@@ -69,10 +84,9 @@ class Part:
 
     def expected(self, name: str, n_columns: int) -> Expected:
         """What one of its arrays must be."""
-        dtype, _, frame_shape = LAYOUT[name]
-        columns = n_columns if name == "features" else None
-        shape = (self.rows, *(columns if size is None else size for size in frame_shape))
-        return Expected(shape, dtype, self.seals.get(name))
+        layout = LAYOUT[name]
+        shape = layout.shape(self.rows, n_columns if name == "features" else None)
+        return Expected(shape, layout.dtype, self.seals.get(name))
 
 
 def new_part_id(others: Iterable[str] = ()) -> str:
@@ -156,16 +170,16 @@ def _check_record(record: Record, clip: ClipFeatures | None, here: str) -> None:
 
 
 def _check_arrays(clip: ClipFeatures, n_columns: int, here: str) -> None:
-    for name, (dtype, _, frame_shape) in LAYOUT.items():
+    for name, layout in LAYOUT.items():
         values: Array | None = getattr(clip, name)
         if values is None:
             continue
-        width = n_columns if name == "features" else values.shape[-1]
-        expected = (clip.n_frames, *(width if n is None else n for n in frame_shape))
-        if values.shape != expected or values.dtype != dtype:
+        columns = n_columns if name == "features" else values.shape[-1]
+        expected = layout.shape(clip.n_frames, columns)
+        if values.shape != expected or values.dtype != layout.dtype:
             raise FacerError(
                 f"{here}: {name}: found shape {values.shape} {values.dtype}, "
-                f"expected {expected} {dtype}"
+                f"expected {expected} {layout.dtype}"
             )
     if not np.isnan(clip.features[~clip.valid]).all():
         raise FacerError(
@@ -179,14 +193,14 @@ def concatenate(
     """Return each array of the part with its dimension names, clips one after another."""
     clips = [clip for _, clip in entries if clip is not None]
     arrays: dict[str, tuple[Array, tuple[str, ...]]] = {}
-    for name, (dtype, dimensions, frame_shape) in LAYOUT.items():
+    for name, layout in LAYOUT.items():
         if name in OPTIONAL and all(getattr(clip, name) is None for clip in clips):
             continue
         if clips:
             values = np.concatenate([getattr(clip, name) for clip in clips])
         else:
-            values = np.empty((0, *(n_columns if n is None else n for n in frame_shape)), dtype)
-        arrays[name] = (values, dimensions)
+            values = np.empty(layout.shape(0, n_columns), layout.dtype)
+        arrays[name] = (values, layout.dimensions)
     return arrays
 
 

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.chunks import LIMIT_BYTES, SIZES
-from facer.storage.layout.documents import parse_json
 
-_PLAIN = ("bytes", "transpose")
 _CHUNKS = 1_000_000
 
 

@@ -18,9 +18,10 @@ from facer.storage.study.ids import refuse_ambiguous
 from facer.storage.text.likeness import nearest
 from facer.storage.text.names import some
 
-KNOWN = ("clip_id", "participant", "condition", "session", "onset_s", "exclude", "reason")
-_NAMES = ("participant", "condition", "session")
-_TEXTS = (*_NAMES, "reason")
+WHO = ("participant", "condition", "session")
+"""Columns that say who is in a clip, and in which condition."""
+KNOWN = ("clip_id", *WHO, "onset_s", "exclude", "reason")
+_TEXTS = (*WHO, "reason")
 _SYNONYMS = {
     "clip_id": ("clip_id", "clip", "file_id", "file", "filename", "video", "video_id", "id"),
     "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
@@ -193,7 +194,7 @@ def _doubts(used: Sequence[str], carried: Iterable[str]) -> Iterator[str]:
 
 def _odd_names(table: CsvTable, places: Mapping[str, int]) -> Iterator[str]:
     """Say which names are often written for none: ``NA`` may be somebody, ``none`` a condition."""
-    for name in _NAMES:
+    for name in WHO:
         cells = table.column(places[name]) if name in places else []
         if odd := list(dict.fromkeys(cell for cell in cells if cell and is_absent(cell))):
             yield (f"{table.path}: {name}: found {', '.join(odd)}, taken as names; leave cells "

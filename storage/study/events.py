@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from itertools import count
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from facer.storage.errors import FacerError
 from facer.storage.files.csv_table import read_table
 from facer.storage.study.design import Design
 from facer.storage.study.ids import matched
+from facer.storage.text.names import numbered
 
 
 class Event(NamedTuple):
@@ -30,8 +30,9 @@ START = Event("start")
 def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Event]]:
     """Read events.csv: clip_id, onset_s, and where there are duration_s, trial_type, event.
 
-    An event without a name has its trial type; one that is in a clip again is numbered
-    (``smile-2``). FacerError for a row without an onset, or for an id of no clip or of several.
+    An event without a name has its trial type; one that is in a clip again is numbered, by a
+    number that makes no other event's name (``smile-2``). FacerError for a row without an onset,
+    or for an id of no clip or of several.
     """
     table = read_table(path)
     clip, onset = table.required(("clip_id", "clip"), ("onset_s", "onset"))
@@ -53,17 +54,14 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
             )
         trial = cells[kind] if kind is not None else ""
         label = (cells[name] if name is not None else "") or trial or "event"
-        here = found[clip_of[ids[row]]]
-        free = _free(label, {one.name for one in here})
-        here.append(Event(free, at, length if length > 0 else None, trial))
-    return dict(found)
+        event = Event(label, at, length if length > 0 else None, trial)
+        found[clip_of[ids[row]]].append(event)
+    return {clip_id: _named_apart(events) for clip_id, events in found.items()}
 
 
-def _free(label: str, taken: Collection[str]) -> str:
-    """The label, or with the first number from 2 on that makes a name that is not taken."""
-    if label not in taken:
-        return label
-    return next(name for n in count(2) if (name := f"{label}-{n}") not in taken)
+def _named_apart(events: Sequence[Event]) -> Sequence[Event]:
+    names = numbered([event.name for event in events], "-", str)
+    return [event._replace(name=name) for event, name in zip(events, names, strict=True)]
 
 
 Events = Mapping[str, Sequence[Event]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,8 +13,10 @@ import numpy as np
 from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
+from facer.storage.optional import optional
 from facer.storage.study.columns import Block, Cells, Column, Kind
 from facer.storage.study.table_formats import TableFormat
+from facer.storage.text.names import numbered
 
 _SAV_NAME = 64  # bytes that SPSS allows
 _SAV_WORDS = frozenset(
@@ -79,30 +80,28 @@ def _absent(value: Any) -> bool:
     return value is None or value != value
 
 
+def _package(module: str, extra: str, path: Path) -> Any:
+    """What a format needs that not everybody has."""
+    return optional(module, extra, path.suffix[1:], f", or {named('format')} csv")
+
+
 class _Arrow:
     """Parquet or feather; both are written batch by batch."""
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         self.columns = columns
         self.waiting: list[Any] = []
-        try:
-            self.arrow = importlib.import_module("pyarrow")
-            kinds = {"text": self.arrow.string(), "integer": self.arrow.int64(),
-                     "number": self.arrow.float64()}  # fmt: skip
-            fields = [(column.name, kinds[column.kind]) for column in columns]
-            self.schema = self.arrow.schema(fields)
-            self.file: Any
-            if path.suffix == ".parquet":
-                parquet = importlib.import_module("pyarrow.parquet")
-                self.file = parquet.ParquetWriter(path, self.schema, compression="zstd")
-            else:
-                options = self.arrow.ipc.IpcWriteOptions(compression="lz4")
-                self.file = self.arrow.ipc.new_file(str(path), self.schema, options=options)
-        except ImportError as error:
-            raise FacerError(
-                f"{path.suffix[1:]}: found no pyarrow, expected it for this format; "
-                f"pip install 'facer[parquet]', or {named('format')} csv"
-            ) from error
+        self.arrow = _package("pyarrow", "parquet", path)
+        kinds = {"text": self.arrow.string(), "integer": self.arrow.int64(),
+                 "number": self.arrow.float64()}  # fmt: skip
+        self.schema = self.arrow.schema([(column.name, kinds[column.kind]) for column in columns])
+        self.file: Any
+        if path.suffix == ".parquet":
+            parquet = _package("pyarrow.parquet", "parquet", path)
+            self.file = parquet.ParquetWriter(path, self.schema, compression="zstd")
+        else:
+            options = self.arrow.ipc.IpcWriteOptions(compression="lz4")
+            self.file = self.arrow.ipc.new_file(str(path), self.schema, options=options)
 
     def write(self, block: Block) -> None:
         arrays = []
@@ -132,14 +131,7 @@ class _Sav:
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         self.path, self.columns = path, columns
-        try:
-            self.writer = importlib.import_module("pyreadstat")
-            importlib.import_module("pandas")
-        except ImportError as error:
-            raise FacerError(
-                "sav: found no pyreadstat, expected it for SPSS; pip install 'facer[tables]', or "
-                f"{named('format')} csv"
-            ) from error
+        self.writer, _ = (_package(name, "tables", path) for name in ("pyreadstat", "pandas"))
         self.rows = Collected(columns)
 
     def write(self, block: Block) -> None:
@@ -158,22 +150,18 @@ class _Sav:
 
 
 def sav_names(names: Sequence[str]) -> list[str]:
-    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, all different.
+    """Return names that SPSS takes: a letter first, no signs, at most 64 bytes, no two alike
+    but for their case.
 
     >>> sav_names(["au12", "2nd", "With"])
     ['au12', 'v_2nd', 'v_With']
     """
-    found: dict[str, str] = {}  # by their small letters, which SPSS does not tell apart
+    found = []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name).rstrip("_")
         taken = plain.upper() in _SAV_WORDS or not plain[:1].isalpha()
-        plain = (f"v_{plain}" if taken else plain)[:_SAV_NAME].rstrip("_")
-        unique, count = plain, 2
-        while unique.lower() in found:
-            unique = f"{plain[: _SAV_NAME - 5]}_{count}"
-            count += 1
-        found[unique.lower()] = unique
-    return list(found.values())
+        found.append((f"v_{plain}" if taken else plain)[:_SAV_NAME].rstrip("_"))
+    return numbered(found, limit=_SAV_NAME)
 
 
 class Collected:
@@ -208,8 +196,6 @@ class Collected:
 
     def frame(self) -> Any:
         """Return a pandas.DataFrame; FacerError without pandas."""
-        from facer.storage.clip import optional
-
         pandas = optional("pandas")
         made = {}
         for column in self.columns:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+
+from facer.storage.errors import OptionError
 
 _CUTOFF = 0.65  # of difflib's ratio; its usual 0.6 takes loss for eposhs
 
@@ -30,6 +32,15 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     True
     """
     return next(iter(alike(word, known, 1)), None)
+
+
+def check_choice(what: str, value: object, choices: Collection[str]) -> None:
+    """OptionError, with the nearest choice, for a value of ``what`` that is none of them."""
+    if value not in choices:
+        raise OptionError(
+            f"{what}: found {value!r}, expected one of {', '.join(choices)}"
+            f"{did_you_mean(value, choices)}"
+        )
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ OPENERS = {
         "stages/features/decode/container.py": "it is defined there",
         "pipeline/features/guarded/headers.py": "called in the process only, see below",
         "pipeline/features/guarded/seen.py": "called in the process only, see below",
-        "pipeline/views/annotate_sound.py": "in copy_sound, which is called in the process only",
+        "pipeline/features/guarded/sound.py": "in copy_sound, which is called in the process only",
     },
     "open_stream": {
         "stages/features/decode/container.py": "it is defined there",
@@ -43,10 +43,13 @@ OPENERS = {
     "VideoCapture": {},
     "av.open": {
         "stages/features/decode/container.py": "opens for open_container",
-        "pipeline/views/annotate_sound.py": "facer's own new video",
+        "pipeline/features/guarded/sound.py": "facer's own new video",
         "pipeline/views/video.py": "writes",
     },
-    "copy_sound": {"pipeline/views/annotate_sound.py": "it is defined there", CHILD: "the process"},
+    "copy_sound": {
+        "pipeline/features/guarded/sound.py": "it is defined there",
+        CHILD: "the process",
+    },
     "header_frames": {
         "pipeline/features/guarded/headers.py": "it is defined there",
         CHILD: "the process",

@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from facer.pipeline import models as carried
 from facer.pipeline.functions.models import models
-from facer.pipeline.models import SHIPPED, shipped_models, verify_models
+from facer.pipeline.models import shipped_models, verify_models
 from facer.storage import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
 from tests.support import told
@@ -16,17 +17,19 @@ FILES = ("detector.onnx", "points.onnx", "rec-small.safetensors")
 
 
 @pytest.fixture
-def copy(tmp_path):
-    """A copy of the package's weights."""
-    return shutil.copytree(SHIPPED, tmp_path / "weights")
+def copy(tmp_path, monkeypatch):
+    """A copy of the package's weights, which takes their place."""
+    folder = shutil.copytree(carried.SHIPPED, tmp_path / "weights")
+    monkeypatch.setattr(carried, "SHIPPED", folder)
+    return folder
 
 
-def problems(folder):
-    return {model.path.name: model.problem for model in verify_models(folder)}
+def problems():
+    return {model.path.name: model.problem for model in verify_models()}
 
 
 def test_the_shipped_weights_work_and_their_digests_are_those_of_the_files():
-    assert problems(SHIPPED) == dict.fromkeys(FILES, "")
+    assert problems() == dict.fromkeys(FILES, "")
     for model in shipped_models():
         assert model.sha256 == hashlib.sha256(model.path.read_bytes()).hexdigest()
         assert model.problem == ""
@@ -36,7 +39,7 @@ def test_the_shipped_weights_work_and_their_digests_are_those_of_the_files():
 def test_a_damaged_file_is_named_and_the_others_still_work(copy, name):
     path = copy / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    found = problems(copy)
+    found = problems()
     assert found.pop(name)
     assert set(found.values()) == {""}
 
@@ -44,10 +47,10 @@ def test_a_damaged_file_is_named_and_the_others_still_work(copy, name):
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(copy, name):
     (copy / name).unlink()
-    found = {model.path.name: model for model in verify_models(copy)}
+    found = {model.path.name: model for model in verify_models()}
     assert "No such file" in found[name].problem
     assert found[name].sha256 == ""
-    assert [m.path.name for m in shipped_models(copy) if m.problem] == [name]
+    assert [m.path.name for m in shipped_models() if m.problem] == [name]
 
 
 def test_weights_that_are_not_finite_are_found(copy):
@@ -57,7 +60,7 @@ def test_weights_that_are_not_finite_are_found(copy):
         for name, values in tensors.items()
     }
     save_checkpoint(copy / FILES[2], broken, meta)
-    assert "au.bias holds numbers that are not finite" in problems(copy)[FILES[2]]
+    assert "au.bias holds numbers that are not finite" in problems()[FILES[2]]
 
 
 @pytest.mark.parametrize(
@@ -85,4 +88,4 @@ def test_a_detector_that_finds_nothing_is_found(copy):
         if values.dtype.kind == "f":
             weights.CopyFrom(numpy_helper.from_array(np.zeros_like(values), weights.name))
     onnx.save(model, str(copy / FILES[0]))
-    assert "faces in an image of one" in problems(copy)[FILES[0]]
+    assert "faces in an image of one" in problems()[FILES[0]]

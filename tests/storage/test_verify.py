@@ -166,7 +166,7 @@ def test_a_part_of_another_store_is_left_out_and_told(
     assert "a part of another store" in str(store.damaged[part])
     (wrong,) = verify_store(store, 1).parts_of_state("damaged")
     assert (wrong.part, wrong.clip_ids) == (part, ("other",))
-    store.drop_part(part)
+    store.drop_parts([part])
     compact(store, 1 << 30)
     made = next(iter(store.parts))
     text = (Path(store.path) / "parts" / made / "zarr.json").read_text()

@@ -10,7 +10,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, json_option, log_option, print_json
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
-from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings import FINETUNE
 
 
@@ -41,7 +41,7 @@ def finetune(run: Path, video_dir: Path, output: Path, log_to: LogKind | None,
     with epoch_log(log_to, output) as note:
         result = tune(run, video_dir, output, progress=True, on_epoch=note, **settings)
     for text in result.notes:
-        log(f"warning: {text}")
+        warn(text)
     if as_json:
         print_json(result)
         return 0

@@ -9,7 +9,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import LISTED, json_option, print_json, print_list
-from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings import CHECK
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     _print_targets(found)
     _print_features(found.features)
     for note in found.notes:
-        log(f"warning: {note}")
+        warn(note)
     for title, names in _lists(found, settings["t"]):
         print_list(title, list(names), LISTED)
     return 0
@@ -105,5 +105,6 @@ def _print_features(found: FeatureCheck) -> None:
         echo(f"{found.frames} frames of labelled clips, {found.filled_share:.1%} of them "
                    "filled (without a face, or without some chosen feature)")  # fmt: skip
     if found.empty_columns:
-        log(f"warning: no clip has a value of {', '.join(found.empty_columns)}; choose others by "
-            "--features")  # fmt: skip
+        warn(
+            f"no clip has a value of {', '.join(found.empty_columns)}; choose others by --features"
+        )

@@ -10,7 +10,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, SPLIT, STDOUT, json_option, print_json
-from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings import EVALUATE, FUSE, SCORE
 from facer.storage.labels.options import KINDS
 
@@ -95,8 +95,8 @@ def _print_runs(both: RunComparison, against: Path | None) -> None:
         both.pearson,
     )
     if both.first.n_seeds != both.second.n_seeds:
-        log(
-            f"warning: compared on {len(both.first_seeds)} seed(s) of each, because the runs "
+        warn(
+            f"compared on {len(both.first_seeds)} seed(s) of each, because the runs "
             f"have {both.first.n_seeds} and {both.second.n_seeds}"
         )
 
@@ -138,7 +138,7 @@ def _print_figures(found: Evaluation) -> None:
     for groups in filter(None, (found.folds, found.by)):
         _print_groups(groups)
     for warning in found.warnings:
-        log(f"warning: {warning}")
+        warn(warning)
 
 
 def _print_header(width: int) -> None:
@@ -242,7 +242,7 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
                    f"{one.scores.split}; {len(one.missing)} without a prediction, "
                    f"{len(one.without_label)} predictions without a label")  # fmt: skip
         for warning in one.warnings:
-            log(f"warning: {warning}")
+            warn(warning)
         _print_figures(one.scores)
     if found.pearson is not None:
         _print_comparison(

@@ -39,7 +39,7 @@ import numpy as np
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.features.guarded.process import RING_BYTES
 from facer.pipeline.features.guarded.seen import libav_view
-from facer.pipeline.views.annotate_sound import copy_sound
+from facer.pipeline.features.guarded.sound import copy_sound
 from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.decode.picture import put

@@ -20,10 +20,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from facer.pipeline.features.guarded.process import DecodeChild, DecoderDiedError, Watch
-from facer.stages.features.audio.reader import Sound
+from facer.stages.features.audio.resampling import Sound
 from facer.stages.features.decode.frames import Frame
 from facer.stages.features.decode.picture import Picture, Yuv, take
-from facer.storage.errors import FacerError, PlaceError
+from facer.storage.errors import FacerError, PlaceError, one_line
 
 Item = TypeVar("Item")
 
@@ -164,8 +164,9 @@ def take_child() -> DecodeChild:
     try:
         return DecodeChild()
     except OSError as error:
-        why = error.strerror or error
-        raise PlaceError(f"no process to decode videos can be started: {why}") from error
+        raise PlaceError(
+            f"no process to decode videos can be started: {one_line(error)}"
+        ) from error
 
 
 def _leave_to_parent() -> None:

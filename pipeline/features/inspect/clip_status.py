@@ -76,7 +76,7 @@ def clip_status(store: FeatureStore, clip_id: str, videos: str | Path | None = N
 
 def _local(record: Record, videos: str | Path) -> AbstractContextManager[Path]:
     from facer.pipeline.features.sources import open_videos
-    from facer.pipeline.views.footage import source_video
+    from facer.pipeline.features.stored_video import source_video
 
     if "://" not in str(videos):
         return nullcontext(source_video(record, Path(videos)))

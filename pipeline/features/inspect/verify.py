@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facer.pipeline.features.config import VerifyConfig
 from facer.storage import FeatureStore
 from facer.storage.layout.documents import group_json
+from facer.storage.layout.part_list import DOCUMENT
 from facer.storage.layout.parts import PARTS
 from facer.storage.schema import Record
 from facer.storage.verify import StoreReport, verify_store
@@ -92,14 +93,13 @@ def verify(config: VerifyConfig, on_compared: OnCompared = lambda *_: None) -> V
     again: set[str] = set()
     if config.repair:
         damaged = found.parts_of_state("damaged", "absent")
-        for part in damaged:
-            store.drop_part(part.part)
         dropped = tuple(part.part for part in damaged)
+        store.drop_parts(dropped)
         lost = {clip for part in damaged for clip in part.clip_ids}
         older = lost & set(store.clip_ids)
         again = lost - older
         if found.group:
-            store.objects.put(f"{PARTS}/zarr.json", group_json({}))
+            store.objects.put(f"{PARTS}/{DOCUMENT}", group_json({}))
     videos = None if config.videos is None else _compare(store, config.videos, on_compared)
     return Verification(
         store.path, found, videos, dropped, tuple(sorted(again)), tuple(sorted(older))

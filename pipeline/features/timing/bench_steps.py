@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
 
-import cv2
-import torch
-
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.features.part import PartTask
 from facer.pipeline.features.pending import ClipTask
 from facer.pipeline.runtime.children import dumps, loads
+from facer.stages.common.threads import on_threads
 from facer.stages.features.align import align
 from facer.stages.features.config import ExtractConfig, Precision
 from facer.stages.features.decode.frames import Frame
@@ -52,14 +50,14 @@ class StepTimes:
     precision: Precision  # of the networks
 
 
-def measure_steps(video: Path, limit_s: float, precision: Precision = "auto") -> StepTimes:
+def measure_steps(video: Path, limit_s: float, precision: Precision) -> StepTimes:
     """Time facer's defaults on a video, which is read again and again for up to ``limit_s``.
 
     ``auto`` is what a new store would be made in here.
 
     ``FacerError`` when it cannot be decoded.
     """
-    with _one_thread():
+    with on_threads(1):
         precision = usual_precision("cpu") if precision == "auto" else precision
         extractor = Extractor(ExtractConfig(device="cpu", precision=precision), threads=1)
         _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
@@ -146,18 +144,6 @@ class _TimedRec(Recognisers):
         self.seconds += process_time() - started
         self.n_faces += len(crops[0])
         return features
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
 
 
 def _align_seconds(video: Path, clip: ClipFeatures) -> float:

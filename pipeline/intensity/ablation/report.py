@@ -9,8 +9,9 @@ from typing import Any
 
 from facer.pipeline.intensity.ablation.recipes import RECIPES
 from facer.pipeline.intensity.ablation.rows import FULL, GROUPS, AblationRow
-from facer.pipeline.intensity.ablation.trials import TrialScores, std_of
+from facer.pipeline.intensity.ablation.trials import TrialScores
 from facer.pipeline.views.canvas import canvas
+from facer.stages.intensity.metrics import std_of
 from facer.stages.intensity.statistics.intervals import Comparison, ends_of
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import write_atomic

@@ -23,19 +23,20 @@ from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.train import torch_threads, train_head
+from facer.pipeline.intensity.train import train_head
 from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import refuse_url
+from facer.stages.common.threads import on_threads
 from facer.stages.intensity.heads.own import import_head
-from facer.stages.intensity.metrics import defined
+from facer.stages.intensity.metrics import defined, std_of
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.json_files import read_json_object
 from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
-from facer.storage.layout.documents import read_json_object
 from facer.storage.text.typed_json import from_json
 
 SPLIT: Split = "val"
@@ -100,11 +101,6 @@ class TrialScores:
             f"{self.mean:.4f}" + ("" if self.std is None else f" ± {self.std:.4f}"),
             "" if ends is None else f"{ends.low:.4f} to {ends.high:.4f}",
         ]
-
-
-def std_of(values: Sequence[float]) -> float | None:
-    """Standard deviation (n - 1); None for fewer than two."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -188,7 +184,7 @@ def run_trial(trial: Trial) -> str | None:
             found = train_folds(trial.config).scores
         else:
             train_head(trial.config)
-            with torch_threads(trial.config.threads):
+            with on_threads(trial.config.threads):
                 found = evaluate(run, SPLIT)
     except FacerError as error:
         return str(error)

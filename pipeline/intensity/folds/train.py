@@ -21,8 +21,9 @@ from facer.pipeline.intensity.head_run import check_same_data, fold_folder, open
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.seeds import draw_curves
-from facer.pipeline.intensity.train import TrainHeadResult, run_all, torch_threads, training_result
+from facer.pipeline.intensity.train import TrainHeadResult, run_all, training_result
 from facer.pipeline.intensity.training import OnNote, Training, tell
+from facer.stages.common.threads import on_threads
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import write_atomic
@@ -73,7 +74,7 @@ def train_folds(
     """
     if config.folds is None or config.fold is not None:
         raise FacerError("folds: expected a config with folds and no single fold")
-    with torch_threads(config.threads):
+    with on_threads(config.threads):
         whole = Training(config)
         assert whole.plan is not None
         record = whole.describe()
@@ -90,7 +91,7 @@ def train_folds(
         curves = run_all(trainings, report)
     for run, found in curves.items():
         draw_curves(run / "curve.png", found)
-    with torch_threads(config.threads):
+    with on_threads(config.threads):
         scores = evaluate(config.run)
     scores.write(config.run / PREDICTIONS)
     return FoldsResult(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from facer.stages.intensity.metrics import METRICS, Scores, defined
+from facer.stages.intensity.metrics import METRICS, Scores, defined, std_of
 from facer.stages.intensity.statistics.groups import Groups
 from facer.stages.intensity.statistics.intervals import Interval, Intervals, ends_of
-from facer.storage.clip import optional
 from facer.storage.errors import FacerError
 from facer.storage.labels.options import LabelKind
 from facer.storage.labels.predictions import write_predictions
+from facer.storage.optional import optional
 from facer.storage.schema import F32
 from facer.storage.text import notebook
 
@@ -84,8 +84,7 @@ class Evaluation:
 
     def std(self, metric: str) -> float:
         """Standard deviation over seeds (n - 1); 0 for one seed."""
-        values = [scores.mean(metric) for scores in self.seeds.values()]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return std_of([scores.mean(metric) for scores in self.seeds.values()]) or 0.0
 
     def per_emotion(self, metric: str) -> dict[str, float]:
         """Mean over seeds of one metric of each emotion; nan where it is not defined."""

@@ -8,6 +8,9 @@ from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.sources.joined import JoinedStore, Source
 from facer.storage import Provenance
 from facer.storage.errors import FacerError, named
+from facer.storage.root import provenance_differences
+
+_NOT_COMPARED = ("detector", "rec", "decoder", "settings embedding")  # older runs name none
 
 
 def check_all_provenance(run: Path, store: Source) -> None:
@@ -24,28 +27,25 @@ def check_provenance(run: Path, provenance: Provenance, where: str, stream: str 
     ``stream`` is the name of a joined one.
     """
     made = read_run(run).provenance(stream)
-    names = ("detector_sha256", "rec_sha256", "alignment", "face_policy", "frame_policy")
-    pairs = [(name, getattr(provenance, name), getattr(made, name)) for name in names]
-    ours, theirs = provenance.settings, made.settings
-    if provenance.of_sound != made.of_sound:
-        kinds = ("sound", "faces") if made.of_sound else ("faces", "sound")
+    if provenance.kind != made.kind:
         raise FacerError(
-            f"{where}: found a store of {kinds[1]}, the run {run} was trained on one of {kinds[0]}"
+            f"{where}: found a store of {provenance.kind}, the run {run} was trained on one of "
+            f"{made.kind}"
         )
-    compared = sorted({*ours, *theirs} - {"embedding"})
-    pairs += [(name, ours.get(name, "none"), theirs.get(name, "none")) for name in compared]
-    for name, found, expected in pairs:
-        if found == expected:
+    for name, *values in provenance_differences(provenance, made):
+        if name in _NOT_COMPARED:
             continue
         option = f"{named('with_')} {stream}=STORE" if stream else named("store")
-        if "imported" in theirs:
+        if tool := made.settings.get("imported"):
             raise FacerError(
-                f"{where}: the run {run} was trained on features of {theirs['imported']}; import "
-                f"features of these videos and give them to evaluate {option}"
+                f"{where}: the run {run} was trained on features of {tool}; import features of "
+                f"these videos and give them to evaluate {option}"
             )
         made_by = ("detector", "rec", "face", "stride", "precision")
         advice = f"extract with the same {', '.join(map(named, made_by))} and {named('det')}"
+        found, expected = ("none" if value is None else value for value in values)
         raise FacerError(
-            f"{where}: {name} is {found}, the run {run} was trained on features with {expected}; "
+            f"{where}: {name.removeprefix('settings ')} is {found}, the run {run} was trained on "
+            f"features with {expected}; "
             + (f"give a store made alike as {option}" if stream else f"{advice} options")
         )

@@ -55,7 +55,7 @@ class FileScores:
         found = self.scores.to_json()
         warnings = [*self.warnings, *found.get("warnings", ())]
         return {key: value for key, value in found.items() if key not in _OF_A_RUN} | {
-            "file": str(self.path),
+            "path": str(self.path),
             "by_unit": self.scores.intervals.unit if self.scores.intervals else None,
             "n_units": self.scores.intervals.n_units if self.scores.intervals else None,
             "missing_predictions": list(self.missing),
@@ -74,7 +74,7 @@ class ScoreResult:
     pearson: Comparison | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As ``facer score --json`` prints it."""
+        """As ``facer score --json`` prints it: one file's scores, or those of both by name."""
         if self.against is None or self.pearson is None:
             return self.file.to_json()
         return {

@@ -12,9 +12,9 @@ from facer.pipeline.intensity.config import SweepConfig
 from facer.pipeline.intensity.sweep.space import shown_value
 from facer.pipeline.settings import SWEPT, Settings
 from facer.pipeline.views.canvas import canvas
-from facer.storage.clip import optional
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import write_atomic
+from facer.storage.optional import optional
 from facer.storage.text.palette import COLOURS
 
 _COLOUR, _BEST = COLOURS[:2]

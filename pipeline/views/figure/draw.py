@@ -14,10 +14,10 @@ from facer.pipeline.views.figure.kinds import DRAW
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.exchange.tables import aside
+from facer.storage.files.objects import written_whole
 from facer.storage.files.regular import open_regular
 from facer.storage.study.tables import Collected
-from facer.storage.text.likeness import did_you_mean
+from facer.storage.text.likeness import check_choice, did_you_mean
 
 _WIDTHS_MM = {"single": 89.0, "double": 183.0}  # columns of most journals
 _UNDATED: dict[str, dict[str, None]] = {
@@ -71,17 +71,15 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
                 raise FacerError(f"{place}: found a folder there, expected a path for a file")
         _refuse_another_table(numbers, drawn)
         form = path.suffix[1:].lower()
-        with aside(path) as picture:
+        with written_whole(path) as picture:
             made.savefig(picture, format=form, dpi=config.dpi, metadata=_UNDATED[form])
-    with aside(numbers) as place:
+    with written_whole(numbers) as place:
         drawn.to_csv(place)
     return numbers
 
 
 def _check(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> None:
-    if kind not in FIGURE_KINDS:
-        known = ", ".join(FIGURE_KINDS)
-        raise OptionError(f"{named('kind')}: found {kind!r}, expected one of {known}")
+    check_choice(named("kind"), kind, FIGURE_KINDS)
     if path.suffix[1:].lower() not in _UNDATED:
         raise OptionError(f"{path}: found ending {path.suffix!r}, expected one of .pdf, .svg, .png")
     if config.feature not in of.features.names:

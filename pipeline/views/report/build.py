@@ -12,8 +12,8 @@ from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.run_page import write_run_report
 from facer.pipeline.views.report.store_page import write_store_report
 from facer.storage.errors import FacerError
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.objects import open_objects
-from facer.storage.layout.documents import parse_json
 
 _WRITERS: Mapping[str, Callable[[ReportConfig, ReportFolder, OnPage], int]] = {
     "store": write_store_report, "run": write_run_report, "ablation": write_ablation_report

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from facer import __version__
-from facer.storage.errors import FacerError
-from facer.storage.files.objects import written_aside
+from facer.storage.errors import FacerError, one_line
+from facer.storage.files.objects import written_whole
 from facer.storage.text.names import some
 
 MARKER = "facer-report.json"
@@ -51,7 +51,7 @@ class ReportFolder:
         try:
             found = sorted(child.name for child in path.iterdir()) if path.exists() else []
         except OSError as error:
-            raise FacerError(f"{path}: cannot be used as a folder ({error.strerror})") from error
+            raise FacerError(f"{path}: cannot be used as a folder ({one_line(error)})") from error
         if found and MARKER not in found:
             raise FacerError(
                 f"{path}: found {len(found)} files ({some(found)}), expected a new folder or an "
@@ -76,12 +76,8 @@ class ReportFolder:
 
     def write(self, name: str, text: str) -> None:
         """Write one file below the folder, whole or not at all; what UTF-8 lacks becomes ``?``."""
-        target = self.place(name)
-        try:
-            with written_aside(target) as aside:
-                aside.write_bytes(text.encode("utf-8", "replace"))
-        except OSError as error:
-            raise FacerError(f"{target}: cannot be written ({error.strerror})") from error
+        with written_whole(self.place(name)) as aside:
+            aside.write_bytes(text.encode("utf-8", "replace"))
 
     def page(self, name: str, template: str, data: object, **values: Any) -> None:
         """Write the page ``name``.html from a template, and its data beside it as ``name``.js."""

@@ -21,7 +21,7 @@ from facer.pipeline.views.report.store_page import flat
 from facer.stages.intensity.metrics import METRICS
 from facer.stages.intensity.statistics.intervals import Interval
 from facer.storage import FeatureStore, IntensityLabels, match_clips
-from facer.storage.layout.documents import read_json_lines
+from facer.storage.files.json_files import read_json_lines
 from facer.storage.schema import F32
 
 _WORST_SHOWN = 50

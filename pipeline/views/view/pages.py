@@ -17,6 +17,7 @@ from facer.pipeline.views.report.store_page import record_columns
 from facer.pipeline.views.view.session import ViewSession
 from facer.storage.errors import FacerError
 from facer.storage.schema import ClipFeatures, Record, measured_of
+from facer.storage.study.design import WHO
 
 _FIRST_SHOWN = ("au12", "happiness", "valence")
 
@@ -86,7 +87,7 @@ def _who(of: ViewSession, clip_id: str) -> list[tuple[str, str]]:
     row = of.rows.get(clip_id)
     if row is None or of.config.design is None:
         return []
-    cells = [(name, getattr(row, name)) for name in ("participant", "condition", "session")]
+    cells = [(name, getattr(row, name)) for name in WHO]
     cells += zip(of.study.design.carried, row.carried, strict=True)
     return [(name, cell) for name, cell in cells if cell]
 

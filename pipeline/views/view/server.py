@@ -68,7 +68,7 @@ class ViewServer(ThreadingHTTPServer):
             super().__init__((LOOPBACK, port), _Handler)
         except OSError as error:
             raise FacerError(
-                f"{LOOPBACK}:{port}: cannot listen there ({error.strerror or error}); give another "
+                f"{LOOPBACK}:{port}: cannot listen there ({one_line(error)}); give another "
                 f"{named('port')}, or 0 for a free one"
             ) from error
         self.hosts = frozenset(f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost"))

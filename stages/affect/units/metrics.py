@@ -19,6 +19,7 @@ Predict = Callable[[U8], F32]
 """RGB uint8 (B, 112, 112, 3) -> features (B, 26), as ``Rec.predict``."""
 
 _TOP = 3
+_MOST_FACES = 300  # of a set that are moved
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,10 @@ class UnitMoves:
         return np.asarray(own > self.base[:, self.units])
 
 
-def move_units(
-    predict: Predict, data: AffectSet, geometry: UnitGeometry, limit: int = 300, seed: int = 0
-) -> UnitMoves:
+def move_units(predict: Predict, data: AffectSet, geometry: UnitGeometry) -> UnitMoves:
     """Move faces of a set that carries meshes by each unit, and predict.
 
-    Faces are those labelled neutral (all, where nothing is labelled), at most ``limit``; each is
+    Faces are those labelled neutral (all, where nothing is labelled), at most 300; each is
     moved by a strength drawn from .4 to 1, on both sides or one. Warps are not FACS codes.
     """
     rows = _faces(data, geometry)
@@ -50,8 +49,8 @@ def move_units(
         raise FacerError(
             f"{data.name}: no nearly frontal face has a mesh; give its {named('meshes')}"
         )
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(rows)[:limit])
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.permutation(rows)[:_MOST_FACES])
     units = np.flatnonzero(geometry.warps)
     before, after = [], []
     for row in rows:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from facer.stages.features.audio.config import EGEMAPS
 from facer.stages.features.audio.rows import ChunkedRun
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import named
+from facer.storage.optional import optional
 from facer.storage.schema import F32
 
 RATE_HZ, HOP, WINDOW = 16000, 160, 320
@@ -32,7 +32,10 @@ class Egemaps:
     rate_hz, hop, window = RATE_HZ, HOP, WINDOW
 
     def __init__(self) -> None:
-        opensmile = _opensmile()
+        opensmile = optional(
+            "opensmile", "egemaps", f"{named('features')} {EGEMAPS}",
+            " (its licence allows research and no commercial use)",
+        )  # fmt: skip
         self._smile = opensmile.Smile(
             feature_set=opensmile.FeatureSet.eGeMAPSv02,
             feature_level=opensmile.FeatureLevel.LowLevelDescriptors,
@@ -50,14 +53,3 @@ class Egemaps:
             return np.empty((0, len(self.columns)), np.float32)
         rows: F32 = self._smile.process_signal(samples, RATE_HZ).to_numpy(np.float32)
         return rows
-
-
-def _opensmile() -> Any:
-    try:
-        import opensmile
-    except ImportError as error:
-        raise FacerError(
-            f"{named('features')} {EGEMAPS}: opensmile is not installed; pip install "
-            "'facer[egemaps]' (its licence allows research and no commercial use)"
-        ) from error
-    return opensmile

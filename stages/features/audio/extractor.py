@@ -16,7 +16,8 @@ import numpy as np
 
 from facer.stages.common.device import device_name
 from facer.stages.features.audio.config import EGEMAPS, LOGMEL, AudioConfig
-from facer.stages.features.audio.reader import AudioReader, Sound
+from facer.stages.features.audio.reader import AudioReader
+from facer.stages.features.audio.resampling import Sound
 from facer.stages.features.audio.rows import AudioFeatures, Run
 from facer.stages.features.decode.container import DECODER, LIBAV
 from facer.stages.features.extraction import ClipSequence, Extraction

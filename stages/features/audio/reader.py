@@ -6,13 +6,13 @@ file share one clock; where there are no pictures, 0 is the sound's own start. I
 
 - the default sound stream is decoded; channels are averaged, whatever their layout;
 - :mod:`~facer.stages.features.audio.timeline`: when each piece is heard;
-- libav's resampler, anew after each hole; its samples are placed to the nearest one of the rate.
+- :mod:`~facer.stages.features.audio.resampling`: libav's resampler, anew after each hole; its
+  samples are placed to the nearest one of the rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 
-from facer.stages.features.audio.timeline import Piece, Placed, Timeline
+from facer.stages.features.audio.resampling import Sound, resampled
+from facer.stages.features.audio.timeline import Piece, Timeline
 from facer.stages.features.decode.container import (
     SEGMENTS,
     choose_stream,
@@ -35,7 +35,7 @@ from facer.stages.features.decode.container import (
     start_of,
     undecodable,
 )
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.schema import F32
 
 MAX_HOLES_S = 3600
@@ -49,19 +49,6 @@ _BARE = frozenset({"aac", "ac3", "amr", "dts", "eac3", "loas", "mp3"})
 """Files of packets alone: their samples are counted, as the demuxer only guesses their times."""
 _QUIET_PACKETS = 500  # between two signs of life
 _MISSING_S, _MISSING_SHARE = 1.0, 0.1  # from which on the end is called broken
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """Samples (n,) of one channel, full scale 1, from sample number ``start`` on."""
-
-    start: int
-    samples: F32
-
-    @property
-    def stop(self) -> int:
-        """Number of the sample after the last."""
-        return self.start + len(self.samples)
 
 
 class AudioReader:
@@ -118,7 +105,7 @@ class AudioReader:
             self.problem = NO_STREAM
             return
         placed = self._timeline.place(self._timed(self._stream))
-        for item in _resampled(placed, self._rate_hz):
+        for item in resampled(placed, self._rate_hz):
             block = None if item is None else self._within(item)
             if block is None or len(block.samples):
                 yield block
@@ -158,7 +145,7 @@ class AudioReader:
         except MemoryError:
             raise
         except av.FFmpegError as error:
-            self._ended = f"reading ended early ({error.strerror})"
+            self._ended = f"reading ended early ({one_line(error)})"
             yield from self._decode(stream, None)
 
     def _decode(self, stream: AudioStream, packet: Any) -> list[av.AudioFrame]:
@@ -262,68 +249,3 @@ def _one_channel(frame: av.AudioFrame) -> tuple[F32, int]:
         n_odd = int((~(np.abs(mono) <= _LOUDEST)).sum())
         return np.clip(np.nan_to_num(mono, nan=0.0), -_LOUDEST, _LOUDEST).astype(np.float32), n_odd
     return mono.astype(np.float32), 0
-
-
-def _resampled(placed: Iterable[Placed | None], rate_hz: int) -> Iterator[Sound | None]:
-    """Bring placed pieces to one rate, about a second at a time."""
-    run: _Run | None = None
-    for piece in placed:
-        if piece is None:
-            yield None
-            continue
-        before = run
-        if run is not None and not (piece.follows and piece.rate_hz == run.rate_hz):
-            yield run.end()
-            run = None
-        run = run or _Run(piece, rate_hz, before)
-        yield from run.add(piece.samples)
-    if run is not None:
-        yield run.end()
-
-
-class _Run:
-    """Samples that follow each other at one rate, on their way to another."""
-
-    def __init__(self, first: Placed, to_hz: int, before: _Run | None) -> None:
-        self.rate_hz = first.rate_hz
-        self.next = round(first.start_s * to_hz)  # the number of the next sample
-        if before is not None and first.follows and abs(self.next - before.next) <= 1:
-            self.next = before.next  # rounding is no hole
-        self._waiting: list[F32] = []
-        self._n_waiting = 0
-        self._resampler = None
-        if to_hz != self.rate_hz:
-            self._resampler = AudioResampler(format="flt", layout="mono", rate=to_hz)
-
-    def add(self, samples: F32) -> Iterator[Sound]:
-        """Give a block once a second of samples is there."""
-        self._waiting.append(samples)
-        self._n_waiting += len(samples)
-        if self._n_waiting >= self.rate_hz:
-            yield self._block(self._convert())
-
-    def end(self) -> Sound:
-        """The rest."""
-        parts = [self._convert()] if self._n_waiting else []
-        if self._resampler is not None:
-            parts += [_values(frame) for frame in self._resampler.resample(None)]
-        return self._block(np.concatenate(parts) if parts else np.empty(0, np.float32))
-
-    def _convert(self) -> F32:
-        samples = np.concatenate(self._waiting)
-        self._waiting, self._n_waiting = [], 0
-        if self._resampler is None:
-            return samples
-        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
-        frame.sample_rate = self.rate_hz
-        found = [_values(out) for out in self._resampler.resample(frame)]
-        return np.concatenate(found) if found else samples[:0]
-
-    def _block(self, samples: F32) -> Sound:
-        start = self.next
-        self.next += len(samples)
-        return Sound(start, samples)
-
-
-def _values(frame: av.AudioFrame) -> F32:
-    return np.asarray(frame.to_ndarray()[0], np.float32)

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.videos import (
     CLIP_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -135,7 +135,8 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
             )
     except OSError as error:
         raise FacerError(
-            f"{folder}: cannot be listed ({error.strerror}); change its permissions or move it away"
+            f"{folder}: cannot be listed ({one_line(error)}); change its permissions or move it "
+            "away"
         ) from error
     real = folder.resolve()
     for entry in entries:

@@ -42,7 +42,7 @@ from facer.stages.features.decode.container import (
 )
 from facer.stages.features.decode.display import Display, Turn, fit, turn_of
 from facer.stages.features.decode.picture import Picture, Repeats, rgb, size_of
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.schema import U8
 
 _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called broken
@@ -166,7 +166,7 @@ class VideoReader:
         except MemoryError:
             raise
         except av.FFmpegError as error:
-            self._ended = f"reading ended early ({error.strerror})"
+            self._ended = f"reading ended early ({one_line(error)})"
             yield from self._decode(None)
 
     def _decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:

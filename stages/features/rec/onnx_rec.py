@@ -15,8 +15,8 @@ from facer.stages.features.rec.graph import rec_graph
 from facer.stages.features.rec.session import FLOATS, open_network
 from facer.stages.features.rec.weights import check_weak, read_weights
 from facer.storage.errors import FacerError
+from facer.storage.files.json_files import parse_json
 from facer.storage.files.weights import weights_sha256
-from facer.storage.layout.documents import parse_json
 from facer.storage.schema import F32, FEATURE_NAMES, U8
 
 FEATURE_OUTPUTS = ("va", "expression", "au")

@@ -10,7 +10,14 @@ import numpy as np
 
 from facer.stages.features.rec.crops import CropSpec
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES, U8, columns_of
+from facer.storage.schema import (
+    F32,
+    FEATURE_GROUPS,
+    FEATURE_NAMES,
+    U8,
+    columns_of,
+    network_setting,
+)
 
 
 class Recogniser(Protocol):
@@ -104,9 +111,9 @@ class Recognisers:
             return {}
         found: dict[str, str | int | float] = {}
         for member in self.members:
-            found[f"rec {member.name} sha256"] = member.sha256
+            found[network_setting(member.name, "sha256")] = member.sha256
             if member.card_sha256:
-                found[f"rec {member.name} card_sha256"] = member.card_sha256
+                found[network_setting(member.name, "card_sha256")] = member.card_sha256
         return {**found, **self._preferred}
 
     def apart_from(self, precision: str) -> dict[str, str]:

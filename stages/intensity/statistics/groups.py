@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import METRICS, Scores, defined, mean_defined, score
+from facer.stages.intensity.metrics import METRICS, Scores, defined, mean_defined, score, std_of
 from facer.stages.intensity.statistics.intervals import Interval, bootstrap, ends_of
 
 LEAST_LABELLED = 3
@@ -64,8 +64,8 @@ class Groups:
 
     def std(self, metric: str) -> float:
         """Standard deviation over these groups (n - 1); nan for fewer than two."""
-        values = self.values(metric)
-        return float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        found = std_of(self.values(metric))
+        return np.nan if found is None else found
 
     def to_json(self) -> dict[str, Any]:
         """The groups by name, and mean and spread over them."""

@@ -114,7 +114,6 @@ def compare(
     b: npt.NDArray[Any],
     targets: npt.NDArray[Any],
     subjects: Sequence[str] = (),
-    resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare two predictions (C, E) of the same clips by paired bootstrap.
 
@@ -135,7 +134,7 @@ def compare(
     difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
     interval = None
     if not np.isnan(difference):
-        draws, (bca,) = _resampled(figures, groups, resamples)
+        draws, (bca,) = _resampled(figures, groups, RESAMPLES)
         interval = _interval(draws[:, 0], bca)
     if interval is None:
         raise FacerError(
@@ -148,7 +147,7 @@ def compare(
         below = bca.tail(below)  # so that the interval holds zero where p is above 1 - its level
         above = 1 - below
     tail = min(below, above)
-    floor = 1 / (resamples + 1)
+    floor = 1 / (RESAMPLES + 1)
     return Comparison(
         difference=difference,
         interval=interval,

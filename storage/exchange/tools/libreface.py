@@ -8,14 +8,13 @@ word), ``gaze_yaw``, ``gaze_pitch``. Frames without a face are not in the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
-from facer.storage.exchange.tools.imported import Imported
+from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.layout.parts import Entry
@@ -53,8 +52,8 @@ def read_libreface(path: Path) -> Imported:
     return Imported((*names, *words), (), provenance, imported.one_a_file(files, names, _clip))
 
 
-def _clip(clip_id: str, table: CsvTable, names: Mapping[str, str]) -> Entry:
-    measured = table.numbers([table.where(name) for name in names.values()])
+def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
+    measured = imported.features_of(table, names)
     if _EXPRESSION in table.header:
         measured = np.hstack([measured, _expressions(table, table.where(_EXPRESSION))])
     frame = np.arange(len(measured), dtype=np.int64)

@@ -100,11 +100,10 @@ def test_nothing_is_fetched_before_the_licence_is_accepted(server, card):
 
 
 def test_weights_are_fetched_once_and_pinned(server, card, tmp_path):
-    heard = []
-    found = fetch(str(card), accept_licence=True, on_bytes=lambda *n: heard.append(n))
+    found = fetch(str(card), accept_licence=True)
     assert found.path.read_bytes() == server.data
     assert found.sha256 == hashlib.sha256(server.data).hexdigest()
-    assert heard[-1] == (len(server.data), len(server.data))
+    assert found.n_bytes == len(server.data)
     assert left(tmp_path) == WITH_EXAMPLE
     assert found.golden == str(tmp_path / "toy.onnx.golden.toml")
     assert json.loads((tmp_path / "toy.onnx.pin.json").read_text())["sha256"] == found.sha256

@@ -82,7 +82,9 @@ def test_stopped_and_resumed_equals_uninterrupted(sources: Sources, tmp_path: Pa
         if progress.step == 3:
             raise Stopped
 
+    cv2.setNumThreads(3)
     whole = fit(tmp_path / "whole", sources)
+    assert cv2.getNumThreads() == 3  # the caller's
     with pytest.raises(Stopped):
         fit(tmp_path / "parts", sources, stop_after_three)
     assert load_checkpoint(tmp_path / "parts" / "last.safetensors")[1]["step"] == 3

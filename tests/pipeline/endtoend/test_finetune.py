@@ -13,11 +13,11 @@ from facer.pipeline.endtoend.config import FinetuneConfig
 from facer.pipeline.endtoend.finetune import finetune
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
+from facer.pipeline.features.stored_video import read_crops
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.pipeline.views.footage import read_crops
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec

@@ -19,7 +19,7 @@ LIMIT_S = 0.5
 def test_every_step_of_a_face_takes_time(make_video, face_frames):
     video = make_video(frames=face_frames(6))
     threads = torch.get_num_threads()
-    found = measure_steps(video, LIMIT_S)
+    found = measure_steps(video, LIMIT_S, "auto")
     assert tuple(found.ms_per_frame) == STEPS
     assert all(ms > 0 for ms in found.ms_per_frame.values())
     assert found.frames >= 6
@@ -29,7 +29,7 @@ def test_every_step_of_a_face_takes_time(make_video, face_frames):
 
 
 def test_without_a_face_rec_and_align_take_none(make_video):
-    found = measure_steps(make_video(frames=4), LIMIT_S)
+    found = measure_steps(make_video(frames=4), LIMIT_S, "auto")
     assert found.ms_per_frame["rec"] == found.ms_per_frame["align"] == 0
     assert found.ms_per_frame["detect"] > 0
     assert not found.clip.valid.any()

@@ -65,6 +65,14 @@ def test_a_store_that_was_made_anew_is_not_taken_for_the_old_one(task: PartTask)
     assert FeatureStore.open(task.store).clip_ids == ("a", "b")
 
 
+def test_a_store_that_names_the_same_weights_otherwise_is_the_same(task: PartTask) -> None:
+    Path(task.store).rename(f"{task.store}.old")
+    FeatureStore.create(task.store, replace(task.provenance, detector="detector"))
+    assert task.provenance.detector == "facer-det"
+    extract_part(task)
+    assert FeatureStore.open(task.store).clip_ids == ("a", "b")
+
+
 def test_a_host_that_does_not_see_the_store_makes_none_of_its_own(task: PartTask) -> None:
     Path(task.store).rename(f"{task.store}.elsewhere")
     with pytest.raises(FacerError, match=r"host \S+: the run's store cannot be read there"):

@@ -48,6 +48,14 @@ def test_moved_data_repeat_a_run(config, tmp_path, copy_store):
     assert read_run(again.run).store == store
 
 
+def test_a_store_that_a_later_facer_made_alike_repeats_a_run(config, tmp_path, copy_store):
+    before = FeatureStore.open(config.store).provenance
+    made = replace(before, facer_version="99", libav_version="99", detector="of another name")
+    store = copy_store(config.store, tmp_path / "alike.zarr", provenance=made)
+    again = config_of_run(config.run, tmp_path / "again", store)
+    assert train_head(again).seeds
+
+
 def test_other_features_do_not_repeat_a_run(config, tmp_path, copy_store):
     store = copy_store(config.store, tmp_path / "changed.zarr", brighter)
     with pytest.raises(FacerError, match="clips or features are not those"):

@@ -114,7 +114,7 @@ def test_groups_without_columns_are_left_out(tmp_path):
 
 def test_strip_frames_are_valid_and_spread_over_time():
     clip = made_clip(100, gaps=[(20, 41)])
-    frames = strip_frames(clip, 10)
+    frames = strip_frames(clip)
     assert clip.valid[frames].all()
     assert (np.diff(frames) > 0).all()
     assert 7 <= len(frames) <= 9

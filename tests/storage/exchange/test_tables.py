@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Record
-from facer.storage.exchange.tables import ImportKind, aside, export_store, import_features
+from facer.storage.exchange.tables import ImportKind, export_store, import_features
 from facer.storage.exchange.tools.imported import Imported
+from facer.storage.files.objects import written_whole
 from tests.support import some
 
 Make = Callable[..., Any]
@@ -55,7 +56,10 @@ def refused(kind: ImportKind, path: Path) -> str:
 
 
 def test_a_name_that_the_system_cannot_write_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FacerError, match=r"found 'zoë', expected a name in ascii"), aside(tmp_path):
+    with (
+        pytest.raises(FacerError, match=r"found 'zoë', expected a name in ascii"),
+        written_whole(tmp_path),
+    ):
         "zoë".encode("ascii")
 
 

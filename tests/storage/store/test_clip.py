@@ -105,7 +105,7 @@ def test_a_missing_module_is_one_line(store, monkeypatch, module, call):
         with pytest.raises(FacerError) as told:
             getattr(thing, call)(*arguments)
         assert str(told.value) == (
-            f"{module}: not installed, expected for tables; pip install 'facer[tables]'"
+            f"tables: found no {module}, expected it installed; pip install 'facer[tables]'"
         )
 
 

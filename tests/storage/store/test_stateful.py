@@ -64,7 +64,7 @@ class StoreAgainstDict(RuleBasedStateMachine):
     def drop(self, data: st.DataObject) -> None:
         if self.parts:
             part = data.draw(st.sampled_from(sorted(self.parts)))
-            self.store.drop_part(part)
+            self.store.drop_parts([part])
             del self.parts[part]
 
     @rule(data=st.data())
@@ -77,7 +77,7 @@ class StoreAgainstDict(RuleBasedStateMachine):
         self.store = FeatureStore.open(self.path)
         assert list(self.store.damaged) == [part]
         assert [p.part for p in verify_store(self.store, 1).parts_of_state("damaged")] == [part]
-        self.store.drop_part(part)
+        self.store.drop_parts([part])
         del self.parts[part]
 
     @rule()

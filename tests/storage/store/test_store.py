@@ -246,6 +246,8 @@ def test_other_provenance_is_refused_naming_both(store: FeatureStore) -> None:
     with pytest.raises(FacerError) as refused:
         FeatureStore.open_or_create(store.path, other, weak_features=("au11",))
     message = str(refused.value)
+    renamed = replace(store.provenance, detector="of another name")  # the weights are the same
+    FeatureStore.open_or_create(store.path, renamed, weak_features=("au11",))
     assert "rec (store: rec, run: mine)" in message
     assert f"rec_sha256 (store: {'r' * 64}, run: {'f' * 64})" in message
     assert "settings input_px (store: 320, run: 640)" in message

@@ -8,7 +8,7 @@ from pathlib import Path
 from facer.stages.common.cache import user_cache
 from facer.stages.features.rec.cards.card import CARDS, Card
 from facer.storage.errors import FacerError
-from facer.storage.layout.documents import parse_json
+from facer.storage.files.json_files import parse_json
 
 
 def models_folder() -> Path:

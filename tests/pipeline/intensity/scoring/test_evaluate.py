@@ -88,6 +88,7 @@ def test_features_of_another_detector_setting_are_refused(run, tmp_path):
     store = FeatureStore.open(record["store"])
     for settings, message in (
         ({"det_size_px": 160}, "det_size_px is 160, .* with none; extract with the same"),
+        ({"precision": "bf16"}, "precision is bf16, .* with float32; extract with the same"),
         ({"embedding": 256}, ""),
     ):
         provenance = replace(store.provenance, settings={**store.provenance.settings, **settings})

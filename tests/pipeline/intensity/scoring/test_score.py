@@ -184,3 +184,6 @@ def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
     found = json.loads(told(capsys, *command, "--json")[0])
     assert set(found) == {"file", "against", "comparison"}
     assert {"split", "n", "mean", "per_emotion", "missing_predictions"} <= set(found["file"])
+    alone = json.loads(told(capsys, *command[:4], "--json")[0])
+    assert set(alone) == set(found["file"]) == set(found["against"])
+    assert (alone["path"], found["against"]["path"]) == (str(good), str(bad))

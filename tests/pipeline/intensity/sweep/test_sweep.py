@@ -56,7 +56,7 @@ def test_the_columns_that_show_the_label_win(sweep, tmp_path):
 def test_without_pandas_the_table_is_told_in_a_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     row = SweepRow(id="0", settings={"epochs": 1})
-    with pytest.raises(FacerError, match=r"pandas: not installed, .*pip install"):
+    with pytest.raises(FacerError, match=r"found no pandas, .*pip install"):
         SweepTable(("joy",), "val", 1, (row,)).to_dataframe()
 
 

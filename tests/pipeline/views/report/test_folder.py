@@ -70,7 +70,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(FacerError, match=r"index\.html: cannot be written \(No space left"):
+    with pytest.raises(FacerError, match=r"index\.html: cannot write: No space left"):
         folder.write("index.html", "as it is")
     assert (tmp_path / "report" / "index.html").read_text() == "as it was"
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == [

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from facer.pipeline.features.guarded.guard import ask
-from facer.pipeline.views.annotate_sound import add_sound
-from facer.pipeline.views.video import write_video
+from facer.pipeline.views.video import add_sound, write_video
 from facer.stages.features.decode.frames import VideoReader
 from tests.support import time_of
 

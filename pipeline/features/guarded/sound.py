@@ -1,11 +1,12 @@
-"""The sound of a source under a video that was drawn from it, copied packet by packet."""
+"""The sound of a source under a video that was drawn from it, copied packet by packet.
+
+Called in the guarded process, through :func:`facer.pipeline.features.guarded.guard.ask`.
+"""
 
 from __future__ import annotations
 
 import heapq
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
-from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.features.guarded.headers import clock_start
 from facer.stages.features.decode.container import open_container
 from facer.storage.errors import FacerError
@@ -27,34 +27,12 @@ _WRITTEN: Any = {"movflags": "+faststart", "movie_timescale": "90000"}  # of .mp
 _PACKETS = 1000  # between two signs of life: less than a second
 
 
-def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
-    """Give a written video the sound of its source; returns why it was left out, or "".
-
-    A source without sound is nothing to tell.
-
-    ``start_s`` is the time of the source's frames that the video shows at its 0. Packets are
-    copied, so a codec that the file cannot hold, like PCM in .mp4, is not kept. The video
-    stays as it was until the new one is whole. The source is read in the guarded process.
-    """
-    aside = video.with_name(f".{uuid.uuid4().hex}-{video.name}").absolute()
-    try:
-        reason: str = ask("copy_sound", source, str(video.absolute()), str(aside), start_s)
-        if not reason and aside.exists():
-            aside.replace(video)
-    except (OSError, FacerError) as error:
-        reason = f"its sound cannot be copied ({error})"
-    finally:
-        with suppress(OSError):  # there only when it was not moved into place
-            aside.unlink()
-    return reason
-
-
 def copy_sound(
     source: Path, video: str, target: str, start_s: float, alive: Callable[[], None]
 ) -> str:
     """Write ``target``: the pictures of ``video`` with the sound of ``source``, if it has any.
 
-    Called in the guarded process. Returns why the sound was left out, or "".
+    Returns why the sound was left out, or "".
     """
     try:
         with open_container(source) as sounding:
