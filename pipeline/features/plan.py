@@ -27,6 +27,7 @@ from facer.storage.schema import Provenance, Record, networks_of
 from facer.storage.study.faces import FacePoints, parse_points, read_faces
 from facer.storage.text.names import some
 
+_AHEAD_NS = 24 * 3600 * 10**9  # a time further ahead is of a wrong clock, and says nothing
 _BROKE_OFF = ("ended", "could not be decoded", "damaged")  # notes on a video that was not whole
 
 
@@ -211,12 +212,14 @@ def _settled(
     """The videos that nobody has written to for ``settle_s``, by their time of change."""
     if not config.settle_s:
         return sources
-    latest_ns = time.time_ns() - int(config.settle_s * 1e9)
-    if fresh := [source.clip_id for source in sources if source.mtime_ns > latest_ns]:
+    now_ns = time.time_ns()
+    latest_ns = now_ns - int(config.settle_s * 1e9)
+    fresh = {s.clip_id for s in sources if latest_ns < s.mtime_ns <= now_ns + _AHEAD_NS}
+    if fresh:
         what = f"video(s) were written to less than {config.settle_s:g} s ago"
-        found = _told(config.video_dir, fresh, what)
+        found = _told(config.video_dir, sorted(fresh), what)
         progress.note(f"{found}; they are left for the next run")
-    return tuple(source for source in sources if source.mtime_ns <= latest_ns)
+    return tuple(source for source in sources if source.clip_id not in fresh)
 
 
 def _tell_gone(

@@ -19,6 +19,7 @@ from facer.storage.errors import FacerError, PlaceError, one_line
 from facer.storage.files.regular import open_regular
 
 _LOCAL_URLS = ("file://", "local://")
+_LAST_NS = 2**63 - 1  # the year 2262, as far as a record goes; a wrong clock may be beyond it
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,12 @@ class FolderVideos:
     def _source(self, clip_id: str, path: Path) -> Source:
         size, mtime_ns = 0, 0
         with suppress(OSError):  # gone since it was listed: extraction will tell
-            size, mtime_ns = path.stat().st_size, path.stat().st_mtime_ns
+            size, mtime_ns = _size_and_time(path)
         return Source(clip_id, path.relative_to(self._folder).as_posix(), size, mtime_ns)
 
     def stat(self, path: str) -> tuple[int, int]:
         """Size in bytes and modification time in ns of a video, as it is now."""
-        found = (self._folder / path).stat()
-        return found.st_size, found.st_mtime_ns
+        return _size_and_time(self._folder / path)
 
     def open(self, path: str) -> IO[bytes]:
         """The bytes of a video; ``FacerError`` for what is no regular file."""
@@ -178,6 +178,15 @@ class UrlVideos:
             self._fs.ls(self._root)
 
 
+def _size_and_time(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, _recordable(found.st_mtime_ns)
+
+
+def _recordable(time_ns: int) -> int:
+    return max(-_LAST_NS, min(time_ns, _LAST_NS))
+
+
 def _mtime_ns(info: dict[str, Any]) -> int:
     """Modification time of what fsspec tells of a file; backends name it differently."""
     for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
@@ -185,7 +194,7 @@ def _mtime_ns(info: dict[str, Any]) -> int:
         if value is not None:
             seconds = value.timestamp() if hasattr(value, "timestamp") else value
             if isinstance(seconds, int | float):
-                return int(seconds * 1e9)
+                return _recordable(int(seconds * 1e9))
     return 0
 
 

@@ -211,6 +211,12 @@ def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal], root_checksum
     for record, _ in entries:
         rows.append(record_row(replace(record, start=start)))
         start += record.n_frames
+    try:
+        parse_records(rows, "")
+    except (ValueError, TypeError) as error:
+        raise FacerError(
+            f"a part of {len(entries)} clips: {error} in a record, which could not be read again"
+        ) from error
     arrays = {name: seal._asdict() for name, seal in seals.items()}
     if root_checksum:
         arrays["features"][ROOT] = root_checksum

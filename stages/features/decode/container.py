@@ -41,6 +41,8 @@ TIMELESS = frozenset({"h264", "hevc", "vvc", "obu", "m4v", "mpegvideo", "h263", 
 """Bare streams, whose frames have no times."""
 BARE = SEGMENTS | TIMELESS
 """Files without a header: their frames alone say what shape they have, and nothing how many."""
+WHOLE_DURATION = frozenset({"asf", "wtv"})
+"""Containers that say of each stream how long the whole file is."""
 _FORMATS = ",".join(
     ["mov,matroska,avi,flv,gif,ogg,asf,ivf,nut,mxf,rm,wtv,yuv4mpegpipe", *sorted(BARE)]
 )

@@ -20,13 +20,14 @@ import av
 import cv2
 import numpy as np
 from av.filter import Graph
+from av.sidedata.sidedata import Type as SideDataType
 
 from facer.stages.features.decode.picture import Picture, rgb, rgb_view, stays_yuv
 from facer.storage.schema import U8
 
 # numbers of ITU-T H.273, which libav uses
-_BT709, _UNKNOWN, _BT2020 = 1, 2, 9
-_MATRICES = frozenset({0, 1, 4, 5, 6, 7, 9, 10})  # those that swscale knows
+_BT709, _UNKNOWN, _RESERVED, _BT2020, _BT2020_CONSTANT = 1, 2, 3, 9, 10
+_MATRICES = frozenset({0, 1, 4, 5, 6, 7, 9})  # those that swscale knows
 _HDR = frozenset({16, 18})  # transfer characteristics: PQ, HLG
 _ORDINARY = {"out_primaries": "bt709", "out_transfer": "bt709"}
 _LEAST_SIDE = 4  # px, below which bwdif does not work
@@ -48,14 +49,25 @@ class Turn(NamedTuple):
         return image[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
-def turn_of(frame: av.VideoFrame) -> tuple[Turn, bool]:
+def _unnamed(kinds: Any, number: int) -> Any:
+    """A kind of side data that PyAV has no name for, such as EXIF: no error because of it."""
+    kind = object.__new__(kinds)
+    kind._name_, kind._value_ = f"UNNAMED_{number}", number
+    return kind
+
+
+SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
+
+
+def turn_of(frame: av.VideoFrame) -> tuple[Turn, bool] | None:
     """How a frame is turned when it is shown, and whether by quarter turns alone.
 
-    Another angle is rounded to the nearest quarter turn.
+    Another angle is rounded to the nearest quarter turn. None for a frame that does not say:
+    it is shown as the one before, as not every picture of a bare stream repeats it.
     """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return Turn(), True
+        return None
     # a point (x, y) is shown at (a x + c y, b x + d y)
     a, b, c, d = np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].astype(float)
     if not a * d - b * c:
@@ -65,6 +77,20 @@ def turn_of(frame: av.VideoFrame) -> tuple[Turn, bool]:
     quarter = small < 0.01 * max(abs(a), abs(b))
     turn = Turn(True, b < 0, c < 0) if transpose else Turn(False, d < 0, a < 0)
     return turn, quarter
+
+
+def _matrix_of(frame: av.VideoFrame) -> int:
+    """The matrix by which a frame is converted; BT.2020 of constant luminance as the usual kind."""
+    named = int(frame.colorspace)
+    named = _BT2020 if named == _BT2020_CONSTANT else named
+    return named if named in _MATRICES else _UNKNOWN
+
+
+def foreign_matrix(frame: av.VideoFrame) -> int:
+    """The number of a matrix that a frame names and libav cannot convert by; 0 for none."""
+    named = int(frame.colorspace)
+    known = named in (_UNKNOWN, _RESERVED) or _matrix_of(frame) != _UNKNOWN
+    return 0 if known else named
 
 
 class _Kind(NamedTuple):
@@ -184,7 +210,7 @@ class Display(Generic[Tag]):
     def _kind_of(self, frame: av.VideoFrame, aspect: Fraction) -> _Kind:
         width, height = frame.width, frame.height
         hdr = frame.color_trc in _HDR
-        matrix = frame.colorspace if frame.colorspace in _MATRICES else _UNKNOWN
+        matrix = _matrix_of(frame)
         if matrix == _UNKNOWN and hdr:
             matrix = _BT2020
         elif matrix == _UNKNOWN and (max(width, height) >= 1280 or min(width, height) > 576):

@@ -33,6 +33,7 @@ from facer.stages.features.decode.container import (
     BARE,
     SEGMENTS,
     TIMELESS,
+    WHOLE_DURATION,
     check_size,
     codec_of,
     frame_rate,
@@ -40,7 +41,7 @@ from facer.stages.features.decode.container import (
     start_of,
     undecodable,
 )
-from facer.stages.features.decode.display import Display, Turn, fit, turn_of
+from facer.stages.features.decode.display import Display, Turn, fit, foreign_matrix, turn_of
 from facer.stages.features.decode.picture import Picture, Repeats, rgb, size_of
 from facer.storage.errors import FacerError, OptionError, named, one_line
 from facer.storage.schema import U8
@@ -104,6 +105,7 @@ class VideoReader:
         self.path, self._stride = path, stride
         self._n_damaged = self._n_refused = self._n_blank = 0
         self._skewed = False
+        self._matrix = 0  # one that libav cannot convert by
         self._turn = Turn()
         self._rotation: int | None = None  # of the frame before
         self._ended = self._error = ""
@@ -201,8 +203,10 @@ class VideoReader:
 
     def _tag(self, frame: av.VideoFrame, time_s: float) -> _Tag:
         self._n_damaged += frame.is_corrupt
+        self._matrix = self._matrix or foreign_matrix(frame)
         if frame.key_frame or frame.rotation != self._rotation:  # side data is slow to read
-            self._turn, quarter = turn_of(frame)
+            told = turn_of(frame)
+            self._turn, quarter = told or (self._turn, True)
             self._skewed |= not quarter
             self._rotation = frame.rotation
         return _Tag(self.n_decoded, time_s, self._turn, (frame.height, frame.width))
@@ -231,6 +235,9 @@ class VideoReader:
         notes = [f"{n} video streams: the default one, number {number}, is read"] if n > 1 else []
         if self._skewed:
             notes.append("its display matrix turns by no quarter turn: the nearest one is taken")
+        if self._matrix:
+            found = f"its colours are by matrix {self._matrix} of ITU-T H.273"
+            notes.append(f"{found}, which libav cannot convert: they are taken as unnamed ones")
         if self._n_damaged:
             notes.append(f"{self._n_damaged} frames are damaged")
         if self._n_refused:
@@ -245,14 +252,15 @@ class VideoReader:
         stream, fps = self._stream, frame_rate(self._stream)
         if self._format in BARE:
             return ""  # no header says how long they are
-        if stream.duration and stream.time_base:
-            duration_s, reached_s = float(stream.duration * stream.time_base), last_s
+        base = stream.time_base or Fraction(0)
+        if stream.duration and base and self._format not in WHOLE_DURATION:
+            duration_s, reached_s = float(stream.duration * base), last_s
         else:  # the whole file's: sound may go on longer than the pictures
             whole = self._container.duration or 0
             start = max(0, self._container.start_time or 0)
             duration_s, reached_s = (whole - start) / av.time_base, max(last_s, self._reached_s)
         if self._format == "avi":  # its duration is cut to what the size allows
-            duration_s = max(duration_s, stream.frames / fps)
+            duration_s = max(duration_s, float(stream.frames * base))
         promised = stream.frames or round(duration_s * fps)
         missing, share = promised - self.n_decoded, _MISSING_SHARE * promised
         if missing <= max(5, share) or duration_s - reached_s <= share / fps:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -211,6 +212,7 @@ def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
     for name in ("old", "new"):
         make_video(f"videos/{name}.mp4", face_frames(4))
     os.utime(tmp_path / "videos" / "old.mp4", (1, 1))
+    os.utime(tmp_path / "videos" / "new.mp4", (time.time() + 60, time.time() + 60))
     notes = Notes()
     store = FeatureStore.open(run(tmp_path / "videos", tmp_path / "s.zarr", settle_s=600).store)
     config = ExtractRunConfig(tmp_path / "videos", store.path, workers=1, settle_s=600)
@@ -234,6 +236,13 @@ def test_videos_that_still_grow_are_left_and_deleted_ones_are_told(
     for wrong in ({"settle_s": -1}, {"gone": "forget"}):
         with pytest.raises(FacerError, match=r"(settle: found -1|gone: found 'forget'), exp"):
             replace(config, **wrong)
+
+
+def test_a_video_of_a_clock_that_is_years_ahead_is_not_left_for_ever(make_video, tmp_path):
+    path = make_video("videos/a.mp4", 2)
+    os.utime(path, (time.time() + 1e9, time.time() + 1e9))
+    summary = run(path.parent, tmp_path / "s.zarr", settle_s=600)
+    assert [record.clip_id for record in summary.records] == ["a"]
 
 
 def test_what_to_do_with_changed_videos_is_one_of_three():
@@ -606,6 +615,7 @@ def test_a_frame_that_repeats_another_is_looked_at_once(make_video, face_frames,
 
 HANDS_OUT = """
 import sys
+import time
 from pathlib import Path
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder

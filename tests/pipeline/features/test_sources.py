@@ -166,6 +166,19 @@ def test_no_room_for_a_copy_is_no_fault_of_a_clip(
         pass
 
 
+@pytest.mark.parametrize("year", [1901, 2400])
+def test_a_time_beyond_what_a_record_holds_is_cut(place: str, year: int) -> None:
+    time_ns = int((year - 1970) * 365.2425 * 86400) * 10**9
+    if "://" in place:
+        found = sources._mtime_ns({"mtime": time_ns / 1e9})
+    else:
+        os.utime(f"{place}/b.mp4", ns=(time_ns, time_ns))
+        found = open_videos(place).stat("b.mp4")[1]
+        assert open_videos(place).find()[-1].mtime_ns == found
+    assert -(2**63) < found < 2**63
+    assert (found < 0) == (year == 1901)
+
+
 def test_a_new_time_alone_is_no_change(place: str) -> None:
     record = record_of(place, "b.mp4")
     assert not is_changed(place, "b.mp4", record)

@@ -64,6 +64,7 @@ def test_records_that_do_not_fit(store: FeatureStore, make_entry: Make) -> None:
     refuse(store, [(record, None)], "found status ok with no features")
     refuse(store, [(replace(record, status="failed"), clip)], "found status failed with features")
     refuse(store, [(Record("x", "failed", 3), None)], "n_frames: found 3 in the record, 0 in")
+    refuse(store, [(replace(record, source_mtime_ns=2**63), clip)], "mtime_ns 92.*not be read")
 
 
 def test_clips_that_do_not_fit_each_other(store: FeatureStore, make_entry: Make) -> None:

@@ -127,6 +127,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "a.mov": {"codec": "prores_ks", "pixels": "yuv422p10le"},
     "alpha.mov": {"codec": "prores_ks", "pixels": "yuva444p10le"},
     "a.mjpeg": {"codec": "mjpeg", "pixels": "yuvj420p"}, "live.mkv": {"muxer": {"live": "1"}},
+    "exif.mov": {"codec": "tiff", "pixels": "rgb24"},  # side data that PyAV has no name for
     "frag.mp4": {"muxer": {"movflags": "frag_keyframe+empty_moov"}},
 }  # fmt: skip
 
@@ -195,3 +196,44 @@ def test_a_missing_tail_is_said(encode, read, name):
     frames, problem = read(path)
     assert 0 < len(frames) < 80
     assert f"decoding ended after {len(frames)} of the 100 frames in the header" in problem
+
+
+@pytest.mark.parametrize(("name", "codecs"), [
+    ("a.asf", ("wmv2", "wmav2")), ("a.wtv", ("mpeg2video", "mp2")), ("a.mkv", ("libx264", "aac")),
+])  # fmt: skip
+def test_sound_that_goes_on_after_the_pictures_is_no_missing_tail(tmp_path, read, name, codecs):
+    path = tmp_path / name
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(codecs[0], rate=25)
+        sound = file.add_stream(codecs[1], rate=44100, layout="stereo")
+        sound.bit_rate = 64_000
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8 * 44100), np.int16), "s16", "stereo")
+        silence.sample_rate, silence.pts = 44100, 0
+        file.mux(sound.encode(silence))
+        file.mux(sound.encode(None))
+    frames, problem = read(path)
+    assert len(frames) == 10
+    assert problem == ""
+
+
+def test_an_avi_that_counts_more_often_than_it_has_frames_misses_no_tail(encode, read, tmp_path):
+    path = tmp_path / "b.avi"
+    whole = encode("a.mp4", 40, "mpeg4", muxer={"video_track_timescale": "600"})
+    with av.open(str(whole)) as plain, av.open(str(path), "w") as file:
+        source = plain.streams.video[0]
+        out = file.add_stream_from_template(source)
+        for packet in plain.demux(source):
+            if packet.size:
+                packet.stream = out
+                file.mux(packet)
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].frames > 400  # the others are empty
+    frames, problem = read(path)
+    assert len(frames) == 40
+    assert problem == ""

@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from facer.stages.features.decode.display import fit
 
@@ -170,6 +171,24 @@ def test_another_angle_is_rounded_and_said(encode, read):
     assert "no quarter turn" in problem
 
 
+def test_a_turn_that_only_some_frames_name_is_that_of_all(encode, read, tmp_path):
+    path = tmp_path / "turned.ts"
+    with av.open(str(encode("a.ts"))) as plain, av.open(str(path), "w") as file:
+        source = plain.streams.video[0]
+        out = file.add_stream_from_template(source)
+        turn = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", source)
+        for packet in plain.demux(source):
+            for turned in turn.filter(packet):
+                turned.stream = out
+                file.mux(turned)
+    with av.open(str(path)) as file:
+        assert 0 < sum(bool(frame.rotation) for frame in file.decode(video=0)) < 10
+    frames, _ = read(path)
+    for frame in frames:
+        assert frame.image.shape == (96, 64, 3)
+        assert frame.image[-8, 8, 0] > 150 > 90 > frame.image[8, 8, 0]  # upper left goes down
+
+
 PATCHES = [(200, 40, 40), (40, 180, 40), (40, 40, 220), (250, 250, 250), (128, 128, 128)]
 
 
@@ -210,6 +229,24 @@ def test_colours_by_the_streams_own_matrix_and_range(tmp_path, read, matrix, ful
         file.mux(stream.encode(None))
     frames, _ = read(path)
     np.testing.assert_allclose(shown_patches(frames[0]), PATCHES, atol=4)
+
+
+@pytest.mark.parametrize(("named", "as_matrix"), [(10, "BT2020"), (8, "ITU601")])
+def test_a_matrix_that_libav_cannot_convert_by_blackens_nothing(tmp_path, read, named, as_matrix):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 160, 64, "yuv444p"
+        stream.codec_context.colorspace = named
+        frame = av.VideoFrame.from_ndarray(patches(), format="rgb24").reformat(
+            format="yuv444p", dst_colorspace=av.video.reformatter.Colorspace[as_matrix]
+        )
+        frame.pts, frame.time_base, frame.colorspace = 0, Fraction(1, 25), named
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    frames, problem = read(path)
+    np.testing.assert_allclose(shown_patches(frames[0]), PATCHES, atol=4)
+    assert ("matrix 8 of ITU-T H.273, which libav cannot convert" in problem) == (named == 8)
 
 
 @pytest.mark.parametrize(("width", "matrix"), [(640, "ITU601"), (1280, "ITU709")])
