@@ -22,7 +22,7 @@ from facer.pipeline.intensity.head_run import (
     read_run,
 )
 from facer.pipeline.intensity.labelled import features_sha256, load_labelled
-from facer.pipeline.intensity.seeds import finish_seed, read_curve
+from facer.pipeline.intensity.seeds import MODEL, finish_seed, origin_of, read_curve
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
 from facer.pipeline.intensity.sources.labels import run_labels
 from facer.pipeline.intensity.subject_scales import save_scales, training_data, training_scales
@@ -136,9 +136,12 @@ class Training:
     def train(
         self, seed: int, on_epoch: OnEpoch | None = None, on_step: OnStep | None = None
     ) -> list[EpochRow]:
-        """Train one seed in its folder, or go on with it, and return its curve."""
+        """Train one seed in its folder, or go on with it, and return its curve.
+
+        A seed is finished when its curve and its model are there.
+        """
         folder = self.config.run / f"seed-{seed}"
-        if finished := read_curve(folder / "curve.csv"):
+        if (folder / MODEL).is_file() and (finished := read_curve(folder / "curve.csv")):
             return finished
         trainer = self.trainer(seed)
         saved = monotonic()
@@ -154,7 +157,8 @@ class Training:
             if on_epoch is not None:
                 on_epoch(seed, row, trainer.epochs)
 
-        run = RunFolder(folder, HeadRunConfig)
+        origin = origin_of(read_run(self.config.run), seed)
+        run = RunFolder(folder, HeadRunConfig, origin=origin)
         run.resume(trainer)
         run.train(trainer, report, on_step, due=due)
         finish_seed(trainer, self.config.run, seed)

@@ -68,15 +68,19 @@ class CsvTable:
         """Return the cells of one column."""
         return [cells[index] for cells in self.rows]
 
-    def number(self, row: int, column: int) -> float:
-        """Return one cell as a number, NaN when it is empty; FacerError when it is text."""
+    def number(self, row: int, column: int, remedy: str = "") -> float:
+        """Return one cell as a number, NaN when it is empty; FacerError, with ``remedy``, for text.
+
+        A first row without any number is taken for a second header.
+        """
         text = self.rows[row][column]
         value = parse_number(text)
         if value is None:
-            second = "; a second header line, as survey tools write, is to be taken out"
+            if row == 0 and all(is_absent(c) or parse_number(c) is None for c in self.rows[0]):
+                remedy = "; a second header line, as survey tools write, is to be taken out"
             raise FacerError(
                 f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
-                f"number or nothing{second if row == 0 else ''}"
+                f"number or nothing{remedy}"
             )
         return value
 

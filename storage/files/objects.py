@@ -187,6 +187,26 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     LocalObjects(path.parent).put(path.name, data.encode() if isinstance(data, str) else data)
 
 
+def write_new(path: str | os.PathLike[str], data: bytes | str) -> bool:
+    """Write as :func:`write_atomic` where no file is; False where one is, of this moment too."""
+    path = Path(path)
+    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    write_atomic(aside, data)
+    with refusing("write", str(path)):
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return False
+            aside.replace(path)
+        finally:
+            with suppress(OSError):
+                aside.unlink()
+    return True
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a path beside ``path``, of its suffix, for a file or folder that moves there when whole.

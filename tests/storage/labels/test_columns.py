@@ -264,3 +264,9 @@ def test_options_are_kept_and_overridden() -> None:
     assert both == LabelOptions("plain", "b", ("joy",), None, None, ("-1", "x"))
     with pytest.raises(FacerError, match="kind: found 'hume', expected one of auto, plain"):
         LabelOptions(kind="hume")  # type: ignore[arg-type]
+
+
+def test_one_column_is_no_two_targets(tmp_path: Path) -> None:
+    text = "clip_id,joy\na,0.5\nb,0.25\n"
+    message = refused(tmp_path, text, targets=("joy", "JOY"))
+    assert "targets: found 'joy' and 'JOY', which mean one column" in message
