@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from facer.pipeline.views.annotate_sound import add_sound
 from facer.pipeline.views.curves import strip_frames
 from facer.pipeline.views.video import write_video
 from facer.stages.features.align import CROP_PX, align
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import I64, U8, ClipFeatures, Record
 
@@ -39,9 +39,21 @@ def source_video(record: Record, video_dir: Path) -> Path:
     if not video.exists():
         raise FacerError(
             f"{record.clip_id}: found no video {record.source!r} in {video_dir}; expected the "
-            f"folder that was extracted ({named('videos')})"
+            "folder that was extracted"
         )
     open_regular(video).close()
+    return video
+
+
+def same_video(record: Record, video_dir: Path) -> Path:
+    """The video of :func:`source_video`, which must be as large as the one that was extracted."""
+    video = source_video(record, video_dir)
+    size = video.stat().st_size
+    if record.source_size and size != record.source_size:
+        raise FacerError(
+            f"{record.source}: found {size} bytes, expected {record.source_size}: it is not the "
+            "video that was extracted"
+        )
     return video
 
 
@@ -66,7 +78,9 @@ def read_crops(video: Path, clip: ClipFeatures, rows: I64) -> U8:
     return crops
 
 
-def find_video(record: Record, videos: Path | None) -> Path:
+def find_video(
+    record: Record, videos: Path | None, find: Callable[[Record, Path], Path] = source_video
+) -> Path:
     """Return the clip's video; FacerError with the reason where there is none to show."""
     if videos is None:
         raise FacerError(
@@ -74,7 +88,7 @@ def find_video(record: Record, videos: Path | None) -> Path:
         )
     if not record.source:
         raise FacerError("not known to the store: its features were imported")
-    return source_video(record, videos)
+    return find(record, videos)
 
 
 def crop_strip(video: Path, clip: ClipFeatures) -> list[dict[str, Any]]:

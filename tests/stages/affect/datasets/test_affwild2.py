@@ -216,7 +216,8 @@ def test_a_file_with_a_header_alone_labels_nothing(root, put_text):
 
 
 @pytest.mark.parametrize(
-    ("task", "header"), [(AU, AU12.replace("AU2,", "AU01,")), (EXPR, EXPR8.replace("Anger", "fear"))]
+    ("task", "header"),
+    [(AU, AU12.replace("AU2,", "AU01,")), (EXPR, EXPR8.replace("Anger", "fear"))],
 )
 def test_a_column_that_is_there_twice_is_refused(root, put_text, task, header):
     rows = ",".join("0" * (header.count(",") + 1)) if task == AU else "3"

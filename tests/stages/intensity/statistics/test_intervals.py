@@ -67,7 +67,7 @@ def test_the_method_goes_by_the_number_of_units(units, method):
 
 
 def test_where_bca_is_not_defined_the_interval_is_said_to_be_narrow():
-    predictions, targets = _data(6)
+    _, targets = _data(6)
     found = bootstrap(targets, targets)  # every draw scores 1
     mean = some(found.mean)
     assert (mean.low, mean.high, mean.method) == (1, 1, "percentile")
