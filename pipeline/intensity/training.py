@@ -95,13 +95,22 @@ class Training:
     @property
     def not_defined(self) -> tuple[str, ...]:
         """Intensities without a Pearson on val, because their labels there are all one value."""
-        targets = self.task.targets[self.task.val]
+        return self._of_one_value(self.task.val)
+
+    def _of_one_value(self, clips: I64) -> tuple[str, ...]:
+        targets = self.task.targets[clips]
         return score(np.zeros_like(targets), targets, self.task.names).not_defined
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How the labels were read, and what to know of them."""
-        return ("; ".join(self.labels.facts), *self.labelled.notes)
+        found = ["; ".join(self.labels.facts), *self.labelled.notes]
+        if flat := self._of_one_value(self.task.train):
+            found.append(
+                f"all labels of {', '.join(flat)} in train are one value: nothing tells a head "
+                "what makes them differ"
+            )
+        return tuple(found)
 
     def _labelled(self, split: str) -> I64:
         clips = self.labelled.to_learn(split)

@@ -92,6 +92,8 @@ class CsvTable:
         except ValueError:
             values = None
         if values is None or np.isinf(values).any():  # find the cell, or read the empty ones
+            for column in columns:
+                self.refuse_thousands(column)
             rows = range(len(self.rows))
             values = np.array([[self.number(row, column) for column in columns] for row in rows])
         return values
@@ -150,8 +152,8 @@ def iterate_rows(
     for line, raw in _raw_rows(path, dialect):
         cells = tuple(plain_cell(cell.strip()) for cell in raw)
         if header is None:
-            _check_header(path, line, cells)
-            header = cells
+            header = cells = tuple(" ".join(cell.split()) for cell in cells)  # names of one line
+            _check_header(path, line, header)
         elif len(cells) != len(header) + dialect.row_names:
             raise FacerError(_other_width(path, line, cells, header))
         elif dialect.row_names:

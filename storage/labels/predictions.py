@@ -20,12 +20,12 @@ from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import CHALLENGES, bare_id, positions
 from facer.storage.labels.columns import id_column as find_id_column
-from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
+from facer.storage.labels.options import KINDS, PREDICTION_COLUMNS, LabelKind, LabelOptions
 from facer.storage.labels.values import as_float32, notation
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32
 
-_CLIP_ID, _STATUS = "clip_id", "status"
+_CLIP_ID, _STATUS = PREDICTION_COLUMNS
 _LINE_BYTES = 1 << 20
 
 

@@ -284,3 +284,13 @@ def test_splits_on_different_scales_are_told(planted):
     (note,) = check_labels(FeatureStore.open(store), read_labels(labels)).notes
     assert "labels of joy go up to" in note
     assert " in val and " in note
+
+
+def test_labels_that_are_one_value_in_train_are_told(planted, tmp_path):
+    store, labels = planted(24)
+    header, rows = rows_of(labels)
+    for row in rows:
+        row[2] = "0.5" if row[1] == "train" else row[2]
+    write(labels, header, rows)
+    notes = train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST)).notes
+    assert any("all labels of joy in train are one value" in note for note in notes)
