@@ -48,7 +48,8 @@ DEVICE = Setting(
     "auto, cpu, cuda or cuda:N.", pattern=r"auto|cpu|cuda(:[0-9]+)?",
     words="auto, cpu, cuda or cuda:N", metavar="DEVICE",
 )  # fmt: skip
-SEED = Setting("Of everything random.", low=0, high=10**14)  # torch's are made of it, in 64 bits
+MOST_SEED = 10**14  # torch's are made of it, in 64 bits
+SEED = Setting("Of everything random.", low=0, high=MOST_SEED)
 
 
 @dataclass(frozen=True)

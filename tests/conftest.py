@@ -215,11 +215,11 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
     def fill(nth: int) -> Iterator[list[str]]:
         write, written = objects.replace_file, list[str]()
 
-        def full(target: Path, data: bytes) -> None:
+        def full(target: Path, data: bytes, new: bool = False) -> None:
             written.append(target.name)
             if len(written) == nth:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            write(target, data)
+            write(target, data, new)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(objects, "replace_file", full)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from facer.stages.intensity.config import LEAST_CLIPS
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
-from facer.storage.settings import DEVICE, Setting, check
+from facer.storage.settings import DEVICE, MOST_SEED, Setting, check
 from facer.storage.text.typed_json import to_json
 
 LEAST = max(LEAST_CLIPS.values())
@@ -37,7 +37,7 @@ class FinetuneRunConfig:
     ] = 1e-5
     batch_size: Annotated[int, Setting("Clips per step.", low=1)] = 4
     chunk: Annotated[int, Setting("Crops whose activations are in memory at a time.", low=1)] = 32
-    seed: Annotated[int, Setting("Of the order of the clips.", low=0)] = 0
+    seed: Annotated[int, Setting("Of the order of the clips.", low=0, high=MOST_SEED)] = 0
     reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facer.pipeline.features.stored_video import read_crops, source_video
+from facer.pipeline.features.stored_video import read_crops, same_video
 from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet
@@ -76,13 +76,20 @@ class ClipCrops:
         batch = Batch(nothing, packing.batch_sizes, packing.clips, packing.lengths)
         return JointBatch(batch, np.concatenate(crops), torch.from_numpy(rows))
 
+    def check_videos(self, clips: I64) -> None:
+        """FacerError for a video that is not there, or not as large as the one extracted."""
+        for clip in clips:
+            self._video(int(clip))
+
+    def _video(self, clip: int) -> Path:
+        return same_video(self._store.record(self._clip_ids[clip]), self._videos)
+
     def _crops(self, clip: int) -> U8:
         if clip in self._kept:
             self._kept.move_to_end(clip)
             return self._kept[clip]
-        clip_id = self._clip_ids[clip]
-        video = source_video(self._store.record(clip_id), self._videos)
-        crops = read_crops(video, self._store.read(clip_id), self._frames[clip])
+        features = self._store.read(self._clip_ids[clip])
+        crops = read_crops(self._video(clip), features, self._frames[clip])
         self._kept[clip] = crops
         while len(self._kept) > 1 and sum(c.nbytes for c in self._kept.values()) > self._room:
             self._kept.popitem(last=False)

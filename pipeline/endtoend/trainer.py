@@ -52,6 +52,7 @@ class FinetuneTrainer:
         )  # fmt: skip
         self.targets = self.labelled.sequence_targets
         self.train, self.val = (self._clips(split) for split in ("train", "val"))
+        self.data.check_videos(np.concatenate([self.train, self.val]))
         self.device = device
         self.curve: list[dict[str, Any]] = []
         self.initial = self.model.weights()
@@ -99,6 +100,11 @@ class FinetuneTrainer:
         number = len(self.curve)
         loss = self._train(number, on_step) if number else None
         raw = self.model.predict(self.data, self.val, self.config.batch_size)
+        if not np.isfinite(raw).all():
+            raise FacerError(
+                f"epoch {number}: found predictions that are not finite; use a smaller "
+                f"{named('learning_rate')}"
+            )
         found = score(raw, self.targets[self.val], self.labelled.names).mean("pearson")
         if np.isnan(found):
             raise FacerError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.stages.features.align import CROP_PX, align
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
 from facer.storage.schema import I64, U8, ClipFeatures, Record
 
@@ -36,9 +36,21 @@ def source_video(record: Record, video_dir: Path) -> Path:
     if not there:
         raise FacerError(
             f"{record.clip_id}: found no video {record.source!r} in {video_dir}; expected the "
-            f"folder that was extracted ({named('videos')})"
+            "folder that was extracted"
         )
     open_regular(video).close()
+    return video
+
+
+def same_video(record: Record, video_dir: Path) -> Path:
+    """The video of :func:`source_video`, which must be as large as the one that was extracted."""
+    video = source_video(record, video_dir)
+    size = video.stat().st_size
+    if record.source_size and size != record.source_size:
+        raise FacerError(
+            f"{record.source}: found {size} bytes, expected {record.source_size}: it is not the "
+            "video that was extracted"
+        )
     return video
 
 

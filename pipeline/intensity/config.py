@@ -27,6 +27,7 @@ WITH = stream_setting(
     "audio=audio.zarr; repeatable."
 )
 JOBS = Setting("Processes on this machine.", low=1)
+MOST_SEEDS = 100_000
 SUBJECTS = "subjects"
 """Value of ``folds`` that leaves one subject out at a time."""
 
@@ -90,6 +91,7 @@ class TrainHeadConfig(Checked):
         Setting(
             "Trainings with different seeds, from --seed on; more than a run has are added to it.",
             low=1,
+            high=MOST_SEEDS,
         ),
     ] = 1
     jobs: Annotated[
@@ -128,7 +130,7 @@ class AblateConfig(Checked):
     streams: StreamsConfig = field(default_factory=StreamsConfig)  # likewise
     fit: FitConfig = field(default_factory=FitConfig)  # likewise
     cache: Annotated[Cache, CACHE] = "memory"
-    seeds: Annotated[int, Setting("Trainings of each row.", low=1)] = 3
+    seeds: Annotated[int, Setting("Trainings of each row.", low=1, high=MOST_SEEDS)] = 3
     jobs: Annotated[int, JOBS] = 1
     scheduler: Annotated[str | None, SCHEDULER] = None
     tls: TlsFiles | None = None  # for a scheduler at tls://
@@ -157,7 +159,7 @@ class SweepConfig(Checked):
     ] = None
     sample_seed: Annotated[int, Setting("Of the trials drawn.", low=0)] = 0
     cache: Annotated[Cache, CACHE] = "memory"
-    seeds: Annotated[int, Setting("Trainings of each trial.", low=1)] = 1
+    seeds: Annotated[int, Setting("Trainings of each trial.", low=1, high=MOST_SEEDS)] = 1
     jobs: Annotated[int, JOBS] = 1
     scheduler: Annotated[str | None, SCHEDULER] = None
     tls: TlsFiles | None = None  # for a scheduler at tls://

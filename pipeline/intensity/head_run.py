@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from facer.pipeline.intensity.config import Cache
+from facer.pipeline.intensity.config import MOST_SEEDS, Cache
 from facer.pipeline.intensity.folds.plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
@@ -21,8 +21,6 @@ from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
 from facer.storage.root import provenance_differences
-
-_MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ class HeadRunConfig:
             raise FacerError("names: found none, expected those of the intensities")
         if not self.columns and not self.embedding:
             raise FacerError("columns: found none and no embedding, expected what the head reads")
-        if not 0 < self.seeds <= _MOST_SEEDS:
-            raise FacerError(f"seeds: found {self.seeds:.6g}, expected 1 to {_MOST_SEEDS}")
+        if not 0 < self.seeds <= MOST_SEEDS:
+            raise FacerError(f"seeds: found {self.seeds:.6g}, expected 1 to {MOST_SEEDS}")
         if self.train_mean is not None and len(self.train_mean) != len(self.names):
             raise FacerError(
                 f"train_mean: found {len(self.train_mean)} numbers, expected {len(self.names)}"
@@ -172,8 +170,8 @@ def open_run(run: Path, config: HeadRunConfig, resume: bool) -> None:
     if not folder.config_path.exists():
         folder.refuse_occupied(resume)
         _refuse_trainings(run)
-        folder.write(config)
-        return
+        if folder.begin(config, resume):
+            return
     more = config.seeds > folder.read().seeds
     if not resume and not more:
         raise FacerError(

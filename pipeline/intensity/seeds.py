@@ -32,10 +32,14 @@ from facer.storage.errors import FacerError, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.text.differing import differing
 from facer.storage.text.palette import COLOURS
-from facer.storage.text.typed_json import from_json
+from facer.storage.text.typed_json import from_json, to_json
 
 _log = logging.getLogger("facer")
+MODEL = "best.safetensors"
+"""In a seed's folder."""
+_DECIDING = ("fit", "data_sha256")  # of an origin; models of before do not say them
 
 
 def save_model(
@@ -43,15 +47,17 @@ def save_model(
 ) -> None:
     """Write ``best.safetensors`` of a run's seed and epoch, as :func:`load_models` reads it."""
     meta = {"head": asdict(model.config), "shape": model.shape._asdict(), "epoch": epoch}
-    meta["run"] = _origin(record, seed)
+    meta["run"] = origin_of(record, seed)
     if model.stand_in is not None:
         meta["stand_in"] = model.stand_in.tolist()
-    save_checkpoint(folder / "best.safetensors", model.arrays(), meta)
+    save_checkpoint(folder / MODEL, model.arrays(), meta)
 
 
-def _origin(record: HeadRunConfig, seed: int) -> dict[str, Any]:
-    """What a model's file says of the training that it comes from, beside its sizes."""
+def origin_of(record: HeadRunConfig, seed: int) -> dict[str, Any]:
+    """What a seed's files say of the training that they come from, beside sizes."""
     return {
+        "fit": to_json(record.fit),
+        "data_sha256": record.data_sha256,
         "seed": seed,
         "fold": record.fold,
         "names": list(record.names),
@@ -81,7 +87,7 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
     _check_own_head(run, record)
     first, models = record.fit.seed, {}
     for seed, folder in seed_folders(run).items():
-        path = folder / "best.safetensors"
+        path = folder / MODEL
         if not path.is_file():
             continue
         if record.finetune is None and not first <= seed < first + record.seeds:
@@ -91,7 +97,7 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
             )
         models[seed] = _load_model(path, record, seed)
     if not models:
-        raise FacerError(f"{run}: no seed has finished; expected seed-0/best.safetensors")
+        raise FacerError(f"{run}: no seed has finished; expected seed-0/{MODEL}")
     return models
 
 
@@ -146,8 +152,9 @@ def _check_origin(
     width = record.provenance().settings.get("embedding") if record.embedding else 0
     if type(width) is int:
         pairs.append(("number of columns", shape.features, len(record.columns) + width))
-    expected = _origin(record, seed)
-    pairs += [(name, origin.get(name, expected[name]), expected[name]) for name in expected]
+    expected = origin_of(record, seed)
+    ours = [name for name in expected if name not in _DECIDING]
+    pairs += [(name, origin.get(name, expected[name]), expected[name]) for name in ours]
     for name, found, right in pairs:
         if found != right:
             raise FacerError(
@@ -155,6 +162,12 @@ def _check_origin(
                 f"expected {str(right)[:80]} as {path.parents[1] / 'config.json'} says; put the "
                 "run's own files there"
             )
+    made, now = ({k: v for k, v in one.items() if k in _DECIDING} for one in (origin, expected))
+    if other := differing(made, now, HeadRunConfig.OPTIONS, known=True):
+        raise FacerError(
+            f"{path}: found the model of another training, made with other {other}; put the run's "
+            "own files there"
+        )
 
 
 def read_curve(path: Path) -> list[EpochRow]:

@@ -22,7 +22,7 @@ from facer.pipeline.intensity.head_run import (
     read_run,
 )
 from facer.pipeline.intensity.labelled import features_sha256, load_labelled
-from facer.pipeline.intensity.seeds import finish_seed, read_curve
+from facer.pipeline.intensity.seeds import MODEL, finish_seed, origin_of, read_curve
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
 from facer.pipeline.intensity.sources.labels import run_labels
 from facer.pipeline.intensity.subject_scales import save_scales, training_data, training_scales
@@ -96,13 +96,22 @@ class Training:
     @property
     def not_defined(self) -> tuple[str, ...]:
         """Intensities without a Pearson on val, because their labels there are all one value."""
-        targets = self.task.targets[self.task.val]
+        return self._of_one_value(self.task.val)
+
+    def _of_one_value(self, clips: I64) -> tuple[str, ...]:
+        targets = self.task.targets[clips]
         return score(np.zeros_like(targets), targets, self.task.names).not_defined
 
     @property
     def notes(self) -> tuple[str, ...]:
         """How the labels were read, and what to know of them."""
-        return ("; ".join(self.labels.facts), *self.labelled.notes)
+        found = ["; ".join(self.labels.facts), *self.labelled.notes]
+        if flat := self._of_one_value(self.task.train):
+            found.append(
+                f"all labels of {', '.join(flat)} in train are one value: nothing tells a head "
+                "what makes them differ"
+            )
+        return tuple(found)
 
     def _labelled(self, split: str) -> I64:
         clips = self.labelled.to_learn(split)
@@ -137,9 +146,12 @@ class Training:
     def train(
         self, seed: int, on_epoch: OnEpoch | None = None, on_step: OnStep | None = None
     ) -> list[EpochRow]:
-        """Train one seed in its folder, or go on with it, and return its curve."""
+        """Train one seed in its folder, or go on with it, and return its curve.
+
+        A seed is finished when its curve and its model are there.
+        """
         folder = self.config.run / f"seed-{seed}"
-        if finished := read_curve(folder / "curve.csv"):
+        if (folder / MODEL).is_file() and (finished := read_curve(folder / "curve.csv")):
             return finished
         trainer = self.trainer(seed)
         saved = monotonic()
@@ -155,7 +167,8 @@ class Training:
             if on_epoch is not None:
                 on_epoch(seed, row, trainer.epochs)
 
-        run = RunFolder(folder, HeadRunConfig)
+        origin = origin_of(read_run(self.config.run), seed)
+        run = RunFolder(folder, HeadRunConfig, origin=origin)
         run.resume(trainer)
         run.train(trainer, report, on_step, due=due)
         finish_seed(trainer, self.config.run, seed)

@@ -19,13 +19,14 @@ from facer.stages.common.training import OnStep, Trainer
 from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.json_files import read_json_lines, read_json_object
-from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.files.objects import LocalObjects, write_atomic, write_new
 from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 
 Row = TypeVar("Row")
 OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 """What reading the file of another training, or of none, can raise."""
+_ORIGIN = "run"  # key of a state
 FORMAT = 1
 """Of a config that names its format; a newer facer may write a higher one."""
 
@@ -53,6 +54,7 @@ class RunFolder(Generic[C]):
     path: Path
     kind: type[C]
     config_name: str = "config.json"
+    origin: Mapping[str, Any] | None = None  # of the states; None: what decides the config here
 
     def __post_init__(self) -> None:
         refuse_url(self.path)
@@ -95,7 +97,18 @@ class RunFolder(Generic[C]):
 
     def write(self, config: C) -> None:
         """Write the config."""
-        write_atomic(self.config_path, json.dumps(plain(config), indent=1) + "\n")
+        write_atomic(self.config_path, _text(config))
+
+    def begin(self, config: C, resume: bool) -> bool:
+        """Write the config of a new run; False where a run is, one that began just now too.
+
+        FacerError where the folder holds something else, and a run that is not resumed.
+        """
+        self.refuse_occupied(resume)
+        if not self.config_path.is_file() and write_new(self.config_path, _text(config)):
+            return True
+        self.refuse_occupied(resume)
+        return False
 
     def refuse_occupied(self, resume: bool) -> None:
         """FacerError where the folder is a file, or holds something and is not resumed."""
@@ -109,11 +122,8 @@ class RunFolder(Generic[C]):
 
     def claim(self, config: C, resume: bool) -> None:
         """Write the config of a new run, or compare it with that of the run that is resumed."""
-        self.refuse_occupied(resume)
-        if self.config_path.is_file():
+        if not self.begin(config, resume):
             self.compare(config)
-        else:
-            self.write(config)
 
     def compare(
         self,
@@ -127,9 +137,23 @@ class RunFolder(Generic[C]):
             raise FacerError(f"{self.path}: was made with other {changed}; {advice}")
 
     def resume(self, trainer: Trainer[Any]) -> None:
-        """Have a fresh trainer resume where the run stopped, if it did."""
+        """Have a fresh trainer resume where the run stopped, if it did.
+
+        FacerError for a state that cannot be read, and for one of another training.
+        """
         if self.last.exists():
-            arrays, meta = load_checkpoint(self.last)
+            try:
+                arrays, meta = load_checkpoint(self.last)
+            except FacerError as error:
+                raise FacerError(f"{error.marked}; remove it to train from the start") from error
+            origin = meta.get(_ORIGIN)
+            if isinstance(origin, Mapping) and (
+                found := differing(origin, self._origin, self.kind.OPTIONS, known=True)
+            ):
+                raise FacerError(
+                    f"{self.last}: found the state of another training, made with other {found}; "
+                    "put the run's own file there, or remove it to train from the start"
+                )
             try:
                 trainer.load_state(arrays, meta)
             except OF_ANOTHER as error:
@@ -143,7 +167,15 @@ class RunFolder(Generic[C]):
 
     def save(self, trainer: Trainer[Any]) -> None:
         """Write where a training is."""
-        save_checkpoint(self.last, *trainer.state())
+        arrays, meta = trainer.state()
+        save_checkpoint(self.last, arrays, {**meta, _ORIGIN: self._origin})
+
+    @property
+    def _origin(self) -> Mapping[str, Any]:
+        """What a state says of the training that it comes from."""
+        if self.origin is not None or not self.config_path.is_file():
+            return self.origin or {}
+        return self.read().deciding()
 
     def train(
         self,
@@ -190,6 +222,10 @@ def refuse_url(folder: Path) -> None:
         raise FacerError(
             f"{folder}: found a URL, expected a folder on this machine; copy it from there after"
         )
+
+
+def _text(config: RunConfig) -> str:
+    return json.dumps(plain(config), indent=1) + "\n"
 
 
 def plain(config: RunConfig) -> dict[str, Any]:

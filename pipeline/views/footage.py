@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ _EMBED_HEIGHT_PX = 360
 _JPEG_QUALITY = 85
 
 
-def find_video(record: Record, videos: Path | None) -> Path:
+def find_video(
+    record: Record, videos: Path | None, find: Callable[[Record, Path], Path] = source_video
+) -> Path:
     """Return the clip's video; FacerError with the reason where there is none to show."""
     if videos is None:
         raise FacerError(
@@ -29,7 +31,7 @@ def find_video(record: Record, videos: Path | None) -> Path:
         )
     if not record.source:
         raise FacerError("not known to the store: its features were imported")
-    return source_video(record, videos)
+    return find(record, videos)
 
 
 def crop_strip(video: Path, clip: ClipFeatures) -> list[dict[str, Any]]:

@@ -67,15 +67,19 @@ class CsvTable:
         """Return the cells of one column."""
         return [cells[index] for cells in self.rows]
 
-    def number(self, row: int, column: int) -> float:
-        """Return one cell as a number, NaN when it is empty; FacerError when it is text."""
+    def number(self, row: int, column: int, remedy: str = "") -> float:
+        """Return one cell as a number, NaN when it is empty; FacerError, with ``remedy``, for text.
+
+        A first row without any number is taken for a second header.
+        """
         text = self.rows[row][column]
         value = parse_number(text)
         if value is None:
-            second = "; a second header line, as survey tools write, is to be taken out"
+            if row == 0 and all(is_absent(c) or parse_number(c) is None for c in self.rows[0]):
+                remedy = "; a second header line, as survey tools write, is to be taken out"
             raise FacerError(
                 f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
-                f"number or nothing{second if row == 0 else ''}"
+                f"number or nothing{remedy}"
             )
         return value
 
@@ -87,6 +91,8 @@ class CsvTable:
         except ValueError:
             values = None
         if values is None or np.isinf(values).any():  # find the cell, or read the empty ones
+            for column in columns:
+                self.refuse_thousands(column)
             rows = range(len(self.rows))
             values = np.array([[self.number(row, column) for column in columns] for row in rows])
         return values
@@ -164,8 +170,8 @@ def iterate_rows(
     for line, raw in _raw_rows(path, dialect):
         cells = tuple(plain_cell(cell.strip()) for cell in raw)
         if header is None:
-            _check_header(path, line, cells)
-            header = cells
+            header = cells = tuple(" ".join(cell.split()) for cell in cells)  # names of one line
+            _check_header(path, line, header)
         elif len(cells) != len(header) + dialect.row_names:
             raise FacerError(_other_width(path, line, cells, header))
         elif dialect.row_names:

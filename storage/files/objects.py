@@ -187,17 +187,37 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     LocalObjects(path.parent).put(path.name, data.encode() if isinstance(data, str) else data)
 
 
+def write_new(path: str | os.PathLike[str], data: str) -> bool:
+    """Write as :func:`write_atomic` where no file is; False where one is, of this moment too."""
+    path = Path(path)
+    with refusing("write", str(path)):
+        folders = _new_folders(path.parent) | {path.parent}
+        try:
+            replace_file(path, data.encode(), new=True)
+        except FileExistsError:
+            if path.exists():
+                return False
+            raise
+        for folder in sorted(folders, reverse=True):
+            _flush_folder(folder)
+    return True
+
+
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def written_aside(path: Path, new: bool = False) -> Iterator[Path]:
     """Give a path beside ``path``, of its suffix, for a file or folder that moves there when whole.
 
-    After an exception nothing is left of it. ``OSError`` where the place refuses.
+    After an exception nothing is left of it. ``OSError`` where the place refuses; with ``new``,
+    FileExistsError where something is at ``path`` already.
     """
     aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        aside.replace(path)
+        if new:
+            _move_where_nothing_is(aside, path)
+        else:
+            aside.replace(path)
     finally:
         if aside.is_dir():
             shutil.rmtree(aside, ignore_errors=True)
@@ -243,11 +263,23 @@ def _read(file: int, size: int) -> bytes:
     return data
 
 
-def replace_file(target: Path, data: bytes) -> None:
+def _move_where_nothing_is(aside: Path, path: Path) -> None:
+    """Move a file where nothing is; FileExistsError where something is."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "File exists", str(path)) from None
+        aside.replace(path)
+
+
+def replace_file(target: Path, data: bytes, new: bool = False) -> None:
     """Write a file aside, down to the disk, and put it in the place of another, whose permissions
-    it gets.
+    it gets, or of none.
     """
-    with written_aside(target) as aside, aside.open("xb") as file:
+    with written_aside(target, new) as aside, aside.open("xb") as file:
         with suppress(OSError):  # there is none, or the file system has no permissions
             os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
         file.write(data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -71,7 +71,7 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
         subject = None
     taken.add(clip)
     if options.targets:
-        targets = [by_hand(table, name, "targets") for name in options.targets]
+        targets = columns_by_hand(table, options.targets)
         if clip in targets:
             raise FacerError(
                 f"{table.path}: column {table.header[clip]!r} is the clips' id, expected other "
@@ -79,8 +79,10 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
             )
     else:
         cells = {c: table.column(c) for c in range(len(table.header)) if c not in taken}
-        targets = [c for c in cells if _why_no_target(table.header[c], cells[c]) is None]
-    left_out = left_out_of(table, taken | set(targets), "not in --targets")
+        absent = options.words_absent
+        targets = [c for c in cells if _why_no_target(table.header[c], cells[c], absent) is None]
+    read = taken | set(targets)
+    left_out = left_out_of(table, read, "not in --targets", options.words_absent)
     if not targets:
         raise FacerError(
             f"{table.path}: found columns {', '.join(table.header)}, expected a column of numbers "
@@ -104,10 +106,15 @@ def _check_header(table: CsvTable) -> None:
         )
 
 
-def left_out_of(table: CsvTable, read: set[int], otherwise: str) -> tuple[tuple[str, str], ...]:
-    """Return the columns that are not ``read``, each with the reason, ``otherwise`` where none."""
+def left_out_of(
+    table: CsvTable, read: set[int], otherwise: str, absent: Collection[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """Return the columns that are not ``read``, each with the reason, ``otherwise`` where none.
+
+    ``absent`` are words, in lower case, of cells without a value.
+    """
     found = [
-        (name or f"column {column + 1}", _why_no_target(name, table.column(column)))
+        (name or f"column {column + 1}", _why_no_target(name, table.column(column), absent))
         for column, name in enumerate(table.header)
         if column not in read
     ]
@@ -117,6 +124,17 @@ def left_out_of(table: CsvTable, read: set[int], otherwise: str) -> tuple[tuple[
 def _listed(left_out: Sequence[tuple[str, str]]) -> str:
     reasons = "; ".join(f"{name}: {why}" for name, why in left_out)
     return f" (left out: {reasons})" if reasons else ""
+
+
+def columns_by_hand(table: CsvTable, names: Sequence[str]) -> list[int]:
+    """Return the columns of the targets that were named; FacerError for one that is named twice."""
+    found = [by_hand(table, name, "targets") for name in names]
+    if twice := [name for name, c in zip(names, found, strict=True) if found.count(c) > 1]:
+        raise FacerError(
+            f"{named('targets')}: found {' and '.join(map(repr, twice))}, which mean one column of "
+            f"{table.path}, expected each once"
+        )
+    return found
 
 
 def by_hand(table: CsvTable, name: str, setting: str) -> int:
@@ -252,8 +270,9 @@ def _grouping(cells: Sequence[str]) -> tuple[int, ...]:
     return tuple(first.setdefault(cell, row) for row, cell in enumerate(cells))
 
 
-def _why_no_target(name: str, cells: Sequence[str]) -> str | None:
+def _why_no_target(name: str, cells: Sequence[str], absent: Collection[str] = ()) -> str | None:
     """Return why a column is no target, "" where there is nothing to say, or None: it is one."""
+    cells = ["" if cell.lower() in absent else cell for cell in cells] if absent else cells
     numbers = [value for cell in cells if (value := parse_number(cell)) is not None]
     values = [value for value in numbers if not math.isnan(value)]
     if is_nameless(name):

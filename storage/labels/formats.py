@@ -15,6 +15,7 @@ from facer.storage.labels.columns import (
     Columns,
     by_hand,
     choose_columns,
+    columns_by_hand,
     id_column,
     left_out_of,
     split_column,
@@ -199,7 +200,7 @@ def _challenge_table(
     names = options.targets or CHALLENGES[kind].names
     where = positions(table.header, names)
     if options.targets:
-        where = {name: by_hand(table, name, "targets") for name in names}
+        where = dict(zip(names, columns_by_hand(table, names), strict=True))
     missing = [name for name in names if name not in where]
     if missing:
         raise FacerError(

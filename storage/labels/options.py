@@ -13,6 +13,8 @@ from facer.storage.settings import Setting, check
 LabelKind = Literal["plain", "eri", "muse", "emi", "mimic"]
 KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
+PREDICTION_COLUMNS = ("clip_id", "status")
+"""The columns of a plain file of predictions beside the intensities, the first and the last."""
 NOTHING_ABSENT = "none"  # among ``missing_values``: every number is a label
 
 
@@ -63,6 +65,11 @@ class LabelOptions:
         if len(set(self.targets)) < len(self.targets):
             raise OptionError(
                 f"{named('targets')}: found {', '.join(self.targets)}, expected each once"
+            )
+        if taken := [name for name in self.targets if name in PREDICTION_COLUMNS]:
+            raise OptionError(
+                f"{named('targets')}: found {taken[0]}, which files of predictions call a column "
+                "of their own; rename it in the label file"
             )
 
     def over(self, others: LabelOptions) -> LabelOptions:

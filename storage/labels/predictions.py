@@ -19,12 +19,13 @@ from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import CHALLENGES, last_name, positions
 from facer.storage.labels.columns import id_column as find_id_column
-from facer.storage.labels.options import KINDS, LabelKind, LabelOptions
+from facer.storage.labels.options import KINDS, PREDICTION_COLUMNS, LabelKind, LabelOptions
+from facer.storage.labels.values import as_float32, notation
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32
 from facer.storage.text.likeness import check_choice
 
-_CLIP_ID, _STATUS = "clip_id", "status"
+_CLIP_ID, _STATUS = PREDICTION_COLUMNS
 _LINE_BYTES = 1 << 20
 
 
@@ -108,8 +109,8 @@ def read_predictions(
     found by name, the id column by its name or as ``id_column``, other columns are left alone,
     and a cell may be empty (NaN).
 
-    Raises FacerError with file and line when a cell is no number or an id is there twice, and
-    when a column is missing.
+    Raises FacerError with file and line when a cell is no number, a column has numbers of two
+    ways (``55%`` and ``0.55``) or an id is there twice, and when a column is missing.
     """
     table = read_table(Path(path))
     columns = [i for i in range(1, len(table.header)) if table.header[i] != _STATUS]
@@ -127,10 +128,12 @@ def read_predictions(
             )
     if not ids:
         raise FacerError(f"{path}: found no rows under the header, expected one a clip")
+    notation(table, columns)
     values = [[table.number(row, column) for column in columns] for row in range(len(ids))]
-    array = np.array(values, np.float32).reshape(len(ids), len(columns))
+    array = np.array(values, np.float64).reshape(len(ids), len(columns))
     found = tuple(names) or tuple(table.header[i] for i in columns)
-    return Predictions(tuple(ids), found, array)
+    at = [table.at(row) for row in range(len(ids))]
+    return Predictions(tuple(ids), found, as_float32(found, array, at))
 
 
 def _columns(table: CsvTable, names: Sequence[str]) -> list[int]:

@@ -15,7 +15,7 @@ from facer.storage.labels.formats import READERS
 from facer.storage.labels.options import LabelKind, LabelOptions
 from facer.storage.labels.recognise import recognise
 from facer.storage.labels.subjects import one_name_each
-from facer.storage.labels.values import refuse_outliers
+from facer.storage.labels.values import as_float32, refuse_outliers
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32
 
@@ -85,7 +85,8 @@ def read_labels(
     if not table.rows:
         raise FacerError(f"{source}: found no rows under the header, expected one a clip")
     values = np.array([row.values for row in table.rows], np.float64)
-    refuse_outliers(table.names, values, [row.at for row in table.rows], options)
+    at = [row.at for row in table.rows]
+    refuse_outliers(table.names, values, at, options)
     clip_ids = tuple(row.clip_id for row in table.rows)
     subjects, notes = one_name_each([row.subject for row in table.rows], clip_ids)
     excluded = f"rows left out because their column exclude says so: {table.excluded}"
@@ -94,7 +95,7 @@ def read_labels(
         source=str(source),
         names=table.names,
         clip_ids=clip_ids,
-        values=values.astype(np.float32),
+        values=as_float32(table.names, values, at),
         splits=tuple(row.split for row in table.rows),
         subjects=subjects,
         files=tuple(str(file) for file in table.files),

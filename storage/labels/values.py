@@ -13,7 +13,7 @@ from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
 from facer.storage.labels.words import key_of
-from facer.storage.schema import F64
+from facer.storage.schema import F32, F64
 
 _EXCLUDE_NAMES = ("exclude", "excluded")
 _TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded", "bad"})
@@ -31,8 +31,25 @@ def read_value(table: CsvTable, row: int, column: int, options: LabelOptions) ->
     """Return one cell as a number; NaN where it is absent, also by ``options``."""
     if table.rows[row][column].strip().lower() in options.words_absent:
         return float("nan")
-    value = table.number(row, column)
+    word = table.rows[row][column]
+    remedy = f"; where {word!r} means 'not rated', name it in {named('missing_values')}"
+    value = table.number(row, column, remedy)
     return float("nan") if value in options.numbers_absent else value
+
+
+def as_float32(names: Sequence[str], values: F64, at: Sequence[str]) -> F32:
+    """Return values (R, E) as they are kept; FacerError for one that is too large for that.
+
+    ``at`` says where each row is, "file:line".
+    """
+    with np.errstate(over="ignore"):
+        kept = values.astype(np.float32)
+    for row, column in np.argwhere(np.isinf(kept))[:1]:
+        raise FacerError(
+            f"{at[row]}: column {names[column]!r}: found {values[row, column]:g}, expected numbers "
+            f"up to {np.finfo(np.float32).max:.2g}; bring the column to another unit"
+        )
+    return kept
 
 
 def exclude_column(table: CsvTable, but: Sequence[str] = ()) -> int | None:

@@ -24,15 +24,21 @@ _GROUPS = {"fit loss": "weight", "fit augment": "augment"}  # options of NAME=VA
 
 
 def differing(
-    before: Mapping[str, Any], now: Mapping[str, Any], options: Collection[str] = ()
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    options: Collection[str] = (),
+    known: bool = False,
 ) -> str:
     """Return "epochs (was 5, now 6), ..." for the values that differ; "" when none does.
 
     Both are JSON objects, nested ones too; a value that is absent equals null. Values under the
-    keys ``options`` ("fit", "labels options") are settings, and marked as by ``named``.
+    keys ``options`` ("fit", "labels options") are settings, and marked as by ``named``. With
+    ``known``, only what both say is compared: another version of facer may say other things.
     """
     then, here = dict(_leaves(before)), dict(_leaves(now))
     paths = [path for path in {**here, **then} if then.get(path) != here.get(path)]
+    if known:
+        paths = [path for path in paths if None not in (then.get(path), here.get(path))]
     words = {path: " ".join(path) for path in paths}
     settings = {path: _setting(words[path], options) for path in paths}
     paths.sort(key=lambda path: not settings[path])  # what one can set comes first

@@ -128,8 +128,9 @@ def _print_figures(found: Evaluation) -> None:
         of = f"mean of {len(found.seeds)} seeds' scores"
         spread = f"; standard deviation of the mean Pearson over seeds: " \
                  f"{found.std('pearson'):.4f}"  # fmt: skip
-    echo(f"{of}, with {found.intervals.method} intervals by {found.intervals.unit}, n = "
-               f"{found.intervals.n_units}{spread}")  # fmt: skip
+    method = found.intervals.method
+    how = "without intervals" if method == "none" else f"with {method} intervals"
+    echo(f"{of}, {how} by {found.intervals.unit}, n = {found.intervals.n_units}{spread}")
     if len(found.seeds) > 1:
         rho, interval = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
         if interval is not None:
@@ -210,7 +211,8 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
     print_evaluation(scores)
     for run, gain, p in zip(runs, found.gains, found.p_holm, strict=True):
         _print_comparison(f"mean Pearson of the fusion, less that of {run}", gain)
-        echo(f"  p = {p:.3f} by Holm's correction for {len(runs)} runs")
+        if p is not None:
+            echo(f"  p = {p:.3f} by Holm's correction for {len(runs)} runs")
     if predictions is not None:
         echo(f"predictions of {len(scores.label_ids)} clips: {predictions}")
     return 0
@@ -252,7 +254,11 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
 
 
 def _print_comparison(title: str, gain: Comparison) -> None:
+    found = f"{title}: {gain.difference:+.4f}"
+    if gain.interval is None or gain.p_value is None:
+        echo(f"{found} ({gain.drawn})")
+        return
     echo(
-        f"{title}: {gain.difference:+.4f}, 95 % interval {gain.interval.low:+.4f} to "
-        f"{gain.interval.high:+.4f} (by {gain.unit}, n = {gain.n_units}, p = {gain.p_value:.3f})"
+        f"{found}, 95 % interval {gain.interval.low:+.4f} to {gain.interval.high:+.4f} "
+        f"(by {gain.unit}, n = {gain.n_units}, p = {gain.p_value:.3f})"
     )

@@ -140,8 +140,9 @@ def _table(
     against = {
         row.id: _against_full(row.id, folder, labels) for row in rows if scores[row.id].by_seed
     }
-    compared = {name: found for name, found in against.items() if found is not None}
-    p_holm = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
+    found = {name: one.p_value for name, one in against.items() if one is not None}
+    p_values = {name: p for name, p in found.items() if p is not None}
+    p_holm = dict(zip(p_values, holm([*p_values.values()]), strict=True))
     return AblationTable(
         names=labels.names,
         split=OUT_OF_FOLD if config.folds else SPLIT,

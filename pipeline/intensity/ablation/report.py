@@ -102,7 +102,8 @@ def _csv_row(one: TableRow, names: Sequence[str]) -> list[Any]:
     row = one.row
     difference: list[float | None] = [None] * 6
     if (found := one.against) is not None:
-        difference = [found.difference, *(ends_of(found.interval) or ()), one.beyond_deviation]
+        ends = ends_of(found.interval) or (None, None)
+        difference = [found.difference, *ends, one.beyond_deviation]
         difference += [found.p_value, one.p_holm]
     return [
         *(row.id, " ".join(row.groups), row.title, one.n, one.mean, one.std, len(one.pearson)),
@@ -152,8 +153,9 @@ def _markdown_row(row: TableRow, group: str) -> str:
         return f"| {row.row.title} | {row.reason} | | | | | {paper} |"
     difference, p = "", ""
     if row.against is not None:
-        low, high = row.against.interval.low, row.against.interval.high
-        difference = f"{row.against.difference:+.4f} ({low:+.4f} to {high:+.4f})"
+        difference = f"{row.against.difference:+.4f}"
+        if (ends := row.against.interval) is not None:
+            difference += f" ({ends.low:+.4f} to {ends.high:+.4f})"
         if row.beyond_deviation is not None:
             difference += f" ± {row.beyond_deviation:.4f}"
         p = "" if row.p_holm is None else f"{row.p_holm:.3f}"

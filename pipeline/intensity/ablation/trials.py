@@ -147,7 +147,7 @@ def run_trials(
     todo = [trial for trial in trials if not is_done(trial)]
     done, errors = len(trials) - len(todo), dict[str, str]()
     if todo and on_note is not None:
-        with suppress(FacerError):  # a trial that cannot be trained says so in the table
+        with suppress(Exception):  # a trial that cannot be trained says so in the table
             tell_scale(Training(todo[0].config), on_note)
     executor = make_executor(config.jobs, config.scheduler, tls=config.tls)
     try:

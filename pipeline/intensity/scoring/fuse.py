@@ -32,7 +32,7 @@ class FusionResult:
     fusion: Evaluation
     members: tuple[Evaluation, ...]  # (R,), on as many seeds as the fusion
     gains: tuple[Comparison, ...]  # (R,) of the fusion over each run, in mean Pearson
-    p_holm: tuple[float, ...]  # (R,) corrected for the number of runs
+    p_holm: tuple[float | None, ...]  # (R,) corrected for the number of runs
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer fuse --json`` prints it."""
@@ -82,7 +82,8 @@ def fuse(config: FuseConfig) -> FusionResult:
         compare(scores.predictions, one.predictions, first.targets, first.subjects)
         for one in members
     )
-    p_holm = tuple(holm([gain.p_value for gain in gains]))
+    corrected = iter(holm([gain.p_value for gain in gains if gain.p_value is not None]))
+    p_holm = tuple(None if gain.p_value is None else next(corrected) for gain in gains)
     return FusionResult(config.runs, weights, config.weights, scores, members, gains, p_holm)
 
 

@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from facer.storage import IntensityLabels
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.text.names import some
 
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
+_OTHER_SCALE = 8.0  # times, by which labels of one scale hardly differ between splits ...
+_FEWEST = 8  # ... of so many labels
 
 
 def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
@@ -35,15 +38,33 @@ def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
 
 
 def label_notes(labels: IntensityLabels, splits: Iterable[str]) -> tuple[str, ...]:
-    """What a reader of any figure must know: the reader's notes, and people in several splits."""
-    if not (shared := shared_subjects(labels, splits)):
-        return labels.notes
-    where = some(f"{name} in {' and '.join(found)}" for name, found in shared.items())
-    note = (
-        f"{len(shared)} of {len(set(labels.subjects))} subjects are in more than one split "
-        f"({where}): scores flatter, because the head has seen them"
-    )
-    return (*labels.notes, note)
+    """What a reader of any figure must know: the reader's notes, people in several splits, and
+    splits on different scales.
+    """
+    notes, splits = [*labels.notes], tuple(splits)
+    if shared := shared_subjects(labels, splits):
+        where = some(f"{name} in {' and '.join(found)}" for name, found in shared.items())
+        notes.append(
+            f"{len(shared)} of {len(set(labels.subjects))} subjects are in more than one split "
+            f"({where}): scores flatter, because the head has seen them"
+        )
+    return (*notes, *_scale_notes(labels, np.array(splits, object)))
+
+
+def _scale_notes(labels: IntensityLabels, splits: npt.NDArray[np.object_]) -> list[str]:
+    """Targets whose labels are many times as large in one split as in another."""
+    notes = []
+    for name, values in zip(labels.names, labels.values.T, strict=True):
+        known = {split: values[(splits == split) & np.isfinite(values)] for split in SPLITS}
+        sizes = {split: np.abs(v).max() for split, v in known.items() if len(v) >= _FEWEST}
+        ordered = sorted((size, split) for split, size in sizes.items() if size > 0)
+        if ordered and ordered[-1][0] >= _OTHER_SCALE * ordered[0][0]:
+            (low, small), (high, large) = ordered[0], ordered[-1]
+            notes.append(
+                f"labels of {name} go up to {high:.4g} in {large} and {low:.4g} in {small}: bring "
+                "them to one scale if they are on two"
+            )
+    return notes
 
 
 def facts_and_notes(labels: IntensityLabels) -> tuple[str, ...]:

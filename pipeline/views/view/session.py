@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.features.stored_video import same_video
 from facer.pipeline.summary.clips import times_of
 from facer.pipeline.summary.summarise import study
 from facer.pipeline.views.footage import embed_video, find_video
@@ -125,15 +126,7 @@ class ViewSession:
 
     def video(self, name: str) -> Path:
         """The clip's video, which must be as large as the one extracted; else FacerError."""
-        record = self.store.record(self.clip(name))
-        video = find_video(record, self.config.videos)
-        size = video.stat().st_size
-        if record.source_size and size != record.source_size:
-            raise FacerError(
-                f"{record.source}: found {size} bytes, expected {record.source_size}: it is not "
-                "the video that was extracted"
-            )
-        return video
+        return find_video(self.store.record(self.clip(name)), self.config.videos, same_video)
 
     def copy(self, name: str) -> Path:
         """A small copy of the video that every browser plays; its first frame is at time 0."""

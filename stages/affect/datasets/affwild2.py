@@ -146,6 +146,7 @@ def _multi_task_split(path: Path) -> str:
 def _read_file(path: Path) -> list[tuple[str, _Rows]]:
     """(folder of images, labels) of one annotation file."""
     file = read_label_file(path)
+    file.refuse_repeated()
     header = [name.lower() for name in file.header]
     if set(header) >= set(_MULTI_TASK):
         return _read_multi_task(file, header)

@@ -100,6 +100,7 @@ def _read_file(path: Path) -> _Rows:
             path, "\t", ("url", "original", *units),
             ["\t".join(file.header), *file.lines], first_line=1,
         )  # fmt: skip
+    file.refuse_repeated()
     columns = [c for c, name in enumerate(file.header) if unit_of(name) in ACTION_UNITS]
     lower = [name.lower() for name in file.header]
     named = lower.index("name") if "name" in lower else None

@@ -83,16 +83,23 @@ class LabelFile:
             raise FacerError(f"{self.at(row)}: found {cell.strip()!r}, expected a number")
         return value
 
+    def refuse_repeated(self) -> None:
+        """``FacerError`` for a name, or an action unit, that two columns of the header have."""
+        names = [unit_of(name) or name.lower() for name in self.header if name]
+        for name, key in zip(filter(None, self.header), names, strict=True):
+            if names.count(key) > 1:
+                raise FacerError(f"{self.path}:1: found column {name!r} twice, expected it once")
+
     def cells(self, column: int) -> list[str]:
         """One cell of each row, without spaces and quotes around it."""
         return [line.split(self.delimiter)[column].strip(" '\"") for line in self.lines]
 
     def check(self, values: F64, good: Bools, expected: str) -> None:
         """``FacerError`` naming the first row (of ``values``, n rows) that is not good."""
-        bad = np.argwhere(~good.reshape(len(values), -1))
+        bad = np.argwhere(~good)
         if len(bad):
-            row, column = bad[0]
-            found = values.reshape(len(values), -1)[row, column]
+            row = bad[0, 0]
+            found = values[tuple(bad[0])]
             raise FacerError(f"{self.at(row)}: found {found:g}, expected {expected}")
 
 

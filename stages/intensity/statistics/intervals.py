@@ -51,10 +51,12 @@ class Intervals:
 
     @property
     def method(self) -> str:
-        """In words, how the intervals were made, and that they are narrow where they are."""
+        """In words, how the intervals were made, and that they are narrow; none without any."""
+        known = [one for one in (self.mean, *self.per_emotion) if one is not None]
+        if not known:
+            return "none"
         if self.n_units >= FEW_UNITS:
             return "bootstrap"
-        known = [one for one in (self.mean, *self.per_emotion) if one is not None]
         if self.n_units < _VERY_FEW or any(one.method == "percentile" for one in known):
             return "BCa bootstrap (with so few still too narrow)"
         return "BCa bootstrap"
@@ -65,14 +67,16 @@ class Comparison:
     """Mean Pearson of a minus that of b on the same clips."""
 
     difference: float
-    interval: Interval
-    p_value: float  # two-sided, of no difference
+    interval: Interval | None  # None for two units, of which none says anything
+    p_value: float | None  # two-sided, of no difference; None likewise
     unit: str
     n_units: int
 
     @property
     def drawn(self) -> str:
         """In words, what was drawn, and that the interval is narrow where it is."""
+        if self.interval is None:
+            return f"{self.n_units} {self.unit}s are too few for an interval"
         narrow = ", with so few still too narrow" if self.n_units < _VERY_FEW else ""
         return f"{self.n_units} {self.unit}s drawn{narrow}"
 
@@ -132,15 +136,18 @@ def compare(
 
     whole = np.ones((1, len(targets)))
     difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
-    interval = None
-    if not np.isnan(difference):
-        draws, (bca,) = _resampled(figures, groups, RESAMPLES)
-        interval = _interval(draws[:, 0], bca)
-    if interval is None:
+    units = len(np.unique(groups))
+    if np.isnan(difference):
         raise FacerError(
             "comparison: Pearson is not defined, because no intensity's labels vary; expected "
             "some that do"
         )
+    if units < _LEAST:
+        return Comparison(difference, None, None, unit, units)
+    draws, (bca,) = _resampled(figures, groups, RESAMPLES)
+    interval = _interval(draws[:, 0], bca)
+    if interval is None:
+        return Comparison(difference, None, None, unit, units)
     differences = draws[~np.isnan(draws)]
     below, above = float((differences <= 0).mean()), float((differences >= 0).mean())
     if interval.method == "bca" and bca is not None and 0 < below < 1:
@@ -153,7 +160,7 @@ def compare(
         interval=interval,
         p_value=float(np.clip(2 * tail, floor, 1)),
         unit=unit,
-        n_units=int(groups.max()) + 1,
+        n_units=units,
     )
 
 

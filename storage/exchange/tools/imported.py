@@ -42,14 +42,21 @@ class Imported:
 def files_under(path: Path, suffix: str) -> dict[str, Path]:
     """Return the file at ``path``, or those below it, by path without suffix.
 
-    Raises FacerError when there is none.
+    The suffix may be in upper case. Raises FacerError when there is none, or two of one name.
     """
     if path.is_file():
         return {path.stem: path}
-    found = sorted(file for file in path.rglob(f"*{suffix}") if not file.name.startswith("."))
+    found: dict[str, Path] = {}
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() != suffix or file.name.startswith("."):
+            continue
+        name = file.relative_to(path).with_suffix("").as_posix()
+        if name in found:
+            raise FacerError(f"{file}: found {found[name].name} beside it, expected a file a clip")
+        found[name] = file
     if not found:
         raise FacerError(f"{path}: found no {suffix} file there, expected at least one")
-    return {file.relative_to(path).with_suffix("").as_posix(): file for file in found}
+    return found
 
 
 def provenance(tool: str, face_policy: str, **settings: str) -> Provenance:
@@ -125,8 +132,18 @@ def one_a_file(
 
 
 def features_of(table: CsvTable, names: Names) -> F64:
-    """Return the features of a table in the order of their names, (T, F)."""
-    return table.numbers([table.where(name) for name in names.values()])
+    """Return the features of a table in the order of their names, (T, F).
+
+    FacerError for a number that is too large for float32.
+    """
+    columns = [table.where(name) for name in names.values()]
+    values = table.numbers(columns)
+    for row, place in np.argwhere(np.abs(values) > np.finfo(np.float32).max)[:1]:
+        raise FacerError(
+            f"{table.at(row)}: column {table.header[columns[place]]!r}: found "
+            f"{values[row, place]:g}, expected numbers up to {np.finfo(np.float32).max:.2g}"
+        )
+    return values
 
 
 def measured(features: F64) -> Bools:

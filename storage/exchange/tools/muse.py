@@ -19,7 +19,8 @@ def read_muse(path: Path) -> Imported:
     """Read ``<id>.csv`` files: leading meta columns (timestamp, id), then the features.
 
     A frame is valid unless all its cells are empty. Times are taken for milliseconds when they
-    advance by 2 or more.
+    advance by 2 or more. Rows stay in the file's order; a clip whose times go back says so in its
+    note.
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
@@ -40,4 +41,6 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
         timestamp_s = np.full(len(features), np.nan)
     else:
         timestamp_s = imported.seconds(table.numbers([column])[:, 0])
-    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})
+    back = int((np.diff(timestamp_s) < 0).sum())
+    note = f"its rows are not in the order of time: times go back {back}x" if back else ""
+    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {}, note)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from facer.pipeline.endtoend.config import FinetuneConfig
+from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
 from facer.pipeline.endtoend.finetune import finetune
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
@@ -18,6 +18,7 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
 from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
+from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec
@@ -69,7 +70,10 @@ def make_store(path, videos, weights):
             np.ones((n, 4), np.float32), points, np.ones(n, np.int16),
         )  # fmt: skip
         clip.features[valid] = model.predict(read_crops(video, clip, np.flatnonzero(valid)))
-        record = Record(video.stem, "ok", n, n_valid=n - 1, fps=25.0, source=video.name)
+        size = video.stat().st_size
+        record = Record(
+            video.stem, "ok", n, n_valid=n - 1, fps=25.0, source=video.name, source_size=size
+        )
         entries.append((record, clip))
     store.write_part(entries)
     return store
@@ -220,10 +224,16 @@ def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
         finetune(replace(config, rec=str(tmp_path / "x.onnx")))
     with pytest.raises(FacerError, match="expected the folder that was extracted"):
         finetune(replace(config, videos=tmp_path))
+    other = shutil.copytree(videos, tmp_path / "other")
+    shutil.copy(other / "clip-01.mp4", other / "clip-00.mp4")
+    with pytest.raises(FacerError, match=r"clip-00.mp4: found \d+ bytes, expected \d+: it is not"):
+        finetune(replace(config, videos=other))
+    assert not config.output.exists()  # all of this before anything is written
+    RunFolder(config.output, FinetuneRunConfig, "finetune.json").claim(config.of_run, resume=False)
     with pytest.raises(FacerError, match="is there already"):
         finetune(config)
     with pytest.raises(FacerError, match=r"made with other learning_rate \(was .*, now 0.0001\)"):
-        finetune(replace(config, videos=tmp_path, learning_rate=1e-4, resume=True))
+        finetune(replace(config, learning_rate=1e-4, resume=True))
     for name, value in (("epochs", 0), ("batch_size", 2), ("chunk", 0)):
         with pytest.raises(FacerError, match=f"{name}: found {value}"):
             replace(config, **{name: value})

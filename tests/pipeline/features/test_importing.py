@@ -13,6 +13,7 @@ from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tables import export_store
+from facer.storage.exchange.tools.muse import read_muse
 
 FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
 
@@ -172,3 +173,28 @@ def test_real_files_become_stores_and_leave_them_again(shared, tmp_path):
                 np.testing.assert_array_equal(found.valid, clip.valid)
                 if form == "hdf5" or store is py:  # OpenFace's file is at 1000 Hz: ms or s?
                     np.testing.assert_allclose(found.timestamp_s, clip.timestamp_s, rtol=1e-12)
+
+
+MUSE = "timestamp,segment_id,au04\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.csv": '"1,000",a,0.1\n"2,000",a,0.2\n'}, "found '1,000', which may be 1000 or 1.000"),
+        ({"a.csv": "0,a,0.1\n40,a,1e39\n"}, r"a.csv:3: column 'au04.: found 1e\+39, expected"),
+        ({"a.csv": "0,a,0.1\n", "a.CSV": "0,a,0.2\n"}, r"a.csv: found a.CSV beside it"),
+    ],
+)
+def test_what_could_be_another_number_or_clip_is_refused(tmp_path, files, message):
+    for name, rows in files.items():
+        (tmp_path / name).write_text(MUSE + rows)
+    with pytest.raises(FacerError, match=message):
+        list(read_muse(tmp_path).clips)
+
+
+def test_endings_in_upper_case_are_read_and_times_that_go_back_are_told(tmp_path):
+    (tmp_path / "a.csv").write_text(MUSE + "0,a,0.1\n40,a,0.2\n80,a,0.3\n")
+    (tmp_path / "b.CSV").write_text(MUSE + "0,b,0.1\n80,b,0.3\n40,b,0.2\n")
+    records = {record.clip_id: record.reason for record, _ in read_muse(tmp_path).clips}
+    assert records == {"a": "", "b": "its rows are not in the order of time: times go back 1x"}

@@ -273,3 +273,24 @@ def test_a_file_that_is_gone_from_a_folder_of_labels_is_named(planted, tmp_path)
     (folder / "test_split.csv").unlink()
     with pytest.raises(FacerError, match="changed since"):
         evaluate(run_folder)
+
+
+def test_splits_on_different_scales_are_told(planted):
+    store, labels = planted(48)
+    header, rows = rows_of(labels)
+    for row in rows:
+        row[2] = f"{float(row[2]) * (100 if row[1] == 'val' else 1):.2f}"
+    write(labels, header, rows)
+    (note,) = check_labels(FeatureStore.open(store), read_labels(labels)).notes
+    assert "labels of joy go up to" in note
+    assert " in val and " in note
+
+
+def test_labels_that_are_one_value_in_train_are_told(planted, tmp_path):
+    store, labels = planted(24)
+    header, rows = rows_of(labels)
+    for row in rows:
+        row[2] = "0.5" if row[1] == "train" else row[2]
+    write(labels, header, rows)
+    notes = train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST)).notes
+    assert any("all labels of joy in train are one value" in note for note in notes)

@@ -252,3 +252,28 @@ def test_fewer_seeds_or_more_with_other_settings_are_refused(config):
         train_head(replace(config, resume=True))
     with pytest.raises(FacerError, match="holds a run already"):
         train_head(replace(config, seeds=2))
+
+
+def test_a_seed_without_its_model_is_not_finished(config):
+    """Its curve alone does not say that it is done."""
+    path = config.run / "seed-0" / "best.safetensors"
+    before = path.read_bytes()
+    path.unlink()
+    train_head(replace(config, resume=True))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["learning_rate", "seed"])
+def test_files_of_another_training_of_the_same_sizes_are_refused(config, tmp_path, other):
+    fit = replace(FAST, learning_rate=1e-2) if other == "learning_rate" else FAST
+    theirs = replace(config, run=tmp_path / "other", fit=fit, seeds=2)
+    train_head(theirs)
+    source = theirs.run / f"seed-{int(other == 'seed')}"
+    ours = config.run / "seed-0"
+    shutil.copy(source / "best.safetensors", ours)
+    with pytest.raises(FacerError, match=rf"model of another training.*{other}"):
+        evaluate(config.run)
+    (ours / "curve.csv").unlink()
+    shutil.copy(source / "last.safetensors", ours)
+    with pytest.raises(FacerError, match=rf"state of another training, made with other {other}"):
+        train_head(replace(config, resume=True))

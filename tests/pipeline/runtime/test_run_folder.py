@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from facer.pipeline.endtoend.config import FinetuneRunConfig
+from facer.pipeline.runtime import run_folder
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import save_checkpoint
+from facer.storage.files.objects import write_atomic, write_new
 
 
 @dataclass(frozen=True)
@@ -126,3 +128,29 @@ def test_settings_of_an_older_finetune_are_read(tmp_path):
     assert (found.run, found.epochs, found.reading.kind) == (Path("/runs/fhead"), 2, "auto")
     stored = json.loads((run / "finetune.json").read_text())
     assert plain(found)["learning_rate"] == stored["learning_rate"]
+
+
+def test_the_state_of_another_run_is_not_resumed(folder, tmp_path):
+    other = RunFolder(tmp_path / "other", Config)
+    for one, steps in ((folder, 3), (other, 4)):
+        one.claim(Config(steps), resume=False)
+        one.save(Sum())
+    folder.resume(Sum())
+    shutil.copy(other.last, folder.last)
+    with pytest.raises(FacerError, match=r"another training, made with other steps \(was 4, now 3"):
+        folder.resume(Sum())
+    folder.last.write_bytes(b"")
+    with pytest.raises(FacerError, match="remove it to train from the start"):
+        folder.resume(Sum())
+
+
+def test_of_two_runs_that_begin_at_once_one_is_refused(folder, monkeypatch):
+    def late(path, text):
+        write_atomic(path, json.dumps(plain(Config(4))))  # by another process, since the look
+        return write_new(path, text)
+
+    monkeypatch.setattr(run_folder, "write_new", late)
+    with pytest.raises(FacerError, match="is there already and not empty"):
+        folder.claim(Config(3), resume=False)
+    assert folder.read() == Config(4)
+    assert [path.name for path in folder.path.iterdir()] == ["config.json"]

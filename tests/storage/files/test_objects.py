@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import fsspec
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Provenance
-from facer.storage.files.objects import LocalObjects, Objects, open_objects
+from facer.storage.files.objects import LocalObjects, Objects, open_objects, write_new
 from facer.storage.files.urls import UrlObjects
 
 Make = Callable[..., Any]
@@ -94,3 +97,21 @@ def test_a_writer_that_is_killed_leaves_whole_clips(tmp_path: Path, provenance: 
     for clip_id in store.clip_ids:
         assert (store.read(clip_id).features == int(clip_id[1:])).all()
     assert store.load(store.clip_ids).features.shape == (400 * len(store.clip_ids), 26)
+
+
+def test_a_new_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "folder" / "a.json"
+    assert write_new(path, "1")
+    assert not write_new(path, "2")
+    monkeypatch.setattr(os, "link", partial(_refuse, errno.EPERM))  # as file systems without links
+    assert not write_new(path, "3")
+    assert write_new(path.with_name("b.json"), "4")
+    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {
+        "a.json": "1", "b.json": "4",
+    }  # fmt: skip
+    with pytest.raises(FacerError, match="a file is in the way"):
+        write_new(path / "c.json", "5")
+
+
+def _refuse(number: int, *_: object) -> None:
+    raise OSError(number, "refused")

@@ -90,7 +90,7 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
         assert f"{name}: found 'nothing', expected one of the columns" in message
         assert "clip_id, key, joy" in message
     assert "targets: found 'fear'" in refused(tmp_path, text, targets=("fear",))
-    assert "is the clips' id" in refused(tmp_path, text, targets=("clip_id",))
+    assert "is the clips' id" in refused(tmp_path, text, targets=("key",), id_column="key")
     assert read(tmp_path, text, split_column="none").splits == ("",) * 4
 
 
@@ -264,3 +264,20 @@ def test_options_are_kept_and_overridden() -> None:
     assert both == LabelOptions("plain", "b", ("joy",), None, None, ("-1", "x"))
     with pytest.raises(FacerError, match="kind: found 'hume', expected one of auto, plain"):
         LabelOptions(kind="hume")  # type: ignore[arg-type]
+
+
+def test_one_column_is_no_two_targets(tmp_path: Path) -> None:
+    text = "clip_id,joy\na,0.5\nb,0.25\n"
+    message = refused(tmp_path, text, targets=("joy", "JOY"))
+    assert "targets: found 'joy' and 'JOY', which mean one column" in message
+
+
+def test_a_target_is_not_called_as_predictions_call_their_own_columns(tmp_path: Path) -> None:
+    text = "file,status,joy\na,0.5,0.1\nb,0.25,0.2\n"
+    message = refused(tmp_path, text, targets=("status", "joy"))
+    assert "targets: found status, which files of predictions call" in message
+
+
+def test_names_of_several_lines_are_one(tmp_path: Path) -> None:
+    text = 'clip_id,"joy,\r\n(0  to 1)"\na,0.5\nb,0.25\n'
+    assert read(tmp_path, text).names == ("joy, (0 to 1)",)

@@ -139,3 +139,19 @@ def test_only_predictions_are_replaced(tmp_path: Path) -> None:
         assert path.read_text() == there
     with pytest.raises(FacerError, match="a folder, expected a csv of predictions"):
         write_predictions(tmp_path, "plain", ["a"], ("x",), values(1, "x"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,59%\nb,60\n", "found '59%', expected no percent sign as elsewhere"),
+        ('a,"1,257"\nb,900\n', "found '1,257', which may be 1257 or 1.257"),
+        ("a,0.5\nb,1e39\n", r"p\.csv:3: column 'joy': found 1e\+39, expected numbers up to 3.4e"),
+    ],
+)
+def test_numbers_of_two_ways_or_too_large_are_refused(
+    tmp_path: Path, rows: str, message: str
+) -> None:
+    (tmp_path / "p.csv").write_text(f"clip_id,joy\n{rows}")
+    with pytest.raises(FacerError, match=message):
+        read_predictions(tmp_path / "p.csv", ("joy",))

@@ -152,3 +152,25 @@ def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
     assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), 2, np.float32(2.15)]
     path.write_text("clip_id;joy\na;1,300\nb;2,150\n")
     assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), np.float32(2.15)]
+
+
+def test_words_that_mean_absent_may_be_in_most_rows(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("clip_id,joy\na,skip\nb,Skip\nc,0.7\n")
+    assert read_labels(path, LabelOptions(missing_values=("skip",))).names == ("joy",)
+
+
+def test_a_word_among_numbers_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("clip_id,joy,awe\na,inf,0.5\nb,0.2,0.1\nc,0.7,0.3\n")
+    with pytest.raises(FacerError) as error:
+        read_labels(path)
+    assert "found 'inf', expected a number or nothing; where 'inf' means" in str(error.value)
+    assert "missing_values" in str(error.value)
+
+
+def test_a_number_that_float32_does_not_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("clip_id,joy\na,1.5e39\nb,2.5e39\nc,3.5e39\n")
+    with pytest.raises(FacerError, match=r"l\.csv:2: column 'joy': found 1.5e\+39, expected"):
+        read_labels(path, LabelOptions(targets=("joy",)))

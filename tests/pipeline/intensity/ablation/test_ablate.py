@@ -14,6 +14,8 @@ from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.ablation.report import PAPER, as_markdown
 from facer.pipeline.intensity.ablation.rows import ablation_rows
 from facer.pipeline.intensity.config import AblateConfig, FoldConfig
+from facer.pipeline.views.report.build import build_report
+from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
 from facer.storage import FeatureStore
@@ -201,9 +203,25 @@ def test_seeds_are_added_to_done_rows(config):
     assert table.to_json() == whole.to_json()
 
 
+def test_two_people_give_differences_without_intervals(config):
+    labels = Path(config.labels)
+    header, *rows = labels.read_text().splitlines()
+    people = [f"{row},p{place // 4 % 2}" for place, row in enumerate(rows)]
+    labels.write_text("\n".join([f"{header},subject", *people]) + "\n")
+    table = ablate(config)
+    assert {some(row.against).interval for row in table.rows[1:]} == {None}
+    assert "2 subjects are too few for an interval" in as_markdown(table)
+    with (config.output / "table.csv").open() as file:
+        row = list(csv.DictReader(file))[1]
+    assert (row["difference_low"], row["p"], row["p_holm"]) == ("", "", "")
+    assert row["joy"]
+    page = build_report(ReportConfig(str(config.output), config.output.with_name("report")))
+    assert page.index.is_file()
+
+
 def test_rows_have_intervals_spread_over_seeds_and_corrected_p_values(config):
     table = ablate(config)
-    p_values = [some(row.against).p_value for row in table.rows[1:]]
+    p_values = [some(some(row.against).p_value) for row in table.rows[1:]]
     assert [row.p_holm for row in table.rows[1:]] == holm(p_values)
     full = table.rows[0]
     assert full.p_holm is None

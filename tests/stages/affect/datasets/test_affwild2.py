@@ -206,3 +206,21 @@ def test_large_files_are_read_fast(root, put_text):
     lines = "valence,arousal\n" + "0.125,-0.25\n" * 200_000
     annotate(root, put_text, VA, "7_left", lines)
     assert len(read_affwild2(root, "train")) == 2
+
+
+def test_a_file_with_a_header_alone_labels_nothing(root, put_text):
+    annotate(root, put_text, VA, "7_left", "valence,arousal\n0.5,0.5\n")
+    for task, header in ((VA, "valence,arousal"), (EXPR, EXPR8), (AU, AU12)):
+        annotate(root, put_text, task, "1-30-1280x720", f"{header}\n")
+    assert len(read_affwild2(root, "train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "header"),
+    [(AU, AU12.replace("AU2,", "AU01,")), (EXPR, EXPR8.replace("Anger", "fear"))],
+)
+def test_a_column_that_is_there_twice_is_refused(root, put_text, task, header):
+    rows = ",".join("0" * (header.count(",") + 1)) if task == AU else "3"
+    annotate(root, put_text, task, "7_left", f"{header}\n{rows}\n")
+    with pytest.raises(FacerError, match=r"7_left.txt:1: found column '.*' twice"):
+        read_affwild2(root, "train")
