@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+
+import numpy as np
 
 from benchmarks import shared
 from benchmarks.shared import parser_of, repeat, scratch
 from facer.pipeline.features.config import BenchConfig
-from facer.pipeline.features.timing.bench import bench
-from facer.pipeline.features.timing.bench_model import predict
+from facer.pipeline.features.timing.bench import Bench, bench
+from facer.pipeline.features.timing.bench_model import FrameCost, predict
 from facer.storage import FeatureStore
 from facer.storage.files.videos import VIDEO_SUFFIXES
 
@@ -35,6 +39,13 @@ def extract(folder: Path, store: Path, workers: int, precision: str) -> tuple[fl
     return seconds, busy, frames
 
 
+def mean_cost(benches: Sequence[Bench]) -> FrameCost:
+    """What a frame of several clips costs, each clip extracted as often as the others."""
+    frames = [bench.times.clip.n_frames for bench in benches]
+    costs = np.array([astuple(bench.cost) for bench in benches])
+    return FrameCost(*np.average(costs, axis=0, weights=frames).tolist())
+
+
 def main() -> None:
     """Print a row for each number of workers."""
     parser = parser_of(__doc__, workers="1,2,4", copies=8, precision="auto")
@@ -42,9 +53,9 @@ def main() -> None:
     options = parser.parse_args()
     clips = [p for p in sorted(options.clips.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
     cores = sorted(os.sched_getaffinity(0))
-    found = bench(BenchConfig(clips[0], precision=options.precision))
-    decode_ms = found.cost.decode_s * 1e3
-    print(f"measured on one core: {found.total_ms:.2f} ms a frame, decoding {decode_ms:.2f}")
+    cost = mean_cost([bench(BenchConfig(clip, precision=options.precision)) for clip in clips])
+    work_ms, decode_ms = cost.work_s * 1e3, cost.decode_s * 1e3
+    print(f"measured on one core: {work_ms + decode_ms:.2f} ms a frame, decoding {decode_ms:.2f}")
     with scratch() as place:
         folders = [place / name for name in ("once", "twice")]
         for folder, copies in zip(folders, (options.copies, 2 * options.copies), strict=True):
@@ -55,7 +66,7 @@ def main() -> None:
             store = place / "features.zarr"
             once, twice = (extract(f, store, workers, options.precision) for f in folders)
             seconds, busy, frames = (b - a for a, b in zip(once, twice, strict=True))
-            model = predict(found.cost, workers, used)
+            model = predict(cost, workers, used)
             print(
                 f"{workers:3} workers on {used} cores: {frames / seconds:7.1f} frames/s, "
                 f"{1e3 * busy / frames:.2f} ms of processor a frame; predicted "

@@ -31,7 +31,6 @@ from facer.storage.schema import F32, U8, ClipFeatures, Record
 
 STEPS = ("decode", "detect", "align", "rec", "write")
 
-_WARM_UP_FRAMES = 64
 _REPEATS = 20  # of a short video, at most
 _PART_SIZE = 32  # clips of the part that is written
 
@@ -60,8 +59,8 @@ def measure_steps(video: Path, limit_s: float, precision: Precision) -> StepTime
     with on_threads(1):
         precision = usual_precision("cpu") if precision == "auto" else precision
         extractor = Extractor(ExtractConfig(device="cpu", precision=precision), threads=1)
-        _Run(extractor, video, limit_s, _WARM_UP_FRAMES)
-        run = _Run(extractor, video, limit_s)
+        _Run(extractor, [video], limit_s)  # oneDNN prepares for every number of frames it meets
+        run = _Run(extractor, [video] * _REPEATS, limit_s)
         align_s = _align_seconds(video, run.clip) * run.rec.n_faces
         write_s = write_seconds(extractor, run.clip)
     detect_s = max(0.0, run.seconds - run.fetch_s - run.rec.seconds - align_s)
@@ -75,19 +74,16 @@ def measure_steps(video: Path, limit_s: float, precision: Precision) -> StepTime
 
 
 class _Run:
-    """One run of an extractor over copies of a video, with watches on decoding and REC."""
+    """One run of an extractor over videos, with watches on decoding and REC."""
 
-    def __init__(
-        self, extractor: Extractor, video: Path, limit_s: float, max_frames: int | None = None
-    ) -> None:
+    def __init__(self, extractor: Extractor, videos: Sequence[Path], limit_s: float) -> None:
         self.decode_s = self.fetch_s = 0.0  # in all, and in this process
         self.rec = _TimedRec(extractor.rec)
-        self._left = max_frames
         self._limit_s, self._deadline = limit_s, float("inf")
         started = process_time()
         plain, extractor.rec = extractor.rec, self.rec
         try:
-            results = list(extractor.run([video] * _REPEATS, open_video=self._open))
+            results = list(extractor.run(videos, open_video=self._open))
         finally:
             extractor.rec = plain
         self.seconds = process_time() - started
@@ -105,9 +101,9 @@ class _Run:
         self.decode_s += reader.cpu_s
 
     def frames_of(self, reader: GuardedReader) -> Iterator[Frame]:
-        """The frames of an open video, until the time is up or enough were read."""
+        """The frames of an open video, until the time is up."""
         frames = iter(reader)
-        while self._left != 0 and perf_counter() < self._deadline:
+        while perf_counter() < self._deadline:
             started = process_time()
             frame = next(frames, None)
             self.fetch_s += process_time() - started
@@ -115,7 +111,6 @@ class _Run:
                 return
             if self._deadline == float("inf"):  # the decoding process has started by now
                 self._deadline = perf_counter() + self._limit_s
-            self._left = None if self._left is None else self._left - 1
             yield frame
 
 
