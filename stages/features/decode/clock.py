@@ -15,8 +15,9 @@ class Clock:
     - A missing time goes on at the frame rate; so does a repeated one, but it stays before the
       next frame.
     - A time before its predecessor's is a slip when the next frame is ahead again, and one of
-      more than 10 s ahead when the next frame is back: it is set as a missing one is. Otherwise the clock has started again (joined segments, a counter that
-      wraps), and everything that follows is moved to go on at the frame rate.
+      more than 10 s ahead when the next frame is back: it is set as a missing one is. Otherwise
+      the clock has started again (joined segments, a counter that wraps), and everything that
+      follows is moved to go on at the frame rate.
     - ``joins`` says that the container is one of segments (MPEG-TS and program streams). There
       a step of more than 10 s ahead starts the clock again too.
     """
