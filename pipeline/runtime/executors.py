@@ -14,14 +14,14 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
 from facer.pipeline.runtime.tls import TlsFiles
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError, OptionError, named, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -117,7 +117,7 @@ class DaskExecutor:
                 self._client: Any = Client(
                     address, security=security, timeout=CONNECT_S, set_as_default=False
                 )
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, TypeError) as error:  # TypeError: of a worker
             why = str(error) or f"in {CONNECT_S} s"
             raise FacerError(
                 f"{named('scheduler')} {address}: no answer ({why}); expected the address that "
@@ -164,11 +164,21 @@ class DaskExecutor:
                 time.sleep(_POLL_S)
             else:
                 heard = time.monotonic()
-                if not self._client.nthreads():
-                    self._note("no worker is left; waiting for one (Ctrl-C stops)")
+                self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Say so where nothing can be done for the moment."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if not workers:
+            self._note("no worker is left; waiting for one (Ctrl-C stops)")
+        elif all(worker["status"] == "paused" for worker in workers):
+            self._note(
+                "all workers are paused, at the limit of their memory; waiting for one (Ctrl-C "
+                "stops): start them with --memory-limit 0"
+            )
 
     def _outcome(self, future: Any) -> Any:
-        """See :func:`_outcome`; of a lost cluster a ``FacerError``."""
+        """See :func:`_outcome`; of a lost or restarted cluster a ``FacerError``."""
         from distributed import KilledWorker
 
         found = _outcome(future.result)
@@ -176,6 +186,11 @@ class DaskExecutor:
             return WorkerDiedError()
         if isinstance(found, Exception):
             self._check_connection()
+        if isinstance(found, CancelledError):  # no fault of the item
+            raise FacerError(
+                f"{named('scheduler')} {self._address}: the work was cancelled there "
+                f"({one_line(found)}); what was committed is safe: run the same command again"
+            )
         return found
 
     def _check_connection(self) -> None:
@@ -190,17 +205,24 @@ class DaskExecutor:
         """Call a function once on every worker, before its tasks; results by worker.
 
         ``FacerError`` naming the host for a worker that lacks facer, has another version of
-        it or cannot load it, or for which the function raises one.
+        it, cannot load it or does not answer, or for which the function raises one.
         """
-        hosts = self._client.run(socket.gethostname)
+        hosts = self._client.run(socket.gethostname, on_error="return")
+        hosts = {at: host for at, host in hosts.items() if isinstance(host, str)}
         install = f"install facer {__version__} there and start the worker again"
 
         def ask(function: Callable[[Any], Any], argument: object, problem: str) -> dict[str, Any]:
             answers = self._client.run(function, argument, on_error="return")
-            found = {f"worker {hosts[at]} ({at})": answer for at, answer in answers.items()}
+            unknown = "of unknown host"  # it joined meanwhile, or does not answer
+            found = {f"worker {hosts.get(at, unknown)} ({at})": a for at, a in answers.items()}
             for worker, answer in found.items():
                 if isinstance(answer, FacerError):
                     raise FacerError(f"{worker}: {answer}") from answer
+                if isinstance(answer, OSError):
+                    raise FacerError(
+                        f"{worker}: does not answer the scheduler ({one_line(answer)}); end it, or "
+                        "open its port, and run the same command again"
+                    ) from answer
                 if isinstance(answer, Exception):
                     raise FacerError(f"{worker}: {problem} ({answer}); {install}") from answer
             return found

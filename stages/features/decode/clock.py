@@ -14,9 +14,10 @@ class Clock:
 
     - A missing time goes on at the frame rate; so does a repeated one, but it stays before the
       next frame.
-    - A time before its predecessor's is a slip when the next frame is ahead again: it is set as
-      a missing one is. Otherwise the clock has started again (joined segments, a counter that
-      wraps), and everything that follows is moved to go on at the frame rate.
+    - A time before its predecessor's is a slip when the next frame is ahead again, and one of
+      more than 10 s ahead when the next frame is back: it is set as a missing one is. Otherwise
+      the clock has started again (joined segments, a counter that wraps), and everything that
+      follows is moved to go on at the frame rate.
     - ``joins`` says that the container is one of segments (MPEG-TS and program streams). There
       a step of more than 10 s ahead starts the clock again too.
     """
@@ -31,13 +32,17 @@ class Clock:
 
     def time(self, time_s: float | None, next_s: float | None) -> float:
         """Time of a frame, from its own time in the container and its successor's (None: no)."""
-        given = self._first(time_s) if self._given_s is None else self._after(time_s, next_s)
+        first = self._given_s is None
+        given = self._first(time_s, next_s) if first else self._after(time_s, next_s)
         self._given_s = given
         return given
 
-    def _first(self, time_s: float | None) -> float:
+    def _first(self, time_s: float | None, next_s: float | None) -> float:
         if time_s is None:
             self._odd["missing"] += 1
+        elif next_s is not None and time_s > next_s + _GAP_S:
+            self._odd["forward"] += 1
+            time_s = next_s - self.step_s
         self._seen_s = time_s
         return 0.0 if time_s is None else time_s
 
@@ -53,14 +58,21 @@ class Clock:
         if time_s == seen:
             self._odd["repeated"] += 1
             return self._before(on, next_s)
-        if time_s < seen and next_s is not None and next_s > seen:
+        if next_s is not None and self._slips(seen, time_s, next_s):
             self._seen_s = seen
-            self._odd["backward"] += 1
+            self._odd["backward" if time_s < seen else "forward"] += 1
             return self._before(on, next_s)
         if time_s < seen or (self._joins and time_s > seen + _GAP_S):
             self._odd["restart"] += 1
             self._shift_s = on - time_s
         return max(time_s + self._shift_s, self._given_s + _LEAST_STEP_S)
+
+    @staticmethod
+    def _slips(seen: float, time_s: float, next_s: float) -> bool:
+        """Whether a time alone is off: the next one goes on after the last one."""
+        if time_s < seen:
+            return next_s > seen
+        return time_s > seen + _GAP_S >= next_s > seen
 
     def _before(self, on: float, next_s: float | None) -> float:
         """``on``, or half way to the next frame where that comes sooner."""
@@ -78,7 +90,7 @@ class Clock:
             notes.append(f"{odd['missing']} frames have no time: set by the frame rate, {fps}")
         notes += [
             f"{odd[what]} frames have a {what} time: set between their neighbours"
-            for what in ("repeated", "backward")
+            for what in ("repeated", "backward", "forward")
             if odd[what]
         ]
         if odd["restart"]:

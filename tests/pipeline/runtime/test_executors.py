@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from distributed import Client
 
 from facer.pipeline.runtime import executors
 from facer.pipeline.runtime.executors import (
@@ -140,6 +141,51 @@ def test_a_cluster_without_workers_is_told_of(new_cluster, monkeypatch):
     assert told[1].startswith("no worker is left; waiting")
 
 
+def test_workers_that_are_paused_are_told_of(new_cluster, monkeypatch):
+    monkeypatch.setattr(executors, "LONELY_S", 0.3)
+    told = []
+
+    def note(text):
+        told.append(text)
+        if "paused" in text:
+            cluster.add_worker()
+
+    with new_cluster(0) as cluster:
+        cluster.add_worker(
+            "import dask; dask.config.set({'distributed.worker.memory.pause': 1e-6})"
+        )
+        with Client(cluster.address, set_as_default=False) as client:
+            while statuses(client) != ["paused"]:
+                time.sleep(0.05)
+        executor = DaskExecutor(cluster.address, note=note)
+        assert list(executor.map(abs, [-1])) == [(-1, 1)]
+        executor.close()
+    assert told[1].startswith("all workers are paused, at the limit of their memory; waiting")
+
+
+def statuses(client):
+    return [worker["status"] for worker in client.scheduler_info()["workers"].values()]
+
+
+def test_work_that_is_cancelled_on_the_scheduler_is_no_fault_of_its_items(new_cluster):
+    with new_cluster(1) as cluster:
+        executor = DaskExecutor(cluster.address)
+        results = executor.map(time.sleep, [0.05] * 200)
+        next(results)
+        with Client(cluster.address, set_as_default=False) as other:
+            other.restart(wait_for_workers=False)
+        with pytest.raises(FacerError, match=r"the work was cancelled there \(.*run the same comm"):
+            list(results)
+        executor.close()
+
+
+def test_the_address_of_a_worker_is_refused_in_one_line(cluster):
+    with Client(cluster.address, set_as_default=False) as client:
+        worker = next(iter(client.scheduler_info()["workers"]))
+    with pytest.raises(FacerError, match=f"scheduler {worker}: no answer .*`dask scheduler` pr"):
+        DaskExecutor(worker)
+
+
 def test_an_address_without_scheduler_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(executors, "CONNECT_S", 0.5)
     with pytest.raises(FacerError, match=r"scheduler tcp://127\.0\.0\.1:9: no answer"):
@@ -170,6 +216,14 @@ def test_every_worker_is_asked(remote):
         remote.check_workers(read_labels, "no-such.csv")
     with pytest.raises(FacerError, match=r"worker .*: a check failed \(invalid literal"):
         remote.check_workers(int, "no number")
+
+
+def test_a_worker_that_ends_while_it_is_asked_is_named(new_cluster):
+    with new_cluster(1) as cluster:
+        executor = DaskExecutor(cluster.address)
+        with pytest.raises(FacerError, match=r"worker .*tcp://127.*: does not answer the schedul"):
+            executor.check_workers(os._exit, 1)
+        executor.close()
 
 
 def test_workers_must_be_positive():

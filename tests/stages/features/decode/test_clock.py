@@ -28,6 +28,8 @@ def test_good_times_are_kept_however_uneven():
         ([0, 0.04, 0.04, 0.08], [0, 0.04, 0.06, 0.08], "1 frames have a repeated time"),
         ([0, 0, 0, 0, 0.16], [0, 0.04, 0.08, 0.12, 0.16], "3 frames have a repeated time"),
         ([0, 0.04, 0.01, 0.12], [0, 0.04, 0.08, 0.12], "1 frames have a backward time"),
+        ([0, 0.04, 3600, 0.12], [0, 0.04, 0.08, 0.12], "1 frames have a forward time"),
+        ([3600, 0.04, 0.08], [0, 0.04, 0.08], "1 frames have a forward time"),
         ([0, 0.04, 0, 0.04], [0, 0.04, 0.08, 0.12], r"its clock starts again \(1 times\): goes on"),
         ([95443.7, 95443.74, 0.06, 0.1], [95443.7, 95443.74, 95443.78, 95443.82], "starts again"),
     ],
@@ -40,6 +42,7 @@ def test_odd_times_are_set_and_counted(times, expected, note):
 
 
 def test_a_step_ahead_is_another_clock_where_segments_are_joined_and_a_pause_elsewhere():
+    assert run([0, 0.04, 3600, 0.12], joins=True)[0] == [0, 0.04, 0.08, 0.12]
     times = [0, 0.04, 36000.0, 36000.04]
     assert run(times) == (times, [])
     assert run(times, joins=True)[0] == [0, 0.04, 0.08, 0.12]
