@@ -65,7 +65,7 @@ def read_crops(video: Path, clip: ClipFeatures, rows: I64) -> U8:
                 if abs(frame.timestamp_s - time_s) <= SAME_TIME_S:
                     crops[place] = align(frame.picture, clip.keypoints_px[row : row + 1])[0]
                     del left[place]
-            if not left and len(clip.timestamp_s) - max(wanted) > _FRAMES_TO_LEAVE:
+            if not left and len(clip.timestamp_s) - max(wanted, default=0) > _FRAMES_TO_LEAVE:
                 return crops
     if left:
         raise FacerError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -212,7 +213,7 @@ def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal], root_checksum
         rows.append(record_row(replace(record, start=start)))
         start += record.n_frames
     try:
-        parse_records(rows, "")
+        parse_records(json.loads(json.dumps(rows)), "")  # as a reader will find them
     except (ValueError, TypeError) as error:
         raise FacerError(
             f"a part of {len(entries)} clips: {error} in a record, which could not be read again"
