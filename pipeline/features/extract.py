@@ -25,8 +25,9 @@ from facer.pipeline.features.part import (
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.plan import ExtractPlan, plan
 from facer.pipeline.features.preflight import check_cluster
-from facer.pipeline.runtime.executors import DaskExecutor, Executor, cpu_count
+from facer.pipeline.runtime.executors import DaskExecutor, Executor
 from facer.pipeline.runtime.progress import Progress
+from facer.stages.common.cores import cpu_count
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, Status
 

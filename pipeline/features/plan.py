@@ -16,9 +16,10 @@ from facer.pipeline.features.kinds import Models, located, on_gpu
 from facer.pipeline.features.part import ModelsAsked, ModelsFound, find_models
 from facer.pipeline.features.pending import ClipTask, video_id
 from facer.pipeline.features.sources import Source, Videos, open_videos
-from facer.pipeline.runtime.executors import Executor, cpu_count, make_executor
+from facer.pipeline.runtime.executors import Executor, make_executor
 from facer.pipeline.runtime.processes import ProcessExecutor
 from facer.pipeline.runtime.progress import Progress
+from facer.stages.common.cores import cpu_count
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.precision import stored_precision
 from facer.storage import FeatureStore

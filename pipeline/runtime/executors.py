@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import logging
-import os
 import pkgutil
 import socket
 import time
@@ -29,11 +28,6 @@ Result = TypeVar("Result")
 CONNECT_S = 10
 _POLL_S = 0.02
 LONELY_S = 30.0  # without any worker, before the user hears of it
-
-
-def cpu_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_executor(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from facer.stages.common.cores import cpu_count
 from facer.storage.errors import FacerError, named
 
 if TYPE_CHECKING:  # a worker that only runs models starts without these
@@ -87,7 +88,7 @@ def cuda_available() -> bool:
 def usual_threads() -> int:
     """Of a session: what ``OMP_NUM_THREADS`` says, as of torch; else one a core."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdecimal() and int(said) else os.cpu_count() or 1
+    return int(said) if said.isdecimal() and int(said) else cpu_count()
 
 
 def session_options(threads: int = 1, device: str = "cpu") -> tuple[Any, list[Any]]:
@@ -100,6 +101,7 @@ def session_options(threads: int = 1, device: str = "cpu") -> tuple[Any, list[An
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised
     if device == "cpu":
         return options, ["CPUExecutionProvider"]

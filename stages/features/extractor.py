@@ -6,7 +6,6 @@ for result in Extractor(config).run(paths):
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from facer.stages.common.cores import cpu_count
 from facer.stages.common.device import device_name
 from facer.stages.common.onnx import cuda_available
 from facer.stages.features import detect, track
@@ -70,7 +70,7 @@ class Extractor:
         self.detector = detect.load(
             replace(config.detector, device=where, bf16=config.precision == "bf16")
         )
-        usual = min(os.cpu_count() or 1, _GPU_DECODERS) if device != "cpu" else 1
+        usual = min(cpu_count(), _GPU_DECODERS) if device != "cpu" else 1
         self._decoders = config.decoders or usual
         self._keyframes = KeyframeDetector(self.detector, config.keyframe_interval)
 

@@ -5,13 +5,13 @@ Torch is imported only to compare with videos: the rest answers at once.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facer.pipeline.features.config import VerifyConfig
+from facer.stages.common.cores import cpu_count
 from facer.storage import FeatureStore
 from facer.storage.layout.documents import group_json
 from facer.storage.layout.part_list import DOCUMENT
@@ -87,7 +87,7 @@ def verify(config: VerifyConfig, on_compared: OnCompared = lambda *_: None) -> V
     when the store cannot be opened at all.
     """
     store = FeatureStore.open(config.store)
-    found = verify_store(store, config.jobs or os.cpu_count() or 1)
+    found = verify_store(store, config.jobs or cpu_count())
     dropped: tuple[str, ...] = ()
     older: set[str] = set()
     again: set[str] = set()

@@ -25,8 +25,8 @@ from facer.pipeline.features.timing.bench_model import (
     predict_gpus,
 )
 from facer.pipeline.features.timing.bench_steps import StepTimes, measure_steps
-from facer.pipeline.runtime.executors import cpu_count
 from facer.pipeline.views.video import write_video
+from facer.stages.common.cores import cpu_count
 from facer.stages.features.decode.folder import find_videos
 from facer.stages.synthesis.plan import SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from facer.stages.affect.config import AlignConfig
 from facer.stages.affect.datasets.image_files import decode_crop, decode_image, read_image_file
 from facer.stages.affect.datasets.label_files import note
 from facer.stages.common.cache import user_cache
+from facer.stages.common.cores import cpu_count
 from facer.stages.features import detect
 from facer.stages.features.align import CROP_PX, align
 from facer.stages.features.faces import Detector, Faces, iou
@@ -107,7 +107,7 @@ class Aligner:
         keys = [b""] * total
         outcome = np.full(total, MISSING, np.int8)
         _ = self.detector  # loaded before threads ask for it
-        with ThreadPoolExecutor(self.config.workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self.config.workers or cpu_count()) as pool:
             results = pool.map(lambda rows: self._align_batch(photographs, rows), batches)
             done = 0
             for rows, found in zip(batches, results, strict=True):

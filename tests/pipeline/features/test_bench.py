@@ -9,7 +9,7 @@ from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.timing.bench import ASSUMPTIONS, bench
 from facer.pipeline.features.timing.bench_model import FrameCost, Rate, predict, predict_gpus
 from facer.pipeline.features.timing.bench_steps import STEPS, measure_steps
-from facer.pipeline.runtime.executors import cpu_count
+from facer.stages.common.cores import cpu_count
 from facer.stages.features.precision import usual_precision
 from facer.storage import FacerError
 

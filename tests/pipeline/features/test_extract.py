@@ -16,8 +16,8 @@ from facer.pipeline.features import kinds, plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
-from facer.pipeline.runtime.executors import cpu_count
 from facer.pipeline.runtime.progress import PlainProgress, Progress
+from facer.stages.common.cores import cpu_count
 from facer.stages.features.config import DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.extractor import Extractor
