@@ -25,6 +25,7 @@ from facer.pipeline.commands.terminal import (
 )
 from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, log, warn
+from facer.stages.common.cores import threads_within_quota
 from facer.storage.errors import FacerError, one_line
 
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_closed_streams()
     # ffmpeg's and OpenCV's own complaints about odd files are answered by facer's records
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    threads_within_quota()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     show_any_character()
     debug = "--debug" in arguments

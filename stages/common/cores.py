@@ -17,11 +17,20 @@ def cpu_count() -> int:
     No more than its affinity (``taskset``, Slurm) and the quota of its control group or of one
     above it (``docker run --cpus``, Kubernetes, systemd's ``CPUQuota``), rounded up.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    return min([count, *map(ceil, _quotas(Path("/")))])
+    return min([_affinity(), *map(ceil, _quotas(Path("/")))])
+
+
+def threads_within_quota() -> None:
+    """Have libraries that are imported later start no more threads than the quota has cores.
+
+    Affinity they know themselves.
+    """
+    if (count := cpu_count()) < _affinity():
+        os.environ.setdefault("OMP_NUM_THREADS", str(count))
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quotas(root: Path) -> list[float]:

@@ -66,5 +66,9 @@ def test_cores_are_counted_by_affinity_and_quota(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(cores, "_quotas", lambda _: [2.5])
     assert cores.cpu_count() == usual_threads() == 3
+    cores.threads_within_quota()
+    assert os.environ.pop("OMP_NUM_THREADS") == "3"
     monkeypatch.setattr(cores, "_quotas", lambda _: [])
     assert cores.cpu_count() == usual_threads() == 8
+    cores.threads_within_quota()
+    assert "OMP_NUM_THREADS" not in os.environ
