@@ -65,17 +65,17 @@ if TYPE_CHECKING:
     from facer.pipeline.functions.store import import_ as import_
     from facer.pipeline.functions.store import status as status
     from facer.pipeline.functions.store import verify as verify
+    from facer.pipeline.functions.study import compare as compare
+    from facer.pipeline.functions.study import design as design
+    from facer.pipeline.functions.study import methods as methods
+    from facer.pipeline.functions.study import summarise as summarise
     from facer.pipeline.functions.views import annotate as annotate
+    from facer.pipeline.functions.views import figure as figure
     from facer.pipeline.functions.views import picture as picture
     from facer.pipeline.functions.views import report as report
+    from facer.pipeline.functions.views import view as view
     from facer.pipeline.intensity.dataset import ClipDataset as ClipDataset
     from facer.pipeline.intensity.run import Run as Run
-    from facer.pipeline.summary.compare import compare as compare
-    from facer.pipeline.summary.designs import design as design
-    from facer.pipeline.summary.door import summarise as summarise
-    from facer.pipeline.summary.methods import methods as methods
-    from facer.pipeline.views.figure.draw import figure as figure
-    from facer.pipeline.views.view.door import view as view
     from facer.stages.intensity.config import HeadConfig as HeadConfig
     from facer.stages.intensity.heads.base import Head as Head
     from facer.stages.intensity.heads.base import HeadShape as HeadShape
@@ -95,15 +95,10 @@ _NAMES = {
     ),
     "pipeline.functions.runs": "open_run train_head",
     "pipeline.functions.store": "check compact export health import_ status verify",
-    "pipeline.functions.views": "annotate picture report",
+    "pipeline.functions.study": "compare design methods summarise",
+    "pipeline.functions.views": "annotate figure picture report view",
     "pipeline.intensity.dataset": "ClipDataset",
     "pipeline.intensity.run": "Run",
-    "pipeline.summary.compare": "compare",
-    "pipeline.summary.designs": "design",
-    "pipeline.summary.door": "summarise",
-    "pipeline.summary.methods": "methods",
-    "pipeline.views.figure.draw": "figure",
-    "pipeline.views.view.door": "view",
     "stages.intensity.config": "HeadConfig",
     "stages.intensity.heads.base": "Head HeadShape",
     "stages.intensity.kernels.batches": "Batch",

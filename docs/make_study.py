@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facer.pipeline.summary.door import summarise_to_folder
+from facer.pipeline.summary.output import summarise_to_folder
 from facer.pipeline.summary.summarise import study
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import ClipFeatures, FeatureStore, Provenance, Record

@@ -3,41 +3,58 @@
     python docs/make_units.py displacements.npz --rec rec-small -o rec-units.safetensors \\
         --data faces-muxspace.h5 mux-mesh.h5 1500 --data faces-ferplus.h5 fer-mesh.h5 500
 
-The pooled space of so many warped faces of the packs' train splits is computed once and kept
-beside the output (``.npz``), so that a stopped run goes on behind it; then only the rows of
-``--units`` are fitted (``facer.stages.affect.units.rows``).
+REC's outputs are linear maps of one pooled space. That space already moves when a face does; what
+is missing for units without labels is the direction. So the pooled space of so many warped faces
+of the packs' train splits is computed once and kept beside the output (``.npz``), so that a stopped
+run resumes behind it; then only the rows of ``--units`` are fitted to it: minutes instead of hours,
+and no other column can change.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from facer.pipeline.runtime.progress import CountReporter
-from facer.stages.affect.augment import AugmentConfig
+from facer.stages.affect.config import AugmentConfig
+from facer.stages.affect.coupling import coupling_matrix
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.datasets.samples import AffectSet, weak_features
-from facer.stages.affect.metrics import EXPRESSION_COLUMNS
-from facer.stages.affect.units.geometry import UnitGeometry, read_geometry
-from facer.stages.affect.units.pairs import with_meshes
-from facer.stages.affect.units.rows import (
-    Embed,
-    LabelledSpace,
-    PairedEmbeddings,
-    UnitRowsConfig,
-    fit_rows,
-    joined,
-    paired_embeddings,
+from facer.stages.affect.losses import (
+    au_loss,
+    distribution_matching_loss,
+    rest_level_loss,
+    unit_pair_loss,
 )
+from facer.stages.affect.metrics import EXPRESSION_COLUMNS
+from facer.stages.affect.units.geometry import N_POINTS, FaceField, UnitGeometry, read_geometry
+from facer.stages.affect.units.pairs import (
+    NUISANCE,
+    STRENGTHS,
+    labelled_neutral,
+    largest_strength,
+    seen_by_cameras,
+    usable_rows,
+    varied,
+    with_meshes,
+)
+from facer.stages.common.training import ema_decay_at
 from facer.stages.features.rec.loading import load
+from facer.stages.features.rec.network import RecNet
 from facer.stages.features.rec.torch_rec import load_network, save_rec
 from facer.stages.features.rec.weights import weights_path
+from facer.storage.errors import FacerError, named
 from facer.storage.files.weights import weights_sha256
-from facer.storage.schema import AU_NAMES, FEATURE_NAMES
+from facer.storage.schema import AU_NAMES, F32, FEATURE_NAMES, I64, U8, Bools
 
 UNITS = "au04,au06,au09,au10,au11,au15,au17,au20,au23,au24"
 CAMERA = AugmentConfig(
@@ -45,6 +62,55 @@ CAMERA = AugmentConfig(
     rotate_deg=8, shift_px=3,
 )  # fmt: skip
 MOVES, LABELLED = 5, 3000  # units that move a face; labelled crops of each pack
+
+Embed = Callable[[U8], F32]
+"""RGB uint8 (B, 112, 112, 3) -> pooled space (B, D)."""
+
+
+@dataclass(frozen=True)
+class UnitRowsConfig:
+    """How rows of units are fitted."""
+
+    units: tuple[str, ...]  # columns whose rows are fitted
+    steps: int = 2200
+    batch_size: int = 64  # pairs and labelled crops a step, of each
+    learning_rate: float = 3e-3  # highest of Adam; rises over a tenth of the steps, then a cosine
+    average: float = 0.998  # decay of the averaged rows, which are kept
+    specific: float = 3.0  # weight of "other units stay" beside "the unit rises"
+    level: float = 0.3  # weight of the levels beside the order
+    bce: float = 4.0
+    dm: float = 0.2
+    dm_labelled: float = 0.1  # of L_DM on units with labels, relative to dm
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairedEmbeddings:
+    """Pooled space of n faces, each as it is and moved by k units.
+
+    embedding (n, 1 + k, D); unit (n, k) column among the 17; strength (n, k) in (0, 1]; neutral
+    (n,) whether the unmoved face is labelled neutral.
+    """
+
+    embedding: F32
+    unit: I64
+    strength: F32
+    neutral: Bools
+
+
+@dataclass(frozen=True)
+class LabelledSpace:
+    """n labelled crops: embedding (n, D), expression (n, 7) that REC gives them, au and au_weight
+    (n, 17), NaN where a unit has no label.
+    """
+
+    embedding: F32
+    expression: F32
+    au: F32
+    au_weight: F32
+
+
+Space = TypeVar("Space", PairedEmbeddings, LabelledSpace)
 
 
 def main() -> None:
@@ -60,6 +126,8 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     config = UnitRowsConfig(tuple(options.units.split(",")))
+    if not set(config.units) <= set(AU_NAMES):
+        parser.error(f"--units: found {options.units}, expected some of {', '.join(AU_NAMES)}")
     geometry = read_geometry(options.geometry)
     sets = [with_meshes(read_pack(pack, "train"), [Path(mesh)]) for pack, mesh, _ in options.data]
     rec = load(options.rec, "cpu", embedding=True)
@@ -111,6 +179,166 @@ def embedded(
         rows, seen = file["rows"], file["seen"]
     trust = np.tile(data.au_trust, (len(rows), 1))
     return pairs, LabelledSpace(seen[:, n:], seen[:, EXPRESSION_COLUMNS], data.au[rows], trust)
+
+
+def joined(parts: Sequence[Space]) -> Space:
+    """Several sets as one."""
+    names = vars(parts[0])
+    values = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return type(parts[0])(**values)
+
+
+def paired_embeddings(
+    embed: Embed, data: AffectSet, geometry: UnitGeometry, faces: int, moves: int = 5,
+    config: AugmentConfig | None = None, seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
+) -> PairedEmbeddings:  # fmt: skip
+    """Move at most ``faces`` nearly frontal faces of a set with meshes, by ``moves`` units each.
+
+    As in :class:`facer.stages.affect.units.pairs.UnitPairs`: uneven displacements, both of a
+    pair moved by another unit at times, the same or another camera.
+    """
+    rows = usable_rows(data, geometry)
+    if len(rows) == 0 or data.mesh is None:
+        raise FacerError(
+            f"{data.name}: no nearly frontal face has a mesh; give its {named('meshes')}"
+        )
+    rng = np.random.default_rng([seed, 29])
+    rows = rng.permutation(rows)[:faces]
+    embedded, units, strengths, neutral = [], [], [], []
+    for done, row in enumerate(rows.tolist(), 1):
+        moved = _moved(data, row, geometry, moves, rng)
+        crops = seen_by_cameras(data, row, moved.crops, rng, config)
+        embedded.append(embed(np.stack(crops)))
+        units.append(moved.units)
+        strengths.append(moved.strengths)
+        neutral.append(moved.still and bool(labelled_neutral(data, row)))
+        if report is not None:
+            report(done, len(rows))
+    return PairedEmbeddings(
+        np.stack(embedded), np.stack(units), np.array(strengths, np.float32), np.array(neutral)
+    )
+
+
+class _Moved(NamedTuple):
+    crops: list[U8]  # as it is, and moved by each of the units
+    units: I64
+    strengths: list[float]
+    still: bool  # the first crop was not moved by another unit
+
+
+def _moved(
+    data: AffectSet, row: int, geometry: UnitGeometry, moves: int, rng: np.random.Generator
+) -> _Moved:
+    """One face moved by ``moves`` units, all of its crops by one other unit at times."""
+    assert data.mesh is not None
+    mesh, units = data.mesh[row], np.flatnonzero(geometry.warps)
+    field = FaceField(geometry, mesh)
+    still = rng.random() >= NUISANCE
+    other = int(rng.choice(units))
+    amount = 0.0 if still else rng.uniform(0.2, 1.0) * largest_strength(other, mesh)
+    first = amount * varied(geometry, other, rng)
+    own = rng.choice(units, moves, replace=False)
+    strengths = [min(rng.uniform(*STRENGTHS), largest_strength(int(u), mesh)) for u in own]
+    shifts = [np.zeros((N_POINTS, 3), np.float32)]
+    shifts += [s * _some(geometry, int(u), rng) for u, s in zip(own, strengths, strict=True)]
+    crops = [field.warp(data.crop(row), np.asarray(first + s, np.float32)) for s in shifts]
+    return _Moved(crops, own, strengths, still)
+
+
+def _some(geometry: UnitGeometry, unit: int, rng: np.random.Generator) -> F32:
+    """A unit's displacement (478, 3), on one side of the face alone in half of the cases."""
+    both = varied(geometry, unit, rng)
+    side = rng.integers(4)
+    if side < 2:
+        return both
+    half = (geometry.left, geometry.right)[side - 2][unit]
+    return np.asarray(both * half.any(axis=1, keepdims=True), np.float32)
+
+
+def fit_rows(
+    network: RecNet, pairs: PairedEmbeddings, labelled: LabelledSpace, unlabelled: Bools,
+    geometry: UnitGeometry, config: UnitRowsConfig,
+) -> None:  # fmt: skip
+    """Fit the rows of ``config.units`` in the network's unit output; all else keeps its bits.
+
+    The loss is that of pairs (:func:`unit_pair_loss`), L_BCE on labelled crops and L_DM against the
+    expressions that REC gives them. ``unlabelled`` (17,) names units that no set labels: their
+    level is held at 0 on neutral faces.
+    """
+    rows = torch.tensor([name in config.units for name in AU_NAMES])
+    loss_of = _RowsLoss(pairs, labelled, unlabelled, geometry, config)
+    before = [network.au.weight.detach().clone(), network.au.bias.detach().clone()]
+    fitted = [value.clone().requires_grad_() for value in before]
+    averaged = [value.clone() for value in before]
+    optimiser = torch.optim.Adam(fitted, lr=config.learning_rate)
+    rng = np.random.default_rng([config.seed, 31])
+    for step in range(config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * _one_cycle(step / config.steps)
+        loss = loss_of(fitted, rng)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        decay = ema_decay_at(step, config.average)
+        with torch.no_grad():
+            for value, old, mean in zip(fitted, before, averaged, strict=True):
+                value[~rows] = old[~rows]
+                mean.lerp_(value, 1 - decay)
+    with torch.no_grad():
+        network.au.weight[rows] = averaged[0][rows]
+        network.au.bias[rows] = averaged[1][rows]
+
+
+class _RowsLoss:
+    """The loss of weight (17, D) and bias (17,) on pairs and labelled crops drawn at random."""
+
+    def __init__(
+        self, pairs: PairedEmbeddings, labelled: LabelledSpace, unlabelled: Bools,
+        geometry: UnitGeometry, config: UnitRowsConfig,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._embedding, self._unit, self._strength, self._neutral = (
+            torch.from_numpy(values) for values in vars(pairs).values()
+        )
+        self._seen, expression, self._au, self._trust = (
+            torch.from_numpy(values) for values in vars(labelled).values()
+        )
+        self._expression_logits = expression.clamp_min(1e-6).log()
+        self._overlap = torch.from_numpy(geometry.overlap)
+        self._silent = torch.from_numpy(unlabelled)
+        matrix = coupling_matrix("paper")
+        assert matrix is not None
+        self._coupling = torch.from_numpy(matrix)
+
+    def __call__(self, fitted: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
+        c, (weight, bias) = self._config, fitted
+        i, j, k = (
+            torch.from_numpy(rng.integers(n, size=c.batch_size))
+            for n in (len(self._embedding), self._unit.shape[1], len(self._seen))
+        )
+        pair = (self._embedding[i, 0], self._embedding[i, 1 + j])
+        base, moved = (F.linear(e, weight, bias) for e in pair)
+        terms = unit_pair_loss(base, moved, self._unit[i, j], self._strength[i, j], self._overlap)
+        rest = rest_level_loss(base, self._neutral[i], self._silent)
+        logits, au = F.linear(self._seen[k], weight, bias), self._au[k]
+        balance = torch.where(au.isfinite(), c.dm_labelled, 1.0)
+        return (
+            terms["rank"]
+            + c.specific * terms["specific"]
+            + c.level * (terms["level"] + rest)
+            + c.bce * au_loss(logits, au, self._trust[k])
+            + c.dm
+            * distribution_matching_loss(
+                self._expression_logits[k], logits, self._coupling, balance
+            )
+        )
+
+
+def _one_cycle(done: float) -> float:
+    if done < 0.1:
+        return (done + 1e-3) / 0.1
+    return float(0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9)))
 
 
 if __name__ == "__main__":

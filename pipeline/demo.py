@@ -10,7 +10,7 @@ import numpy as np
 
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import ExtractSummary, extract_folder
-from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.config import EvaluateConfig, TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import TrainHeadResult, train_head
@@ -57,10 +57,10 @@ def run_demo(
     fit = FitConfig(learning_rate=_LEARNING_RATE, epochs=_EPOCHS)
     trained = TrainHeadConfig(store, str(labels), folder / "run", fit=fit, seeds=_SEEDS)
     training = train_head(trained, on_epoch)
-    picture = folder / "clip.png"
+    picture, scores = folder / "clip.png", evaluate(EvaluateConfig(folder / "run", "test"))
     opened = FeatureStore.open(store)
     draw_clip(opened, _telling_clip(opened, labels), folder / "clips", picture)
-    return DemoResult(folder, labels, summary, training, evaluate(folder / "run", "test"), picture)
+    return DemoResult(folder, labels, summary, training, scores, picture)
 
 
 def _telling_clip(store: FeatureStore, labels: Path) -> str:

@@ -27,6 +27,7 @@ from facer.pipeline.features.config import (
 )
 from facer.pipeline.intensity.config import (
     AblateConfig,
+    EvaluateConfig,
     ExportHeadConfig,
     FoldConfig,
     FuseConfig,
@@ -36,6 +37,7 @@ from facer.pipeline.intensity.config import (
     TrainHeadConfig,
 )
 from facer.pipeline.runtime.tls import TlsFiles
+from facer.pipeline.summary.config import CompareConfig
 from facer.pipeline.views.figure.config import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.view.config import ViewConfig
@@ -99,9 +101,14 @@ class Table:
 
     def signature(self, function: Any) -> Signature:
         """Return a function's signature with the settings in place of ``**settings``."""
-        own = Signature.from_callable(function).parameters.values()
-        more = [Parameter(k, Parameter.KEYWORD_ONLY, default=v) for k, v in self.defaults.items()]
-        return Signature([*(p for p in own if p.kind is not Parameter.VAR_KEYWORD), *more])
+        own = Signature.from_callable(function).parameters
+        more = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=value)
+            for name, value in self.defaults.items()
+            if name not in own
+        ]
+        kept = (p for p in own.values() if p.kind is not Parameter.VAR_KEYWORD)
+        return Signature([*kept, *more])
 
 
 def make(config: type[Config], settings: Settings, *positional: Any, **others: Any) -> Config:
@@ -146,15 +153,19 @@ for _same in ("seed", "with_"):
     del SWEPT.declared[_same]
 SWEEP = Table(*_DATA, HeadConfig, *_FIT, SweepConfig, TlsFiles)
 ABLATE = Table(*_DATA, *_FIT, AblateConfig, TlsFiles)
-EVALUATE = Table(LabelOptions, OwnHeadConfig)
+EVALUATE = Table(LabelOptions, EvaluateConfig, OwnHeadConfig)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 FUSE = Table(LabelOptions, FuseConfig)
 SUMMARISE = Table(SummaryConfig)
+COMPARE = Table(CompareConfig)
 FIGURE = Table(FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig, OwnHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig, OwnHeadConfig)
 VIEW = Table(ViewConfig)
+"""With those of a summary that an eye sees."""
+for _own in ("windows", "baseline", "thresholds"):
+    VIEW.declared[_own] = SUMMARISE.declared[_own]
 FINETUNE = Table(LabelOptions, FinetuneConfig, OwnHeadConfig)
 TRAIN_REC = Table(RecFitConfig, TrainRecConfig, AlignConfig, DetectorConfig)
 EVALUATE_REC = Table(EvaluateRecConfig, AlignConfig, DetectorConfig)
@@ -265,6 +276,8 @@ def _checked(one: Declared, value: Any) -> Any:
     if one.setting.read is not None:  # which tells what is wrong
         return value
     types = one.types
+    if str in types or Path in types:
+        value = getattr(value, "path", value)  # of a store or a run that is open
     optional = NoneType in types or one.value in (None, MISSING, ())
     if (value is None and optional) or (isinstance(value, bool) and bool in types):
         return value

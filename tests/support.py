@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +51,7 @@ def script(path: Path) -> ModuleType:
     """A Python file outside the package, as a module."""
     spec = some(spec_from_file_location(path.stem, path))
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
     some(spec.loader).exec_module(module)
     return module
 

@@ -35,7 +35,7 @@ def _clips(clips: int, frames: int) -> Iterator[Entry]:
 
 
 def _summarise(store: str, output: Path) -> None:
-    from facer.pipeline.summary.door import summarise_to_folder
+    from facer.pipeline.summary.output import summarise_to_folder
     from facer.pipeline.summary.summarise import study
     from facer.stages.summary.config import SummaryConfig
 

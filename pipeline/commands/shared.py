@@ -14,7 +14,6 @@ import click
 from facer.pipeline.runtime.epoch_log import LOG_KINDS
 from facer.pipeline.runtime.progress import echo, log, note_lines
 from facer.storage.errors import printable
-from facer.storage.labels.challenges import SPLITS
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 """Exit codes beside 0: a problem that the message explains, wrong usage, some clips failed,
@@ -24,7 +23,6 @@ STDOUT = Path("-")  # as the csv to write
 LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
 PATH = click.Path(path_type=Path)
-SPLIT = click.Choice(SPLITS)
 
 
 class Finite(click.FloatRange):

@@ -19,7 +19,7 @@ from facer.pipeline.commands.shared import (
     with_options,
 )
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import FIGURE, SUMMARISE
+from facer.pipeline.settings import COMPARE, FIGURE, SUMMARISE
 from facer.storage.study.table_formats import TABLE_FORMATS
 
 _of_study = with_options([
@@ -51,8 +51,8 @@ def design(
       facer design features.zarr --pattern "{participant}_{condition}" -o design.csv
       facer design features.zarr --check design.csv
     """
+    from facer.pipeline.functions.study import design as read_design
     from facer.pipeline.summary.designs import check_design
-    from facer.pipeline.summary.designs import design as read_design
 
     if (pattern is None) == (source is None):
         raise click.UsageError("expected one of --pattern and --check")
@@ -101,7 +101,7 @@ def summarise(
       facer summarise features.zarr -o stats/ --design "{participant}_{condition}" \\
         --window after=2:6 --baseline 0:2 --grid 10
     """
-    from facer.pipeline.summary.door import summarise as summarise_store
+    from facer.pipeline.functions.study import summarise as summarise_store
 
     outcome = summarise_store(
         store, design_, events=events, marks=marks, output=output, format=form, **settings
@@ -131,14 +131,9 @@ def summarise(
 @click.argument("b")
 @click.option("-o", "--output", type=PATH,
               help="A new folder for columns.csv, clips.csv, compare.json and a page.")  # fmt: skip
-@click.option("--videos", type=PATH,
-              help="The VIDEO_DIR: the page then shows the faces that only one saw.")  # fmt: skip
-@click.option("--worst", default=12, show_default=True, type=click.IntRange(0, 1000),
-              help="Clips of which it does.")  # fmt: skip
+@with_settings(COMPARE)
 @json_option
-def compare(
-    a: str, b: str, output: Path | None, videos: Path | None, worst: int, as_json: bool
-) -> int:
+def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any) -> int:
     """Compare two stores over the same videos: what both saw, and how far they are apart.
 
     By column: difference (B minus A), correlation, and by how much B comes later. By clip: time
@@ -149,9 +144,9 @@ def compare(
       facer compare features.zarr other-rec.zarr -o apart/ --videos videos/
       facer compare features.zarr openface.zarr
     """
-    from facer.pipeline.summary.compare import compare
+    from facer.pipeline.functions.study import compare as compare_stores
 
-    found = compare(a, b, output, videos=videos, worst=worst)
+    found = compare_stores(a, b, output, **settings)
     if as_json:
         print_json(found)
         return 0
@@ -184,9 +179,9 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
     Example:
       facer methods features.zarr --stats stats/
     """
-    from facer.pipeline.summary.methods import methods
+    from facer.pipeline.functions.study import methods as write
 
-    paragraph, bibtex = methods(store, stats)
+    paragraph, bibtex = write(store, stats)
     if as_json:
         print_json({"text": paragraph, "bibtex": bibtex})
     else:
@@ -216,9 +211,9 @@ def figure(
       facer figure grand features.zarr --design "{participant}_{condition}" -o smile.pdf
       facer figure missing features.zarr -o seen.png
     """
-    from facer.pipeline.views.figure.draw import figure
+    from facer.pipeline.functions.views import figure as draw
 
-    numbers = figure(kind, store, output, design_, events=events, marks=marks, **settings)
+    numbers = draw(kind, store, output, design_, events=events, marks=marks, **settings)
     if as_json:
         print_json({"figure": output, "numbers": numbers})
     else:

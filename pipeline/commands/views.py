@@ -70,17 +70,9 @@ def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
 @click.command()
 @click.argument("store")
 @with_settings(VIEW)
-@click.option("--window", multiple=True, metavar="NAME=START:STOP",
-              help="A window in seconds from the event, as of summarise; repeatable.")  # fmt: skip
-@click.option("--baseline", metavar="START:STOP", help="Window of the baseline, such as -2:0.")
-@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
-              help="Above it a feature counts as shown, as of summarise.")  # fmt: skip
 @click.option("--open", "browse", is_flag=True, help="Also open it in the browser.")
 @json_option
-def view(
-    store: str, window: tuple[str, ...], baseline: str | None, threshold: tuple[str, ...],
-    browse: bool, as_json: bool, **settings: Any,
-) -> int:  # fmt: skip
+def view(store: str, browse: bool, as_json: bool, **settings: Any) -> int:
     """Look at clips and mark them by eye, in a browser on this machine; Ctrl-C closes it.
 
     Marks are written as they are made, for summarise --marks; a click on another face of a video
@@ -92,9 +84,9 @@ def view(
       facer view features.zarr --videos videos/ --design "{participant}_{condition}" \\
         --window after=2:6 --baseline 0:2
     """
-    from facer.pipeline.views.view.door import view as serve
+    from facer.pipeline.functions.views import view as serve
 
-    with serve(store, windows=window, baseline=baseline, thresholds=threshold, **settings) as found:
+    with serve(store, **settings) as found:
         if as_json:
             print_json(found)
         else:

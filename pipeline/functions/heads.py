@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from facer.pipeline.endtoend.config import FinetuneConfig
 from facer.pipeline.endtoend.finetune import FinetuneResult
@@ -15,6 +15,7 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.ablation.ablate import ablate as run_rows
 from facer.pipeline.intensity.ablation.report import AblationTable
 from facer.pipeline.intensity.config import (
+    EvaluateConfig,
     ExportHeadConfig,
     FuseConfig,
     PredictConfig,
@@ -23,7 +24,7 @@ from facer.pipeline.intensity.config import (
 from facer.pipeline.intensity.export import ExportHeadResult
 from facer.pipeline.intensity.export import export_head as export_run
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.run import Run, Streams, import_named_head, stores_of
+from facer.pipeline.intensity.run import Run, import_named_head
 from facer.pipeline.intensity.scoring.compare import RunComparison, compare_runs
 from facer.pipeline.intensity.scoring.evaluate import evaluate as evaluate_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
@@ -59,12 +60,18 @@ def _folder(run: Run | Place) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
+@overload
+def evaluate(
+    run: Run | Place, split: str | None = None, *, against: None = None, **settings: Any
+) -> Evaluation: ...
+@overload
+def evaluate(
+    run: Run | Place, split: str | None = None, *, against: Run | Place, **settings: Any
+) -> RunComparison: ...
 @keywords(EVALUATE)
 def evaluate(
-    run: Run | Place, split: str | None = None, *, labels: Place | None = None,
-    store: FeatureStore | Place | None = None, by: str | None = None,
-    against: Run | Place | None = None, with_: Streams = (), **settings: Any,
-) -> Evaluation | RunComparison:  # fmt: skip
+    run: Run | Place, split: str | None = None, **settings: Any
+) -> Evaluation | RunComparison:
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with intervals.
 
     ``split`` is train, val (the default) or test; a run of folds has none. ``against`` is another
@@ -73,11 +80,12 @@ def evaluate(
     FacerError for a folder that holds no run, and where labels or store are gone.
     """
     import_named_head(settings)
-    file = None if labels is None else os.fspath(labels)
-    more = (split, file, place_of(store), label_options(settings), by, stores_of(with_))
-    if against is None:
-        return evaluate_run(_folder(run), *more)
-    return compare_runs(_folder(run), _folder(against), *more)
+    config = make(
+        EvaluateConfig, settings, _folder(run), split=split, reading=label_options(settings)
+    )
+    if config.against is None:
+        return evaluate_run(config)
+    return compare_runs(config, config.against)
 
 
 @keywords(PREDICT)

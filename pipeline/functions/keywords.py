@@ -17,22 +17,25 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def keywords(table: Table) -> Callable[[Function], Function]:
     """Give a function the settings of a table: it is called with all of them, checked.
 
+    A parameter of its own that has the name of a setting is that setting, given by position.
     OptionError for an unknown one, one of a wrong kind, and one that is needed and absent.
     """
 
     def decorate(function: Function) -> Function:
-        parameters = signature(function).parameters.values()
-        own = {p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD}
+        of = signature(function)
+        kinds = {name: parameter.kind for name, parameter in of.parameters.items()}
+        rest = next(name for name, kind in kinds.items() if kind is Parameter.VAR_KEYWORD)
 
         @wraps(function)
         def call(*positional: Any, **given: Any) -> Any:
-            settings = {k: v for k, v in given.items() if k not in own}
-            others = {k: v for k, v in given.items() if k in own}
-            complete = table.complete(settings)
+            found = of.bind_partial(*positional, **given).arguments
+            found |= found.pop(rest, {})
+            own = {name: found.pop(name) for name in kinds if name in found and name not in table}
+            complete = table.complete(found)
             for name, one in table.declared.items():
                 if one.value is MISSING and not one.setting.none and complete[name] is None:
                     raise OptionError(f"{named(name)}: found none, expected: {one.setting.help}")
-            return function(*positional, **others, **complete)
+            return function(**own, **complete)
 
         call.__signature__ = table.signature(function)  # type: ignore[attr-defined]
         return cast(Function, call)

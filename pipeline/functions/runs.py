@@ -17,9 +17,9 @@ from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.epochs import both, training_epoch
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import log
-from facer.pipeline.settings import TRAIN_AGAIN, TRAIN_HEAD, Settings, train_head_config
+from facer.pipeline.settings import TRAIN_AGAIN, TRAIN_HEAD, Settings, make, train_head_config
 from facer.stages.common.training import OnStep
-from facer.stages.intensity.config import HeadConfig
+from facer.stages.intensity.config import HeadConfig, StreamsConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.errors import OptionError, named
@@ -81,7 +81,8 @@ def train_again(
     """
     settings = TRAIN_AGAIN.complete(settings)
     names = None if labels is None else os.fspath(labels)
-    config = config_of_run(Path(source), Path(run), store, names, settings["with_"] or ())
+    streams = make(StreamsConfig, settings).stores
+    config = config_of_run(Path(source), Path(run), store, names, streams)
     config = replace(config, **{name: settings[name] for name in ("jobs", "device", "resume")})
     if (own := settings["head"]) not in (HeadConfig().name, config.fit.head.name):
         raise OptionError(f"{named('head')}: found {own}, the run has {config.fit.head.name}")

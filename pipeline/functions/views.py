@@ -1,4 +1,4 @@
-"""Functions that draw: picture, report, annotate."""
+"""Functions that draw: picture, report, annotate, figure, view."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Any, NamedTuple
 
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import Run, import_named_head
-from facer.pipeline.runtime.places import Place, opened
+from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
-from facer.pipeline.settings import REPORT, label_options, make
+from facer.pipeline.settings import FIGURE, REPORT, VIEW, label_options, make
+from facer.pipeline.summary.summarise import study
 from facer.pipeline.views.annotate import annotate_clip
 from facer.pipeline.views.clip_picture import draw_clip
+from facer.pipeline.views.figure.config import FigureConfig, FigureKind
+from facer.pipeline.views.figure.draw import draw_figure
 from facer.pipeline.views.report.build import Report, build_report
 from facer.pipeline.views.report.config import ReportConfig
+from facer.pipeline.views.view.config import ViewConfig
+from facer.pipeline.views.view.served import View
+from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 
 
@@ -65,3 +71,34 @@ def annotate(
     told = CountReporter("measured frames drawn") if progress else None
     no_sound = annotate_clip(opened(store), clip_id, Path(videos), Path(output), told)
     return AnnotatedClip(Path(output), no_sound)
+
+
+@keywords(FIGURE)
+def figure(
+    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None, *,
+    events: Place | None = None, marks: Place | None = None, **settings: Any,
+) -> Path:  # fmt: skip
+    """Draw a figure of a study, as ``facer figure``, and return the path of its numbers.
+
+    ``kind``: clip, participant, grand, heat, paired, missing or strip. Other keywords are the
+    command's options. Raises FacerError for what cannot be drawn.
+    """
+    config = make(FigureConfig, settings)
+    of = SummaryConfig(
+        windows=config.windows, min_valid=config.min_valid, grid=config.grid, resamples=0
+    )
+    found = study(opened(store), of, *map(place_of, (design, events, marks)))
+    return draw_figure(found, kind, config, Path(output))
+
+
+@keywords(VIEW)
+def view(store: FeatureStore | Place, **settings: Any) -> View:
+    """Serve a store's pages on this machine, to look at clips and mark them by eye.
+
+    The view has ``.url`` and ``.close()``; a notebook shows it in a frame. Marks are written to
+    ``marks`` (default: marks.csv beside the store) as they are made, for
+    ``facer.summarise(marks=...)``; clicks on another face to ``faces``, for
+    ``facer.extract(faces=...)``. ``windows``, ``baseline`` and ``thresholds`` as of
+    :func:`facer.summarise`. Raises FacerError for tables that do not fit the store.
+    """
+    return View(make(ViewConfig, settings, place_of(store)), make(SummaryConfig, settings))

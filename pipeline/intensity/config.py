@@ -28,6 +28,9 @@ WITH = stream_setting(
 )
 JOBS = Setting("Processes on this machine.", low=1)
 MOST_SEEDS = 100_000
+BY = Setting(
+    "Scores for each value of a column of the labels too, such as subject.", metavar="COLUMN"
+)
 SUBJECTS = "subjects"
 """Value of ``folds`` that leaves one subject out at a time."""
 
@@ -184,6 +187,27 @@ class PredictConfig(Checked):
 
 
 @dataclass(frozen=True)
+class EvaluateConfig(Checked):
+    """One ``facer evaluate``."""
+
+    run: Path
+    split: Annotated[
+        Split | None, Setting("train, val or test; a run of folds has none.", none="val")
+    ] = None
+    by: Annotated[str | None, BY] = None
+    labels: Annotated[str | None, Setting("Other labels than the run's.", none="the run's")] = None
+    store: Annotated[
+        str | None, Setting("Where the run's store is now, or another one.", none="the run's")
+    ] = None
+    stores: Annotated[tuple[str, ...], WITH] = ()
+    against: Annotated[
+        Path | None,
+        Setting("Another run to compare with on the same clips (paired bootstrap)."),
+    ] = None
+    reading: LabelOptions = field(default_factory=LabelOptions)  # the run's, save for what it says
+
+
+@dataclass(frozen=True)
 class FuseConfig(Checked):
     """One ``facer fuse``."""
 
@@ -211,13 +235,7 @@ class ScoreConfig(Checked):
     split: Annotated[
         Split | None, Setting("train, val or test.", none="each that FILE has a clip of")
     ] = None
-    by: Annotated[
-        str | None,
-        Setting(
-            "Scores for each value of a column of the labels too, such as subject.",
-            metavar="COLUMN",
-        ),
-    ] = None
+    by: Annotated[str | None, BY] = None
     reading: LabelOptions = field(default_factory=LabelOptions)
     prediction_id_column: Annotated[
         str | None,

@@ -13,7 +13,7 @@ from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.settings import Settings, make
-from facer.stages.intensity.config import OwnHeadConfig, StreamsConfig
+from facer.stages.intensity.config import OwnHeadConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.text import notebook
@@ -83,7 +83,7 @@ class Run:
         """
         from facer.pipeline.functions.heads import predict
 
-        settings |= {"store": place_of(store), "with_": stores_of(with_), "workers": workers}
+        settings |= {"store": store, "with_": with_, "workers": workers}
         return predict(self, videos, progress=progress, pictures=pictures, **settings)
 
     def again(
@@ -107,7 +107,7 @@ class Run:
 
         train_again(
             self.path, run, place_of(store), labels, training_epoch if progress else None,
-            with_=stores_of(with_), **settings,
+            with_=with_, **settings,
         )  # fmt: skip
         return Run(Path(run))
 
@@ -140,10 +140,3 @@ class Run:
 def import_named_head(settings: Settings) -> None:
     """Import the class of a head that is not facer's, where ``head`` names one."""
     import_head(make(OwnHeadConfig, settings).head)
-
-
-def stores_of(with_: Streams) -> tuple[str, ...]:
-    """Return joined stores as the option has them: NAME=STORE; FacerError for other texts."""
-    if isinstance(with_, Mapping):
-        with_ = tuple(f"{name}={place_of(store)}" for name, store in with_.items())
-    return StreamsConfig(stores=(with_,) if isinstance(with_, str) else tuple(with_)).stores

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.runtime.places import Place, opened
 from facer.pipeline.summary.clips import clock_of
+from facer.pipeline.summary.config import CompareConfig
 from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
 from facer.stages.summary.comparison import correlations, lags, pair
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.errors import FacerError
 from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.labels.matching import match_ids
 from facer.storage.schema import F64, ClipFeatures, Record
@@ -60,26 +60,8 @@ class StoreComparison:
         return {name: table.frame() for name, table in self.tables.items()}
 
 
-def compare(
-    a: FeatureStore | Place, b: FeatureStore | Place, output: Place | None = None, *,
-    videos: Place | None = None, worst: int = 12,
-) -> StoreComparison:  # fmt: skip
-    """Compare two stores over the same videos, as ``facer compare``.
-
-    Clips are joined by their ids as labels are, columns by name; frames by their time. ``output``
-    is a new folder for csv, JSON and a page, which shows what only one saw of the ``worst`` clips
-    where ``videos`` is their VIDEO_DIR. Raises FacerError when nothing is common.
-    """
-    if videos is not None and output is None:
-        raise OptionError(f"{named('videos')}: expected {named('output')} beside it")
-    found = _compare(opened(a), opened(b))
-    if output is not None:
-        place = None if videos is None else Path(videos)
-        write_comparison(found, Path(output), place, worst)
-    return found
-
-
-def _compare(one: FeatureStore, other: FeatureStore) -> StoreComparison:
+def compare_stores(one: FeatureStore, other: FeatureStore) -> StoreComparison:
+    """Compare two stores; FacerError when no column or no clip is common."""
     names = [name for name in one.feature_names if name in other.feature_names]
     match = match_ids(one.clip_ids, other.clip_ids)
     if not names or not match.pairs:
@@ -183,11 +165,8 @@ def _badness(row: Mapping[str, Any]) -> tuple[float, float]:
             else row["distance"])  # fmt: skip
 
 
-def write_comparison(found: StoreComparison, folder: Path, videos: Path | None, worst: int) -> None:
-    """Write columns.csv, clips.csv, compare.json and index.html into a new folder.
-
-    With ``videos``, the page shows crops that only one saw, of the ``worst`` clips.
-    """
+def write_comparison(found: StoreComparison, folder: Path, config: CompareConfig) -> None:
+    """Write columns.csv, clips.csv, compare.json and index.html into a new folder."""
     from facer.pipeline.views.compare_page import compare_page
 
     refuse_existing(folder)
@@ -196,4 +175,4 @@ def write_comparison(found: StoreComparison, folder: Path, videos: Path | None, 
         for name, table in found.tables.items():
             table.to_csv(place / f"{name}.csv")
         write_atomic(place / "compare.json", json.dumps(found.to_json(), indent=1) + "\n")
-        write_atomic(place / "index.html", compare_page(found, videos, worst))
+        write_atomic(place / "index.html", compare_page(found, config.videos, config.worst))

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facer.pipeline.runtime.places import Place, opened, place_of
-from facer.storage import FeatureStore
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import refuse_existing, write_atomic
-from facer.storage.study.design import KNOWN, Design, design_of
+from facer.storage.study.design import KNOWN, Design
 
 
 @dataclass(frozen=True)
@@ -26,18 +24,6 @@ class DesignCheck:
     excluded: int
     not_in_store: tuple[str, ...]
     not_in_design: tuple[str, ...]
-
-
-def design(store: FeatureStore | Place, source: Place, *, output: Place | None = None) -> Design:
-    """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
-
-    ``output`` is where it is written as design.csv. Raises FacerError for a clip twice, a wrong
-    cell, where nothing fits the store, and where something is at ``output``.
-    """
-    found = design_of(place_of(source), opened(store).clip_ids)
-    if output is not None:
-        write_design(found, Path(output))
-    return found
 
 
 def check_design(design: Design) -> DesignCheck:

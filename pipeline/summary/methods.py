@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facer.pipeline.runtime.places import Place, opened
-from facer.pipeline.summary.door import SETTINGS, read_settings
+from facer.pipeline.summary.output import SETTINGS, read_settings
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -17,16 +16,11 @@ from facer.storage.text.typed_json import from_json
 _DIGESTS = ("sha256", "card_sha256")  # that the sentence of a network tells
 
 
-def methods(store: FeatureStore | Place, stats: Place | None = None) -> tuple[str, str]:
-    """Return a methods paragraph and its BibTeX, as ``facer methods``.
-
-    ``stats``: the folder of a summary, whose settings are then told as well. Raises FacerError
-    when it is none.
-    """
-    store = opened(store)
+def methods_paragraph(store: FeatureStore, stats: Path | None) -> tuple[str, str]:
+    """Return the paragraph and its BibTeX; ``stats`` is the folder of a summary."""
     sentences = [*_features(store), *_coverage(store)]
     if stats is not None:
-        sentences += _summary(Path(stats))
+        sentences += _summary(stats)
     text = " ".join(sentences)
     bibtex = _BIBTEX.format(version=_version(store.provenance))
     return text, bibtex + (_BIBTEX_KOLLIAS if _KOLLIAS in text else "")

@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.exchange.frames import (
-    FrameTable,
-    number_cells,
-    write_csv,
-    write_feather,
-    write_parquet,
-)
+from facer.storage.exchange.frames import FrameTable, write_frames
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.tools.facereader import read_facereader
 from facer.storage.exchange.tools.imotions import read_imotions
@@ -29,6 +23,7 @@ from facer.storage.files.objects import refuse_existing, written_whole
 from facer.storage.labels.challenges import last_name
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
+from facer.storage.study.tables import number_cells
 from facer.storage.text.likeness import check_choice
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface", "facereader", "imotions"]
@@ -91,11 +86,10 @@ def export_store(
     format = format_of(path, format)
     refuse_existing(path)
     ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
-    tables = {"parquet": write_parquet, "feather": write_feather, "csv": write_csv}
     with written_whole(path) as temporary:
-        if format in tables:
+        if format in ("csv", "parquet", "feather"):
             table = FrameTable.of(store, ids, design, long)
-            tables[format](table, temporary)
+            write_frames(table, temporary, format)
             return len(table.rows)
         (_write_muse if format == "muse" else write_hdf5)(store, temporary, ids)
     return len(ids)

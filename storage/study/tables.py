@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
 from facer.storage.optional import optional
-from facer.storage.study.columns import Block, Cells, Column, Kind
+from facer.storage.study.columns import Block, Cells, Column
 from facer.storage.study.table_formats import TableFormat
 from facer.storage.text.names import numbered
 
@@ -24,6 +24,7 @@ _SAV_WORDS = frozenset(
 )  # of SPSS's syntax
 _ROW_GROUP = 100_000  # rows
 _SAV_ROWS = 2_000_000
+_NONE: Mapping[str, str] = {}
 
 
 class TableWriter(Protocol):
@@ -38,12 +39,16 @@ class TableWriter(Protocol):
         ...
 
 
-def open_table(path: Path, columns: Sequence[Column], form: TableFormat) -> TableWriter:
-    """Begin a table at a new path; FacerError where the format needs what is not installed."""
-    makers: dict[str, Callable[[Path, Sequence[Column]], TableWriter]] = {
-        "csv": _Csv, "parquet": _Arrow, "feather": _Arrow, "sav": _Sav,
-    }  # fmt: skip
-    return makers[form](path, columns)
+def open_table(
+    path: Path, columns: Sequence[Column], form: TableFormat, metadata: Mapping[str, str] = _NONE
+) -> TableWriter:
+    """Begin a table at a new path; FacerError where the format needs what is not installed.
+
+    ``metadata`` goes into the file's own, where the format has some (parquet and feather).
+    """
+    if form == "csv":
+        return _Csv(path, columns)
+    return _Sav(path, columns) if form == "sav" else _Arrow(path, columns, form, metadata)
 
 
 def rows_of(block: Block) -> int:
@@ -59,62 +64,88 @@ class _Csv:
         self.rows.writerow([safe_cell(column.name) for column in columns])
 
     def write(self, block: Block) -> None:
-        cells = [_texts(block[column.name], column.kind) for column in self.columns]
+        cells = [_texts(block[column.name], column) for column in self.columns]
         self.rows.writerows(zip(*cells, strict=True))
 
     def close(self) -> None:
         self.file.close()
 
 
-def _texts(values: Cells, kind: Kind) -> Iterable[str]:
-    if kind == "text":
-        cells = {value: safe_cell(value) for value in dict.fromkeys(values)}
+def _texts(values: Cells, column: Column) -> Iterable[str]:
+    if column.kind == "text":
+        cells = {value: safe_cell(value or "") for value in dict.fromkeys(values)}
         return map(cells.__getitem__, values)
-    if kind == "integer":
+    if column.dtype:
+        return number_cells(values)
+    if column.kind == "integer":
         return ["" if _absent(value) else str(int(value)) for value in values]
     numbers = np.asarray(values, np.float64).tolist()
     return ["" if value != value else f"{value:.9g}" for value in numbers]
+
+
+def number_cells(values: Cells) -> list[str]:
+    """Return the shortest texts that read back as the same numbers; nothing for NaN and None."""
+    return ["" if value is None or value != value else str(value) for value in values]
 
 
 def _absent(value: Any) -> bool:
     return value is None or value != value
 
 
-def _package(module: str, extra: str, path: Path) -> Any:
+def _package(module: str, extra: str, form: TableFormat) -> Any:
     """What a format needs that not everybody has."""
-    return optional(module, extra, path.suffix[1:], f", or {named('format')} csv")
+    return optional(module, extra, form, f", or {named('format')} csv")
 
 
 class _Arrow:
     """Parquet or feather; both are written batch by batch."""
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+    def __init__(
+        self, path: Path, columns: Sequence[Column], form: TableFormat, metadata: Mapping[str, str]
+    ) -> None:
         self.columns = columns
         self.waiting: list[Any] = []
-        self.arrow = _package("pyarrow", "parquet", path)
-        kinds = {"text": self.arrow.string(), "integer": self.arrow.int64(),
-                 "number": self.arrow.float64()}  # fmt: skip
-        self.schema = self.arrow.schema([(column.name, kinds[column.kind]) for column in columns])
+        self.arrow = _package("pyarrow", "parquet", form)
+        fields = [(column.name, self._type(column, form)) for column in columns]
+        self.schema = self.arrow.schema(fields, metadata or None)
         self.file: Any
-        if path.suffix == ".parquet":
-            parquet = _package("pyarrow.parquet", "parquet", path)
+        if form == "parquet":
+            parquet = _package("pyarrow.parquet", "parquet", form)
             self.file = parquet.ParquetWriter(path, self.schema, compression="zstd")
         else:
             options = self.arrow.ipc.IpcWriteOptions(compression="lz4")
             self.file = self.arrow.ipc.new_file(str(path), self.schema, options=options)
 
+    def _type(self, column: Column, form: TableFormat) -> Any:
+        if column.kind == "text":
+            one = self.arrow.string()
+            coded = column.dtype == "dictionary" and form == "parquet"  # feather takes one alone
+            return self.arrow.dictionary(self.arrow.int32(), one) if coded else one
+        usual = "int64" if column.kind == "integer" else "float64"
+        one = self.arrow.type_for_alias(column.dtype or usual)
+        return self.arrow.list_(one, column.width) if column.width else one
+
     def write(self, block: Block) -> None:
-        arrays = []
-        for column, field in zip(self.columns, self.schema, strict=True):
-            values: Any = block[column.name]
-            if column.kind == "integer":
-                values = [None if _absent(value) else int(value) for value in values]
-            elif column.kind == "number":
-                values = np.asarray(values, np.float64)
-            arrays.append(self.arrow.array(values, field.type, from_pandas=True))
+        arrays = [
+            self._array(block[column.name], column, field.type)
+            for column, field in zip(self.columns, self.schema, strict=True)
+        ]
         self.waiting.append(self.arrow.table(arrays, schema=self.schema))
         if sum(table.num_rows for table in self.waiting) >= _ROW_GROUP:
             self._flush()
+
+    def _array(self, values: Any, column: Column, type_: Any) -> Any:
+        if isinstance(values, np.ndarray) and column.width:
+            flat = self.arrow.array(values.ravel())
+            return self.arrow.FixedSizeListArray.from_arrays(flat, column.width)
+        if column.dtype:
+            plain = np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
+            return self.arrow.array(plain, type_)
+        if column.kind == "integer":
+            values = [None if _absent(value) else int(value) for value in values]
+        elif column.kind == "number":
+            values = np.asarray(values, np.float64)
+        return self.arrow.array(values, type_, from_pandas=True)
 
     def _flush(self) -> None:
         if self.waiting:
@@ -131,7 +162,7 @@ class _Sav:
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         self.path, self.columns = path, columns
-        self.writer, _ = (_package(name, "tables", path) for name in ("pyreadstat", "pandas"))
+        self.writer, _ = (_package(name, "tables", "sav") for name in ("pyreadstat", "pandas"))
         self.rows = Collected(columns)
 
     def write(self, block: Block) -> None:

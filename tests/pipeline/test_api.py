@@ -162,7 +162,7 @@ def test_errors_name_the_keyword(trained, tmp_path):
         (lambda: facer.extract("x", "y", workers=0), "workers: found 0"),
         (lambda: facer.train_head(store, labels, run.path), "holds a run already"),
         (lambda: facer.train_head(store, labels, tmp_path, features="au99"), "features au99: the"),
-        (lambda: run.evaluate("dev"), "split dev: "),
+        (lambda: run.evaluate("dev"), "split: found 'dev'"),
         (lambda: run.evaluate("val", kin="eri"), "did you mean 'kind'"),
         (lambda: run.predict(tmp_path, fac="all"), "did you mean 'face'"),
         (lambda: facer.load_rec(device="tpu"), "device: found 'tpu'"),

@@ -20,6 +20,7 @@ from facer.pipeline.settings import (
     ABLATE,
     BENCH,
     CHECK,
+    COMPARE,
     DATASET,
     EVALUATE,
     EVALUATE_DETECTOR,
@@ -192,7 +193,7 @@ def test_messages_name_keywords_in_python_and_options_on_the_command_line():
 
 
 COMMANDS = {
-    "ablate": ABLATE, "bench": BENCH, "check": CHECK, "evaluate": EVALUATE,
+    "ablate": ABLATE, "bench": BENCH, "check": CHECK, "compare": COMPARE, "evaluate": EVALUATE,
     "export-head": EXPORT_HEAD,
     "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
     "extract-audio": EXTRACT_AUDIO,

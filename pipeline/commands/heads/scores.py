@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import PATH, SPLIT, STDOUT, json_option, print_json
+from facer.pipeline.commands.shared import PATH, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings import EVALUATE, FUSE, SCORE
 from facer.storage.labels.options import KINDS
@@ -25,22 +25,7 @@ _GROUPS_SHOWN = 30
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option(
-    "--split", type=SPLIT, help="train, val or test; a run of folds has none. [default: val]"
-)
-@click.option(
-    "--by",
-    metavar="COLUMN",
-    help="Scores for each value of a column of the labels too, such as subject.",
-)
-@click.option("--labels", help="Other labels than the run's.")
 @with_settings(EVALUATE)
-@click.option("--store", help="Where the run's store is now, or another one.")
-@click.option("--with", "with_", multiple=True, metavar="NAME=STORE",
-              help="Where a joined stream of the run's is now, or another store of it; "
-              "repeatable.")  # fmt: skip
-@click.option("--against", type=PATH,
-              help="Another run to compare with on the same clips (paired bootstrap).")  # fmt: skip
 @click.option(
     "--predictions",
     type=PATH,
@@ -50,9 +35,10 @@ _GROUPS_SHOWN = 30
               help="Of the csv.")  # fmt: skip
 @click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
 @json_option
-def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, store: str | None,
-             with_: tuple[str, ...], against: Path | None, predictions: Path | None, form: Any,
-             no_brackets: bool, as_json: bool, **options: Any) -> int:  # fmt: skip
+def evaluate(
+    run: Path, predictions: Path | None, form: Any, no_brackets: bool, as_json: bool,
+    **settings: Any,
+) -> int:  # fmt: skip
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
 
     Labels are read as the run's were; options on columns change that.
@@ -68,8 +54,7 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
 
     if as_json and predictions == STDOUT:
         raise click.UsageError("--predictions - and --json: stdout takes one of them")
-    result = evaluate_run(run, split, labels=labels, store=store, by=by, against=against,
-                          with_=with_, **options)  # fmt: skip
+    result = evaluate_run(run, **settings)
     found = result.first if isinstance(result, RunComparison) else result
     if predictions is not None:
         found.write(predictions, form, not no_brackets)
@@ -80,7 +65,7 @@ def evaluate(run: Path, split: str | None, by: str | None, labels: str | None, s
         return 0
     print_evaluation(found)
     if isinstance(result, RunComparison):
-        _print_runs(result, against)
+        _print_runs(result, settings["against"])
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
     return 0

@@ -18,7 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.config import AblateConfig, SweepConfig, TrainHeadConfig
+from facer.pipeline.intensity.config import (
+    AblateConfig,
+    EvaluateConfig,
+    SweepConfig,
+    TrainHeadConfig,
+)
 from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
@@ -185,7 +190,7 @@ def run_trial(trial: Trial) -> str | None:
         else:
             train_head(trial.config)
             with on_threads(trial.config.threads):
-                found = evaluate(run, SPLIT)
+                found = evaluate(EvaluateConfig(run, SPLIT))
     except FacerError as error:
         return str(error)
     if np.isnan(found.mean("pearson")) or found.intervals is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.intensity.config import TrainHeadConfig
+from facer.pipeline.intensity.config import EvaluateConfig, TrainHeadConfig
 from facer.pipeline.intensity.head_run import check_same_data, fold_folder, open_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -92,7 +92,7 @@ def train_folds(
     for run, found in curves.items():
         draw_curves(run / "curve.png", found)
     with on_threads(config.threads):
-        scores = evaluate(config.run)
+        scores = evaluate(EvaluateConfig(config.run))
     scores.write(config.run / PREDICTIONS)
     return FoldsResult(
         run=config.run,

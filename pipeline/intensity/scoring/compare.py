@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facer.pipeline.intensity.config import EvaluateConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.statistics.intervals import Comparison, compare
-from facer.storage import LabelOptions
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import F32
 
@@ -37,16 +36,7 @@ class RunComparison:
         }
 
 
-def compare_runs(
-    first: Path,
-    second: Path,
-    split: str | None = None,
-    labels: str | None = None,
-    store: str | None = None,
-    reading: LabelOptions | None = None,
-    by: str | None = None,
-    stores: Sequence[str] = (),
-) -> RunComparison:
+def compare_runs(config: EvaluateConfig, second: Path) -> RunComparison:
     """Score two runs on one split and compare them by paired bootstrap (subjects where known).
 
     The same number of seeds of each is averaged: of the run that has more, those that the other
@@ -55,8 +45,9 @@ def compare_runs(
 
     Raises FacerError when they predict other clips or intensities, or nothing is labelled.
     """
-    one = evaluate(first, split, labels, store, reading, by, stores)
-    two = evaluate(second, split, labels, reading=reading)
+    first = config.run
+    one = evaluate(config)
+    two = evaluate(replace(config, run=second, store=None, stores=(), by=None))
     check_same_clips(one, two, f"{first} and {second}: ")
     if one.ensemble is None:
         raise FacerError(f"{first}: split {one.split} has no labels to compare on")

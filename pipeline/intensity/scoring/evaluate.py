@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.intensity.config import EvaluateConfig
 from facer.pipeline.intensity.folds.plan import FoldPlan, labels_in_fold, recorded_plan
 from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, read_run
 from facer.pipeline.intensity.labelled import (
@@ -31,8 +32,9 @@ from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
 from facer.stages.intensity.statistics.groups import Groups, score_groups
 from facer.stages.intensity.statistics.intervals import bootstrap
-from facer.storage import IntensityLabels, LabelOptions
+from facer.storage import IntensityLabels
 from facer.storage.errors import FacerError, named
+from facer.storage.labels.challenges import Split
 from facer.storage.labels.groups import label_column
 from facer.storage.schema import F32, I64, Bools
 
@@ -40,40 +42,31 @@ OUT_OF_FOLD = "out-of-fold"
 """Split of a run of folds: every clip, predicted by the fold that holds it out."""
 
 
-def evaluate(
-    run: Path,
-    split: str | None = None,
-    labels: str | None = None,
-    store: str | None = None,
-    reading: LabelOptions | None = None,
-    by: str | None = None,
-    stores: Sequence[str] = (),
-) -> Evaluation:
+def evaluate(config: EvaluateConfig) -> Evaluation:
     """Score a run on a split (val) of its own labels and store, or of others.
 
-    A run of folds is scored on what the folds hold out, all together and fold by fold. ``by``
-    names a column of the labels, within whose values scores are made too. A labelled clip
-    without features is predicted by a mean over train, never by anything of the split that is
-    scored. Labels are read as the run's were, save for what ``reading`` says. ``FacerError`` when
-    the labels have changed since the training. ``stores`` (NAME=STORE) stand in for the run's
-    other streams.
+    A run of folds is scored on what the folds hold out, all together and fold by fold. A labelled
+    clip without features is predicted by a mean over train, never by anything of the split that is
+    scored. ``FacerError`` when the labels have changed since the training. ``against`` is not
+    looked at: see :func:`facer.pipeline.intensity.scoring.compare.compare_runs`.
     """
+    run, by = config.run, config.by
     record = read_run(run)
-    table = labels_of_run(run, record, labels, reading)
-    opened = open_source(store or record.store, record.streams_at(stores))
+    table = labels_of_run(run, record, config.labels, config.reading)
+    opened = open_source(config.store or record.store, record.streams_at(config.stores))
     check_all_provenance(run, opened)
     plan = None if record.folds is None else recorded_plan(table, record.folds)
     if plan is not None and record.fold is not None:
         table = labels_in_fold(table, plan, record.fold)
     labelled, _ = load_labelled(opened, table, record.sequences, record.choice, record.cache)
     if plan is not None and record.fold is None:
-        found = _out_of_fold(run, split, labelled, plan)
+        found = _out_of_fold(run, config.split, labelled, plan)
     else:
-        found = _on_split(run, split or "val", labelled)
+        found = _on_split(run, config.split or "val", labelled)
     if by is not None:
         values = dict(zip(table.clip_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
-    own = labels is None and store is None and not stores
+    own = config.labels is None and config.store is None and not config.stores
     return replace(
         found,
         n_seeds_wanted=record.seeds,
@@ -92,10 +85,10 @@ def _on_split(run: Path, split: str, labelled: LabelledSequences) -> Evaluation:
 
 
 def _out_of_fold(
-    run: Path, split: str | None, labelled: LabelledSequences, plan: FoldPlan
+    run: Path, split: Split | None, labelled: LabelledSequences, plan: FoldPlan
 ) -> Evaluation:
     """Every clip by the models of the fold that holds it out; seeds that all folds have."""
-    if split not in (None, OUT_OF_FOLD):
+    if split is not None:
         raise FacerError(
             f"{named('split')} {split}: {run} is a run of folds, scored on what they hold "
             f"out; leave {named('split')} out, or score one fold's run, such as "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.pipeline.intensity.config import FuseConfig
+from facer.pipeline.intensity.config import EvaluateConfig, FuseConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.compare import check_same_clips
 from facer.pipeline.intensity.scoring.evaluate import evaluate, rescored
@@ -19,6 +19,7 @@ from facer.stages.intensity.fusion import fit_weights
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.labels.challenges import Split
 from facer.storage.schema import F32
 
 
@@ -87,8 +88,8 @@ def fuse(config: FuseConfig) -> FusionResult:
     return FusionResult(config.runs, weights, config.weights, scores, members, gains, p_holm)
 
 
-def _scored(run: Path, split: str | None, config: FuseConfig) -> Evaluation:
-    return evaluate(run, split, config.labels, reading=config.reading)
+def _scored(run: Path, split: Split | None, config: FuseConfig) -> Evaluation:
+    return evaluate(EvaluateConfig(run, split, labels=config.labels, reading=config.reading))
 
 
 def _stacked(found: Sequence[Evaluation], count: int) -> F32:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.runtime.places import Place, opened, place_of
-from facer.pipeline.settings import FIGURE, make
-from facer.pipeline.summary.summarise import Study, study, summarise_in_memory
+from facer.pipeline.summary.summarise import Study, summarise_in_memory
 from facer.pipeline.views.figure.config import FIGURE_KINDS, FigureConfig, FigureKind
 from facer.pipeline.views.figure.kinds import DRAW
-from facer.stages.summary.config import SummaryConfig
-from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import written_whole
 from facer.storage.files.regular import open_regular
@@ -28,24 +23,6 @@ _STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1,
     "text.parse_math": False,
 }  # fmt: skip
-
-
-@keywords(FIGURE)
-def figure(
-    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None, *,
-    events: Place | None = None, marks: Place | None = None, **settings: Any,
-) -> Path:  # fmt: skip
-    """Draw a figure of a study, as ``facer figure``, and return the path of its numbers.
-
-    ``kind``: clip, participant, grand, heat, paired, missing or strip. Other keywords are the
-    command's options. Raises FacerError for what cannot be drawn.
-    """
-    config = make(FigureConfig, settings)
-    of = SummaryConfig(
-        windows=config.windows, min_valid=config.min_valid, grid=config.grid, resamples=0
-    )
-    found = study(opened(store), of, *map(place_of, (design, events, marks)))
-    return draw_figure(found, kind, config, Path(output))
 
 
 def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> Path:

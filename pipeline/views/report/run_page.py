@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from facer.pipeline.intensity.config import EvaluateConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -32,7 +33,12 @@ def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage
     run = Path(config.source)
     record = read_run(run)
     split = None if record.is_whole_of_folds else config.split
-    found = evaluate(run, split, config.labels, config.store, config.reading, stores=config.stores)
+    found = evaluate(
+        EvaluateConfig(
+            run, split, labels=config.labels, store=config.store, stores=config.stores,
+            reading=config.reading,
+        )
+    )  # fmt: skip
     labels = labels_of_run(run, record, config.labels, config.reading)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}
     targets = labels.values[[row_of[clip] for clip in found.label_ids]]

@@ -14,8 +14,9 @@ from facer.pipeline.endtoend.finetune import finetune
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.features.stored_video import read_crops
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.runtime.run_folder import RunFolder

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from facer.pipeline.features.importing import import_into_store
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FeatureStore

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.ablation.ablate import ablate
 from facer.pipeline.intensity.check import check_labels
 from facer.pipeline.intensity.config import AblateConfig, TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.sources.labels import labels_sha256
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
@@ -186,9 +187,8 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
     moved = shutil.copy(labels, tmp_path / "moved.csv")
     found = evaluate(tmp_path / "run", labels=str(moved))
     assert (found.names, found.n_scored) == (("fear", "joy", "age"), 6)
-    again = replace(reading, id_column="clip_id")
     with pytest.raises(FacerError, match="none of its 24 ids matches"):
-        evaluate(tmp_path / "run", reading=again)
+        evaluate(tmp_path / "run", id_column="clip_id")
 
 
 def test_other_labels_may_have_more_targets(planted, tmp_path):

@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 import torch
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
-from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import train_head
 from facer.stages.features.rec import loading as rec

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.seeds import load_models, read_curve
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig

@@ -8,11 +8,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import ExportHeadConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.labelled import features_sha256, load_labelled
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, read_labels

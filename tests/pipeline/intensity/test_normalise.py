@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import ExportHeadConfig, FoldConfig, TrainHeadConfig
 from facer.pipeline.intensity.export import export_head
 from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.labelled import load_labelled
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.subject_scales import load_scales, scaled_rows, training_scales
 from facer.pipeline.intensity.train import train_head
 from facer.pipeline.intensity.training import Training

@@ -8,10 +8,11 @@ import pytest
 
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity import predict as module
 from facer.pipeline.intensity.config import PredictConfig, TrainHeadConfig
 from facer.pipeline.intensity.predict import predict_videos
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
 from facer.stages.features.config import ExtractConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, Record
@@ -210,10 +211,12 @@ def test_a_split_without_labels_gives_predictions_and_no_score(config):
     assert np.isfinite(found.predictions).all()
 
 
-def test_an_unknown_split_is_refused(config):
+def test_a_split_without_rows_is_refused(config, tmp_path):
     train_head(config)
-    with pytest.raises(FacerError, match=r"split dev: .* found test, train, val"):
-        evaluate(config.run, "dev")
+    moved = tmp_path / "moved.csv"
+    moved.write_text(Path(config.labels).read_text().replace(",test,", ",train,"))
+    with pytest.raises(FacerError, match=r"split test: .* found train, val"):
+        evaluate(config.run, "test", labels=moved)
 
 
 def test_a_store_of_other_weights_is_refused(config, tmp_path):

@@ -14,6 +14,7 @@ from facer.storage import FacerError, FeatureStore, Record
 from facer.storage.exchange.tables import ImportKind, export_store, import_features
 from facer.storage.exchange.tools.imported import Imported
 from facer.storage.files.objects import written_whole
+from facer.storage.study.design import Design, DesignRow
 from tests.support import some
 
 Make = Callable[..., Any]
@@ -302,6 +303,26 @@ def test_parquet(store: FeatureStore, tmp_path: Path) -> None:
     np.testing.assert_array_equal(table["valid"].to_numpy()[rows], clip.valid)
     np.testing.assert_array_equal(table["bbox_x2_px"].to_numpy()[rows], clip.bbox_px[:, 2])
     np.testing.assert_array_equal(table["nose_y_px"].to_numpy()[rows], clip.keypoints_px[:, 2, 1])
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_design_column_with_a_name_of_the_table_is_told(
+    store: FeatureStore, tmp_path: Path, long: bool
+) -> None:
+    """Seen: with ``long``, the design's texts stood in the table's own column."""
+    design = Design((DesignRow("a", carried=("1",)),), ("frame_index",), "design.csv")
+    with pytest.raises(FacerError, match="found columns named frame_index twice"):
+        export_store(store, tmp_path / "f.csv", design=design, long=long)
+    assert not (tmp_path / "f.csv").exists()
+
+
+def test_names_of_features_are_no_formulas(
+    tmp_path: Path, provenance: Any, make_entry: Make
+) -> None:
+    made = FeatureStore.create(tmp_path / "s.zarr", provenance, feature_names=("=x",))
+    made.write_part([make_entry("a", 2, columns=1)])
+    export_store(made, tmp_path / "f.csv", long=True)
+    assert (tmp_path / "f.csv").read_text().count(",'=x,") == 2
 
 
 def test_parquet_of_failed_clips_alone(tmp_path: Path, provenance: Any) -> None:

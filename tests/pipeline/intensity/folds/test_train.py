@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import FoldConfig, TrainHeadConfig
 from facer.pipeline.intensity.folds.plan import plan_folds
 from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.scoring.compare import compare_runs
-from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.views.report.build import build_report
@@ -232,9 +231,9 @@ def test_two_runs_of_the_same_folds_are_compared_in_pairs(config):
     train_folds(config)
     other = replace(config, run=config.run.with_name("mse"), fit=replace(FAST, loss="mse"))
     train_folds(other)
-    found = compare_runs(config.run, other.run)
+    found = evaluate(config.run, against=other.run)
     assert found.pearson.unit == "subject"
-    assert compare_runs(config.run, config.run).pearson.difference == 0
+    assert evaluate(config.run, against=config.run).pearson.difference == 0
 
 
 def test_labels_that_divide_otherwise_are_refused(config, tmp_path):

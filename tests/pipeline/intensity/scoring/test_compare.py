@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
-from facer.pipeline.intensity.scoring.compare import compare_runs
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage.errors import FacerError
@@ -25,11 +25,11 @@ def runs(planted, tmp_path):
 
 
 def test_the_better_run_is_found(runs):
-    found = compare_runs(runs[0], runs[1], split="test")
+    found = evaluate(runs[0], "test", against=runs[1])
     assert found.pearson.difference > 0.3
     assert some(found.pearson.interval).low > 0
     assert found.to_json()["comparison"]["p_value"] < 0.05
-    same = compare_runs(runs[0], runs[0], split="test")
+    same = evaluate(runs[0], "test", against=runs[0])
     assert same.pearson.difference == 0
 
 
@@ -40,13 +40,13 @@ def test_the_same_number_of_seeds_is_compared(runs, tmp_path):
     train_head(replace(record, fit=fit, seeds=3, repeats=None))
     train_head(replace(record, fit=replace(fit, seed=2), run=tmp_path / "one", repeats=None))
     three, one = tmp_path / "three", tmp_path / "one"
-    found = compare_runs(three, one, "test")
+    found = evaluate(three, "test", against=one)
     assert (found.first_seeds, found.second_seeds) == ((2,), (2,))
     assert found.pearson.difference == 0  # seed 2 is the same training in both
     assert found.to_json()["comparison"]["seeds"] == {"run": [2], "against": [2]}
-    other = compare_runs(runs[1], three, "test")
+    other = evaluate(runs[1], "test", against=three)
     assert (other.first_seeds, other.second_seeds) == ((0,), (0,))
-    assert compare_runs(three, three, "test").first_seeds == (0, 1, 2)
+    assert evaluate(three, "test", against=three).first_seeds == (0, 1, 2)
 
 
 def test_runs_on_other_labels_are_refused(runs, tmp_path):
@@ -57,9 +57,9 @@ def test_runs_on_other_labels_are_refused(runs, tmp_path):
     store = str(tmp_path / "planted.zarr")
     train_head(TrainHeadConfig(store, str(other), run, fit=replace(FAST, epochs=1)))
     with pytest.raises(FacerError, match="score other clips"):
-        compare_runs(runs[0], run)
+        evaluate(runs[0], against=run)
     other.write_text("\n".join(line.replace(",0.", ",0.1") for line in lines) + "\n")
     run = tmp_path / "fourth"
     train_head(TrainHeadConfig(store, str(other), run, fit=replace(FAST, epochs=1)))
     with pytest.raises(FacerError, match="other labels of the clips of val"):
-        compare_runs(runs[0], run)
+        evaluate(runs[0], against=run)

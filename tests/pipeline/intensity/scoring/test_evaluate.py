@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.scoring.evaluate import evaluate, predict_store
+from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.stages.intensity.statistics.intervals import bootstrap
@@ -195,7 +196,7 @@ def test_a_missing_clip_does_not_see_the_labels_that_it_is_scored_on(run, tmp_pa
     for value in (0.1, 0.9):
         more = tmp_path / f"more-{value}.csv"
         more.write_text(text + "".join(f"gone-{i},val,{value},{value}\n" for i in range(20)))
-        found = evaluate(run, "val", str(more))
+        found = evaluate(run, "val", labels=more)
         assert found.n_filled == 20
         fills.append(found.predictions[[c.startswith("gone") for c in found.label_ids]])
     assert np.array_equal(fills[0], fills[1])

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import ScoreConfig, TrainHeadConfig
-from facer.pipeline.intensity.scoring.compare import compare_runs
-from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.score import score_files
 from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
@@ -95,7 +94,7 @@ def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
         found = evaluate(run)
         write_predictions(f"{run}.csv", "plain", found.label_ids, found.names, found.predictions)
     files = score_files(ScoreConfig(tmp_path / "a.csv", labels, tmp_path / "b.csv", split="val"))
-    runs = compare_runs(tmp_path / "a", tmp_path / "b")
+    runs = evaluate(tmp_path / "a", against=tmp_path / "b")
     ours, theirs = files.file.to_json(), runs.first.to_json()
     assert ours["mean"] == theirs["mean"]
     assert ours["per_emotion"] == theirs["per_emotion"]

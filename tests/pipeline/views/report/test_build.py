@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facer.pipeline.intensity.scoring.evaluate import evaluate
+from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.views.report.ablation_page import read_rows
 from facer.pipeline.views.report.build import build_report, kind_of
 from facer.pipeline.views.report.config import ReportConfig

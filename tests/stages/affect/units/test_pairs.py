@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import h5py
@@ -23,18 +24,12 @@ from facer.stages.affect.units.pairs import (
     usable_rows,
     with_meshes,
 )
-from facer.stages.affect.units.rows import (
-    LabelledSpace,
-    UnitRowsConfig,
-    fit_rows,
-    joined,
-    paired_embeddings,
-)
 from facer.stages.features.rec.network import build
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
-from tests.support import some
+from tests.support import script, some
 
+RECIPE = Path(__file__).parents[4] / "docs" / "make_units.py"
 EYE_PX = 44.0
 CENTRE = np.array([56.0, 51.6])
 STILL = AugmentConfig(
@@ -253,30 +248,35 @@ def test_the_response_of_a_unit_is_measured_on_its_own_warp(geometry):
         move_units(predict, replace(data, mesh=None), geometry)
 
 
+@pytest.fixture(scope="module")
+def recipe():
+    return script(RECIPE)
+
+
 def embed(crops):
     """A pooled space for tests: the crops, small."""
     small = [cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA) for crop in crops]
     return (np.stack(small)[..., 1].reshape(len(crops), 256) / 127.5 - 1).astype(np.float32)
 
 
-def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry):
+def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry, recipe):
     parts = [
-        paired_embeddings(embed, faces(geometry, 30), geometry, 30, moves=2, config=config)
+        recipe.paired_embeddings(embed, faces(geometry, 30), geometry, 30, moves=2, config=config)
         for config in (None, STILL)
     ]
-    pairs = joined(parts)
+    pairs = recipe.joined(parts)
     assert pairs.embedding.shape == (60, 3, 256)
     assert {ACTION_UNITS[column] for column in pairs.unit.ravel()} == {1, 12}
     network = build("rec-small")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    labelled = LabelledSpace(
+    labelled = recipe.LabelledSpace(
         pairs.embedding[:, 0],
         np.full((60, 7), 1 / 7, np.float32),
         np.full((60, 17), np.nan, np.float32),
         np.zeros((60, 17), np.float32),
     )
-    config = UnitRowsConfig(("au12",), steps=300, learning_rate=0.02)
-    fit_rows(network, pairs, labelled, np.ones(17, bool), geometry, config)
+    config = recipe.UnitRowsConfig(("au12",), steps=300, learning_rate=0.02)
+    recipe.fit_rows(network, pairs, labelled, np.ones(17, bool), geometry, config)
     column = ACTION_UNITS.index(12)
     for name, value in network.state_dict().items():
         if name in ("au.weight", "au.bias"):
@@ -294,19 +294,14 @@ def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry):
     assert rises(network.au.weight) > 0.9 > rises(before["au.weight"])
 
 
-def test_embeddings_of_pairs_depend_on_the_seed_alone(geometry):
+def test_embeddings_of_pairs_depend_on_the_seed_alone(geometry, recipe):
     data = faces(geometry, 6, turned=(2,))
     one, two, other = (
-        paired_embeddings(embed, data, geometry, 99, moves=2, seed=seed) for seed in (3, 3, 4)
+        recipe.paired_embeddings(embed, data, geometry, 99, moves=2, seed=seed)
+        for seed in (3, 3, 4)
     )
     assert len(one.embedding) == 5  # the turned face is left out
     np.testing.assert_array_equal(one.embedding, two.embedding)
     assert not np.array_equal(one.strength, other.strength)
     with pytest.raises(FacerError, match="no nearly frontal face has a mesh"):
-        paired_embeddings(embed, replace(data, mesh=None), geometry, 9)
-
-
-@pytest.mark.parametrize("wrong", [{"units": ()}, {"units": ("au99",)}, {"steps": 0}])
-def test_rows_that_cannot_be_fitted_are_refused(wrong):
-    with pytest.raises(OptionError, match="found"):
-        UnitRowsConfig(**{"units": ("au12",), **wrong})
+        recipe.paired_embeddings(embed, replace(data, mesh=None), geometry, 9)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
-from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.settings import VIEW, make
 from facer.pipeline.views.view.config import ViewConfig
 from facer.pipeline.views.view.server import NOTEBOOKS, ViewServer
 from facer.pipeline.views.view.session import ViewSession
-from facer.stages.summary.config import Span, SummaryConfig
-from facer.storage import FeatureStore
+from facer.stages.summary.config import SummaryConfig
 
 _FRAME_PX = 900
 
@@ -56,24 +50,3 @@ class View:
         """As ``facer view --json``."""
         return {"url": self.url, "clips": self.clips, "marks": str(self.marks),
                 "faces": str(self.faces)}  # fmt: skip
-
-
-@keywords(VIEW)
-def view(
-    store: FeatureStore | Place,
-    *,
-    windows: Mapping[str, Span] | Sequence[str] | None = None,
-    baseline: Span | str | None = None,
-    thresholds: Mapping[str, float] | Sequence[str] | None = None,
-    **settings: Any,
-) -> View:
-    """Serve a store's pages on this machine, to look at clips and mark them by eye.
-
-    The view has ``.url`` and ``.close()``; a notebook shows it in a frame. Marks are written to
-    ``marks`` (default: marks.csv beside the store) as they are made, for
-    ``facer.summarise(marks=...)``; clicks on another face to ``faces``, for
-    ``facer.extract(faces=...)``. ``windows``, ``baseline`` and ``thresholds`` as of
-    :func:`facer.summarise`. Raises FacerError for tables that do not fit the store.
-    """
-    summary = {"windows": windows, "baseline": baseline, "thresholds": thresholds}
-    return View(make(ViewConfig, settings, place_of(store)), make(SummaryConfig, summary))

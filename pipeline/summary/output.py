@@ -1,4 +1,4 @@
-"""Python's way to a lab's tables: DataFrames, or a folder of files."""
+"""A study's tables as they are handed over: DataFrames, or a folder of files."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-from facer.pipeline.functions.keywords import keywords
-from facer.pipeline.runtime.places import Place, opened, place_of
-from facer.pipeline.settings import SUMMARISE, make
 from facer.pipeline.summary.schema import TABLES
 from facer.pipeline.summary.summarise import (
     Outcome,
     Study,
-    study,
-    summarise_in_memory,
     summarise_study,
 )
-from facer.stages.summary.config import SummaryConfig
-from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 from facer.storage.files.objects import refusing, write_atomic
 from facer.storage.files.regular import open_regular
@@ -70,38 +63,6 @@ class Summary:
     def __repr__(self) -> str:
         rows = ", ".join(f"{name} {table.length}" for name, table in self._tables.items())
         return f"<Summary of {sum(self._outcome.statuses.values())} clips; rows: {rows}>"
-
-
-@overload
-def summarise(
-    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
-    marks: Place | None = None, output: None = None, format: TableFormat = "csv", **settings: Any,
-) -> Summary: ...  # fmt: skip
-@overload
-def summarise(
-    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
-    marks: Place | None = None, output: Place, format: TableFormat = "csv", **settings: Any,
-) -> Outcome: ...  # fmt: skip
-@keywords(SUMMARISE)
-def summarise(
-    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
-    marks: Place | None = None, output: Place | None = None, format: TableFormat = "csv",
-    **settings: Any,
-) -> Summary | Outcome:  # fmt: skip
-    """Measure a store's clips over windows of time, as ``facer summarise``; DataFrames.
-
-    ``design`` is a csv file (clip_id, participant, condition, ...) or a pattern of the clips'
-    names such as ``{participant}_{condition}``; ``windows`` has spans in seconds from the event
-    by name, ``baseline`` is one, ``thresholds`` are numbers by feature. Other keywords are the
-    command's options with underscores, such as ``grid=10``. With ``output``, a folder, the tables
-    are written there in ``format`` (csv, parquet, feather or sav), and what they hold is counted.
-    Raises FacerError for a file or setting that does not fit, and without pandas.
-    """
-    config = make(SummaryConfig, settings)
-    found = study(opened(store), config, *map(place_of, (design, events, marks)))
-    if output is not None:
-        return summarise_to_folder(found, Path(output), format)
-    return Summary(*summarise_in_memory(found))
 
 
 def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
