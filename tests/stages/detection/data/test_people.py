@@ -136,7 +136,7 @@ WRONG = {  # what the message says, and how the faces of a.jpg and b.jpg are cha
     "column 'x1': found 'left', expected a number": {"x1": "left"},
     "found the face 60,24,20,76, expected a box x1,y1,x2,y2 in pixels": {"x1": "60", "x2": "20"},
     "nan,24,60,76, expected a box": {"x1": ""},
-    "0.2,0.24,0.6,0.76, expected a box": dict(x1="0.2", y1="0.24", x2="0.6", y2="0.76"),
+    "0.2,0.24,0.6,0.76, expected a box": {"x1": "0.2", "y1": "0.24", "x2": "0.6", "y2": "0.76"},
     "20,24,60,30, expected the five points of a sure face in its box": {"y2": "30"},
     "expected five points of a sure face": {"nose_x": ""},
     "expected the roll of a sure face": {"roll": ""},

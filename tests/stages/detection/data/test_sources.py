@@ -64,6 +64,38 @@ def test_a_file_without_photographs_is_refused(tmp_path: Path) -> None:
         read_photos(tmp_path / "other.h5", "train", SeesOneFace(None))
 
 
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (POINTS / 100, "expected five points of a face of 4 px and more, in pixels of the image"),
+        (POINTS * np.nan, "image 0: found the points"),
+        (POINTS + 900, "in pixels of the image of 100x100"),
+        (POINTS[[1, 0, 2, 4, 3]], "found left and right exchanged in 1 of 1 faces"),
+    ],
+)
+def test_points_that_cannot_be_meant_are_refused(
+    pack: Path, points: np.ndarray, message: str
+) -> None:
+    with h5py.File(pack, "r+") as file:
+        file["points_px"][0] = points
+    with pytest.raises(FacerError, match=message):
+        read_photos(pack, "train", SeesOneFace(None))
+
+
+def test_a_face_pack_that_is_none_is_refused(tmp_path: Path, pack: Path) -> None:
+    with pytest.raises(FacerError, match="no such file, expected a face pack"):
+        read_photos(tmp_path / "none.h5", "train", SeesOneFace(None))
+    with h5py.File(pack, "r+") as file:
+        file["jpeg"][0] = np.zeros(0, np.uint8)
+        file["jpeg"][1] = np.frombuffer(b"\x89PNG\r\n", np.uint8)
+    for split in ("train", "val"):
+        with pytest.raises(FacerError, match="found no readable image"):
+            read_photos(pack, split, SeesOneFace(None))
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(FacerError, match=r"pipe.h5: no such file"):
+        read_photos(tmp_path / "pipe.h5", "train", SeesOneFace(None))
+
+
 def test_held_out_scenes_are_in_no_training(tmp_path: Path) -> None:
     for number in range(10):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 4, 3), number, np.uint8))
