@@ -7,8 +7,9 @@ and teaches what is none.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,11 +46,11 @@ class FaceRows:
 
     def take(self, rows: list[int]) -> FaceRows:
         """Some of the rows."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return FaceRows(**{
+        values: dict[str, Any] = {
             name: tuple(value[row] for row in rows) if isinstance(value, tuple) else value[rows]
-            for name, value in values.items()
-        })  # fmt: skip
+            for name, value in vars(self).items()
+        }
+        return FaceRows(**values)
 
 
 def read_faces(path: Path, of_clips: bool) -> FaceRows:

@@ -6,7 +6,7 @@ RGB uint8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from facer.stages.detection.data.camera import size_of
 from facer.stages.detection.data.face_table import refuse_exchanged
 from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode.frames import VideoReader
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.exchange.hdf5_guard import read_dataset
 from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import F32, F64, U8
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 FRAME_PX = 640  # longest side of a video frame
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
@@ -111,9 +112,12 @@ def _photo(image: U8, points_px: F32, teacher: Teacher) -> Labelled:
 def read_scenes(folder: Path, held_out: int, validation: bool) -> tuple[U8, ...]:
     """Images of ``folder`` in the order of their names; every k-th, ``held_out`` of them, is
     kept from training."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    paths = _files(folder, PICTURE_SUFFIXES)
     if len(paths) <= held_out:
-        raise FacerError(f"{folder}: found {len(paths)} images, expected more than {held_out}")
+        raise FacerError(
+            f"{folder}: found {len(paths)} images ({', '.join(PICTURE_SUFFIXES)}), expected more "
+            f"than {held_out}, which are kept from training"
+        )
     chosen = set(paths[:: len(paths) // held_out][:held_out]) if held_out else set()
     return tuple(read_rgb(p) for p in paths if (p in chosen) == validation)
 
@@ -136,10 +140,18 @@ def read_frames(paths: Sequence[Path], teacher: Teacher, every: int) -> Iterator
 
 def list_videos(folder: Path) -> list[Path]:
     """Videos of a folder in the order of their names; ``FacerError`` when there are none."""
-    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    videos = _files(folder, VIDEO_SUFFIXES)
     if not videos:
-        raise FacerError(f"{folder}: found no video, expected {sorted(VIDEO_SUFFIXES)}")
+        raise FacerError(f"{folder}: found no video, expected files such as clip.mp4")
     return videos
+
+
+def _files(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """Files of a folder with such a suffix, in the order of their names."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    except OSError as error:
+        raise FacerError(f"{folder}: found no folder to read ({one_line(error)})") from error
 
 
 def video_frames(path: Path) -> Iterator[U8]:

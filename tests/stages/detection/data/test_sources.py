@@ -8,6 +8,7 @@ import pytest
 
 from facer.stages.detection.data.sources import list_videos, read_photos, read_scenes, shrink
 from facer.stages.detection.data.teacher import Labelled, Teacher
+from facer.stages.detection.refiner.network import PointsNet, export_points
 from facer.storage.errors import FacerError
 
 SHARED = Path(__file__).parents[4] / os.pardir / "shared" / "data"
@@ -111,6 +112,9 @@ def test_held_out_scenes_are_in_no_training(tmp_path: Path) -> None:
 def test_an_empty_folder_has_no_videos(tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="no video"):
         list_videos(tmp_path)
+    for read in (list_videos, lambda folder: read_scenes(folder, 1, validation=False)):
+        with pytest.raises(FacerError, match="found no folder to read"):
+            read(tmp_path / "none")
 
 
 def test_shrink_keeps_small_images() -> None:
@@ -121,6 +125,10 @@ def test_shrink_keeps_small_images() -> None:
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="teacher"):
         Teacher(tmp_path / "none.onnx")
+    other = tmp_path / "points.onnx"
+    export_points(PointsNet().eval(), other, {})
+    with pytest.raises(FacerError, match="found a file that does not run as a teacher"):
+        Teacher(other)
 
 
 @pytest.mark.shared
