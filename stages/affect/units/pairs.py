@@ -135,7 +135,7 @@ def seen_by_cameras(
     config: AugmentConfig | None,
 ) -> list[U8]:  # fmt: skip
     """Variants of the crops of one face, augmented all alike at times; as they are without one."""
-    frame = None if data.frame_px is None else data.frame_px[row]
+    frame = data.frame(row)
     background = None if frame is None else data.crop(int(rng.integers(len(data))))
     seeds = rng.integers(1 << 32, size=len(crops))
     if rng.random() < SAME_CAMERA:

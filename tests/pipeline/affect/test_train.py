@@ -351,6 +351,8 @@ def test_wrong_configurations_are_refused_before_work(config, tmp_path):
         replace(config, data=())
     with pytest.raises(FacerError, match="one of the kinds"):
         train_rec(replace(config, validation=("own.h5",)))
+    with pytest.raises(FacerError, match=r"data: found pack:.* twice, expected each set once"):
+        train_rec(replace(config, data=config.data * 2))
     with pytest.raises(FacerError, match="val_limit: found 0"):
         replace(config, val_limit=0)
     with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):
