@@ -331,7 +331,8 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
     with pytest.raises(FacerError, match=r"other seed \(was 0, now 1\); resume with"):
         train_rec(changed)
-    more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
+    other = shutil.copy(pack, pack.with_name("other.h5"))
+    more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{other}"))
     with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*, now \["):
         train_rec(more)
 
