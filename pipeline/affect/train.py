@@ -27,14 +27,14 @@ from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.affect.config import RecFitConfig
 from facer.stages.affect.datasets.aligned import Aligner, AlignReport
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, weak_features
-from facer.stages.affect.datasets.specs import held_out_videos, parse_spec, read_spec
+from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_spec, read_spec
 from facer.stages.affect.fit import RecTrainer
 from facer.stages.affect.soft_targets import CropReport
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.features.rec.weights import weights_path
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import to_json
@@ -155,6 +155,7 @@ def train_rec(
     settings changed.
     """
     specs = [parse_spec(spec) for spec in (*config.data, *config.validation)]
+    _refuse_twice(specs[: len(config.data)])
     folder = RunFolder(config.run, RecRunConfig)
     folder.refuse_occupied(config.resume)
     fit = replace(config.fit, device=str(resolve_device(config.fit.device)))
@@ -182,6 +183,14 @@ def train_rec(
         run=config.run, rec=rec, sets=sets, weak_features=weak, epochs=trainer.epochs_done,
         last=folder.read_curve()[-1],
     )  # fmt: skip
+
+
+def _refuse_twice(specs: Sequence[DataSpec]) -> None:
+    """One database given twice would weigh as two, and is none the less."""
+    places = [(spec.kind, spec.path.resolve()) for spec in specs]
+    for spec, place in zip(specs, places, strict=True):
+        if places.count(place) > 1:
+            raise OptionError(f"{named('data')}: found {spec} twice, expected each set once")
 
 
 def _read_validation(config: TrainRecConfig, aligner: Aligner) -> list[AffectSet]:

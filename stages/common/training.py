@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from facer.storage.errors import FacerError, named
+
 Arrays = dict[str, npt.NDArray[Any]]
 Row = TypeVar("Row", covariant=True)
 T = TypeVar("T")
@@ -97,12 +99,21 @@ class Descent:
         self._names = names
 
     def down(self, loss: Tensor) -> None:
-        """Take one optimiser step, its gradient clipped to ``max_norm``, and average."""
+        """Take one optimiser step, its gradient clipped to ``max_norm``, and average.
+
+        FacerError where loss or gradient is not finite: no later step makes such weights good.
+        """
         for group in self._optimiser.param_groups:
             group["lr"] = self._schedule.at(self.step)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self._max_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._max_norm)
+        if not bool(torch.isfinite(loss.detach() + norm)):
+            raise FacerError(
+                f"step {self.step + 1}: found a loss of {float(loss.detach()):g} with a gradient "
+                f"of {float(norm):g}, expected finite numbers; train in another folder with a "
+                f"lower {named('learning_rate')}"
+            )
         self._optimiser.step()
         decay = ema_decay_at(self.step + self._ema_first, self._ema_decay)
         for name, value in self.network.state_dict().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,8 +27,8 @@ class DetectionLossWeights:
     kps: float = 10.0
 
     def __post_init__(self) -> None:
-        if min(self.score, self.bbox, self.kps) < 0:
-            raise ValueError(f"LossWeights: found {self}, expected no negative weight")
+        if not all(0 <= weight < math.inf for weight in (self.score, self.bbox, self.kps)):
+            raise ValueError(f"LossWeights: found {self}, expected weights of 0 or more")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from facer.stages.detection.config import EvaluationConfig
-from facer.stages.detection.data.people import read_people, read_people_clips
+from facer.stages.detection.config import EvaluationConfig, Split
+from facer.stages.detection.data.people import Picture, read_people, read_people_clips
 from facer.stages.detection.data.sources import list_videos, read_scenes, video_frames
 from facer.stages.detection.data.teacher import Labelled, Teacher, without_faces
 from facer.stages.detection.measure import (
@@ -24,6 +24,7 @@ from facer.stages.detection.measure import (
 from facer.stages.features.config import DetectorConfig
 from facer.stages.features.detect import load
 from facer.stages.features.faces import iou, point_distance_px
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -146,10 +147,12 @@ def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
     clips: tuple[Score, ...] = ()
     if config.people is not None:
         pictures = read_people(config.people, config.split)
-        people = measure(f"photographs, {config.split}", pictures, detect)
+        people = _measured("photographs", config.people, config.split, pictures, detect)
     if config.people_clips is not None:
         frames = read_people_clips(config.people_clips, config.split)
-        people_clips = measure(f"frames of clips, {config.split}", frames, detect)
+        people_clips = _measured(
+            "frames of clips", config.people_clips, config.split, frames, detect
+        )
     if config.clips is not None and config.teacher is not None:
         judge = Teacher(config.teacher)
         clips = tuple(score_clip(video, judge, detect) for video in list_videos(config.clips))
@@ -157,6 +160,18 @@ def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
         images = read_scenes(config.scenes, config.held_out_scenes, validation=True)
         scenes = score_images("scenes kept from training", images, detect)
     return DetectorEvaluation(config.detector, people, people_clips, clips, scenes)
+
+
+def _measured(
+    what: str, folder: Path, split: Split, pictures: Iterable[Picture], detect: Detect
+) -> Measured:
+    measured = measure(f"{what}, {split}", pictures, detect)
+    if not measured.pictures:
+        raise FacerError(
+            f"{folder}: found no {what} of the {split} split, expected some; sources that facer "
+            f"does not know are in train ({named('split')} train)"
+        )
+    return measured
 
 
 def score_clip(path: Path, teacher: Teacher, detect: Detect) -> Score:

@@ -27,6 +27,7 @@ from facer.stages.detection.start import start_detector
 from facer.stages.detection.targets import LabelledFaces, anchor_grid, assign
 from facer.stages.detection.trainer import StepTrainer
 from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD
+from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint
 
 SHAPES = ((192, 320), (256, 320), (320, 320), (320, 192), (160, 160), (128, 128))  # height, width
@@ -103,8 +104,19 @@ class DetectorTrainer(StepTrainer[DetectorNet, DetectorRow]):
             # its normalisation comes back from images like those of the training
             start_detector(net, config.start, make_batch(config, sources, 0)[0])
         elif config.start is not None:
-            net.load_state_dict(tensors_under(load_checkpoint(config.start)[0], "ema."))
+            self._start_from(net, config.start)
         super().__init__(config, net, decay_groups(net.parameters(), config.weight_decay))
+
+    @staticmethod
+    def _start_from(net: DetectorNet, path: Path) -> None:
+        """Take the averaged weights of a checkpoint."""
+        try:
+            net.load_state_dict(tensors_under(load_checkpoint(path)[0], "ema."))
+        except RuntimeError as error:
+            raise FacerError(
+                f"{path}: found no checkpoint of this network, expected last.safetensors or "
+                "detector.onnx of train-detector"
+            ) from error
 
     def _fresh(self) -> DetectorNet:
         return DetectorNet(self.config.network)

@@ -21,22 +21,31 @@ def start_detector(net: DetectorNet, path: Path, images: Tensor) -> None:
     Residual units that the file lacks start as identities.
     """
     weights = read_weights(path)
+    lacking = []
     for name, module in net.named_modules():
         if isinstance(module, Residual) and f"{name}.first.0.weight" not in weights:
             module.second[1].weight.data.zero_()  # type: ignore[operator]
+            lacking.append(f"{name}.")
         elif isinstance(module, LevelHead):
             _fill_predictions(module, name, weights)
-    start_network(net, weights, images, path)
+    start_network(net, weights, images, path, tuple(lacking))
 
 
 @torch.no_grad()
-def start_network(net: nn.Module, weights: dict[str, Tensor], images: Tensor, path: Path) -> None:
+def start_network(
+    net: nn.Module, weights: dict[str, Tensor], images: Tensor, path: Path,
+    lacking: tuple[str, ...] = (),
+) -> None:  # fmt: skip
     """Give ``net`` the folded weights of ``path``, a file of the same network.
 
     A folded convolution y = w x + b is restored as w x, normalised by its mean and variance over
     ``images`` (N, 3, H, W), with the weight and bias of the normalisation that make it w x + b
-    again. ``FacerError`` for a file of another network.
+    again. ``FacerError`` for a file of another network; ``lacking`` begin the names of weights that
+    it may be without.
     """
+    for name, parameter in net.named_parameters():
+        if parameter.ndim > 1 and name not in weights and not name.startswith(lacking):
+            raise FacerError(f"{path}: found no {name}, expected a file of this network")
     weights = dict(weights)
     hooks = [
         norm.register_forward_pre_hook(_Restore(weights.pop(f"{conv}.bias")))

@@ -51,7 +51,7 @@ class AffectSet:
 
     expression (N, 7) float32 probabilities, whole rows or NaN; va (N, 2) in [-1, 1];
     au (N, 17) in [0, 1]; au_trust (17,) weight of each unit's labels in [0, 1];
-    frame_px (N, 4, 2) corners of the source image in crop pixels, where known: outside them
+    frame_px (N, 4, 2) corners of the source image in crop pixels, NaN where not known: outside them
     the crop holds no picture. ``indices`` (N,) are the crops' positions in ``images``.
     mesh (N, 478, 3) MediaPipe's face mesh in crop pixels, z towards the camera, NaN without one.
     """
@@ -83,6 +83,11 @@ class AffectSet:
     def crop(self, row: int) -> U8:
         """Crop of one row, RGB uint8 (112, 112, 3)."""
         return self.images.crop(int(self.indices[row]))
+
+    def frame(self, row: int) -> F32 | None:
+        """Corners (4, 2) of the source image in the crop of one row, None where not known."""
+        corners = None if self.frame_px is None else self.frame_px[row]
+        return corners if corners is not None and np.isfinite(corners).all() else None
 
     def batches(self, size: int) -> Iterator[tuple[slice, U8]]:
         """Stretches of at most ``size`` rows, one after another, and their crops."""

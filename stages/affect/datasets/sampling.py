@@ -76,7 +76,7 @@ class EpochCrops(Dataset[tuple[torch.Tensor, ...]]):
         crop = data.crop(row)
         if self._config is not None:
             rng = np.random.default_rng([self._seed, self._epoch, item])
-            frame = None if data.frame_px is None else data.frame_px[row]
+            frame = data.frame(row)
             another = int(rng.integers(len(data)))
             other = None if frame is None else data.crop(another)  # only painted outside frames
             crop = augment(crop, rng, self._config, frame, other)

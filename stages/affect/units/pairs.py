@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,11 +15,11 @@ from torch.utils.data import Dataset
 
 from facer.stages.affect.augment import augment
 from facer.stages.affect.config import AugmentConfig
-from facer.stages.affect.datasets.packs import JpegPack
+from facer.stages.affect.datasets.packs import JpegPack, open_pack
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.units.geometry import N_POINTS, FaceField, UnitGeometry, fit_pose
 from facer.storage.errors import FacerError
-from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
+from facer.storage.exchange.hdf5_guard import read_dataset
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32, I64, U8, Bools
 
 STRENGTHS = (0.3, 1.0)
@@ -58,21 +57,16 @@ def with_meshes(data: AffectSet, files: Sequence[Path]) -> AffectSet:
     if not isinstance(data.images, JpegPack):
         return data
     for path in files:
-        try:
-            with h5py.File(path, "r") as file:
-                if file.attrs.get("source") != data.images.path.name:
-                    continue
-                refuse_links_out(path, file)
-                expected = (data.images.n_rows, N_POINTS, 3)
-                if file["mesh"].shape != expected:
-                    raise FacerError(
-                        f"{path}: mesh has shape {file['mesh'].shape}, expected {expected}, a row "
-                        f"a crop of {data.images.path}"
-                    )
-                mesh = read_dataset(path, file["mesh"])[data.indices]
-                return replace(data, mesh=mesh.astype(np.float32))
-        except (OSError, KeyError) as error:
-            raise FacerError(f"{path}: not a file of meshes ({error})") from error
+        with open_pack(path, {"mesh": (N_POINTS, 3)}, "a file of meshes") as file:
+            if file.attrs.get("source") != data.images.path.name:
+                continue
+            if len(file["mesh"]) != data.images.n_rows:
+                raise FacerError(
+                    f"{path}: mesh has {len(file['mesh'])} rows, expected {data.images.n_rows}, a "
+                    f"row a crop of {data.images.path}"
+                )
+            mesh = read_dataset(path, file["mesh"])[data.indices]
+            return replace(data, mesh=mesh.astype(np.float32))
     return data
 
 
@@ -141,7 +135,7 @@ def seen_by_cameras(
     config: AugmentConfig | None,
 ) -> list[U8]:  # fmt: skip
     """Variants of the crops of one face, augmented all alike at times; as they are without one."""
-    frame = None if data.frame_px is None else data.frame_px[row]
+    frame = data.frame(row)
     background = None if frame is None else data.crop(int(rng.integers(len(data))))
     seeds = rng.integers(1 << 32, size=len(crops))
     if rng.random() < SAME_CAMERA:

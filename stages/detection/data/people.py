@@ -12,8 +12,6 @@ one split.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,10 +21,10 @@ from typing import get_args
 import numpy as np
 
 from facer.stages.detection.config import Split
+from facer.stages.detection.data.face_table import POSES, FaceRows, read_faces, read_frames
 from facer.stages.detection.data.sources import read_rgb, video_frames
 from facer.stages.detection.data.teacher import Labelled
 from facer.storage.errors import FacerError
-from facer.storage.files.regular import open_regular
 from facer.storage.schema import F32, F64, U8, Bools
 
 TUNE = frozenset({
@@ -44,17 +42,8 @@ VAL = frozenset({
 })  # fmt: skip
 """Sources of photographs, and clips, that are scored once."""
 
-POSE_WEIGHTS = {"frontal": 1.0, "three-quarter": 1.5, "profile": 3.0}
+POSE_WEIGHTS = dict(zip(POSES, (1.0, 1.5, 3.0), strict=True))
 """How often a photograph is drawn by the most turned of its sure faces."""
-
-_POINTS = [
-    f"{name}_{axis}"
-    for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-    for axis in "xy"
-]
-_COLUMNS = {"file", "x1", "y1", "x2", "y2", *_POINTS, "status", "points_agree", "yaw_class", "roll"}
-
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -79,30 +68,51 @@ def split_of(source: str) -> Split:
 def read_people(folder: Path, split: Split) -> Iterator[Picture]:
     """The photographs of the sources of ``split``, in the order of their names."""
     _check(split)
-    rows = _rows(folder / "faces.csv", _COLUMNS | {"source"})
-    by_file: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if split_of(row["source"]) == split:
-            by_file[row["file"]].append(row)
+    faces = read_faces(folder / "faces.csv", of_clips=False)
+    by_file: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(faces.file):
+        if split_of(faces.source[row]) == split:
+            by_file[name].append(row)
     for name in sorted(by_file):
-        some = by_file[name]
-        yield _picture(name, some[0]["source"], read_rgb(_inside(folder, name)), some)
+        path = _inside(folder, name)
+        yield _picture(name, path, read_rgb(path), faces.take(by_file[name]))
 
 
 def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
     """The labelled frames of the clips of ``split``; a frame may have no face."""
     _check(split)
-    rows: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    for row in _rows(folder / "faces.csv", _COLUMNS | {"frame"}):
-        rows[row["file"], int(row["frame"])].append(row)
-    wanted: dict[str, set[int]] = defaultdict(set)
-    for row in _rows(folder / "frames.csv", {"file", "frame", "faces"}):
-        if split_of(row["file"]) == split:
-            wanted[row["file"]].add(int(row["frame"]))
-    for name in sorted(wanted):
-        for number, frame in enumerate(video_frames(_inside(folder, name))):
-            if number in wanted[name]:
-                yield _picture(f"{name} {number}", name, frame, rows[name, number])
+    faces = read_faces(folder / "faces.csv", of_clips=True)
+    rows: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for row, place in enumerate(zip(faces.file, faces.frame.tolist(), strict=True)):
+        rows[place].append(row)
+    frames = read_frames(folder / "frames.csv")
+    _check_counts(folder, rows, frames)
+    for name in sorted(clip for clip in frames if split_of(clip) == split):
+        path, missing = _inside(folder, name), set(frames[name])
+        for number, frame in enumerate(video_frames(path)):
+            if number in missing:
+                missing.remove(number)
+                yield _picture(f"{name} {number}", path, frame, faces.take(rows[name, number]))
+        if missing:
+            raise FacerError(
+                f"{folder / 'frames.csv'}: found frame {min(missing)} of {name}, which has "
+                "fewer; is it another video?"
+            )
+
+
+def _check_counts(
+    folder: Path, rows: dict[tuple[str, int], list[int]], frames: dict[str, dict[int, int]]
+) -> None:
+    """Refuse two tables that are not of the same frames."""
+    said = {(name, frame): n for name, its in frames.items() for frame, n in its.items()}
+    for place in {**rows, **said}:
+        found, expected = len(rows.get(place, ())), said.get(place)
+        if found != expected:
+            raise FacerError(
+                f"{folder}: found {found} faces in frame {place[1]} of {place[0]} in faces.csv, "
+                f"and {'no such frame' if expected is None else expected} in frames.csv; they "
+                "are to be of the same frames"
+            )
 
 
 def read_all_people(
@@ -138,17 +148,6 @@ def _check(split: str) -> None:
         raise FacerError(f"people split: found {split!r}, expected {', '.join(get_args(Split))}")
 
 
-def _rows(path: Path, columns: set[str]) -> list[Row]:
-    with io.TextIOWrapper(
-        open_regular(path, "a table of labelled faces", str(path)), encoding="utf-8", newline=""
-    ) as file:
-        reader = csv.DictReader(file)
-        missing = sorted(columns - set(reader.fieldnames or ()))
-        if missing:
-            raise FacerError(f"{path}: found no column {', '.join(missing)}")
-        return list(reader)
-
-
 def _inside(folder: Path, name: str) -> Path:
     """A file of the folder itself: tables of others lead nowhere else."""
     if Path(name).name != name or name in {"", ".", ".."}:
@@ -156,15 +155,16 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _picture(name: str, source: str, image: U8, rows: list[Row]) -> Picture:
-    def numbers(columns: list[str]) -> F32:
-        values = [[float(row[column] or "nan") for column in columns] for row in rows]
-        return np.array(values, np.float32).reshape(len(rows), len(columns))
-
-    sure = np.array([row["status"] == "sure" for row in rows], np.bool_)
-    points = numbers(_POINTS).reshape(-1, 5, 2)
+def _picture(name: str, path: Path, image: U8, faces: FaceRows) -> Picture:
+    """``FacerError`` for a sure face that is outside the picture."""
+    box, size = faces.bbox_px, image.shape[1::-1]
+    outside = faces.sure & ((box[:, 2:] <= 0) | (box[:, :2] >= size)).any(axis=1)
+    if outside.any():
+        corners = ",".join(f"{value:g}" for value in box[outside][0])
+        raise FacerError(f"{path}: found the face {corners} in faces.csv, expected it in the "
+                         f"picture of {size[0]}x{size[1]}; is it another picture?")  # fmt: skip
     return Picture(
-        name, source, Labelled(image, numbers(["x1", "y1", "x2", "y2"]), points, ~sure),
-        np.array([row["points_agree"] == "1" for row in rows], np.bool_),
-        tuple(row["yaw_class"] for row in rows), numbers(["roll"])[:, 0],
+        name, faces.source[0] if faces.source else path.name,
+        Labelled(image, box, faces.keypoints_px, ~faces.sure),
+        faces.agreed, faces.yaw_class, faces.roll,
     )  # fmt: skip

@@ -6,24 +6,29 @@ RGB uint8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import h5py
 import numpy as np
 
 from facer.stages.affect.datasets.image_files import decode_image, read_image_file
+from facer.stages.affect.datasets.packs import open_pack, read_jpegs, read_texts
+from facer.stages.detection.data.camera import size_of
+from facer.stages.detection.data.face_table import refuse_exchanged
 from facer.stages.detection.data.teacher import AGREEMENT, Labelled, Teacher, nearest_points
 from facer.stages.features.decode.frames import VideoReader
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
+from facer.storage.exchange.hdf5_guard import read_dataset
 from facer.storage.files.videos import VIDEO_SUFFIXES
 from facer.storage.schema import F32, F64, U8
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 FRAME_PX = 640  # longest side of a video frame
 PHOTO_BORDER = 0.5  # of the longer side, added around a photograph before the teacher looks
 PHOTO_BOX = (0.92, 1.1, 1.22)  # see box_of_points
+SMALLEST_PX = 4.0  # size of a photograph's face; smaller ones are shares of the picture
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,38 @@ def box_of_points(points_px: F32) -> F32:
 
 
 def read_photos(path: Path, split: str, teacher: Teacher) -> tuple[Labelled, ...]:
-    """Photographs of ``split`` of an HDF5 file with columns jpeg, points_px and split."""
-    with h5py.File(path) as file:
-        missing = {"jpeg", "points_px", "split"} - set(file)
-        if missing:
-            raise FacerError(f"{path}: found no column {sorted(missing)}, expected a face pack")
-        rows = np.flatnonzero(file["split"].asstr()[:] == split)
-        return tuple(_photo(file["jpeg"][i], file["points_px"][i], teacher) for i in rows)
+    """Photographs of ``split`` of an HDF5 file with columns jpeg, points_px and split.
+
+    ``FacerError`` for points that are not in their photograph, and for left and right exchanged.
+    """
+    with open_pack(path, {"jpeg": (), "points_px": (5, 2), "split": ()}, "a face pack") as file:
+        rows = np.flatnonzero(read_texts(path, file["split"]) == split)
+        points = read_dataset(path, file["points_px"]).astype(np.float32)[rows]
+        refuse_exchanged(f"{path}: points_px", points)
+        jpegs = read_jpegs(path, file["jpeg"], rows)
+    return tuple(
+        _photo(_decoded(jpeg, five, f"{path}: image {row}"), five, teacher)
+        for row, jpeg, five in zip(rows, jpegs, points, strict=True)
+    )
 
 
-def _photo(jpeg: U8, points_px: F32, teacher: Teacher) -> Labelled:
-    decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
-    if decoded is None:
-        raise FacerError("face pack: found a photograph that is no image, expected JPEG")
-    image = np.asarray(decoded[..., ::-1], np.uint8)
+def _decoded(jpeg: U8, points_px: F32, where: str) -> U8:
+    """A photograph, RGB; its five points lie in it, or at most half of its longer side beside."""
+    image = decode_image(jpeg)
+    if image is None:
+        raise FacerError(f"{where}: found no readable image, expected JPEG")
+    height, width = image.shape[:2]
+    reach = PHOTO_BORDER * max(height, width)
+    inside = (points_px >= -reach) & (points_px <= np.array([width, height]) + reach)
+    if not inside.all() or size_of(box_of_points(points_px)) < SMALLEST_PX:
+        raise FacerError(
+            f"{where}: found the points {points_px.round(1).tolist()}, expected five points of a "
+            f"face of {SMALLEST_PX:g} px and more, in pixels of the image of {width}x{height}"
+        )
+    return image
+
+
+def _photo(image: U8, points_px: F32, teacher: Teacher) -> Labelled:
     border = int(max(image.shape) * PHOTO_BORDER)
     wide = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=96)
     found = teacher.label(wide)
@@ -89,9 +112,12 @@ def _photo(jpeg: U8, points_px: F32, teacher: Teacher) -> Labelled:
 def read_scenes(folder: Path, held_out: int, validation: bool) -> tuple[U8, ...]:
     """Images of ``folder`` in the order of their names; every k-th, ``held_out`` of them, is
     kept from training."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    paths = _files(folder, PICTURE_SUFFIXES)
     if len(paths) <= held_out:
-        raise FacerError(f"{folder}: found {len(paths)} images, expected more than {held_out}")
+        raise FacerError(
+            f"{folder}: found {len(paths)} images ({', '.join(PICTURE_SUFFIXES)}), expected more "
+            f"than {held_out}, which are kept from training"
+        )
     chosen = set(paths[:: len(paths) // held_out][:held_out]) if held_out else set()
     return tuple(read_rgb(p) for p in paths if (p in chosen) == validation)
 
@@ -114,10 +140,18 @@ def read_frames(paths: Sequence[Path], teacher: Teacher, every: int) -> Iterator
 
 def list_videos(folder: Path) -> list[Path]:
     """Videos of a folder in the order of their names; ``FacerError`` when there are none."""
-    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    videos = _files(folder, VIDEO_SUFFIXES)
     if not videos:
-        raise FacerError(f"{folder}: found no video, expected {sorted(VIDEO_SUFFIXES)}")
+        raise FacerError(f"{folder}: found no video, expected files such as clip.mp4")
     return videos
+
+
+def _files(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """Files of a folder with such a suffix, in the order of their names."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    except OSError as error:
+        raise FacerError(f"{folder}: found no folder to read ({one_line(error)})") from error
 
 
 def video_frames(path: Path) -> Iterator[U8]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.faces import MIRRORED, point_distance_px
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8, Bools
@@ -109,6 +109,16 @@ def nearest_points(candidates: F32, points: F32) -> tuple[int, float]:
 def _open(path: Path, threshold: float) -> Any:
     from insightface.model_zoo.retinaface import RetinaFace
 
-    model = RetinaFace(model_file=str(path), session=open_session(path))
-    model.prepare(ctx_id=-1, det_thresh=threshold)
+    try:
+        model = RetinaFace(model_file=str(path), session=open_session(path))
+        model.prepare(ctx_id=-1, det_thresh=threshold)
+        empty = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+        _, points = model.detect(empty, input_size=(INPUT_PX, INPUT_PX))
+        if points is None:
+            raise ValueError("no five points")
+    except Exception as error:
+        raise FacerError(
+            f"{path}: found a file that does not run as a teacher ({one_line(error)}), expected a "
+            "detector of faces and five points in insightface's RetinaFace layout (ONNX)"
+        ) from error
     return model

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import h5py
 import numpy as np
 
 from facer.stages.affect.datasets.image_files import decode_crop
-from facer.stages.affect.datasets.packs import read_jpegs, read_texts
+from facer.stages.affect.datasets.packs import open_pack, read_jpegs, read_texts
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.people import Picture
 from facer.stages.detection.data.photometry import coloured, distort
@@ -25,8 +24,7 @@ from facer.stages.features.refine import (
     crop_transforms,
     read_crop,
 )
-from facer.storage.errors import FacerError
-from facer.storage.exchange.hdf5_guard import read_dataset, refuse_links_out
+from facer.storage.exchange.hdf5_guard import read_dataset
 from facer.storage.schema import F32, F64, U8
 
 FAR, NEAR = 0.7, 0.35  # of the distance between the eyes: no face from here, a face up to here
@@ -49,11 +47,8 @@ def read_crops(paths: Sequence[Path], split: str) -> Crops:
     jpegs: list[Any] = []
     points: list[F32] = [np.zeros((0, 5, 2), np.float32)]
     for path in paths:
-        with h5py.File(path) as file:
-            refuse_links_out(path, file)
-            missing = {"jpeg", "points", "split"} - set(file)
-            if missing:
-                raise FacerError(f"{path}: found no column {sorted(missing)}, expected a crop pack")
+        columns = {"jpeg": (), "points": (5, 2), "split": ()}
+        with open_pack(path, columns) as file:
             five = read_dataset(path, file["points"]).astype(np.float32)
             of_split = read_texts(path, file["split"]) == split
             rows = np.flatnonzero(of_split & np.isfinite(five).all(axis=(1, 2)))

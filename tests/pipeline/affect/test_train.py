@@ -331,7 +331,8 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     changed = replace(config, run=trained.run, resume=True, fit=replace(FIT, seed=1))
     with pytest.raises(FacerError, match=r"other seed \(was 0, now 1\); resume with"):
         train_rec(changed)
-    more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{pack}"))
+    other = shutil.copy(pack, pack.with_name("other.h5"))
+    more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{other}"))
     with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*, now \["):
         train_rec(more)
 
@@ -351,6 +352,8 @@ def test_wrong_configurations_are_refused_before_work(config, tmp_path):
         replace(config, data=())
     with pytest.raises(FacerError, match="one of the kinds"):
         train_rec(replace(config, validation=("own.h5",)))
+    with pytest.raises(FacerError, match=r"data: found pack:.* twice, expected each set once"):
+        train_rec(replace(config, data=config.data * 2))
     with pytest.raises(FacerError, match="val_limit: found 0"):
         replace(config, val_limit=0)
     with pytest.raises(FacerError, match="24 crops, fewer than the batch size of 64"):

@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from facer.pipeline.detection.train import DetectorResult, train_detector
-from facer.stages.detection.config import DetectorTrainConfig, NetworkConfig, SceneConfig
+from facer.stages.detection.config import (
+    DetectionLossWeights,
+    DetectorTrainConfig,
+    NetworkConfig,
+    SceneConfig,
+)
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
@@ -18,7 +23,7 @@ from facer.stages.detection.evaluate import Score, load_detector
 from facer.stages.detection.fit import DetectorRow, make_batch
 from facer.stages.features.config import DetectorConfig
 from facer.storage.errors import FacerError
-from facer.storage.files.checkpoints import load_checkpoint
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 
 SMALL = NetworkConfig(4, 8, 8, 8, 8, 8)
 
@@ -130,6 +135,22 @@ def test_a_run_starts_from_another(sources: Sources, tmp_path: Path) -> None:
     second = fit(tmp_path / "second", sources, steps=1, start=first.checkpoint, learning_rate=1e-9)
     a, b = load_checkpoint(first.checkpoint)[0], load_checkpoint(second.checkpoint)[0]
     np.testing.assert_allclose(a["ema.stem.0.0.weight"], b["net.stem.0.0.weight"], atol=1e-6)
+
+
+def test_a_state_of_another_network_is_no_start(sources: Sources, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "other.safetensors", {"ema.weight": np.zeros(1)}, {})
+    with pytest.raises(FacerError, match="found no checkpoint of this network"):
+        fit(tmp_path / "run", sources, start=tmp_path / "other.safetensors")
+
+
+def test_a_training_that_diverges_ends_and_writes_no_weights(
+    sources: Sources, tmp_path: Path
+) -> None:
+    loss = DetectionLossWeights(score=1e39)
+    with pytest.raises(FacerError, match="expected finite numbers; train in another folder with"):
+        fit(tmp_path, sources, loss=loss)
+    assert not (tmp_path / "detector.onnx").exists()
+    assert not (tmp_path / "last.safetensors").exists()
 
 
 def test_loss_falls_and_the_file_runs(sources: Sources, tmp_path: Path) -> None:

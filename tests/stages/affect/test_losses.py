@@ -1,5 +1,7 @@
 """REC's losses: exact values, gradients, and batches with hardly any label."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -151,5 +153,6 @@ def test_coupling_table_is_the_published_one():
 
 
 def test_negative_weights_are_refused():
-    with pytest.raises(FacerError, match="loss weight dm"):
-        LossWeights(dm=-1)
+    for value in (-1, math.nan, math.inf):
+        with pytest.raises(FacerError, match="loss weight dm"):
+            LossWeights(dm=value)

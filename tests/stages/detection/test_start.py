@@ -68,7 +68,16 @@ def test_a_points_model_goes_on_where_its_file_ended(tmp_path: Path) -> None:
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "points.onnx"
     export_points(PointsNet().eval(), path, {})
+    with pytest.raises(FacerError, match="expected a file of this network"):
+        start_detector(DetectorNet(SMALL), path, torch.randn(1, 3, 64, 64))
+    export_onnx(DetectorNet(NetworkConfig(8, 8, 8, 8, 8, 8)).eval(), path, {})
     with pytest.raises(FacerError, match="not of this network"):
+        start_detector(DetectorNet(SMALL), path, torch.randn(1, 3, 64, 64))
+    model = onnx.load(path)
+    for one in model.graph.initializer:  # as in a file that facer did not write
+        one.name = one.name.removeprefix("net.")
+    onnx.save(model, path)
+    with pytest.raises(FacerError, match=r"found no stem.0.0.weight, expected a file of this"):
         start_detector(DetectorNet(SMALL), path, torch.randn(1, 3, 64, 64))
     path.write_bytes(b"nothing")
     with pytest.raises(FacerError, match="found no ONNX model"):

@@ -2,6 +2,8 @@
 
 import cv2
 import numpy as np
+import onnx
+import onnx.numpy_helper
 import onnxruntime
 import pytest
 
@@ -94,6 +96,25 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_text("not a model")
     with pytest.raises(FacerError, match=r"x\.onnx is no ONNX model"):
         load(DetectorConfig(str(tmp_path / "x.onnx")))
+
+
+def test_a_detector_of_numbers_that_are_none_or_of_another_order_is_refused(tmp_path):
+    """It found no face in any frame, or failed in each."""
+    path = tmp_path / "own.onnx"
+    model = onnx.load(detect.model_path("facer-det"))
+    outputs = list(model.graph.output)
+    del model.graph.output[:]
+    model.graph.output.extend([*outputs[3:6], *outputs[:3], *outputs[6:]])
+    onnx.save(model, path)
+    with pytest.raises(FacerError, match=r"own.onnx: found (outputs of widths|a model that does)"):
+        load(DetectorConfig(str(path)))
+    model = onnx.load(detect.model_path("facer-det"))
+    first = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    broken = np.full(first.dims, np.nan, np.float32)
+    first.CopyFrom(onnx.numpy_helper.from_array(broken, first.name))
+    onnx.save(model, path)
+    with pytest.raises(FacerError, match=r"own.onnx: found numbers that are not finite"):
+        load(DetectorConfig(str(path)))
 
 
 def test_a_missing_gpu_is_an_error_never_a_fall_back():

@@ -54,6 +54,30 @@ def test_votes_become_shares_and_splits_are_kept(make_pack):
     np.testing.assert_allclose(train.crop(0)[50, 50], [200, 20, 10], atol=3)  # RGB
 
 
+def test_shares_of_votes_that_sum_to_less_than_one_are_shares(make_pack):
+    data = read_pack(make_pack(votes=VOTES / 20), "train")
+    np.testing.assert_allclose(data.expression[0], [0.8, 0, 0, 0, 0.2, 0, 0], atol=1e-6)
+
+
+def test_columns_of_another_form_are_refused(make_pack):
+    for name, values, message in (
+        ("frame", np.zeros((7, 3)), r"found shape \(7, 3\), expected \(rows, 4, 2\)"),
+        ("split", np.zeros(7), "'/split': found values of type float64, expected texts"),
+        ("split", np.array([b"tr\xe4in"] * 7), "found texts that are not UTF-8"),
+        ("jpeg", np.zeros(7), "found values of type float64, expected encoded images"),
+    ):
+        path = make_pack(drop=[name] if name != "frame" else [])
+        with h5py.File(path, "r+") as file:
+            file[name] = values
+        with pytest.raises(FacerError, match=message):
+            read_pack(path, "train")
+    path = make_pack()
+    with h5py.File(path, "r+") as file:
+        file.attrs["au_columns"] = "[1, 2"
+    with pytest.raises(FacerError, match=r"attribute au_columns: found '\[1, 2', expected a list"):
+        read_pack(path, "train")
+
+
 def test_only_the_crops_of_the_split_stay_in_memory(make_pack, monkeypatch):
     monkeypatch.setattr("facer.stages.affect.datasets.packs._BLOCK_ROWS", 2)
     path = make_pack()
@@ -123,7 +147,15 @@ def test_units_trust_and_classes_are_found_by_name(make_pack, names):
         ({"columns": ["neutral", "joy"]}, "expression_votes has 7 columns, named neutral, joy"),
         ({"au_columns": ["smile"]}, "found 'smile' in au_columns"),
         ({"au": np.zeros((7, 3)), "au_columns": [1, 2]}, "au has 3 columns"),
-        ({"trust": [1, 1]}, "au_trust 2 values"),
+        ({"trust": [1, 1]}, "attribute au_trust: found .* for each of the 17 units"),
+        ({"trust": [-1.0] * 17}, "attribute au_trust: found .* a weight from 0 to 1"),
+        ({"au": np.zeros((7, 2)), "au_columns": [1, "AU01"]}, "names 1, 1; expected as many"),
+        ({"au": np.full((7, 17), 3.0)}, "'au', row 0: found 3, expected 0 to 1, NaN for unknown"),
+        ({"votes": VOTES - 1.0}, "'expression_votes', row 0: found -1, expected 0 or more"),
+        ({"labels": np.full(7, 9)}, "'expression_label', row 0: found 9, expected -1 to 6"),
+        ({"labels": np.zeros(3)}, "found 3 rows of 'expression_label' and 7 of|found 7 rows of"),
+        ({"au": np.zeros(7)}, r"'/au': found shape \(7,\), expected \(rows, columns\)"),
+        ({"source": np.zeros(7)}, "'/source': found values of type float64, expected texts"),
     ],
 )
 def test_packs_that_do_not_fit_their_own_names(make_pack, options, message):

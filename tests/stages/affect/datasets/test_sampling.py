@@ -1,5 +1,8 @@
 """Balanced epochs: expected counts, determinism, items that depend on their place only."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -95,3 +98,15 @@ def test_an_item_depends_on_seed_epoch_and_place_only():
     assert torch.equal(item(1), item(1))
     assert not torch.equal(item(1), item(1, epoch=1))
     assert not torch.equal(item(1), item(1, seed=1))
+
+
+def test_a_frame_that_is_not_known_is_none():
+    corners = np.stack([np.zeros((4, 2)), np.full((4, 2), np.nan)]).astype(np.float32)
+    data = replace(make_set([0, 1]), frame_px=corners)
+    assert data.frame(0) is not None
+    assert data.frame(1) is None
+    config = AugmentConfig(background=1.0)
+    crops = EpochCrops([data], np.array([1, 1]), config, 0, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert crops[0][0].shape == (112, 112, 3)

@@ -139,7 +139,7 @@ def test_meshes_belong_to_the_pack_that_they_name(geometry, tmp_path):
     with h5py.File(path, "a") as file:
         del file["mesh"]
         file["mesh"] = np.zeros((3, 478, 3))
-    with pytest.raises(FacerError, match=r"mesh has shape \(3, 478, 3\), expected \(4, 478, 3\)"):
+    with pytest.raises(FacerError, match="mesh has 3 rows, expected 4"):
         with_meshes(data, [path])
     with h5py.File(path, "a") as file:
         file.attrs["source"] = "another.h5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facer.stages.detection.config import EvaluationConfig
 from facer.stages.detection.data.people import (
     TUNE,
     VAL,
@@ -21,6 +23,7 @@ from facer.stages.detection.data.people import (
     split_of,
 )
 from facer.stages.detection.data.teacher import Labelled
+from facer.stages.detection.evaluate import evaluate
 from facer.stages.detection.measure import (
     Measured,
     matches,
@@ -118,11 +121,72 @@ def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FacerError, match=r"frames.csv: no such file"):
         list(read_people_clips(folder, "train"))
     (tmp_path / "faces.csv").write_text("file,x1\na.jpg,3\n")
-    with pytest.raises(FacerError, match="found no column left_eye_x"):
+    with pytest.raises(FacerError, match="expected one named 'status'"):
         list(read_people(tmp_path, "train"))
     write(tmp_path / "faces.csv", [row("gone.jpg")])
     with pytest.raises(FacerError, match=r"gone.jpg: no such file"):
         list(read_people(tmp_path, "train"))
+
+
+WRONG = {  # what the message says, and how the faces of a.jpg and b.jpg are changed
+    "csv:2: status: found 'Sure', expected sure or doubtful": {"status": "Sure"},
+    "points_agree: found 'True', expected 1 or 0": {"points_agree": "True"},
+    "yaw_class: found 'back', expected frontal, three-quarter or profile": {"yaw_class": "back"},
+    "yaw_class: found '', expected": {"yaw_class": ""},
+    "column 'x1': found 'left', expected a number": {"x1": "left"},
+    "found the face 60,24,20,76, expected a box x1,y1,x2,y2 in pixels": {"x1": "60", "x2": "20"},
+    "nan,24,60,76, expected a box": {"x1": ""},
+    "0.2,0.24,0.6,0.76, expected a box": {"x1": "0.2", "y1": "0.24", "x2": "0.6", "y2": "0.76"},
+    "20,24,60,30, expected the five points of a sure face in its box": {"y2": "30"},
+    "expected five points of a sure face": {"nose_x": ""},
+    "expected the roll of a sure face": {"roll": ""},
+    "left and right exchanged in 2 of 2 faces": {
+        "left_eye_x": "50", "right_eye_x": "30", "left_mouth_x": "47", "right_mouth_x": "33",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("found", WRONG)
+def test_a_face_that_cannot_be_meant_is_refused(folder: Path, found: str) -> None:
+    write(folder / "faces.csv", [row(name, **WRONG[found]) for name in ("a.jpg", "b.jpg")])
+    with pytest.raises(FacerError, match=re.escape(found)):
+        list(read_people(folder, "train"))
+
+
+def test_a_face_is_in_its_picture_once(folder: Path) -> None:
+    write(folder / "faces.csv", [row("a.jpg"), row("a.jpg")])
+    with pytest.raises(FacerError, match=r"faces.csv:2: found a face twice"):
+        list(read_people(folder, "train"))
+    write(folder / "faces.csv", [row("a.jpg"), row("a.jpg", "another", x1="19")])
+    with pytest.raises(FacerError, match="of the sources somebody and another"):
+        list(read_people(folder, "train"))
+    cv2.imwrite(str(folder / "a.jpg"), np.zeros((20, 20, 3), np.uint8))
+    write(folder / "faces.csv", [row("a.jpg")])
+    with pytest.raises(FacerError, match="expected it in the picture of 20x20"):
+        list(read_people(folder, "train"))
+
+
+def test_tables_are_of_the_same_frames_and_of_the_clip(
+    tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    make_video("clip.mp4", frames=6)
+    for frames, expected in (
+        ([("4", "2")], "found 1 faces in frame 4 of clip.mp4 in faces.csv, and 2 in frames.csv"),
+        ([("3", "0")], "and no such frame in frames.csv"),
+        ([("4", "1"), ("4", "1")], "frames.csv:3: found frame 4 of clip.mp4 twice"),
+        ([("4", "1"), ("9", "0")], "found frame 9 of clip.mp4, which has fewer"),
+        ([("4", "1"), ("-1", "0")], "frame: found '-1', expected 0, 1, 2"),
+    ):
+        write(tmp_path / "faces.csv", [row("clip.mp4", frame="4")])
+        rows = [{"file": "clip.mp4", "frame": n, "faces": faces} for n, faces in frames]
+        write(tmp_path / "frames.csv", rows)
+        with pytest.raises(FacerError, match=re.escape(expected)):
+            list(read_people_clips(tmp_path, "train"))
+
+
+def test_nothing_to_measure_is_no_measurement(folder: Path) -> None:
+    with pytest.raises(FacerError, match="found no photographs of the tune split"):
+        evaluate(EvaluationConfig("facer-det", people=folder, split="tune"))
 
 
 def test_no_large_source_decides() -> None:

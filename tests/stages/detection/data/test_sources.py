@@ -8,6 +8,7 @@ import pytest
 
 from facer.stages.detection.data.sources import list_videos, read_photos, read_scenes, shrink
 from facer.stages.detection.data.teacher import Labelled, Teacher
+from facer.stages.detection.refiner.network import PointsNet, export_points
 from facer.storage.errors import FacerError
 
 SHARED = Path(__file__).parents[4] / os.pardir / "shared" / "data"
@@ -64,6 +65,38 @@ def test_a_file_without_photographs_is_refused(tmp_path: Path) -> None:
         read_photos(tmp_path / "other.h5", "train", SeesOneFace(None))
 
 
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (POINTS / 100, "expected five points of a face of 4 px and more, in pixels of the image"),
+        (POINTS * np.nan, "image 0: found the points"),
+        (POINTS + 900, "in pixels of the image of 100x100"),
+        (POINTS[[1, 0, 2, 4, 3]], "found left and right exchanged in 1 of 1 faces"),
+    ],
+)
+def test_points_that_cannot_be_meant_are_refused(
+    pack: Path, points: np.ndarray, message: str
+) -> None:
+    with h5py.File(pack, "r+") as file:
+        file["points_px"][0] = points
+    with pytest.raises(FacerError, match=message):
+        read_photos(pack, "train", SeesOneFace(None))
+
+
+def test_a_face_pack_that_is_none_is_refused(tmp_path: Path, pack: Path) -> None:
+    with pytest.raises(FacerError, match="no such file, expected a face pack"):
+        read_photos(tmp_path / "none.h5", "train", SeesOneFace(None))
+    with h5py.File(pack, "r+") as file:
+        file["jpeg"][0] = np.zeros(0, np.uint8)
+        file["jpeg"][1] = np.frombuffer(b"\x89PNG\r\n", np.uint8)
+    for split in ("train", "val"):
+        with pytest.raises(FacerError, match="found no readable image"):
+            read_photos(pack, split, SeesOneFace(None))
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(FacerError, match=r"pipe.h5: no such file"):
+        read_photos(tmp_path / "pipe.h5", "train", SeesOneFace(None))
+
+
 def test_held_out_scenes_are_in_no_training(tmp_path: Path) -> None:
     for number in range(10):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 4, 3), number, np.uint8))
@@ -79,6 +112,9 @@ def test_held_out_scenes_are_in_no_training(tmp_path: Path) -> None:
 def test_an_empty_folder_has_no_videos(tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="no video"):
         list_videos(tmp_path)
+    for read in (list_videos, lambda folder: read_scenes(folder, 1, validation=False)):
+        with pytest.raises(FacerError, match="found no folder to read"):
+            read(tmp_path / "none")
 
 
 def test_shrink_keeps_small_images() -> None:
@@ -89,6 +125,10 @@ def test_shrink_keeps_small_images() -> None:
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
     with pytest.raises(FacerError, match="teacher"):
         Teacher(tmp_path / "none.onnx")
+    other = tmp_path / "points.onnx"
+    export_points(PointsNet().eval(), other, {})
+    with pytest.raises(FacerError, match="found a file that does not run as a teacher"):
+        Teacher(other)
 
 
 @pytest.mark.shared
