@@ -250,5 +250,9 @@ def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in header:
         if name and name in seen:
-            raise FacerError(f"{path}:{line}: found column {name!r} twice, expected it once")
+            bare = "; is this a row already? Names of columns stand in the first line"
+            number = bare if parse_number(name) is not None else ""
+            raise FacerError(
+                f"{path}:{line}: found column {name!r} twice, expected it once{number}"
+            )
         seen.add(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -17,6 +18,12 @@ from facer.storage.files.cells import is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
+from facer.storage.labels.doubts import (
+    refuse_missing_header,
+    refuse_row_as_header,
+    refuse_split_flags,
+    refuse_statistics_row,
+)
 from facer.storage.labels.options import LabelOptions
 from facer.storage.labels.values import exclude_column
 from facer.storage.labels.words import (
@@ -40,6 +47,7 @@ _SPLIT_NAMES = (
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
 
+_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240131
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 
 
@@ -61,7 +69,7 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     Raises FacerError, with the columns and the option, when several could be the id, a split
     has other words than train, val and test, or no target is left.
     """
-    _check_header(table)
+    refuse_missing_header(table)
     split = split_column(table, options)
     subject = subject_column(table, options)
     exclude = exclude_column(table, options.targets)
@@ -70,6 +78,10 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     if subject == clip:
         subject = None
     taken.add(clip)
+    refuse_row_as_header(table, clip, split)
+    refuse_statistics_row(table, clip)
+    if split is None and not options.split_column:
+        refuse_split_flags(table)
     if options.targets:
         targets = columns_by_hand(table, options.targets)
         if clip in targets:
@@ -90,20 +102,6 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
             "them by hand"
         )
     return Columns(clip, split, subject, exclude, tuple(targets), left_out)
-
-
-def _check_header(table: CsvTable) -> None:
-    """Refuse a file without rows, and one whose first line is a row already."""
-    if not table.rows:
-        raise FacerError(
-            f"{table.path}: found a header and no rows under it, expected a row a clip"
-        )
-    numbers = [name for name in table.header if "." in name and parse_number(name) is not None]
-    if numbers:
-        raise FacerError(
-            f"{table.path}: found {', '.join(table.header[:5])} in the first line, expected the "
-            "names of the columns; put a line such as clip_id,joy above the rows"
-        )
 
 
 def left_out_of(
@@ -301,6 +299,8 @@ def _looks_like_an_id(values: Sequence[float]) -> str | None:
         return "a running number"
     if all(1900 <= value <= 2100 for value in values):
         return "looks like a year"
+    if all(_DATE.fullmatch(f"{value:.0f}") for value in values):
+        return "looks like a date"
     if len(set(values)) == len(values) and min(values) >= 10_000:
         return "looks like an id"
     return None
