@@ -143,10 +143,14 @@ def write_csv(table: FrameTable, path: Path) -> None:
 
 
 def number_cells(values: Array) -> list[str]:
-    """Return the shortest texts that read back as the same numbers; nothing for NaN."""
+    """Return the shortest texts that read back as the same numbers; nothing for NaN.
+
+    Names of features are cells that no spreadsheet runs as formulas.
+    """
     if values.dtype.kind == "f":
         return ["" if value != value else str(value) for value in values]
-    return list(map(str, values))
+    shown = list(map(str, values))
+    return list(map(safe_cell, shown)) if values.dtype.kind == "U" else shown
 
 
 def write_parquet(table: FrameTable, path: Path) -> None:

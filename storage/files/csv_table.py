@@ -115,6 +115,16 @@ class CsvTable:
                 "thousands and with a decimal point"
             )
 
+    def require_seconds(self, column: int) -> None:
+        """Raise FacerError for a clock (``0:01.5``), a percentage and what may be a thousand."""
+        self.refuse_thousands(column)
+        for row, cell in enumerate(self.column(column)):
+            if ":" in cell or "%" in cell:
+                raise FacerError(
+                    f"{self.at(row)}: column {self.header[column]!r}: found {cell!r}, expected "
+                    "seconds, such as 62.5 for 1:02.5"
+                )
+
 
 def plain_name(name: str) -> str:
     """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
