@@ -61,7 +61,7 @@ def refuse_split_flags(table: CsvTable) -> None:
         table.header[column]
         for column, key in bare.items()
         if key != "valid" and canonical_split(key)
-        if {cell.lower() for cell in table.column(column)} <= _FLAGS
+        if any(cells := table.column(column)) and {cell.lower() for cell in cells} <= _FLAGS
     ]
     if found:
         raise FacerError(
