@@ -100,15 +100,22 @@ def many_rows(table: CsvTable, clip: int, targets: Sequence[int]) -> str:
         "cut the videos into one file a row, or average the rows, such as by pandas: "
         f"df.groupby({name!r}).mean(numeric_only=True)"
     )
-    times = [name for name in table.header if design_reason(name) == "a date or time"]
+    times = [
+        name
+        for name in table.header
+        if design_reason(name) == "a date or time" or key_of(name).startswith("frame")
+    ]
     segments = f" (the file has {', '.join(times)}: are these segments?)" if times else ""
     for column, other in enumerate(table.header):
         cells = table.column(column)
         together = set(zip(table.column(clip), cells, strict=True))
-        if column in (clip, *targets) or len(together) < len(cells) or other in times:
+        if column in (clip, *targets) or other in times:
             continue
+        if len(together) < len(cells) or len(set(cells)) * 2 > len(cells):
+            continue  # it does not tell the rows of a clip apart, or is another for nearly each
         reason = design_reason(other)
-        if reason is None and not names_people(other) and 1 < len(set(cells)) * 2 < len(cells):
+        words = not any(parse_number(cell) is not None for cell in cells)
+        if reason is None and words and not names_people(other):
             value = table.header[targets[0]]
             average = (
                 f"where {other!r} says what was rated, make it columns, such as by pandas: "

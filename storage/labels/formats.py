@@ -67,7 +67,9 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
     rows = _rows(table, columns, kept, _splits_of(table, columns.split), options)
     if table.rows and not rows:
         raise FacerError(f"{table.path}: found exclude set in every row, expected clips to keep")
-    check_unique(rows, many_rows(table, columns.id, columns.targets))
+    ids = {bare_id(row.clip_id) for row in rows}
+    again = len(ids) < len(rows)
+    check_unique(rows, many_rows(table, columns.id, columns.targets) if again else "")
     beside = table.path.parent / "partition.csv"
     ignored = f"{beside} is not read beside a plain table; put the splits in a column of the table"
     roles = {"id": columns.id, "split": columns.split, "subject": columns.subject}
@@ -117,18 +119,31 @@ def _read_eri(source: Path, options: LabelOptions) -> LabelTable:
 
 
 def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
-    """Read one split file, or those in a folder; the split is the file's name."""
+    """Read one split file, or those in a folder; the split is the file's name.
+
+    The test split's may name the clips alone, which then have NaN values.
+    """
     files = [source / name for name in EMI_FILES] if source.is_dir() else [source]
     if not source.is_dir() and source.name not in EMI_FILES:
         raise FacerError(f"{source}: found this file name, expected one of {', '.join(EMI_FILES)}")
-    read = [
-        _challenge_table(read_table(file), "emi", options, _always(EMI_FILES[file.name]))
-        for file in files
-        if file.is_file()
-    ]
+    read = [_read_emi_file(file, options) for file in files if file.is_file()]
     rows = tuple(row for table in read for row in table.rows)
     check_unique(rows)
     return replace(read[0], rows=rows, files=tuple(file for table in read for file in table.files))
+
+
+def _read_emi_file(file: Path, options: LabelOptions) -> LabelTable:
+    split = EMI_FILES[file.name]
+    table = read_table(file, 1 if split == "test" else 2)
+    names = options.targets or CHALLENGES["emi"].names
+    if split != "test" or positions(table.header, names):
+        return _challenge_table(table, "emi", options, _always(split))
+    column, absent = _id_column(table, "emi", options), (math.nan,) * len(names)
+    rows = [
+        Row(table.at(row), _clip_id(table, row, column), absent, split)
+        for row in range(len(table.rows))
+    ]
+    return LabelTable(tuple(names), tuple(rows), (file,), str(table.dialect), {})
 
 
 def _always(split: str) -> SplitOf:

@@ -12,6 +12,7 @@ from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.words import is_nameless
 from facer.storage.layout.parts import Entry
+from facer.storage.schema import F64
 
 _TIMES = ("timestamp", "timestamp_s", "timestamp_ms", "time", "time_s", "time_ms", "frametime")
 _META = (*_TIMES, "segment_id", "file_id", "filename", "id", "name", "frame", "frame_index")
@@ -20,9 +21,9 @@ _META = (*_TIMES, "segment_id", "file_id", "filename", "id", "name", "frame", "f
 def read_muse(path: Path) -> Imported:
     """Read ``<id>.csv`` files: leading meta columns (time, id, frame, an index), then the features.
 
-    A frame is valid unless all its cells are empty. Times are taken for milliseconds when they
-    advance by 2 or more. Rows stay in the file's order; a clip whose times go back says so in its
-    note.
+    A frame is valid unless all its cells are empty. Times of a column without ``_s`` or ``_ms``
+    in its name are taken for milliseconds when they advance by 2 or more. Rows stay in the
+    file's order; a clip whose times go back says so in its note.
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
@@ -36,11 +37,18 @@ def read_muse(path: Path) -> Imported:
     return Imported(tuple(names), (), imported.provenance("muse", "as imported"), clips)
 
 
+def _seconds(name: str, times: F64) -> F64:
+    """Times in seconds: in the unit that the column's name ends in, else as they advance."""
+    if name.endswith("_ms"):
+        return times / 1000
+    return times if name.endswith("_s") else imported.seconds(times)
+
+
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = imported.features_of(table, names)
     column = table.index(*_TIMES)
     if column is None:
         timestamp_s = np.full(len(features), np.nan)
     else:
-        timestamp_s = imported.seconds(table.numbers([column])[:, 0])
+        timestamp_s = _seconds(table.header[column].lower(), table.numbers([column])[:, 0])
     return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})

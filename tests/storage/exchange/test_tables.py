@@ -236,6 +236,8 @@ def test_muse_round_trip(store: FeatureStore, tmp_path: Path) -> None:
         ("segment_id", ["1", "1"], [np.nan, np.nan]),
         (",timestamp,segment_id", ["0,0,1", "1,250,1"], [0, 0.25]),  # pandas' index
         ("name,frame,Time", ["a,0,0", "a,1,0.25"], [0, 0.25]),
+        ("timestamp_ms", ["1500", "1501"], [1.5, 1.501]),
+        ("timestamp_s", ["0", "4"], [0, 4]),
     ],
 )
 def test_muse_meta_columns(tmp_path: Path, meta: str, cells: list[str], times: list[float]) -> None:

@@ -239,6 +239,8 @@ def test_first_lines_that_are_no_header(tmp_path: Path, text: str, message: str)
         ("clip_id,emotion,value", [f"{c},{e},1" for c in "abc" for e in ("joy", "awe")],
          r"pivot\(index='clip_id', columns='emotion', values='value'\)"),
         ("clip_id,rater,joy", [f"{c},{r},1" for c in "abc" for r in "xy"], "average the rows"),
+        ("video,frame,joy", [f"{v},{f},1" for v in "abc" for f in range(9)],
+         "file has frame: are these segments.*average the rows"),
         ("video_id,clip_id,joy", [f"{v},{c},1" for v in "abc" for c in "01"],
          "where 'video_id' and 'clip_id' together name a clip's file"),
     ],

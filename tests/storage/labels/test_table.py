@@ -312,3 +312,8 @@ def test_an_emi_folder_may_call_its_second_file_val(tmp_path: Path) -> None:
         new = tmp_path / name.replace("valid", "val")
         new.write_text((emi / name).read_text())
     assert set(read_labels(tmp_path).splits) == {"train", "val"}
+    (tmp_path / "test_split.csv").write_text("Filename\n99998\n99999\n")  # labels are not public
+    labels = read_labels(tmp_path)
+    assert labels.clip_ids[-2:] == ("99998", "99999")
+    assert labels.splits[-2:] == ("test", "test")
+    assert np.isnan(labels.values[-2:]).all()
