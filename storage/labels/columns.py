@@ -6,9 +6,7 @@ is not a target, and neither is one without a name; what was left out is said wi
 
 from __future__ import annotations
 
-import itertools
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -25,7 +23,7 @@ from facer.storage.labels.doubts import (
     refuse_statistics_row,
 )
 from facer.storage.labels.options import LabelOptions
-from facer.storage.labels.values import exclude_column
+from facer.storage.labels.values import exclude_column, looks_like_no_label
 from facer.storage.labels.words import (
     REASONS_OF_IDS,
     design_reason,
@@ -46,9 +44,6 @@ _SPLIT_NAMES = (
 )  # fmt: skip
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
-
-_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240131
-_RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 
 
 @dataclass(frozen=True)
@@ -283,24 +278,10 @@ def _why_no_target(name: str, cells: Sequence[str], absent: Collection[str] = ()
         return "text" if any(not is_absent(cell) for cell in cells) else "empty"
     if _numeric_share(cells) < 0.5:
         return "text"
-    return _looks_like_an_id(values)
+    return looks_like_no_label(values)
 
 
 def _numeric_share(cells: Sequence[str]) -> float:
     there = [cell for cell in cells if not is_absent(cell)]
     numeric = sum(parse_number(cell) is not None for cell in there)
     return numeric / len(there) if there else 0.0
-
-
-def _looks_like_an_id(values: Sequence[float]) -> str | None:
-    if any(value % 1 for value in values) or len(values) < _RUNNING_ROWS:
-        return None
-    if all(b - a == 1 for a, b in itertools.pairwise(values)):
-        return "a running number"
-    if all(1900 <= value <= 2100 for value in values):
-        return "looks like a year"
-    if all(_DATE.fullmatch(f"{value:.0f}") for value in values):
-        return "looks like a date"
-    if len(set(values)) == len(values) and min(values) >= 10_000:
-        return "looks like an id"
-    return None

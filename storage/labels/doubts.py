@@ -84,13 +84,14 @@ def refuse_two_vals(table: CsvTable, column: int) -> None:
 
 
 def refuse_statistics_row(table: CsvTable, clip: int) -> None:
-    """Refuse a last row that is no clip but the mean, or the sum, of those above it."""
-    last = table.rows[-1][clip]
-    if len(table.rows) > 2 and key_of(last) in _STATISTICS:
-        raise FacerError(
-            f"{table.at(len(table.rows) - 1)}: column {table.header[clip]!r}: found {last!r} in "
-            "the last row, expected a clip's id; take rows of statistics out of the table"
-        )
+    """Refuse a first or last row that is no clip but the mean, or the sum, of the others."""
+    for row in (0, -1) if len(table.rows) > 2 else ():
+        found = table.rows[row][clip]
+        if key_of(found) in _STATISTICS:
+            raise FacerError(
+                f"{table.at(row)}: column {table.header[clip]!r}: found {found!r}, expected a "
+                "clip's id; take rows of statistics out of the table"
+            )
 
 
 def many_rows(table: CsvTable, clip: int, targets: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _GAP = 0.3  # of the other values' range, that a code keeps from them
 _FAR = 10.0  # times the largest other value: no scale has labels so far apart
 _FEW = 0.1  # share of the values, up to which they are not "nearly all"
 _REPEATED = 1 / 3  # the same of one value that comes again and again
+_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240131
+_RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 _DOTTED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _FEWEST = 5  # other values, from which on their range tells something
 
@@ -141,6 +144,25 @@ def _mixed(
         f"{table.at(row)}: column {table.header[column]!r}: found {cell!r}, expected {expected} in "
         "this column; write all its numbers in one way"
     )
+
+
+def looks_like_no_label(values: Sequence[float]) -> str | None:
+    """Return why numbers are no labels but ids, dates or times; None where they may be."""
+    if len(values) < _RUNNING_ROWS:
+        return None
+    if all(1e9 <= value < 2e9 for value in values) or all(1e12 <= v < 2e12 for v in values):
+        return "looks like a time, counted from 1970"
+    if any(value % 1 for value in values):
+        return None
+    if all(b - a == 1 for a, b in itertools.pairwise(values)):
+        return "a running number"
+    if all(1900 <= value <= 2100 for value in values):
+        return "looks like a year"
+    if all(_DATE.fullmatch(f"{value:.0f}") for value in values):
+        return "looks like a date"
+    if len(set(values)) == len(values) and min(values) >= 10_000:
+        return "looks like an id"
+    return None
 
 
 @dataclass(frozen=True)

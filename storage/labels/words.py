@@ -33,11 +33,14 @@ _DESIGN = {  # why, and the words that say it
     "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
     "annotators votes seed",
     "who rated": "rater annotator coder judge",
+    "how sure a rating is": "confidence kappa icc",
     "of the survey's form": "redcap survey response progress finished complete incomplete status "
-    "repeat instance instrument ip recipient distribution channel",
+    "repeat instance instrument version ip recipient distribution channel",
 }  # fmt: skip
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
+_SPREAD_WORDS = "sd std stdev se sem ci var variance iqr agreement certainty"
+_SPREADS = frozenset(_SPREAD_WORDS.split())
 _NOUNS = (
     "video clip file frame segment event recording name s ms sec secs seconds min minutes hz px cm "
     "kg years in of the k outer inner nested sample reaction lead work elapsed total rating ratings"
@@ -79,6 +82,12 @@ def design_reason(name: str) -> str | None:
     words = _words(name)
     if words and words[-1] in ("id", "ids", "uid", "uuid", "guid", "index", "idx"):
         return ID_REASON
+    if len(words) > 1 and (
+        words[-1] in _SPREADS
+        or "ci" in words[1:]
+        or _REASONS.get(words[-1]) == _REASONS["confidence"]
+    ):  # of raters, of a target: joy_sd, joy_ci_low, joy_confidence
+        return _REASONS["confidence"]
     if len(words) > 1 and words[-1] in ("complete", "rt"):  # REDCap's state of a form, PsychoPy's
         return _REASONS["complete" if words[-1] == "complete" else "time"]
     reasons = [_REASONS[word] for word in words if word in _REASONS]

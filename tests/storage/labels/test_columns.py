@@ -176,7 +176,8 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "duration_ms", "start", "end_time", "session", "trial", "bad", "include", "n_raters",
      "video_length", "n_frames", "fps", "clip_no", "row_id", "stimulus_id", "weight",
      "redcap_repeat_instance", "ratings_complete", "rater", "cv5", "outer_fold", "role",
-     "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating"],
+     "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating",
+     "joy_sd", "joy_ci_low", "joy_confidence", "confidence", "version"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -193,13 +194,19 @@ def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str
 
 
 def test_numbers_that_look_like_ids_are_left_out(tmp_path: Path) -> None:
-    rows = [f"c{i},{i + 100},{1990 + i % 3},{70000 + 7 * i * i},{i % 4},0.{i}" for i in range(9)]
-    labels = read(tmp_path, table("clip_id,a,b,c,rating,joy", rows))
+    rows = [
+        f"c{i},{i + 100},{1990 + i % 3},{70000 + 7 * i * i},2024010{i % 3 + 1},1700000{i % 3}00.5,"
+        f"{i % 4},0.{i}"
+        for i in range(9)
+    ]
+    text = table("clip_id,a,b,c,d,e,rating,joy", rows)
+    labels = read(tmp_path, text)
     assert labels.names == ("rating", "joy")
     assert dict(labels.left_out) == {
         "a": "a running number", "b": "looks like a year", "c": "looks like an id",
+        "d": "looks like a date", "e": "looks like a time, counted from 1970",
     }  # fmt: skip
-    assert read(tmp_path, table("clip_id,a,b,c,rating,joy", rows), targets=("a",)).names == ("a",)
+    assert read(tmp_path, text, targets=("a",)).names == ("a",)
 
 
 def test_text_columns_are_said_and_comments_do_not_stop_it(tmp_path: Path) -> None:
@@ -273,7 +280,9 @@ def test_eval_beside_another_word_for_val_is_refused(tmp_path: Path, words: Sequ
 def test_a_row_of_statistics_is_no_clip(tmp_path: Path, name: str) -> None:
     rows = ["a,0.5", "b,0.25", "c,0.75", f"{name},0.5"]
     message = refused(tmp_path, table("clip_id,joy", rows))
-    assert f"l.csv:5: column 'clip_id': found {name!r} in the last row" in message
+    assert f"l.csv:5: column 'clip_id': found {name!r}, expected a clip's id" in message
+    message = refused(tmp_path, table("clip_id,joy", rows[::-1]))
+    assert f"l.csv:2: column 'clip_id': found {name!r}, expected a clip's id" in message
 
 
 def test_segments_are_explained(tmp_path: Path) -> None:
