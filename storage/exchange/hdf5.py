@@ -29,8 +29,9 @@ from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.layout.parts import LAYOUT, Entry
 from facer.storage.layout.records import parse_records, record_row
 from facer.storage.root import FORMAT, SEALED, parse_attributes, root_attributes
-from facer.storage.schema import ClipFeatures
+from facer.storage.schema import Bools, ClipFeatures
 from facer.storage.store import FeatureStore
+from facer.storage.text.names import some
 
 _NAMES = ("feature_names", "names")
 _SAFE = " []()#,+=@!"  # besides letters, digits and _.-~
@@ -175,13 +176,28 @@ def _foreign_clips(path: Path, groups: Sequence[str], names: tuple[str, ...]) ->
             if "timestamp_s" in group:
                 timestamp_s = np.asarray(read_dataset(path, group["timestamp_s"]), np.float64)
             if "valid" in group:
-                valid = np.asarray(read_dataset(path, group["valid"]), np.bool_)
+                valid = _flags(path, group["valid"])
             for key, found in (("timestamp_s", timestamp_s.shape), ("valid", valid.shape)):
                 if found != (frames,):
                     raise FacerError(
                         f"{path}: group {name!r}: {key}: found shape {found}, expected {(frames,)}"
                     )
-            yield imported.clip(name, features, timestamp_s, valid, {})
+            if (np.abs(features) > np.finfo(np.float32).max).any():
+                raise FacerError(
+                    f"{path}: group {name!r}: found features that float32 cannot hold, expected "
+                    f"numbers up to {np.finfo(np.float32).max:.2g}, or NaN where there is none"
+                )
+            others = sorted(set(group) - {"features", "timestamp_s", "valid"})
+            note = f"not read in its group: {some(others, 5)}" if others else ""
+            yield imported.clip(name, features, timestamp_s, valid, {}, note)
+
+
+def _flags(path: Path, dataset: Any) -> Bools:
+    """A dataset of 0 and 1; FacerError for other numbers, which may be codes."""
+    values = read_dataset(path, dataset)
+    if not np.isin(values, (0, 1)).all():
+        raise FacerError(f"{path}: {dataset.name!r}: found numbers other than 0 and 1")
+    return np.asarray(values, np.bool_)
 
 
 def _names(path: Path, file: Any, group: Any) -> tuple[str, ...]:

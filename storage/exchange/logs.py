@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from facer.storage.files.cells import safe_cell
 from facer.storage.schema import ClipFeatures, Record
 
 _FACEREADER = {
@@ -59,7 +60,7 @@ def _clock(time_s: float) -> str:
 
 def imotions(clip: ClipFeatures, names: Sequence[str], onset_s: float) -> str:
     """Return a csv of external data: ``timestamp`` in milliseconds from the stimulus, signals."""
-    lines = [",".join(["timestamp", *map(_one_line, names)])]
+    lines = [",".join(["timestamp", *(safe_cell(_one_line(name)) for name in names)])]
     for time_s, row in zip(clip.timestamp_s, clip.features, strict=True):
         ms = (float(time_s) - onset_s) * 1000
         lines.append(",".join([f"{ms:.3f}", *("" if v != v else f"{v:.6g}" for v in row)]))
@@ -94,4 +95,4 @@ def _cell(value: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace(",", " ").split())
+    return " ".join(text.replace(",", " ").replace('"', "'").split())

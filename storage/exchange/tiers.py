@@ -102,26 +102,31 @@ def _annotate(tier: Xml.Element, order: Xml.Element, number: int, stretch: Stret
 
 def textgrid(tiers: Sequence[Tier], duration_s: float) -> str:
     """Return a Praat TextGrid (long text format); what is between the stretches is empty."""
-    end = max([duration_s, *(one.stop_s for tier in tiers for one in tier.stretches)])
-    end = round(end, 6)
+    stretches = [apart(tier.stretches, 1e-6) for tier in tiers]
+    end = max([round(duration_s, 6), *(one.stop_s for of in stretches for one in of)])
     lines = [
         'File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0",
-        f"xmax = {end:.9g}", "tiers? <exists>", f"size = {len(tiers)}", "item []:",
+        f"xmax = {_plain(end)}", "tiers? <exists>", f"size = {len(tiers)}", "item []:",
     ]  # fmt: skip
-    for number, tier in enumerate(tiers, 1):
-        cells = _tiled(apart(tier.stretches, 1e-6), end)
+    for number, (tier, of) in enumerate(zip(tiers, stretches, strict=True), 1):
+        cells = _tiled(of, end)
         lines += [
             f"    item [{number}]:", '        class = "IntervalTier"',
             f"        name = {_quoted(tier.name)}", "        xmin = 0",
-            f"        xmax = {end:.9g}", f"        intervals: size = {len(cells)}",
+            f"        xmax = {_plain(end)}", f"        intervals: size = {len(cells)}",
         ]  # fmt: skip
         for place, cell in enumerate(cells, 1):
             lines += [
-                f"        intervals [{place}]:", f"            xmin = {cell.start_s:.9g}",
-                f"            xmax = {cell.stop_s:.9g}",
+                f"        intervals [{place}]:", f"            xmin = {_plain(cell.start_s)}",
+                f"            xmax = {_plain(cell.stop_s)}",
                 f"            text = {_quoted(cell.text)}",
             ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _plain(time_s: float) -> str:
+    """A time without an exponent, which not all readers take."""
+    return f"{time_s:.6f}".rstrip("0").rstrip(".")
 
 
 def _tiled(stretches: Sequence[Stretch], end_s: float) -> list[Stretch]:

@@ -115,6 +115,16 @@ class CsvTable:
                 "thousands and with a decimal point"
             )
 
+    def require_seconds(self, column: int) -> None:
+        """Raise FacerError for a clock (``0:01.5``), a percentage and what may be a thousand."""
+        self.refuse_thousands(column)
+        for row, cell in enumerate(self.column(column)):
+            if ":" in cell or "%" in cell:
+                raise FacerError(
+                    f"{self.at(row)}: column {self.header[column]!r}: found {cell!r}, expected "
+                    "seconds, such as 62.5 for 1:02.5"
+                )
+
 
 def plain_name(name: str) -> str:
     """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
@@ -143,18 +153,18 @@ class _LineFeeds:
         self._write(line.removesuffix("\r\n") + "\n")
 
 
-def read_table(path: Path) -> CsvTable:
+def read_table(path: Path, least: int = 2) -> CsvTable:
     """Read a csv file whose first line is a header, and say what it was in ``dialect``.
 
     Cells are separated by commas, semicolons or tabs, the text is UTF-8 or marked UTF-16.
 
-    Raises FacerError when it cannot be read, is empty, repeats a column name, or has a row
-    with more or fewer cells than the header.
+    Raises FacerError when it cannot be read, is empty, has fewer than ``least`` columns, repeats
+    a column name, or has a row with more or fewer cells than the header.
     """
     dialect = find_dialect(path)
     lines: list[int] = []
     rows: list[tuple[str, ...]] = []
-    for line, cells in iterate_rows(path, dialect):
+    for line, cells in iterate_rows(path, dialect, least):
         lines.append(line)
         rows.append(cells)
     header, rows = rows[0], rows[1:]
@@ -162,7 +172,7 @@ def read_table(path: Path) -> CsvTable:
 
 
 def iterate_rows(
-    path: Path, dialect: Dialect | None = None
+    path: Path, dialect: Dialect | None = None, least: int = 2
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line number, cells) of the header and then of each row, as :func:`read_table`."""
     dialect = dialect or find_dialect(path)
@@ -171,7 +181,7 @@ def iterate_rows(
         cells = tuple(plain_cell(cell.strip()) for cell in raw)
         if header is None:
             header = cells = tuple(" ".join(cell.split()) for cell in cells)  # names of one line
-            _check_header(path, line, header)
+            _check_header(path, line, header, least)
         elif len(cells) != len(header) + dialect.row_names:
             raise FacerError(_other_width(path, line, cells, header))
         elif dialect.row_names:
@@ -235,13 +245,13 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
         yield line
 
 
-def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
+def _check_header(path: Path, line: int, header: Sequence[str], least: int) -> None:
     if header[0].startswith("#") and len(header) < 2:
         raise FacerError(
             f"{path}:{line}: found a comment ({header[0]!r}), expected the names of the columns; "
             "take the lines that begin with # out"
         )
-    if len(header) < 2:
+    if len(header) < least:
         raise FacerError(
             f"{path}:{line}: found the single column {header[0]!r}, expected several columns "
             f"separated by commas, semicolons or tabs; R's row names need a name of their own "
@@ -250,5 +260,9 @@ def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in header:
         if name and name in seen:
-            raise FacerError(f"{path}:{line}: found column {name!r} twice, expected it once")
+            bare = "; is this a row already? Names of columns stand in the first line"
+            number = bare if parse_number(name) is not None else ""
+            raise FacerError(
+                f"{path}:{line}: found column {name!r} twice, expected it once{number}"
+            )
         seen.add(name)

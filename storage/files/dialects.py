@@ -52,6 +52,8 @@ _FORMATS: tuple[tuple[str, str, tuple[str, ...], tuple[bytes, ...]], ...] = (
     ("NumPy arrays", _NUMPY, (".npz",), ()),
     ("a database", "export the table as csv", (), (b"SQLite format 3",)),
     ("a PDF", "ask its authors for the table as csv", (), (b"%PDF",)),
+    ("a MATLAB file", "in MATLAB: writetable(t, 'labels.csv')", (".mat",), (b"MATLAB 5.0",)),
+    ("rich text", "save it as plain text, UTF-8", (), (b"{\\rtf",)),
     ("JSON", _PANDAS.format("read_json"), (".json",), (b"{", b"[{", b"[[")),
     ("JSON lines", _PANDAS.format("read_json"), (".jsonl",), ()),
     ("HTML or XML", "save the table itself as CSV UTF-8", (), (b"<",)),

@@ -6,7 +6,6 @@ is not a target, and neither is one without a name; what was left out is said wi
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,14 @@ from facer.storage.files.cells import is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
+from facer.storage.labels.doubts import (
+    refuse_missing_header,
+    refuse_row_as_header,
+    refuse_split_flags,
+    refuse_statistics_row,
+)
 from facer.storage.labels.options import LabelOptions
-from facer.storage.labels.values import exclude_column
+from facer.storage.labels.values import exclude_column, looks_like_no_label
 from facer.storage.labels.words import (
     REASONS_OF_IDS,
     design_reason,
@@ -40,8 +45,6 @@ _SPLIT_NAMES = (
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
 
-_RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
-
 
 @dataclass(frozen=True)
 class Columns:
@@ -61,7 +64,7 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     Raises FacerError, with the columns and the option, when several could be the id, a split
     has other words than train, val and test, or no target is left.
     """
-    _check_header(table)
+    refuse_missing_header(table)
     split = split_column(table, options)
     subject = subject_column(table, options)
     exclude = exclude_column(table, options.targets)
@@ -70,6 +73,10 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     if subject == clip:
         subject = None
     taken.add(clip)
+    refuse_row_as_header(table, clip, split)
+    refuse_statistics_row(table, clip)
+    if split is None and not options.split_column:
+        refuse_split_flags(table)
     if options.targets:
         targets = columns_by_hand(table, options.targets)
         if clip in targets:
@@ -90,20 +97,6 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
             "them by hand"
         )
     return Columns(clip, split, subject, exclude, tuple(targets), left_out)
-
-
-def _check_header(table: CsvTable) -> None:
-    """Refuse a file without rows, and one whose first line is a row already."""
-    if not table.rows:
-        raise FacerError(
-            f"{table.path}: found a header and no rows under it, expected a row a clip"
-        )
-    numbers = [name for name in table.header if "." in name and parse_number(name) is not None]
-    if numbers:
-        raise FacerError(
-            f"{table.path}: found {', '.join(table.header[:5])} in the first line, expected the "
-            "names of the columns; put a line such as clip_id,joy above the rows"
-        )
 
 
 def left_out_of(
@@ -285,22 +278,10 @@ def _why_no_target(name: str, cells: Sequence[str], absent: Collection[str] = ()
         return "text" if any(not is_absent(cell) for cell in cells) else "empty"
     if _numeric_share(cells) < 0.5:
         return "text"
-    return _looks_like_an_id(values)
+    return looks_like_no_label(values)
 
 
 def _numeric_share(cells: Sequence[str]) -> float:
     there = [cell for cell in cells if not is_absent(cell)]
     numeric = sum(parse_number(cell) is not None for cell in there)
     return numeric / len(there) if there else 0.0
-
-
-def _looks_like_an_id(values: Sequence[float]) -> str | None:
-    if any(value % 1 for value in values) or len(values) < _RUNNING_ROWS:
-        return None
-    if all(b - a == 1 for a, b in itertools.pairwise(values)):
-        return "a running number"
-    if all(1900 <= value <= 2100 for value in values):
-        return "looks like a year"
-    if len(set(values)) == len(values) and min(values) >= 10_000:
-        return "looks like an id"
-    return None

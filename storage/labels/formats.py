@@ -21,10 +21,11 @@ from facer.storage.labels.columns import (
     split_column,
     subject_column,
 )
+from facer.storage.labels.doubts import many_rows, refuse_two_vals
 from facer.storage.labels.options import LabelKind, LabelOptions
 from facer.storage.labels.recognise import EMI_FILES
 from facer.storage.labels.values import is_excluded, notation, read_value, split_of
-from facer.storage.labels.words import design_reason
+from facer.storage.labels.words import names_people
 
 SplitOf = Callable[[int], str]  # the split of a row
 
@@ -66,7 +67,9 @@ def _read_plain(source: Path, options: LabelOptions) -> LabelTable:
     rows = _rows(table, columns, kept, _splits_of(table, columns.split), options)
     if table.rows and not rows:
         raise FacerError(f"{table.path}: found exclude set in every row, expected clips to keep")
-    check_unique(rows, _many_rows(table, columns.id))
+    ids = {bare_id(row.clip_id) for row in rows}
+    again = len(ids) < len(rows)
+    check_unique(rows, many_rows(table, columns.id, columns.targets) if again else "")
     beside = table.path.parent / "partition.csv"
     ignored = f"{beside} is not read beside a plain table; put the splits in a column of the table"
     roles = {"id": columns.id, "split": columns.split, "subject": columns.subject}
@@ -99,22 +102,13 @@ def _rows(
 
 def _splits_of(table: CsvTable, column: int | None) -> SplitOf:
     """Return what says of a row which split it is of: a column's cells, if there is one."""
+    if column is not None:
+        refuse_two_vals(table, column)
     return lambda row: "" if column is None else split_of(table, row, column)
 
 
 def _dialect(table: CsvTable, targets: Sequence[int]) -> str:
     return ", ".join([str(table.dialect), *notation(table, targets)])
-
-
-def _many_rows(table: CsvTable, clip: int) -> str:
-    """Return what to do about several rows of a clip, such as segments with a start and an end."""
-    times = [name for name in table.header if design_reason(name) == "a date or time"]
-    name = table.header[clip]
-    segments = f" (the file has {', '.join(times)}: are these segments?)" if times else ""
-    return (
-        f"; labels are one row a clip{segments}: cut the videos into one file a row, or average "
-        f"the rows, such as by pandas: df.groupby({name!r}).mean(numeric_only=True)"
-    )
 
 
 def _read_eri(source: Path, options: LabelOptions) -> LabelTable:
@@ -125,18 +119,31 @@ def _read_eri(source: Path, options: LabelOptions) -> LabelTable:
 
 
 def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
-    """Read one split file, or those in a folder; the split is the file's name."""
+    """Read one split file, or those in a folder; the split is the file's name.
+
+    The test split's may name the clips alone, which then have NaN values.
+    """
     files = [source / name for name in EMI_FILES] if source.is_dir() else [source]
     if not source.is_dir() and source.name not in EMI_FILES:
         raise FacerError(f"{source}: found this file name, expected one of {', '.join(EMI_FILES)}")
-    read = [
-        _challenge_table(read_table(file), "emi", options, _always(EMI_FILES[file.name]))
-        for file in files
-        if file.is_file()
-    ]
+    read = [_read_emi_file(file, options) for file in files if file.is_file()]
     rows = tuple(row for table in read for row in table.rows)
     check_unique(rows)
     return replace(read[0], rows=rows, files=tuple(file for table in read for file in table.files))
+
+
+def _read_emi_file(file: Path, options: LabelOptions) -> LabelTable:
+    split = EMI_FILES[file.name]
+    table = read_table(file, 1 if split == "test" else 2)
+    names = options.targets or CHALLENGES["emi"].names
+    if split != "test" or positions(table.header, names):
+        return _challenge_table(table, "emi", options, _always(split))
+    column, absent = _id_column(table, "emi", options), (math.nan,) * len(names)
+    rows = [
+        Row(table.at(row), _clip_id(table, row, column), absent, split)
+        for row in range(len(table.rows))
+    ]
+    return LabelTable(tuple(names), tuple(rows), (file,), str(table.dialect), {})
 
 
 def _always(split: str) -> SplitOf:
@@ -171,17 +178,30 @@ def _read_partitioned(source: Path, options: LabelOptions, kind: str) -> LabelTa
 def _read_partition(path: Path, n_targets: int, options: LabelOptions) -> dict[str, Row]:
     """Return a row without labels for each clip: an id by name or the first column, the split."""
     table = read_table(path)
-    split = len(table.header) - 1
-    if options.split_column:
-        split = by_hand(table, options.split_column, "split_column")
-    column = next((c for c, name in enumerate(table.header) if name and c != split), 0)
+    split, clip = _partition_columns(table, options)
+    split_of = _splits_of(table, split)
     absent = (math.nan,) * n_targets
     rows = [
-        Row(table.at(row), _clip_id(table, row, column), absent, split_of(table, row, split))
+        Row(table.at(row), _clip_id(table, row, clip), absent, split_of(row))
         for row in range(len(table.rows))
     ]
     check_unique(rows)
     return {bare_id(row.clip_id): row for row in rows}
+
+
+def _partition_columns(table: CsvTable, options: LabelOptions) -> tuple[int, int]:
+    """Return the columns of the splits and of the ids: by name, else the last and the first."""
+    split = table.index("partition", "split")
+    if options.split_column:
+        split = by_hand(table, options.split_column, "split_column")
+    elif split is None:
+        split = len(table.header) - 1
+    ids = [challenge.id_column for challenge in CHALLENGES.values()]
+    clip = table.index(*filter(None, [options.id_column]), *ids)
+    if clip is None:
+        others = [c for c, name in enumerate(table.header) if name and c != split] or [0]
+        clip = next((c for c in others if not names_people(table.header[c])), others[0])
+    return split, clip
 
 
 READERS: Mapping[LabelKind, Callable[[Path, LabelOptions], LabelTable]] = {

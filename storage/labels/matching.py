@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from facer.storage.errors import named
 from facer.storage.files.videos import CLIP_SUFFIXES
@@ -159,8 +160,12 @@ def _look_alikes(
 
 
 def _seen(clip_id: str) -> str:
-    """Return the last component of an id as a reader sees it."""
-    text = unicodedata.normalize("NFKC", bare_name(clip_id)).translate(_DASHES).translate(_LATIN)
+    """Return the last component of an id as a reader sees it, ``%20`` as a space."""
+    text = (
+        unicodedata.normalize("NFKC", unquote(bare_name(clip_id)))
+        .translate(_DASHES)
+        .translate(_LATIN)
+    )
     visible = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc", "Mn"))
     return "".join(visible.casefold().split()).rpartition("/")[2]
 
@@ -174,6 +179,8 @@ def how_they_differ(one: str, other: str) -> str:
     """Return in which characters two ids that look the same differ, by their code points."""
     a, b = (bare_name(text).rpartition("/")[2] for text in (one, other))
     if _seen(one) != _seen(other):
+        if re.sub(r"\.0+$", "", a) == re.sub(r"\.0+$", "", b):
+            return "one was made a decimal number (read the column of ids as text)"
         return "leading zeros differ (a spreadsheet drops them: format the column as text)"
     start = next(
         (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))

@@ -9,7 +9,10 @@ from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.challenges import CHALLENGES, positions
 from facer.storage.labels.options import LabelKind
 
-EMI_FILES = {"train_split.csv": "train", "valid_split.csv": "val", "test_split.csv": "test"}
+EMI_FILES = {
+    "train_split.csv": "train", "valid_split.csv": "val", "val_split.csv": "val",
+    "test_split.csv": "test",
+}  # fmt: skip
 
 
 def recognise(source: Path) -> LabelKind:

@@ -33,12 +33,17 @@ def one_name_each(
     if twice := [names for names in spellings.values() if len(names) > 1]:
         notes.append(f"names of subjects that are written in several ways are taken for one "
                      f"person each ({len(twice)}): {_spelt(twice)}")  # fmt: skip
-    if alike := [names for names in _grouped(shown.values(), _alike).values() if len(names) > 1]:
-        notes.append(f"subjects that look alike are taken for different people: {_spelt(alike)}; "
-                     "write a person's name in one way")  # fmt: skip
+    notes += alike_note("subjects", shown.values())
     if without := len(cells) - len(known):
         notes.append(f"{without} rows name no subject: each counts for a person of its own")
     return subjects, tuple(notes)
+
+
+def alike_note(what: str, names: Iterable[str]) -> list[str]:
+    """Say which names differ in letter case, signs, spaces or leading zeros alone, if any do."""
+    alike = [found for found in _grouped(names, _alike).values() if len(found) > 1]
+    return [f"{what} that look alike are taken for different people: {_spelt(alike)}; write a "
+            "person's name in one way"] if alike else []  # fmt: skip
 
 
 def same_person(name: str) -> str:

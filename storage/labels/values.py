@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +26,9 @@ _GAP = 0.3  # of the other values' range, that a code keeps from them
 _FAR = 10.0  # times the largest other value: no scale has labels so far apart
 _FEW = 0.1  # share of the values, up to which they are not "nearly all"
 _REPEATED = 1 / 3  # the same of one value that comes again and again
+_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240131
+_RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
+_DOTTED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _FEWEST = 5  # other values, from which on their range tells something
 
 
@@ -108,7 +113,23 @@ def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
         if any(shares) and not all(shares):
             raise FacerError(_mixed(table, column, cells, shares, "no percent sign as elsewhere"))
         found |= dict.fromkeys(["decimal comma"] * any(commas) + ["55% read as 0.55"] * any(shares))
+    if "decimal comma" in found:
+        _refuse_dotted(table, columns)
     return list(found)
+
+
+def _refuse_dotted(table: CsvTable, columns: Sequence[int]) -> None:
+    """Refuse a column of "1.200" alone beside others with decimal commas: it may be a thousand."""
+    for column in columns:
+        dotted = [(row, c) for row, c in enumerate(table.column(column)) if "." in c]
+        dotted = [(row, cell) for row, cell in dotted if not is_absent(cell)]
+        if dotted and all(_DOTTED.fullmatch(cell) for _, cell in dotted):
+            row, cell = dotted[0]
+            raise FacerError(
+                f"{table.at(row)}: column {table.header[column]!r}: found {cell!r} beside columns "
+                f"with decimal commas, which may be {cell.replace('.', '')}; write the numbers "
+                "without a separator of thousands"
+            )
 
 
 def _mixed(
@@ -123,6 +144,25 @@ def _mixed(
         f"{table.at(row)}: column {table.header[column]!r}: found {cell!r}, expected {expected} in "
         "this column; write all its numbers in one way"
     )
+
+
+def looks_like_no_label(values: Sequence[float]) -> str | None:
+    """Return why numbers are no labels but ids, dates or times; None where they may be."""
+    if len(values) < _RUNNING_ROWS:
+        return None
+    if all(1e9 <= value < 2e9 for value in values) or all(1e12 <= v < 2e12 for v in values):
+        return "looks like a time, counted from 1970"
+    if any(value % 1 for value in values):
+        return None
+    if all(b - a == 1 for a, b in itertools.pairwise(values)):
+        return "a running number"
+    if all(1900 <= value <= 2100 for value in values):
+        return "looks like a year"
+    if all(_DATE.fullmatch(f"{value:.0f}") for value in values):
+        return "looks like a date"
+    if len(set(values)) == len(values) and min(values) >= 10_000:
+        return "looks like an id"
+    return None
 
 
 @dataclass(frozen=True)

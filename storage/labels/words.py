@@ -7,8 +7,8 @@ import unicodedata
 
 _PEOPLE_WORDS = (
     "subject subj sub participant particip ppt person speaker actor actress performer proband "
-    "patient client student respondent individual volunteer user child vp vpn pid identity creator "
-    "versuchsperson testperson"
+    "patient client student listener respondent individual volunteer user child vp vpn pid "
+    "identity creator versuchsperson testperson"
 )
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
 _NUMBERED_WORDS = "id ids uid no nr num number code name index idx key"
@@ -22,24 +22,28 @@ _DESIGN = {  # why, and the words that say it
     "about the person": "gender sex country ethnicity race nationality language handedness "
     "education height weight bmi birth birthday dob",
     "a fold or group": "fold folds cv kfold group groups block batch cluster site cohort dyad "
-    "partition split",
+    "partition split train training trn dev devel val validation test testing tst holdout",
     "a date or time": "year date day month hour time timestamp datetime onset onsets offset start "
     "end stop begin duration dur length latency rt",
     "the study's design": "condition session trial trials run visit wave item stimulus stim order "
-    "phase set subset arm treatment",
+    "phase set subset arm treatment role scene episode season utterance sentence statement "
+    "dialogue dialog modality repetition take camera",
     "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
     "rejected flag flagged missing consent is has",
     "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
     "annotators votes seed",
     "who rated": "rater annotator coder judge",
+    "how sure a rating is": "confidence kappa icc",
     "of the survey's form": "redcap survey response progress finished complete incomplete status "
-    "repeat instance instrument ip recipient distribution channel",
+    "repeat instance instrument version ip recipient distribution channel",
 }  # fmt: skip
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
+_SPREAD_WORDS = "sd std stdev se sem ci var variance iqr agreement certainty"
+_SPREADS = frozenset(_SPREAD_WORDS.split())
 _NOUNS = (
     "video clip file frame segment event recording name s ms sec secs seconds min minutes hz px cm "
-    "kg years in of the test train k"
+    "kg years in of the k outer inner nested sample reaction lead work elapsed total rating ratings"
 )
 _BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
 
@@ -69,6 +73,7 @@ def names_people(name: str) -> bool:
 def _words(name: str) -> list[str]:
     """Return the words of a column's name in lower case, without numbers."""
     words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    words = [re.sub(r"^(k?fold|cv|split|partition)\d+$", r"\1", word) for word in words]
     return [word for word in words if word and not word.isdecimal()]
 
 
@@ -77,8 +82,14 @@ def design_reason(name: str) -> str | None:
     words = _words(name)
     if words and words[-1] in ("id", "ids", "uid", "uuid", "guid", "index", "idx"):
         return ID_REASON
-    if len(words) > 1 and words[-1] == "complete":  # REDCap's state of a form
-        return _REASONS["complete"]
+    if len(words) > 1 and (
+        words[-1] in _SPREADS
+        or "ci" in words[1:]
+        or _REASONS.get(words[-1]) == _REASONS["confidence"]
+    ):  # of raters, of a target: joy_sd, joy_ci_low, joy_confidence
+        return _REASONS["confidence"]
+    if len(words) > 1 and words[-1] in ("complete", "rt"):  # REDCap's state of a form, PsychoPy's
+        return _REASONS["complete" if words[-1] == "complete" else "time"]
     reasons = [_REASONS[word] for word in words if word in _REASONS]
     others = [word for word in words if word not in _REASONS and word not in _BESIDE_DESIGN]
     return None if others or not reasons else reasons[-1]

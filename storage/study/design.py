@@ -12,8 +12,9 @@ from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.matching import Match, match_ids
+from facer.storage.labels.subjects import alike_note, same_person
 from facer.storage.labels.values import exclude_column, is_excluded, says_exclude
-from facer.storage.labels.words import names_people
+from facer.storage.labels.words import key_of, names_people
 from facer.storage.study.ids import refuse_ambiguous
 from facer.storage.text.likeness import nearest
 from facer.storage.text.names import some
@@ -103,7 +104,7 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
         raise FacerError(f"{where}: no clip has such a name; found {clip_ids[0]!r}, for example")
     notes = (f"{len(odd)} of {len(rows)} clips are named otherwise than {pattern} and have no "
              f"fields: {some(odd)}",)  # fmt: skip
-    notes = (*(notes if odd else ()), *_doubts(fields, carried))
+    notes = (*(notes if odd else ()), *_doubts(fields, carried), *_spellings(rows))
     return Design(tuple(rows), carried, f"names of clips as {pattern}", (), notes)
 
 
@@ -132,7 +133,11 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
         raise FacerError(f"{table.at(row)}: found no clip_id, expected one in every row")
     match = _matched(path, ids, clip_ids)
     if "onset_s" in places:
-        table.refuse_thousands(places["onset_s"])
+        table.require_seconds(places["onset_s"])
+    elif other := [name for name in table.header if key_of(name).startswith("onset")]:
+        raise FacerError(
+            f"{path}: found a column {other[0]!r} and no onset_s, expected onset_s in seconds"
+        )
     own = set(places.values())
     others = {c: name for c, name in enumerate(table.header) if c not in own and name}
     carried = [f"design_{name}" if name in RESERVED else name for name in others.values()]
@@ -145,7 +150,7 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
         for row, clip in enumerate(ids)
     ]  # fmt: skip
     doubts = _doubts([*places], others.values())
-    notes = (*_notes(path, match), *_odd_names(table, places), *doubts)
+    notes = (*_notes(path, match), *_odd_names(table, places), *doubts, *_spellings(rows))
     return Design(tuple(rows), tuple(carried), str(path), match.store_only, notes)
 
 
@@ -199,6 +204,19 @@ def _odd_names(table: CsvTable, places: Mapping[str, int]) -> Iterator[str]:
         if odd := list(dict.fromkeys(cell for cell in cells if cell and is_absent(cell))):
             yield (f"{table.path}: {name}: found {', '.join(odd)}, taken as names; leave cells "
                    f"empty where there is no {name}")  # fmt: skip
+
+
+def _spellings(rows: Sequence[DesignRow]) -> Iterator[str]:
+    """Say which names may be one that is written in several ways, since each counts for itself."""
+    yield from alike_note("participants", [row.participant for row in rows if row.participant])
+    for name in ("condition", "session"):
+        spelt: dict[str, str] = {}
+        for row in rows:
+            cell = getattr(row, name)
+            first = spelt.setdefault(same_person(cell), cell)
+            if first != cell:
+                yield f"{name}s {first!r} and {cell!r} are taken for two; write it in one way"
+                break
 
 
 def _places(table: CsvTable) -> dict[str, int]:

@@ -23,6 +23,7 @@ class Event(NamedTuple):
     trial_type: str = ""
 
 
+_ENDS = ("offset_s", "offset", "end_s", "end", "stop_s", "stop", "duration_ms")
 START = Event("start")
 """The event of a clip without any: the beginning of its time."""
 
@@ -37,12 +38,17 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
     table = read_table(path)
     clip, onset = table.required(("clip_id", "clip"), ("onset_s", "onset"))
     duration = table.index("duration_s", "duration")
+    if duration is None and (end := table.index(*_ENDS)) is not None:
+        raise FacerError(
+            f"{path}: found a column {table.header[end]!r} and no duration_s, expected duration_s, "
+            "the seconds from the onset to the end"
+        )
     kind, name = table.index("trial_type"), table.index("event")
     ids = table.column(clip)
     clip_of = matched(path, ids, clip_ids)
     for column in (onset, duration):
         if column is not None:
-            table.refuse_thousands(column)
+            table.require_seconds(column)
     found: dict[str, list[Event]] = defaultdict(list)
     for row, cells in enumerate(table.rows):
         at = table.number(row, onset)

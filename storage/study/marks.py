@@ -50,7 +50,7 @@ def read_marks(
     ids = table.column(clip)
     clip_of = matched(path, ids, clip_ids)
     for column in ends:
-        table.refuse_thousands(column)
+        table.require_seconds(column)
     found: dict[str, list[Mark]] = defaultdict(list)
     for row, cells in enumerate(table.rows):
         words = {name: "" if place is None else cells[place] for name, place in places.items()}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facer.storage import FeatureStore
+from facer.storage.exchange.logs import imotions
+from facer.storage.exchange.tables import export_store
 from facer.storage.files.cells import plain_cell, safe_cell
 from facer.storage.files.csv_table import read_table
 from facer.storage.labels.predictions import read_predictions, write_predictions
@@ -44,3 +48,16 @@ def test_predictions_come_back(tmp_path: Path) -> None:
     assert (found.clip_ids, found.names) == (ids, names)
     np.testing.assert_array_equal(found.values, values)
     assert read_table(tmp_path / "p.csv").header == ("clip_id", "@joy", "sad")
+
+
+def test_features_of_a_stranger_are_no_formulas_in_a_table(
+    tmp_path: Path, provenance: Any, make_entry: Any
+) -> None:
+    store = FeatureStore.create(tmp_path / "s", provenance, feature_names=["=1+1", 'a"b'])
+    store.write_part([make_entry("a", 2, columns=2)])
+    export_store(store, tmp_path / "long.csv", long=True)
+    assert set(read_table(tmp_path / "long.csv").column(5)) == {"=1+1", 'a"b'}
+    header = imotions(store.read("a"), store.feature_names, 0.0).splitlines()[0]
+    assert header == "timestamp,'=1+1,a'b"
+    for text in ((tmp_path / "long.csv").read_text(), header):
+        assert ",=" not in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from facer.pipeline.intensity.config import ScoreConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluation_of, grouped
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.sources.splits import split_rows
+from facer.pipeline.intensity.sources.splits import OTHER_SCALE, split_rows
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage import IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError
@@ -48,7 +48,19 @@ class FileScores:
             found.append(
                 f"{self.path}: several predictions could mean {some(self.ambiguous)}: not scored"
             )
-        return tuple(found)
+        return (*found, *self._other_scale())
+
+    def _other_scale(self) -> Iterator[str]:
+        """Say which predictions are many times as large, or as small, as the labels."""
+        of = self.scores
+        for name, labels, predicted in zip(of.names, of.targets.T, of.predictions.T, strict=True):
+            there = np.isfinite(labels)
+            sizes = [float(np.abs(v[there]).max(initial=0)) for v in (labels, predicted)]
+            if min(sizes) > 0 and max(sizes) >= OTHER_SCALE * min(sizes):
+                yield (
+                    f"{self.path}: predictions of {name} go up to {sizes[1]:.4g}, labels to "
+                    f"{sizes[0]:.4g}: ccc, mse and mae are wrong if they are on two scales"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer score --json`` prints it: the keys of evaluate that a file has, and more."""

@@ -14,7 +14,7 @@ from facer.storage.labels.challenges import SPLITS
 from facer.storage.text.names import some
 
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
-_OTHER_SCALE = 8.0  # times, by which labels of one scale hardly differ between splits ...
+OTHER_SCALE = 8.0  # times, by which numbers of one scale hardly differ, as between splits ...
 _FEWEST = 8  # ... of so many labels
 
 
@@ -58,7 +58,7 @@ def _scale_notes(labels: IntensityLabels, splits: npt.NDArray[np.object_]) -> li
         known = {split: values[(splits == split) & np.isfinite(values)] for split in SPLITS}
         sizes = {split: np.abs(v).max() for split, v in known.items() if len(v) >= _FEWEST}
         ordered = sorted((size, split) for split, size in sizes.items() if size > 0)
-        if ordered and ordered[-1][0] >= _OTHER_SCALE * ordered[0][0]:
+        if ordered and ordered[-1][0] >= OTHER_SCALE * ordered[0][0]:
             (low, small), (high, large) = ordered[0], ordered[-1]
             notes.append(
                 f"labels of {name} go up to {high:.4g} in {large} and {low:.4g} in {small}: bring "

@@ -218,17 +218,20 @@ def _blank(names: npt.NDArray[np.bytes_]) -> _Rows:
     return _Rows(names, *(np.full((n, width), np.nan, np.float32) for width in widths))
 
 
-def _merge(parts: Sequence[_Rows]) -> _Rows:
-    """One row an image, each label from the first part that has it."""
+def _merge(parts: Sequence[_Rows]) -> tuple[_Rows, bool]:
+    """One row an image, each label from the first part that has it, and whether any two differ."""
     if len(parts) == 1:
-        return parts[0]
+        return parts[0], False
+    differ = False
     merged = _blank(np.unique(np.concatenate([part.names for part in parts])))
     for part in reversed(parts):
         at = np.searchsorted(merged.names, part.names)
         for name in ("expression", "va", "au"):
             into, values = getattr(merged, name), getattr(part, name)
+            both = np.isfinite(values) & np.isfinite(into[at])
+            differ |= bool((both & (values != into[at])).any())
             into[at] = np.where(np.isfinite(values), values, into[at])
-    return merged
+    return merged, differ
 
 
 def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...]) -> AffectSet:
@@ -236,10 +239,12 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
     images = _image_root(root)
     kept: list[_Rows] = []
     missing: list[str] = []
+    differing: list[str] = []
     n_labelled = 0
     folders = tuple(sorted(by_folder))
     for folder in folders:
-        rows = _merge(by_folder[folder])
+        rows, differ = _merge(by_folder[folder])
+        differing += [folder] * differ
         rows = rows.take(rows.labelled)
         files = [os.fsencode(name) for name in names_in(images / folder)]
         there = np.isin(rows.names, np.array(files, np.bytes_))
@@ -253,6 +258,8 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
             "<video>/00001.jpg and so on, as in the database's cropped_aligned archives"
         )
     names = np.concatenate([rows.names for rows in kept])
+    other = "videos have other labels in one file than in another; the first by path counts"
+    notes += note("affwild2", other, differing, len(folders))
     source = CropFiles(images, folders, folder_of.astype(np.int32), names)
     source.crop(0)  # refuses images of another size before any work is done
     return AffectSet(

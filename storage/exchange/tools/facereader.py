@@ -94,6 +94,8 @@ def _clip(clip_id: str, table: CsvTable, names: Names, letters: bool) -> Entry:
                 features[i, j] = _cell(table, i, place, letter)
     valid = imported.measured(features)
     timestamp_s = np.array([_seconds(table, i) for i in range(len(table.rows))])
+    if not any(_CLOCK.fullmatch(cell) for cell in table.column(0)):
+        timestamp_s = imported.seconds(timestamp_s)
     note = "letters of the units are kept as 0 (not active) to 5 (E)" if letters else ""
     return imported.clip(clip_id, features, timestamp_s, valid, {}, note)
 

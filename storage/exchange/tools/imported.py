@@ -26,6 +26,7 @@ from facer.storage.schema import (
 
 Names = Mapping[str, str]  # facer's name of a column: the file's
 _MAX_FRAMES = 10_000_000
+_CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
 _MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
 
@@ -87,6 +88,8 @@ def clip(
     (T,); what is not given is NaN, and one face in valid frames.
     """
     frames = len(timestamp_s)
+    back = int((np.diff(timestamp_s) <= 0).sum())
+    halts = [f"its rows are not in the order of time: times go back or stand still {back}x"]
     arrays = {"features": features}
     for name, *shape in (("det_score",), ("bbox_px", 4), ("keypoints_px", 5, 2)):
         arrays[name] = extras.get(name, np.full((frames, *shape), np.nan))
@@ -103,7 +106,7 @@ def clip(
         frames,
         n_valid=int(valid.sum()),
         fps=mean_rate_hz(timestamp_s),
-        reason=note,
+        reason="; ".join(filter(None, [note, *halts * (back > 0)])),
     )
     return record, features_of_clip
 
@@ -122,13 +125,28 @@ def first_header(files: Mapping[str, Path]) -> tuple[str, ...]:
 def one_a_file(
     files: Mapping[str, Path], names: Names, read_clip: Callable[[str, CsvTable, Names], Entry]
 ) -> Iterator[Entry]:
-    """Yield a clip a file; one without rows is a failed clip."""
+    """Yield a clip a file; one without rows is a failed clip.
+
+    FacerError for a file whose column of clips, such as ``filename``, has several.
+    """
     for clip_id, file in files.items():
         table = read_table(file)
         if table.rows:
+            _refuse_many_clips(table)
             yield read_clip(clip_id, table, names)
         else:
             yield Record(clip_id, "failed", 0, reason="its file has no rows"), None
+
+
+def _refuse_many_clips(table: CsvTable) -> None:
+    column = table.index(*_CLIP_COLUMNS)
+    clips = dict.fromkeys(table.column(column)) if column is not None else {}
+    if column is not None and len(clips) > 1:
+        first, second, *_ = clips
+        raise FacerError(
+            f"{table.path}: column {table.header[column]!r}: found {len(clips)} clips such as "
+            f"{first!r} and {second!r}, expected a file a clip; split the file by this column"
+        )
 
 
 def features_of(table: CsvTable, names: Names) -> F64:
@@ -165,6 +183,18 @@ def at_frames(frames: int, known: I64, times_s: F64) -> F64:
         before = np.arange(min(frames, int(known[0])))
         found[before] = times_s[0] - (int(known[0]) - before) * rate
     return np.asarray(found, np.float64)
+
+
+def from_time_0(frame: I64, times_s: F64) -> I64:
+    """Return frame numbers less what would put frames before time 0, where times tell."""
+    order = np.argsort(frame)
+    steps, seconds_on = np.diff(frame[order]), np.diff(times_s[order])
+    known = (steps > 0) & (seconds_on > 0)
+    if not known.any():
+        return frame
+    step_s = float(np.median(seconds_on[known] / steps[known]))
+    before = max(0, round(float(times_s[order[0]]) / step_s))
+    return frame - max(0, int(frame.min()) - before)
 
 
 def frame_numbers(table: CsvTable, values: F64) -> I64:

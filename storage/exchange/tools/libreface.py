@@ -61,14 +61,17 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
         frame = imported.frame_numbers(table, table.numbers([table.where("frame_idx")])[:, 0])
     if len(np.unique(frame)) < len(frame):
         raise FacerError(f"{table.path}: found a frame twice, expected it once")
+    known = None
+    if "frame_time_in_ms" in table.header:
+        known = imported.seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
+        frame = imported.from_time_0(frame, known)
     frames = int(frame.max()) + 1
     features = np.full((frames, measured.shape[1]), np.nan)
     features[frame] = measured
     valid = np.zeros(frames, np.bool_)
     valid[frame] = True
     timestamp_s = np.full(frames, np.nan)
-    if "frame_time_in_ms" in table.header:
-        known = imported.seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
+    if known is not None:
         order = np.argsort(frame)
         timestamp_s = imported.at_frames(frames, frame[order], known[order])
     return imported.clip(clip_id, features, timestamp_s, valid, {})

@@ -10,22 +10,25 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
+from facer.storage.labels.words import is_nameless
 from facer.storage.layout.parts import Entry
+from facer.storage.schema import F64
 
-_META = ("timestamp", "segment_id", "file_id", "filename", "id")
+_TIMES = ("timestamp", "timestamp_s", "timestamp_ms", "time", "time_s", "time_ms", "frametime")
+_META = (*_TIMES, "segment_id", "file_id", "filename", "id", "name", "frame", "frame_index")
 
 
 def read_muse(path: Path) -> Imported:
-    """Read ``<id>.csv`` files: leading meta columns (timestamp, id), then the features.
+    """Read ``<id>.csv`` files: leading meta columns (time, id, frame, an index), then the features.
 
-    A frame is valid unless all its cells are empty. Times are taken for milliseconds when they
-    advance by 2 or more. Rows stay in the file's order; a clip whose times go back says so in its
-    note.
+    A frame is valid unless all its cells are empty. Times of a column without ``_s`` or ``_ms``
+    in its name are taken for milliseconds when they advance by 2 or more. Rows stay in the
+    file's order; a clip whose times go back says so in its note.
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
     meta = 0
-    while meta < len(header) and header[meta].lower() in _META:
+    while meta < len(header) and (header[meta].lower() in _META or is_nameless(header[meta])):
         meta += 1
     names = {name: name for name in header[meta:]}
     if not names:
@@ -34,13 +37,18 @@ def read_muse(path: Path) -> Imported:
     return Imported(tuple(names), (), imported.provenance("muse", "as imported"), clips)
 
 
+def _seconds(name: str, times: F64) -> F64:
+    """Times in seconds: in the unit that the column's name ends in, else as they advance."""
+    if name.endswith("_ms"):
+        return times / 1000
+    return times if name.endswith("_s") else imported.seconds(times)
+
+
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = imported.features_of(table, names)
-    column = table.index("timestamp")
+    column = table.index(*_TIMES)
     if column is None:
         timestamp_s = np.full(len(features), np.nan)
     else:
-        timestamp_s = imported.seconds(table.numbers([column])[:, 0])
-    back = int((np.diff(timestamp_s) < 0).sum())
-    note = f"its rows are not in the order of time: times go back {back}x" if back else ""
-    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {}, note)
+        timestamp_s = _seconds(table.header[column].lower(), table.numbers([column])[:, 0])
+    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})

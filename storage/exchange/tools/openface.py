@@ -15,7 +15,8 @@ from facer.storage.files.csv_table import CsvTable
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import F64, I64, Bools
 
-_FEATURE = re.compile(r"AU\d\d_[rc]|gaze_.+|pose_.+")
+_FEATURE = re.compile(r"AU\d\d_[rc]|gaze_.+|pose_.+", re.IGNORECASE)
+_UNIT = re.compile(r"AU(\d\d)_([rc])", re.IGNORECASE)
 
 
 def read_openface(path: Path) -> Imported:
@@ -28,11 +29,7 @@ def read_openface(path: Path) -> Imported:
     """
     files = imported.files_under(path, ".csv")
     _refuse_pictures(path, imported.first_header(files))
-    names = {
-        name[:4].lower() if re.fullmatch(r"AU\d\d_r", name) else name: name
-        for name in imported.first_header(files)
-        if _FEATURE.fullmatch(name)
-    }
+    names = {_name(name): name for name in imported.first_header(files) if _FEATURE.fullmatch(name)}
     if not names:
         raise FacerError(f"{path}: found no AU, gaze or pose column, expected OpenFace 2 csv files")
     clips = imported.one_a_file(files, names, _clip)
@@ -42,11 +39,20 @@ def read_openface(path: Path) -> Imported:
     return Imported(tuple(names), (), provenance, clips)
 
 
+def _name(name: str) -> str:
+    """Return ``au12`` for an intensity, ``AU12_c`` for a presence, another name as it is."""
+    unit = _UNIT.fullmatch(name)
+    if unit is None:
+        return name
+    return f"au{unit[1]}" if unit[2].lower() == "r" else f"AU{unit[1]}_c"
+
+
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     meta = table.numbers([table.where(name) for name in ("frame", "timestamp", "confidence")])
     success = table.numbers([table.where("success")])[:, 0] == 1
     frame = imported.frame_numbers(table, meta[:, 0])
     frame -= min(1, int(frame.min()))  # OpenFace counts from 1
+    frame = imported.from_time_0(frame, meta[:, 1])
     faces = [0.0] * len(frame)
     if "face_id" in table.header:
         faces = table.numbers([table.where("face_id")])[:, 0].tolist()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import warnings
@@ -11,6 +12,7 @@ import pytest
 
 import facer
 from facer.storage import FEATURE_NAMES, FeatureStore
+from facer.storage.exchange.tiers import Stretch, Tier, textgrid
 from tests.support import exit_code, told
 
 RATE = np.arange(100) / 25.0
@@ -75,6 +77,14 @@ def test_praat_reads_the_same_tiers(export, marks):
         (0.2, 0.5, 'hand: he said "no" & <')
     ]
     assert found.maxTimestamp == pytest.approx(4)
+
+
+def test_praat_s_times_have_no_exponent_and_all_end_together() -> None:
+    stretches = [Stretch(4.8e-05, 0.6805675, "x")]
+    text = textgrid([Tier("au12", stretches)], 0.68056749)
+    assert "e-05" not in text
+    ends = set(re.findall(r"xmax = (.*)", text))
+    assert ends == {"0.000048", str(max(map(float, ends)))}
 
 
 def test_bids_has_a_recording_a_clip(export, tmp_path):

@@ -14,7 +14,7 @@ import facer
 from facer.pipeline.summary.designs import check_design
 from facer.storage import FEATURE_NAMES, read_labels
 from facer.storage.errors import FacerError
-from facer.storage.study.design import read_design
+from facer.storage.study.design import design_of, read_design
 from facer.storage.study.events import read_events
 from facer.storage.study.marks import read_marks
 from tests.support import told
@@ -508,6 +508,42 @@ def test_thousands_are_no_seconds(tmp_path, read, header, row, column):
     (tmp_path / "table.csv").write_text(f"{header}\n{row}\n")
     with pytest.raises(FacerError, match=f"column '{column}': found '1,004', which may be 1004"):
         read(tmp_path / "table.csv", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("read", "header", "row", "message"),
+    [
+        (read_events, "clip_id,onset_s", "a,0:01.5", "column 'onset_s': found '0:01.5', expected"),
+        (
+            read_design,
+            "clip_id,onset_s",
+            "a,10%",
+            "column 'onset_s': found '10%', expected seconds",
+        ),
+        (read_design, "clip_id,onset_ms", "a,1500", "a column 'onset_ms' and no onset_s"),
+        (read_events, "clip_id,onset_s,offset_s", "a,1,2", "a column 'offset_s' and no duration_s"),
+        (read_events, "clip_id,onset,end", "a,1,2", "a column 'end' and no duration_s"),
+    ],
+)
+def test_times_that_are_no_seconds_and_ends_that_are_no_durations(
+    tmp_path, read, header, row, message
+):
+    (tmp_path / "table.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(FacerError, match=message):
+        read(tmp_path / "table.csv", ["a"])
+
+
+def test_names_of_a_design_that_may_be_one_are_told(tmp_path):
+    path = tmp_path / "design.csv"
+    path.write_text("clip_id,participant,condition\na,p1,Joke\nb,P1,joke \nc,p01,news\n")
+    assert read_design(path, ["a", "b", "c"]).notes == (
+        "participants that look alike are taken for different people: 'p1' = 'P1' = 'p01'; write "
+        "a person's name in one way",
+        "conditions 'Joke' and 'joke' are taken for two; write it in one way",
+    )
+    notes = design_of("{participant}_{condition}", ["p1_joke", "P1_news"]).notes
+    assert len(notes) == 1
+    assert "'p1' = 'P1'" in notes[0]
 
 
 def test_mistyped_fields_and_columns_of_a_design_are_told(study_store, tmp_path):

@@ -79,6 +79,14 @@ def test_other_locales_and_versions_of_facereader(
         np.testing.assert_array_equal(*(getattr(clips[clip][1], name) for clip in "ab"))
 
 
+def test_facereader_times_in_milliseconds_are_no_seconds(tmp_path: Path) -> None:
+    rows = [f"{i * 40}\t0.{i}" for i in range(4)]
+    (tmp_path / "v.txt").write_text("\n".join(["Frame rate:\t25", "Video Time\tHappy", *rows]))
+    (_, clip), *_ = import_features("facereader", tmp_path).clips
+    assert clip is not None
+    np.testing.assert_allclose(clip.timestamp_s, np.arange(4) / 25)
+
+
 def test_what_facer_writes_for_facereader_comes_back(tmp_path: Path, make_entry: Any) -> None:
     from facer.storage import FEATURE_NAMES
 

@@ -105,6 +105,38 @@ def test_openface_columns_that_moved_between_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clips["a"][1].features, clips["b"][1].features)
 
 
+def test_openface_names_in_lower_case_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(OPENFACE.lower())
+    found, _ = imported("openface", tmp_path)
+    assert found.feature_names == ("gaze_0_x", "pose_rx", "au12", "AU12_c")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("openface", "frame,timestamp,confidence,success,AU01_r,filename\n1,0,1,1,2,a\n2,0,1,1,2,b\n"),
+     ("muse", "timestamp,File_ID,f1\n0,a,1\n250,b,2\n")],
+)  # fmt: skip
+def test_a_file_of_several_clips_is_refused(tmp_path: Path, kind: ImportKind, text: str) -> None:
+    (tmp_path / "all.csv").write_text(text)
+    assert "found 2 clips such as 'a' and 'b', expected a file a clip" in refused(kind, tmp_path)
+
+
+def test_times_that_stand_still_are_told(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(OPENFACE.replace(" 0.04,", " 0,").replace(" 0.12,", " 0,"))
+    _, clips = imported("openface", tmp_path)
+    assert "times go back or stand still 3x" in clips["v"][0].reason
+
+
+def test_frames_that_are_counted_from_elsewhere_begin_at_time_0(tmp_path: Path) -> None:
+    rows = [f"{i},{i * 40 - 40},0,{i}" for i in range(1, 5)]
+    (tmp_path / "v.csv").write_text(
+        "frame_idx,frame_time_in_ms,pitch,au_12_intensity\n" + "\n".join(rows)
+    )
+    _, clips = imported("libreface", tmp_path)
+    np.testing.assert_allclose(clips["v"][1].timestamp_s, np.arange(4) / 25)
+    assert clips["v"][1].valid.all()
+
+
 def test_openface_landmarks_give_points_and_box(tmp_path: Path) -> None:
     names = [f"{axis}_{i}" for axis in "xy" for i in range(68)]
     values = [*range(68), *range(100, 168)]
@@ -203,6 +235,10 @@ def test_muse_round_trip(store: FeatureStore, tmp_path: Path) -> None:
         ("timestamp,segment_id", ["0,1", "250,1"], [0, 0.25]),
         ("File_ID,timestamp", ["7,0", "7,0.25"], [0, 0.25]),
         ("segment_id", ["1", "1"], [np.nan, np.nan]),
+        (",timestamp,segment_id", ["0,0,1", "1,250,1"], [0, 0.25]),  # pandas' index
+        ("name,frame,Time", ["a,0,0", "a,1,0.25"], [0, 0.25]),
+        ("timestamp_ms", ["1500", "1501"], [1.5, 1.501]),
+        ("timestamp_s", ["0", "4"], [0, 4]),
     ],
 )
 def test_muse_meta_columns(tmp_path: Path, meta: str, cells: list[str], times: list[float]) -> None:
@@ -256,6 +292,23 @@ def test_hdf5_of_another_program(tmp_path: Path) -> None:
     assert clips["train/2"][1].features.tolist() == [[3, 4]]
     assert clips["train/2"][1].timestamp_s.tolist() == [0.5]
     stored(tmp_path / "s", found, clips)
+
+
+def test_hdf5_numbers_that_cannot_be_meant(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file["a/features"] = np.full((2, 2), 1e300)
+    assert "group 'a': found features that float32 cannot hold" in refused("hdf5", path)
+    for flags in ([1.0, np.nan], [1, -1]):
+        with h5py.File(path, "w") as file:
+            file["a/features"] = np.zeros((2, 2))
+            file["a/valid"] = flags
+        assert "'/a/valid': found numbers other than 0 and 1" in refused("hdf5", path)
+    with h5py.File(path, "w") as file:
+        file["a/features"] = np.zeros((2, 2))
+        file["a/timestamps"] = [0, 0.04]
+    _, clips = imported("hdf5", path)
+    assert clips["a"][0].reason == "not read in its group: timestamps"
 
 
 def test_hdf5_mistakes(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_lines_are_counted_from_the_first_line_of_the_file(tmp_path: Path) -> No
         ("l.dta", b"\x76\x02rest", "found a Stata file.*export delimited"),
         ("l.parquet", b"PAR1rest", r"found a Parquet file.*read_parquet\("),
         ("l.json", b'{"a": 1}', "found JSON.*read_json"),
+        ("l.csv", b"{\\rtf1\\ansi clip_id,joy", "found rich text"),
+        ("l.mat", b"MATLAB 5.0 MAT-file\0", "found a MATLAB file.*writetable"),
         ("l.csv", b'[{"clip_id": 1}]', "found JSON"),
         ("l.csv.gz", gzip.compress(b"clip_id,joy\na,1\n", mtime=0), "found a gzip file.*gunzip"),
         ("l.rds", gzip.compress(b"X\n", mtime=0), "found an R data file.*row.names = FALSE"),

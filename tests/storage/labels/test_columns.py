@@ -175,7 +175,9 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
     ["fold", "Fold", "CV_fold", "k_fold", "Age", "age_years", "Year", "onset_s", "onset",
      "duration_ms", "start", "end_time", "session", "trial", "bad", "include", "n_raters",
      "video_length", "n_frames", "fps", "clip_no", "row_id", "stimulus_id", "weight",
-     "redcap_repeat_instance", "ratings_complete", "rater"],
+     "redcap_repeat_instance", "ratings_complete", "rater", "cv5", "outer_fold", "role",
+     "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating",
+     "joy_sd", "joy_ci_low", "joy_confidence", "confidence", "version"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -192,13 +194,19 @@ def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str
 
 
 def test_numbers_that_look_like_ids_are_left_out(tmp_path: Path) -> None:
-    rows = [f"c{i},{i + 100},{1990 + i % 3},{70000 + 7 * i * i},{i % 4},0.{i}" for i in range(9)]
-    labels = read(tmp_path, table("clip_id,a,b,c,rating,joy", rows))
+    rows = [
+        f"c{i},{i + 100},{1990 + i % 3},{70000 + 7 * i * i},2024010{i % 3 + 1},1700000{i % 3}00.5,"
+        f"{i % 4},0.{i}"
+        for i in range(9)
+    ]
+    text = table("clip_id,a,b,c,d,e,rating,joy", rows)
+    labels = read(tmp_path, text)
     assert labels.names == ("rating", "joy")
     assert dict(labels.left_out) == {
         "a": "a running number", "b": "looks like a year", "c": "looks like an id",
+        "d": "looks like a date", "e": "looks like a time, counted from 1970",
     }  # fmt: skip
-    assert read(tmp_path, table("clip_id,a,b,c,rating,joy", rows), targets=("a",)).names == ("a",)
+    assert read(tmp_path, text, targets=("a",)).names == ("a",)
 
 
 def test_text_columns_are_said_and_comments_do_not_stop_it(tmp_path: Path) -> None:
@@ -219,6 +227,10 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
     ("text", "message"),
     [
         ("a,0.5\nb,0.25\n", r"first line, expected the names of the columns; .*clip_id,joy"),
+        ("clip_1,train,0\nclip_2,train,3\nclip_3,val,7\n", "first line, expected the names"),
+        ("x.mp4,7\ny.mp4,3\n", "first line, expected the names"),
+        ("anna,train,3\nben,train,7\nzoe,test,5\n", "first line, expected the names"),
+        ("a,0,0\nb,1,2\n", "found column '0' twice, .*is this a row already"),
         ("clip_id,joy\n", "a header and no rows"),
         ("# by hand\nclip_id,joy\na,0.5\n", "found a comment .*begin with # out"),
         ("clip_id,joy\nclip,How glad?\na,0.5\nb,0.5\nc,0.5\n", "second header line"),
@@ -226,6 +238,51 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
 )
 def test_first_lines_that_are_no_header(tmp_path: Path, text: str, message: str) -> None:
     assert re.search(message, refused(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ("clip_id,emotion,value", [f"{c},{e},1" for c in "abc" for e in ("joy", "awe")],
+         r"pivot\(index='clip_id', columns='emotion', values='value'\)"),
+        ("clip_id,rater,joy", [f"{c},{r},1" for c in "abc" for r in "xy"], "average the rows"),
+        ("video,frame,joy", [f"{v},{f},1" for v in "abc" for f in range(9)],
+         "file has frame: are these segments.*average the rows"),
+        ("video_id,clip_id,joy", [f"{v},{c},1" for v in "abc" for c in "01"],
+         "where 'video_id' and 'clip_id' together name a clip's file"),
+    ],
+)  # fmt: skip
+def test_several_rows_of_a_clip_are_told_by_what_they_are(
+    tmp_path: Path, header: str, rows: Sequence[str], message: str
+) -> None:
+    assert re.search(message, refused(tmp_path, table(header, rows)))
+
+
+@pytest.mark.parametrize("name", ["train", "is_train", "Test", "in_val", "holdout_test"])
+def test_splits_as_flags_are_refused(tmp_path: Path, name: str) -> None:
+    text = table(f"clip_id,joy,{name}", [f"{c},0.{i},{i % 2}" for i, c in enumerate("abcdef")])
+    if name == "holdout_test":  # no split's name, and no target either
+        assert read(tmp_path, text).names == ("joy",)
+        return
+    assert f"found splits as flags in {name!r}" in refused(tmp_path, text)
+    assert read(tmp_path, text, split_column="none").names == ("joy",)
+
+
+@pytest.mark.parametrize("words", [("train", "dev", "eval"), ("Training", "Val", "Evaluation")])
+def test_eval_beside_another_word_for_val_is_refused(tmp_path: Path, words: Sequence[str]) -> None:
+    text = table("clip_id,split,joy", [f"{i},{word},0.{i}" for i, word in enumerate(words)])
+    assert f"found {words[2]!r} beside {words[1]!r}" in refused(tmp_path, text)
+    labels = read(tmp_path, text.replace(words[1], "test"))
+    assert labels.splits == ("train", "test", "val")
+
+
+@pytest.mark.parametrize("name", ["Mean", "average", "TOTAL:", "Std."])
+def test_a_row_of_statistics_is_no_clip(tmp_path: Path, name: str) -> None:
+    rows = ["a,0.5", "b,0.25", "c,0.75", f"{name},0.5"]
+    message = refused(tmp_path, table("clip_id,joy", rows))
+    assert f"l.csv:5: column 'clip_id': found {name!r}, expected a clip's id" in message
+    message = refused(tmp_path, table("clip_id,joy", rows[::-1]))
+    assert f"l.csv:2: column 'clip_id': found {name!r}, expected a clip's id" in message
 
 
 def test_segments_are_explained(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ def test_letter_case_counts_where_it_tells_clips_apart() -> None:
         ("anna\u200b", "anna", "U+200B (zero width space) against the end"),
         ("1", "00001", "leading zeros differ (a spreadsheet drops them"),
         ("1.0", "00001", "leading zeros differ"),
+        ("1.0", "1", "one was made a decimal number"),
+        ("my%20clip.mp4", "my clip", "U+0025 (percent sign) against U+0020"),
     ],
 )
 def test_words_that_look_the_same_say_how_they_differ(label: str, clip: str, said: str) -> None:

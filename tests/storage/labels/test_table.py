@@ -290,3 +290,30 @@ def test_a_clip_that_two_rows_could_mean_goes_to_the_exact_one() -> None:
 def test_an_exact_name_beats_an_ending() -> None:
     match = match_clips(labels_of(["7"]), ["train/7", "7"])
     assert match.pairs == ((0, "7"),)
+
+
+def test_columns_of_a_partition_are_found_by_name(tmp_path: Path) -> None:
+    """A subject's number in front is no clip's, though it looks like one."""
+    (tmp_path / "labels.csv").write_text(
+        "filename,Approval,Disappointment,Uncertainty\n1,0,1,2\n2,0,1,2\n3,0,1,2\n"
+    )
+    for text in (
+        "subject_id,filename,partition\n1,3,train\n2,2,devel\n3,1,test\n",
+        "partition,filename,frames\ntrain,3,9\ndevel,2,9\ntest,1,9\n",
+        "subject_id,clip,Proposal\n1,3,train\n2,2,devel\n3,1,test\n",
+    ):
+        (tmp_path / "partition.csv").write_text(text)
+        assert read_labels(tmp_path).splits == ("test", "val", "train")
+
+
+def test_an_emi_folder_may_call_its_second_file_val(tmp_path: Path) -> None:
+    emi = DATA / "emi"
+    for name in ("train_split.csv", "valid_split.csv"):
+        new = tmp_path / name.replace("valid", "val")
+        new.write_text((emi / name).read_text())
+    assert set(read_labels(tmp_path).splits) == {"train", "val"}
+    (tmp_path / "test_split.csv").write_text("Filename\n99998\n99999\n")  # labels are not public
+    labels = read_labels(tmp_path)
+    assert labels.clip_ids[-2:] == ("99998", "99999")
+    assert labels.splits[-2:] == ("test", "test")
+    assert np.isnan(labels.values[-2:]).all()

@@ -154,6 +154,15 @@ def test_thousands_are_not_taken_for_decimal_commas(tmp_path: Path) -> None:
     assert read_labels(path).values[:, 0].tolist() == [np.float32(1.3), np.float32(2.15)]
 
 
+def test_a_thousand_beside_decimal_commas_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("clip_id;joy;points\na;0,5;1.200\nb;0,7;2.150\n")
+    with pytest.raises(FacerError, match=r"column 'points': found '1.200' .* which may be 1200"):
+        read_labels(path)
+    path.write_text("clip_id;joy;points\na;0.5;1.200\nb;0.7;2.150\n")
+    assert read_labels(path).values[0].tolist() == [0.5, np.float32(1.2)]
+
+
 def test_words_that_mean_absent_may_be_in_most_rows(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("clip_id,joy\na,skip\nb,Skip\nc,0.7\n")

@@ -84,6 +84,17 @@ def test_two_files_are_compared_on_the_clips_that_both_predict(labels, tmp_path)
     assert "2 labelled clips have no prediction" in against.warnings[0]
 
 
+def test_predictions_on_another_scale_are_told(labels, tmp_path):
+    path = predictions(labels, tmp_path / "p.csv", 0.1)
+    assert not score_files(ScoreConfig(path, str(labels))).file.warnings
+    rows = [row.split(",") for row in path.read_text().splitlines()]
+    hundred = [[f"{float(row[0]) * 100:.3f}", *row[1:]] for row in rows[1:]]
+    path.write_text("\n".join(map(",".join, [rows[0], *hundred])))
+    (told,) = score_files(ScoreConfig(path, str(labels))).file.warnings
+    assert "predictions of awe go up to" in told
+    assert "ccc, mse and mae are wrong if they are on two scales" in told
+
+
 def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
     store, labels = planted()
     fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)

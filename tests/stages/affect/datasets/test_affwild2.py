@@ -58,6 +58,17 @@ def test_tasks_of_one_frame_are_joined(root, put_text, release):
     assert np.isnan(data.va[1]).all()
 
 
+def test_labels_that_differ_between_two_files_of_a_video_are_told(root, put_text):
+    for release, valence in (("abaw3", 0.1), ("abaw5", 0.9)):
+        annotate(root / release, put_text, VA, "7_left", f"valence,arousal\n{valence},0.5\n")
+    data = read_affwild2(root, "train")
+    assert data.va.tolist() == [[pytest.approx(0.1), 0.5]]
+    assert data.notes == (
+        "affwild2: 1 of 1 videos have other labels in one file than in another; the first by path "
+        "counts: 7_left",
+    )
+
+
 def test_older_release_has_seven_classes_and_eight_units(root, put_text):
     annotate(root, put_text, "EXPR_Set", "7_left", EXPR8.removesuffix(",Other") + "\n6\n-1\n")
     annotate(root, put_text, "AU_Set", "7_left", "AU1,AU2,AU4,AU6,AU12,AU15,AU20,AU25\n" + "1," * 7
