@@ -174,6 +174,7 @@ def test_time_in_which_everything_stood_still_is_not_counted(make_video, monkeyp
             return fast(child, timeout_s)
         stopped.append(timeout_s)
         time.sleep(1.5)  # Ctrl-Z: the time is over, and the decoder was stopped as well
+        return None
 
     monkeypatch.setattr(DecodeChild, "read", after_a_stop)
     monkeypatch.setattr(process, "FRAME_TIMEOUT_S", 1.2)
