@@ -16,7 +16,7 @@ from facer.pipeline.features import kinds, plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
-from facer.pipeline.runtime.processes import WorkerDiedError
+from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError
 from facer.pipeline.runtime.progress import PlainProgress, Progress
 from facer.stages.common.cores import cpu_count
 from facer.stages.features.config import DetectorConfig, ExtractConfig
@@ -312,7 +312,7 @@ def test_a_gpu_has_one_process(tmp_path, monkeypatch):
 
 def test_workers_that_die_while_models_are_loaded_are_a_line(videos, tmp_path, monkeypatch):
     dead = lambda _, __, items: [(item, WorkerDiedError()) for item in items]  # noqa: E731
-    monkeypatch.setattr(plan.ProcessExecutor, "map", dead)
+    monkeypatch.setattr(ProcessExecutor, "map", dead)
     with pytest.raises(FacerError, match=r"loading the models: .*out of memory.*or use workers 1"):
         extract_folder(ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=2))
 

@@ -167,7 +167,7 @@ def test_a_video_that_takes_too_long_in_all_is_given_up(make_video, monkeypatch)
 
 
 def test_time_in_which_everything_stood_still_is_not_counted(make_video, monkeypatch):
-    fast, stopped = DecodeChild.read, []
+    fast, stopped = DecodeChild.read, list[float]()
 
     def after_a_stop(child, timeout_s):
         if stopped:
