@@ -32,8 +32,13 @@ The map, top to bottom; imports run in this direction only:
 Settings are fields of the dataclasses in ``config.py`` beside the code that they drive.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+# onnxruntime tells its maker what it runs, and keeps files in the cache and in TMPDIR for that; it
+# looks at the variable once, when it is imported, by insightface too
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from facer.pipeline.functions.extraction import extract as extract

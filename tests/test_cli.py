@@ -62,6 +62,17 @@ def test_output_to_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, argume
     assert capsys.readouterr().err == "facer: output: cannot go on: No space left on device\n"
 
 
+def test_a_library_that_finds_no_memory_is_a_line(capsys, monkeypatch, tmp_path):
+    lacking = Mock(side_effect=ImportError("libav.so: failed to map segment from shared object"))
+    monkeypatch.setattr("facer.pipeline.features.extract.extract_folder", lacking)
+    code, _, err = outcome(capsys, "extract", tmp_path, "-o", tmp_path / "s.zarr")
+    assert (code, err.count("\n"), "raise the limit on its memory (ulimit -v)" in err) == (
+        1,
+        1,
+        True,
+    )
+
+
 def test_messages_to_a_full_disk_end_no_command(make_video, face_frames, monkeypatch, tmp_path):
     make_video("videos/a.mp4", face_frames(2))
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -73,6 +74,14 @@ def test_importing_facer_loads_none_of_its_modules():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_onnxruntime_tells_its_maker_nothing(tmp_path):
+    code = "import facer, onnxruntime; onnxruntime.get_available_providers()"
+    places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**environment, **places})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_opening_a_store_needs_no_torch():

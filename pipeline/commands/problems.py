@@ -30,6 +30,10 @@ def problem_of(error: BaseException) -> tuple[str, int]:
         return str(error), EXIT_PROBLEM
     if isinstance(error, OSError) and error.errno in _OF_DISKS:
         return f"{error.filename or 'output'}: cannot go on: {one_line(error)}", EXIT_PROBLEM
+    if isinstance(error, ImportError):
+        from facer.pipeline.runtime.processes import not_loaded
+
+        return str(not_loaded(error)), EXIT_PROBLEM
     if _is_of_memory(error):
         return f"there is not enough memory for it ({one_line(error)})", EXIT_PROBLEM
     return (

@@ -17,7 +17,7 @@ from facer.pipeline.features.part import ModelsAsked, ModelsFound, find_models
 from facer.pipeline.features.pending import ClipTask, video_id
 from facer.pipeline.features.sources import Source, Videos, open_videos
 from facer.pipeline.runtime.executors import Executor, make_executor
-from facer.pipeline.runtime.processes import ProcessExecutor
+from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError
 from facer.pipeline.runtime.progress import Progress
 from facer.stages.common.cores import cpu_count
 from facer.stages.features.audio.config import AudioConfig
@@ -104,6 +104,10 @@ def _find(asked: ModelsAsked, ahead: ProcessExecutor | None) -> ModelsFound:
         return find_models(asked)
     found = [outcome for _, outcome in ahead.map(find_models, [asked] * ahead.workers)]
     for outcome in found:
+        if isinstance(outcome, WorkerDiedError):
+            raise FacerError(
+                f"loading the models: {outcome}; give it more memory, or use {named('workers')} 1"
+            ) from outcome
         if isinstance(outcome, Exception):
             raise outcome
     return cast(ModelsFound, found[0])

@@ -15,6 +15,7 @@ from facer.pipeline.intensity.head_run import check_same_data, read_run
 from facer.pipeline.intensity.seeds import draw_curves, read_curve, seed_folders
 from facer.pipeline.intensity.training import OnEpoch, OnNote, Training, tell
 from facer.pipeline.runtime.executors import make_executor
+from facer.pipeline.runtime.processes import WorkerDiedError
 from facer.stages.common.threads import on_threads
 from facer.stages.common.training import OnStep
 from facer.stages.intensity.fit import EpochRow
@@ -141,6 +142,11 @@ def run_all(
     executor = make_executor(min(config.jobs, len(tasks)), None)
     try:
         for task, outcome in executor.map(train_seed, tasks):
+            if isinstance(outcome, WorkerDiedError):
+                raise FacerError(
+                    f"{task.config.run}: seed {task.seed}: {outcome}; give it more memory, or use "
+                    f"{named('jobs')} 1, and go on with {named('resume')}"
+                ) from outcome
             if isinstance(outcome, Exception):
                 raise outcome
             curves[task.config.run][task.seed] = outcome

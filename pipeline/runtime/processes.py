@@ -124,7 +124,8 @@ class _Run:
             if self._false_starts >= _MAX_FALSE_STARTS:
                 raise FacerError(
                     f"worker processes end before they start to work ({code}); look for what "
-                    f"ends them, such as a limit on memory, or use {named('workers')} 1"
+                    "ends them, such as a limit on memory or processes, or use "
+                    f"{named('workers')} 1"
                 )
         else:
             self._deaths[index] = self._deaths.get(index, 0) + 1
@@ -148,6 +149,11 @@ def not_loaded(why: object) -> FacerError:
     """What to say when an import failed in the middle of the work."""
     from facer import __version__
 
+    if "failed to map segment" in str(why):  # of a library
+        return FacerError(
+            f"facer does not load completely ({why}); raise the limit on its memory (ulimit -v), "
+            "or look whether the library lies where nothing may be executed (noexec)"
+        )
     return FacerError(f"facer does not load completely ({why}); install facer {__version__} anew")
 
 

@@ -75,7 +75,10 @@ def main() -> None:
     requests = SimpleQueue[bytes]()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        Thread(target=listen, args=(requests,), daemon=True).start()
+        try:
+            Thread(target=listen, args=(requests,), daemon=True).start()
+        except RuntimeError:  # a limit on processes; the driver tells of it
+            sys.exit(1)
         serve(requests, out)
     except (KeyboardInterrupt, BrokenPipeError):
         sys.stderr.flush()

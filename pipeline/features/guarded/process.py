@@ -23,6 +23,7 @@ from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
+_STEP_S = 1.0  # of waiting at a time: what stands still itself (Ctrl-Z) lets no more of it pass
 RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
@@ -53,9 +54,12 @@ class Watch:
 
     def _read(self, child: DecodeChild) -> dict[str, Any]:
         left_s = FRAME_TIMEOUT_S + MEAN_FRAME_S * self._n_heard - self._waited_s
-        started = perf_counter()
-        message = child.read(min(FRAME_TIMEOUT_S, max(0.0, left_s)))
-        self._waited_s += perf_counter() - started
+        message, waited_s, limit_s = None, 0.0, min(FRAME_TIMEOUT_S, left_s)
+        while message is None and waited_s < limit_s:
+            started, step_s = perf_counter(), min(_STEP_S, limit_s - waited_s)
+            message = child.read(step_s)
+            waited_s += step_s if message is None else min(step_s, perf_counter() - started)
+        self._waited_s += waited_s
         if message is None:
             found = f"{self._n_heard} {self._what}s in {self._waited_s:.0f} s of decoding"
             if left_s >= FRAME_TIMEOUT_S:

@@ -16,6 +16,7 @@ from facer.pipeline.features import kinds, plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
+from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError
 from facer.pipeline.runtime.progress import PlainProgress, Progress
 from facer.stages.common.cores import cpu_count
 from facer.stages.features.config import DetectorConfig, ExtractConfig
@@ -307,6 +308,13 @@ def test_a_gpu_has_one_process(tmp_path, monkeypatch):
 
     assert (usual("cuda"), usual("auto"), usual("cuda:1")) == (2, 2, 1)
     assert usual("cuda", scheduler="tcp://host:1") == cpu_count()
+
+
+def test_workers_that_die_while_models_are_loaded_are_a_line(videos, tmp_path, monkeypatch):
+    dead = lambda _, __, items: [(item, WorkerDiedError()) for item in items]  # noqa: E731
+    monkeypatch.setattr(ProcessExecutor, "map", dead)
+    with pytest.raises(FacerError, match=r"loading the models: .*out of memory.*or use workers 1"):
+        extract_folder(ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=2))
 
 
 def test_workers_never_change_a_feature(videos, tmp_path):

@@ -12,6 +12,7 @@ from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import config_of_run, train_head
+from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError
 from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, Record
 from facer.storage.errors import FacerError
@@ -78,6 +79,13 @@ def test_a_run_keeps_the_columns_that_a_group_meant_when_it_was_made(
     more = train_head(replace(config, resume=True, seeds=2))
     assert (again.n_columns, more.n_columns) == (24, 24)
     assert train_head(replace(config, run=tmp_path / "new")).n_columns == 26
+
+
+def test_a_seed_whose_process_dies_is_named(config, tmp_path, monkeypatch):
+    dead = lambda _, __, items: [(items[1], WorkerDiedError())]  # noqa: E731
+    monkeypatch.setattr(ProcessExecutor, "map", dead)
+    with pytest.raises(FacerError, match=r"run: seed 1: .*out of memory.*use jobs 1"):
+        train_head(replace(config, seeds=2, jobs=2))
 
 
 def test_seeds_side_by_side_come_out_as_one_after_another(config, tmp_path):

@@ -166,6 +166,22 @@ def test_a_video_that_takes_too_long_in_all_is_given_up(make_video, monkeypatch)
         read(GuardedReader(make_video("long.mp4", 60)))
 
 
+def test_time_in_which_everything_stood_still_is_not_counted(make_video, monkeypatch):
+    fast, stopped = DecodeChild.read, list[float]()
+
+    def after_a_stop(child, timeout_s):
+        if stopped:
+            return fast(child, timeout_s)
+        stopped.append(timeout_s)
+        time.sleep(1.5)  # Ctrl-Z: the time is over, and the decoder was stopped as well
+        return None
+
+    monkeypatch.setattr(DecodeChild, "read", after_a_stop)
+    monkeypatch.setattr(process, "FRAME_TIMEOUT_S", 1.2)
+    monkeypatch.setattr(process, "_STEP_S", 0.01)
+    assert len(read(GuardedReader(make_video(frames=7)))[0]) == 7
+
+
 def test_a_decoder_that_wants_too_much_memory_is_refused_it(make_video, faulty_decoder):
     with pytest.raises(FacerError, match=r"greedy\.mp4: its frames need more memory"):
         read(GuardedReader(make_video("greedy.mp4")))
