@@ -56,8 +56,8 @@ def kind_of(source: str) -> str:
         return "ablation"
     if "best.toml" in names:
         raise FacerError(
-            f"{source}: found a folder of facer sweep, which has its table as table.md and table.png; "
-            f"expected a store, a run, such as a trial in {source}/rows, or a folder of facer ablate"
+            f"{source}: found a folder of facer sweep, which has its table as table.md and .png; "
+            f"expected a store, a run, such as one of {source}/rows, or a folder of facer ablate"
         )
     found = "nothing" if not objects.exists() else ", ".join(sorted(names)[:3]) or "no files"
     raise FacerError(
