@@ -438,6 +438,8 @@ def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):
     assert [row[2] for row in rows[1:]] == ["ok", "ok", "no_face", "ok"]
     assert read_predictions(out_csv).names == ("joy",)
     assert list(found["failed"]) == ["text"]
+    code, out, _ = outcome(capsys, "predict", tmp_path / "run", videos / "a.mp4", "--workers", 1)
+    assert len({len(line) for line in out.splitlines()}) == 1  # a number ends below its name
     once_more = ("predict", tmp_path / "run", videos / "a.mp4", "--workers", 1, "-o", "-")
     code, out, _ = outcome(capsys, *once_more)
     assert (code, out.splitlines()[0], len(out.splitlines())) == (0, "clip_id,joy,status", 2)

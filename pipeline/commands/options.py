@@ -139,7 +139,10 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
 
 def _as_default(context: click.Context, name: str, value: Any) -> Any:
     """A value as the option takes it: several as one text, unless the option is repeated."""
-    several = any(p.name == name and getattr(p, "multiple", False) for p in context.command.params)
+    several = any(
+        p.name == name and (p.nargs != 1 or getattr(p, "multiple", False))
+        for p in context.command.params
+    )
     if isinstance(value, list | tuple) and not several:
         return ",".join(map(str, value)) or None
     if isinstance(value, list | tuple):
@@ -159,7 +162,6 @@ def _as_toml(context: click.Context) -> str:
         value = context.params.get(str(parameter.name))
         if parameter.name in _OWN or value is None or value == ():
             continue
-        if isinstance(value, Path):
-            value = str(value)
-        lines.append(f"{parameter.name} = {json.dumps(value, ensure_ascii=False)}\n")
+        text = json.dumps(value, ensure_ascii=False, default=str)  # paths as text
+        lines.append(f"{parameter.name} = {text}\n")
     return "".join(lines).rstrip()

@@ -155,9 +155,11 @@ def load_labelled(
     table = join_labels(labels, store)
     clips = table.clips(table.usable)
     if not clips:
-        lacks = "every stream" if isinstance(store, JoinedStore) else "a face"
-        count = len(table.match.pairs)
-        raise FacerError(f"{store.path}: none of the {count} labelled clips has {lacks}")
+        matched = [clip for _, clip in table.match.pairs]
+        raise FacerError(
+            f"{store.path}: none of the {len(matched)} labelled clips has "
+            f"{_lacking(store, matched)}; facer status says why"
+        )
     if choice is None:
         choice = choose_columns(store, config)
     sequences = read_sequences(store, clips, config, choice, cache)
@@ -193,6 +195,14 @@ def read_sequences(
         found.add(block)
     assert found is not None
     return found.whole()
+
+
+def _lacking(store: Source, clip_ids: Sequence[str]) -> str:
+    """What none of some clips has, and how many each joined store has."""
+    if not isinstance(store, JoinedStore):
+        return "a face"
+    counts = ", ".join(f"{count} of {name}" for name, count in store.counts(clip_ids).items())
+    return f"a face and every stream (there are {counts})"
 
 
 def _nothing_measured(store: Source, clip_ids: Sequence[str], choice: FeatureChoice) -> str:

@@ -33,7 +33,7 @@ def open_regular(path: Path, expected: str = "a video", shown: str = "") -> Bina
         file = os.open(path, _FLAGS)
     except FileNotFoundError as error:
         found = "a link to nothing" if path.is_symlink() else "no such file"
-        raise FacerError(f"{shown}: {found}") from error
+        raise FacerError(f"{shown}: {found}, expected {expected}") from error
     except PermissionError as error:
         raise FacerError(f"{shown}: no permission to read it") from error
     except OSError as error:

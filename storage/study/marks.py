@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import read_table
 from facer.storage.schema import F64, Bools
 from facer.storage.study.ids import matched
@@ -44,6 +44,11 @@ def read_marks(
     path: Path, clip_ids: Sequence[str], features: Sequence[str]
 ) -> Mapping[str, Sequence[Mark]]:
     """Read marks.csv; FacerError for an unknown clip or feature, or a stretch that is none."""
+    if not path.exists():
+        raise FacerError(
+            f"{path}: no such file, expected marks of facer view, which writes it with the first "
+            f"mark; where nothing is marked, leave {named('marks')} out"
+        )
     table = read_table(path)
     clip, *ends = table.required(*MARK_COLUMNS[:3])
     places = {name: table.index(name) for name in MARK_COLUMNS}

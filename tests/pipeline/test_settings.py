@@ -240,6 +240,15 @@ def test_a_printed_config_given_back_is_the_same(tmp_path, capsys):
     assert changed == printed.replace("dense = 32", "dense = 64")
 
 
+def test_an_argument_of_several_paths_goes_through_a_file(tmp_path, capsys):
+    """Seen: "PosixPath is not JSON serializable"."""
+    printed = config_of(capsys, "fuse", "runs/a", "runs/b", "--weights", "val")
+    assert 'runs = ["runs/a", "runs/b"]' in printed
+    path = tmp_path / "config.toml"
+    path.write_text(printed)
+    assert config_of(capsys, "fuse", "--config", str(path)) == printed
+
+
 def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
     given = ["summarise", "s.zarr", "-o", "stats", "--window", "after=0:4", "--window", "w=4:8.5",
              "--baseline", "-2:0", "--threshold", "au12=.4"]  # fmt: skip

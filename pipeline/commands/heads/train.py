@@ -188,13 +188,16 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
         print_json(found)
         return code
     width = max(len(clip) for clip in found.clip_ids)
-    echo(f"{'':{width}}  {'  '.join(found.names)}")
+    widths = [max(len(name), 6) for name in found.names]
+    header = "  ".join(f"{name:>{w}}" for name, w in zip(found.names, widths, strict=True))
+    echo(f"{'':{width}}  {header}")
     for clip, values, status in zip(found.clip_ids, found.values, found.status, strict=True):
-        named = zip(found.names, values, strict=True)
-        cells = "  ".join(f"{v:{len(name)}.3f}" for name, v in named)
+        cells = "  ".join(f"{v:{w}.3f}" for v, w in zip(values, widths, strict=True))
         note = "" if status == "ok" else f"  ({STAND_IN[status]})"
         echo(f"{clip:{width}}  {cells}{note}")
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failed.items()])
+    if output is not None:
+        echo(f"predictions of {len(found.clip_ids)} clips: {output}")
     return code
 
 

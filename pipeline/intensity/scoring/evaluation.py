@@ -68,11 +68,12 @@ class Evaluation:
         """Seeds whose predictions are averaged."""
         return len(self.by_seed)
 
-    def write(self, path: Path, form: LabelKind = "plain", brackets: bool = True) -> None:
+    def write(self, path: str | Path, form: LabelKind = "plain", brackets: bool = True) -> None:
         """Write the predictions as csv; see :func:`write_predictions`.
 
         A challenge's labels and predictions can look alike: FacerError for the run's labels.
         """
+        path = Path(path)
         if path.exists() and any(Path(file).samefile(path) for file in self.label_files):
             raise FacerError(f"{path}: found the labels there, expected another name")
         ids, names = self.label_ids, self.names

@@ -79,10 +79,14 @@ class JoinedStore:
         Under the rule ``fill`` a clip of the first store that has frames is ok if any stream is.
         """
         record = self.first.record(clip_id)
-        there = [clip_id in s and s.record(clip_id).status == "ok" for s in self.others.values()]
+        there = [_measured(store, clip_id) for store in self.others.values()]
         if self.config.lacking == "fill":
             return "ok" if record.n_frames and any(there) else record.status
         return record.status if record.status != "ok" or all(there) else "no_stream"
+
+    def counts(self, clip_ids: Sequence[str]) -> Mapping[str, int]:
+        """Of how many of some clips each other store has a measured row, by name."""
+        return {n: sum(_measured(s, clip) for clip in clip_ids) for n, s in self.others.items()}
 
     def arranged(self, choice: FeatureChoice) -> FeatureChoice:
         """The same columns, stream by stream."""
@@ -112,6 +116,10 @@ class JoinedStore:
         if choice.embedding:
             streams.append(Stream(EMBEDDING, _part(ragged, slice(len(columns), None))))
         return join(streams, config, self.config)
+
+
+def _measured(store: FeatureStore, clip_id: str) -> bool:
+    return clip_id in store and store.record(clip_id).status == "ok"
 
 
 Source: TypeAlias = FeatureStore | JoinedStore

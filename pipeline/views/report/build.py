@@ -52,8 +52,13 @@ def kind_of(source: str) -> str:
         return "store"
     if "config.json" in names and _is_run(objects.get("config.json")):
         return "run"
-    if {"rows", "table.csv"} & names:
+    if {"rows", "table.csv"} & names and "best.toml" not in names:
         return "ablation"
+    if "best.toml" in names:
+        raise FacerError(
+            f"{source}: found a folder of facer sweep, which has its table as table.md and .png; "
+            f"expected a store, a run, such as one of {source}/rows, or a folder of facer ablate"
+        )
     found = "nothing" if not objects.exists() else ", ".join(sorted(names)[:3]) or "no files"
     raise FacerError(
         f"{source}: found {found}; expected a store of facer extract, a run of facer train-head "

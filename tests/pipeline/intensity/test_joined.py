@@ -189,6 +189,14 @@ def test_columns_are_chosen_by_stream(pair):
         columns("voice")
 
 
+def test_a_stream_that_no_clip_has_is_named(pair, tmp_path):
+    """Seen: the first store alone was named, which has them all."""
+    face, labels, _, clips = pair
+    write_sound(tmp_path / "none.zarr", dict.fromkeys(clips))
+    with pytest.raises(FacerError, match=r"and every stream \(there are 0 of s\); facer status"):
+        facer.train_head(face, labels, tmp_path / "r", with_={"s": tmp_path / "none.zarr"}, **FAST)
+
+
 def test_stores_that_share_no_clip_are_refused(pair, tmp_path):
     face, labels, _, clips = pair
     write_sound(tmp_path / "far.zarr", {f"x/{k}": v for k, v in clips.items()})

@@ -165,6 +165,11 @@ def test_a_mark_changes_exactly_its_rows(study_store, tmp_path):
     assert found.left_out.why.tolist() == ["marked", "excluded: asleep: all of it"]
 
 
+def test_marks_that_nobody_made_say_what_to_do(study_store, tmp_path):
+    with pytest.raises(FacerError, match=r"marks.csv: no such file, .* leave marks out"):
+        facer.summarise(study_store({"a": (RATE, {})}), marks=tmp_path / "marks.csv")
+
+
 def test_a_mark_in_milliseconds_or_frames_is_told(study_store, tmp_path, caplog):
     store = study_store({name: (RATE, {}) for name in "ab"})
     marks = tmp_path / "marks.csv"

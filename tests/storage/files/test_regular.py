@@ -33,7 +33,7 @@ def test_what_a_link_leads_to_decides(tmp_path, target, message):
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(FacerError, match=r"^x\.mp4: no such file$"):
+    with pytest.raises(FacerError, match=r"^x\.mp4: no such file, expected a video$"):
         open_regular(tmp_path / "x.mp4")
     with pytest.raises(FacerError, match="no name of a file"):
         open_regular(tmp_path / "x\0.mp4")

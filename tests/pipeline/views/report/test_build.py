@@ -29,6 +29,10 @@ def test_what_is_nothing_of_facers_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"sets": []}')  # a run of train-rec
     with pytest.raises(FacerError, match=r"found config.json, photo.jpg; expected"):
         kind_of(str(tmp_path))
+    (tmp_path / "table.csv").write_text("learning_rate,pearson\n")
+    (tmp_path / "best.toml").write_text("")
+    with pytest.raises(FacerError, match=r"found a folder of facer sweep, which .*/rows"):
+        kind_of(str(tmp_path))
 
 
 @pytest.mark.parametrize(
