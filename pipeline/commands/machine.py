@@ -12,7 +12,7 @@ from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import BENCH
+from facer.pipeline.settings.commands import BENCH
 
 
 @click.command()

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import Table
+from facer.pipeline.settings.table import Table
 from facer.storage.errors import FacerError, OptionError, option_of
 from facer.storage.files.regular import open_regular
 from facer.storage.settings import Declared

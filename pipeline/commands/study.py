@@ -19,7 +19,7 @@ from facer.pipeline.commands.shared import (
     with_options,
 )
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import COMPARE, FIGURE, SUMMARISE
+from facer.pipeline.settings.commands import COMPARE, FIGURE, SUMMARISE
 from facer.storage.study.table_formats import TABLE_FORMATS
 
 _of_study = with_options([

@@ -17,7 +17,9 @@ from facer.pipeline.features.inspect.verify import verify as verify_store
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
-from facer.pipeline.settings import CHECK, COMPACT, HEALTH, VERIFY, label_options, make
+from facer.pipeline.settings.commands import CHECK, COMPACT, HEALTH, VERIFY
+from facer.pipeline.settings.configs import label_options
+from facer.pipeline.settings.table import make
 from facer.pipeline.summary.exports import STUDY_FORMATS, export_frames, export_study
 from facer.pipeline.summary.summarise import study
 from facer.stages.intensity.config import SequenceConfig

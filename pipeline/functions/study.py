@@ -7,7 +7,8 @@ from typing import Any, overload
 
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
-from facer.pipeline.settings import COMPARE, SUMMARISE, make
+from facer.pipeline.settings.commands import COMPARE, SUMMARISE
+from facer.pipeline.settings.table import make
 from facer.pipeline.summary.compare import StoreComparison, compare_stores, write_comparison
 from facer.pipeline.summary.config import CompareConfig
 from facer.pipeline.summary.designs import write_design

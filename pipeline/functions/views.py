@@ -10,7 +10,9 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import Run, import_named_head
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
-from facer.pipeline.settings import FIGURE, REPORT, VIEW, label_options, make
+from facer.pipeline.settings.commands import FIGURE, REPORT, VIEW
+from facer.pipeline.settings.configs import label_options
+from facer.pipeline.settings.table import make
 from facer.pipeline.summary.summarise import study
 from facer.pipeline.views.annotate import annotate_clip
 from facer.pipeline.views.clip_picture import draw_clip

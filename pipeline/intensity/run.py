@@ -12,7 +12,7 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.run_folder import plain
-from facer.pipeline.settings import Settings, make
+from facer.pipeline.settings.table import Settings, make
 from facer.stages.intensity.config import OwnHeadConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore

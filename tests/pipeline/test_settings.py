@@ -16,7 +16,7 @@ from facer.pipeline.affect.train import RecRunConfig, SetRecord
 from facer.pipeline.detection.train import DetectorRunConfig, RefinerRunConfig
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
-from facer.pipeline.settings import (
+from facer.pipeline.settings.commands import (
     ABLATE,
     BENCH,
     CHECK,
@@ -39,17 +39,15 @@ from facer.pipeline.settings import (
     TRAIN_POINTS,
     TRAIN_REC,
     VERIFY,
-    extract_run_config,
-    make,
-    train_head_config,
-    words,
 )
+from facer.pipeline.settings.configs import extract_run_config, train_head_config
+from facer.pipeline.settings.table import Table, make, words
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
 from facer.stages.features.config import DetectorConfig
+from facer.stages.intensity.config import FitConfig
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.errors import OptionError
-from facer.storage.settings import declared
 from tests.support import outcome, told
 
 NOT_KEYWORDS = {
@@ -220,9 +218,9 @@ def test_defaults_and_choices_of_a_command_are_those_of_its_configs(command):
             assert default == value, name
 
 
-@pytest.mark.parametrize("table", COMMANDS.values())
-def test_no_two_settings_of_a_table_have_one_name(table):
-    assert len(table.declared) == sum(len(declared(config)) for config in table.configs)
+def test_no_two_settings_of_a_table_have_one_name():
+    with pytest.raises(ValueError, match="SummaryConfig: found settings of another"):
+        Table(FitConfig, SummaryConfig)
 
 
 def config_of(capsys, *arguments):

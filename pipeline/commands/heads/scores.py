@@ -11,7 +11,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, STDOUT, json_option, print_json
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import EVALUATE, FUSE, SCORE
+from facer.pipeline.settings.commands import EVALUATE, FUSE, SCORE
 from facer.storage.labels.options import KINDS
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC
+from facer.pipeline.settings.commands import EVALUATE_REC, TRAIN_REC
 from facer.stages.affect.config import AugmentConfig, LossWeights
 
 
