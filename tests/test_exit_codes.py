@@ -23,7 +23,7 @@ WRONG: dict[str, list[str]] = {
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
     "data": ["AffectNet", "kind:path"], "rows": ["table9", ""], "also": ["x", "=s"],
-    "form": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
+    "form": ["xls"], "format": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
     "fold_splits": ["dev"], "targets": ["joy,joy"], "train-head by": ["person"],
     "sweep by": ["person"], "normalise": ["clip"], "schedule": ["step"], "set": ["x", "hidden=3"],
     "ablate by": ["person"], "with_": ["x", "=s"], "align": ["median"], "lacking": ["guess"],

@@ -25,7 +25,7 @@ from facer.pipeline.intensity.config import (
 )
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.pipeline.settings.table import Table
-from facer.pipeline.summary.config import CompareConfig
+from facer.pipeline.summary.config import CompareConfig, ExportConfig
 from facer.pipeline.views.figure.config import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.view.config import ViewConfig
@@ -51,6 +51,7 @@ VERIFY = Table(VerifyConfig)
 HEALTH = Table(HealthConfig)
 COMPACT = Table(CompactConfig)
 BENCH = Table(BenchConfig)
+EXPORT = Table(ExportConfig)
 CHECK = Table(LabelOptions, SequenceConfig)
 DATASET = Table(LabelOptions, SequenceConfig, StreamsConfig)
 _DATA = (LabelOptions, FoldConfig, SequenceConfig, StreamsConfig)

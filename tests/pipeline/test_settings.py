@@ -25,6 +25,7 @@ from facer.pipeline.settings.commands import (
     EVALUATE,
     EVALUATE_DETECTOR,
     EVALUATE_REC,
+    EXPORT,
     EXPORT_HEAD,
     EXTRACT,
     EXTRACT_AUDIO,
@@ -192,6 +193,7 @@ def test_messages_name_keywords_in_python_and_options_on_the_command_line():
 
 COMMANDS = {
     "ablate": ABLATE, "bench": BENCH, "check": CHECK, "compare": COMPARE, "evaluate": EVALUATE,
+    "export": EXPORT,
     "export-head": EXPORT_HEAD,
     "evaluate-detector": EVALUATE_DETECTOR, "evaluate-rec": EVALUATE_REC, "extract": EXTRACT,
     "extract-audio": EXTRACT_AUDIO,
