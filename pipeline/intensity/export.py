@@ -26,7 +26,7 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
 from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES
 

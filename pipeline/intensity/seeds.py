@@ -29,9 +29,10 @@ from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.heads.own import code_sha256
 from facer.stages.intensity.model import IntensityModel
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.files.objects import LocalObjects
 from facer.storage.text.differing import differing
 from facer.storage.text.palette import COLOURS
 from facer.storage.text.typed_json import from_json, to_json

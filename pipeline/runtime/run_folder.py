@@ -17,9 +17,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from facer.stages.common.training import OnStep, Trainer
 from facer.storage.errors import FacerError, named, one_line
+from facer.storage.files.atomic import write_atomic, write_new
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.json_files import read_json_lines, read_json_object
-from facer.storage.files.objects import LocalObjects, write_atomic, write_new
+from facer.storage.files.objects import LocalObjects
 from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 

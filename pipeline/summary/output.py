@@ -15,7 +15,7 @@ from facer.pipeline.summary.summarise import (
     summarise_study,
 )
 from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import refusing, write_atomic
+from facer.storage.files.atomic import refusing, write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.study.table_formats import TABLE_FORMATS, TableFormat
 from facer.storage.study.tables import Collected, open_table

@@ -37,8 +37,8 @@ from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined, std_of
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.json_files import read_json_object
-from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions

@@ -29,7 +29,7 @@ from facer.stages.features.align import CROP_PX, align
 from facer.stages.features.faces import Detector, Faces, iou
 from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import written_aside
+from facer.storage.files.atomic import written_aside
 from facer.storage.schema import F32, U8
 
 _CACHE_VERSION = 2

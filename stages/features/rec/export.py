@@ -21,7 +21,7 @@ from facer.stages.features.rec.network import RecNet
 from facer.stages.features.rec.onnx_rec import EMBEDDING, FEATURE_OUTPUTS
 from facer.stages.features.rec.torch_rec import load_network
 from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 
 OUTPUTS = (*FEATURE_OUTPUTS, EMBEDDING)
 _TOLERANCE = 1e-4

@@ -16,8 +16,8 @@ from facer.pipeline.endtoend.config import FinetuneRunConfig
 from facer.pipeline.runtime import run_folder
 from facer.pipeline.runtime.run_folder import RunFolder, plain
 from facer.storage.errors import FacerError
+from facer.storage.files.atomic import write_atomic, write_new
 from facer.storage.files.checkpoints import save_checkpoint
-from facer.storage.files.objects import write_atomic, write_new
 
 
 @dataclass(frozen=True)
