@@ -21,8 +21,9 @@ from facer.pipeline.settings.commands import TRAIN_AGAIN, TRAIN_HEAD
 from facer.pipeline.settings.configs import train_head_config
 from facer.pipeline.settings.table import Settings, make
 from facer.stages.common.training import OnStep
-from facer.stages.intensity.config import HeadConfig, StreamsConfig
+from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.own import import_head
+from facer.stages.intensity.sequence_config import StreamsConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import OptionError, named
 

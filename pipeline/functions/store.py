@@ -21,7 +21,7 @@ from facer.pipeline.settings.configs import label_options
 from facer.pipeline.settings.table import make
 from facer.pipeline.summary.config import ExportConfig
 from facer.pipeline.summary.exports import export as export_store
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.compact import Compaction
 from facer.storage.compact import compact as compact_store

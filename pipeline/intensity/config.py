@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from facer.pipeline.intensity.ablation.rows import ROW_SETS
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig, stream_setting
+from facer.stages.intensity.config import FitConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig, stream_setting
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions

@@ -16,7 +16,7 @@ from facer.pipeline.intensity.sources.joined import choose_columns, open_source
 from facer.pipeline.settings.commands import DATASET
 from facer.pipeline.settings.configs import label_options, streams_config
 from facer.pipeline.settings.table import make
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.challenges import SPLITS

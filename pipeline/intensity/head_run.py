@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from facer.pipeline.intensity.config import MOST_SEEDS, Cache
 from facer.pipeline.intensity.folds.plan import FoldRecord
 from facer.pipeline.runtime.run_folder import RunFolder, plain
-from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
+from facer.stages.intensity.config import FitConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named

@@ -21,7 +21,7 @@ from facer.pipeline.intensity.sources.joined import (
     status_of,
 )
 from facer.pipeline.intensity.sources.splits import label_notes, split_rows
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.sequences import FeatureChoice, Sequences
 from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips, read_labels
 from facer.storage.errors import FacerError, named

@@ -39,9 +39,8 @@ from facer.stages.intensity.config import (
     HeadConfig,
     OptimiserConfig,
     OwnHeadConfig,
-    SequenceConfig,
-    StreamsConfig,
 )
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.stages.summary.config import SummaryConfig
 from facer.storage.labels.options import LabelOptions
 

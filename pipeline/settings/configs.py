@@ -15,14 +15,8 @@ from facer.pipeline.settings.table import Settings, Table, make, value_of
 from facer.stages.affect.config import AlignConfig
 from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.config import DetectorConfig, ExtractConfig
-from facer.stages.intensity.config import (
-    AugmentConfig,
-    FitConfig,
-    HeadConfig,
-    OptimiserConfig,
-    SequenceConfig,
-    StreamsConfig,
-)
+from facer.stages.intensity.config import AugmentConfig, FitConfig, HeadConfig, OptimiserConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import declared, flat

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
 from facer.storage.schema import F32, FEATURE_GROUPS, columns_of

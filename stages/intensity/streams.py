@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.config import Align, SequenceConfig, StreamsConfig
+from facer.stages.intensity.sequence_config import Align, SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import Bools, Sequences, held_rows, measured_rows, shorten
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged

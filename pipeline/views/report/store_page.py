@@ -15,7 +15,7 @@ from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, marks_key, number, page_name
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, measured_of
 from facer.storage.text.names import some
