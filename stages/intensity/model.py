@@ -11,15 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from facer.stages.common.training import Arrays
 from facer.stages.intensity.calibration import Calibration
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads import HeadShape, build_head
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences, by_column
-from facer.stages.intensity.sequences import I64
 from facer.storage.errors import OptionError, named
-from facer.storage.schema import F32
-
-Arrays = dict[str, npt.NDArray[Any]]
+from facer.storage.schema import F32, I64
 
 _PREDICT_BATCH = 64
 

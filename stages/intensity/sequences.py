@@ -12,10 +12,7 @@ import numpy.typing as npt
 from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
-from facer.storage.schema import F32, FEATURE_GROUPS, columns_of
-
-I64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from facer.storage.schema import F32, FEATURE_GROUPS, I64, Bools, columns_of
 
 EMBEDDING = "embedding"
 ZEROS = -1  # source of a row of zeros

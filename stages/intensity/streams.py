@@ -11,15 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.intensity.sequence_config import Align, SequenceConfig, StreamsConfig
-from facer.stages.intensity.sequences import Bools, Sequences, held_rows, measured_rows, shorten
+from facer.stages.intensity.sequences import Sequences, held_rows, measured_rows, shorten
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
-from facer.storage.schema import F32
-
-F64 = npt.NDArray[np.float64]
+from facer.storage.schema import F32, F64, I64, Bools
 
 _EPS_S = 1e-6  # times that differ by less are one: a tie goes to the earlier row or frame
 _REACH = 1.5  # of a stream's own steps, for which its first and last row stand beyond its ends
@@ -34,7 +31,7 @@ class Stream:
     ragged: Ragged
 
 
-def nearest(times_s: F64, at_s: F64) -> npt.NDArray[np.int64]:
+def nearest(times_s: F64, at_s: F64) -> I64:
     """Return the row (of S >= 1 rows in order of time) nearest to each time, (T,)."""
     right = np.searchsorted(times_s, at_s)
     left = np.maximum(right - 1, 0)
@@ -151,7 +148,7 @@ def _cut(
     features: F32,
     there: Bools,
     gaps: Bools,
-    offsets: npt.NDArray[np.int64],
+    offsets: I64,
     without: Bools,
     config: SequenceConfig,
     widths: tuple[int, ...],
