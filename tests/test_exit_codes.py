@@ -36,7 +36,7 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
-    "points", "config", "val", "prefer", "design", "design_", "pattern", "events", "marks", "stats",
+    "points", "config", "val", "prefer", "design", "pattern", "events", "marks", "stats",
     "feature", "of", "who",
 }  # fmt: skip
 NAMES = {

@@ -77,8 +77,8 @@ def annotate(
 
 @keywords(FIGURE)
 def figure(
-    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None, *,
-    events: Place | None = None, marks: Place | None = None, **settings: Any,
+    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None,
+    **settings: Any,
 ) -> Path:  # fmt: skip
     """Draw a figure of a study, as ``facer figure``, and return the path of its numbers.
 
@@ -89,7 +89,7 @@ def figure(
     of = SummaryConfig(
         windows=config.windows, min_valid=config.min_valid, grid=config.grid, resamples=0
     )
-    found = study(opened(store), of, *map(place_of, (design, events, marks)))
+    found = study(opened(store), of, place_of(design), settings["events"], settings["marks"])
     return draw_figure(found, kind, config, Path(output))
 
 

@@ -25,7 +25,7 @@ from facer.pipeline.intensity.config import (
 )
 from facer.pipeline.runtime.tls import TlsFiles
 from facer.pipeline.settings.table import Table
-from facer.pipeline.summary.config import CompareConfig, ExportConfig
+from facer.pipeline.summary.config import CompareConfig, ExportConfig, StudyFiles, TablesConfig
 from facer.pipeline.views.figure.config import FigureConfig
 from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.view.config import ViewConfig
@@ -66,9 +66,9 @@ EVALUATE = Table(LabelOptions, EvaluateConfig, OwnHeadConfig)
 PREDICT = Table(DetectorConfig, ExtractConfig, PredictConfig, OwnHeadConfig)
 SCORE = Table(LabelOptions, ScoreConfig)
 FUSE = Table(LabelOptions, FuseConfig)
-SUMMARISE = Table(SummaryConfig)
+SUMMARISE = Table(StudyFiles, SummaryConfig, TablesConfig)
 COMPARE = Table(CompareConfig)
-FIGURE = Table(FigureConfig)
+FIGURE = Table(StudyFiles, FigureConfig)
 EXPORT_HEAD = Table(ExportHeadConfig, OwnHeadConfig)
 REPORT = Table(LabelOptions, ReportConfig, OwnHeadConfig)
 VIEW = Table(ViewConfig) | SUMMARISE.only("windows", "baseline", "thresholds")

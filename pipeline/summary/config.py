@@ -11,6 +11,31 @@ from facer.stages.summary.config import THRESHOLDS
 from facer.storage.errors import OptionError, named
 from facer.storage.exchange.formats import FRAME_TABLES, STUDY_FORMATS, ExportFormat, format_of
 from facer.storage.settings import Checked, Setting
+from facer.storage.study.table_formats import TableFormat
+
+
+@dataclass(frozen=True)
+class StudyFiles(Checked):
+    """What says who and when the clips of a store are."""
+
+    design: Annotated[
+        Path | str | None,
+        Setting("design.csv, or how clips are named: {participant}_{condition}.",
+                metavar="FILE|PATTERN"),
+    ] = None  # fmt: skip
+    events: Annotated[
+        Path | None, Setting("events.csv: clip_id, onset_s, duration_s, trial_type.")
+    ] = None
+    marks: Annotated[Path | None, Setting("marks.csv: stretches and clips that are left out.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True)
+class TablesConfig(Checked):
+    """In which files a summary is written."""
+
+    format: Annotated[TableFormat, Setting("Of the tables.")] = "csv"
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ ONLY_COMMAND = {  # options that the command's function has under another name, 
     "predict": {"output"},
     "train-rec": {"augment"},  # texts; the function takes objects
     "design": {"pattern", "output"},  # one argument for both ways; the table is in memory
-    "figure": {"window", "design_"},
-    "summarise": {"form", "threshold", "output", "window", "design_"},  # mappings; in memory
+    "summarise": {"output"},  # in memory
     "compare": {"output"},  # likewise
-    "view": {"window", "threshold", "browse"},  # mappings; .url
+    "view": {"browse"},  # .url
 }
 
 

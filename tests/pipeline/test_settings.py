@@ -249,6 +249,31 @@ def test_an_argument_of_several_paths_goes_through_a_file(tmp_path, capsys):
     assert config_of(capsys, "fuse", "--config", str(path)) == printed
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (
+            ["summarise", "s.zarr", "-o", "stats", "--design", "{participant}"],
+            "output design format",
+        ),
+        (["evaluate", "run", "--format", "eri"], "run format"),
+        (["train-head", "s.zarr", "--labels", "l.csv", "-o", "r", "--from", "b"], "output from"),
+    ],
+)
+def test_names_in_a_config_are_the_long_options(tmp_path, capsys, given, names):
+    printed = config_of(capsys, *given)
+    assert set(names.split()) <= {line.partition(" = ")[0] for line in printed.splitlines()}
+    path = tmp_path / "config.toml"
+    path.write_text(printed)
+    assert config_of(capsys, given[0], "--config", str(path)) == printed
+    before = {"output": "run", "from": "source"} if given[0] == "train-head" else {}
+    for name, earlier in before.items():  # what was printed is still read
+        printed_then = printed.replace(f"\n{name} = ", f"\n{earlier} = ")
+        path.write_text(printed_then)
+        assert printed_then != printed
+        assert config_of(capsys, given[0], "--config", str(path)) == printed
+
+
 def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
     given = ["summarise", "s.zarr", "-o", "stats", "--window", "after=0:4", "--window", "w=4:8.5",
              "--baseline", "-2:0", "--threshold", "au12=.4"]  # fmt: skip
@@ -313,7 +338,7 @@ def test_a_run_is_a_config(planted, tmp_path, capsys):
          "--epochs", 2, "--t", 32, "--hidden-size", 8, "--dense", 4)  # fmt: skip
     for place in (tmp_path / "run", tmp_path / "run" / "config.json"):
         printed = config_of(capsys, "train-head", "--config", str(place), "-o", "again")
-        assert 'run = "again"\n' in printed
+        assert 'output = "again"\n' in printed
         for line in ("epochs = 2", "t = 32", "hidden_size = 8", "dense = 4"):
             assert f"{line}\n" in printed
 
@@ -329,7 +354,7 @@ def test_runs_of_networks_are_configs_too(tmp_path, capsys):
     config = DetectorTrainConfig(**paths, steps=7, seed=3)
     RunFolder(run, DetectorRunConfig).write(DetectorRunConfig(**vars(config)))
     found = of_run(capsys, "train-detector", run, "-o", "again")
-    assert (found["steps"], found["seed"], found["faces"], found["run"]) == (7, 3, "x", "again")
+    assert (found["steps"], found["seed"], found["faces"], found["output"]) == (7, 3, "x", "again")
     refiner = RefinerTrainConfig(**paths, crops=(Path("y"),), steps=5)
     RunFolder(points, RefinerRunConfig).write(RefinerRunConfig(**vars(refiner)))
     found = of_run(capsys, "train-points", points / "config.json", "-o", "again", "--steps", "6")
