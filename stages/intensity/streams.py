@@ -138,36 +138,33 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
     for place, its in enumerate(columns):
         features[gaps[:, place], its] = 0
     without: Bools = np.any(lacks, 1) if how.lacking == "drop" else np.all(lacks, 1)
-    found = _cut(first, features, there, gaps, offsets, without, config, widths)
-    zeros = config.missing == "zero" or how.lacking == "fill"
-    return found if zeros else replace(found, filled=None)
-
-
-def _cut(
-    first: Ragged,
-    features: F32,
-    there: Bools,
-    gaps: Bools,
-    offsets: I64,
-    without: Bools,
-    config: SequenceConfig,
-    widths: tuple[int, ...],
-) -> Sequences:
-    """Leave frames out by ``missing`` and shorten what is longer than ``max_frames``."""
-    missing = int((~there).any(1).sum())
-    if config.missing == "drop":
-        keep: Bools = np.atleast_1d(np.any(there, 1))
-        keep[offsets[:-1][np.add.reduceat(keep, offsets[:-1], dtype=np.int64) == 0]] = True
-        features, gaps = features[keep], gaps[keep]
-        counts = np.add.reduceat(keep, offsets[:-1], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-    kept, offsets, overlong = shorten(offsets, first.clip_ids, config)
-    if overlong:
-        features, gaps = features[kept], gaps[kept]
     empty = tuple(first.clip_ids[i] for i in np.flatnonzero(without))
-    return Sequences(
-        features, offsets, first.clip_ids, missing, overlong, empty, gaps, streams=widths
-    )
+    zeros = config.missing == "zero" or how.lacking == "fill"
+    whole = Sequences(
+        features, offsets, first.clip_ids, int((~there).any(1).sum()), empty=empty,
+        filled=gaps if zeros else None, streams=widths,
+    )  # fmt: skip
+    return _shortened(_without(whole, there) if config.missing == "drop" else whole, config)
+
+
+def _without(whole: Sequences, there: Bools) -> Sequences:
+    """Leave out frames of which no stream has a measured row, but for the first of a clip."""
+    starts = whole.offsets[:-1]
+    keep: Bools = np.atleast_1d(np.any(there, 1))
+    keep[starts[np.add.reduceat(keep, starts, dtype=np.int64) == 0]] = True
+    counts = np.add.reduceat(keep, starts, dtype=np.int64)
+    return _rows_of(whole, keep, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _shortened(whole: Sequences, config: SequenceConfig) -> Sequences:
+    """Shorten what is longer than ``max_frames``."""
+    kept, offsets, overlong = shorten(whole.offsets, whole.clip_ids, config)
+    return replace(_rows_of(whole, kept, offsets), overlong=overlong) if overlong else whole
+
+
+def _rows_of(whole: Sequences, rows: Bools | I64, offsets: I64) -> Sequences:
+    filled = None if whole.filled is None else whole.filled[rows]
+    return replace(whole, features=np.asarray(whole.features)[rows], filled=filled, offsets=offsets)
 
 
 def _times(stream: Stream, clip: int, rate_hz: float | None) -> F64:
