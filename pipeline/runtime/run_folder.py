@@ -22,7 +22,7 @@ from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.json_files import read_json_lines, read_json_object
 from facer.storage.files.objects import LocalObjects
 from facer.storage.text.differing import differing
-from facer.storage.text.typed_json import from_json, to_json
+from facer.storage.text.typed_json import from_json, plain, to_json
 
 Row = TypeVar("Row")
 OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
@@ -227,8 +227,3 @@ def refuse_url(folder: Path) -> None:
 
 def _text(config: RunConfig) -> str:
     return json.dumps(plain(config), indent=1) + "\n"
-
-
-def plain(config: RunConfig) -> dict[str, Any]:
-    """Return a config as JSON, without what it says nothing of."""
-    return {key: value for key, value in to_json(config).items() if value is not None}

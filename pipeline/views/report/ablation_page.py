@@ -13,7 +13,6 @@ from facer.pipeline.intensity.ablation.rows import FULL, GROUPS
 from facer.pipeline.intensity.ablation.trials import SPLIT, read_record
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
-from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.store_page import flat
@@ -21,6 +20,7 @@ from facer.storage.errors import FacerError
 from facer.storage.files.cells import plain_cell
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.files.regular import read_regular
+from facer.storage.text.typed_json import plain
 
 Row = dict[str, Any]
 

@@ -14,7 +14,6 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.seeds import read_curve, seed_folders
 from facer.pipeline.intensity.sources.labels import labels_of_run
-from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.views.report.clip_page import ClipPages
 from facer.pipeline.views.report.config import OnPage, ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder, number
@@ -24,6 +23,7 @@ from facer.stages.intensity.statistics.intervals import Interval
 from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.files.json_files import read_json_lines
 from facer.storage.schema import F32
+from facer.storage.text.typed_json import plain
 
 _WORST_SHOWN = 50
 
