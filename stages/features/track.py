@@ -166,7 +166,7 @@ def choose_sequences(
 
 
 def count_switches(track: I64) -> int:
-    """How often a sequence goes on with another track, given its rows' tracks in order."""
+    """How often a sequence goes on with another track, given its rows' tracks (n,) in order."""
     return int(np.count_nonzero(np.diff(track)))
 
 

@@ -31,7 +31,7 @@ class InputScale:
 
 
 def measure_scale(data: DeviceSequences, clips: I64) -> InputScale:
-    """Mean and deviation of features over the frames of some clips, filled ones left out."""
+    """Mean and deviation, (F,) each, over the frames of some clips, filled ones left out."""
     columns, device = int(data.features.shape[1]), data.features.device
     total = torch.zeros(2, columns, dtype=torch.float64, device=device)
     count = torch.zeros(columns, dtype=torch.float64, device=device)

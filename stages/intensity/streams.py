@@ -91,7 +91,7 @@ def reached(times_s: F64, at_s: F64) -> Bools:
 
 
 def grid(times_s: F64, rate_hz: float, clip_id: str) -> F64:
-    """Return times at a rate from the first to the last of some; FacerError for too many."""
+    """Return times (n,) at a rate from the first to the last of some; FacerError for too many."""
     count = (times_s[-1] - times_s[0]) * rate_hz
     if count >= _MOST_FRAMES:
         raise FacerError(
