@@ -113,8 +113,7 @@ class RunFolder(Generic[C]):
 
     def refuse_occupied(self, resume: bool) -> None:
         """FacerError where the folder is a file, or holds something and is not resumed."""
-        if self.path.exists() and not self.path.is_dir():
-            raise FacerError(f"{self.path}: is a file, expected the name of a new folder")
+        refuse_file(self.path)
         if not resume and self.path.is_dir() and any(self.path.iterdir()):
             raise FacerError(
                 f"{self.path}: is there already and not empty; use another folder, or "
@@ -223,6 +222,12 @@ def refuse_url(folder: Path) -> None:
         raise FacerError(
             f"{folder}: found a URL, expected a folder on this machine; copy it from there after"
         )
+
+
+def refuse_file(folder: Path) -> None:
+    """FacerError for a path where anything but a folder is."""
+    if folder.exists() and not folder.is_dir():
+        raise FacerError(f"{folder}: is a file, expected the name of a new folder")
 
 
 def _text(config: RunConfig) -> str:
