@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from facer.pipeline.commands.shared import PATH
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings.table import Table
 from facer.storage.errors import FacerError, OptionError, option_of
@@ -98,7 +99,7 @@ def _option(one: Declared) -> Callable[[Command], Command]:
     shown = not setting.none and not isinstance(default, tuple) and default is not None
     if bool in one.types:
         return click.option(flag, one.name, is_flag=True, default=default, help=text)
-    kind: Any = click.Path(path_type=Path) if Path in one.types and str not in one.types else str
+    kind: Any = PATH if Path in one.types and str not in one.types else str
     kind = next((number for number in (int, float) if number in one.types), kind)
     needed = default is MISSING and (setting.repeated or not setting.none)
     if setting.repeated:
