@@ -16,16 +16,16 @@ from pathlib import Path
 import cv2
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from facer.pipeline.runtime.progress import log
+from facer.storage.schema import I64
 
 SIDE_PX = 28
 SAME = 0.965
 FIFTHS = 5
 
 
-def groups_of(jpegs: list[bytes]) -> npt.NDArray[np.int64]:
+def groups_of(jpegs: list[bytes]) -> I64:
     """For each image the first image that it is, over others, a near copy of."""
     greys = [cv2.imdecode(np.frombuffer(j, np.uint8), cv2.IMREAD_GRAYSCALE) for j in jpegs]
     small = [cv2.resize(g, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for g in greys]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from facer.pipeline.runtime.progress import log
 from facer.stages.affect.datasets.packs import read_pack
-from facer.stages.common.training import ema_decay_at
+from facer.stages.common.training import Schedule, ema_decay_at
 from facer.stages.features.rec.export import rec_to_onnx
 
 CROP_PX, SIDE_PX = 112, 128
@@ -232,6 +232,7 @@ def train(network: FaceNet, window: Window, faces: Tensor, votes: Tensor, epochs
     optimiser = torch.optim.AdamW(groups, lr=1e-3)
     averaged = copy.deepcopy(network)
     steps = len(faces) // BATCH
+    schedule = Schedule(1e-3, 0.1, 1.0, first=0.0, steps=epochs * steps)
     for step in range(epochs * steps):
         if step % steps == 0:
             network.train()
@@ -242,10 +243,8 @@ def train(network: FaceNet, window: Window, faces: Tensor, votes: Tensor, epochs
             share = float(np.random.default_rng(step).beta(0.3, 0.3))
             other = torch.randperm(BATCH)
             x, target = (share * one + (1 - share) * one[other] for one in (x, target))
-        done = step / (epochs * steps)
-        rate = done / 0.1 if done < 0.1 else 0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9))
         for group in optimiser.param_groups:
-            group["lr"] = (1e-3 * rate + 1e-7) * group["share"]
+            group["lr"] = (schedule.at(step) + 1e-7) * group["share"]
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(x.contiguous(memory_format=torch.channels_last))
         loss = -(target * logits.float().log_softmax(1)).sum(1).mean()

@@ -1,4 +1,4 @@
-"""The contract between the stages: schema, feature store, label files, checkpoints.
+"""The contract between the stages: schema, feature store, label files.
 
 Each name is loaded at its first use, so that a module of this package costs only what it needs.
 """
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facer.storage.clip import Clip as Clip
     from facer.storage.errors import FacerError as FacerError
-    from facer.storage.files.checkpoints import load_checkpoint as load_checkpoint
-    from facer.storage.files.checkpoints import save_checkpoint as save_checkpoint
     from facer.storage.labels.matching import Match as Match
     from facer.storage.labels.matching import match_clips as match_clips
     from facer.storage.labels.options import LabelOptions as LabelOptions
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 _NAMES = {
     "clip": "Clip",
     "errors": "FacerError",
-    "files.checkpoints": "load_checkpoint save_checkpoint",
     "labels.matching": "Match match_clips",
     "labels.options": "LabelOptions",
     "labels.predictions": "Predictions read_predictions write_predictions",

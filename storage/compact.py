@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import prod
@@ -24,7 +24,7 @@ from facer.storage.layout.arrays import Array, check_values, value_bytes
 from facer.storage.layout.parts import EMBEDDING, LAYOUT, PARTS, QUALITY, Entry, Part, is_part_id
 from facer.storage.layout.records import record_row
 from facer.storage.loading import part_arrays, part_embedding
-from facer.storage.schema import ClipFeatures, Record
+from facer.storage.schema import ClipFeatures, OnCount, Record
 from facer.storage.store import FeatureStore
 from facer.storage.verify import verify_part
 
@@ -60,9 +60,7 @@ class _Merge:
         return len(self.parts) > 1 or len(self.kept) < len(self.parts[0].records)
 
 
-def compact(
-    store: FeatureStore, part_bytes: int, progress: Callable[[int, int], None] | None = None
-) -> Compaction:
+def compact(store: FeatureStore, part_bytes: int, progress: OnCount | None = None) -> Compaction:
     """Merge parts until none can be joined with the next under ``part_bytes`` of values.
 
     Clips, records and values stay the same, bit for bit; earlier records of a clip that has a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 else:  # numpy takes longer to load than all that facer --help needs
     F32 = F64 = I32 = I64 = U8 = Bools = Any
+
+OnCount = Callable[[int, int], None]
+"""Called with how many are done, and of how many in all."""
 
 STORE_VERSION = 2
 """Version of the store format written by this facer (docs/store-format.md)."""

@@ -20,6 +20,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from facer.storage.errors import OptionError, named
+from facer.storage.text.likeness import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ class Declared:
         if self.choices:
             values = value if isinstance(value, tuple) else (value,)
             wrong = [one for one in values if one not in self.choices]
-            return f"found {wrong[0]!r}, expected {self.expected}" if wrong else ""
+            if not wrong:
+                return ""
+            near = did_you_mean(wrong[0], self.choices)
+            return f"found {wrong[0]!r}, expected {self.expected}{near}"
         s = self.setting
         texts = value if isinstance(value, tuple) else (value,)
         for text in texts if s.pattern else ():

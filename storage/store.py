@@ -227,13 +227,9 @@ class FeatureStore(PartList):
         return ClipFeatures(**values)
 
     def load(
-        self,
-        clip_ids: Sequence[str],
-        columns: Sequence[str] | None = None,
-        *,
-        embedding: bool = False,
-        quality: bool = False,
-    ) -> Ragged:
+        self, clip_ids: Sequence[str], columns: Sequence[str] | None = None, *,
+        embedding: bool = False, quality: bool = False,
+    ) -> Ragged:  # fmt: skip
         """Read the features of many clips into one matrix, in the order of ``clip_ids``.
 
         Beside them are the frames' times and which are valid.

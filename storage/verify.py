@@ -18,7 +18,7 @@ import numpy as np
 from facer.storage.errors import AbsentError, DamagedError, FacerError, broken
 from facer.storage.files.json_files import parse_json
 from facer.storage.files.objects import Objects
-from facer.storage.layout.arrays import Expected, StoredArray, own_array, value_bytes
+from facer.storage.layout.arrays import Expected, StoredArray, check_values, own_array, value_bytes
 from facer.storage.layout.documents import parse_group
 from facer.storage.layout.part_list import DOCUMENT
 from facer.storage.layout.parts import ARRAYS, EMBEDDING, OPTIONAL, PARTS, Part
@@ -189,10 +189,12 @@ def _verify_array(
             break
     if failures:
         return
-    if expected.seal is not None and crc32 != expected.seal.crc32:
-        text = broken(store.path, key, "its values are not those that were written (crc32)")
-        report.note("damaged", text, _with_rows(part, 0, part.rows))
-    elif valid and (wrong := _miscounted(part, np.concatenate(valid))):
+    try:
+        check_values(store.path, key, crc32, expected.seal)
+    except DamagedError as error:
+        report.note("damaged", str(error), _with_rows(part, 0, part.rows))
+        return
+    if valid and (wrong := _miscounted(part, np.concatenate(valid))):
         text = broken(store.path, key, "not as many valid frames as the records say")
         report.note("damaged", text, wrong)
 

@@ -22,7 +22,7 @@ from facer.storage import (
     Provenance,
     Record,
 )
-from facer.storage.files import objects
+from facer.storage.files import atomic
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -217,7 +217,7 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
 
     @contextmanager
     def fill(nth: int) -> Iterator[list[str]]:
-        write, written = objects.replace_file, list[str]()
+        write, written = atomic.replace_file, list[str]()
 
         def full(target: Path, data: bytes, new: bool = False) -> None:
             written.append(target.name)
@@ -226,7 +226,7 @@ def full_disk() -> Callable[[int], AbstractContextManager[list[str]]]:
             write(target, data, new)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(objects, "replace_file", full)
+            patch.setattr(atomic, "replace_file", full)
             yield written
 
     return fill

@@ -48,11 +48,13 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) 
 
 
 def script(path: Path) -> ModuleType:
-    """A Python file outside the package, as a module."""
+    """A Python file outside the package, as a module; it may import those beside it."""
     spec = some(spec_from_file_location(path.stem, path))
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
-    some(spec.loader).exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
+        some(spec.loader).exec_module(module)
     return module
 
 

@@ -239,7 +239,11 @@ def test_the_python_page_lists_public_names() -> None:
     assert len(names) > 10
     ours = {name for name in names if name.startswith("facer.")}
     assert ours == {f"facer.{name}" for name in facer.__all__} - {"facer.__version__"}
-    assert set(names) - ours <= set(facer.storage.__all__)
+    assert set(names) - ours == set(facer.storage.__all__)
+    described = set(re.findall(r"^::: facer\.(?:\w+\.)*(\w+)$", PAGES["api.md"], re.M))
+    for package in (facer, facer.storage):
+        called = {name for name in package.__all__ if callable(getattr(package, name))}
+        assert called <= described
 
 
 # The site.

@@ -23,7 +23,7 @@ WRONG: dict[str, list[str]] = {
     "cell": ["rnn"], "calibrate": ["all"], "features": [","], "backbone": ["vgg"],
     "coupling": ["some"], "weights": ["ccc=x", "none=1", "ccc=-1"], "augment": ["tint", "tint=-1"],
     "data": ["AffectNet", "kind:path"], "rows": ["table9", ""], "also": ["x", "=s"],
-    "form": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
+    "form": ["xls"], "format": ["xls"], "split": ["dev"], "gone": ["maybe"], "folds": ["x", "1"],
     "fold_splits": ["dev"], "targets": ["joy,joy"], "train-head by": ["person"],
     "sweep by": ["person"], "normalise": ["clip"], "schedule": ["step"], "set": ["x", "hidden=3"],
     "ablate by": ["person"], "with_": ["x", "=s"], "align": ["median"], "lacking": ["guess"],
@@ -36,7 +36,7 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "validation", "teacher", "faces", "scenes", "crops", "folder", "clip_id", "path", "name",
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
-    "points", "config", "val", "prefer", "design", "design_", "pattern", "events", "marks", "stats",
+    "points", "config", "val", "prefer", "design", "pattern", "events", "marks", "stats",
     "feature", "of", "who",
 }  # fmt: skip
 NAMES = {

@@ -9,25 +9,24 @@ import numpy as np
 
 from facer.pipeline.affect.config import EvaluateRecConfig
 from facer.pipeline.views.score_pictures import au_bars_picture, confusion_picture
-from facer.stages.affect.datasets.aligned import Aligner, AlignReport
+from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.specs import parse_spec, read_spec
 from facer.stages.affect.groups import groups_of
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
-from facer.stages.affect.soft_targets import CropReport
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.metrics import UnitMoves, move_units, unit_response
 from facer.stages.affect.units.pairs import with_meshes
 from facer.stages.detection.measure import share_interval
 from facer.stages.features.rec import loading as recs
 from facer.stages.features.rec.recognisers import Recogniser
-from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL
+from facer.storage.schema import AU_NAMES, EXPRESSIONS, F32, FEATURE_NAMES, VALENCE_AROUSAL, OnCount
 
 _BATCH = 64
 
 
 def evaluate_rec(
-    config: EvaluateRecConfig, report: CropReport | None = None, on_align: AlignReport | None = None
+    config: EvaluateRecConfig, report: OnCount | None = None, on_align: OnCount | None = None
 ) -> dict[str, Any]:
     """Score REC weights (a name, .safetensors or .onnx) on one split of a data set.
 
@@ -98,7 +97,7 @@ def _share(name: str, hits: int, n: int) -> dict[str, Any]:
     return {name: hits / n if n else None, f"{name}_n": n, f"{name}_interval": [low, high]}
 
 
-def _features(model: Recogniser, data: AffectSet, report: CropReport | None) -> F32:
+def _features(model: Recogniser, data: AffectSet, report: OnCount | None) -> F32:
     """REC features (N, 26) of every crop of a set."""
     features = np.empty((len(data), len(FEATURE_NAMES)), np.float32)
     for rows, crops in data.batches(_BATCH):

@@ -25,17 +25,17 @@ from facer.pipeline.affect.config import TrainRecConfig
 from facer.pipeline.affect.curve import draw_curve
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.affect.config import RecFitConfig
-from facer.stages.affect.datasets.aligned import Aligner, AlignReport
+from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.affect.datasets.samples import AffectSet, NoSplitError, weak_features
 from facer.stages.affect.datasets.specs import DataSpec, held_out_videos, parse_spec, read_spec
 from facer.stages.affect.fit import RecTrainer
-from facer.stages.affect.soft_targets import CropReport
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.weights import file_sha256, weights_sha256
+from facer.storage.schema import OnCount
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import to_json
 
@@ -145,8 +145,8 @@ class TrainRecResult:
 
 
 def train_rec(
-    config: TrainRecConfig, on_epoch: OnEpoch | None = None, on_align: AlignReport | None = None,
-    on_teaching: CropReport | None = None, on_step: OnStep | None = None,
+    config: TrainRecConfig, on_epoch: OnEpoch | None = None, on_align: OnCount | None = None,
+    on_teaching: OnCount | None = None, on_step: OnStep | None = None,
 ) -> TrainRecResult:  # fmt: skip
     """Train REC on all data together; ``resume`` goes on where a stopped run ended.
 

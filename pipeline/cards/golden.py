@@ -25,7 +25,7 @@ from facer.stages.features.rec.crops import cut
 from facer.stages.features.rec.recognisers import Recogniser
 from facer.stages.synthesis.photographs import FACES, face_named, load_portrait
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 from facer.storage.schema import F32, U8
 
 _RECORDED_TOLERANCE = 0.005  # between machines, and versions of onnxruntime

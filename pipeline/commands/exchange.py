@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import POSITIVE, json_option, print_json, print_list
+from facer.pipeline.commands.options import with_settings
+from facer.pipeline.commands.shared import PATH, POSITIVE, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.settings.commands import EXPORT
 from facer.storage.text.names import some
 
 
 @click.command("import")
 @click.argument("kind")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
 @json_option
@@ -51,27 +53,10 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
 
 @click.command()
 @click.argument("store")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "form",
-              help="hdf5, parquet, feather or csv (one file); muse, elan, textgrid, bids, "
-              "facereader, imotions, openface or json (a folder). [default: by the ending of PATH: "
-              ".h5, .parquet, .feather or .csv]")  # fmt: skip
-@click.option("--design", metavar="FILE|PATTERN",
-              help="For a table or folder: design.csv, or how clips are named.")  # fmt: skip
-@click.option("--long", is_flag=True,
-              help="For a table: a row a frame and feature, not a column a feature.")  # fmt: skip
-@click.option("--events", type=click.Path(path_type=Path), help="For a folder: events.csv.")
-@click.option(
-    "--marks",
-    type=click.Path(path_type=Path),
-    help="For a folder: marks.csv; what it marks is empty.",
-)
-@click.option("--threshold", multiple=True, metavar="FEATURE=NUMBER",
-              help="For a folder: above it a feature counts as shown.")  # fmt: skip
-@click.option("--videos", type=click.Path(path_type=Path),
-              help="For elan: the VIDEO_DIR, which the documents link to.")  # fmt: skip
+@click.argument("path", type=PATH)
+@with_settings(EXPORT)
 @json_option
-def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) -> int:
+def export(store: str, path: Path, as_json: bool, **settings: Any) -> int:
     """Write a store's features for other tools: one table, or a folder of files that they read.
 
     The ending of PATH chooses the format of a file. Every clip of the store is in it; a failed clip
@@ -88,18 +73,18 @@ def export(store: str, path: Path, form: Any, as_json: bool, **of_study: Any) ->
     """
     from facer.pipeline.functions.store import export as export_store
     from facer.storage import FeatureStore
-    from facer.storage.exchange.tables import format_of
+    from facer.storage.exchange.formats import format_of
 
-    clips = export_store(store, path, format=form, **of_study)
+    clips = export_store(store, path, **settings)
     opened = FeatureStore.open(store)
-    form = form or format_of(path, None)
+    form = format_of(path, settings["format"])
     failed = {r.clip_id: r.reason for r in opened.records if r.status == "failed"}
     if as_json:
         print_json({"path": path, "format": form, "clips": clips, "failed": failed})
     else:
         echo(f"{path}: {clips} clips")
         print_list("failed, so without frames", [f"{c}: {why}" for c, why in failed.items()])
-    has_it = form == "hdf5" or (form in ("parquet", "feather") and not of_study["long"])
+    has_it = form == "hdf5" or (form in ("parquet", "feather") and not settings["long"])
     if not has_it and "embedding" in opened.provenance.settings:
         log("the embedding is left out; hdf5 has it, and parquet and feather without --long")
     return 0

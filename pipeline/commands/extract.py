@@ -16,7 +16,9 @@ from facer.pipeline.commands.shared import (
     print_list,
 )
 from facer.pipeline.runtime.progress import echo, log, progress_bar
-from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, Table, extract_run_config
+from facer.pipeline.settings.commands import EXTRACT, EXTRACT_AUDIO
+from facer.pipeline.settings.configs import extract_run_config
+from facer.pipeline.settings.table import Table
 from facer.storage.schema import measured_of
 from facer.storage.text.names import some
 

@@ -10,13 +10,13 @@ import click
 
 from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import EXIT_SOME_FAILED, json_option, print_json
+from facer.pipeline.commands.shared import EXIT_SOME_FAILED, PATH, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import BENCH
+from facer.pipeline.settings.commands import BENCH
 
 
 @click.command()
-@click.argument("video", required=False, type=click.Path(path_type=Path))
+@click.argument("video", required=False, type=PATH)
 @with_settings(BENCH)
 @json_option
 def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
@@ -48,7 +48,7 @@ def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
 
 @click.command()
 @click.option("-o", "--output", "folder", default="facer-demo", show_default=True,
-              type=click.Path(path_type=Path), help="A new folder.")  # fmt: skip
+              type=PATH, help="A new folder.")  # fmt: skip
 @json_option
 def demo(folder: Path, as_json: bool) -> int:
     """Run the whole of facer on small clips made from photographs, offline.

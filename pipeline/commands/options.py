@@ -14,8 +14,9 @@ from typing import Any
 
 import click
 
+from facer.pipeline.commands.shared import PATH
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import Table
+from facer.pipeline.settings.table import Table
 from facer.storage.errors import FacerError, OptionError, option_of
 from facer.storage.files.regular import open_regular
 from facer.storage.settings import Declared
@@ -98,7 +99,7 @@ def _option(one: Declared) -> Callable[[Command], Command]:
     shown = not setting.none and not isinstance(default, tuple) and default is not None
     if bool in one.types:
         return click.option(flag, one.name, is_flag=True, default=default, help=text)
-    kind: Any = click.Path(path_type=Path) if Path in one.types and str not in one.types else str
+    kind: Any = PATH if Path in one.types and str not in one.types else str
     kind = next((number for number in (int, float) if number in one.types), kind)
     needed = default is MISSING and (setting.repeated or not setting.none)
     if setting.repeated:
@@ -127,14 +128,29 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
         values = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested without end
         raise FacerError(f"--config {path}: found no TOML ({error}); see --print-config") from error
-    known = {str(p.name): p for p in context.command.params if p.name not in _OWN}
+    named_by = _names(context)
+    known = {**{name: name for name in named_by.values()}, **named_by}
     for name, value in values.items():
         if name not in known:
             near = did_you_mean(name, known) or f"; expected some of {', '.join(known)}"
             raise OptionError(f"--config {path}: {name}: found no such setting{near}")
         if isinstance(value, Mapping):
             raise OptionError(f"--config {path}: {name}: found a table, expected a value")
-    context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
+    found = {known[name]: value for name, value in values.items()}
+    context.default_map = {k: _as_default(context, k, v) for k, v in found.items()}
+
+
+def _names(context: click.Context) -> dict[str, str]:
+    """Names in a file, by which each is a parameter: long options, those that are repeated by the
+    keyword, and arguments.
+    """
+    found = {}
+    for one in context.command.params:
+        if one.name not in _OWN:
+            long = isinstance(one, click.Option) and not one.multiple
+            name = one.opts[-1].removeprefix("--").replace("-", "_") if long else one.name
+            found[str(name)] = str(one.name)
+    return found
 
 
 def _as_default(context: click.Context, name: str, value: Any) -> Any:
@@ -158,10 +174,10 @@ def _as_text(value: Any) -> Any:
 def _as_toml(context: click.Context) -> str:
     """All settings of a command as they are now; those that are None are left out."""
     lines = []
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if parameter.name in _OWN or value is None or value == ():
+    for name, parameter in _names(context).items():
+        value = context.params.get(parameter)
+        if value is None or value == ():
             continue
         text = json.dumps(value, ensure_ascii=False, default=str)  # paths as text
-        lines.append(f"{parameter.name} = {text}\n")
+        lines.append(f"{name} = {text}\n")
     return "".join(lines).rstrip()

@@ -85,8 +85,13 @@ def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:
         echo(f"{title} ({len(lines)}):")
         for line in lines[:limit]:
             echo(f"  {printable(line)}")
-        if len(lines) > limit:
-            echo(f"  ... and {len(lines) - limit} more (--json lists all)")
+        print_rest(len(lines) - limit)
+
+
+def print_rest(left: int) -> None:
+    """Print how many lines were left out, if any."""
+    if left > 0:
+        echo(f"  ... and {left} more (--json lists all)")
 
 
 def shortened(note: str, where: str) -> str:

@@ -16,7 +16,7 @@ from facer.pipeline.commands.shared import (
     print_list,
 )
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import COMPACT, HEALTH, VERIFY
+from facer.pipeline.settings.commands import COMPACT, HEALTH, VERIFY
 from facer.storage.schema import AUDIO, measured_of, networks_of
 
 if TYPE_CHECKING:

@@ -16,19 +16,9 @@ from facer.pipeline.commands.shared import (
     json_option,
     print_json,
     print_list,
-    with_options,
 )
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import COMPARE, FIGURE, SUMMARISE
-from facer.storage.study.table_formats import TABLE_FORMATS
-
-_of_study = with_options([
-    click.option("--design", "design_", metavar="FILE|PATTERN",
-                 help="design.csv, or how clips are named: {participant}_{condition}."),
-    click.option("--events", type=PATH,
-                 help="events.csv: clip_id, onset_s, duration_s, trial_type."),
-    click.option("--marks", type=PATH, help="marks.csv: stretches and clips that are left out."),
-])  # fmt: skip
+from facer.pipeline.settings.commands import COMPARE, FIGURE, SUMMARISE
 
 
 @click.command()
@@ -79,15 +69,9 @@ def design(
 @click.argument("store")
 @click.option("-o", "--output", required=True, type=PATH,
               help="Folder of the tables: a new one, or one of an earlier summary.")  # fmt: skip
-@_of_study
 @with_settings(SUMMARISE)
-@click.option("--format", "form", default="csv", show_default=True,
-              type=click.Choice(TABLE_FORMATS), help="Of the tables.")  # fmt: skip
 @json_option
-def summarise(
-    store: str, output: Path, design_: str | None, events: Path | None, marks: Path | None,
-    form: Any, as_json: bool, **settings: Any,
-) -> int:  # fmt: skip
+def summarise(store: str, output: Path, as_json: bool, **settings: Any) -> int:
     """Measure every clip over windows of time: tables for R, SPSS or pandas.
 
     summary has a row a clip, event, window and feature; clips, episodes, groups, wide and
@@ -103,9 +87,7 @@ def summarise(
     """
     from facer.pipeline.functions.study import summarise as summarise_store
 
-    outcome = summarise_store(
-        store, design_, events=events, marks=marks, output=output, format=form, **settings
-    )
+    outcome = summarise_store(store, output=output, **settings)
     for note in outcome.notes:
         warn(note)
     if as_json:
@@ -194,13 +176,9 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
 @click.argument("store")
 @click.option("-o", "--output", required=True, type=PATH,
               help="A .pdf, .svg or .png; the drawn numbers are beside it as .csv.")  # fmt: skip
-@_of_study
 @with_settings(FIGURE)
 @json_option
-def figure(
-    kind: Any, store: str, output: Path, design_: str | None, events: Path | None,
-    marks: Path | None, as_json: bool, **settings: Any,
-) -> int:  # fmt: skip
+def figure(kind: Any, store: str, output: Path, as_json: bool, **settings: Any) -> int:
     """Draw a figure for a paper, at a journal's width, in colours for everyone.
 
     KIND is clip, participant (a person's curves by condition), grand (mean curves of conditions),
@@ -213,7 +191,7 @@ def figure(
     """
     from facer.pipeline.functions.views import figure as draw
 
-    numbers = draw(kind, store, output, design_, events=events, marks=marks, **settings)
+    numbers = draw(kind, store, output, **settings)
     if as_json:
         print_json({"figure": output, "numbers": numbers})
     else:

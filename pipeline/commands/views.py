@@ -12,7 +12,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, json_option, print_json
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import REPORT, VIEW
+from facer.pipeline.settings.commands import REPORT, VIEW
 
 
 @click.command()

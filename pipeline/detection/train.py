@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.common.threads import on_threads
 from facer.stages.common.training import OnStep
 from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
@@ -28,7 +28,7 @@ from facer.stages.detection.refiner.network import export_points
 from facer.stages.detection.refiner.samples import PointsSources
 from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.settings import flat
-from facer.storage.text.typed_json import from_json
+from facer.storage.text.typed_json import from_json, plain
 
 _ON_ONE = on_threads(1, ("cv2",))  # many small images: threads cost more than they give
 

@@ -11,7 +11,7 @@ from facer.stages.intensity.config import LEAST_CLIPS
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import DEVICE, MOST_SEED, Setting, check
-from facer.storage.text.typed_json import to_json
+from facer.storage.text.typed_json import plain
 
 LEAST = max(LEAST_CLIPS.values())
 """Clips of a step."""
@@ -50,7 +50,7 @@ class FinetuneRunConfig:
 
     def deciding(self) -> Mapping[str, Any]:
         """All of them."""
-        return {key: value for key, value in to_json(self).items() if value is not None}
+        return plain(self)
 
 
 @dataclass(frozen=True)

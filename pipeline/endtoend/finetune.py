@@ -25,13 +25,14 @@ from facer.pipeline.endtoend.trainer import FinetuneTrainer
 from facer.pipeline.intensity.head_run import HeadRunConfig
 from facer.pipeline.intensity.labelled import clips_sha256
 from facer.pipeline.intensity.seeds import save_model
-from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.common.training import OnStep
 from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
 from facer.storage.files.weights import weights_sha256
 from facer.storage.settings import flat
+from facer.storage.text.typed_json import plain
 
 OnEpoch = Callable[[dict[str, Any]], None]
 

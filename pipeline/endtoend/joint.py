@@ -18,11 +18,12 @@ from facer.pipeline.features.stored_video import read_crops, same_video
 from facer.stages.common.training import Arrays, tensors_under, under
 from facer.stages.endtoend.gradients import backward_through, rec_features
 from facer.stages.features.rec.network import RecNet
-from facer.stages.intensity.config import LossName, SequenceConfig
+from facer.stages.intensity.config import LossName
 from facer.stages.intensity.kernels.batches import Batch, pack
 from facer.stages.intensity.kernels.routing import RoutedAdam
 from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.model import IntensityModel
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.sequences import ZEROS, measured_rows, plan_rows
 from facer.storage import FeatureStore
 from facer.storage.schema import F32, FEATURE_NAMES, I64, U8

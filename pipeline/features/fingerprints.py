@@ -13,16 +13,13 @@ from typing import IO, Generic, TypeVar
 from facer.pipeline.features.sources import Source, Videos
 from facer.storage.errors import FacerError
 from facer.storage.files.regular import open_regular
-from facer.storage.schema import Record
+from facer.storage.schema import OnCount, Record
 
 MAX_BYTES = 1 << 40  # of a video: 1 TiB; a larger file is no reaction, and would be read for hours
 _HASH_THREADS = 4
 _BLOCK = 1 << 20
 
 Opened = TypeVar("Opened")
-
-OnCompared = Callable[[int, int], None]
-"""Hears how many videos were compared by their content, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Fingerprint:
 
 
 def changed(
-    videos: Videos, known: Sequence[tuple[Source, Record]], on_compared: OnCompared
+    videos: Videos, known: Sequence[tuple[Source, Record]], on_compared: OnCount
 ) -> set[str]:
     """Clip ids of videos that are other ones than their records were made from.
 

@@ -17,9 +17,9 @@ SAME_TIME_S = 5e-4
 """Times of a row and a frame that differ by less are the same."""
 
 
-def source_video(record: Record, video_dir: Path) -> Path:
-    """Where the video of a clip is, links followed as extraction does; ``FacerError`` when its
-    source leads out of ``video_dir``, or is no regular file.
+def source_of(record: Record, video_dir: str | Path) -> PurePosixPath:
+    """The source of a clip below ``video_dir``; ``FacerError`` for one that leads out of it, or
+    that can name no file.
     """
     if "\0" in record.source:
         raise FacerError(
@@ -28,8 +28,15 @@ def source_video(record: Record, video_dir: Path) -> Path:
     source = PurePosixPath(record.source)
     if source.is_absolute() or ".." in source.parts:
         raise FacerError(f"{record.clip_id}: its source {record.source!r} lies outside {video_dir}")
+    return source
+
+
+def source_video(record: Record, video_dir: Path) -> Path:
+    """Where the video of a clip is, links followed as extraction does; ``FacerError`` when its
+    source leads out of ``video_dir``, or is no regular file.
+    """
     try:
-        video = (video_dir / source).resolve()
+        video = (video_dir / source_of(record, video_dir)).resolve()
         there = video.exists()
     except (OSError, RuntimeError):  # a name too long; links in a circle
         there = False

@@ -10,7 +10,9 @@ from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import progress_bar
-from facer.pipeline.settings import EXTRACT, EXTRACT_AUDIO, Settings, Table, extract_run_config
+from facer.pipeline.settings.commands import EXTRACT, EXTRACT_AUDIO
+from facer.pipeline.settings.configs import extract_run_config
+from facer.pipeline.settings.table import Settings, Table
 from facer.stages.features.config import STARTER_REC
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.recognisers import Recogniser

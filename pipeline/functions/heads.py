@@ -37,7 +37,7 @@ from facer.pipeline.intensity.sweep.table import SweepTable
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import StepCounter, log, progress_bar
-from facer.pipeline.settings import (
+from facer.pipeline.settings.commands import (
     ABLATE,
     EVALUATE,
     EXPORT_HEAD,
@@ -46,12 +46,14 @@ from facer.pipeline.settings import (
     PREDICT,
     SCORE,
     SWEEP,
+)
+from facer.pipeline.settings.configs import (
     ablate_config,
     extract_config,
     label_options,
-    make,
     sweep_config,
 )
+from facer.pipeline.settings.table import make
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 

@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
-from facer.pipeline.settings import Table
+from facer.pipeline.settings.table import Table
 from facer.storage.errors import OptionError, named
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -25,7 +25,7 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.epochs import both, detector_step, head_epoch, points_step, rec_epoch
 from facer.pipeline.runtime.places import Place
 from facer.pipeline.runtime.progress import CountReporter, StepCounter, progress_bar
-from facer.pipeline.settings import (
+from facer.pipeline.settings.commands import (
     BENCH,
     EVALUATE_DETECTOR,
     EVALUATE_REC,
@@ -33,9 +33,9 @@ from facer.pipeline.settings import (
     TRAIN_DETECTOR,
     TRAIN_POINTS,
     TRAIN_REC,
-    align_config,
-    make,
 )
+from facer.pipeline.settings.configs import align_config
+from facer.pipeline.settings.table import make
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.detection.evaluate import DetectorEvaluation

@@ -17,10 +17,13 @@ from facer.pipeline.intensity.train import train_head as train_seeds
 from facer.pipeline.runtime.epochs import both, training_epoch
 from facer.pipeline.runtime.places import Place, place_of
 from facer.pipeline.runtime.progress import log
-from facer.pipeline.settings import TRAIN_AGAIN, TRAIN_HEAD, Settings, make, train_head_config
+from facer.pipeline.settings.commands import TRAIN_AGAIN, TRAIN_HEAD
+from facer.pipeline.settings.configs import train_head_config
+from facer.pipeline.settings.table import Settings, make
 from facer.stages.common.training import OnStep
-from facer.stages.intensity.config import HeadConfig, StreamsConfig
+from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.own import import_head
+from facer.stages.intensity.sequence_config import StreamsConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import OptionError, named
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,16 +16,16 @@ from facer.pipeline.features.inspect.verify import verify as verify_store
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
-from facer.pipeline.settings import CHECK, COMPACT, HEALTH, VERIFY, label_options, make
-from facer.pipeline.summary.exports import STUDY_FORMATS, export_frames, export_study
-from facer.pipeline.summary.summarise import study
-from facer.stages.intensity.config import SequenceConfig
-from facer.stages.summary.config import SummaryConfig, as_thresholds
+from facer.pipeline.settings.commands import CHECK, COMPACT, EXPORT, HEALTH, VERIFY
+from facer.pipeline.settings.configs import label_options
+from facer.pipeline.settings.table import make
+from facer.pipeline.summary.config import ExportConfig
+from facer.pipeline.summary.exports import export as export_store
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore, read_labels
 from facer.storage.compact import Compaction
 from facer.storage.compact import compact as compact_store
 from facer.storage.errors import OptionError, named
-from facer.storage.exchange.tables import TABLES, export_store, format_of
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.check import LabelCheck
@@ -122,37 +121,16 @@ def import_(
     return import_into_store(kind, Path(path), place_of(store) or "", fps)
 
 
-def export(
-    store: FeatureStore | Place, path: Place, *, format: Any = None, design: Any = None,
-    long: bool = False, events: Any = None, marks: Any = None, threshold: Sequence[str] = (),
-    videos: Place | None = None,
-) -> int:  # fmt: skip
+@keywords(EXPORT)
+def export(store: FeatureStore | Place, path: Place, **settings: Any) -> int:
     """Write a store's features for other tools, and return the number of clips.
 
     ``format`` is hdf5 (lossless), parquet, feather or csv, one file, or muse, elan, textgrid, bids,
     facereader, imotions, openface or json, a folder; without it, the ending of ``path`` says which.
     parquet, feather and csv take ``design`` and ``long`` (a row a frame and feature), and have
     their dictionary beside them: ``features.columns.csv``. ``design``, ``events``, ``marks``
-    (tables of a study) and ``threshold`` (``"au12=.4"``) are for folders, ``videos`` for elan.
-    Raises FacerError where something is at ``path``.
+    (tables of a study) and ``thresholds`` (numbers by feature) are for folders, ``videos`` for
+    elan. Raises FacerError where something is at ``path``.
     """
-    config = SummaryConfig(thresholds=as_thresholds(threshold))
-    path, of_folder = Path(path), {"events": events, "marks": marks, "threshold": threshold}
-    if format in STUDY_FORMATS:
-        if long:
-            raise OptionError(f"{named('long')}: expected {named('format')} {' or '.join(TABLES)}")
-        tables = study(opened(store), config, design, events, marks)
-        return export_study(tables, path, format, None if videos is None else Path(videos))
-    for name, value in {**of_folder, "videos": videos}.items():
-        if value:
-            raise OptionError(
-                f"{named(name)}: expected {named('format')}, one of {', '.join(STUDY_FORMATS)}"
-            )
-    format = format_of(path, format)
-    if format in TABLES:
-        return export_frames(opened(store), path, format, design, long)
-    if design or long:
-        name = named("design" if design else "long")
-        known = ", ".join((*TABLES, *STUDY_FORMATS)) if design else ", ".join(TABLES)
-        raise OptionError(f"{name}: found format {format}, expected one of {known}")
-    return export_store(opened(store), path, format)
+    config = make(ExportConfig, settings, Path(path))
+    return export_store(opened(store), config)

@@ -7,9 +7,10 @@ from typing import Any, overload
 
 from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.runtime.places import Place, opened, place_of
-from facer.pipeline.settings import COMPARE, SUMMARISE, make
+from facer.pipeline.settings.commands import COMPARE, SUMMARISE
+from facer.pipeline.settings.table import make
 from facer.pipeline.summary.compare import StoreComparison, compare_stores, write_comparison
-from facer.pipeline.summary.config import CompareConfig
+from facer.pipeline.summary.config import CompareConfig, TablesConfig
 from facer.pipeline.summary.designs import write_design
 from facer.pipeline.summary.methods import methods_paragraph
 from facer.pipeline.summary.output import Summary, summarise_to_folder
@@ -17,7 +18,6 @@ from facer.pipeline.summary.summarise import Outcome, study, summarise_in_memory
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.study.design import Design, design_of
-from facer.storage.study.table_formats import TableFormat
 
 
 def design(store: FeatureStore | Place, source: Place, *, output: Place | None = None) -> Design:
@@ -34,18 +34,16 @@ def design(store: FeatureStore | Place, source: Place, *, output: Place | None =
 
 @overload
 def summarise(
-    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
-    marks: Place | None = None, output: None = None, format: TableFormat = "csv", **settings: Any,
+    store: FeatureStore | Place, design: Place | None = None, *, output: None = None,
+    **settings: Any,
 ) -> Summary: ...  # fmt: skip
 @overload
 def summarise(
-    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
-    marks: Place | None = None, output: Place, format: TableFormat = "csv", **settings: Any,
-) -> Outcome: ...  # fmt: skip
+    store: FeatureStore | Place, design: Place | None = None, *, output: Place, **settings: Any
+) -> Outcome: ...
 @keywords(SUMMARISE)
 def summarise(
-    store: FeatureStore | Place, design: Place | None = None, *, events: Place | None = None,
-    marks: Place | None = None, output: Place | None = None, format: TableFormat = "csv",
+    store: FeatureStore | Place, design: Place | None = None, *, output: Place | None = None,
     **settings: Any,
 ) -> Summary | Outcome:  # fmt: skip
     """Measure a store's clips over windows of time, as ``facer summarise``; DataFrames.
@@ -57,10 +55,10 @@ def summarise(
     are written there in ``format`` (csv, parquet, feather or sav), and what they hold is counted.
     Raises FacerError for a file or setting that does not fit, and without pandas.
     """
-    config = make(SummaryConfig, settings)
-    found = study(opened(store), config, *map(place_of, (design, events, marks)))
+    config, form = make(SummaryConfig, settings), make(TablesConfig, settings).format
+    found = study(opened(store), config, place_of(design), settings["events"], settings["marks"])
     if output is not None:
-        return summarise_to_folder(found, Path(output), format)
+        return summarise_to_folder(found, Path(output), form)
     return Summary(*summarise_in_memory(found))
 
 

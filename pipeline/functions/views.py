@@ -10,7 +10,9 @@ from facer.pipeline.functions.keywords import keywords
 from facer.pipeline.intensity.run import Run, import_named_head
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
-from facer.pipeline.settings import FIGURE, REPORT, VIEW, label_options, make
+from facer.pipeline.settings.commands import FIGURE, REPORT, VIEW
+from facer.pipeline.settings.configs import label_options
+from facer.pipeline.settings.table import make
 from facer.pipeline.summary.summarise import study
 from facer.pipeline.views.annotate import annotate_clip
 from facer.pipeline.views.clip_picture import draw_clip
@@ -75,8 +77,8 @@ def annotate(
 
 @keywords(FIGURE)
 def figure(
-    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None, *,
-    events: Place | None = None, marks: Place | None = None, **settings: Any,
+    kind: FigureKind, store: FeatureStore | Place, output: Place, design: Place | None = None,
+    **settings: Any,
 ) -> Path:  # fmt: skip
     """Draw a figure of a study, as ``facer figure``, and return the path of its numbers.
 
@@ -87,7 +89,7 @@ def figure(
     of = SummaryConfig(
         windows=config.windows, min_valid=config.min_valid, grid=config.grid, resamples=0
     )
-    found = study(opened(store), of, *map(place_of, (design, events, marks)))
+    found = study(opened(store), of, place_of(design), settings["events"], settings["marks"])
     return draw_figure(found, kind, config, Path(output))
 
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 
 from facer.pipeline.intensity.ablation.rows import ROW_SETS
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
+from facer.stages.common.onnx import check_onnx_name
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig, stream_setting
+from facer.stages.intensity.config import FitConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig, stream_setting
 from facer.storage.errors import OptionError, named
 from facer.storage.labels.challenges import SPLITS, Split
 from facer.storage.labels.options import LabelOptions
@@ -263,5 +265,4 @@ class ExportHeadConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.output.suffix != ".onnx":
-            raise OptionError(f"{self.output}: expected a name that ends in .onnx")
+        check_onnx_name(self.output)

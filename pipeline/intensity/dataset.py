@@ -13,8 +13,10 @@ from torch.utils.data import Dataset
 
 from facer.pipeline.intensity.labelled import join_labels, read_sequences, read_trainable
 from facer.pipeline.intensity.sources.joined import choose_columns, open_source
-from facer.pipeline.settings import DATASET, label_options, make, streams_config
-from facer.stages.intensity.config import SequenceConfig
+from facer.pipeline.settings.commands import DATASET
+from facer.pipeline.settings.configs import label_options, streams_config
+from facer.pipeline.settings.table import make
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.challenges import SPLITS

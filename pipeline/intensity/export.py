@@ -15,7 +15,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from facer.pipeline.intensity.config import ExportHeadConfig
 from facer.pipeline.intensity.head_run import HeadRunConfig, read_run
 from facer.pipeline.intensity.seeds import load_models
-from facer.stages.common.onnx import open_session
+from facer.stages.common.onnx import open_session, write_exported
 from facer.stages.features.rec.export import export_onnx
 from facer.stages.features.rec.loading import load_own
 from facer.stages.features.rec.onnx_rec import FEATURE_OUTPUTS
@@ -26,11 +26,9 @@ from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import IntensityModel, predict
 from facer.stages.intensity.sequences import Sequences
 from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import write_atomic
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_GROUPS, FEATURE_NAMES
 
-_TOLERANCE = 1e-4
 _REC_FRAMES = 32  # longest clip of crops that a file with REC is checked with
 
 
@@ -74,12 +72,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
         network = load_own(config.rec, "cpu")
         clips = (_crops(network, columns, n) for n in lengths)
         difference = max(difference, *(_difference(whole, model, *clip) for clip in clips))
-    if not difference <= _TOLERANCE:
-        raise FacerError(
-            f"{config.output}: the exported model differs from torch by {difference:.2g}, "
-            f"expected at most {_TOLERANCE:g}; not written"
-        )
-    write_atomic(config.output, whole.SerializeToString())
+    write_exported(config.output, whole.SerializeToString(), difference)
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
 
 

@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 
 from facer.pipeline.intensity.config import MOST_SEEDS, Cache
 from facer.pipeline.intensity.folds.plan import FoldRecord
-from facer.pipeline.runtime.run_folder import RunFolder, plain
-from facer.stages.intensity.config import FitConfig, SequenceConfig, StreamsConfig
+from facer.pipeline.runtime.run_folder import RunFolder
+from facer.stages.intensity.config import FitConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.storage import LabelOptions, Provenance
 from facer.storage.errors import FacerError, named
 from facer.storage.root import provenance_differences
+from facer.storage.text.typed_json import plain
 
 
 @dataclass(frozen=True)

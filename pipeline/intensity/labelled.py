@@ -21,7 +21,7 @@ from facer.pipeline.intensity.sources.joined import (
     status_of,
 )
 from facer.pipeline.intensity.sources.splits import label_notes, split_rows
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.sequences import FeatureChoice, Sequences
 from facer.storage import FeatureStore, IntensityLabels, LabelOptions, match_clips, read_labels
 from facer.storage.errors import FacerError, named
@@ -60,25 +60,25 @@ class LabelTable:
         return np.array(self.labels.subjects, object)
 
     def of(self, split: str) -> Bools:
-        """Rows of a split, with or without features."""
+        """Rows of a split, with or without features, (R,)."""
         return np.asarray(self.splits == split)
 
     @property
     def usable(self) -> Bools:
-        """Rows that there is something to predict from."""
+        """Rows that there is something to predict from, (R,)."""
         return np.asarray(self.status == "ok")
 
     @property
     def labelled(self) -> Bools:
-        """Rows with a label of some intensity."""
+        """Rows with a label of some intensity, (R,)."""
         return np.asarray(np.isfinite(self.targets).any(axis=1))
 
     def clips(self, rows: Bools) -> tuple[str, ...]:
-        """The clips of some rows."""
+        """The clips of some rows, a mask (R,)."""
         return tuple(self.clip_ids[rows])
 
     def rows_of(self, clips: Iterable[str]) -> Bools:
-        """The rows of some clips."""
+        """The rows of some clips, (R,)."""
         wanted = frozenset(clips)
         return np.array([clip in wanted for clip in self.clip_ids], np.bool_)
 
@@ -102,11 +102,11 @@ class LabelledSequences(LabelTable):
         return found
 
     def places(self, rows: Bools) -> I64:
-        """Indices of the sequences of those of some rows that are usable."""
+        """Indices, from 0 to C - 1, of the sequences of the usable rows of a mask (R,)."""
         return np.flatnonzero(rows[self.usable])
 
     def to_learn(self, split: str) -> I64:
-        """Indices of the sequences of a split that have a label."""
+        """Indices, from 0 to C - 1, of the sequences of a split that have a label."""
         return self.places(self.of(split) & self.labelled)
 
     @property
@@ -244,7 +244,7 @@ def untrained(table: LabelTable) -> tuple[str, ...]:
 
 
 def without_label(labels: IntensityLabels, rows: Bools) -> tuple[str, ...]:
-    """Targets of which none of some rows has a label."""
+    """Targets of which none of some rows, a mask (R,), has a label."""
     found = np.isfinite(labels.values[rows])
     return tuple(n for n, one in zip(labels.names, found.T, strict=True) if not one.any())
 

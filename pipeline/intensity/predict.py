@@ -18,7 +18,7 @@ from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.runtime.progress import Progress
 from facer.pipeline.views.clip_picture import draw_clip
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import StreamsConfig
+from facer.stages.intensity.sequence_config import StreamsConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
 

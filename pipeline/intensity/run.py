@@ -11,12 +11,12 @@ from facer.pipeline.intensity.head_run import fold_folder, read_run
 from facer.pipeline.intensity.scoring.evaluation import Evaluation, Prediction
 from facer.pipeline.intensity.train import SeedResult, finished_seeds
 from facer.pipeline.runtime.places import Place, place_of
-from facer.pipeline.runtime.run_folder import plain
-from facer.pipeline.settings import Settings, make
+from facer.pipeline.settings.table import Settings, make
 from facer.stages.intensity.config import OwnHeadConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
 from facer.storage.text import notebook
+from facer.storage.text.typed_json import plain
 
 Streams = Mapping[str, FeatureStore | Place] | Sequence[str]
 """Joined stores by name, or each as NAME=STORE."""

@@ -23,15 +23,17 @@ from facer.pipeline.intensity.head_run import HeadRunConfig, read_run, refuse_fo
 from facer.pipeline.runtime.run_folder import OF_ANOTHER
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.rec.network import build_fitting
-from facer.stages.intensity.config import MOST_STREAMS, HeadConfig
+from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.fit import EpochRow, HeadTrainer
 from facer.stages.intensity.heads import HeadShape
 from facer.stages.intensity.heads.own import code_sha256
 from facer.stages.intensity.model import IntensityModel
+from facer.stages.intensity.sequence_config import MOST_STREAMS
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.files.objects import LocalObjects
 from facer.storage.text.differing import differing
 from facer.storage.text.palette import COLOURS
 from facer.storage.text.typed_json import from_json, to_json

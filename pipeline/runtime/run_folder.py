@@ -17,11 +17,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from facer.stages.common.training import OnStep, Trainer
 from facer.storage.errors import FacerError, named, one_line
+from facer.storage.files.atomic import write_atomic, write_new
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.json_files import read_json_lines, read_json_object
-from facer.storage.files.objects import LocalObjects, write_atomic, write_new
+from facer.storage.files.objects import LocalObjects
 from facer.storage.text.differing import differing
-from facer.storage.text.typed_json import from_json, to_json
+from facer.storage.text.typed_json import from_json, plain, to_json
 
 Row = TypeVar("Row")
 OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
@@ -112,8 +113,7 @@ class RunFolder(Generic[C]):
 
     def refuse_occupied(self, resume: bool) -> None:
         """FacerError where the folder is a file, or holds something and is not resumed."""
-        if self.path.exists() and not self.path.is_dir():
-            raise FacerError(f"{self.path}: is a file, expected the name of a new folder")
+        refuse_file(self.path)
         if not resume and self.path.is_dir() and any(self.path.iterdir()):
             raise FacerError(
                 f"{self.path}: is there already and not empty; use another folder, or "
@@ -224,10 +224,11 @@ def refuse_url(folder: Path) -> None:
         )
 
 
+def refuse_file(folder: Path) -> None:
+    """FacerError for a path where anything but a folder is."""
+    if folder.exists() and not folder.is_dir():
+        raise FacerError(f"{folder}: is a file, expected the name of a new folder")
+
+
 def _text(config: RunConfig) -> str:
     return json.dumps(plain(config), indent=1) + "\n"
-
-
-def plain(config: RunConfig) -> dict[str, Any]:
-    """Return a config as JSON, without what it says nothing of."""
-    return {key: value for key, value in to_json(config).items() if value is not None}

@@ -9,46 +9,57 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from facer.pipeline.summary.clips import ClipSummary, There, idle_note
+from facer.pipeline.summary.config import ExportConfig
 from facer.pipeline.summary.people import person_of
 from facer.pipeline.summary.rows import clip_row
-from facer.pipeline.summary.summarise import Study, clips_of
+from facer.pipeline.summary.summarise import Study, clips_of, study
+from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import FacerError
 from facer.storage.exchange import bids, logs
+from facer.storage.exchange.formats import FRAME_TABLES, STUDY_FORMATS, StudyFormat
 from facer.storage.exchange.frames import FrameTable
-from facer.storage.exchange.tables import ExportFormat, export_store
+from facer.storage.exchange.tables import export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
+from facer.storage.files.atomic import refuse_existing, write_atomic, written_whole
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
-from facer.storage.text.likeness import check_choice
 from facer.storage.text.names import distinct, numbered
 
-StudyFormat = Literal["elan", "textgrid", "bids", "facereader", "imotions", "openface", "json"]
-STUDY_FORMATS: tuple[StudyFormat, ...] = get_args(StudyFormat)
 _JSON_HZ = 10.0
 _log = logging.getLogger("facer")
 
 
-def export_frames(
-    store: FeatureStore, path: Path, form: ExportFormat, design: str | Path | None, long: bool
-) -> int:
-    """Write one table of frames and its dictionary, and return how many clips are in it.
+def export(store: FeatureStore, config: ExportConfig) -> int:
+    """Write a store's features for other tools, and return how many clips are in them.
 
-    FacerError where something is at ``path`` or where its dictionary is to be.
+    FacerError where something is at the path, or where a table's dictionary is to be.
     """
+    form = config.form
+    if form in STUDY_FORMATS:
+        of = SummaryConfig(thresholds=config.thresholds)
+        found = study(store, of, config.design, config.events, config.marks)
+        return _export_study(found, config.path, form, config.videos)
+    if form in FRAME_TABLES:
+        return _export_frames(store, config)
+    return export_store(store, config.path, form)
+
+
+def _export_frames(store: FeatureStore, config: ExportConfig) -> int:
+    """Write one table of frames and its dictionary."""
+    path, long = config.path, config.long
     dictionary = path.with_name(f"{path.stem}.columns.csv")
     refuse_existing(dictionary)
-    found = None if design is None else design_of(design, store.clip_ids)
-    written = export_store(store, path, form, design=found, long=long)
+    found = None if config.design is None else design_of(config.design, store.clip_ids)
+    written = export_store(store, path, config.form, design=found, long=long)
     names = store.feature_names
     meant = dict(zip(names, units(names, store.provenance.settings), strict=True))
     columns = FrameTable.of(store, store.clip_ids, found, long).columns
@@ -64,7 +75,7 @@ def export_frames(
     return written
 
 
-def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None = None) -> int:
+def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None) -> int:
     """Write a folder with files of every clip, and return how many clips have some.
 
     A clip that failed, was excluded or is not in the store has none. ``videos``: the folder of
@@ -75,7 +86,6 @@ def export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None =
         "elan": _elan, "textgrid": _textgrid, "bids": _bids, "facereader": _facereader,
         "imotions": _imotions, "openface": _openface, "json": _json,
     }  # fmt: skip
-    check_choice(named("format"), form, STUDY_FORMATS)
     refuse_existing(path)
     written, idle = 0, list[str]()
     with written_whole(path) as folder:

@@ -14,12 +14,11 @@ from facer.pipeline.summary.summarise import (
     Study,
     summarise_study,
 )
-from facer.storage.errors import FacerError, named
-from facer.storage.files.objects import refusing, write_atomic
+from facer.storage.errors import FacerError
+from facer.storage.files.atomic import refusing, write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.study.table_formats import TABLE_FORMATS, TableFormat
 from facer.storage.study.tables import Collected, open_table
-from facer.storage.text.likeness import check_choice
 
 if TYPE_CHECKING:
     import pandas
@@ -70,7 +69,6 @@ def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
 
     Files appear when all are whole, and replace those of the earlier summary; others stay.
     """
-    check_choice(named("format"), form, TABLE_FORMATS)
     before = _tables_before(folder)
     with refusing("write", str(folder), OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)

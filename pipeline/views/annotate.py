@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,18 +15,15 @@ from facer.pipeline.views.video import add_sound, write_video
 from facer.stages.features.decode.frames import Frame
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.schema import F32, U8, ClipFeatures
+from facer.storage.schema import F32, U8, ClipFeatures, OnCount
 
 _BOX, _POINT, _DARK = (240, 228, 66), (86, 180, 233), (20, 20, 20)  # of Okabe and Ito
 _DRAWABLE_PX = (-1e4, 1e5)  # OpenCV draws with 16 bits of fraction in its integers
 _SURROUND = 34  # grey above and below a video that is lower than its panel
 
-Report = Callable[[int, int], None]
-"""Hears how many rows of the clip were drawn, of how many."""
-
 
 def annotate_clip(
-    store: FeatureStore, clip_id: str, video_dir: Path, path: Path, report: Report | None = None
+    store: FeatureStore, clip_id: str, video_dir: Path, path: Path, report: OnCount | None = None
 ) -> str:
     """Write a clip with its measurements as a video with the source's frames, times and sound.
 
@@ -74,7 +71,7 @@ def with_moments(
 
 def _drawn(
     frames: Iterator[tuple[Frame, Moment]], store: FeatureStore, clip_id: str, clip: ClipFeatures,
-    report: Report | None,
+    report: OnCount | None,
 ) -> Iterator[tuple[float, U8]]:  # fmt: skip
     panel: Panel | None = None
     size = (0, 0)

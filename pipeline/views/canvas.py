@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facer.storage.errors import OptionError
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

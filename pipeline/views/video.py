@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from facer.pipeline.features.guarded.guard import ask
 from facer.storage.errors import FacerError, OptionError, one_line
-from facer.storage.files.objects import written_aside
+from facer.storage.files.atomic import written_aside
 from facer.storage.schema import U8
 
 _TIME_BASE = Fraction(1, 90_000)

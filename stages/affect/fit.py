@@ -22,7 +22,7 @@ from facer.stages.affect.datasets.sampling import (
 )
 from facer.stages.affect.losses import Targets, rec_loss, rest_level_loss, unit_pair_loss
 from facer.stages.affect.metrics import evaluate
-from facer.stages.affect.soft_targets import CropReport, distil, mixed
+from facer.stages.affect.soft_targets import distil, mixed
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.pairs import (
     UnitPair,
@@ -39,7 +39,7 @@ from facer.stages.features.rec.network import RecNet, RecOutput, build, grow_dep
 from facer.stages.features.rec.torch_rec import load_network
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError, named
-from facer.storage.schema import AU_NAMES, F32
+from facer.storage.schema import AU_NAMES, F32, OnCount
 
 _LEVEL = 0.3  # weight of the levels of paired units beside their order
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
@@ -123,7 +123,7 @@ class RecTrainer:
         """Whether all epochs are done."""
         return self.epochs_done >= self.config.epochs
 
-    def ask_teachers(self, on_crops: CropReport | None = None) -> None:
+    def ask_teachers(self, on_crops: OnCount | None = None) -> None:
         """Blend the teachers' answers into the targets, where epochs are left."""
         if not self.finished:
             share = self.config.distillation_weight

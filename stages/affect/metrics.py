@@ -83,9 +83,10 @@ def concordance(prediction: F32, truth: F32) -> float | None:
 def expression_metrics(probabilities: F32, data: AffectSet) -> dict[str, Any] | None:
     """Accuracy, mean recall, macro F1, confusion and n of the majority class; None if unlabelled.
 
-    Mean recall and macro F1 are taken over the classes that occur in the labels. ``majority`` is
-    the same over the rows whose class has more than half of the votes, the majority of Barsoum et
-    al. 2016 (FER+); None where that is every row.
+    ``probabilities`` are (n, 7), of the set's n rows. Mean recall and macro F1 are taken over the
+    classes that occur in the labels. ``majority`` is the same over the rows whose class has more
+    than half of the votes, the majority of Barsoum et al. 2016 (FER+); None where that is every
+    row.
     """
     truth = data.expression_class
     rows = truth >= 0
@@ -133,7 +134,10 @@ def _pair_auc(probabilities: F32, truth: I64, positive: str, negative: str) -> f
 
 
 def au_metrics(probabilities: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
-    """AUC and F1 (both None where undefined), n and positives per unit; None if unlabelled."""
+    """AUC and F1 (both None where undefined), n and positives per unit; None if unlabelled.
+
+    ``probabilities`` are (n, 17), of the set's n rows.
+    """
     result: dict[str, dict[str, Any] | None] = dict.fromkeys(AU_NAMES)
     for column, name in enumerate(AU_NAMES):
         rows = np.isfinite(data.au[:, column])
@@ -151,7 +155,7 @@ def au_metrics(probabilities: F32, data: AffectSet) -> dict[str, dict[str, Any] 
 
 
 def va_metrics(prediction: F32, data: AffectSet) -> dict[str, dict[str, Any] | None]:
-    """CCC and n of valence and arousal; ``weak`` where the labels come from expressions."""
+    """CCC and n of valence and arousal (n, 2); ``weak`` where the labels come from expressions."""
     result: dict[str, dict[str, Any] | None] = dict.fromkeys(VALENCE_AROUSAL)
     for column, name in enumerate(VALENCE_AROUSAL):
         rows = np.isfinite(data.va[:, column])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,15 +13,13 @@ from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.losses import Targets
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS
 from facer.stages.features.rec.recognisers import Recogniser
+from facer.storage.schema import OnCount
 
 _TAUGHT_CROPS = 64  # at once
 
-CropReport = Callable[[int, int], None]
-"""Told (crops done, crops in all)."""
-
 
 def distil(
-    data: AffectSet, teachers: Sequence[Recogniser], share: float, report: CropReport | None = None
+    data: AffectSet, teachers: Sequence[Recogniser], share: float, report: OnCount | None = None
 ) -> AffectSet:
     """The set with ``share`` of its expressions from the teachers, and all where it has none.
 

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.settings import DEVICE
 
 if TYPE_CHECKING:
     import torch
@@ -40,17 +41,13 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError as error:
-        raise OptionError(
-            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
-        ) from error
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise OptionError(f"{named('device')}: found {device!r}, expected {DEVICE.words}")
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise FacerError(
             f"{named('device')} {device}: {torch.cuda.device_count()} CUDA devices found; "
             f"use {named('device')} cpu, or install a CUDA build of torch on a machine with a GPU"
-        )
-    if resolved.type not in ("cpu", "cuda"):
-        raise OptionError(
-            f"{named('device')}: found {device!r}, expected auto, cpu, cuda or cuda:N"
         )
     return resolved

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facer.stages.common.cores import cpu_count
-from facer.storage.errors import FacerError, named
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.files.atomic import write_atomic
 
 if TYPE_CHECKING:  # a worker that only runs models starts without these
     import onnx
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # a worker that only runs models starts without these
     Network = TypeVar("Network", bound=nn.Module)
 
 _OPSET = 17
+_TOLERANCE = 1e-4  # of an exported model, from torch
 
 
 def fold_batch_norm(network: Network) -> Network:
@@ -76,6 +78,22 @@ def to_onnx(
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)
     return model
+
+
+def check_onnx_name(path: Path) -> None:
+    """OptionError for a path of another ending than .onnx."""
+    if path.suffix != ".onnx":
+        raise OptionError(f"{path}: expected a name that ends in .onnx")
+
+
+def write_exported(path: Path, model: bytes, difference: float) -> None:
+    """Write an exported model; FacerError, and no file, where it is not within 1e-4 of torch."""
+    if not difference <= _TOLERANCE:
+        raise FacerError(
+            f"{path}: the exported model differs from torch by {difference:.2g}, expected at most "
+            f"{_TOLERANCE:g}; not written"
+        )
+    write_atomic(path, model)
 
 
 def cuda_available() -> bool:

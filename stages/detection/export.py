@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from facer.stages.common.onnx import fold_batch_norm, to_onnx
 from facer.stages.detection.network import OUTPUT_NAMES, STRIDES, DetectorNet, LevelHead
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 
 INPUT_NAME = "image"
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.features.decode.picture import Picture, shown
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 CROP_PX = 112
 
@@ -28,7 +28,7 @@ ARCFACE_TEMPLATE_PX: F32 = np.array(
 
 def similarity_transforms(
     keypoints_px: F32, template_px: npt.NDArray[np.floating[Any]] = ARCFACE_TEMPLATE_PX
-) -> npt.NDArray[np.float64]:
+) -> F64:
     """Least-squares similarity transforms onto the template (5, 2): (n, 5, 2) -> (n, 2, 3).
 
     As complex numbers, z -> a z + b with a = sum conj(z) t / sum |z|^2 over centred points:

@@ -16,13 +16,12 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facer.storage.errors import FacerError, named
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 
 @dataclass
@@ -102,7 +101,7 @@ class TorchGraph:
     that those files do not have.
     """
 
-    def __init__(self, path: Path, pixels: npt.NDArray[np.float64]) -> None:
+    def __init__(self, path: Path, pixels: F64) -> None:
         import onnx
 
         self._pixels = as_bf16(torch.from_numpy(pixels).float())

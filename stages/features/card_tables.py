@@ -18,6 +18,14 @@ MAX_VALUES = 1024
 """Values of a list or table of a card."""
 
 _MAX_BYTES = 1 << 18
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+"""Of a card, and of a file beside it."""
+
+
+def check_name(name: str) -> None:
+    """``FacerError`` for what cannot name a card."""
+    if not NAME.fullmatch(name):
+        raise FacerError(f"name: found {name!r}, expected letters, digits, . _ + -")
 
 
 def read_tables(path: Path, expected: str, what: str) -> dict[str, Any]:

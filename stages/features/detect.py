@@ -286,7 +286,11 @@ def _anchors(height: int, width: int) -> tuple[F32, F32]:
 
 
 def decode_boxes(scores: F32, boxes: F32, points: F32, centres: F32, strides: F32) -> Faces:
-    """Distances in strides become pixels; overlapping boxes are suppressed, best first."""
+    """Distances in strides become pixels; overlapping boxes are suppressed, best first.
+
+    Of n anchors: scores (n,), boxes (n, 4) as distances from the centre, points (n, 10), centres
+    (n, 2) in pixels and strides (n, 1).
+    """
     distance = boxes * strides
     bbox = np.concatenate([centres - distance[:, :2], centres + distance[:, 2:]], axis=1)
     keypoints = centres[:, None] + points.reshape(-1, 5, 2) * strides[:, None]

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.features.faces import MIRRORED, Detector, Faces, iou, suppress
 from facer.stages.features.refine import KeypointRefiner, read_square
 from facer.stages.features.track import box_sizes
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 CANDIDATE = 0.2
 """Detection score from which on a face is looked at again."""
@@ -124,7 +123,7 @@ def _in_doubt(faces: Faces) -> list[int]:
     return [int(row) for row in rows[order[:_MOST]]]
 
 
-def _to_square(box: F32, sides: float, mirrored: bool) -> npt.NDArray[np.float64]:
+def _to_square(box: F32, sides: float, mirrored: bool) -> F64:
     """(2, 3) from the frame to a square that is ``sides`` times as large as the box (4,)."""
     scale = TILE_PX / (sides * max(float(box_sizes(box[None])[0]), 1.0))
     turn = np.diag([-scale if mirrored else scale, scale])
@@ -132,7 +131,7 @@ def _to_square(box: F32, sides: float, mirrored: bool) -> npt.NDArray[np.float64
     return np.column_stack([turn, TILE_PX / 2 - turn @ middle])
 
 
-def _from_square(found: Faces, matrix: npt.NDArray[np.float64]) -> Faces:
+def _from_square(found: Faces, matrix: F64) -> Faces:
     """Faces of a square as faces of the frame."""
     turn, shift = np.diag(matrix[:, :2]), matrix[:, 2]
     corners = (found.bbox_px.reshape(-1, 2, 2) - shift) / turn

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.features.align import CROP_PX, similarity_transforms
-from facer.storage.schema import F32, U8
-
-F64 = npt.NDArray[np.float64]
+from facer.storage.schema import F32, F64, U8
 
 SIGNALS = ("size", "sharpness", "yaw", "dark", "flat")
 """Columns of :func:`signals`."""

@@ -15,13 +15,12 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.common.onnx import open_session
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
 from facer.stages.features.decode.picture import Picture, shown
 from facer.storage.files.weights import weights_sha256
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
 POINTS_PX = 64
 """Side of the crop that the network sees."""
@@ -43,20 +42,20 @@ _CPU_CROPS = 16  # in one run on the CPU: more are no faster, and every size kee
 _SHRINK = POINTS_PX * _FACE_SHARE / CROP_PX
 
 
-def crop_transforms(guess_px: F32) -> npt.NDArray[np.float64]:
+def crop_transforms(guess_px: F32) -> F64:
     """Similarity transforms from the frame to the crop: (n, 5, 2) -> (n, 2, 3)."""
     matrices = similarity_transforms(guess_px) * _SHRINK
     matrices[:, :, 2] += POINTS_PX / 2 * (1 - _FACE_SHARE)
     return matrices
 
 
-def read_crop(picture: Picture, matrix: npt.NDArray[np.float64]) -> U8:
+def read_crop(picture: Picture, matrix: F64) -> U8:
     """The crop (64, 64, 3) of one transform; large faces are shrunk first, against aliasing."""
     with shown(picture, matrix, POINTS_PX) as image:
         return read_square(image, matrix, POINTS_PX)
 
 
-def read_square(image: U8, matrix: npt.NDArray[np.float64], side_px: int) -> U8:
+def read_square(image: U8, matrix: F64, side_px: int) -> U8:
     """The square (side, side, 3) that a transform (2, 3) shows of an image, black outside it."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     factor = int(0.7 / scale) if scale > 0 else 1
@@ -125,7 +124,7 @@ def _run(session: Any, crops: U8) -> list[F32]:
     return cast(list[F32], session.run(["points", "face"], {"image": image}))
 
 
-def _back(points: F32, matrices: npt.NDArray[np.float64]) -> F32:
+def _back(points: F32, matrices: F64) -> F32:
     """Points (n, 5, 2) in crops as points in the frame."""
     inverse = np.linalg.inv(matrices[:, :, :2])
     moved = points - matrices[:, None, :, 2]

@@ -10,15 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.features.config import FacePolicy
 from facer.stages.features.faces import Faces, iou, point_distance
-from facer.storage.schema import F32
+from facer.storage.schema import F32, F64, I64
 from facer.storage.study.faces import FacePoint
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
 """Faces of one frame that are measured; the largest ones, more are only counted."""
@@ -170,7 +166,7 @@ def choose_sequences(
 
 
 def count_switches(track: I64) -> int:
-    """How often a sequence goes on with another track, given its rows' tracks in order."""
+    """How often a sequence goes on with another track, given its rows' tracks (n,) in order."""
     return int(np.count_nonzero(np.diff(track)))
 
 

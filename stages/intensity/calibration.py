@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import F64, is_constant, pearson, weighted_sums
-from facer.storage.schema import F32
+from facer.stages.intensity.metrics import is_constant, pearson, weighted_sums
+from facer.storage.schema import F32, F64
 
 _LEAST_RHO = 0.05  # a line that does not rise would destroy the order that Pearson scores
 

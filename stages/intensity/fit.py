@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facer.stages.common.training import OnStep, Schedule, under
+from facer.stages.common.training import Arrays, OnStep, Schedule, under
 from facer.stages.intensity.calibration import Calibration, fit_calibration, label_scale
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
@@ -24,10 +24,9 @@ from facer.stages.intensity.kernels.batches import DeviceSequences, split_batche
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
 from facer.stages.intensity.losses import LOSSES
 from facer.stages.intensity.metrics import score
-from facer.stages.intensity.model import Arrays, IntensityModel, measure_scale, predict, predict_raw
-from facer.stages.intensity.sequences import I64
+from facer.stages.intensity.model import IntensityModel, measure_scale, predict, predict_raw
 from facer.storage.errors import FacerError, named
-from facer.storage.schema import F32
+from facer.storage.schema import F32, I64
 
 _EPOCHS = 30
 _LEAST_STEPS = 2000  # small sets get as many epochs as make this many steps

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facer.stages.intensity.sequences import I64
 from facer.storage.errors import FacerError, named
+from facer.storage.schema import I64
 
 _VAL_SHARE = 0.15  # of the clips that a fold does not hold out
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import nnls
 
-from facer.storage.schema import F32
+from facer.storage.schema import F32, F64
 
 
-def fit_weights(predictions: F32, targets: F32) -> npt.NDArray[np.float64]:
+def fit_weights(predictions: F32, targets: F32) -> F64:
     """Weights (R, E) of R predictions (R, n, E), none negative and of sum 1 for each intensity.
 
     They are the non-negative least squares of the targets (n, E), NaN where absent, both around

@@ -50,14 +50,16 @@ def pearson_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def ccc_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - mean over emotions of the concordance correlation (Lin 1989), a scalar in [0, 2]."""
+    """1 - mean over emotions of the concordance correlation (Lin 1989); (B, E), (B, E) -> scalar in
+    [0, 2].
+    """
     m = _moments(prediction, target)
     rho = rho_c(m.variance_p, m.variance_t, m.covariance, m.mean_p - m.mean_t, _EPSILON)
     return 1 - rho.mean()
 
 
 def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean of (p - t)^2 over the labels that are there; zero when there are none."""
+    """Mean of (p - t)^2 over the labels that are there, (B, E), (B, E) -> scalar; 0 of none."""
     labelled = target.isfinite()
     squares = torch.where(labelled, prediction - torch.where(labelled, target, 0.0), 0.0).square()
     return squares.sum() / labelled.sum().clamp_min(1)

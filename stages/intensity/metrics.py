@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from facer.stages.common.correlation import concordance as rho_c
 from facer.storage.errors import FacerError
+from facer.storage.schema import F64, I64, Bools
 
-F64 = npt.NDArray[np.float64]
 METRICS = ("pearson", "spearman", "ccc", "mse", "mae")
 
 _CONSTANT = 1e-6  # spread relative to size under which float32 values count as constant
@@ -51,7 +51,7 @@ class Scores:
     ccc: F64
     mse: F64
     mae: F64
-    n: npt.NDArray[np.int64]  # clips scored
+    n: I64  # clips scored
     constant: tuple[str, ...]  # emotions with one and the same prediction: correlations are 0
 
     def mean(self, metric: str) -> float:
@@ -119,7 +119,7 @@ def score(predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Seque
 
 def _checked(
     predictions: npt.NDArray[Any], targets: npt.NDArray[Any], names: Sequence[str]
-) -> tuple[F64, F64, npt.NDArray[np.bool_]]:
+) -> tuple[F64, F64, Bools]:
     if predictions.shape != targets.shape or targets.shape[1:] != (len(names),):
         raise FacerError(
             f"metrics: found predictions {predictions.shape} and targets {targets.shape}, "
@@ -138,7 +138,7 @@ def is_constant(p: F64) -> bool:
     return len(p) == 0 or float(np.ptp(p)) <= _CONSTANT * float(np.abs(p).max())
 
 
-def _ranks(x: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+def _ranks(x: F64, labelled: Bools) -> F64:
     """Ranks (C, E) among the labelled clips of a column, ties their mean rank; Spearman's rho is
     Pearson's of these. A column that is one value but for rounding stays one value."""
     ranks = np.zeros_like(x)
@@ -149,12 +149,12 @@ def _ranks(x: F64, labelled: npt.NDArray[np.bool_]) -> F64:
     return ranks
 
 
-def _over_labelled(values: F64, labelled: npt.NDArray[np.bool_]) -> F64:
+def _over_labelled(values: F64, labelled: Bools) -> F64:
     """Means of values (C, E) over labelled clips, (E,); nan where nothing is labelled."""
     return ratio(np.where(labelled, values, 0).sum(0), labelled.sum(0))
 
 
-def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_]) -> Sums:
+def weighted_sums(weights: F64, p: F64, t: F64, labelled: Bools) -> Sums:
     """Sums under R weightings of C clips: weights (R, C); p, t, labelled (C, E)."""
     (p, mean_p), (t, mean_t) = _centred(p, labelled), _centred(t, labelled)
     return Sums(
@@ -168,7 +168,7 @@ def weighted_sums(weights: F64, p: F64, t: F64, labelled: npt.NDArray[np.bool_])
     )
 
 
-def _centred(x: F64, labelled: npt.NDArray[np.bool_]) -> tuple[F64, F64]:
+def _centred(x: F64, labelled: Bools) -> tuple[F64, F64]:
     """Return x less its mean over labelled clips, zeros where it is one value; and the mean."""
     mean: F64 = np.where(labelled, x, 0).sum(0) / labelled.sum(0).clip(1)
     flat = [is_constant(column[there]) for column, there in zip(x.T, labelled.T, strict=True)]

@@ -11,15 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from facer.stages.common.training import Arrays
 from facer.stages.intensity.calibration import Calibration
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads import HeadShape, build_head
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences, by_column
-from facer.stages.intensity.sequences import I64
 from facer.storage.errors import OptionError, named
-from facer.storage.schema import F32
-
-Arrays = dict[str, npt.NDArray[Any]]
+from facer.storage.schema import F32, I64
 
 _PREDICT_BATCH = 64
 
@@ -33,7 +31,7 @@ class InputScale:
 
 
 def measure_scale(data: DeviceSequences, clips: I64) -> InputScale:
-    """Mean and deviation of features over the frames of some clips, filled ones left out."""
+    """Mean and deviation, (F,) each, over the frames of some clips, filled ones left out."""
     columns, device = int(data.features.shape[1]), data.features.device
     total = torch.zeros(2, columns, dtype=torch.float64, device=device)
     count = torch.zeros(columns, dtype=torch.float64, device=device)

@@ -9,13 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
-from facer.storage.schema import F32, FEATURE_GROUPS, columns_of
-
-I64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from facer.storage.schema import F32, FEATURE_GROUPS, I64, Bools, columns_of
 
 EMBEDDING = "embedding"
 ZEROS = -1  # source of a row of zeros
@@ -181,7 +178,7 @@ def measured_rows(ragged: Ragged, config: SequenceConfig) -> Bools:
 
 
 def held_rows(measured: Bools, offsets: I64) -> I64:
-    """Each row itself, or the last measured one of its clip; leading gaps have the first.
+    """Each row (N,) itself, or the last measured one of its clip; leading gaps have the first.
 
     ZEROS where the clip has none.
     """
@@ -208,7 +205,9 @@ def _dropped(measured: Bools, offsets: I64, counted: I64) -> tuple[I64, I64]:
 def shorten(
     offsets: I64, clip_ids: Sequence[str], config: SequenceConfig
 ) -> tuple[I64, I64, tuple[str, ...]]:
-    """Rows that are kept, the offsets of clips in these, and the clips that were too long."""
+    """Rows that are kept (K,), the offsets (C + 1,) of clips in these, and the clips that were too
+    long. FacerError for one where ``config.overlong`` is error.
+    """
     t = config.max_frames
     lengths = np.diff(offsets)
     over = np.flatnonzero(lengths > t).tolist()
@@ -230,7 +229,7 @@ def shorten(
 
 
 def evenly(length: int, count: int) -> I64:
-    """``count`` of ``length`` >= ``count`` indices, evenly spaced, the middle of each share."""
+    """``count`` of ``length`` >= ``count`` indices (count,), the middle of equal shares."""
     return ((np.arange(count) + 0.5) * length / count).astype(np.int64)
 
 

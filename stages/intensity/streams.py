@@ -11,15 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from facer.stages.intensity.config import Align, SequenceConfig, StreamsConfig
-from facer.stages.intensity.sequences import Bools, Sequences, held_rows, measured_rows, shorten
+from facer.stages.intensity.sequence_config import Align, SequenceConfig, StreamsConfig
+from facer.stages.intensity.sequences import Sequences, held_rows, measured_rows, shorten
 from facer.storage.errors import FacerError, named
 from facer.storage.loading import Ragged
-from facer.storage.schema import F32
-
-F64 = npt.NDArray[np.float64]
+from facer.storage.schema import F32, F64, I64, Bools
 
 _EPS_S = 1e-6  # times that differ by less are one: a tie goes to the earlier row or frame
 _REACH = 1.5  # of a stream's own steps, for which its first and last row stand beyond its ends
@@ -34,7 +31,7 @@ class Stream:
     ragged: Ragged
 
 
-def nearest(times_s: F64, at_s: F64) -> npt.NDArray[np.int64]:
+def nearest(times_s: F64, at_s: F64) -> I64:
     """Return the row (of S >= 1 rows in order of time) nearest to each time, (T,)."""
     right = np.searchsorted(times_s, at_s)
     left = np.maximum(right - 1, 0)
@@ -94,7 +91,7 @@ def reached(times_s: F64, at_s: F64) -> Bools:
 
 
 def grid(times_s: F64, rate_hz: float, clip_id: str) -> F64:
-    """Return times at a rate from the first to the last of some; FacerError for too many."""
+    """Return times (n,) at a rate from the first to the last of some; FacerError for too many."""
     count = (times_s[-1] - times_s[0]) * rate_hz
     if count >= _MOST_FRAMES:
         raise FacerError(
@@ -141,36 +138,33 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
     for place, its in enumerate(columns):
         features[gaps[:, place], its] = 0
     without: Bools = np.any(lacks, 1) if how.lacking == "drop" else np.all(lacks, 1)
-    found = _cut(first, features, there, gaps, offsets, without, config, widths)
-    zeros = config.missing == "zero" or how.lacking == "fill"
-    return found if zeros else replace(found, filled=None)
-
-
-def _cut(
-    first: Ragged,
-    features: F32,
-    there: Bools,
-    gaps: Bools,
-    offsets: npt.NDArray[np.int64],
-    without: Bools,
-    config: SequenceConfig,
-    widths: tuple[int, ...],
-) -> Sequences:
-    """Leave frames out by ``missing`` and shorten what is longer than ``max_frames``."""
-    missing = int((~there).any(1).sum())
-    if config.missing == "drop":
-        keep: Bools = np.atleast_1d(np.any(there, 1))
-        keep[offsets[:-1][np.add.reduceat(keep, offsets[:-1], dtype=np.int64) == 0]] = True
-        features, gaps = features[keep], gaps[keep]
-        counts = np.add.reduceat(keep, offsets[:-1], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-    kept, offsets, overlong = shorten(offsets, first.clip_ids, config)
-    if overlong:
-        features, gaps = features[kept], gaps[kept]
     empty = tuple(first.clip_ids[i] for i in np.flatnonzero(without))
-    return Sequences(
-        features, offsets, first.clip_ids, missing, overlong, empty, gaps, streams=widths
-    )
+    zeros = config.missing == "zero" or how.lacking == "fill"
+    whole = Sequences(
+        features, offsets, first.clip_ids, int((~there).any(1).sum()), empty=empty,
+        filled=gaps if zeros else None, streams=widths,
+    )  # fmt: skip
+    return _shortened(_without(whole, there) if config.missing == "drop" else whole, config)
+
+
+def _without(whole: Sequences, there: Bools) -> Sequences:
+    """Leave out frames of which no stream has a measured row, but for the first of a clip."""
+    starts = whole.offsets[:-1]
+    keep: Bools = np.atleast_1d(np.any(there, 1))
+    keep[starts[np.add.reduceat(keep, starts, dtype=np.int64) == 0]] = True
+    counts = np.add.reduceat(keep, starts, dtype=np.int64)
+    return _rows_of(whole, keep, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _shortened(whole: Sequences, config: SequenceConfig) -> Sequences:
+    """Shorten what is longer than ``max_frames``."""
+    kept, offsets, overlong = shorten(whole.offsets, whole.clip_ids, config)
+    return replace(_rows_of(whole, kept, offsets), overlong=overlong) if overlong else whole
+
+
+def _rows_of(whole: Sequences, rows: Bools | I64, offsets: I64) -> Sequences:
+    filled = None if whole.filled is None else whole.filled[rows]
+    return replace(whole, features=np.asarray(whole.features)[rows], filled=filled, offsets=offsets)
 
 
 def _times(stream: Stream, clip: int, rate_hz: float | None) -> F64:

@@ -10,7 +10,7 @@ import torch
 
 from facer.stages.intensity.kernels.batches import ClipScales, DeviceSequences
 from facer.stages.intensity.model import InputScale, measure_scale
-from facer.stages.intensity.sequences import I64
+from facer.storage.schema import I64
 
 SubjectScales = Mapping[str, InputScale]
 """Mean and std of the features (F,) of each person that a training has seen."""

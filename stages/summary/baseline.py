@@ -29,7 +29,7 @@ class Baselines:
 
     @property
     def usable(self) -> F64:
-        """The values that may be subtracted; NaN where too little was seen."""
+        """The values (F,) that may be subtracted; NaN where too little was seen."""
         return np.where(self.few, np.nan, self.value)
 
     def flags(self, fallen_back: Bools) -> list[str]:

@@ -54,7 +54,7 @@ def frame_bins(time: FrameTimes) -> tuple[F64, float]:
 
 
 def series(track: Track, starts_s: F64, rate_hz: float, max_gap_s: float) -> Series:
-    """Average a track over bins, which begin at ``starts_s`` in seconds of the clip.
+    """Average a track over bins, which begin at ``starts_s`` (n,) in seconds of the clip.
 
     A bin without a seen frame is interpolated linearly inside an unseen gap of ``max_gap_s`` or
     less, and between two frames of a camera that is slower than the grid; then ``filled``.

@@ -11,8 +11,8 @@ import cv2
 from facer.stages.synthesis.plan import EMOTIONS, ClipPlan, SynthesisConfig, plan_clips
 from facer.stages.synthesis.render import render
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.atomic import write_atomic, written_aside
 from facer.storage.files.cells import safe_cell
-from facer.storage.files.objects import write_atomic, written_aside
 
 LIMITS = (
     "These clips are warped photographs of five people, made to show that the pipeline runs "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.exchange.formats import FRAME_TABLES, STORE_FORMATS, ExportFormat, format_of
 from facer.storage.exchange.frames import FrameTable, write_frames
 from facer.storage.exchange.hdf5 import read_hdf5, write_hdf5
 from facer.storage.exchange.tools.facereader import read_facereader
@@ -17,9 +18,9 @@ from facer.storage.exchange.tools.libreface import read_libreface
 from facer.storage.exchange.tools.muse import read_muse
 from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
+from facer.storage.files.atomic import refuse_existing, written_whole
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
-from facer.storage.files.objects import refuse_existing, written_whole
 from facer.storage.labels.challenges import last_name
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
@@ -27,14 +28,7 @@ from facer.storage.study.tables import number_cells
 from facer.storage.text.likeness import check_choice
 
 ImportKind = Literal["muse", "openface", "pyfeat", "hdf5", "libreface", "facereader", "imotions"]
-ExportFormat = Literal["muse", "hdf5", "parquet", "feather", "csv"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
-EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-_ENDINGS: Mapping[str, ExportFormat] = {
-    ".h5": "hdf5", ".hdf5": "hdf5", ".parquet": "parquet", ".feather": "feather", ".csv": "csv"
-}  # fmt: skip
-TABLES: tuple[ExportFormat, ...] = ("csv", "parquet", "feather")
-"""Formats that are one table of frames."""
 
 
 def import_features(
@@ -83,34 +77,18 @@ def export_store(
     or its ending is another format's, and without pyarrow for ``parquet`` and ``feather``.
     """
     path = Path(path)
+    if format is not None:
+        check_choice("export format", format, STORE_FORMATS)
     format = format_of(path, format)
     refuse_existing(path)
     ids = store.clip_ids if clip_ids is None else tuple(clip_ids)
     with written_whole(path) as temporary:
-        if format in ("csv", "parquet", "feather"):
+        if format in FRAME_TABLES:
             table = FrameTable.of(store, ids, design, long)
             write_frames(table, temporary, format)
             return len(table.rows)
         (_write_muse if format == "muse" else write_hdf5)(store, temporary, ids)
     return len(ids)
-
-
-def format_of(path: Path, format: ExportFormat | None) -> ExportFormat:
-    """The format of a path by its ending; FacerError when that is another one than ``format``."""
-    if format is not None:
-        check_choice("export format", format, EXPORT_FORMATS)
-    own = _ENDINGS.get(path.suffix.lower())
-    if format is None and own is None:
-        raise OptionError(
-            f"{path}: its ending names no format; expected {', '.join(_ENDINGS)}, or "
-            f"{named('format')} muse for a folder of csv files"
-        )
-    if format is not None and own not in (None, format):
-        raise OptionError(
-            f"{path}: its ending is that of {own}, and {named('format')} is {format}; expected "
-            "the same"
-        )
-    return format or own or "hdf5"
 
 
 def _write_muse(store: FeatureStore, path: Path, clip_ids: Sequence[str]) -> None:

@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.json_files import parse_json
 from facer.storage.files.memory import affordable
-from facer.storage.files.objects import DOCUMENT_BYTES, write_atomic
+from facer.storage.files.objects import DOCUMENT_BYTES
 
 _META = "facer"
 

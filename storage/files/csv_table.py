@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.cells import is_absent, parse_number, plain_cell, safe_cell
 from facer.storage.files.dialects import Dialect, find_dialect, undecodable
 from facer.storage.files.regular import open_regular
+from facer.storage.schema import F64
 
 _LINE_LETTERS = 1 << 24
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
@@ -83,7 +83,7 @@ class CsvTable:
             )
         return value
 
-    def numbers(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+    def numbers(self, columns: Sequence[int]) -> F64:
         """Return several columns as numbers (rows, columns), as :meth:`number` does."""
         cells = [[row[column] for column in columns] for row in self.rows]
         try:

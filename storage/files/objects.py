@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import stat
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from facer.storage.errors import DamagedError, FacerError, one_line
+from facer.storage.errors import DamagedError, FacerError
+from facer.storage.files.atomic import refusing, write_files
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""
 
 ABSENT = (FileNotFoundError, NotADirectoryError)
-_OF_FILES = (OSError, ValueError)  # ValueError: a null character in the path
-_ADVICE = {
-    errno.ENOSPC: "; free some space and run the same command again",
-    errno.EDQUOT: "; free some space and run the same command again",
-    errno.EACCES: "; change its permissions or give another path",
-    errno.EPERM: "; change its permissions or give another path",
-    errno.EROFS: "; give a path that can be written",
-    errno.ENOENT: "; give a path that can be written",
-    errno.ENOTDIR: "; a file is in the way: give another path",
-    errno.EEXIST: "; a file is in the way: give another path",
-}
 
 
 class Objects(Protocol):
@@ -87,7 +75,7 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self.location = str(root)
-        self.parallel = min(8, os.cpu_count() or 1)
+        self.parallel = 8
         self._root = root
         self._folder = os.fspath(root)  # strings are several times as fast as paths
         self._looked_at: set[str] = set()  # folders that are no links out of this place
@@ -152,16 +140,7 @@ class LocalObjects:
 
     def put_many(self, objects: Mapping[str, bytes]) -> None:
         """Write several objects, then flush their folders: they outlast a loss of power."""
-        folders: set[Path] = set()
-        for key, data in objects.items():
-            target = self._root / key
-            with refusing("write", str(target)):
-                folders |= _new_folders(target.parent)
-                replace_file(target, data)
-            folders.add(target.parent)
-        for folder in sorted(folders, reverse=True):  # the inner ones first
-            with refusing("write", str(folder)):
-                _flush_folder(folder)
+        write_files({self._root / key: data for key, data in objects.items()})
 
     def children(self, prefix: str) -> list[str]:
         """Return the sorted names directly under ``prefix``."""
@@ -181,121 +160,12 @@ class LocalObjects:
                 path.unlink()
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Write a file that appears whole or not at all; text is utf-8. FacerError when refused."""
-    path = Path(path)
-    LocalObjects(path.parent).put(path.name, data.encode() if isinstance(data, str) else data)
-
-
-def write_new(path: str | os.PathLike[str], data: str) -> bool:
-    """Write as :func:`write_atomic` where no file is; False where one is, of this moment too."""
-    path = Path(path)
-    with refusing("write", str(path)):
-        folders = _new_folders(path.parent) | {path.parent}
-        try:
-            replace_file(path, data.encode(), new=True)
-        except FileExistsError:
-            if path.exists():
-                return False
-            raise
-        for folder in sorted(folders, reverse=True):
-            _flush_folder(folder)
-    return True
-
-
-@contextmanager
-def written_aside(path: Path, new: bool = False) -> Iterator[Path]:
-    """Give a path beside ``path``, of its suffix, for a file or folder that moves there when whole.
-
-    After an exception nothing is left of it. ``OSError`` where the place refuses; with ``new``,
-    FileExistsError where something is at ``path`` already.
-    """
-    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        if new:
-            _move_where_nothing_is(aside, path)
-        else:
-            aside.replace(path)
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            with suppress(OSError):  # there only when it was not moved into place
-                aside.unlink()
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path as :func:`written_aside` does; FacerError where the place refuses."""
-    try:
-        with refusing("write", str(path), OSError), written_aside(path) as aside:
-            yield aside
-    except UnicodeEncodeError as error:
-        raise FacerError(
-            f"{path}: cannot write: found {error.object!r}, expected a name in {error.encoding}, "
-            "this system's encoding; set PYTHONUTF8=1"
-        ) from error
-
-
-def refuse_existing(path: Path) -> None:
-    """FacerError where something is at a path that is to be new."""
-    if path.exists():
-        raise FacerError(
-            f"{path}: found something there, expected a new path; remove it or give another"
-        )
-
-
-def _new_folders(folder: Path) -> set[Path]:
-    """Return the folders that making this one changes: they get a new folder each."""
-    changed: set[Path] = set()
-    while not folder.exists():
-        changed.add(folder := folder.parent)
-    return changed
-
-
 def _read(file: int, size: int) -> bytes:
     """Up to ``size`` bytes of an open file, without a buffer between: chunks are many and small."""
     data = os.read(file, size)
     while len(data) < size and (more := os.read(file, size - len(data))):
         data += more
     return data
-
-
-def _move_where_nothing_is(aside: Path, path: Path) -> None:
-    """Move a file where nothing is; FileExistsError where something is."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, "File exists", str(path)) from None
-        aside.replace(path)
-
-
-def replace_file(target: Path, data: bytes, new: bool = False) -> None:
-    """Write a file aside, down to the disk, and put it in the place of another, whose permissions
-    it gets, or of none.
-    """
-    with written_aside(target, new) as aside, aside.open("xb") as file:
-        with suppress(OSError):  # there is none, or the file system has no permissions
-            os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without it
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def or_damage(objects: Objects, key: str) -> bytes | DamagedError | None:
@@ -310,17 +180,3 @@ def check_size(path: str, size: int, limit: int) -> None:
     """Refuse an object that is larger than any of its kind."""
     if size > limit:
         raise DamagedError(f"{path}: found {size} bytes or more, expected at most {limit}")
-
-
-@contextmanager
-def refusing(
-    what: str, path: str, kinds: type[Exception] | tuple[type[Exception], ...] = _OF_FILES
-) -> Iterator[None]:
-    """Tell of a place that cannot be read or written, by such exceptions, as a FacerError."""
-    try:
-        yield
-    except FacerError:
-        raise
-    except kinds as error:
-        advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
-        raise FacerError(f"{path}: cannot {what}: {one_line(error, None)}{advice}") from error

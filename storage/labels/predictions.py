@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from facer.storage.errors import FacerError, named
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, csv_writer, read_table
-from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import CHALLENGES, last_name, positions
 from facer.storage.labels.columns import id_column as find_id_column

@@ -25,6 +25,7 @@ from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.chunks import LIMIT_BYTES, unpack_zstd
 from facer.storage.layout.relaid import check_shape, read_whole
+from facer.storage.schema import U8
 
 CHUNK_BYTES = 2**20
 """Size of an uncompressed chunk that writers aim at."""
@@ -200,7 +201,7 @@ class StoredArray:
             first = index * self.chunk_rows
             yield index, first, min(first + self.chunk_rows, self.shape[0])
 
-    def chunk(self, index: int, out: npt.NDArray[np.uint8] | None = None) -> Array:
+    def chunk(self, index: int, out: U8 | None = None) -> Array:
         """Return one chunk, (``chunk_rows``, ...); DamagedError when it is not what was written.
 
         It lies in ``out``, of at least ``chunk_bytes``, where that is given: for whoever reads

@@ -6,8 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import numpy as np
-import numpy.typing as npt
+from facer.storage.schema import U8
 
 LIMIT_BYTES = 256 * 2**20
 """Size of the largest chunk that is unpacked."""
@@ -16,7 +15,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SIZE_BYTES = (0, 2, 4, 8)  # by the two highest bits of the frame header descriptor
 
 
-def unpack_zstd(data: bytes, out: npt.NDArray[np.uint8]) -> None:
+def unpack_zstd(data: bytes, out: U8) -> None:
     """Fill ``out`` with a zstd frame's bytes; ValueError when it says or holds more or fewer."""
     from numcodecs.zstd import decompress
 

@@ -28,6 +28,11 @@ def to_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def plain(config: Any) -> dict[str, Any]:
+    """Return a config as JSON, without what it says nothing of."""
+    return {key: value for key, value in to_json(config).items() if value is not None}
+
+
 def from_json(kind: type[T], values: Any, where: str, wrote: str) -> T:
     """Return the dataclass ``kind`` that :func:`to_json` made ``values`` of.
 

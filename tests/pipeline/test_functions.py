@@ -19,12 +19,10 @@ ONLY_COMMAND = {  # options that the command's function has under another name, 
     "fuse": {"predictions", "form", "no_brackets"},
     "predict": {"output"},
     "train-rec": {"augment"},  # texts; the function takes objects
-    "export": {"form"},  # format
     "design": {"pattern", "output"},  # one argument for both ways; the table is in memory
-    "figure": {"window", "design_"},
-    "summarise": {"form", "threshold", "output", "window", "design_"},  # mappings; in memory
+    "summarise": {"output"},  # in memory
     "compare": {"output"},  # likewise
-    "view": {"window", "threshold", "browse"},  # mappings; .url
+    "view": {"browse"},  # .url
 }
 
 

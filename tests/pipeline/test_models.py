@@ -9,8 +9,8 @@ import pytest
 from facer.pipeline import models as carried
 from facer.pipeline.functions.models import models
 from facer.pipeline.models import shipped_models, verify_models
-from facer.storage import load_checkpoint, save_checkpoint
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from tests.support import told
 
 FILES = ("detector.onnx", "points.onnx", "rec-small.safetensors")

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from facer.storage import FacerError, FeatureStore
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.json_files import read_json_object
-from facer.storage.files.objects import LocalObjects, write_atomic
+from facer.storage.files.objects import LocalObjects
 from facer.storage.layout.documents import sealed_group_json
 from facer.storage.verify import verify_store
 

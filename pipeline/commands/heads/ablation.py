@@ -18,7 +18,7 @@ from facer.pipeline.commands.shared import (
     with_options,
 )
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import ABLATE, SWEEP
+from facer.pipeline.settings.commands import ABLATE, SWEEP
 
 
 def _trainings(output: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -11,7 +11,7 @@ from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, json_option, log_option, print_json
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import FINETUNE
+from facer.pipeline.settings.commands import FINETUNE
 
 
 def _settings_of_run(output: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import LISTED, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import CHECK
+from facer.pipeline.settings.commands import CHECK
 
 if TYPE_CHECKING:
     from facer.pipeline.intensity.check import FeatureCheck, LabelCheck

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import PATH, STDOUT, json_option, print_json
+from facer.pipeline.commands.shared import PATH, STDOUT, json_option, print_json, print_rest
 from facer.pipeline.runtime.progress import echo, warn
-from facer.pipeline.settings import EVALUATE, FUSE, SCORE
+from facer.pipeline.settings.commands import EVALUATE, FUSE, SCORE
 from facer.storage.labels.options import KINDS
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def _print_groups(groups: Groups) -> None:
     for one in shown:
         values = [one.mean(metric) for metric in METRICS]
         _print_scores(f"{one.group or '(none)':{width}}", values, one.n, one.interval)
-    if len(groups.scores) > len(shown):
-        echo(f"  ... and {len(groups.scores) - len(shown)} more (--json lists all)")
+    print_rest(len(groups.scores) - len(shown))
     defined = len(groups.values("pearson"))
     _print_scores(f"{'mean':{width}}", [groups.mean(m) for m in METRICS], None, None)
     _print_scores(f"{'deviation':{width}}", [groups.std(m) for m in METRICS], None, None)

@@ -22,7 +22,7 @@ from facer.pipeline.commands.shared import (
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.epochs import training_epoch
 from facer.pipeline.runtime.progress import StepCounter, echo, log, warn
-from facer.pipeline.settings import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
+from facer.pipeline.settings.commands import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
 from facer.storage.settings import flat
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from facer.pipeline.commands.options import OfRun, with_settings
-from facer.pipeline.commands.shared import json_option, log_option, print_json
+from facer.pipeline.commands.shared import PATH, json_option, log_option, print_json
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
+from facer.pipeline.settings.commands import EVALUATE_DETECTOR, TRAIN_DETECTOR, TRAIN_POINTS
 
 output_option = click.option(
-    "-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+    "-o", "--output", "run", required=True, type=PATH,
     help="Run folder to write; the same command again resumes it.",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import click
 
 from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
 from facer.pipeline.runtime.progress import echo, log
-from facer.pipeline.settings import MODEL_ACTIONS
+from facer.pipeline.settings.commands import MODEL_ACTIONS
 from facer.stages.features.config import STARTER_REC
 
 

@@ -11,6 +11,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
+    PATH,
     json_option,
     log_option,
     print_json,
@@ -19,7 +20,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.progress import echo
-from facer.pipeline.settings import EVALUATE_REC, TRAIN_REC
+from facer.pipeline.settings.commands import EVALUATE_REC, TRAIN_REC
 from facer.stages.affect.config import AugmentConfig, LossWeights
 
 
@@ -30,7 +31,7 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 
 
 @click.command("train-rec")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path),
+@click.option("-o", "--output", "run", required=True, type=PATH,
               help="Run folder to write.")  # fmt: skip
 @click.option("--weight", "weights", multiple=True, metavar="TERM=W",
               help="Of a loss term: ccc, cce, bce, dm, dm_labelled or pair. [default: 1 each]",
@@ -178,7 +179,7 @@ def _brief(value: float | None) -> str:
 
 @click.command("export-rec")
 @click.argument("rec")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=PATH)
 @json_option
 def export_rec(rec: str, output: Path, as_json: bool) -> int:
     """Write REC weights as ONNX, checked against torch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from facer.storage import FeatureStore
@@ -76,12 +76,11 @@ def clip_status(store: FeatureStore, clip_id: str, videos: str | Path | None = N
 
 def _local(record: Record, videos: str | Path) -> AbstractContextManager[Path]:
     from facer.pipeline.features.sources import open_videos
-    from facer.pipeline.features.stored_video import source_video
+    from facer.pipeline.features.stored_video import source_of, source_video
 
     if "://" not in str(videos):
         return nullcontext(source_video(record, Path(videos)))
-    if ".." in PurePosixPath(record.source).parts:
-        raise FacerError(f"{record.clip_id}: its source {record.source!r} lies outside {videos}")
+    source_of(record, videos)
     return open_videos(videos).local(record.source)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facer.pipeline.features.config import VerifyConfig
 from facer.stages.common.cores import cpu_count
@@ -16,11 +16,8 @@ from facer.storage import FeatureStore
 from facer.storage.layout.documents import group_json
 from facer.storage.layout.part_list import DOCUMENT
 from facer.storage.layout.parts import PARTS
-from facer.storage.schema import Record
+from facer.storage.schema import OnCount, Record
 from facer.storage.verify import StoreReport, verify_store
-
-if TYPE_CHECKING:
-    from facer.pipeline.features.fingerprints import OnCompared
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Verification:
         }  # fmt: skip
 
 
-def verify(config: VerifyConfig, on_compared: OnCompared = lambda *_: None) -> Verification:
+def verify(config: VerifyConfig, on_compared: OnCount = lambda *_: None) -> Verification:
     """Read all of a store; compare it with its videos and drop what is damaged, if asked.
 
     ``on_compared(done, total)`` is called after each video whose content was compared. FacerError
@@ -106,7 +103,7 @@ def verify(config: VerifyConfig, on_compared: OnCompared = lambda *_: None) -> V
     )
 
 
-def _compare(store: FeatureStore, place: Path | str, on_compared: OnCompared) -> VideoReport:
+def _compare(store: FeatureStore, place: Path | str, on_compared: OnCount) -> VideoReport:
     from facer.pipeline.features.fingerprints import changed
     from facer.pipeline.features.pending import video_id
     from facer.pipeline.features.sources import open_videos

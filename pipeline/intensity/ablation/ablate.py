@@ -36,7 +36,7 @@ from facer.pipeline.intensity.scoring.fuse import fuse
 from facer.pipeline.intensity.sources.joined import Source, open_source
 from facer.pipeline.intensity.sources.splits import facts_and_notes
 from facer.pipeline.intensity.training import OnNote
-from facer.stages.intensity.config import StreamsConfig
+from facer.stages.intensity.sequence_config import StreamsConfig
 from facer.stages.intensity.sequences import EMBEDDING
 from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, compare

@@ -13,8 +13,8 @@ from facer.pipeline.intensity.ablation.trials import TrialScores
 from facer.pipeline.views.canvas import canvas
 from facer.stages.intensity.metrics import std_of
 from facer.stages.intensity.statistics.intervals import Comparison, ends_of
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import write_atomic
 from facer.storage.text.palette import COLOURS
 
 PAPER = "paper (Kollias et al. 2023, Hume-Reaction val)"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from facer.stages.intensity.config import FitConfig, LossName, SequenceConfig
+from facer.stages.intensity.config import FitConfig, LossName
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage.errors import OptionError, named
 
 GROUPS: Mapping[str, str] = MappingProxyType(

@@ -31,14 +31,14 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import train_head
 from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
-from facer.pipeline.runtime.run_folder import refuse_url
+from facer.pipeline.runtime.run_folder import refuse_file, refuse_url
 from facer.stages.common.threads import on_threads
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined, std_of
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.json_files import read_json_object
-from facer.storage.files.objects import write_atomic
 from facer.storage.files.regular import open_regular
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
@@ -223,8 +223,7 @@ def claim_output(output: Path, command: str, header: str) -> None:
     ``header`` is a pattern of the first line of its ``table.csv``.
     """
     refuse_url(output)
-    if output.exists() and not output.is_dir():
-        raise FacerError(f"{output}: is a file, expected the name of a new folder")
+    refuse_file(output)
     table, found = output / "table.csv", ""
     if table.exists():
         with open_regular(table, "a csv", str(table)) as file:

@@ -11,10 +11,10 @@ from facer.pipeline.intensity.config import SUBJECTS, FoldConfig
 from facer.pipeline.intensity.labelled import join_labels, read_trainable, without_label
 from facer.pipeline.intensity.sources.joined import Source
 from facer.stages.intensity.folds import assign_folds, fold_splits
-from facer.stages.intensity.sequences import I64
 from facer.storage import IntensityLabels, LabelOptions, read_labels
 from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import csv_text
+from facer.storage.schema import I64
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from facer.pipeline.intensity.training import OnNote, Training, tell
 from facer.stages.common.threads import on_threads
 from facer.stages.intensity.fit import EpochRow
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 
 PREDICTIONS = "out-of-fold.csv"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from facer.pipeline.intensity.config import EvaluateConfig, FuseConfig
 from facer.pipeline.intensity.head_run import read_run
@@ -20,7 +19,7 @@ from facer.stages.intensity.statistics.holm import holm
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.labels.challenges import Split
-from facer.storage.schema import F32
+from facer.storage.schema import F32, F64
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class FusionResult:
     """Scores of the fusion and of each run, and how much the fusion is better than each."""
 
     runs: tuple[Path, ...]  # (R,)
-    weights: npt.NDArray[np.float64]  # (R, E), of sum 1 over the runs
+    weights: F64  # (R, E), of sum 1 over the runs
     weights_from: str  # equal or val
     fusion: Evaluation
     members: tuple[Evaluation, ...]  # (R,), on as many seeds as the fusion
@@ -102,7 +101,7 @@ def _stacked(found: Sequence[Evaluation], count: int) -> F32:
     ])  # fmt: skip
 
 
-def _weights_of_val(config: FuseConfig, count: int) -> npt.NDArray[np.float64]:
+def _weights_of_val(config: FuseConfig, count: int) -> F64:
     """Weights (R, E) by the val split's labels, of the mean predictions over the seeds."""
     for run in config.runs:
         if read_run(run).is_whole_of_folds:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from facer.stages.intensity.config import SequenceConfig, StreamsConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import (
     EMBEDDING,
     FeatureChoice,

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.settings import SWEPT, Settings
+from facer.pipeline.settings.commands import SWEPT
+from facer.pipeline.settings.table import Settings
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import Declared
 from facer.storage.text.likeness import did_you_mean

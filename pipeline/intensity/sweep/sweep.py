@@ -26,13 +26,13 @@ from facer.pipeline.intensity.sources.splits import facts_and_notes
 from facer.pipeline.intensity.sweep.space import chosen_settings, title_of, trial_id
 from facer.pipeline.intensity.sweep.table import SweepRow, SweepTable, write_table
 from facer.pipeline.intensity.training import OnNote
-from facer.pipeline.settings import (
-    Settings,
+from facer.pipeline.settings.configs import (
     fold_config,
     label_options,
     streams_config,
     train_head_config,
 )
+from facer.pipeline.settings.table import Settings
 from facer.storage.errors import FacerError, OptionError
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from facer.pipeline.intensity.ablation.trials import TrialScores
 from facer.pipeline.intensity.config import SweepConfig
 from facer.pipeline.intensity.sweep.space import shown_value
-from facer.pipeline.settings import SWEPT, Settings
+from facer.pipeline.settings.commands import SWEPT
+from facer.pipeline.settings.table import Settings
 from facer.pipeline.views.canvas import canvas
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import write_atomic
 from facer.storage.optional import optional
 from facer.storage.text.palette import COLOURS
 

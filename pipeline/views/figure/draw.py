@@ -9,7 +9,7 @@ from facer.pipeline.summary.summarise import Study, summarise_in_memory
 from facer.pipeline.views.figure.config import FIGURE_KINDS, FigureConfig, FigureKind
 from facer.pipeline.views.figure.kinds import DRAW
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.objects import written_whole
+from facer.storage.files.atomic import written_whole
 from facer.storage.files.regular import open_regular
 from facer.storage.study.tables import Collected
 from facer.storage.text.likeness import check_choice, did_you_mean

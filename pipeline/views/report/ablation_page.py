@@ -13,19 +13,20 @@ from facer.pipeline.intensity.ablation.rows import FULL, GROUPS
 from facer.pipeline.intensity.ablation.trials import SPLIT, read_record
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
-from facer.pipeline.runtime.run_folder import plain
-from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.store_page import flat
 from facer.storage.errors import FacerError
 from facer.storage.files.cells import plain_cell
 from facer.storage.files.objects import DOCUMENT_BYTES
 from facer.storage.files.regular import read_regular
+from facer.storage.schema import OnCount
+from facer.storage.text.typed_json import plain
 
 Row = dict[str, Any]
 
 
-def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnPage) -> int:
+def write_ablation_report(config: ReportConfig, folder: ReportFolder, _: OnCount) -> int:
     """Write the page of an ablation's tables; it has no pages of clips."""
     rows = read_rows(Path(config.source))
     groups = {group: [row for row in rows if group in row["groups"]] for group in GROUPS}

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.pipeline.views.report.ablation_page import write_ablation_report
-from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder
 from facer.pipeline.views.report.run_page import write_run_report
 from facer.pipeline.views.report.store_page import write_store_report
 from facer.storage.errors import FacerError
 from facer.storage.files.json_files import parse_json
 from facer.storage.files.objects import open_objects
+from facer.storage.schema import OnCount
 
-_WRITERS: Mapping[str, Callable[[ReportConfig, ReportFolder, OnPage], int]] = {
+_WRITERS: Mapping[str, Callable[[ReportConfig, ReportFolder, OnCount], int]] = {
     "store": write_store_report, "run": write_run_report, "ablation": write_ablation_report
 }  # fmt: skip
 
@@ -30,7 +31,7 @@ class Report:
     notes: tuple[str, ...] = ()  # on what they lack
 
 
-def build_report(config: ReportConfig, on_page: OnPage = lambda _done, _total: None) -> Report:
+def build_report(config: ReportConfig, on_page: OnCount = lambda _done, _total: None) -> Report:
     """Write the report of a store, a run or an ablation, whichever ``config.source`` is.
 
     ``on_page`` hears how many pages of clips are done, and of how many.

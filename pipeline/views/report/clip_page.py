@@ -14,11 +14,10 @@ from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.summary.clips import times_of
 from facer.pipeline.views import curves
 from facer.pipeline.views.footage import crop_strip, embed_video, find_video
-from facer.pipeline.views.report.config import OnPage
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, marks_key, packed, page_name
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
-from facer.storage.schema import FEATURE_GROUPS, ClipFeatures, Record
+from facer.storage.schema import FEATURE_GROUPS, ClipFeatures, OnCount, Record
 from facer.storage.text.names import some
 
 MAX_FRAMES = 6000
@@ -48,7 +47,7 @@ class ClipPages:
     embed: bool
     back: str  # title of the page that they belong to
 
-    def write_all(self, clips: Mapping[str, Facts], on_page: OnPage) -> dict[str, str]:
+    def write_all(self, clips: Mapping[str, Facts], on_page: OnCount) -> dict[str, str]:
         """Write the pages of clips, each with its facts; returns their URLs from the index.
 
         Raises FacerError when a folder of videos is given that has none of theirs.

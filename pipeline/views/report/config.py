@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,6 @@ from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.options import LabelOptions
 from facer.storage.settings import Setting, check
-
-OnPage = Callable[[int, int], None]
-"""Called with how many pages of clips are written, and of how many."""
 
 
 def check_video_dir(videos: Path | None) -> None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from facer import __version__
 from facer.storage.errors import FacerError, one_line
-from facer.storage.files.objects import written_whole
+from facer.storage.files.atomic import written_whole
 from facer.storage.text.names import some
 
 MARKER = "facer-report.json"

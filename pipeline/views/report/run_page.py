@@ -14,21 +14,21 @@ from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.seeds import read_curve, seed_folders
 from facer.pipeline.intensity.sources.labels import labels_of_run
-from facer.pipeline.runtime.run_folder import plain
 from facer.pipeline.views.report.clip_page import ClipPages
-from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import ReportFolder, number
 from facer.pipeline.views.report.store_page import flat
 from facer.stages.intensity.metrics import METRICS
 from facer.stages.intensity.statistics.intervals import Interval
 from facer.storage import FeatureStore, IntensityLabels, match_clips
 from facer.storage.files.json_files import read_json_lines
-from facer.storage.schema import F32
+from facer.storage.schema import F32, OnCount
+from facer.storage.text.typed_json import plain
 
 _WORST_SHOWN = 50
 
 
-def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage) -> int:
+def write_run_report(config: ReportConfig, folder: ReportFolder, on_page: OnCount) -> int:
     """Write a run's page and the pages of its worst-predicted clips; returns their number."""
     run = Path(config.source)
     record = read_run(run)

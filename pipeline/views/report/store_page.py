@@ -12,19 +12,19 @@ import numpy as np
 from facer.pipeline.features.inspect.clip_status import clip_status, seen_lines
 from facer.pipeline.features.inspect.status import StoreStatus, store_status
 from facer.pipeline.views.report.clip_page import ClipPages
-from facer.pipeline.views.report.config import OnPage, ReportConfig
+from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import CLIPS, ReportFolder, marks_key, number, page_name
 from facer.pipeline.views.report.survey import Survey, histogram, survey_store
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
-from facer.storage.schema import Record, measured_of
+from facer.storage.schema import OnCount, Record, measured_of
 from facer.storage.text.names import some
 
 _REASONS_SHOWN, _CLIPS_OF_A_REASON, _FAILED_PAGES = 20, 5, 50
 _STATUS_CODES = {"ok": 0, "no_face": 1, "no_sound": 1, "failed": 2}
 
 
-def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnPage) -> int:
+def write_store_report(config: ReportConfig, folder: ReportFolder, on_page: OnCount) -> int:
     """Write the overview and the chosen clips' pages; returns how many pages of clips."""
     store = FeatureStore.open(config.source)
     status = store_status(store)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import mimetypes
-import os
 import re
 import secrets
 import socket
@@ -16,12 +14,13 @@ from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakSet
 
 from facer.pipeline.views.report.folder import ASSETS, render
 from facer.pipeline.views.view import pages
+from facer.pipeline.views.view.answers import Answers
 from facer.pipeline.views.view.lanes import clip_lanes, person_lanes
 from facer.pipeline.views.view.session import ViewSession
 from facer.storage.errors import FacerError, PlaceError, named, one_line
@@ -32,12 +31,8 @@ LOOPBACK = "127.0.0.1"
 _OWN_ASSETS = Path(__file__).parent / "assets"
 _PLOTLY = "plotly.min.js"
 _BODY_BYTES = 1 << 16
-_BLOCK_BYTES = 1 << 18
 _IDLE_S = 60.0
 _PAGE = re.compile(r"clips/([A-Za-z0-9_-]+)\.(html|js|lanes|person|crops|notes|video|mp4)")
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css",
-          ".json": "application/json"}  # fmt: skip
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -110,11 +105,16 @@ class ViewServer(ThreadingHTTPServer):
             _log_fault("a request", error)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answers, BaseHTTPRequestHandler):
     server: ViewServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "facer", ""
     timeout = _IDLE_S
+
+    @property
+    def policy(self) -> str:
+        """The server's."""
+        return self.server.policy
 
     def do_GET(self) -> None:
         """Answer with a page, numbers, or a piece of a video."""
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
                 found = urlsplit(self.path)
             path = self._inside(found.path)
             if path is None:
-                self._refuse(403, "forbidden: open the address that facer view printed")
+                self.refuse(403, "forbidden: open the address that facer view printed")
                 return
             act(path, dict(parse_qsl(found.query, keep_blank_values=True)))
         except (ConnectionError, TimeoutError):
@@ -146,12 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
         except (FacerError, PlaceError, OSError) as error:
             if found.path.endswith(".html"):
                 page = render("clips/error", "view_error.html", title="Not shown", text=str(error))
-                self._text(page, ".html", 404)
+                self.text(page, ".html", 404)
             else:
-                self._refuse(409 if self.command == "POST" else 404, str(error))
+                self.refuse(409 if self.command == "POST" else 404, str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours: told here and in the browser
             self.close_connection = True
-            self._refuse(500, _log_fault(f"{self.command} {found.path.split('/', 2)[-1]}", error))
+            self.refuse(500, _log_fault(f"{self.command} {found.path.split('/', 2)[-1]}", error))
 
     def _inside(self, path: str) -> str | None:
         """The path below the token; None for a stranger's request."""
@@ -162,80 +162,44 @@ class _Handler(BaseHTTPRequestHandler):
         known = compare_digest(rest[0].encode("utf-8", "replace"), self.server.token.encode())
         return rest[1] if known else None
 
-    # reading
-
     def _get(self, path: str, query: Mapping[str, str]) -> None:
         if path in ("", "index.html"):
-            self._text(pages.index_page(self.server.session), ".html")
+            self.text(pages.index_page(self.server.session), ".html")
         elif path == "index.js":
-            self._text(pages.index_data(self.server.session), ".js")
+            self.text(pages.index_data(self.server.session), ".js")
         elif path.startswith("assets/"):
             self._asset(path.removeprefix("assets/"))
         elif page := _PAGE.fullmatch(path):
             self._clip(page[1], page[2], query)
         else:
-            self._refuse(404, "found no such page")
+            self.refuse(404, "found no such page")
 
     def _clip(self, name: str, kind: str, query: Mapping[str, str]) -> None:
         session = self.server.session
         if kind == "html":
-            self._text(pages.clip_page(session, name), ".html")
+            self.text(pages.clip_page(session, name), ".html")
         elif kind == "js":
-            self._text(pages.clip_data(session, name), ".js")
+            self.text(pages.clip_data(session, name), ".js")
         elif kind in ("video", "mp4"):
             path = session.video(name) if kind == "video" else session.copy(name)
             with open_regular(path) as file:
-                self._media(file, path.name)
+                self.media(file, path.name)
         elif kind in ("lanes", "person"):
-            self._json((clip_lanes if kind == "lanes" else person_lanes)(session, name, query))
+            self.json((clip_lanes if kind == "lanes" else person_lanes)(session, name, query))
         else:
-            self._json(pages.crops(session, name) if kind == "crops" else session.notes_of(name))
+            self.json(pages.crops(session, name) if kind == "crops" else session.notes_of(name))
 
     def _asset(self, name: str) -> None:
         if name == _PLOTLY:
             from plotly.offline import get_plotlyjs
 
-            self._send(200, get_plotlyjs().encode(), ".js", "private, max-age=3600")
+            self.send(200, get_plotlyjs().encode(), ".js", "private, max-age=3600")
             return
         for folder in (ASSETS, _OWN_ASSETS):
             if name in {file.name for file in folder.iterdir()}:
-                self._send(200, (folder / name).read_bytes(), Path(name).suffix, "no-cache")
+                self.send(200, (folder / name).read_bytes(), Path(name).suffix, "no-cache")
                 return
-        self._refuse(404, "found no such file")
-
-    def _media(self, file: BinaryIO, name: str) -> None:
-        """Send a file, or the piece that is asked for."""
-        size = os.fstat(file.fileno()).st_size
-        start, stop, status = 0, size, 200
-        if wanted := _RANGE.fullmatch(self.headers.get("Range", "")):
-            first, last = wanted.groups()
-            if first:
-                start, stop = int(first), min(size, int(last) + 1 if last else size)
-            elif last:
-                start = max(0, size - int(last))
-            if start >= stop:
-                self._head(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
-                return
-            status = 206
-        kind = mimetypes.guess_type(name)[0] or ""
-        headers = {
-            "Content-Type": kind if kind.startswith("video/") else "application/octet-stream",
-            "Accept-Ranges": "bytes", "Content-Length": str(stop - start),
-        }  # fmt: skip
-        if status == 206:
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        self._head(status, headers)
-        file.seek(start)
-        left = stop - start
-        while left and self.command == "GET":
-            block = file.read(min(left, _BLOCK_BYTES))
-            if not block:  # the file became shorter
-                self.close_connection = True
-                return
-            self.wfile.write(block)
-            left -= len(block)
-
-    # changing
+        self.refuse(404, "found no such file")
 
     def _post(self, path: str, _: Mapping[str, str]) -> None:
         body = self._body()
@@ -247,60 +211,29 @@ class _Handler(BaseHTTPRequestHandler):
             "point": session.point,
         }  # fmt: skip
         if path in acts:
-            self._json(acts[path](body))
+            self.json(acts[path](body))
         else:
-            self._refuse(404, "found no such page")
+            self.refuse(404, "found no such page")
 
     def _body(self) -> Mapping[str, Any] | None:
         """The JSON of a page of this server; None, and refused, for anything else."""
         origin = self.headers.get("Origin")
         ours = origin is None or origin.removeprefix("http://") in self.server.hosts
         if not ours or self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-            self._refuse(403, "forbidden: a change comes from a page of this server")
+            self.refuse(403, "forbidden: a change comes from a page of this server")
             return None
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,9}", length) or int(length) > _BODY_BYTES:
             self.close_connection = True
-            self._refuse(413, f"expected a body of at most {_BODY_BYTES} bytes")
+            self.refuse(413, f"expected a body of at most {_BODY_BYTES} bytes")
             return None
         data = self.rfile.read(int(length))
         if self.headers.get_content_type() != "application/json":
-            self._refuse(415, "expected JSON")
+            self.refuse(415, "expected JSON")
             return None
         with suppress(ValueError, RecursionError):
             found = json.loads(data)
             if isinstance(found, dict):
                 return found
-        self._refuse(400, "expected a JSON object")
+        self.refuse(400, "expected a JSON object")
         return None
-
-    # sending
-
-    def _text(self, text: str, suffix: str, status: int = 200) -> None:
-        self._send(status, text.encode("utf-8", "replace"), suffix)
-
-    def _json(self, value: Mapping[str, Any]) -> None:
-        self._send(200, json.dumps(value, allow_nan=False).encode(), ".json")
-
-    def _refuse(self, status: int, text: str) -> None:
-        if self.command == "POST":
-            self.close_connection = True  # its body may lie unread
-        self._send(status, json.dumps({"error": text}).encode(), ".json")
-
-    def _send(self, status: int, data: bytes, suffix: str, cache: str = "no-store") -> None:
-        kind = f"{_KINDS.get(suffix, 'application/octet-stream')}; charset=utf-8"
-        self._head(status, {"Content-Type": kind, "Content-Length": str(len(data))}, cache)
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def _head(self, status: int, headers: Mapping[str, str], cache: str = "no-store") -> None:
-        self.send_response(status)
-        for name, value in {
-            **headers, "Cache-Control": cache, "Content-Security-Policy": self.server.policy,
-            "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }.items():  # fmt: skip
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,8 +29,8 @@ from facer.stages.features.align import CROP_PX, align
 from facer.stages.features.faces import Detector, Faces, iou
 from facer.stages.features.track import box_sizes
 from facer.storage.errors import FacerError
-from facer.storage.files.objects import written_aside
-from facer.storage.schema import F32, U8
+from facer.storage.files.atomic import written_aside
+from facer.storage.schema import F32, U8, OnCount
 
 _CACHE_VERSION = 2
 _JPEG_QUALITY = 95
@@ -44,9 +44,6 @@ _LEFT_OUT = {
     UNREADABLE: "labelled images cannot be decoded",
     NO_FACE: "labelled images show no face that could be aligned",
 }
-
-AlignReport = Callable[[int, int], None]
-"""Told (photographs done, photographs in all) while a set is aligned."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class Aligner:
         self,
         config: AlignConfig,
         detector: Detector | None = None,
-        report: AlignReport | None = None,
+        report: OnCount | None = None,
     ) -> None:
         self.config = config
         self._given = detector

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facer.stages.common.onnx import fold_batch_norm, to_onnx
 from facer.stages.features.rec.network import ResidualUnit
 from facer.stages.features.refine import POINTS_PX
-from facer.storage.files.objects import write_atomic
+from facer.storage.files.atomic import write_atomic
 
 _WIDTHS = (16, 32, 64, 96)
 _HIDDEN = 128

@@ -19,7 +19,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal
 
-from facer.stages.features.card_tables import build, read_tables
+from facer.stages.features.card_tables import build, check_name, read_tables
 from facer.stages.features.rec.cards.card import CardFile
 from facer.storage.errors import FacerError
 
@@ -97,8 +97,7 @@ class AudioCard:
 
     def __post_init__(self) -> None:
         """Refuse names that are none."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", self.name):
-            raise FacerError(f"name: found {self.name!r}, expected letters, digits, . _ + -")
+        check_name(self.name)
 
     @property
     def sha256(self) -> str:

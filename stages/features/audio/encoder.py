@@ -9,9 +9,9 @@ import numpy as np
 
 from facer.stages.features.audio.card import read_audio_card
 from facer.stages.features.audio.rows import ChunkedRun
+from facer.stages.features.rec.cards.places import checked_weights
 from facer.stages.features.rec.session import open_network, tensor_name
 from facer.storage.errors import FacerError, one_line
-from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32
 
 
@@ -21,18 +21,11 @@ class Encoder:
     def __init__(self, card_path: Path, device: str) -> None:
         card = self._card = read_audio_card(card_path)
         path = card_path.parent / card.file.name
-        if not path.is_file():
-            where = card.file.url or card.file.checkpoint or card.file.source
-            raise FacerError(
-                f"{card.name}: its weights {path} are not there; get or export them from {where}"
-            )
-        found = weights_sha256(path)
-        if card.file.sha256 and found != card.file.sha256:
-            raise FacerError(
-                f"{card.name}: {path} has sha256 {found}, expected {card.file.sha256}; it is "
-                "another file or damaged: get it again"
-            )
-        self.name, self.sha256 = card.name, found
+        advice = (
+            f"get or export them from {card.file.url or card.file.checkpoint or card.file.source}"
+        )
+        self.name = card.name
+        self.sha256 = checked_weights(card.name, path, card.file.sha256, advice)
         self.columns = card.output.columns
         self.rate_hz = card.input.rate_hz
         self.hop, self.window = card.output.hop, card.output.window

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from facer.storage.schema import U8
+from facer.storage.schema import F64, U8
 
 Picture: TypeAlias = U8 | av.VideoFrame
 """RGB uint8 (H, W, 3), or a frame for which :func:`stays_yuv` holds."""
 
-Transform = npt.NDArray[np.float64]
+Transform = F64
 """(2, 3), from a picture's pixels (x, y) to those of a crop."""
 
 _YUV = frozenset({"yuv420p", "yuvj420p"})

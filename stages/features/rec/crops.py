@@ -14,14 +14,12 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, CROP_PX, similarity_transforms
 from facer.stages.features.decode.picture import Picture, rgb, shown, size_of
 from facer.storage.errors import FacerError
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, F64, U8
 
-F64 = npt.NDArray[np.float64]
 Kind = Literal["five-point", "box"]
 Outside = Literal["black", "edge", "reflect", "clip"]
 

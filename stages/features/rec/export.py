@@ -16,15 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facer.stages.common.onnx import fold_batch_norm, open_session, to_onnx
+from facer.stages.common.onnx import (
+    check_onnx_name,
+    fold_batch_norm,
+    open_session,
+    to_onnx,
+    write_exported,
+)
 from facer.stages.features.rec.network import RecNet
 from facer.stages.features.rec.onnx_rec import EMBEDDING, FEATURE_OUTPUTS
 from facer.stages.features.rec.torch_rec import load_network
-from facer.storage.errors import FacerError, OptionError
-from facer.storage.files.objects import write_atomic
 
 OUTPUTS = (*FEATURE_OUTPUTS, EMBEDDING)
-_TOLERANCE = 1e-4
 
 
 class _Probabilities(nn.Module):
@@ -48,19 +51,13 @@ def export_onnx(rec_path: str | Path, onnx_path: str | Path) -> float:
     when it is above 1e-4.
     """
     onnx_path = Path(onnx_path)
-    if onnx_path.suffix != ".onnx":
-        raise OptionError(f"{onnx_path}: expected a name that ends in .onnx")
+    check_onnx_name(onnx_path)
     network, meta = load_network(Path(rec_path))
     model = _Probabilities(fold_batch_norm(network.eval())).eval()
     keys = ("format", "feature_names", "weak_features", "training")
     data = rec_to_onnx(model, {key: json.dumps(meta[key]) for key in keys})
     difference = difference_from_torch(model, data)
-    if not difference <= _TOLERANCE:
-        raise FacerError(
-            f"{onnx_path}: the exported model differs from torch by {difference:.2g}, expected "
-            f"at most {_TOLERANCE:g}; not written"
-        )
-    write_atomic(onnx_path, data)
+    write_exported(onnx_path, data, difference)
     return difference
 
 

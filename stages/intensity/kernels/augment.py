@@ -10,7 +10,8 @@ import torch
 from facer.stages.intensity.config import AugmentConfig
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences, by_column
 from facer.stages.intensity.model import measure_scale
-from facer.stages.intensity.sequences import I64, evenly
+from facer.stages.intensity.sequences import evenly
+from facer.storage.schema import I64
 
 
 class Augmenter:

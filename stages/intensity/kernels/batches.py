@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facer.stages.intensity.sequences import I64, Rows, Sequences
+from facer.stages.intensity.sequences import Rows, Sequences
+from facer.storage.schema import I64
 
 
 @dataclass(frozen=True)

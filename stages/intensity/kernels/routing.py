@@ -20,6 +20,7 @@ from facer.stages.common.training import (
     optimiser_state,
 )
 from facer.storage.errors import FacerError
+from facer.storage.schema import F32
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
@@ -139,7 +140,7 @@ class RoutedAverage:
             average[:steps].lerp_(value[:steps], shares.view(-1, *[1] * (value.ndim - 1)))
 
 
-def _equal_runs(counts: npt.NDArray[np.float32]) -> list[slice]:
+def _equal_runs(counts: F32) -> list[slice]:
     """Slices over which the count is the same: each takes one call with one bias correction."""
     edges = np.flatnonzero(np.diff(counts)) + 1
     starts = [0, *edges.tolist()]

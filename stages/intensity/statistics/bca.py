@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from facer.stages.intensity.metrics import F64
+from facer.storage.schema import F64
 
 
 class Bca(NamedTuple):

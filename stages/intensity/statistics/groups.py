@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from facer.stages.intensity.metrics import METRICS, Scores, defined, mean_defined, score, std_of
 from facer.stages.intensity.statistics.intervals import Interval, bootstrap, ends_of
+from facer.storage.schema import F64
 
 LEAST_LABELLED = 3
 """Labelled clips of an intensity from which on its correlation in a group says anything."""
@@ -53,7 +54,7 @@ class Groups:
     column: str
     scores: tuple[GroupScores, ...]
 
-    def values(self, metric: str) -> npt.NDArray[np.float64]:
+    def values(self, metric: str) -> F64:
         """A metric of the groups in which it is defined."""
         found = np.array([one.mean(metric) for one in self.scores], np.float64)
         return found[~np.isnan(found)]

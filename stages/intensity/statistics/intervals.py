@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import F64, mean_defined, pearson, ratio, weighted_sums
+from facer.stages.intensity.metrics import mean_defined, pearson, ratio, weighted_sums
 from facer.stages.intensity.statistics.bca import Bca, bca_of
 from facer.storage.errors import FacerError
-from facer.storage.schema import I64
+from facer.storage.schema import F64, I64
 
 RESAMPLES = 1000
 """Draws of clips or subjects; the seed of the draws is 0."""

@@ -170,13 +170,15 @@ def measured(features: F64) -> Bools:
 
 
 def seconds(times: F64) -> F64:
-    """Return times in seconds: those that advance by 2 or more are milliseconds."""
+    """Return times (T,) in seconds: those that advance by 2 or more are milliseconds."""
     steps = np.diff(times)
     return times / 1000 if len(steps) and np.median(steps) >= _MS_STEP else times
 
 
 def at_frames(frames: int, known: I64, times_s: F64) -> F64:
-    """The times of all frames: between known ones, and before the first at the clip's own rate."""
+    """The times (frames,) of all frames, given those (k,) of the ``known`` (k,): between these, and
+    before the first at the clip's own rate.
+    """
     found = np.interp(np.arange(frames), known, times_s)
     if len(known) > 1 and known[0] > 0:
         rate = np.polyfit(known, times_s, 1)[0]
@@ -210,7 +212,9 @@ def frame_numbers(table: CsvTable, values: F64) -> I64:
 
 
 def landmarks(table: CsvTable) -> dict[str, F64]:
-    """Return five keypoints and their landmarks' box from 68 points ``x_0``, ``y_0`` ..."""
+    """Return five keypoints (T, 5, 2) and the box (T, 4) of 68 points ``x_0``, ``y_0`` ..., in
+    pixels; nothing where the table lacks some.
+    """
     axes = [[f"{axis}_{point}" for point in range(68)] for axis in "xy"]
     if not all(name in table.header for names in axes for name in names):
         return {}
@@ -223,7 +227,7 @@ def landmarks(table: CsvTable) -> dict[str, F64]:
 
 
 def dominant(faces: Sequence[object], success: Bools, confidence: F64) -> Bools:
-    """Return the rows of the face that is measured most often, then most surely."""
+    """Return the rows (n,) of the face that is measured most often, then most surely."""
     best: tuple[int, float, int] | None = None
     kept = np.zeros(len(faces), np.bool_)
     for order, face in enumerate(dict.fromkeys(faces)):

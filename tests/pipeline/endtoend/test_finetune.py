@@ -26,7 +26,8 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.architecture import Architecture
 from facer.stages.features.rec.network import RecNet
 from facer.stages.features.rec.torch_rec import save_rec
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint

@@ -9,7 +9,8 @@ from facer.pipeline.features.importing import import_into_store
 from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tables import export_store

@@ -126,9 +126,11 @@ def test_status_of_a_clip_says_what_libav_sees(store, videos, capsys):
     told(capsys, "status", store.path, "--videos", videos, code=2)
 
 
-def test_a_source_that_leads_out_of_the_folder_is_not_opened(store, videos):
-    store.write_part([(Record("x", "failed", 0, "no", source="../s.zarr/zarr.json"), None)])
-    assert "lies outside" in facer.status(store, "x", videos=Path(videos)).note
+@pytest.mark.parametrize("source", ["../s.zarr/zarr.json", "/etc/hosts"])
+def test_a_source_that_leads_out_of_the_folder_is_not_opened(store, videos, source):
+    store.write_part([(Record("x", "failed", 0, "no", source=source), None)])
+    for place in (Path(videos), "memory://videos"):
+        assert "lies outside" in facer.status(store, "x", videos=place).note
 
 
 def test_the_report_has_a_page_of_a_failed_clip(store, videos, tmp_path):

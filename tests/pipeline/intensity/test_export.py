@@ -13,9 +13,10 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.network import build
 from facer.stages.features.rec.torch_rec import save_rec
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.model import predict
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.sequences import Sequences
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.errors import FacerError

@@ -13,7 +13,8 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.seeds import load_models, read_curve
 from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint

@@ -12,7 +12,7 @@ import facer
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.labelled import read_sequences
 from facer.pipeline.intensity.sources.joined import choose_columns, open_source
-from facer.stages.intensity.config import SequenceConfig, StreamsConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.storage import ClipFeatures, FacerError, FeatureStore, Provenance, Record
 from facer.storage.errors import OptionError
 from tests.support import exit_code

@@ -15,7 +15,8 @@ from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.labelled import features_sha256, load_labelled
 from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, read_labels
 from facer.storage.errors import FacerError
 from tests.support import some

@@ -15,7 +15,8 @@ from facer.pipeline.intensity.predict import predict_videos
 from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
 from facer.stages.features.config import ExtractConfig
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 

@@ -13,7 +13,8 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FEATURE_NAMES, FeatureStore, Record
 from facer.storage.errors import FacerError
 

@@ -14,10 +14,11 @@ import pytest
 
 from facer.pipeline.endtoend.config import FinetuneRunConfig
 from facer.pipeline.runtime import run_folder
-from facer.pipeline.runtime.run_folder import RunFolder, plain
+from facer.pipeline.runtime.run_folder import RunFolder
 from facer.storage.errors import FacerError
+from facer.storage.files.atomic import write_atomic, write_new
 from facer.storage.files.checkpoints import save_checkpoint
-from facer.storage.files.objects import write_atomic, write_new
+from facer.storage.text.typed_json import plain
 
 
 @dataclass(frozen=True)

@@ -308,6 +308,8 @@ def test_a_wrong_export_is_told(store, tmp_path, capsys):
         (["--marks", "m.csv"], "--marks: expected --format, one of"),
         (["--format", "hdf5", "--long"], "--long: found format hdf5, expected one of csv"),
         (["--format", "muse", "--design", "{participant}"], "--design: found format muse"),
+        (["--format", "elan", "--long"], "--long: found format elan, expected one of csv"),
+        (["--format", "elen"], "openface, json; did you mean 'elan'?"),
     ):
         assert message in told(capsys, "export", store, tmp_path / "x", *arguments, code=2)[1]
     assert not (tmp_path / "x").exists()

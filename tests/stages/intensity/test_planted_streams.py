@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig, StreamsConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fit import HeadTrainer, Task
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import predict
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.stages.intensity.streams import Stream, join
 from facer.storage.loading import Ragged
 

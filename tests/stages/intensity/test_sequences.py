@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.config import SequenceConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.sequences import choose_features, evenly, prepare, without_empty
 from facer.storage import FEATURE_NAMES, FacerError, Ragged
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facer.stages.intensity.config import SequenceConfig, StreamsConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from facer.stages.intensity.sequences import prepare
 from facer.stages.intensity.streams import Stream, align, grid, join, nearest
 from facer.storage import FacerError

@@ -13,7 +13,7 @@ import pytest
 from facer.storage import FacerError, FeatureStore, Record
 from facer.storage.exchange.tables import ImportKind, export_store, import_features
 from facer.storage.exchange.tools.imported import Imported
-from facer.storage.files.objects import written_whole
+from facer.storage.files.atomic import written_whole
 from facer.storage.study.design import Design, DesignRow
 from tests.support import some
 

@@ -15,7 +15,8 @@ import fsspec
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Provenance
-from facer.storage.files.objects import LocalObjects, Objects, open_objects, write_new
+from facer.storage.files.atomic import write_new
+from facer.storage.files.objects import LocalObjects, Objects, open_objects
 from facer.storage.files.urls import UrlObjects
 
 Make = Callable[..., Any]

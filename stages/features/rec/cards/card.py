@@ -17,7 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from facer.stages.features.card_tables import MAX_VALUES, build, read_tables
+from facer.stages.features.card_tables import MAX_VALUES, NAME, build, check_name, read_tables
 from facer.stages.features.rec.crops import CropSpec
 from facer.storage.errors import FacerError
 
@@ -26,7 +26,6 @@ CARDS = Path(str(files("facer.stages.features.rec.cards")))
 """The folder of the package's cards."""
 
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 PACKAGE_PICTURE = "facer:"  # before the name of a picture that comes with the package
@@ -65,7 +64,7 @@ class CardFile:
 
     def __post_init__(self) -> None:
         """Refuse names that lead elsewhere, and unknown digests."""
-        if not _NAME.fullmatch(self.name) or not self.name.endswith(".onnx"):
+        if not NAME.fullmatch(self.name) or not self.name.endswith(".onnx"):
             raise FacerError(f"name: found {self.name!r}, expected the name of an .onnx file")
         if self.sha256 and not _SHA256.fullmatch(self.sha256):
             raise FacerError(f"sha256: found {self.sha256!r}, expected 64 hexadecimal digits")
@@ -184,7 +183,7 @@ class Golden:
 
     def __post_init__(self) -> None:
         """Refuse an example that compares nothing."""
-        if not _NAME.fullmatch(self.image.removeprefix(PACKAGE_PICTURE)):
+        if not NAME.fullmatch(self.image.removeprefix(PACKAGE_PICTURE)):
             raise FacerError(f"image: found {self.image!r}, expected the name of a file")
         if not self.values or not all(map(isfinite, self.values.values())):
             raise FacerError(f"values: found {dict(self.values)}, expected a number by column")
@@ -214,8 +213,7 @@ class Card:
 
     def __post_init__(self) -> None:
         """Refuse columns that come twice."""
-        if not _NAME.fullmatch(self.name):
-            raise FacerError(f"name: found {self.name!r}, expected letters, digits, . _ + -")
+        check_name(self.name)
         if not self.output:
             raise FacerError("output: found none, expected one or more")
         columns = self.columns

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from facer.stages.features.rec.cards.card import Card, CardInput, CardOutput
-from facer.stages.features.rec.cards.places import how_to_get, pinned_sha256, weights_of
+from facer.stages.features.rec.cards.places import (
+    checked_weights,
+    how_to_get,
+    pinned_sha256,
+    weights_of,
+)
 from facer.stages.features.rec.session import FLOATS, open_network, tensor_name
 from facer.storage.errors import FacerError, one_line
-from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, U8
 
 MAX_EMBEDDING = 4096
@@ -25,18 +29,10 @@ class CardRec:
 
     def __init__(self, card: Card, device: str, threads: int | None = None) -> None:
         path = weights_of(card)
-        if not path.is_file():
-            raise FacerError(f"{card.name}: its weights {path} are not there; {how_to_get(card)}")
-        found = weights_sha256(path)
         expected = card.file.sha256 or pinned_sha256(card)
-        if expected and found != expected:
-            raise FacerError(
-                f"{card.name}: {path} has sha256 {found}, expected {expected}; it is another file "
-                "or damaged: get it again"
-            )
         self.card = card
         self.name = card.name
-        self.sha256 = found
+        self.sha256 = checked_weights(card.name, path, expected, how_to_get(card))
         self.columns = card.columns
         self.weak_features = card.weak_features
         self.crop = card.crop

@@ -9,6 +9,7 @@ from facer.stages.common.cache import user_cache
 from facer.stages.features.rec.cards.card import CARDS, Card
 from facer.storage.errors import FacerError
 from facer.storage.files.json_files import parse_json
+from facer.storage.files.weights import weights_sha256
 
 
 def models_folder() -> Path:
@@ -39,6 +40,21 @@ def pinned_sha256(card: Card) -> str:
         return str(values["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FacerError(f"{path}: is damaged ({error}); remove it, and fetch again") from error
+
+
+def checked_weights(name: str, path: Path, expected: str, advice: str) -> str:
+    """The sha256 of a card's weights; ``FacerError``, with advice, where they are absent, and where
+    they are not the ``expected`` ones ("": any).
+    """
+    if not path.is_file():
+        raise FacerError(f"{name}: its weights {path} are not there; {advice}")
+    found = weights_sha256(path)
+    if expected and found != expected:
+        raise FacerError(
+            f"{name}: {path} has sha256 {found}, expected {expected}; it is another file or "
+            "damaged: get it again"
+        )
+    return found
 
 
 def how_to_get(card: Card) -> str:

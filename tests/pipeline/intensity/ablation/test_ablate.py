@@ -16,7 +16,8 @@ from facer.pipeline.intensity.ablation.rows import ablation_rows
 from facer.pipeline.intensity.config import AblateConfig, FoldConfig
 from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError

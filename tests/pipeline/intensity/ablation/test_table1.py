@@ -14,7 +14,8 @@ from facer.pipeline.intensity.ablation.report import PAPER_TEST
 from facer.pipeline.intensity.ablation.rows import FULL, ablation_rows
 from facer.pipeline.intensity.config import AblateConfig
 from facer.pipeline.intensity.head_run import read_run
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig, StreamsConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig, StreamsConfig
 from tests.support import some
 
 FAST = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=1)

@@ -16,7 +16,8 @@ from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import read_labels, read_predictions
 from facer.storage.errors import FacerError
 from tests.support import some

@@ -5,7 +5,8 @@ import pytest
 from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import config_of_run, train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage.errors import FacerError
 from tests.support import some
 

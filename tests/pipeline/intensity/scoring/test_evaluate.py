@@ -13,7 +13,8 @@ from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, read_labels
 from facer.storage.errors import FacerError

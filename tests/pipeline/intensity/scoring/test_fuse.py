@@ -8,8 +8,9 @@ import facer
 from facer.cli import main
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import train_head
-from facer.stages.intensity.config import FitConfig, HeadConfig, SequenceConfig
+from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fusion import fit_weights
+from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage.errors import FacerError, OptionError
 from tests.support import some
 

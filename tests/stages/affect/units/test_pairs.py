@@ -29,7 +29,7 @@ from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS
 from tests.support import script, some
 
-RECIPE = Path(__file__).parents[4] / "docs" / "make_units.py"
+DOCS = Path(__file__).parents[4] / "docs"
 EYE_PX = 44.0
 CENTRE = np.array([56.0, 51.6])
 STILL = AugmentConfig(
@@ -249,8 +249,13 @@ def test_the_response_of_a_unit_is_measured_on_its_own_warp(geometry):
 
 
 @pytest.fixture(scope="module")
-def recipe():
-    return script(RECIPE)
+def space():
+    return script(DOCS / "unit_space.py")
+
+
+@pytest.fixture(scope="module")
+def recipe(space):
+    return script(DOCS / "make_units.py")
 
 
 def embed(crops):
@@ -259,17 +264,17 @@ def embed(crops):
     return (np.stack(small)[..., 1].reshape(len(crops), 256) / 127.5 - 1).astype(np.float32)
 
 
-def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry, recipe):
+def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry, space, recipe):
     parts = [
-        recipe.paired_embeddings(embed, faces(geometry, 30), geometry, 30, moves=2, config=config)
-        for config in (None, STILL)
+        space.paired_embeddings(embed, faces(geometry, 30), geometry, 30, moves=2, camera=camera)
+        for camera in (None, STILL)
     ]
-    pairs = recipe.joined(parts)
+    pairs = space.joined(parts)
     assert pairs.embedding.shape == (60, 3, 256)
     assert {ACTION_UNITS[column] for column in pairs.unit.ravel()} == {1, 12}
     network = build("rec-small")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    labelled = recipe.LabelledSpace(
+    labelled = space.LabelledSpace(
         pairs.embedding[:, 0],
         np.full((60, 7), 1 / 7, np.float32),
         np.full((60, 17), np.nan, np.float32),
@@ -294,14 +299,13 @@ def test_the_rows_of_a_unit_learn_and_nothing_else_changes(geometry, recipe):
     assert rises(network.au.weight) > 0.9 > rises(before["au.weight"])
 
 
-def test_embeddings_of_pairs_depend_on_the_seed_alone(geometry, recipe):
+def test_embeddings_of_pairs_depend_on_the_seed_alone(geometry, space):
     data = faces(geometry, 6, turned=(2,))
     one, two, other = (
-        recipe.paired_embeddings(embed, data, geometry, 99, moves=2, seed=seed)
-        for seed in (3, 3, 4)
+        space.paired_embeddings(embed, data, geometry, 99, moves=2, seed=seed) for seed in (3, 3, 4)
     )
     assert len(one.embedding) == 5  # the turned face is left out
     np.testing.assert_array_equal(one.embedding, two.embedding)
     assert not np.array_equal(one.strength, other.strength)
     with pytest.raises(FacerError, match="no nearly frontal face has a mesh"):
-        recipe.paired_embeddings(embed, replace(data, mesh=None), geometry, 9)
+        space.paired_embeddings(embed, replace(data, mesh=None), geometry, 9)

@@ -1,0 +1,151 @@
+"""A table of settings: those of several configs under their names.
+
+They are keywords of Python's functions, and options of commands with dashes for underscores.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING
+from inspect import Parameter, Signature
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar
+
+from facer.storage.errors import OptionError, named
+from facer.storage.settings import Declared, declared
+from facer.storage.text.likeness import did_you_mean
+
+Settings = Mapping[str, Any]
+"""Values by name."""
+
+Config = TypeVar("Config")
+
+
+class UnknownSettingError(OptionError, TypeError):
+    """A keyword that a function does not take."""
+
+
+class Table:
+    """The settings of some configs by name; ValueError where two have one name."""
+
+    def __init__(self, *configs: type) -> None:
+        self.declared: dict[str, Declared] = {}
+        for config in configs:
+            if twice := self.declared.keys() & declared(config).keys():
+                raise ValueError(f"{config.__name__}: found settings of another: {sorted(twice)}")
+            self.declared |= declared(config)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.declared
+
+    def __or__(self, other: Table) -> Table:
+        table = Table()
+        table.declared = self.declared | other.declared
+        return table
+
+    def only(self, *names: str) -> Table:
+        """The settings of these names alone."""
+        table = Table()
+        table.declared = {name: self.declared[name] for name in names}
+        return table
+
+    def without(self, *names: str) -> Table:
+        """The settings of all other names."""
+        return self.only(*(name for name in self.declared if name not in names))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The value of each setting that is not given; None where a config needs one."""
+        return {k: None if d.value is MISSING else d.value for k, d in self.declared.items()}
+
+    def complete(self, given: Settings) -> dict[str, Any]:
+        """Return all settings, checked for their type; OptionError for an unknown one."""
+        for name in given:
+            if name not in self.declared:
+                near = did_you_mean(name, self.declared)
+                raise UnknownSettingError(
+                    f"{named(name)}: found no such setting{near}"
+                    + ("" if near else f"; expected some of {', '.join(self.declared)}")
+                )
+        checked = {name: _checked(self.declared[name], value) for name, value in given.items()}
+        return {**self.defaults, **checked}
+
+    def signature(self, function: Any) -> Signature:
+        """Return a function's signature with the settings in place of ``**settings``."""
+        own = Signature.from_callable(function).parameters
+        more = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=value)
+            for name, value in self.defaults.items()
+            if name not in own
+        ]
+        kept = (p for p in own.values() if p.kind is not Parameter.VAR_KEYWORD)
+        return Signature([*kept, *more])
+
+
+def make(config: type[Config], settings: Settings, *positional: Any, **others: Any) -> Config:
+    """Return a config of its settings among ``settings``; ``others`` are its other fields."""
+    values = {
+        one.field: (not value if one.setting.inverted else value)
+        for name, one in declared(config).items()
+        if name in settings
+        for value in [value_of(one, settings[name])]
+    }
+    return config(*positional, **{**values, **others})
+
+
+def value_of(one: Declared, value: Any) -> Any:
+    """A value as the config has it: words of a text that stands for several."""
+    if one.setting.read is not None:
+        return one.setting.read(value)
+    if tuple in one.types:
+        several = value if one.setting.repeated and not isinstance(value, str) else words(value)
+        return tuple(map(one.items, several))
+    return Path(value) if Path in one.types and str not in one.types and value else value
+
+
+def words(value: str | Sequence[object] | None) -> list[str]:
+    """Return the words of ``"A, B"``, or those of a sequence; none for None."""
+    parts = (value or "").split(",") if isinstance(value, str | NoneType) else map(str, value)
+    return [word.strip() for word in parts if word.strip()]
+
+
+def _checked(one: Declared, value: Any) -> Any:
+    """Return a value as one of a setting's types: numpy's numbers and paths are taken too."""
+    if one.setting.read is not None:  # which tells what is wrong
+        return value
+    types = one.types
+    if str in types or Path in types:
+        value = getattr(value, "path", value)  # of a store or a run that is open
+    optional = NoneType in types or one.value in (None, MISSING, ())
+    if (value is None and optional) or (isinstance(value, bool) and bool in types):
+        return value
+    if isinstance(value, os.PathLike) and (str in types or Path in types):
+        return os.fspath(value)
+    if tuple in types and (isinstance(value, str) or _is_words(value)):
+        return value
+    if tuple in types and isinstance(value, Mapping):  # NAME=STORE, as the option has it
+        return [f"{name}={getattr(one, 'path', one)}" for name, one in value.items()]
+    if isinstance(value, str) and (str in types or Path in types):
+        return value
+    if not isinstance(value, bool | str):
+        if (int in types or one.name == "folds") and hasattr(value, "__index__"):
+            return operator.index(value)
+        if float in types and hasattr(value, "__float__"):
+            return float(value)
+    kinds = " or ".join(dict.fromkeys(_KIND_NAMES.get(kind, kind.__name__) for kind in types))
+    raise OptionError(f"{named(one.name)}: found {value!r}, expected {kinds}")
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(v, str | int | float | Path) for v in value
+    )
+
+
+_KIND_NAMES: Mapping[type, str] = {
+    bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "text",
+    tuple: "a list of words", NoneType: "None",
+}  # fmt: skip
