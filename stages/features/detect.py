@@ -19,7 +19,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from facer.stages.common.onnx import open_session, session_options
+from facer.stages.common.onnx import open_session, run_in_time, session_options
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NMS_IOU, NO_FACES, Detector, Faces, suppress
 from facer.stages.features.looks import CANDIDATE, SEEN, TILE_PX, RefiningDetector
@@ -52,9 +52,12 @@ def load(config: DetectorConfig) -> Detector:
             "insightface detector with keypoints (9 or 15 outputs)"
         )
     _try(model, config)
-    if not _takes_batches(model):
+    batches = _takes_batches(model)
+    model.session = _FiniteSession(model.session, config.model)
+    if not batches:
         return SingleDetector(path.stem, sha256, model)
-    return BatchDetector(path.stem, sha256, _onnx_network(model.session), config)
+    network = _onnx_network(model.session, model.input_name)
+    return BatchDetector(path.stem, sha256, network, config)
 
 
 def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
@@ -67,7 +70,8 @@ def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetecto
         network = TorchGraph(path, (np.arange(256) - 127.5) / 128).run  # exact in bfloat16
         frames = _BF16_FRAMES
     else:
-        network = _onnx_network(open_session(path, config.threads, config.device))
+        session = open_session(path, config.threads, config.device)
+        network = _onnx_network(session, session.get_inputs()[0].name)
     first, again = (
         BatchDetector(
             STARTER_DETECTOR, sha256, network, replace(config, input_px=px, score=score), frames
@@ -78,8 +82,7 @@ def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetecto
     return RefiningDetector(first, refiner, again.detect, config.threshold)
 
 
-def _onnx_network(session: Any) -> Network:
-    name = session.get_inputs()[0].name
+def _onnx_network(session: Any, name: str) -> Network:
     return lambda images: cast(list[F32], session.run(None, {name: _scaled(images)}))
 
 
@@ -158,7 +161,7 @@ def _try(model: Any, config: DetectorConfig) -> None:
     where = f"{named('detector')} {config.model}"
     expected = "expected scores, boxes and points in insightface's RetinaFace or SCRFD layout"
     try:
-        outputs = model.session.run(None, {model.input_name: image})
+        outputs = run_in_time(model.session, None, {model.input_name: image})
         model.detect(np.zeros((height, width, 3), np.uint8))
     except Exception as error:
         raise FacerError(
@@ -169,6 +172,20 @@ def _try(model: Any, config: DetectorConfig) -> None:
         raise FacerError(f"{where}: found outputs of widths {widths}, {expected}")
     if not all(np.isfinite(output).all() for output in outputs):
         raise FacerError(f"{where}: found numbers that are not finite, {expected}")
+
+
+class _FiniteSession:
+    """A detector's session; ``FacerError`` for scores that are no numbers, which are no face."""
+
+    def __init__(self, session: Any, name: str) -> None:
+        self._session, self._name = session, name
+
+    def run(self, names: Sequence[str] | None, fed: dict[str, Any]) -> list[Any]:
+        """As that of a session."""
+        outputs: list[Any] = self._session.run(names, fed)
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise FacerError(f"{named('detector')} {self._name}: gives numbers that are not finite")
+        return outputs
 
 
 def _takes_batches(model: Any) -> bool:
