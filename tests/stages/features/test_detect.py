@@ -125,12 +125,14 @@ def test_numbers_of_a_frame_that_are_not_finite_are_no_absent_face(tmp_path, fac
     last = next(node for node in model.graph.node if scores in node.output)
     last.output[0] = "before"
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), "half"))
-    model.graph.node.extend([
-        make("ReduceMax", [given.name], ["bright"], keepdims=0),
-        make("Sub", ["half", "bright"], ["rest"]),
-        make("Sqrt", ["rest"], ["root"]),
-        make("Mul", ["before", "root"], [scores]),
-    ])
+    model.graph.node.extend(
+        [
+            make("ReduceMax", [given.name], ["bright"], keepdims=0),
+            make("Sub", ["half", "bright"], ["rest"]),
+            make("Sqrt", ["rest"], ["root"]),
+            make("Mul", ["before", "root"], [scores]),
+        ]
+    )
     if not batches:
         given.type.tensor_type.shape.dim[2].dim_value = 320
         given.type.tensor_type.shape.dim[3].dim_value = 320

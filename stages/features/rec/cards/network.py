@@ -52,7 +52,8 @@ class CardRec:
         self._input = tensor_name(card.input.tensor, inputs, f"{card.name}: input")
         if len(inputs) != 1:
             raise FacerError(
-                f"{card.name}: the network has {len(inputs)} inputs ({names_of(inputs)}), expected one"
+                f"{card.name}: the network has {len(inputs)} inputs ({names_of(inputs)}), expected "
+                "one"
             )
         if inputs[0].type not in FLOATS:
             found = inputs[0].type

@@ -154,7 +154,7 @@ AS_THEY_ARE = [helper.make_node("Identity", ["means"], ["out"])]
         ([helper.make_node("Transpose", ["means"], ["out"])], {}, r"found float32 \(3, 2\)"),
         (AS_THEY_ARE, {"kind": TensorProto.UINT8}, r"takes tensor\(uint8\)"),
         (AS_THEY_ARE, {"inputs": ("input", "more")}, r"2 inputs \(input, more\), expected one"),
-        (AS_THEY_ARE, {"inputs": ("input", *map(str, range(30)))}, r"31 inputs \(.*, 18\), expected"),
+        (AS_THEY_ARE, {"inputs": ("input", *map(str, range(30)))}, r"31 .* \(.*, 18\), expected"),
         ([helper.make_node("Nonsense", ["means"], ["out"])], {}, "no readable ONNX model"),
     ],
 )  # fmt: skip

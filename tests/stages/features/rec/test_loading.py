@@ -237,7 +237,7 @@ def save_plain(
     if endless:
         loop = make.make_graph(
             [make.make_node("Not", ["never"], ["on"]), make.make_node("Abs", ["x"], ["y"])], "loop",
-            [make.make_tensor_value_info(*i) for i in (("i", 7, []), ("go", 9, []), ("x", 1, []))],
+            [make.make_tensor_value_info(name, t, []) for name, t in zip("igx", (7, 9, 1))],
             [make.make_tensor_value_info("on", 9, []), make.make_tensor_value_info("y", 1, [])],
         )  # fmt: skip
         nodes[-1].output[0] = "each"
