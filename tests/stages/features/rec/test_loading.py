@@ -219,6 +219,9 @@ def test_an_onnx_file_whose_outputs_have_other_widths_is_refused(tmp_path):
         rec.load(tmp_path / "own.onnx", "cpu")
 
 
+ENDLESS = (("i", 7), ("go", 9), ("x", 1))  # what a loop goes on with, and its types
+
+
 def save_plain(
     path, value=0.3, size=(112, 112), batch="b", out=1, inputs=1, weak=None, beside=False,
     noise=False, endless=False, embedding=None,
@@ -237,7 +240,7 @@ def save_plain(
     if endless:
         loop = make.make_graph(
             [make.make_node("Not", ["never"], ["on"]), make.make_node("Abs", ["x"], ["y"])], "loop",
-            [make.make_tensor_value_info(name, t, []) for name, t in zip("igx", (7, 9, 1))],
+            [make.make_tensor_value_info(name, kind, []) for name, kind in ENDLESS],
             [make.make_tensor_value_info("on", 9, []), make.make_tensor_value_info("y", 1, [])],
         )  # fmt: skip
         nodes[-1].output[0] = "each"
