@@ -1,4 +1,4 @@
-"""What a detector that a user brings gives, looked at: once before the first video, and in each run."""
+"""What a user's detector gives, looked at: once before the first video, and in each run."""
 
 from __future__ import annotations
 
