@@ -13,13 +13,13 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
-from facer.pipeline.runtime.tls import TlsFiles
+from facer.pipeline.runtime.tls import TlsFiles, ask_identity, security_of
 from facer.storage.errors import FacerError, OptionError, named, one_line
 
 Item = TypeVar("Item")
@@ -98,14 +98,14 @@ class DaskExecutor:
     ) -> None:
         from distributed import Client
 
-        security = _security(address, tls or TlsFiles())
+        security = self._security = security_of(address, tls or TlsFiles())
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address = address
         self._note = note
+        self._seen: dict[str, float] = {}  # workers' last sign of life when that was last looked at
         try:
-            with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
-                thread.submit(asyncio.run, _ask(address, security)).result()
+            self._ask()
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")
                 self._client: Any = Client(
@@ -162,13 +162,26 @@ class DaskExecutor:
 
     def _tell_waiting(self) -> None:
         """Say so where nothing can be done for the moment."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        try:
+            self._ask()
+        except (OSError, TimeoutError):
+            self._note("the scheduler does not answer; waiting for it (Ctrl-C stops)")
+            return
+        found = self._client.scheduler_info(n_workers=-1)["workers"]
+        seen = {address: worker["last_seen"] for address, worker in found.items()}
+        silent = [address for address, when in seen.items() if self._seen.get(address) == when]
+        self._seen, workers = seen, found.values()
         if not workers:
             self._note("no worker is left; waiting for one (Ctrl-C stops)")
         elif all(worker["status"] == "paused" for worker in workers):
             self._note(
                 "all workers are paused, at the limit of their memory; waiting for one (Ctrl-C "
                 "stops): start them with --memory-limit 0"
+            )
+        elif silent:
+            self._note(
+                f"{len(silent)} of {len(seen)} workers, such as {silent[0]}, say nothing for "
+                f"{LONELY_S:g} s; waiting (Ctrl-C stops): Dask gives them up after 5 minutes"
             )
 
     def _outcome(self, future: Any) -> Any:
@@ -195,18 +208,38 @@ class DaskExecutor:
                 "committed is safe: run the same command again when the scheduler is back"
             )
 
+    def _ask(self) -> None:
+        """``OSError`` or ``TimeoutError`` unless the scheduler answers in time."""
+        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
+            thread.submit(
+                asyncio.run, ask_identity(self._address, self._security, CONNECT_S)
+            ).result()
+
+    def _run(self, function: Callable[..., Any], *arguments: object) -> dict[str, Any]:
+        """What every worker answers, or raises, by its address; tells what it waits for."""
+
+        async def answers() -> dict[str, Any]:
+            found: dict[str, Any] = await self._client.run(function, *arguments, on_error="return")
+            return found
+
+        running = asyncio.run_coroutine_threadsafe(answers(), self._client.loop.asyncio_loop)
+        while not wait([running], LONELY_S).done:
+            self._check_connection()
+            self._tell_waiting()
+        return running.result()
+
     def check_workers(self, function: Callable[[Item], Result], item: Item) -> dict[str, Result]:
         """Call a function once on every worker, before its tasks; results by worker.
 
         ``FacerError`` naming the host for a worker that lacks facer, has another version of
         it, cannot load it or does not answer, or for which the function raises one.
         """
-        hosts = self._client.run(socket.gethostname, on_error="return")
+        hosts = self._run(socket.gethostname)
         hosts = {at: host for at, host in hosts.items() if isinstance(host, str)}
         install = f"install facer {__version__} there and start the worker again"
 
         def ask(function: Callable[[Any], Any], argument: object, problem: str) -> dict[str, Any]:
-            answers = self._client.run(function, argument, on_error="return")
+            answers = self._run(function, argument)
             unknown = "of unknown host"  # it joined meanwhile, or does not answer
             found = {f"worker {hosts.get(at, unknown)} ({at})": a for at, a in answers.items()}
             for worker, answer in found.items():
@@ -233,46 +266,6 @@ class DaskExecutor:
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
-
-
-def _security(address: str, tls: TlsFiles) -> Any:
-    """Dask's security settings for an address; ``FacerError`` where they do not fit it."""
-    from distributed.security import Security
-
-    files = {"tls_ca_file": tls.ca_file, "tls_client_cert": tls.cert, "tls_client_key": tls.key}
-    given = {name: str(path.absolute()) for name, path in files.items() if path is not None}
-    encrypted = address.startswith("tls://")
-    if given and not encrypted:
-        raise FacerError(
-            f"{named('scheduler')} {address}: found TLS files, expected tls://, the address that "
-            "`dask scheduler` printed"
-        )
-    security = Security(require_encryption=encrypted, **given)
-    try:
-        context = security.get_connection_args("client")["ssl_context"]
-    except OSError as error:
-        raise FacerError(
-            f"{named('scheduler')} {address}: the TLS files do not fit: {error}"
-        ) from error
-    if encrypted and context is None:
-        raise FacerError(
-            f"{named('scheduler')} {address}: found no TLS settings here, expected "
-            f"{named('tls_ca_file')}, {named('tls_cert')} and {named('tls_key')} "
-            "(docs/cluster.md, TLS)"
-        )
-    return security
-
-
-async def _ask(address: str, security: Any) -> None:
-    """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
-    from distributed import rpc
-
-    async def identity() -> None:
-        arguments = security.get_connection_args("client")
-        async with rpc(address, timeout=CONNECT_S, connection_args=arguments) as scheduler:
-            await scheduler.identity(n_workers=0)
-
-    await asyncio.wait_for(identity(), CONNECT_S)
 
 
 Executor: TypeAlias = SerialExecutor | ProcessExecutor | DaskExecutor
