@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Annotated, Any
 
 from facer.storage.errors import FacerError, named
@@ -54,7 +55,17 @@ def security_of(address: str, tls: TlsFiles) -> Any:
             "`dask scheduler` printed"
         )
     security = Security(require_encryption=encrypted, **given)
+    cert, key = security.tls_client_cert, security.tls_client_key
+
+    def no_phrase() -> str:  # openssl asks for it on the terminal, for ever
+        raise FacerError(
+            f"{named('tls_key')} {key}: found a key with a pass phrase, expected one without, which "
+            "Dask takes: openssl pkey -in KEY -out PLAIN, in a folder of yours alone"
+        )
+
     try:
+        if encrypted and cert and key:
+            SSLContext(PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, no_phrase)
         context = security.get_connection_args("client")["ssl_context"]
     except OSError as error:
         raise FacerError(
