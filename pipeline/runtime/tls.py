@@ -59,8 +59,8 @@ def security_of(address: str, tls: TlsFiles) -> Any:
 
     def no_phrase() -> str:  # openssl asks for it on the terminal, for ever
         raise FacerError(
-            f"{named('tls_key')} {key}: found a key with a pass phrase, expected one without, which "
-            "Dask takes: openssl pkey -in KEY -out PLAIN, in a folder of yours alone"
+            f"{named('tls_key')} {key}: found a key with a pass phrase, expected one without, as "
+            "Dask takes it: openssl pkey -in KEY -out PLAIN, in a folder of yours alone"
         )
 
     try:
