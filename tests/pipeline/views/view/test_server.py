@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import psutil
@@ -238,15 +239,10 @@ def test_other_methods_are_not_known(opened):
 def test_connections_that_come_at_once_wait_for_their_turn(opened):
     """Those of several tabs; beyond the queue they are reset, and a mark is lost."""
     quiet = ViewServer(opened._server.session)  # answers nobody yet
-    waiting = []
-    try:
+    with ExitStack() as waiting:
+        waiting.callback(quiet.server_close)
         for _ in range(40):
-            waiting.append(socket.create_connection(quiet.server_address, timeout=1))
-    finally:
-        for connection in waiting:
-            connection.close()
-        quiet.server_close()
-    assert len(waiting) == 40
+            waiting.enter_context(socket.create_connection(quiet.server_address, timeout=1))
 
 
 def test_the_port_is_taken(opened, tmp_path):
