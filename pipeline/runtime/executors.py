@@ -15,11 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from functools import partial
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, TypeAlias, TypeVar
 
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
-from facer.pipeline.runtime.tls import TlsFiles, ask_identity, security_of
+from facer.pipeline.runtime.tls import TlsFiles
 from facer.storage.errors import FacerError, OptionError, named, one_line
 
 Item = TypeVar("Item")
@@ -98,7 +99,7 @@ class DaskExecutor:
     ) -> None:
         from distributed import Client
 
-        security = self._security = security_of(address, tls or TlsFiles())
+        security = self._security = _security(address, tls or TlsFiles())
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address = address
@@ -211,9 +212,7 @@ class DaskExecutor:
     def _ask(self) -> None:
         """``OSError`` or ``TimeoutError`` unless the scheduler answers in time."""
         with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
-            thread.submit(
-                asyncio.run, ask_identity(self._address, self._security, CONNECT_S)
-            ).result()
+            thread.submit(asyncio.run, _identity(self._address, self._security)).result()
 
     def _run(self, function: Callable[..., Any], *arguments: object) -> dict[str, Any]:
         """What every worker answers, or raises, by its address; tells what it waits for."""
@@ -266,6 +265,56 @@ class DaskExecutor:
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
+
+
+def _security(address: str, tls: TlsFiles) -> Any:
+    """Dask's security settings for an address; ``FacerError`` where they do not fit it."""
+    from distributed.security import Security
+
+    files = {"tls_ca_file": tls.ca_file, "tls_client_cert": tls.cert, "tls_client_key": tls.key}
+    given = {name: str(path.absolute()) for name, path in files.items() if path is not None}
+    encrypted = address.startswith("tls://")
+    if given and not encrypted:
+        raise FacerError(
+            f"{named('scheduler')} {address}: found TLS files, expected tls://, the address that "
+            "`dask scheduler` printed"
+        )
+    security = Security(require_encryption=encrypted, **given)
+    cert, key = security.tls_client_cert, security.tls_client_key
+
+    def no_phrase() -> str:  # openssl asks for it on the terminal, for ever
+        raise FacerError(
+            f"{named('tls_key')} {key}: found a key with a pass phrase, expected one without, as "
+            "Dask takes it: openssl pkey -in KEY -out PLAIN, in a folder of yours alone"
+        )
+
+    try:
+        if encrypted and cert and key:
+            SSLContext(PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, no_phrase)
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        raise FacerError(
+            f"{named('scheduler')} {address}: the TLS files do not fit: {error}"
+        ) from error
+    if encrypted and context is None:
+        raise FacerError(
+            f"{named('scheduler')} {address}: found no TLS settings here, expected "
+            f"{named('tls_ca_file')}, {named('tls_cert')} and {named('tls_key')} "
+            "(docs/cluster.md, TLS)"
+        )
+    return security
+
+
+async def _identity(address: str, security: Any) -> None:
+    """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
+    from distributed import rpc
+
+    async def identity() -> None:
+        arguments = security.get_connection_args("client")
+        async with rpc(address, timeout=CONNECT_S, connection_args=arguments) as scheduler:
+            await scheduler.identity(n_workers=0)
+
+    await asyncio.wait_for(identity(), CONNECT_S)
 
 
 Executor: TypeAlias = SerialExecutor | ProcessExecutor | DaskExecutor

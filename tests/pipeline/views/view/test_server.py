@@ -242,7 +242,9 @@ def test_connections_that_come_at_once_wait_for_their_turn(opened):
     with ExitStack() as waiting:
         waiting.callback(quiet.server_close)
         for _ in range(40):
-            waiting.enter_context(socket.create_connection(quiet.server_address, timeout=1))
+            waiting.enter_context(
+                socket.create_connection(("127.0.0.1", quiet.server_port), timeout=1)
+            )
 
 
 def test_the_port_is_taken(opened, tmp_path):

@@ -100,6 +100,14 @@ def test_what_is_no_card_is_refused(tmp_path, text, message):
         read_card(path)
 
 
+def test_a_card_with_the_mark_of_utf8_is_read(values):
+    good, write = values
+    path = write(good)
+    expected = read_card(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_card(path) == expected
+
+
 def test_only_regular_files_are_cards(tmp_path):
     import os
 
