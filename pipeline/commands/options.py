@@ -125,7 +125,7 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
     with open_regular(Path(path), "a TOML file") as file:
         text = file.read(_CONFIG_BYTES)
     try:
-        values = tomllib.loads(text.decode())
+        values = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested without end
         raise FacerError(f"--config {path}: found no TOML ({error}); see --print-config") from error
     named_by = _names(context)

@@ -13,8 +13,9 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from functools import partial
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, TypeAlias, TypeVar
 
 from facer import __version__
@@ -98,14 +99,14 @@ class DaskExecutor:
     ) -> None:
         from distributed import Client
 
-        security = _security(address, tls or TlsFiles())
+        security = self._security = _security(address, tls or TlsFiles())
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address = address
         self._note = note
+        self._seen: dict[str, float] = {}  # workers' last sign of life when that was last looked at
         try:
-            with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
-                thread.submit(asyncio.run, _ask(address, security)).result()
+            self._ask()
             with warnings.catch_warnings():  # versions are compared by the caller, by host
                 warnings.simplefilter("ignore")
                 self._client: Any = Client(
@@ -162,13 +163,26 @@ class DaskExecutor:
 
     def _tell_waiting(self) -> None:
         """Say so where nothing can be done for the moment."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        try:
+            self._ask()
+        except (OSError, TimeoutError):
+            self._note("the scheduler does not answer; waiting for it (Ctrl-C stops)")
+            return
+        found = self._client.scheduler_info(n_workers=-1)["workers"]
+        seen = {address: worker["last_seen"] for address, worker in found.items()}
+        silent = [address for address, when in seen.items() if self._seen.get(address) == when]
+        self._seen, workers = seen, found.values()
         if not workers:
             self._note("no worker is left; waiting for one (Ctrl-C stops)")
         elif all(worker["status"] == "paused" for worker in workers):
             self._note(
                 "all workers are paused, at the limit of their memory; waiting for one (Ctrl-C "
                 "stops): start them with --memory-limit 0"
+            )
+        elif silent:
+            self._note(
+                f"{len(silent)} of {len(seen)} workers, such as {silent[0]}, say nothing for "
+                f"{LONELY_S:g} s; waiting (Ctrl-C stops): Dask gives them up after 5 minutes"
             )
 
     def _outcome(self, future: Any) -> Any:
@@ -195,18 +209,36 @@ class DaskExecutor:
                 "committed is safe: run the same command again when the scheduler is back"
             )
 
+    def _ask(self) -> None:
+        """``OSError`` or ``TimeoutError`` unless the scheduler answers in time."""
+        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
+            thread.submit(asyncio.run, _identity(self._address, self._security)).result()
+
+    def _run(self, function: Callable[..., Any], *arguments: object) -> dict[str, Any]:
+        """What every worker answers, or raises, by its address; tells what it waits for."""
+
+        async def answers() -> dict[str, Any]:
+            found: dict[str, Any] = await self._client.run(function, *arguments, on_error="return")
+            return found
+
+        running = asyncio.run_coroutine_threadsafe(answers(), self._client.loop.asyncio_loop)
+        while not wait([running], LONELY_S).done:
+            self._check_connection()
+            self._tell_waiting()
+        return running.result()
+
     def check_workers(self, function: Callable[[Item], Result], item: Item) -> dict[str, Result]:
         """Call a function once on every worker, before its tasks; results by worker.
 
         ``FacerError`` naming the host for a worker that lacks facer, has another version of
         it, cannot load it or does not answer, or for which the function raises one.
         """
-        hosts = self._client.run(socket.gethostname, on_error="return")
+        hosts = self._run(socket.gethostname)
         hosts = {at: host for at, host in hosts.items() if isinstance(host, str)}
         install = f"install facer {__version__} there and start the worker again"
 
         def ask(function: Callable[[Any], Any], argument: object, problem: str) -> dict[str, Any]:
-            answers = self._client.run(function, argument, on_error="return")
+            answers = self._run(function, argument)
             unknown = "of unknown host"  # it joined meanwhile, or does not answer
             found = {f"worker {hosts.get(at, unknown)} ({at})": a for at, a in answers.items()}
             for worker, answer in found.items():
@@ -248,7 +280,17 @@ def _security(address: str, tls: TlsFiles) -> Any:
             "`dask scheduler` printed"
         )
     security = Security(require_encryption=encrypted, **given)
+    cert, key = security.tls_client_cert, security.tls_client_key
+
+    def no_phrase() -> str:  # openssl asks for it on the terminal, for ever
+        raise FacerError(
+            f"{named('tls_key')} {key}: found a key with a pass phrase, expected one without, as "
+            "Dask takes it: openssl pkey -in KEY -out PLAIN, in a folder of yours alone"
+        )
+
     try:
+        if encrypted and cert and key:
+            SSLContext(PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, no_phrase)
         context = security.get_connection_args("client")["ssl_context"]
     except OSError as error:
         raise FacerError(
@@ -263,7 +305,7 @@ def _security(address: str, tls: TlsFiles) -> Any:
     return security
 
 
-async def _ask(address: str, security: Any) -> None:
+async def _identity(address: str, security: Any) -> None:
     """Raise ``OSError`` unless the scheduler answers in time; a client waits for ever."""
     from distributed import rpc
 

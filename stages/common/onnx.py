@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:  # a worker that only runs models starts without these
 
 _OPSET = 17
 _TOLERANCE = 1e-4  # of an exported model, from torch
+TRIAL_S = 300.0
+"""Longest first run of a network that a user brings."""
 
 
 def fold_batch_norm(network: Network) -> Network:
@@ -138,3 +142,26 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
     options, providers = session_options(threads, device)
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=providers)
+
+
+def run_in_time(session: Any, names: Sequence[str] | None, fed: Mapping[str, Any]) -> list[Any]:
+    """The outputs of a run that Ctrl-C ends, and ``TRIAL_S``: a loop in a graph may have no end.
+
+    ``TimeoutError`` for one that takes longer.
+    """
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    with ThreadPoolExecutor(1) as thread:
+        running: Future[list[Any]] = thread.submit(session.run, names, fed, options)
+        until, step_s = time.monotonic() + TRIAL_S, 1e-4
+        try:
+            while not running.done() and time.monotonic() < until:
+                time.sleep(step_s)
+                step_s = min(2 * step_s, 0.1)
+            if not running.done():
+                raise TimeoutError(f"no end of a run within {TRIAL_S:g} s")
+        finally:
+            options.terminate = True
+        return running.result()

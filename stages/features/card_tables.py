@@ -35,7 +35,7 @@ def read_tables(path: Path, expected: str, what: str) -> dict[str, Any]:
     if len(data) > _MAX_BYTES:
         raise FacerError(f"{path}: larger than {_MAX_BYTES} bytes, expected {what}")
     try:
-        table = tomllib.loads(data.decode())
+        table = tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise FacerError(f"{path}: no readable TOML ({str(error)[:200]})") from error
     found, family = table.pop("format", None), expected.rstrip("0123456789")

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from facer.stages.common.onnx import open_session, session_options
+from facer.stages.features.checked import CheckedSession, try_out
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 from facer.stages.features.faces import NMS_IOU, NO_FACES, Detector, Faces, suppress
 from facer.stages.features.looks import CANDIDATE, SEEN, TILE_PX, RefiningDetector
@@ -30,7 +31,6 @@ from facer.storage.schema import F32, U8
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
-_WIDTHS = (1, 1, 1, 4, 4, 4, 10, 10, 10)  # scores, boxes and points of the SCRFD layout
 _CPU_FRAMES = 4  # in one run on the CPU: more are no faster, and every size keeps its memory
 _BF16_FRAMES = 32
 _GPU_FRAMES = 1024
@@ -51,10 +51,13 @@ def load(config: DetectorConfig) -> Detector:
             f"{named('detector')} {config.model}: the model gives no five points; expected an "
             "insightface detector with keypoints (9 or 15 outputs)"
         )
-    _try(model, config)
-    if not _takes_batches(model):
+    try_out(model, config)
+    batches = _takes_batches(model)
+    model.session = CheckedSession(model.session, config.model)
+    if not batches:
         return SingleDetector(path.stem, sha256, model)
-    return BatchDetector(path.stem, sha256, _onnx_network(model.session), config)
+    network = _onnx_network(model.session, model.input_name)
+    return BatchDetector(path.stem, sha256, network, config)
 
 
 def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
@@ -67,7 +70,8 @@ def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetecto
         network = TorchGraph(path, (np.arange(256) - 127.5) / 128).run  # exact in bfloat16
         frames = _BF16_FRAMES
     else:
-        network = _onnx_network(open_session(path, config.threads, config.device))
+        session = open_session(path, config.threads, config.device)
+        network = _onnx_network(session, session.get_inputs()[0].name)
     first, again = (
         BatchDetector(
             STARTER_DETECTOR, sha256, network, replace(config, input_px=px, score=score), frames
@@ -78,8 +82,7 @@ def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetecto
     return RefiningDetector(first, refiner, again.detect, config.threshold)
 
 
-def _onnx_network(session: Any) -> Network:
-    name = session.get_inputs()[0].name
+def _onnx_network(session: Any, name: str) -> Network:
     return lambda images: cast(list[F32], session.run(None, {name: _scaled(images)}))
 
 
@@ -149,26 +152,6 @@ def _open(path: Path, config: DetectorConfig) -> Any:
     model.prepare(-1 if config.device == "cpu" else 0, input_size=size)
     model.det_thresh, model.nms_thresh = config.threshold, NMS_IOU
     return model
-
-
-def _try(model: Any, config: DetectorConfig) -> None:
-    """Run a detector once: one whose numbers are not finite would find no face, without a word."""
-    width, height = model.input_size
-    image = np.zeros((1, 3, height, width), np.float32)
-    where = f"{named('detector')} {config.model}"
-    expected = "expected scores, boxes and points in insightface's RetinaFace or SCRFD layout"
-    try:
-        outputs = model.session.run(None, {model.input_name: image})
-        model.detect(np.zeros((height, width, 3), np.uint8))
-    except Exception as error:
-        raise FacerError(
-            f"{where}: found a model that does not run ({one_line(error)}), {expected}"
-        ) from error
-    widths = tuple(output.shape[-1] for output in outputs)
-    if len(widths) == len(_WIDTHS) and widths != _WIDTHS:
-        raise FacerError(f"{where}: found outputs of widths {widths}, {expected}")
-    if not all(np.isfinite(output).all() for output in outputs):
-        raise FacerError(f"{where}: found numbers that are not finite, {expected}")
 
 
 def _takes_batches(model: Any) -> bool:

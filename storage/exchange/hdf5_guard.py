@@ -18,18 +18,23 @@ from facer.storage.layout.chunks import LIMIT_BYTES
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _PLAIN = (_SHUFFLE, _FLETCHER32)
 _RATIO = {_DEFLATE: 1100, _LZF: 270}  # bytes that one stored byte becomes at most
+_DEEPEST = 100
 _KINDS = "fiub"  # numbers and truth values
 
 
 def refuse_links_out(path: Path, file: Any) -> None:
-    """Refuse a file with links to other files; soft links then stay in it."""
+    """Refuse a file with links to other files, so that soft links stay in it, or of groups in
+    groups without end, each of which takes as long to find as it lies deep.
+    """
 
-    def look(name: bytes, info: Any) -> None:
+    def look(name: bytes, info: Any) -> bool | None:
         if info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
             found.append(name.decode("utf-8", "replace"))
+        return True if name.count(b"/") >= _DEEPEST else None
 
     found: list[str] = []
-    file.id.links.visit(look, info=True)
+    if file.id.links.visit(look, info=True):
+        raise FacerError(f"{path}: found groups in groups, expected at most {_DEEPEST} deep")
     if found:
         raise FacerError(
             f"{path}: found {found[0][:80]!r}, a link to another file, expected one file that "

@@ -90,7 +90,9 @@ class CsvTable:
             values = np.array(cells, np.float64).reshape(len(cells), len(columns))
         except ValueError:
             values = None
-        if values is None or np.isinf(values).any():  # find the cell, or read the empty ones
+        underscore = any("_" in cell for row in cells for cell in row)  # numpy reads 1_0 as 10
+        if values is None or np.isinf(values).any() or underscore:
+            # find the cell, or read the empty ones
             for column in columns:
                 self.refuse_thousands(column)
             rows = range(len(self.rows))

@@ -58,7 +58,7 @@ def read_onnx(path: Path) -> Any:
         model = onnx.load_model_from_string(read_regular(path, "an ONNX model", _MOST_BYTES))
     except DecodeError:
         return None
-    return model if model.graph.node else None
+    return model if model.graph.node or model.graph.output else None
 
 
 def _external_tensors(message: Any) -> Iterator[Any]:

@@ -236,6 +236,8 @@ def test_a_printed_config_given_back_is_the_same(tmp_path, capsys):
     path = tmp_path / "config.toml"
     path.write_text(printed)
     assert config_of(capsys, "train-head", "--config", str(path)) == printed
+    path.write_text(printed, encoding="utf-8-sig")  # as editors on Windows do
+    assert config_of(capsys, "train-head", "--config", str(path)) == printed
     changed = config_of(capsys, "train-head", "--config", str(path), "--dense", "64")
     assert changed == printed.replace("dense = 32", "dense = 64")
 

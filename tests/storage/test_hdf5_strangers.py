@@ -53,6 +53,7 @@ def bomb(file: Any) -> None:
     ("make", "message"),
     [
         (external, "values are in other files"),
+        (lambda f: f.create_group("g/" * 3000), "found groups in groups, expected at most 100"),
         (virtual, "values are in other files"),
         (external_link, "'c2', a link to another file"),
         (soft_link_out, "'deep/x', a link to another file"),

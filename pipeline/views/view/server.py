@@ -55,6 +55,7 @@ class ViewServer(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128  # connections at once that are not refused
 
     def __init__(self, session: ViewSession, port: int = 0, frames: str = "'none'") -> None:
         self.session, self.token = session, secrets.token_urlsafe(24)

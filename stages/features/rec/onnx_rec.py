@@ -12,7 +12,7 @@ from facer.stages.common.onnx import open_session, usual_threads
 from facer.stages.features.rec.architecture import HEADS
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.graph import rec_graph
-from facer.stages.features.rec.session import FLOATS, open_network
+from facer.stages.features.rec.session import FLOATS, MAX_EMBEDDING, names_of, open_network
 from facer.stages.features.rec.weights import check_weak, read_weights
 from facer.storage.errors import FacerError
 from facer.storage.files.json_files import parse_json
@@ -52,17 +52,22 @@ class OnnxRec:
         self._wanted = [*FEATURE_OUTPUTS, *([EMBEDDING] if embedding else [])]
         given = [(name, outputs[name]) for name in self._wanted if name in outputs]
         if len(given) < len(self._wanted) or not all(_fits(name, output) for name, output in given):
-            more = ", and embedding (B, D)" if embedding else ""
+            more = f", and embedding (B, D), D at most {MAX_EMBEDDING}" if embedding else ""
             found = ", ".join(
-                f"{name} {tuple(outputs[name].shape)} {outputs[name].type}"
-                for name in sorted(outputs)
+                f"{name[:80]} {tuple(outputs[name].shape)} {outputs[name].type}"
+                for name in sorted(outputs)[:20]
             )
             raise FacerError(
                 f"REC weights {path}: found the outputs {found}; expected "
                 f"va (B, 2), expression (B, 7) and au (B, 17){more}, all floating point"
             )
+        inputs = session.get_inputs()
+        if len(inputs) != 1:
+            raise FacerError(
+                f"REC weights {path}: found {len(inputs)} inputs ({names_of(inputs)}), expected one"
+            )
         self.embedding_width = int(outputs[EMBEDDING].shape[1]) if embedding else 0
-        self._session, self._input = session, session.get_inputs()[0].name
+        self._session, self._input = session, inputs[0].name
         self._at_once = at_once
 
     def predict(self, crops: U8) -> F32:
@@ -80,7 +85,12 @@ def _fits(name: str, output: Any) -> bool:
     """Whether an output may be what its name says; a width that is not declared may be any."""
     width = (output.shape or [None])[-1]
     if name == EMBEDDING:
-        return output.type in FLOATS and len(output.shape) == 2 and isinstance(width, int)
+        return (
+            output.type in FLOATS
+            and len(output.shape) == 2
+            and isinstance(width, int)
+            and 0 < width <= MAX_EMBEDDING
+        )
     return output.type in FLOATS and (not isinstance(width, int) or width == HEADS[name])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.rec.recognisers import Recogniser
+from facer.stages.features.rec.session import SAME
 from facer.storage.errors import FacerError, one_line
 from facer.storage.schema import U8, VALENCE_AROUSAL
 
@@ -33,13 +34,20 @@ def try_out(model: Recogniser, path: Path) -> None:
 
 
 def _problem(model: Recogniser) -> str:
-    rows = model.predict(_crops())
+    crops = _crops()
+    rows = model.predict(crops)
     if not np.isfinite(rows).all():
         return "numbers that are not finite"
     for place, name in enumerate(model.columns):
         values, low = rows[:, place], -1 if name in VALENCE_AROUSAL else 0
         if values.min() < low - _ROUNDING or values.max() > 1 + _ROUNDING:
             return f"{name} {values.min():.3g} to {values.max():.3g}"
+    again = model.predict(np.concatenate([crops[:1], np.zeros_like(crops[1:])]))
+    if not np.allclose(rows[0], again[0], rtol=SAME, atol=SAME):
+        return (
+            "other numbers of the same crop beside other crops, or each time, as networks do that "
+            "were exported without .eval()"
+        )
     embedding = np.abs(rows[:, len(model.columns) :])
     if embedding.size and embedding.max() > _LARGEST:
         return f"an embedding of up to {embedding.max():.3g}, more than the float16 of a store"

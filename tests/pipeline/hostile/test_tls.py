@@ -70,3 +70,8 @@ def test_files_that_do_not_fit_are_told(ours: TlsFiles, tmp_path: Path) -> None:
     (tmp_path / "text.pem").write_text("no certificate")
     with pytest.raises(FacerError, match="the TLS files do not fit"):
         DaskExecutor("tls://h:1", tls=TlsFiles(ours.ca_file, tmp_path / "text.pem", ours.key))
+    locked = tmp_path / "locked.pem"
+    command = ["openssl", "ec", "-in", str(ours.key), "-aes256", "-passout", "pass:secret"]
+    subprocess.run([*command, "-out", str(locked)], check=True, stderr=subprocess.DEVNULL)
+    with pytest.raises(FacerError, match=r"locked\.pem: found a key with a pass phrase, expected"):
+        DaskExecutor("tls://h:1", tls=TlsFiles(ours.ca_file, ours.cert, locked))

@@ -163,6 +163,34 @@ def test_workers_that_are_paused_are_told_of(new_cluster, monkeypatch):
     assert told[1].startswith("all workers are paused, at the limit of their memory; waiting")
 
 
+@pytest.mark.parametrize("who", ["scheduler", "worker"])
+@pytest.mark.parametrize("work", ["map", "check"])
+def test_who_says_nothing_is_told_of(new_cluster, monkeypatch, who, work):
+    monkeypatch.setattr(executors, "LONELY_S", 1.0)
+    told = []
+
+    def note(text):
+        told.append(text)
+        if "Ctrl-C stops" in text:
+            os.kill(process.pid, signal.SIGCONT)
+
+    with new_cluster(1) as cluster:
+        executor = DaskExecutor(cluster.address, note=note)
+        monkeypatch.setattr(executors, "CONNECT_S", 1.0)
+        process = cluster.scheduler if who == "scheduler" else cluster.workers[0]
+        os.kill(process.pid, signal.SIGSTOP)
+        if work == "map":
+            assert list(executor.map(abs, [-1])) == [(-1, 1)]
+        else:
+            assert list(executor.check_workers(abs, -1).values()) == [1]
+        executor.close()
+    if who == "scheduler":
+        assert told[1] == "the scheduler does not answer; waiting for it (Ctrl-C stops)"
+    else:
+        assert told[1].startswith("1 of 1 workers, such as tcp://127.0.0.1:")
+        assert "say nothing for 1 s; waiting (Ctrl-C stops): Dask gives" in told[1]
+
+
 def statuses(client):
     return [worker["status"] for worker in client.scheduler_info()["workers"].values()]
 

@@ -117,6 +117,54 @@ def test_a_detector_of_numbers_that_are_none_or_of_another_order_is_refused(tmp_
         load(DetectorConfig(str(path)))
 
 
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (("Mul", ["before", "many"]), r"scores of .*, not 0 to 1: export it with its sigmoid"),
+        (("Neg", ["before"]), r"scores of -.*, not 0 to 1: export it with its sigmoid"),
+        (("Slice", ["before", "first", "fifth", "first"]), "outputs of other numbers of rows"),
+    ],
+)
+def test_scores_that_are_no_shares_or_of_other_anchors_are_refused(tmp_path, node, message):
+    """Logits are another threshold; fewer rows are the boxes of other places."""
+    model = onnx.load(detect.model_path("facer-det"))
+    scores = model.graph.output[0].name
+    last = next(one for one in model.graph.node if scores in one.output)
+    last.output[0] = "before"
+    for name, value in (("many", np.float32(1e4)), ("first", [1]), ("fifth", [5])):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+    model.graph.node.append(onnx.helper.make_node(*node, [scores]))
+    onnx.save(model, tmp_path / "own.onnx")
+    with pytest.raises(FacerError, match=message):
+        load(DetectorConfig(str(tmp_path / "own.onnx"), 320))
+
+
+@pytest.mark.parametrize("batches", [True, False])
+def test_numbers_of_a_frame_that_are_not_finite_are_no_absent_face(tmp_path, face_frames, batches):
+    model = onnx.load(detect.model_path("facer-det"))
+    make, scores = onnx.helper.make_node, model.graph.output[0].name
+    (given,) = model.graph.input
+    last = next(node for node in model.graph.node if scores in node.output)
+    last.output[0] = "before"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), "half"))
+    model.graph.node.extend(
+        [
+            make("ReduceMax", [given.name], ["bright"], keepdims=0),
+            make("Sub", ["half", "bright"], ["rest"]),
+            make("Sqrt", ["rest"], ["root"]),
+            make("Mul", ["before", "root"], [scores]),
+        ]
+    )
+    if not batches:
+        given.type.tensor_type.shape.dim[2].dim_value = 320
+        given.type.tensor_type.shape.dim[3].dim_value = 320
+    onnx.save(model, tmp_path / "own.onnx")
+    detector = load(DetectorConfig(str(tmp_path / "own.onnx"), 320))
+    assert isinstance(detector, SingleDetector) != batches
+    with pytest.raises(FacerError, match=r"own\.onnx: found numbers that are not finite"):
+        detector.detect(face_frames(1))
+
+
 def test_a_missing_gpu_is_an_error_never_a_fall_back():
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")

@@ -132,6 +132,13 @@ def test_what_is_no_number(text: str) -> None:
     assert parse_number(text) is None
 
 
+@pytest.mark.parametrize("text", ["1_0", "inf"])
+def test_what_is_no_number_is_none_in_a_column_of_numbers(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(f"a,b\n1,2\n3,{text}\n")
+    with pytest.raises(FacerError, match=rf"a\.csv:3: column 'b': found '{text}', expected a num"):
+        read_table(tmp_path / "a.csv").numbers([0, 1])
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [

@@ -96,6 +96,15 @@ def test_external_data_is_found_wherever_it_stands(tmp_path: Path, kind: str) ->
     assert external_files(path) == ("d",)
 
 
+def test_external_data_of_a_model_without_nodes_is_found(tmp_path: Path) -> None:
+    path = model(tmp_path / "a.onnx", tensor("x", "d"))
+    (tmp_path / "d").write_bytes(bytes(16))
+    found = onnx.load(path, load_external_data=False)
+    del found.graph.node[:]
+    path.write_bytes(found.SerializeToString())
+    assert external_files(path) == ("d",)
+
+
 LEAVING = ["../secret", "/etc/hostname", "a/../../secret", "link", "", "..\\secret", "C:\\secret"]
 
 

@@ -15,12 +15,17 @@ from facer.stages.features.rec.cards.places import (
     pinned_sha256,
     weights_of,
 )
-from facer.stages.features.rec.session import FLOATS, open_network, tensor_name
+from facer.stages.features.rec.session import (
+    FLOATS,
+    MAX_EMBEDDING,
+    SAME,
+    names_of,
+    open_network,
+    tensor_name,
+)
 from facer.storage.errors import FacerError, one_line
 from facer.storage.schema import F32, U8
 
-MAX_EMBEDDING = 4096
-_SAME = 1e-3  # by which a crop's numbers may depend on what is beside it
 _GREY = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601), as OpenCV and Pillow
 
 
@@ -41,9 +46,11 @@ class CardRec:
         self._session = open_network(path, device, threads=threads)
         inputs = self._session.get_inputs()
         self._input = tensor_name(card.input.tensor, inputs, f"{card.name}: input")
-        if len(inputs) > 1:
-            names = ", ".join(one.name for one in inputs)
-            raise FacerError(f"{card.name}: the network has the inputs {names}, expected one")
+        if len(inputs) != 1:
+            raise FacerError(
+                f"{card.name}: the network has {len(inputs)} inputs ({names_of(inputs)}), expected "
+                "one"
+            )
         if inputs[0].type not in FLOATS:
             found = inputs[0].type
             raise FacerError(f"{card.name}: the network takes {found}, expected floating point")
@@ -117,7 +124,7 @@ class CardRec:
         for part, other in zip(parts, others, strict=True):
             if not np.isfinite(part).all():
                 raise FacerError(f"{self.name}: gives numbers that are not finite")
-            if not np.allclose(part[0], other[0], rtol=_SAME, atol=_SAME):
+            if not np.allclose(part[0], other[0], rtol=SAME, atol=SAME):
                 raise FacerError(
                     f"{self.name}: gives other numbers of the same crop beside other crops, or "
                     "each time: export it in evaluation mode (.eval()), or set batch = 1"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 import facer
 from facer.pipeline.views.report.folder import page_name
 from facer.pipeline.views.view import pages
+from facer.pipeline.views.view.server import ViewServer
 from facer.pipeline.views.view.session import ViewSession
 from facer.storage.errors import FacerError
 from tests.support import some
@@ -232,6 +234,17 @@ def test_what_is_no_json_object_is_refused(opened, data):
 def test_other_methods_are_not_known(opened):
     for method in ("OPTIONS", "PUT", "DELETE", "TRACE"):
         assert ask(opened, "", method=method)[0] == 501
+
+
+def test_connections_that_come_at_once_wait_for_their_turn(opened):
+    """Those of several tabs; beyond the queue they are reset, and a mark is lost."""
+    quiet = ViewServer(opened._server.session)  # answers nobody yet
+    with ExitStack() as waiting:
+        waiting.callback(quiet.server_close)
+        for _ in range(40):
+            waiting.enter_context(
+                socket.create_connection(("127.0.0.1", quiet.server_port), timeout=1)
+            )
 
 
 def test_the_port_is_taken(opened, tmp_path):

@@ -100,6 +100,14 @@ def test_what_is_no_card_is_refused(tmp_path, text, message):
         read_card(path)
 
 
+def test_a_card_with_the_mark_of_utf8_is_read(values):
+    good, write = values
+    path = write(good)
+    expected = read_card(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_card(path) == expected
+
+
 def test_only_regular_files_are_cards(tmp_path):
     import os
 
@@ -153,7 +161,8 @@ AS_THEY_ARE = [helper.make_node("Identity", ["means"], ["out"])]
         ),
         ([helper.make_node("Transpose", ["means"], ["out"])], {}, r"found float32 \(3, 2\)"),
         (AS_THEY_ARE, {"kind": TensorProto.UINT8}, r"takes tensor\(uint8\)"),
-        (AS_THEY_ARE, {"inputs": ("input", "more")}, "the inputs input, more, expected one"),
+        (AS_THEY_ARE, {"inputs": ("input", "more")}, r"2 inputs \(input, more\), expected one"),
+        (AS_THEY_ARE, {"inputs": ("input", *map(str, range(30)))}, r"31 .* \(.*, 18\), expected"),
         ([helper.make_node("Nonsense", ["means"], ["out"])], {}, "no readable ONNX model"),
     ],
 )  # fmt: skip

@@ -1,8 +1,11 @@
 """REC: the same numbers at any batch size, weights that explain themselves, clear refusals."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -216,22 +219,53 @@ def test_an_onnx_file_whose_outputs_have_other_widths_is_refused(tmp_path):
         rec.load(tmp_path / "own.onnx", "cpu")
 
 
-def save_plain(path, value=0.3, size=(112, 112), batch="b", out=1, inputs=1, weak=None):
-    """An ONNX REC whose outputs are ``value`` of every crop."""
+ENDLESS = (("i", 7), ("go", 9), ("x", 1))  # what a loop goes on with, and its types
+
+
+def save_plain(
+    path, value=0.3, size=(112, 112), batch="b", out=1, inputs=1, weak=None, beside=False,
+    noise=False, endless=False, embedding=None,
+):  # fmt: skip
+    """An ONNX REC whose outputs are ``value`` of every crop, or depend on what is beside it."""
     make = onnx.helper
     nodes = [make.make_node("ReduceMean", ["crops"], ["mean"], axes=[1, 2, 3], keepdims=0)]
     nodes += [make.make_node("Unsqueeze", ["mean", "axis"], ["column"])]
+    if beside:
+        nodes += [make.make_node("ReduceMin", ["column"], ["all"], axes=[0], keepdims=1)]
+        nodes[-2].output[0] = "each"
+        nodes[-1].input[0] = "each"
+        nodes += [make.make_node("Sub", ["each", "all"], ["column"])]
+    if noise:
+        nodes[-1] = make.make_node("RandomUniform", [], ["column"], shape=[3, 1])
+    if endless:
+        loop = make.make_graph(
+            [make.make_node("Not", ["never"], ["on"]), make.make_node("Abs", ["x"], ["y"])], "loop",
+            [make.make_tensor_value_info(name, kind, []) for name, kind in ENDLESS],
+            [make.make_tensor_value_info("on", 9, []), make.make_tensor_value_info("y", 1, [])],
+        )  # fmt: skip
+        nodes[-1].output[0] = "each"
+        nodes += [make.make_node("Loop", ["most", "", "each"], ["column"], body=loop)]
     constants = [onnx.numpy_helper.from_array(np.array([1]), "axis")]
+    constants += [onnx.numpy_helper.from_array(np.array(2**62), "most")]
+    constants += [onnx.numpy_helper.from_array(np.array(False), "never")]
     outputs = []
+    slope = 0.1 if beside or noise else 0.0
     for name, width in (("va", 2), ("expression", 7), ("au", 17)):
-        for part, array in (("w", np.zeros((1, width))), ("b", np.full(width, value))):
+        for part, array in (("w", np.full((1, width), slope)), ("b", np.full(width, value))):
             array = array.astype(np.float32)
             constants.append(onnx.numpy_helper.from_array(array, f"{name}_{part}"))
         nodes.append(make.make_node("Gemm", ["column", f"{name}_w", f"{name}_b"], [f"{name}_f"]))
         nodes.append(make.make_node("Cast", [f"{name}_f"], [name], to=out))
         outputs.append(make.make_tensor_value_info(name, out, [batch, width]))
+    if embedding is not None:
+        outputs.append(make.make_tensor_value_info("embedding", 1, [batch, embedding]))
+        constants.append(onnx.numpy_helper.from_array(np.ones((1, embedding), np.float32), "e"))
+        nodes.append(make.make_node("MatMul", ["column", "e"], ["embedding"]))
     given = [make.make_tensor_value_info("crops", 1, [batch, 3, *size])]
     given += [make.make_tensor_value_info(f"more{i}", 1, [1]) for i in range(1, inputs)]
+    if not inputs:
+        given = []
+        constants += [onnx.numpy_helper.from_array(np.zeros((3, 3, *size), np.float32), "crops")]
     graph = make.make_graph(nodes, "g", given, outputs, constants)
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     if weak is not None:
@@ -255,7 +289,12 @@ def test_an_onnx_file_within_the_contract_is_taken(tmp_path):
         ({"value": -0.5}, "neutral -0.5 to -0.5"),
         ({"size": (224, 224)}, r"invalid dimensions.*\(B, 3, 112, 112\)"),
         ({"batch": 1}, r"invalid dimensions.*of any B"),
-        ({"inputs": 2}, "more1"),
+        ({"inputs": 2}, r"found 2 inputs \(crops, more1\), expected one"),
+        ({"inputs": 0}, r"found 0 inputs \(\), expected one"),
+        ({"beside": True}, "beside other crops, or each time"),
+        ({"noise": True}, "beside other crops, or each time"),
+        ({"embedding": 0}, r"embedding \('b', 0\).*embedding \(B, D\), D at most 4096"),
+        ({"embedding": 5000}, r"embedding \('b', 5000\).*D at most 4096"),
         ({"out": 8}, r"tensor\(string\).*expected .*floating point"),
         ({"out": 7}, r"tensor\(int64\).*expected .*floating point"),
         ({"weak": "{"}, "weak_features {, expected a JSON list"),
@@ -268,6 +307,21 @@ def test_an_onnx_file_within_the_contract_is_taken(tmp_path):
 def test_an_onnx_file_outside_the_contract_is_refused_when_it_is_opened(tmp_path, options, text):
     save_plain(tmp_path / "own.onnx", **options)
     with pytest.raises(FacerError, match=text):
+        rec.load(tmp_path / "own.onnx", "cpu", "embedding" in options)
+
+
+def test_a_run_without_end_is_ended(tmp_path, monkeypatch):
+    save_plain(tmp_path / "own.onnx", endless=True)
+    monkeypatch.setattr("facer.stages.common.onnx.TRIAL_S", 0.5)
+    with pytest.raises(FacerError, match=r"no end of a run within 0\.5 s"):
+        rec.load(tmp_path / "own.onnx", "cpu")
+
+
+def test_ctrl_c_ends_a_run_without_end(tmp_path):
+    save_plain(tmp_path / "own.onnx", endless=True)
+    timer = threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
         rec.load(tmp_path / "own.onnx", "cpu")
 
 
