@@ -8,9 +8,12 @@ RUN/
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -27,6 +30,8 @@ Row = TypeVar("Row")
 OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 """What reading the file of another training, or of none, can raise."""
 _ORIGIN = "run"  # key of a state
+_BEFORE_CONFIG = ("last.safetensors", "teacher.safetensors")
+"""What a run may hold without a config: facer 0.1's state, and what is kept before it begins."""
 FORMAT = 1
 """Of a config that names its format; a newer facer may write a higher one."""
 
@@ -111,7 +116,9 @@ class RunFolder(Generic[C]):
         return False
 
     def refuse_occupied(self, resume: bool) -> None:
-        """FacerError where the folder is a file, or holds something and is not resumed."""
+        """FacerError where the folder is a file, or holds something and is not resumed, or
+        something else than a run.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise FacerError(f"{self.path}: is a file, expected the name of a new folder")
         if not resume and self.path.is_dir() and any(self.path.iterdir()):
@@ -119,10 +126,22 @@ class RunFolder(Generic[C]):
                 f"{self.path}: is there already and not empty; use another folder, or "
                 f"{named('resume')} to go on"
             )
+        names = {path.name for path in self.path.glob("[!.]*")}
+        if names and not names & {self.config_name, *_BEFORE_CONFIG}:
+            raise FacerError(
+                f"{self.path}: found {min(names)} and no {self.config_name}, expected a run of "
+                f"{self.kind.COMMAND} or a new folder; use another folder"
+            )
 
     def claim(self, config: C, resume: bool) -> None:
         """Write the config of a new run, or compare it with that of the run that is resumed."""
         if not self.begin(config, resume):
+            self.compare(config)
+
+    def check(self, config: C) -> None:
+        """FacerError unless a run of this config may begin in the folder, or go on."""
+        self.refuse_occupied(resume=True)
+        if self.config_path.is_file():
             self.compare(config)
 
     def compare(
@@ -136,11 +155,35 @@ class RunFolder(Generic[C]):
         if changed := differing(before.deciding(), config.deciding(), self.kind.OPTIONS):
             raise FacerError(f"{self.path}: was made with other {changed}; {advice}")
 
-    def resume(self, trainer: Trainer[Any]) -> None:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in the folder; FacerError where one does.
+
+        The lock ends with the process, however that ends; a file system without locks has none.
+        """
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise FacerError(
+                f"{self.path}: another process is training there; wait for it, or use another "
+                "folder"
+            ) from error
+        except OSError:
+            pass
+        try:
+            yield
+        finally:
+            os.close(folder)
+
+    def resume(self, trainer: Trainer[Any], curve: bool = False) -> None:
         """Have a fresh trainer resume where the run stopped, if it did.
 
-        FacerError for a state that cannot be read, and for one of another training.
+        FacerError for a state that cannot be read, for one of another training and, with
+        ``curve``, where the learning curve lacks rows of epochs that are done.
         """
+        origin = None
         if self.last.exists():
             try:
                 arrays, meta = load_checkpoint(self.last)
@@ -164,6 +207,18 @@ class RunFolder(Generic[C]):
         rows = self._curve_text().splitlines(keepends=True)
         if len(rows) > trainer.epochs_done:  # those of an epoch that was cut short
             write_atomic(self.curve, "".join(rows[: trainer.epochs_done]))
+        if curve and origin is not None:  # facer 0.1's states had no curve
+            self._check_curve(trainer.epochs_done)
+
+    def _check_curve(self, done: int) -> None:
+        """FacerError unless the curve has a row of each epoch that is done."""
+        advice = f"put the run's own file there, or remove {self.last} to train from the start"
+        try:
+            n_rows = len(self.read_curve())
+        except FacerError as error:
+            raise FacerError(f"{error.marked}; {advice}") from error
+        if n_rows < done:
+            raise FacerError(f"{self.curve}: found {n_rows} rows, expected {done}; {advice}")
 
     def save(self, trainer: Trainer[Any]) -> None:
         """Write where a training is."""

@@ -112,7 +112,7 @@ def _photo(image: U8, points_px: F32, teacher: Teacher) -> Labelled:
 def read_scenes(folder: Path, held_out: int, validation: bool) -> tuple[U8, ...]:
     """Images of ``folder`` in the order of their names; every k-th, ``held_out`` of them, is
     kept from training."""
-    paths = _files(folder, PICTURE_SUFFIXES)
+    paths = files_of(folder, PICTURE_SUFFIXES)
     if len(paths) <= held_out:
         raise FacerError(
             f"{folder}: found {len(paths)} images ({', '.join(PICTURE_SUFFIXES)}), expected more "
@@ -140,13 +140,13 @@ def read_frames(paths: Sequence[Path], teacher: Teacher, every: int) -> Iterator
 
 def list_videos(folder: Path) -> list[Path]:
     """Videos of a folder in the order of their names; ``FacerError`` when there are none."""
-    videos = _files(folder, VIDEO_SUFFIXES)
+    videos = files_of(folder, VIDEO_SUFFIXES)
     if not videos:
         raise FacerError(f"{folder}: found no video, expected files such as clip.mp4")
     return videos
 
 
-def _files(folder: Path, suffixes: Container[str]) -> list[Path]:
+def files_of(folder: Path, suffixes: Container[str]) -> list[Path]:
     """Files of a folder with such a suffix, in the order of their names."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)

@@ -6,6 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.detection.data.digests import input_digests
 from facer.stages.detection.data.sources import list_videos, read_photos, read_scenes, shrink
 from facer.stages.detection.data.teacher import Labelled, Teacher
 from facer.stages.detection.refiner.network import PointsNet, export_points
@@ -143,3 +145,36 @@ def test_the_teacher_remembers(tmp_path: Path) -> None:
     again = Teacher(path, memory=tmp_path / "memory.safetensors")
     again.model = None  # not asked a second time
     np.testing.assert_array_equal(again.label(image).bbox_px, answer.bbox_px)
+
+
+def test_every_input_has_a_digest_that_a_change_of_its_content_changes(tmp_path: Path) -> None:
+    """Seen: a training was resumed with other photographs, scenes and clips at the same paths."""
+    files = (
+        "faces.h5", "crops.h5", "teacher.onnx", "detector.onnx", "start.onnx", "scenes/a.jpg",
+        "clips/a.mp4", "people/faces.csv", "videos/a.mp4",
+    )  # fmt: skip
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"before")
+    at = tmp_path.joinpath
+    config = RefinerTrainConfig(
+        at("faces.h5"), at("scenes"), at("clips"), at("teacher.onnx"), at("people"), at("videos"),
+        crops=(at("crops.h5"),), detector=at("detector.onnx"), start=at("start.onnx"),
+    )  # fmt: skip
+    before = input_digests(config)
+    assert len(before) == len(files)
+    for number, file in enumerate(files, start=1):
+        (tmp_path / file).write_bytes(b"after!")
+        now = input_digests(config)
+        assert sum(now[name] != before[name] for name in before) == number
+    at("scenes", "notes.txt").write_text("not read")
+    assert input_digests(config) == now
+
+
+def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
+    for folder, file in (("scenes", "a.jpg"), ("clips", "a.mp4")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).touch()
+    at = tmp_path.joinpath
+    config = DetectorTrainConfig(at("faces.h5"), at("scenes"), at("clips"), at("teacher.onnx"))
+    assert set(input_digests(config)) == {"scenes_sha256", "clips_sha256"}
