@@ -84,15 +84,20 @@ def _decoded(jpeg: U8, points_px: F32, where: str) -> U8:
     image = decode_image(jpeg)
     if image is None:
         raise FacerError(f"{where}: found no readable image, expected JPEG")
-    height, width = image.shape[:2]
+    check_points(points_px, image.shape[1], image.shape[0], where)
+    return image
+
+
+def check_points(points_px: F32, width: int, height: int, where: str) -> None:
+    """``FacerError`` for five points (5, 2) that are no face's of an image of this size."""
     reach = PHOTO_BORDER * max(height, width)
     inside = (points_px >= -reach) & (points_px <= np.array([width, height]) + reach)
     if not inside.all() or size_of(box_of_points(points_px)) < SMALLEST_PX:
+        shown = [[float(f"{value:.4g}") for value in point] for point in points_px]
         raise FacerError(
-            f"{where}: found the points {points_px.round(1).tolist()}, expected five points of a "
-            f"face of {SMALLEST_PX:g} px and more, in pixels of the image of {width}x{height}"
+            f"{where}: found the points {shown}, expected five points of a face of "
+            f"{SMALLEST_PX:g} px and more, in pixels of the image of {width}x{height}"
         )
-    return image
 
 
 def _photo(image: U8, points_px: F32, teacher: Teacher) -> Labelled:
