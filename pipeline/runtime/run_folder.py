@@ -8,12 +8,9 @@ RUN/
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -22,7 +19,9 @@ from facer.stages.common.training import OnStep, Trainer
 from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.json_files import read_json_lines, read_json_object
+from facer.storage.files.locks import alone_in
 from facer.storage.files.objects import LocalObjects, write_atomic, write_new
+from facer.storage.files.regular import refuse_url
 from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, to_json
 
@@ -155,27 +154,9 @@ class RunFolder(Generic[C]):
         if changed := differing(before.deciding(), config.deciding(), self.kind.OPTIONS):
             raise FacerError(f"{self.path}: was made with other {changed}; {advice}")
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from training in the folder; FacerError where one does.
-
-        The lock ends with the process, however that ends; a file system without locks has none.
-        """
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(folder)
-            raise FacerError(
-                f"{self.path}: another process is training there; wait for it, or use another "
-                "folder"
-            ) from error
-        except OSError:
-            pass
-        try:
-            yield
-        finally:
-            os.close(folder)
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from training in the folder; FacerError where one does."""
+        return alone_in(self.path, "training there; wait for it, or use another folder")
 
     def resume(self, trainer: Trainer[Any], curve: bool = False) -> None:
         """Have a fresh trainer resume where the run stopped, if it did.
@@ -269,14 +250,6 @@ class RunFolder(Generic[C]):
     def read_curve(self) -> list[dict[str, Any]]:
         """Return the rows of the learning curve."""
         return read_json_lines(self.curve)
-
-
-def refuse_url(folder: Path) -> None:
-    """FacerError for a URL, of which a path keeps one slash: results are written to local files."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):
-        raise FacerError(
-            f"{folder}: found a URL, expected a folder on this machine; copy it from there after"
-        )
 
 
 def _text(config: RunConfig) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from facer.storage.errors import DamagedError, FacerError, one_line
+from facer.storage.files.regular import refuse_url
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""
@@ -184,6 +185,7 @@ class LocalObjects:
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Write a file that appears whole or not at all; text is utf-8. FacerError when refused."""
     path = Path(path)
+    refuse_url(path)
     LocalObjects(path.parent).put(path.name, data.encode() if isinstance(data, str) else data)
 
 
@@ -229,6 +231,7 @@ def written_aside(path: Path, new: bool = False) -> Iterator[Path]:
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path as :func:`written_aside` does; FacerError where the place refuses."""
+    refuse_url(path)
     try:
         with refusing("write", str(path), OSError), written_aside(path) as aside:
             yield aside
