@@ -254,6 +254,11 @@ def test_a_damaged_pin_says_so(server, card, tmp_path):
     (tmp_path / "toy.onnx.pin.json").write_text("{")
     with pytest.raises(FacerError, match=r"toy\.onnx\.pin\.json: is damaged"):
         rec.load(card, "cpu")
+    (tmp_path / "toy.onnx.pin.json").write_text('{"sha256": null}')  # seen: "expected None"
+    with pytest.raises(
+        FacerError, match=r"is damaged \(found sha256 None, expected 64 hexadecimal"
+    ):
+        rec.load(card, "cpu")
 
 
 def test_what_lies_in_the_place_of_a_beginning_is_not_written_to(server, card, tmp_path):
