@@ -262,7 +262,7 @@ def _crops_sha256(data: AffectSet) -> str:
     """Digest of the crops; of ``_MOST_DIGESTED``, evenly spaced, where there are more."""
     digest = hashlib.sha256()
     for row in np.linspace(0, len(data) - 1, min(len(data), _MOST_DIGESTED)).astype(np.int64):
-        digest.update(data.crop(int(row)))
+        digest.update(data.crop(int(row)).tobytes())
     return digest.hexdigest()
 
 

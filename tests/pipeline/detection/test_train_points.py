@@ -72,7 +72,8 @@ def test_other_settings_do_not_go_on(tmp_path, sources):
 def test_faces_of_both_splits_are_needed(sources):
     """Seen: an internal error, where no pack had rows of val."""
     nothing = PointsSources((), sources.crops, sources.scenes)
-    config = RefinerTrainConfig(*[Path("nowhere")] * 4, crops=())
+    nowhere = Path("nowhere")
+    config = RefinerTrainConfig(nowhere, nowhere, nowhere, nowhere, crops=())
     for split, pair in (("train", (nothing, sources)), ("val", (sources, nothing))):
         with pytest.raises(FacerError, match=f"split {split}: found no face with points, expected"):
             RefinerTrainer(config, *pair)
