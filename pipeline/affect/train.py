@@ -40,6 +40,7 @@ from facer.storage.settings import flat
 from facer.storage.text.typed_json import to_json
 
 _SPLITS = ("train", "val")
+_MOST_DIGESTED = 20_000  # crops of a set, which take seconds to read
 OnEpoch = Callable[[dict[str, Any]], None]
 """Called with the epoch's row of the curve."""
 
@@ -57,6 +58,7 @@ class SetRecord:
     va_is_weak: bool
     labels_sha256: str
     notes: tuple[str, ...]  # what was left out
+    crops_sha256: str | None = None  # older runs do not say
 
 
 @dataclass(frozen=True)
@@ -167,18 +169,24 @@ def train_rec(
     sets = _sets(config, train, validation)
     record = _record(config, fit, sets, aligner)
     folder.claim(record, config.resume)
-    folder.resume(trainer)
-    trainer.ask_teachers(on_teaching)
     rec = config.run / "rec.safetensors"
-    weak = weak_features(trainer.train)
 
-    def keep(row: dict[str, Any]) -> None:
-        folder.append(row)
+    def save() -> None:
         training = {"epoch": trainer.epochs_done, **record.provenance()}
         save_rec(rec, trainer.averaged(), weak=weak, training=training)
         draw_curve(config.run / "curve.png", folder.read_curve())
 
-    folder.train(trainer, on_epoch, on_step, keep)
+    def keep(row: dict[str, Any]) -> None:
+        folder.append(row)
+        save()
+
+    with folder.alone():
+        folder.resume(trainer, curve=True)
+        trainer.ask_teachers(on_teaching)
+        weak = weak_features(trainer.train)
+        if trainer.finished:  # what it made may be gone since
+            save()
+        folder.train(trainer, on_epoch, on_step, keep)
     return TrainRecResult(
         run=config.run, rec=rec, sets=sets, weak_features=weak, epochs=trainer.epochs_done,
         last=folder.read_curve()[-1],
@@ -246,8 +254,16 @@ def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
     return SetRecord(
         spec=str(replace(parsed, path=parsed.path.absolute())), split=split, n=len(data),
         labelled=labelled, va_is_weak=data.va_is_weak, labels_sha256=digest.hexdigest(),
-        notes=tuple(data.notes),
+        notes=tuple(data.notes), crops_sha256=_crops_sha256(data),
     )  # fmt: skip
+
+
+def _crops_sha256(data: AffectSet) -> str:
+    """Digest of the crops; of ``_MOST_DIGESTED``, evenly spaced, where there are more."""
+    digest = hashlib.sha256()
+    for row in np.linspace(0, len(data) - 1, min(len(data), _MOST_DIGESTED)).astype(np.int64):
+        digest.update(data.crop(int(row)).tobytes())
+    return digest.hexdigest()
 
 
 def _record(

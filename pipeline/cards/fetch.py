@@ -22,7 +22,8 @@ from facer.stages.features.rec.cards.card import Card
 from facer.stages.features.rec.cards.network import CardRec
 from facer.stages.features.rec.cards.places import how_to_get, pin_of, pinned_sha256, weights_of
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.atomic import write_atomic
+from facer.storage.files.atomic import refusing, write_atomic
+from facer.storage.files.locks import alone_in
 from facer.storage.files.weights import read_onnx, weights_sha256
 
 _MAX_BYTES = 2 << 30
@@ -78,9 +79,18 @@ def fetch(name_or_path: str, *, accept_licence: bool = False) -> Fetched:
             f"{card.name}: its licence is {card.file.licence!r} ({card.file.source}); read it, "
             f"then give {named('accept_licence')}"
         )
-    part = target.with_name(f"{target.name}.part")
-    try:
+    with refusing("write", str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
+    with alone_in(target.parent, "fetching into it; wait for it"):
+        found, n_bytes = _bring(card, target, expected)
+    return Fetched(target, found, n_bytes, *_first_look(name_or_path))
+
+
+def _bring(card: Card, target: Path, expected: str) -> tuple[str, int]:
+    """Fetch a card's weights to ``target`` and pin them: their sha256, and how many bytes."""
+    part = target.with_name(f"{target.name}.part")
+    _refuse_strange(part)
+    try:
         n_bytes = _download(card.file.url, part)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
@@ -90,9 +100,20 @@ def fetch(name_or_path: str, *, accept_licence: bool = False) -> Fetched:
         ) from error
     found = _checked(card, part, expected)
     _pin(card, found)
-    part.replace(target)
+    with refusing("write", str(target)):
+        part.replace(target)
     _forget(part)
-    return Fetched(target, found, n_bytes, *_first_look(name_or_path))
+    return found, n_bytes
+
+
+def _refuse_strange(part: Path) -> None:
+    """FacerError where something else is in the place of what is fetched: it may lead elsewhere."""
+    for path in (part, _validator_of(part)):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise FacerError(
+                f"{path}: found a link, folder or pipe, expected the beginning of a file that is "
+                "fetched; remove it"
+            )
 
 
 def _checked(card: Card, part: Path, expected: str) -> str:
@@ -154,8 +175,10 @@ def _download(url: str, part: Path) -> int:
     headers = {"User-Agent": "facer", "Accept-Encoding": "identity"}
     version, start = _validator_of(part), 0
     if part.is_file() and version.is_file():
-        start = part.stat().st_size
-        headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text()}
+        known = version.read_bytes().decode(errors="replace")
+        if known.isascii() and known.isprintable():  # as facer writes it
+            start = part.stat().st_size
+            headers |= {"Range": f"bytes={start}-", "If-Range": known}
     try:
         request = urllib.request.Request(url, headers=headers)
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)

@@ -11,7 +11,7 @@ RUN/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.common.threads import on_threads
 from facer.stages.common.training import OnStep
 from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.detection.data.digests import input_digests
 from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.export import export_onnx
 from facer.stages.detection.fit import DetectorRow, DetectorTrainer, read_sources, summary
@@ -43,6 +44,7 @@ class DetectorRunConfig(DetectorTrainConfig):
     """What ``config.json`` of a detector's run says."""
 
     sources: Mapping[str, Any] = field(default_factory=dict)  # how much material there was
+    files: Mapping[str, str] = field(default_factory=dict)  # its digests; older runs have none
     deciding = _settings
 
 
@@ -51,6 +53,7 @@ class RefinerRunConfig(RefinerTrainConfig):
     """What ``config.json`` of a refiner's run says."""
 
     sources: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     deciding = _settings
 
 
@@ -80,19 +83,26 @@ def train_detector(
     an uninterrupted one. ``sources`` overrides what the paths of ``config`` hold.
     """
     folder = RunFolder(run, DetectorRunConfig)
+    files = input_digests(config) if sources is None else {}
+    record = DetectorRunConfig(**vars(config), files=files)
+    folder.check(record)
     sources = sources or read_sources(config, run / "teacher.safetensors")
     trainer = DetectorTrainer(config, sources)
-    folder.claim(DetectorRunConfig(**vars(config), sources=sources.counts()), resume=True)
-    folder.resume(trainer)
+    folder.claim(replace(record, sources=sources.counts()), resume=True)
     losses: dict[str, float] = {}
+    path = run / "detector.onnx"
 
     def keep(row: DetectorRow) -> None:
         folder.append(row)
         losses.update(row.losses)
 
-    folder.train(trainer, on_epoch, on_step, keep, lambda r: r.step % config.checkpoint_every == 0)
-    path = run / "detector.onnx"
-    export_onnx(trainer.averaged(), path, summary(config, sources))
+    def due(row: DetectorRow) -> bool:
+        return row.step % config.checkpoint_every == 0
+
+    with folder.alone():
+        folder.resume(trainer, curve=True)
+        folder.train(trainer, on_epoch, on_step, keep, due)
+        export_onnx(trainer.averaged(), path, summary(config, sources))
     return DetectorResult(path, folder.last, losses)
 
 
@@ -104,19 +114,22 @@ def train_points(
 ) -> Path:  # fmt: skip
     """Train the refiner in ``run``, or resume there; returns RUN/points.onnx."""
     folder = RunFolder(run, RefinerRunConfig)
+    files = input_digests(config) if sources is None else {}
+    record = RefinerRunConfig(**vars(config), files=files)
+    folder.check(record)
     memory = run / "teacher.safetensors"
     sources = sources or refiner.read_points_sources(config, memory)
     validation = validation or refiner.read_points_sources(config, memory, "val")
     trainer = RefinerTrainer(config, sources, validation)
-    record = RefinerRunConfig(**vars(config), sources=sources.counts())
     if folder.last.exists() and not folder.config_path.exists():  # as facer 0.1 left it
         before = load_checkpoint(folder.last)[1].get("config")
         folder.compare(
             record, from_json(RefinerRunConfig, before, str(folder.last), RefinerRunConfig.COMMAND)
         )
-    folder.claim(record, resume=True)
-    folder.resume(trainer)
-    folder.train(trainer, on_epoch, on_step, folder.append)
+    folder.claim(replace(record, sources=sources.counts()), resume=True)
     path = run / "points.onnx"
-    export_points(trainer.averaged(), path, refiner.summary(config, sources))
+    with folder.alone():
+        folder.resume(trainer, curve=True)
+        folder.train(trainer, on_epoch, on_step, folder.append)
+        export_points(trainer.averaged(), path, refiner.summary(config, sources))
     return path

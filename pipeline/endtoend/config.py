@@ -39,6 +39,7 @@ class FinetuneRunConfig:
     chunk: Annotated[int, Setting("Crops whose activations are in memory at a time.", low=1)] = 32
     seed: Annotated[int, Setting("Of the order of the clips.", low=0, high=MOST_SEED)] = 0
     reading: LabelOptions = field(default_factory=LabelOptions)  # other than the run's
+    inputs: Mapping[str, str] = field(default_factory=dict)  # their digests; older ones have none
 
     def __post_init__(self) -> None:
         check(self)

@@ -75,11 +75,12 @@ def finetune(
     """
     training = FinetuneTrainer(config)
     folder = RunFolder(config.output, FinetuneRunConfig, _RECORD)
-    settings = config.of_run
+    settings = replace(config.of_run, inputs=training.inputs)
     folder.claim(settings, config.resume)
-    folder.resume(training)
-    folder.train(training, on_epoch, on_step, lambda _: folder.write_curve(training.curve))
-    _write(training, settings)
+    with folder.alone():
+        folder.resume(training)
+        folder.train(training, on_epoch, on_step, lambda _: folder.write_curve(training.curve))
+        _write(training, settings)
     return FinetuneResult(
         output=config.output, rec=config.output / "rec.safetensors", curve=tuple(training.curve),
         rec_change=_change(training.initial, training.best), notes=training.labelled.notes,

@@ -13,8 +13,13 @@ import torch
 from facer.pipeline.endtoend.config import LEAST, FinetuneConfig
 from facer.pipeline.endtoend.joint import ClipCrops, JointModel
 from facer.pipeline.intensity.head_run import read_run
-from facer.pipeline.intensity.labelled import LabelledSequences, load_labelled
-from facer.pipeline.intensity.seeds import load_models
+from facer.pipeline.intensity.labelled import (
+    LabelledSequences,
+    features_sha256,
+    load_labelled,
+)
+from facer.pipeline.intensity.scoring.provenance import check_provenance
+from facer.pipeline.intensity.seeds import MODEL, load_models
 from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import Arrays, OnStep, under
@@ -25,7 +30,7 @@ from facer.stages.intensity.kernels.batches import split_batches
 from facer.stages.intensity.metrics import score
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
-from facer.storage.files.weights import weights_sha256
+from facer.storage.files.weights import file_sha256, weights_sha256
 from facer.storage.schema import I64
 
 
@@ -38,6 +43,7 @@ class FinetuneTrainer:
         self.store = FeatureStore.open(self.record.store)
         self.labelled = self._cohort()
         network, self.rec_meta = load_network(_checked_weights(config, self.store))
+        check_provenance(config.run, self.store.provenance, self.record.store)
         models = load_models(config.run)
         self.head_seed = min(models)
         device = resolve_device(config.device)
@@ -57,6 +63,17 @@ class FinetuneTrainer:
         self.curve: list[dict[str, Any]] = []
         self.initial = self.model.weights()
         self.best = self.initial
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Digests of what is trained on and started from."""
+        head = self.config.run / f"seed-{self.head_seed}" / MODEL
+        return {
+            "head_sha256": file_sha256(head),
+            "rec_sha256": self.store.provenance.rec_sha256,
+            "labels_sha256": self.record.labels.sha256,
+            "features_sha256": features_sha256(self.labelled.sequences),
+        }
 
     def _cohort(self) -> LabelledSequences:
         if self.record.streams.stores:

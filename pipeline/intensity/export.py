@@ -62,7 +62,7 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
     model = models[seed]
     whole = head_to_onnx(model, _columns(model, record), list(record.names))
     lengths = _lengths(model.shape.max_frames)
-    difference = max(_difference(whole, model, *_features(model, n)) for n in lengths)
+    differences = [_difference(whole, model, *_features(model, n)) for n in lengths]
     inputs = f"features (T, {model.shape.features})"
     if config.rec is not None:
         inputs = "crops (T, 3, 112, 112)"
@@ -71,7 +71,8 @@ def export_head(config: ExportHeadConfig) -> ExportHeadResult:
         whole = _behind_rec(whole, _rec_model(config.rec, record), columns)
         network = load_own(config.rec, "cpu")
         clips = (_crops(network, columns, n) for n in lengths)
-        difference = max(difference, *(_difference(whole, model, *clip) for clip in clips))
+        differences += [_difference(whole, model, *clip) for clip in clips]
+    difference = float(np.max(differences))  # NaN where any is
     write_exported(config.output, whole.SerializeToString(), difference)
     return ExportHeadResult(config.output, seed, inputs, lengths, difference)
 

@@ -170,8 +170,9 @@ def open_run(run: Path, config: HeadRunConfig, resume: bool) -> None:
     """
     folder = _folder(run)
     if not folder.config_path.exists():
+        if resume:
+            _refuse_trainings(run)
         folder.refuse_occupied(resume)
-        _refuse_trainings(run)
         if folder.begin(config, resume):
             return
     more = config.seeds > folder.read().seeds

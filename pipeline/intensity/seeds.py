@@ -97,7 +97,7 @@ def load_models(run: Path) -> dict[int, IntensityModel]:
                 f"{path}: found seed {seed}, expected {first} to {first + record.seeds - 1}, as "
                 "config.json there says; move it elsewhere"
             )
-        models[seed] = _load_model(path, record, seed)
+        models[seed] = load_model(path, record, seed)
     if not models:
         raise FacerError(f"{run}: no seed has finished; expected seed-0/{MODEL}")
     return models
@@ -113,7 +113,8 @@ def _check_own_head(run: Path, record: HeadRunConfig) -> None:
         _log.warning("%s: the file of %s has changed since the training", run, name)
 
 
-def _load_model(path: Path, record: HeadRunConfig, seed: int) -> IntensityModel:
+def load_model(path: Path, record: HeadRunConfig, seed: int) -> IntensityModel:
+    """A seed's model, ``path`` its file; FacerError for one of another training, or of none."""
     arrays, meta = load_checkpoint(path)
     try:
         config = from_json(HeadConfig, meta["head"], path.name, HeadRunConfig.COMMAND)

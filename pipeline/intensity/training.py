@@ -22,7 +22,13 @@ from facer.pipeline.intensity.head_run import (
     read_run,
 )
 from facer.pipeline.intensity.labelled import features_sha256, load_labelled
-from facer.pipeline.intensity.seeds import MODEL, finish_seed, origin_of, read_curve
+from facer.pipeline.intensity.seeds import (
+    MODEL,
+    finish_seed,
+    load_model,
+    origin_of,
+    read_curve,
+)
 from facer.pipeline.intensity.sources.joined import open_source, stream_provenance
 from facer.pipeline.intensity.sources.labels import run_labels
 from facer.pipeline.intensity.subject_scales import save_scales, training_data, training_scales
@@ -152,6 +158,7 @@ class Training:
         """
         folder = self.config.run / f"seed-{seed}"
         if (folder / MODEL).is_file() and (finished := read_curve(folder / "curve.csv")):
+            load_model(folder / MODEL, read_run(self.config.run), seed)  # which may be another's
             return finished
         trainer = self.trainer(seed)
         saved = monotonic()

@@ -9,8 +9,8 @@ RUN/
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -20,7 +20,9 @@ from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.atomic import write_atomic, write_new
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
 from facer.storage.files.json_files import read_json_lines, read_json_object
+from facer.storage.files.locks import alone_in
 from facer.storage.files.objects import LocalObjects
+from facer.storage.files.regular import refuse_url
 from facer.storage.text.differing import differing
 from facer.storage.text.typed_json import from_json, plain, to_json
 
@@ -28,6 +30,8 @@ Row = TypeVar("Row")
 OF_ANOTHER = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 """What reading the file of another training, or of none, can raise."""
 _ORIGIN = "run"  # key of a state
+_BEFORE_CONFIG = ("last.safetensors", "teacher.safetensors")
+"""What a run may hold without a config: facer 0.1's state, and what is kept before it begins."""
 FORMAT = 1
 """Of a config that names its format; a newer facer may write a higher one."""
 
@@ -112,17 +116,31 @@ class RunFolder(Generic[C]):
         return False
 
     def refuse_occupied(self, resume: bool) -> None:
-        """FacerError where the folder is a file, or holds something and is not resumed."""
+        """FacerError where the folder is a file, or holds something and is not resumed, or
+        something else than a run.
+        """
         refuse_file(self.path)
         if not resume and self.path.is_dir() and any(self.path.iterdir()):
             raise FacerError(
                 f"{self.path}: is there already and not empty; use another folder, or "
                 f"{named('resume')} to go on"
             )
+        names = {path.name for path in self.path.glob("[!.]*")}
+        if names and not names & {self.config_name, *_BEFORE_CONFIG}:
+            raise FacerError(
+                f"{self.path}: found {min(names)} and no {self.config_name}, expected a run of "
+                f"{self.kind.COMMAND} or a new folder; use another folder"
+            )
 
     def claim(self, config: C, resume: bool) -> None:
         """Write the config of a new run, or compare it with that of the run that is resumed."""
         if not self.begin(config, resume):
+            self.compare(config)
+
+    def check(self, config: C) -> None:
+        """FacerError unless a run of this config may begin in the folder, or go on."""
+        self.refuse_occupied(resume=True)
+        if self.config_path.is_file():
             self.compare(config)
 
     def compare(
@@ -136,11 +154,17 @@ class RunFolder(Generic[C]):
         if changed := differing(before.deciding(), config.deciding(), self.kind.OPTIONS):
             raise FacerError(f"{self.path}: was made with other {changed}; {advice}")
 
-    def resume(self, trainer: Trainer[Any]) -> None:
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from training in the folder; FacerError where one does."""
+        return alone_in(self.path, "training there; wait for it, or use another folder")
+
+    def resume(self, trainer: Trainer[Any], curve: bool = False) -> None:
         """Have a fresh trainer resume where the run stopped, if it did.
 
-        FacerError for a state that cannot be read, and for one of another training.
+        FacerError for a state that cannot be read, for one of another training and, with
+        ``curve``, where the learning curve lacks rows of epochs that are done.
         """
+        origin = None
         if self.last.exists():
             try:
                 arrays, meta = load_checkpoint(self.last)
@@ -164,6 +188,18 @@ class RunFolder(Generic[C]):
         rows = self._curve_text().splitlines(keepends=True)
         if len(rows) > trainer.epochs_done:  # those of an epoch that was cut short
             write_atomic(self.curve, "".join(rows[: trainer.epochs_done]))
+        if curve and origin is not None:  # facer 0.1's states had no curve
+            self._check_curve(trainer.epochs_done)
+
+    def _check_curve(self, done: int) -> None:
+        """FacerError unless the curve has a row of each epoch that is done."""
+        advice = f"put the run's own file there, or remove {self.last} to train from the start"
+        try:
+            n_rows = len(self.read_curve())
+        except FacerError as error:
+            raise FacerError(f"{error.marked}; {advice}") from error
+        if n_rows < done:
+            raise FacerError(f"{self.curve}: found {n_rows} rows, expected {done}; {advice}")
 
     def save(self, trainer: Trainer[Any]) -> None:
         """Write where a training is."""
@@ -214,14 +250,6 @@ class RunFolder(Generic[C]):
     def read_curve(self) -> list[dict[str, Any]]:
         """Return the rows of the learning curve."""
         return read_json_lines(self.curve)
-
-
-def refuse_url(folder: Path) -> None:
-    """FacerError for a URL, of which a path keeps one slash: results are written to local files."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):
-        raise FacerError(
-            f"{folder}: found a URL, expected a folder on this machine; copy it from there after"
-        )
 
 
 def refuse_file(folder: Path) -> None:

@@ -23,7 +23,7 @@ from facer.stages.detection.data.sources import (
 from facer.stages.detection.data.teacher import Teacher
 from facer.stages.detection.losses import detection_loss
 from facer.stages.detection.network import DetectorNet
-from facer.stages.detection.start import start_detector
+from facer.stages.detection.start import check_finite, start_detector
 from facer.stages.detection.targets import LabelledFaces, anchor_grid, assign
 from facer.stages.detection.trainer import StepTrainer
 from facer.stages.features.config import STARTER_SIZE_PX, STARTER_THRESHOLD
@@ -110,8 +110,10 @@ class DetectorTrainer(StepTrainer[DetectorNet, DetectorRow]):
     @staticmethod
     def _start_from(net: DetectorNet, path: Path) -> None:
         """Take the averaged weights of a checkpoint."""
+        weights = tensors_under(load_checkpoint(path)[0], "ema.")
+        check_finite(path, weights)
         try:
-            net.load_state_dict(tensors_under(load_checkpoint(path)[0], "ema."))
+            net.load_state_dict(weights)
         except RuntimeError as error:
             raise FacerError(
                 f"{path}: found no checkpoint of this network, expected last.safetensors or "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise FacerError(f"{path}: found no ONNX model, expected one that facer exported")
     if external_files(path):
         raise FacerError(f"{path}: its tensors lie in other files; facer exports one file")
-    return {
+    weights = {
         one.name.removeprefix("net."): torch.from_numpy(
             np.array(numpy_helper.to_array(one), np.float32)
         )
         for one in model.graph.initializer
         if one.name.startswith("net.")
     }
+    check_finite(path, weights)
+    return weights
+
+
+def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """FacerError for weights that no training makes good."""
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise FacerError(
+                f"{path}: found numbers in {name} that are not finite, expected trained weights; "
+                "start from another file"
+            )
 
 
 def _folded(net: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:

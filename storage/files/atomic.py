@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.regular import refuse_url
 
 _OF_FILES = (OSError, ValueError)  # ValueError: a null character in the path
 _ADVICE = {
@@ -28,7 +29,9 @@ _ADVICE = {
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Write a file that appears whole or not at all; text is utf-8. FacerError when refused."""
-    write_files({Path(path): data.encode() if isinstance(data, str) else data})
+    path = Path(path)
+    refuse_url(path)
+    write_files({path: data.encode() if isinstance(data, str) else data})
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
@@ -88,6 +91,7 @@ def written_aside(path: Path, new: bool = False) -> Iterator[Path]:
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path as :func:`written_aside` does; FacerError where the place refuses."""
+    refuse_url(path)
     try:
         with refusing("write", str(path), OSError), written_aside(path) as aside:
             yield aside

@@ -1,8 +1,9 @@
-"""Opening what a user points at, when it may be anything: only regular files are opened."""
+"""What a user points at, when it may be anything: only regular files are opened."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -67,3 +68,11 @@ def _check(shown: str, mode: int, expected: str) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
         raise FacerError(f"{shown}: {kind}, expected {expected}")
+
+
+def refuse_url(path: Path) -> None:
+    """FacerError for a URL, of which a path keeps one slash: results are written to local files."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise FacerError(
+            f"{path}: found a URL, expected a place on this machine; copy it from there after"
+        )

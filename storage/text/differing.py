@@ -32,11 +32,13 @@ def differing(
     """Return "epochs (was 5, now 6), ..." for the values that differ; "" when none does.
 
     Both are JSON objects, nested ones too; a value that is absent equals null. Values under the
-    keys ``options`` ("fit", "labels options") are settings, and marked as by ``named``. With
-    ``known``, only what both say is compared: another version of facer may say other things.
+    keys ``options`` ("fit", "labels options") are settings, and marked as by ``named``. A digest
+    (``..._sha256``) that ``before`` lacks is not compared: older versions of facer keep fewer.
+    With ``known``, only what both say is compared: another version may say other things.
     """
     then, here = dict(_leaves(before)), dict(_leaves(now))
     paths = [path for path in {**here, **then} if then.get(path) != here.get(path)]
+    paths = [path for path in paths if then.get(path) is not None or "sha256" not in path[-1]]
     if known:
         paths = [path for path in paths if None not in (then.get(path), here.get(path))]
     words = {path: " ".join(path) for path in paths}

@@ -31,7 +31,7 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import train_head
 from facer.pipeline.intensity.training import OnNote, Training, tell_scale
 from facer.pipeline.runtime.executors import make_executor
-from facer.pipeline.runtime.run_folder import refuse_file, refuse_url
+from facer.pipeline.runtime.run_folder import refuse_file
 from facer.stages.common.threads import on_threads
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined, std_of
@@ -39,7 +39,7 @@ from facer.stages.intensity.statistics.intervals import Interval, ends_of
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.atomic import write_atomic
 from facer.storage.files.json_files import read_json_object
-from facer.storage.files.regular import open_regular
+from facer.storage.files.regular import open_regular, refuse_url
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.predictions import write_predictions
 from facer.storage.text.typed_json import from_json

@@ -84,15 +84,20 @@ def _decoded(jpeg: U8, points_px: F32, where: str) -> U8:
     image = decode_image(jpeg)
     if image is None:
         raise FacerError(f"{where}: found no readable image, expected JPEG")
-    height, width = image.shape[:2]
+    check_points(points_px, image.shape[1], image.shape[0], where)
+    return image
+
+
+def check_points(points_px: F32, width: int, height: int, where: str) -> None:
+    """``FacerError`` for five points (5, 2) that are no face's of an image of this size."""
     reach = PHOTO_BORDER * max(height, width)
     inside = (points_px >= -reach) & (points_px <= np.array([width, height]) + reach)
     if not inside.all() or size_of(box_of_points(points_px)) < SMALLEST_PX:
+        shown = [[float(f"{value:.4g}") for value in point] for point in points_px]
         raise FacerError(
-            f"{where}: found the points {points_px.round(1).tolist()}, expected five points of a "
-            f"face of {SMALLEST_PX:g} px and more, in pixels of the image of {width}x{height}"
+            f"{where}: found the points {shown}, expected five points of a face of "
+            f"{SMALLEST_PX:g} px and more, in pixels of the image of {width}x{height}"
         )
-    return image
 
 
 def _photo(image: U8, points_px: F32, teacher: Teacher) -> Labelled:
@@ -112,7 +117,7 @@ def _photo(image: U8, points_px: F32, teacher: Teacher) -> Labelled:
 def read_scenes(folder: Path, held_out: int, validation: bool) -> tuple[U8, ...]:
     """Images of ``folder`` in the order of their names; every k-th, ``held_out`` of them, is
     kept from training."""
-    paths = _files(folder, PICTURE_SUFFIXES)
+    paths = files_of(folder, PICTURE_SUFFIXES)
     if len(paths) <= held_out:
         raise FacerError(
             f"{folder}: found {len(paths)} images ({', '.join(PICTURE_SUFFIXES)}), expected more "
@@ -140,13 +145,13 @@ def read_frames(paths: Sequence[Path], teacher: Teacher, every: int) -> Iterator
 
 def list_videos(folder: Path) -> list[Path]:
     """Videos of a folder in the order of their names; ``FacerError`` when there are none."""
-    videos = _files(folder, VIDEO_SUFFIXES)
+    videos = files_of(folder, VIDEO_SUFFIXES)
     if not videos:
         raise FacerError(f"{folder}: found no video, expected files such as clip.mp4")
     return videos
 
 
-def _files(folder: Path, suffixes: Container[str]) -> list[Path]:
+def files_of(folder: Path, suffixes: Container[str]) -> list[Path]:
     """Files of a folder with such a suffix, in the order of their names."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)

@@ -53,7 +53,7 @@ class Teacher:
         self._memory = memory
         self._answers: dict[str, F32] = {}
         if memory is not None and memory.exists():
-            self._answers.update(load_checkpoint(memory)[0])
+            self._answers.update(remembered(memory))
 
     def detect(self, image: U8) -> Labelled:
         """Faces of an RGB image, looked for in a square of 640; doubtful ones are ignored."""
@@ -91,6 +91,21 @@ class Teacher:
             if distance < AGREEMENT:
                 row[5:] = ((points + mirrored[nearest]) / 2).ravel()
         return rows
+
+
+def remembered(memory: Path) -> dict[str, F32]:
+    """Earlier answers, each (n, 15); ``FacerError`` for a file of something else."""
+    try:
+        answers = load_checkpoint(memory)[0]
+        for name, rows in answers.items():
+            if rows.dtype != np.float32 or rows.shape[1:] != (15,) or not np.isfinite(rows).all():
+                raise FacerError(
+                    f"{memory}: {name[:12]}: found {rows.dtype} {rows.shape}, expected finite "
+                    "float32 (n, 15), a teacher's answers"
+                )
+    except FacerError as error:
+        raise FacerError(f"{error.marked}; remove it, and the teacher is asked again") from error
+    return answers
 
 
 def nearest_points(candidates: F32, points: F32) -> tuple[int, float]:

@@ -27,6 +27,7 @@ from facer.stages.detection.start import read_weights, start_network
 from facer.stages.detection.trainer import StepTrainer
 from facer.stages.features.config import STARTER_SIZE_PX, DetectorConfig
 from facer.stages.features.detect import load
+from facer.storage.errors import FacerError, named
 
 _ERROR_SCALE = 0.03  # below this many distances between the eyes the loss is quadratic
 _FACE_WEIGHT = 0.5
@@ -108,6 +109,12 @@ class RefinerTrainer(StepTrainer[PointsNet, RefinerRow]):
         self, config: RefinerTrainConfig, sources: PointsSources, validation: PointsSources
     ) -> None:
         self.config, self.sources = config, sources
+        for split, found in (("train", sources), ("val", validation)):
+            if not found.photos and not found.crops.jpegs:
+                raise FacerError(
+                    f"split {split}: found no face with points, expected some in "
+                    f"{named('faces')} or {named('crops')}"
+                )
         self._held_out = make_batch(np.random.default_rng([config.seed, 7]), validation, 1000)
         torch.manual_seed(config.seed)
         net = self._fresh()

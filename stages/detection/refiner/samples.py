@@ -12,10 +12,13 @@ import numpy as np
 
 from facer.stages.affect.datasets.image_files import decode_crop
 from facer.stages.affect.datasets.packs import open_pack, read_jpegs, read_texts
+from facer.stages.detection.data.face_table import refuse_exchanged
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.people import Picture
 from facer.stages.detection.data.photometry import coloured, distort
+from facer.stages.detection.data.sources import check_points
 from facer.stages.detection.data.teacher import Labelled
+from facer.stages.features.align import CROP_PX
 from facer.stages.features.faces import MIRRORED, face_unit
 from facer.stages.features.refine import (
     EYES_PX,
@@ -40,11 +43,20 @@ class Crops:
 
     jpegs: list[Any]
     points_px: F32  # (n, 5, 2)
+    names: tuple[str, ...] = ()  # (n,) for messages
+
+    def crop(self, row: int) -> U8:
+        """RGB uint8 (112, 112, 3)."""
+        return decode_crop(self.jpegs[row], self.names[row])
 
 
 def read_crops(paths: Sequence[Path], split: str) -> Crops:
-    """The rows of ``split`` whose points were found, of all packs."""
+    """The rows of ``split`` whose points were found, of all packs.
+
+    ``FacerError`` for points that are not in their crop, and for left and right exchanged.
+    """
     jpegs: list[Any] = []
+    names: list[str] = []
     points: list[F32] = [np.zeros((0, 5, 2), np.float32)]
     for path in paths:
         columns = {"jpeg": (), "points": (5, 2), "split": ()}
@@ -53,8 +65,12 @@ def read_crops(paths: Sequence[Path], split: str) -> Crops:
             of_split = read_texts(path, file["split"]) == split
             rows = np.flatnonzero(of_split & np.isfinite(five).all(axis=(1, 2)))
             jpegs.extend(read_jpegs(path, file["jpeg"], rows))
-            points.append(five[rows])
-    return Crops(jpegs, np.concatenate(points))
+        names.extend(f"{path}: image {row}" for row in rows)
+        for row in rows:
+            check_points(five[row], CROP_PX, CROP_PX, f"{path}: points of image {row}")
+        refuse_exchanged(f"{path}: points", five[rows])
+        points.append(five[rows])
+    return Crops(jpegs, np.concatenate(points), tuple(names))
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,7 @@ def draw_sample(rng: np.random.Generator, sources: PointsSources) -> Sample:
     if (draw < 0.78 and sources.photos) or not sources.crops.jpegs:
         return _of_shot(rng, sources.photos[rng.integers(len(sources.photos))])
     row = int(rng.integers(len(sources.crops.jpegs)))
-    image = decode_crop(sources.crops.jpegs[row], "crop pack")
+    image = sources.crops.crop(row)
     grey = bool((image[..., 0] == image[..., 2]).all())
     trimmed, points = _trim(rng, image[..., 0] if grey else image, sources.crops.points_px[row])
     return _face(rng, coloured(rng, trimmed, 0.6), points)

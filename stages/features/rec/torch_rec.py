@@ -16,6 +16,7 @@ from facer.stages.features.rec.architecture import architecture_to_json
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.network import RecNet, ResidualUnit, pooled, scale_crops
 from facer.stages.features.rec.weights import FORMAT, read_weights
+from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import save_checkpoint
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import F32, FEATURE_NAMES, U8
@@ -118,6 +119,11 @@ def save_rec(
 
 def load_network(path: Path) -> tuple[RecNet, dict[str, Any]]:
     """The trainable network in a file of :func:`save_rec`, and the file's header."""
+    if path.suffix in (".onnx", ".toml"):
+        raise FacerError(
+            f"{path}: found {'an ONNX file' if path.suffix == '.onnx' else 'a model card'}, "
+            "expected weights of facer train-rec (.safetensors)"
+        )
     architecture, tensors, meta = read_weights(path)
     network = RecNet(architecture)
     network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})  # widens

@@ -313,10 +313,22 @@ def test_an_epoch_cut_short_while_writing_is_done_again(config, trained):
 
 
 def test_a_first_epoch_cut_short_is_done_again(config, trained):
-    config.run.mkdir()
-    (config.run / "curve.jsonl").write_text('{"epoch": 1}\n')
+    def stop(row):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_rec(config, stop)
+    (config.run / "last.safetensors").unlink()
     train_rec(replace(config, resume=True))
     assert read_curve(config.run) == read_curve(trained.run)
+
+
+def test_what_a_finished_run_made_is_written_again_where_it_is_gone(config, trained):
+    """Seen: exit code 0 and the path of weights that were not there."""
+    run = Path(shutil.copytree(trained.run, config.run))
+    (run / "rec.safetensors").unlink()
+    result = train_rec(replace(config, resume=True))
+    assert result.rec.read_bytes() == trained.rec.read_bytes()
 
 
 def test_an_existing_run_is_refused(config):
@@ -335,6 +347,19 @@ def test_resuming_with_other_settings_or_data_is_refused(config, pack, trained):
     more = replace(config, run=trained.run, resume=True, data=(f"pack:{pack}", f"pack:{other}"))
     with pytest.raises(FacerError, match=r"was made with other sets train \(was \[.*, now \["):
         train_rec(more)
+
+
+def test_resuming_with_other_crops_under_the_same_labels_is_refused(config, pack, trained):
+    """Seen: a training went on with the crops of another pack that had taken the first's place."""
+    run = Path(shutil.copytree(trained.run, config.run))
+    kept = pack.read_bytes()
+    with h5py.File(pack, "a") as file:
+        file["jpeg"][0] = file["jpeg"][1]  # of the train split
+    try:
+        with pytest.raises(FacerError, match=r"train crops_sha256 \(was .*, now"):
+            train_rec(replace(config, run=run, resume=True))
+    finally:
+        pack.write_bytes(kept)
 
 
 def test_validation_sets_can_be_others_and_are_limited(config, pack):

@@ -12,6 +12,7 @@ import pytest
 from facer.pipeline.cards.fetch import fetch, terms
 from facer.stages.features.rec import loading as rec
 from facer.storage.errors import FacerError, OptionError
+from facer.storage.files.locks import alone_in
 from tests import toys
 from tests.support import exit_code
 
@@ -253,3 +254,30 @@ def test_a_damaged_pin_says_so(server, card, tmp_path):
     (tmp_path / "toy.onnx.pin.json").write_text("{")
     with pytest.raises(FacerError, match=r"toy\.onnx\.pin\.json: is damaged"):
         rec.load(card, "cpu")
+    (tmp_path / "toy.onnx.pin.json").write_text('{"sha256": null}')  # seen: "expected None"
+    with pytest.raises(
+        FacerError, match=r"is damaged \(found sha256 None, expected 64 hexadecimal"
+    ):
+        rec.load(card, "cpu")
+
+
+def test_what_lies_in_the_place_of_a_beginning_is_not_written_to(server, card, tmp_path):
+    """Seen: a link there was followed, and the file that it led to overwritten."""
+    mine, part = tmp_path / "mine", tmp_path / "toy.onnx.part"
+    mine.write_text("precious")
+    part.symlink_to(mine)
+    with pytest.raises(FacerError, match=r"part: found a link, folder or pipe.*; remove it"):
+        fetch(str(card), accept_licence=True)
+    assert mine.read_text() == "precious"
+    part.unlink()
+    part.write_text("half")
+    part.with_name("toy.onnx.part.version").write_bytes(b"\xff\n")  # seen: never fetched again
+    assert fetch(str(card), accept_licence=True).path.read_bytes() == server.data
+
+
+def test_two_processes_do_not_fetch_into_one_file(server, card, tmp_path):
+    """Seen: what the one had written was cut off by the other, and a file with a hole pinned."""
+    with alone_in(tmp_path, ""), pytest.raises(FacerError, match="another process is fetching"):
+        fetch(str(card), accept_licence=True)
+    assert left(tmp_path) == []
+    assert fetch(str(card), accept_licence=True).path.is_file()

@@ -130,6 +130,18 @@ def test_other_settings_do_not_go_on(sources: Sources, tmp_path: Path) -> None:
         fit(tmp_path, sources, steps=2, learning_rate=1e-3)
 
 
+def test_nothing_is_read_or_written_for_a_folder_that_is_no_run_of_this(tmp_path: Path) -> None:
+    """Seen: the teacher's answers, in the folder of another run; then the refusal."""
+    (tmp_path / "mine.txt").touch()
+    for folder in ("scenes", "clips"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "clips" / "a.mp4").touch()
+    inputs = (Path("none.h5"), tmp_path / "scenes", tmp_path / "clips", Path("none.onnx"))
+    with pytest.raises(FacerError, match=r"found clips and no config\.json, expected a run of"):
+        train_detector(DetectorTrainConfig(*inputs), tmp_path)
+    assert len([*tmp_path.iterdir()]) == 3
+
+
 def test_a_run_starts_from_another(sources: Sources, tmp_path: Path) -> None:
     first = fit(tmp_path / "first", sources, steps=2)
     second = fit(tmp_path / "second", sources, steps=1, start=first.checkpoint, learning_rate=1e-9)

@@ -13,6 +13,7 @@ from facer.pipeline.detection.train import train_points
 from facer.stages.detection.config import RefinerTrainConfig
 from facer.stages.detection.data.guesses import Guessed
 from facer.stages.detection.data.teacher import Labelled, without_faces
+from facer.stages.detection.refiner.fit import RefinerTrainer
 from facer.stages.detection.refiner.samples import Crops, PointsSources
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
@@ -66,6 +67,16 @@ def test_other_settings_do_not_go_on(tmp_path, sources):
     (tmp_path / "run" / "points.onnx").unlink()
     with pytest.raises(FacerError, match=r"was made with other steps \(was"):
         fit(tmp_path / "run", sources, steps=9)
+
+
+def test_faces_of_both_splits_are_needed(sources):
+    """Seen: an internal error, where no pack had rows of val."""
+    nothing = PointsSources((), sources.crops, sources.scenes)
+    nowhere = Path("nowhere")
+    config = RefinerTrainConfig(nowhere, nowhere, nowhere, nowhere, crops=())
+    for split, pair in (("train", (nothing, sources)), ("val", (sources, nothing))):
+        with pytest.raises(FacerError, match=f"split {split}: found no face with points, expected"):
+            RefinerTrainer(config, *pair)
 
 
 def test_a_run_that_kept_its_settings_in_its_state_alone_goes_on(tmp_path, sources):

@@ -239,3 +239,28 @@ def test_what_does_not_fit_is_refused(config, weights, tmp_path, videos):
     for name, value in (("epochs", 0), ("batch_size", 2), ("chunk", 0)):
         with pytest.raises(FacerError, match=f"{name}: found {value}"):
             replace(config, **{name: value})
+
+
+def test_another_head_or_store_at_the_same_path_does_not_go_on(config, tmp_path):
+    """Seen: a run made again with other labels at its path, and the training went on with both."""
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(config, stop)
+    again = config_of_run(config.run, tmp_path / "again")
+    labels = tmp_path / "labels.csv"
+    labels.write_text(labels.read_text().replace("0.25,0.75", "0.75,0.25"))
+    train_head(replace(again, repeats=None))
+    shutil.rmtree(config.run)
+    (tmp_path / "again").rename(config.run)
+    with pytest.raises(
+        FacerError, match=r"was made with other inputs head_sha256 .* labels_sha256"
+    ):
+        finetune(replace(config, resume=True))
+    record = json.loads((config.run / "config.json").read_text())
+    record["store_provenance"]["detector_sha256"] = "e" * 64
+    (config.run / "config.json").write_text(json.dumps(record))
+    with pytest.raises(FacerError, match="detector_sha256 is dddd"):
+        finetune(replace(config, output=tmp_path / "new"))

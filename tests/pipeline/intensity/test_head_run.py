@@ -274,6 +274,8 @@ def test_files_of_another_training_of_the_same_sizes_are_refused(config, tmp_pat
     shutil.copy(source / "best.safetensors", ours)
     with pytest.raises(FacerError, match=rf"model of another training.*{other}"):
         evaluate(config.run)
+    with pytest.raises(FacerError, match=rf"model of another training.*{other}"):
+        train_head(replace(config, resume=True))  # seen: it ended well
     (ours / "curve.csv").unlink()
     shutil.copy(source / "last.safetensors", ours)
     with pytest.raises(FacerError, match=rf"state of another training, made with other {other}"):

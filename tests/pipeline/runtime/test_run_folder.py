@@ -155,3 +155,42 @@ def test_of_two_runs_that_begin_at_once_one_is_refused(folder, monkeypatch):
         folder.claim(Config(3), resume=False)
     assert folder.read() == Config(4)
     assert [path.name for path in folder.path.iterdir()] == ["config.json"]
+
+
+def test_two_processes_do_not_train_in_one_folder(folder):
+    """Seen: both wrote the curve, which had each epoch twice."""
+    folder.claim(Config(3), resume=False)
+    refused = pytest.raises(FacerError, match="another process is training there")
+    with folder.alone(), refused, folder.alone():
+        pass
+    with folder.alone():
+        pass
+
+
+def test_a_curve_that_lacks_rows_is_told_before_the_training_goes_on(folder):
+    """Seen: the training ended well, its curve without these epochs."""
+    folder.claim(Config(3), resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        folder.train(Sum(), lambda row: stop_after(row, 2), keep=folder.append)
+    folder.resume(Sum(), curve=True)
+    first, _ = folder.curve.read_text().splitlines()
+    for text, found in ((first, "found 1 rows, expected 2"), ("[", "not lines of JSON")):
+        folder.curve.write_text(text)
+        with pytest.raises(FacerError, match=f"{found}.*; put the run's own file there, or remove"):
+            folder.resume(Sum(), curve=True)
+
+
+def stop_after(row, epoch):
+    if row["epoch"] == epoch:
+        raise KeyboardInterrupt
+
+
+def test_a_folder_of_something_else_is_no_run_to_resume(folder):
+    """Seen: settings were written into it, and a file called curve.jsonl was emptied."""
+    folder.path.mkdir()
+    folder.curve.write_text("mine")
+    with pytest.raises(
+        FacerError, match=r"found curve.jsonl and no config.json, expected a run of"
+    ):
+        folder.claim(Config(3), resume=True)
+    assert [path.name for path in folder.path.iterdir()] == ["curve.jsonl"]

@@ -97,3 +97,14 @@ def test_only_a_model_of_one_regular_file_is_started_from(tmp_path: Path) -> Non
     os.mkfifo(path)
     with pytest.raises(FacerError, match="a pipe"):
         read_weights(path)
+
+
+def test_weights_that_are_not_finite_are_no_start(tmp_path: Path) -> None:
+    """Seen: told as a loss of nan, with the advice to lower the learning rate."""
+    net = DetectorNet(SMALL).eval()
+    net.stem[0][0].weight.data[0] = float("nan")  # type: ignore[index]
+    export_onnx(net, tmp_path / "detector.onnx", {})
+    with pytest.raises(
+        FacerError, match=r"numbers in stem.* that are not finite, expected trained"
+    ):
+        read_weights(tmp_path / "detector.onnx")

@@ -38,6 +38,11 @@ def test_differences(now: dict[str, Any], expected: str) -> None:
     assert str(FacerError(differing(BEFORE, {**BEFORE, **now}, OPTIONS))) == expected
 
 
+def test_a_digest_that_only_the_newer_one_says_is_no_difference() -> None:
+    assert differing({"a_sha256": None}, {"a_sha256": "0", "files": {"b_sha256": "0"}}) == ""
+    assert differing({"a_sha256": "0"}, {"a_sha256": None}) == "a_sha256 (was 0, now absent)"
+
+
 def test_the_command_line_shows_options() -> None:
     text = differing(BEFORE, {**BEFORE, "sequences": {"max_frames": 90}}, OPTIONS)
     assert FacerError(text).with_options() == "--t (was 480, now 90)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from facer.stages.common.cache import user_cache
@@ -36,8 +37,10 @@ def pinned_sha256(card: Card) -> str:
     if not path.is_file():
         return ""
     try:
-        values = parse_json(path.read_text())
-        return str(values["sha256"])
+        found = str(parse_json(path.read_text())["sha256"])
+        if not re.fullmatch("[0-9a-f]{64}", found):
+            raise ValueError(f"found sha256 {found[:80]}, expected 64 hexadecimal digits")
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FacerError(f"{path}: is damaged ({error}); remove it, and fetch again") from error
 

@@ -6,10 +6,15 @@ import h5py
 import numpy as np
 import pytest
 
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.detection.data.digests import input_digests
 from facer.stages.detection.data.sources import list_videos, read_photos, read_scenes, shrink
-from facer.stages.detection.data.teacher import Labelled, Teacher
+from facer.stages.detection.data.teacher import Labelled, Teacher, remembered
 from facer.stages.detection.refiner.network import PointsNet, export_points
+from facer.stages.detection.refiner.samples import read_crops
+from facer.stages.features.align import ARCFACE_TEMPLATE_PX
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import save_checkpoint
 
 SHARED = Path(__file__).parents[4] / os.pardir / "shared" / "data"
 POINTS = np.array([[40, 40], [60, 40], [50, 52], [43, 62], [57, 62]], np.float32)
@@ -143,3 +148,68 @@ def test_the_teacher_remembers(tmp_path: Path) -> None:
     again = Teacher(path, memory=tmp_path / "memory.safetensors")
     again.model = None  # not asked a second time
     np.testing.assert_array_equal(again.label(image).bbox_px, answer.bbox_px)
+
+
+def test_every_input_has_a_digest_that_a_change_of_its_content_changes(tmp_path: Path) -> None:
+    """Seen: a training was resumed with other photographs, scenes and clips at the same paths."""
+    files = (
+        "faces.h5", "crops.h5", "teacher.onnx", "detector.onnx", "start.onnx", "scenes/a.jpg",
+        "clips/a.mp4", "people/faces.csv", "videos/a.mp4",
+    )  # fmt: skip
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"before")
+    at = tmp_path.joinpath
+    config = RefinerTrainConfig(
+        at("faces.h5"), at("scenes"), at("clips"), at("teacher.onnx"), at("people"), at("videos"),
+        crops=(at("crops.h5"),), detector=at("detector.onnx"), start=at("start.onnx"),
+    )  # fmt: skip
+    before = input_digests(config)
+    assert len(before) == len(files)
+    for number, file in enumerate(files, start=1):
+        (tmp_path / file).write_bytes(b"after!")
+        now = input_digests(config)
+        assert sum(now[name] != before[name] for name in before) == number
+    at("scenes", "notes.txt").write_text("not read")
+    assert input_digests(config) == now
+
+
+def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
+    for folder, file in (("scenes", "a.jpg"), ("clips", "a.mp4")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).touch()
+    at = tmp_path.joinpath
+    config = DetectorTrainConfig(at("faces.h5"), at("scenes"), at("clips"), at("teacher.onnx"))
+    assert set(input_digests(config)) == {"scenes_sha256", "clips_sha256"}
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros(3, np.float32), np.full((2, 15), np.nan, np.float32), np.zeros((2, 15))]
+)
+def test_a_memory_of_something_else_is_told(tmp_path: Path, rows: np.ndarray) -> None:
+    """Seen: internal errors, as numpy raised them."""
+    memory = tmp_path / "teacher.safetensors"
+    save_checkpoint(memory, {"0" * 64: rows}, {})
+    with pytest.raises(FacerError, match=r"expected finite float32 \(n, 15\).*; remove it, and"):
+        remembered(memory)
+
+
+def test_points_of_crops_lie_in_them(tmp_path: Path) -> None:
+    """Seen: a training on points at 3e38, or all at one place."""
+    path = tmp_path / "crops.h5"
+    five = np.stack([ARCFACE_TEMPLATE_PX] * 3).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("jpeg", (3,), h5py.vlen_dtype(np.uint8))
+        file["points"], file["split"] = five, ["val", "train", "train"]
+    crops = read_crops([path], "train")
+    with pytest.raises(FacerError, match=r"crops.h5: image 1: found no image that can be dec"):
+        crops.crop(0)
+    for wrong, message in (
+        (five * 1e36, "crops.h5: points of image 1: found the points"),
+        (five * 0, "expected five points of a face of 4 px and more"),
+        (five[:, [1, 0, 2, 4, 3]], "found left and right exchanged in 2 of 2 faces"),
+    ):
+        with h5py.File(path, "a") as file:
+            file["points"][:] = wrong
+        with pytest.raises(FacerError, match=message):
+            read_crops([path], "train")

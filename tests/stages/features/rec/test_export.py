@@ -70,3 +70,25 @@ def test_wrong_files_are_refused(weights, tmp_path):
         rec_onnx.export_onnx(weights, tmp_path / "x.pt")
     with pytest.raises(FacerError, match="no such file"):
         rec_onnx.export_onnx(tmp_path / "none.safetensors", tmp_path / "x.onnx")
+    with pytest.raises(FacerError, match=r"card.toml: found a model card, expected weights of"):
+        rec_onnx.export_onnx(tmp_path / "card.toml", tmp_path / "x.onnx")
+    with pytest.raises(FacerError, match=r"net.onnx: found an ONNX file, expected weights of"):
+        rec_onnx.export_onnx(tmp_path / "net.onnx", tmp_path / "x.onnx")
+    with pytest.raises(FacerError, match="found a URL, expected a place on this machine"):
+        rec_onnx.export_onnx(weights, "s3://bucket/x.onnx")
+
+
+def test_any_output_that_is_no_number_is_a_difference(weights, exported, monkeypatch):
+    """Seen: told only where the first output has it."""
+
+    class Session:
+        def run(self, names, inputs):
+            shapes = dict(zip(names, (2, 7, 17, 256), strict=True))
+            return [
+                np.full((5, width), np.nan if name == "au" else 0, np.float32)
+                for name, width in shapes.items()
+            ]
+
+    monkeypatch.setattr(rec_onnx, "open_session", lambda data: Session())
+    zeros = [torch.zeros(5, width) for width in (2, 7, 17, 256)]
+    assert np.isnan(rec_onnx.difference_from_torch(lambda _: zeros, b""))  # type: ignore[arg-type]
