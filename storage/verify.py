@@ -207,12 +207,13 @@ def _miscounted(part: Part, valid: Bools) -> list[str]:
 
 
 def _is_whole_beneath(objects: Objects, key: str, expected: Expected) -> bool:
-    """Whether facer's own chunks of an array are there and whole."""
+    """Whether facer's own chunks of an array are there and whole, and its ``zarr.json`` is read."""
     array = own_array(objects, key, expected)
     if array is None or expected.seal is None:
         return False
     crc32 = 0
     try:
+        objects.get(f"{key}/{DOCUMENT}")
         for index, first, stop in array.chunks():
             crc32 = zlib.crc32(value_bytes(array.chunk(index)[: stop - first]), crc32)
     except FacerError:

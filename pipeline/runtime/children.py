@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,8 @@ from typing import Any
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a child among several: the models' own threads are set in each."""
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command as Ctrl-C does; a terminal sends it to its child processes too."""
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from facer.pipeline.runtime.children import (
+    INTERRUPTS,
     ONE_THREAD,
     dumps,
     function_name,
@@ -242,7 +243,7 @@ def _readable(workers: dict[_Worker, int]) -> list[_Worker]:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
     finally:

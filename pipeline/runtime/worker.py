@@ -5,7 +5,7 @@ JSON lines (:mod:`facer.pipeline.runtime.children`) come in on stdin and go out 
 - out, once: ``{"ready"}``;
 - in: ``{"function": "module:name", "item"}``; out: ``{"result"}``, or ``{"error": {"type",
   "text"}, "kind"}`` with the kind ``user`` (a FacerError), ``import`` or ``item``;
-- in: an empty line, or SIGTERM: end. The item in work is interrupted as by Ctrl-C, so that what
+- in: an empty line, SIGTERM or SIGHUP: end. The item in work is interrupted as by Ctrl-C, so that what
   it has finished is committed; there is no answer to it.
 
 When stdin ends, the driver is dead, and so is this process.
@@ -22,7 +22,7 @@ from threading import Thread, main_thread
 from types import FrameType
 from typing import Any
 
-from facer.pipeline.runtime.children import describe_error, dumps, loads
+from facer.pipeline.runtime.children import INTERRUPTS, describe_error, dumps, loads
 from facer.storage.errors import FacerError
 
 
@@ -62,7 +62,8 @@ def listen(requests: SimpleQueue[bytes]) -> None:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    for kind in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)  # once is enough
     raise KeyboardInterrupt
 
 
@@ -70,11 +71,13 @@ def main() -> None:
     """Serve the driver at the other end of stdin and stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, _stop)
     out = os.dup(1)
     os.dup2(2, 1)  # nothing but answers on the pipe
     requests = SimpleQueue[bytes]()
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
         try:
             Thread(target=listen, args=(requests,), daemon=True).start()
         except RuntimeError:  # a limit on processes; the driver tells of it

@@ -134,6 +134,17 @@ def test_what_cannot_be_read_is_not_called_damaged(store: FeatureStore, tmp_path
     assert "a link to a place outside" in text
 
 
+def test_metadata_that_cannot_be_read_are_not_called_damaged(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    """As without the permission: the chunks beneath are whole, and nothing may be dropped."""
+    metadata = part_of(store, "a") / "features/zarr.json"
+    metadata.rename(tmp_path / "outside")
+    metadata.symlink_to(tmp_path / "outside")
+    report = verify_store(FeatureStore.open(store.path), 1)
+    assert report.parts[0].state == "unknown"
+
+
 def test_the_checksum_is_as_documented(store: FeatureStore) -> None:
     """Another program computes it from what it reads with zarr alone."""
     part = part_of(store, "a")

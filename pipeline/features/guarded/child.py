@@ -40,6 +40,7 @@ from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
 from facer.pipeline.features.guarded.process import RING_BYTES
 from facer.pipeline.features.guarded.seen import libav_view
 from facer.pipeline.features.guarded.sound import copy_sound
+from facer.pipeline.runtime.children import INTERRUPTS
 from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.decode.picture import put
@@ -183,7 +184,7 @@ def main(memory_file: int, memory_limit_bytes: int) -> None:
     """Serve the parent at the other end of stdin and stdout."""
     import signal
 
-    for stop in (signal.SIGINT, signal.SIGTERM):  # these are the parent's to handle
+    for stop in INTERRUPTS:  # these are the parent's to handle
         signal.signal(stop, signal.SIG_IGN)
     _limit(resource.RLIMIT_AS, memory_limit_bytes)
     _limit(resource.RLIMIT_CORE, 0)

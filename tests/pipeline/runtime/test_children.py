@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +14,15 @@ from facer.pipeline.features.part import PartTask
 from facer.pipeline.features.pending import ClipTask
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.train import SeedTask, train_seed
-from facer.pipeline.runtime.children import describe_error, dumps, function_name, loads, raised
+from facer.pipeline.runtime.children import (
+    describe_error,
+    dumps,
+    function_name,
+    import_path,
+    loads,
+    module_command,
+    raised,
+)
 from facer.stages.features.config import ExtractConfig
 from facer.storage import Provenance, Record
 
@@ -92,3 +103,25 @@ def test_exceptions_keep_their_name_and_text(error):
     assert (type(again).__name__, str(again)) == (type(error).__name__, str(error))
     if isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError):
         assert isinstance(again, type(error))
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_closes_interrupts_a_worker_but_under_nohup(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        worker = subprocess.Popen(
+            module_command("facer.pipeline.runtime.worker"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": import_path()},
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with worker:
+        assert loads(worker.stdout.readline()) == {"ready": True}
+        worker.stdin.write(dumps({"function": "time:sleep", "item": 1}).encode() + b"\n")
+        worker.stdin.flush()
+        worker.send_signal(signal.SIGHUP)
+        assert bool(worker.stdout.readline()) == ignored  # its answer
+        worker.kill() if ignored else None
+        assert worker.wait(20) == (-signal.SIGKILL if ignored else 0)

@@ -219,6 +219,8 @@ def test_a_question_about_a_video_has_the_limits_of_decoding(make_video, monkeyp
     path = make_video(frames=7)
     assert guard.ask("header_frames", path) == 7
     child = guard.idle[-1]
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # of a terminal: the parent's
+        child.process.send_signal(kind)
     assert guard.ask("header_frames", path) == 7
     assert guard.idle[-1] is child
     os.kill(child.process.pid, signal.SIGSTOP)
