@@ -22,6 +22,7 @@ from facer.stages.features.decode.frames import Frame
 from facer.stages.features.faces import NO_FACES, Detector, Faces, point_distance
 from facer.stages.features.looks import RefiningDetector
 from facer.stages.features.refine import MIN_FACE
+from facer.stages.features.turned import TurnWatch
 from facer.storage.errors import FacerError, named
 
 MAX_MOVE = 0.5
@@ -44,6 +45,10 @@ class ClipEnd(NamedTuple):
     started: float  # perf_counter() when it was opened
     failed: bool
     reason: str  # why it failed, or what was odd about it
+
+    def with_note(self, note: str) -> ClipEnd:
+        """The same with one more thing that was odd, or "" for nothing."""
+        return self._replace(reason="; ".join(filter(None, [self.reason, note])))
 
 
 class FramesToKey(NamedTuple):
@@ -151,6 +156,7 @@ class KeyframeDetector:
     ) -> Iterator[list[FrameFaces | ClipEnd]]:
         """The same items with faces, in batches of about ``room(frame)`` frames."""
         key_faces: dict[int, Faces] = {}  # of each clip's latest key frame
+        turns: dict[int, TurnWatch] = {}
         batch: list[FramesToKey | ClipEnd] = []
         n_frames = 0
         for item in cut_at_keys(items, self._interval):
@@ -158,12 +164,15 @@ class KeyframeDetector:
             if isinstance(item, FramesToKey):
                 n_frames += len(item.items)
                 if n_frames >= room(item.items[-1].frame):
-                    yield self._resolve(batch, key_faces)
+                    yield self._resolve(batch, key_faces, turns)
                     batch, n_frames = [], 0
-        yield self._resolve(batch, key_faces)
+        yield self._resolve(batch, key_faces, turns)
 
     def _resolve(
-        self, batch: Sequence[FramesToKey | ClipEnd], key_faces: dict[int, Faces]
+        self,
+        batch: Sequence[FramesToKey | ClipEnd],
+        key_faces: dict[int, Faces],
+        turns: dict[int, TurnWatch],
     ) -> list[FrameFaces | ClipEnd]:
         """Detect on all key frames at once, correct all guesses at once, detect on the rest."""
         runs = [item for item in batch if isinstance(item, FramesToKey)]
@@ -177,6 +186,7 @@ class KeyframeDetector:
             guesses.update(enumerate(interpolate(segment), len(found)))
             found += [*[None] * len(segment.frames), after]
             key_faces[run.clip] = after
+            turns.setdefault(run.clip, TurnWatch(self._detector)).add(run.items[-1].frame, after)
         for position, faces in self._follow(frames, guesses):
             found[position] = faces
         rest = [position for position, faces in enumerate(found) if faces is None]
@@ -186,7 +196,8 @@ class KeyframeDetector:
         result: list[FrameFaces | ClipEnd] = []
         for item in batch:
             if isinstance(item, ClipEnd):
-                result.append(item)
+                watch = turns.pop(item.clip, None)
+                result.append(item.with_note(watch.note()) if watch and not item.failed else item)
             else:
                 pairs = zip(item.items, in_order)  # noqa: B905 - as many as there are frames
                 result += [

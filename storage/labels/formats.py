@@ -115,7 +115,7 @@ def _read_eri(source: Path, options: LabelOptions) -> LabelTable:
     table = read_table(_file(source, "data_info.csv"))
     named = options.split_column is not None
     column = split_column(table, options) if named else _required(table, "Split")
-    return _challenge_table(table, "eri", options, _splits_of(table, column))
+    return _challenge_table(table, "eri", options, _splits_of(table, column), column)
 
 
 def _read_emi(source: Path, options: LabelOptions) -> LabelTable:
@@ -214,9 +214,16 @@ READERS: Mapping[LabelKind, Callable[[Path, LabelOptions], LabelTable]] = {
 
 
 def _challenge_table(
-    table: CsvTable, kind: str, options: LabelOptions, split_of: SplitOf
+    table: CsvTable,
+    kind: str,
+    options: LabelOptions,
+    split_of: SplitOf,
+    split: int | None = None,
 ) -> LabelTable:
-    """Return rows with the challenge's targets, found by name, in its official order."""
+    """Return rows with the challenge's targets, found by name, in its official order.
+
+    ``split`` is the column that ``split_of`` reads, where it reads one of this table.
+    """
     names = options.targets or CHALLENGES[kind].names
     where = positions(table.header, names)
     if options.targets:
@@ -232,7 +239,7 @@ def _challenge_table(
     columns = Columns(_id_column(table, kind, options), None, subject, None, targets, ())
     rows = _rows(table, columns, range(len(table.rows)), split_of, options)
     check_unique(rows)
-    roles = {"id": columns.id, "subject": subject}
+    roles = {"id": columns.id, "split": split, "subject": subject}
     found = {role: column for role, column in roles.items() if column is not None}
     return LabelTable(
         names=tuple(names),

@@ -39,10 +39,11 @@ _DESIGN = {  # why, and the words that say it
 }  # fmt: skip
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
-_SPREAD_WORDS = "sd std stdev se sem ci var variance iqr agreement certainty"
+_SPREAD_WORDS = "sd std stdev se sem ci var variance iqr agreement certainty conf"
 _SPREADS = frozenset(_SPREAD_WORDS.split())
+_UNITS_OF_TIME = frozenset("ms msec sec secs seconds minutes".split())  # no s: "stai_s"
 _NOUNS = (
-    "video clip file frame segment event recording name s ms sec secs seconds min minutes hz px cm "
+    "t video clip file frame segment event recording name s ms sec secs seconds min minutes hz px cm "
     "kg years in of the k outer inner nested sample reaction lead work elapsed total rating ratings"
 )
 _BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
@@ -90,6 +91,8 @@ def design_reason(name: str) -> str | None:
         return _REASONS["confidence"]
     if len(words) > 1 and words[-1] in ("complete", "rt"):  # REDCap's state of a form, PsychoPy's
         return _REASONS["complete" if words[-1] == "complete" else "time"]
+    if len(words) > 1 and words[-1] in _UNITS_OF_TIME:
+        return _REASONS["time"]  # apex_ms
     reasons = [_REASONS[word] for word in words if word in _REASONS]
     others = [word for word in words if word not in _REASONS and word not in _BESIDE_DESIGN]
     return None if others or not reasons else reasons[-1]

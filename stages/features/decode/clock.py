@@ -53,8 +53,9 @@ class Clock:
             self._odd["missing"] += 1
             return on
         seen, self._seen_s = self._seen_s, time_s
-        if seen is None:
-            return max(time_s, self._given_s + _LEAST_STEP_S)
+        if seen is None:  # frames without a time were before it: what follows makes room for them
+            self._shift_s = max(0.0, on - time_s)
+            return time_s + self._shift_s
         if time_s == seen:
             self._odd["repeated"] += 1
             return self._before(on, next_s)

@@ -51,6 +51,8 @@ _PROTOCOLS = {"protocol_whitelist": "file"}
 _OPTIONS = {**_PROTOCOLS, "format_whitelist": _FORMATS}
 _SOUND_OPTIONS = {**_PROTOCOLS, "format_whitelist": f"{_FORMATS},{_SOUND_FORMATS}"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+_JPEG = b"\xff\xd8\xff"
+_BARE_JPEG = frozenset({".mjpeg", ".mjpg"})  # libav takes them for single pictures by their content
 _PICTURE_CODECS = frozenset({"mjpeg", "png", "bmp", "webp", "tiff", "gif"})
 MAX_PIXELS = 8192 * 4320
 """Of a frame, 8K: it bounds what a clip costs in memory. Headers that lie say more, too."""
@@ -62,11 +64,13 @@ def open_container(path: Path, sound: bool = False) -> InputContainer:
     ``sound`` also takes files that hold nothing else. ``FacerError`` when it is no regular file,
     or no container that libav reads.
     """
-    _check_file(path)
     options = _SOUND_OPTIONS if sound else _OPTIONS
+    kind = "mjpeg" if _check_file(path) and path.suffix.lower() in _BARE_JPEG else None
     try:
         # absolute: a name such as "http:x.mp4" is a file, not a URL
-        return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+        return av.open(
+            str(path.absolute()), format=kind, options=options, metadata_errors="replace"
+        )
     except MemoryError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -169,8 +173,10 @@ def foreign_codec(path: Path, sound: bool = False) -> str:
     return next(filter(None, found.groups())) if found else "unknown"
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path) -> bool:
+    """Whether it begins as a JPEG does; ``FacerError`` for what is no regular file, or empty."""
     check_name(path)
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise FacerError(f"{path.name}: empty file, expected a video")
+        return file.read(len(_JPEG)) == _JPEG

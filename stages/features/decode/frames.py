@@ -116,8 +116,10 @@ class VideoReader:
         self._zero = start_of(self._container, self._stream)
         self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
         # AVI holds times of decoding alone, which are others where frames are reordered
-        self._only_dts = self._format == "avi" and self._stream.codec_context.has_b_frames
+        self._only_dts = self._format == "avi"
+        self._reorders = self._only_dts and self._stream.codec_context.has_b_frames
         self._sent: list[int] = []  # heap of the packets' times that no frame has yet
+        self._delay = 0  # how many of them there are when a frame comes
 
     def __enter__(self) -> VideoReader:
         return self
@@ -172,7 +174,7 @@ class VideoReader:
             yield from self._decode(None)
 
     def _decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
-        if self._only_dts and packet is not None and packet.dts is not None:
+        if self._reorders and packet is not None and packet.dts is not None:
             heapq.heappush(self._sent, packet.dts)
         try:
             return self._stream.decode(packet)
@@ -190,8 +192,11 @@ class VideoReader:
         base = self._stream.time_base
         if base is None or self._format in TIMELESS:
             return None
-        pts = frame.dts if frame.pts is None else frame.pts
-        if self._only_dts:  # the n-th frame shown has the n-th of the packets' times
+        pts = frame.dts if frame.pts is None or self._only_dts else frame.pts
+        if self._reorders:  # the n-th frame shown has the n-th of the packets' times
+            while self._n_refused and len(self._sent) > self._delay:
+                heapq.heappop(self._sent)  # of a frame that was lost
+            self._delay = max(self._delay, len(self._sent))
             pts = heapq.heappop(self._sent) if self._sent else None
         return None if pts is None else self._seconds(pts, base)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +165,19 @@ def features_of(table: CsvTable, names: Names) -> F64:
     return values
 
 
+def beyond_scale(features: F64, names: Names, scale: tuple[float, float] = (0, 5)) -> str:
+    """Say which AU intensities (``au12``) of (T, F) lie outside their tool's scale; "" for none."""
+    units = [place for place, name in enumerate(names) if re.fullmatch(r"au\d\d", name)]
+    found = features[:, units][~np.isnan(features[:, units])]
+    out = found[(found < scale[0]) | (found > scale[1])]
+    if not len(out):
+        return ""
+    return (
+        f"{len(out)} AU intensities lie outside {scale[0]:g} to {scale[1]:g}, from {out.min():g} "
+        f"to {out.max():g}: are they on another scale, or codes for no face?"
+    )
+
+
 def measured(features: F64) -> Bools:
     """Return which frames are valid, (T,): those with any number."""
     return np.asarray(~np.isnan(features).all(axis=1), np.bool_)
@@ -197,6 +211,18 @@ def from_time_0(frame: I64, times_s: F64) -> I64:
     step_s = float(np.median(seconds_on[known] / steps[known]))
     before = max(0, round(float(times_s[order[0]]) / step_s))
     return frame - max(0, int(frame.min()) - before)
+
+
+def refuse_twice(table: CsvTable, frames: Sequence[object], of: str = "") -> None:
+    """Raise FacerError, with its line, for a frame (of one face, say) that is there again."""
+    first: dict[object, int] = {}
+    for row, frame in enumerate(frames):
+        if frame in first:
+            raise FacerError(
+                f"{table.at(row)}: found a frame twice{of} (first at line "
+                f"{table.lines[first[frame]]}), expected it once; several clips need a file each"
+            )
+        first[frame] = row
 
 
 def frame_numbers(table: CsvTable, values: F64) -> I64:

@@ -59,8 +59,7 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     frame = np.arange(len(measured), dtype=np.int64)
     if "frame_idx" in table.header:
         frame = imported.frame_numbers(table, table.numbers([table.where("frame_idx")])[:, 0])
-    if len(np.unique(frame)) < len(frame):
-        raise FacerError(f"{table.path}: found a frame twice, expected it once")
+    imported.refuse_twice(table, frame.tolist())
     known = None
     if "frame_time_in_ms" in table.header:
         known = imported.seconds(table.numbers([table.where("frame_time_in_ms")])[:, 0])
@@ -69,12 +68,13 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = np.full((frames, measured.shape[1]), np.nan)
     features[frame] = measured
     valid = np.zeros(frames, np.bool_)
-    valid[frame] = True
+    valid[frame] = imported.measured(measured)
     timestamp_s = np.full(frames, np.nan)
     if known is not None:
         order = np.argsort(frame)
         timestamp_s = imported.at_frames(frames, frame[order], known[order])
-    return imported.clip(clip_id, features, timestamp_s, valid, {})
+    note = imported.beyond_scale(measured, names)
+    return imported.clip(clip_id, features, timestamp_s, valid, {}, note)
 
 
 def _expressions(table: CsvTable, column: int) -> F64:

@@ -22,7 +22,7 @@ _UNIT = re.compile(r"AU(\d\d)_([rc])", re.IGNORECASE)
 def read_openface(path: Path) -> Imported:
     """Read OpenFace 2 csv files, one a clip: AU intensities and presences, gaze and pose.
 
-    A frame is valid where ``success`` is 1. Of several ``face_id`` the one with most valid
+    A frame is valid where ``success`` is 1 and any number is there. Of several ``face_id`` the one with most valid
     frames counts (then the surest), and with it those that are never in a frame together: a
     face that is lost gets another number when it is found again. What was joined and what was
     left out is in the clip's note. Frames that the file leaves out had no face.
@@ -56,8 +56,9 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     faces = [0.0] * len(frame)
     if "face_id" in table.header:
         faces = table.numbers([table.where("face_id")])[:, 0].tolist()
-    if len(set(zip(frame.tolist(), faces, strict=True))) < len(frame):
-        raise FacerError(f"{table.path}: found a frame twice for one face, expected it once")
+    imported.refuse_twice(table, [*zip(frame.tolist(), faces, strict=True)], " for one face")
+    measured = imported.features_of(table, names)
+    success &= imported.measured(measured)
     kept, note = _one_sequence(faces, frame, success, meta[:, 2])
     frames = int(frame.max()) + 1
     counts = np.bincount(frame[success], minlength=frames)
@@ -74,7 +75,9 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     valid = np.zeros(frames, np.bool_)
     valid[rows] = success[kept]
     timestamp_s = imported.at_frames(frames, known, meta[first, 1])
-    features = spread(imported.features_of(table, names))
+    features = spread(measured)
+    odd = imported.beyond_scale(features[valid], names)
+    note = "; ".join(filter(None, [note, odd]))
     return imported.clip(clip_id, features, timestamp_s, valid, extras, note)
 
 

@@ -33,15 +33,15 @@ def face_at(x: float) -> Faces:
     return Faces(
         np.array([[x - 20, -20, x + 60, 70]], np.float32),
         five(x)[None],
-        np.array([0.9], np.float32),
+        np.array([0.95], np.float32),
     )
 
 
 def image(x: float | None, sure: float = 1.0) -> np.ndarray:
     """A frame that says where its face is, and how sure the refiner is of it."""
     pixels = np.zeros((2, 2, 3), np.uint8)
-    pixels[0, 0, 0] = 255 if x is None else int(x)
-    pixels[0, 1, 0] = int(sure * 255)
+    pixels[..., 0] = 255 if x is None else int(x)
+    pixels[..., 1] = int(sure * 255)
     return pixels
 
 
@@ -62,7 +62,7 @@ class Detector:
             for i, g in zip(images, guesses, strict=True)
         ]
         sure = [
-            np.full(len(g), i[0, 1, 0] / 255, np.float32)
+            np.full(len(g), i[0, 0, 1] / 255, np.float32)
             for i, g in zip(images, guesses, strict=True)
         ]
         return found, sure
@@ -107,7 +107,7 @@ def test_a_calm_face_is_detected_on_key_frames_and_the_last_and_measured_on_all(
     for x, one in zip(places, faces, strict=True):
         np.testing.assert_allclose(one.keypoints_px[0], five(x), atol=1e-4)
         np.testing.assert_allclose(one.bbox_px[0], face_at(x).bbox_px[0], atol=1e-4)
-        assert one.score == pytest.approx([0.9])
+        assert one.score == pytest.approx([0.95])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
@@ -131,7 +131,7 @@ def test_a_face_that_moved_far_is_detected_on_every_frame_between(detector):
 def test_a_face_that_comes_is_detected_on_every_frame_between(detector):
     faces = found(keyframes(detector), frames([None, None, 30, 30, 30]), 100)
     assert [len(f.score) for f in faces] == [0, 0, 1, 1, 1]
-    assert len(detector.looked) == 5
+    assert len(detector.looked) == 5 + 3  # the first frame turned, too
 
 
 def test_a_guess_in_doubt_is_left_to_the_detector(detector):
@@ -141,10 +141,35 @@ def test_a_guess_in_doubt_is_left_to_the_detector(detector):
     assert sorted(detector.looked) == [10, 12, 14]
 
 
-def test_an_empty_stretch_costs_key_frames_alone(detector):
-    faces = found(keyframes(detector), frames([None] * 9), 100)
-    assert len(detector.looked) == 3
+def test_an_empty_stretch_costs_key_frames_alone_and_a_few_of_them_turned(detector):
+    faces = found(keyframes(detector), frames([None] * 97), 100)
+    assert len(detector.looked) == 25 + 3 * 5
     assert all(len(f.score) == 0 for f in faces)
+
+
+class Upright:
+    """A detector that is sure of a face with its bright side up, and finds others now and then."""
+
+    name, sha256 = "upright", "f" * 64
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        found = [face_at(0.0) if i[0].min() > 100 else face_at(0.0)._replace(
+            score=np.array([0.7], np.float32)) for i in images]  # fmt: skip
+        return [NO_FACES if not i.any() else f for i, f in zip(images, found, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("turns", "filters"), [(0, ""), (1, "transpose=1"), (2, "hflip,vflip"), (3, "transpose=2")]
+)
+def test_a_clip_whose_faces_stand_upright_only_when_it_is_turned_says_so(turns, filters):
+    upright = np.zeros((4, 4, 3), np.uint8)
+    upright[0] = 200
+    picture = np.ascontiguousarray(np.rot90(upright, turns))
+    shown = [np.zeros((4, 4, 3), np.uint8), *[picture] * 8]  # dark at first
+    items = [ClipFrame(0, Frame(i, i / 25, image)) for i, image in enumerate(shown)]
+    *_, end = next(KeyframeDetector(Upright()).faces([*items, ending()], lambda _: 100))
+    assert isinstance(end, ClipEnd)
+    assert (f"ffmpeg -i INPUT -vf {filters} " in end.reason) if filters else end.reason == ""
 
 
 def test_frames_after_the_last_key_frame_wait(detector):

@@ -97,6 +97,17 @@ def test_openface(tmp_path: Path) -> None:
     assert store.load(["train/v"], ["au12"]).features[0] == 1.5
 
 
+def test_openface_rows_without_a_number_are_no_faces_and_another_scale_is_said(
+    tmp_path: Path,
+) -> None:
+    head = "frame,timestamp,confidence,success,AU12_r,AU12_c\n"
+    (tmp_path / "v.csv").write_text(f"{head}1,0,1,1,NaN,NA\n2,0.04,1,1,-1,0\n3,0.08,1,1,60,1\n")
+    record, clip = imported("openface", tmp_path)[1]["v"]
+    assert clip.valid.tolist() == [False, True, True]
+    assert clip.n_faces.tolist() == [0, 1, 1]
+    assert "2 AU intensities lie outside 0 to 5, from -1 to 60: are they" in record.reason
+
+
 def test_openface_columns_that_moved_between_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(OPENFACE)
     rows = [line.split(",") for line in OPENFACE.splitlines()]
@@ -156,7 +167,7 @@ def test_openface_landmarks_give_points_and_box(tmp_path: Path) -> None:
         ("0.95, 1", "high, 1", "v.csv:5: column 'confidence': found 'high', expected a number"),
         ("4, 0, 0.12", "4.5, 0, 0.12", "v.csv:5: column 'frame': found 4.5, expected a whole"),
         ("4, 0, 0.12", "1e12, 0, 0.12", "v.csv:5: column 'frame': found 1000000000000.0, exp"),
-        ("4, 0, 0.12", "1, 0, 0.12", "v.csv: found a frame twice for one face"),
+        ("4, 0, 0.12", "1, 0, 0.12", r"v.csv:5: found a frame twice for one face \(first"),
         ("success", "other", "v.csv: found 9 columns, expected one named 'success'"),
         ("5.0, 1", "inf, 1", "v.csv:5: column 'AU12_r': found 'inf'"),
         ("AU12_r, AU12_c", "a, b", "expected one named|found no"),

@@ -177,7 +177,8 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "video_length", "n_frames", "fps", "clip_no", "row_id", "stimulus_id", "weight",
      "redcap_repeat_instance", "ratings_complete", "rater", "cv5", "outer_fold", "role",
      "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating",
-     "joy_sd", "joy_ci_low", "joy_confidence", "confidence", "version"],
+     "joy_sd", "joy_ci_low", "joy_confidence", "joy_conf", "confidence", "version", "t_start",
+     "end_t", "apex_ms", "peak_sec"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -187,7 +188,7 @@ def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None
     assert f"{name} (" in "".join(labels.facts)
 
 
-@pytest.mark.parametrize("name", ["joy_start", "valence", "Empathic-Pain", "placid", "aged_joy"])
+@pytest.mark.parametrize("name", ["joy_start", "valence", "Empathic-Pain", "placid", "aged_joy", "stai_s"])
 def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str) -> None:
     labels = read(tmp_path, table(f"clip_id,{name}", ["a,0.5", "b,0.25"]))
     assert labels.names == (name,)

@@ -66,6 +66,8 @@ def test_eri(path: str) -> None:
     assert labels.kind == "eri"
     assert labels.names == REACTION  # neither Age nor the id is an emotion
     assert labels.clip_ids == ("[11526]", "[00007]", "[11528]")
+    assert labels.columns["split"] == "Split"
+    assert [name for name, _ in labels.left_out] == ["Age", "Country"]
     assert labels.splits == ("train", "val", "test")
     np.testing.assert_allclose(labels.values[0], np.arange(1, 8) / 10)
     assert np.isnan(labels.values[2]).all()

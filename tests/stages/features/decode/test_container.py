@@ -123,7 +123,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "a.m2ts": {"container": "mpegts", "muxer": {"mpegts_m2ts_mode": "1"}},
     "a.asf": {"codec": "wmv2", "container": "asf"}, "a.rm": {"codec": "rv10", "size": (176, 144)},
     "a.dv": {"codec": "dvvideo", "size": (720, 576)}, "av1.mp4": {"codec": "libsvtav1"},
-    "b.avi": {"codec": "mpeg4", "options": {"bf": "2"}},
+    "b.avi": {"codec": "mpeg4", "options": {"bf": "2"}}, "b0.avi": {"options": {"bf": "0"}},
     "a.mov": {"codec": "prores_ks", "pixels": "yuv422p10le"},
     "alpha.mov": {"codec": "prores_ks", "pixels": "yuva444p10le"},
     "a.mjpeg": {"codec": "mjpeg", "pixels": "yuvj420p"}, "live.mkv": {"muxer": {"live": "1"}},
@@ -138,6 +138,15 @@ def test_every_container_and_codec_gives_every_frame_and_time(encode, read, name
     np.testing.assert_allclose([f.timestamp_s for f in frames], np.arange(10) / 25, atol=1e-3)
     assert frames[0].image[8, 8, 0] > 150 > 60 > frames[0].image[8, 8, 2]
     assert problem in ("", "no frame has a time: set by the frame rate, 25 frames/s")
+
+
+@pytest.mark.parametrize("name", ["a.mjpeg", "a.MJPG"])
+def test_bare_jpegs_that_are_whole_pictures_are_a_video(encode, read, tmp_path, name):
+    noise = [*np.random.default_rng(0).integers(0, 255, (3, 240, 320, 3), np.uint8)]
+    path = encode("a.mjpeg", noise, "mjpeg", "yuvj420p").rename(tmp_path / name)
+    jfif = b"\xff\xe0\x00\x10JFIF\x00\x01\x02\x00\x00\x01\x00\x01\x00\x00"
+    path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd8" + jfif))
+    assert len(read(path)[0]) == 3
 
 
 def test_a_bare_stream_has_the_rate_of_its_own_header(encode, read):
@@ -237,3 +246,19 @@ def test_an_avi_that_counts_more_often_than_it_has_frames_misses_no_tail(encode,
     frames, problem = read(path)
     assert len(frames) == 40
     assert problem == ""
+
+
+def test_a_frame_that_is_lost_moves_no_time_of_an_avi(encode, read):
+    path = encode("a.avi", 40)
+    whole, _ = read(path)
+    with av.open(str(path)) as file:
+        packet = [packet for packet in file.demux(video=0) if packet.size][10]
+    data = bytearray(path.read_bytes())
+    data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    frames, problem = read(path)
+    assert "1 packets could not be decoded" in problem
+    assert len(frames) == 39
+    assert np.mean(np.abs(frames[-1].image - 1.0 * whole[-1].image)) < 3
+    np.testing.assert_allclose([f.timestamp_s for f in frames[-20:]],
+                               [f.timestamp_s for f in whole[-20:]])  # fmt: skip
