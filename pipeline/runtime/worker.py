@@ -5,8 +5,8 @@ JSON lines (:mod:`facer.pipeline.runtime.children`) come in on stdin and go out 
 - out, once: ``{"ready"}``;
 - in: ``{"function": "module:name", "item"}``; out: ``{"result"}``, or ``{"error": {"type",
   "text"}, "kind"}`` with the kind ``user`` (a FacerError), ``import`` or ``item``;
-- in: an empty line, SIGTERM or SIGHUP: end. The item in work is interrupted as by Ctrl-C, so that what
-  it has finished is committed; there is no answer to it.
+- in: an empty line, SIGTERM or SIGHUP: end. The item in work is interrupted as by Ctrl-C, so that
+  what it has finished is committed; there is no answer to it.
 
 When stdin ends, the driver is dead, and so is this process.
 """

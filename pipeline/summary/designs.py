@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import refuse_existing, write_atomic
+from facer.storage.files.objects import write_atomic
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.study.design import KNOWN, Design
 
 

@@ -26,7 +26,8 @@ from facer.storage.exchange.frames import FrameTable
 from facer.storage.exchange.tables import ExportFormat, export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
 from facer.storage.files.csv_table import csv_text
-from facer.storage.files.objects import refuse_existing, write_atomic, written_whole
+from facer.storage.files.objects import write_atomic, written_whole
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
 from facer.storage.text.likeness import check_choice

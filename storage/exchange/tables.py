@@ -19,7 +19,8 @@ from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
-from facer.storage.files.objects import refuse_existing, written_whole
+from facer.storage.files.objects import written_whole
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.labels.challenges import last_name
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design
