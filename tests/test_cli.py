@@ -63,6 +63,26 @@ def test_output_to_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, argume
     assert capsys.readouterr().err == f"{line} command again\n"
 
 
+TWO_AT_ONCE = """
+import os, signal
+from facer.pipeline.commands.terminal import ends_as_interrupts
+both = {signal.SIGTERM, signal.SIGHUP}
+with ends_as_interrupts():
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for kind in both:
+            os.kill(os.getpid(), kind)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_two_signals_at_once_interrupt_once_and_say_nothing():
+    done = subprocess.run([sys.executable, "-c", TWO_AT_ONCE], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"interrupted\n", b"")
+
+
 @pytest.mark.parametrize("command", [["evaluate"], ["report", "-o", "look"]])
 def test_a_path_that_is_longer_than_any_is_one_line(capsys, command):
     assert exit_code(*command, "/".join(["c" * 200] * 21)) == 1

@@ -22,7 +22,13 @@ from threading import Thread, main_thread
 from types import FrameType
 from typing import Any
 
-from facer.pipeline.runtime.children import INTERRUPTS, describe_error, dumps, loads
+from facer.pipeline.runtime.children import (
+    INTERRUPTS,
+    describe_error,
+    dumps,
+    loads,
+    passed_over,
+)
 from facer.storage.errors import FacerError
 
 
@@ -63,7 +69,7 @@ def listen(requests: SimpleQueue[bytes]) -> None:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     for kind in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, signal.SIG_IGN)  # once is enough
+        signal.signal(kind, passed_over)  # once is enough
     raise KeyboardInterrupt
 
 
