@@ -59,7 +59,34 @@ def test_output_to_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path, argume
         patched.setattr("sys.stdout", full)
         assert exit_code(*arguments) == 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # what it holds is lost
-    assert capsys.readouterr().err == "facer: output: cannot go on: No space left on device\n"
+    line = "facer: output: cannot go on: No space left on device; free some space and run the same"
+    assert capsys.readouterr().err == f"{line} command again\n"
+
+
+TWO_AT_ONCE = """
+import os, signal
+from facer.pipeline.commands.terminal import ends_as_interrupts
+both = {signal.SIGTERM, signal.SIGHUP}
+with ends_as_interrupts():
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for kind in both:
+            os.kill(os.getpid(), kind)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_two_signals_at_once_interrupt_once_and_say_nothing():
+    done = subprocess.run([sys.executable, "-c", TWO_AT_ONCE], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"interrupted\n", b"")
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["report", "-o", "look"]])
+def test_a_path_that_is_longer_than_any_is_one_line(capsys, command):
+    assert exit_code(*command, "/".join(["c" * 200] * 21)) == 1
+    assert capsys.readouterr().err.endswith("File name too long; give a shorter name\n")
 
 
 def test_a_library_that_finds_no_memory_is_a_line(capsys, monkeypatch, tmp_path):

@@ -22,8 +22,9 @@ from facer.stages.features.rec.cards.card import Card
 from facer.stages.features.rec.cards.network import CardRec
 from facer.stages.features.rec.cards.places import how_to_get, pin_of, pinned_sha256, weights_of
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.files.atomic import refusing, write_atomic
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.locks import alone_in
+from facer.storage.files.refusals import refusing
 from facer.storage.files.weights import read_onnx, weights_sha256
 
 _MAX_BYTES = 2 << 30

@@ -9,12 +9,16 @@ import click
 
 from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
 from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
+from facer.storage.files.refusals import refusal
 from facer.storage.text.likeness import alike
 
 WITHOUT_TRACEBACK = (click.Abort, click.ClickException, KeyboardInterrupt)
 """What --debug shows no traceback of: an interrupt, and wrong usage."""
 
-_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_OF_PLACES = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 
 
 def problem_of(error: BaseException) -> tuple[str, int]:
@@ -26,10 +30,10 @@ def problem_of(error: BaseException) -> tuple[str, int]:
     if isinstance(error, FacerError):
         code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_PROBLEM
         return error.with_options(), code
+    if isinstance(error, OSError) and error.errno in _OF_PLACES:
+        return str(refusal("go on", str(error.filename or "output"), error)), EXIT_PROBLEM
     if isinstance(error, PlaceError | BrokenPipeError | PermissionError):
         return str(error), EXIT_PROBLEM
-    if isinstance(error, OSError) and error.errno in _OF_DISKS:
-        return f"{error.filename or 'output'}: cannot go on: {one_line(error)}", EXIT_PROBLEM
     if isinstance(error, ImportError):
         from facer.pipeline.runtime.processes import not_loaded
 

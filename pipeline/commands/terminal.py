@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from facer.pipeline.runtime.children import passed_over
 from facer.pipeline.runtime.progress import warn
 
 
@@ -47,7 +48,7 @@ def ends_as_interrupts() -> Iterator[None]:
 
     def interrupt(*_: object) -> None:
         for kind in before:
-            signal.signal(kind, signal.SIG_IGN)
+            signal.signal(kind, passed_over)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # others hear no signals

@@ -5,8 +5,8 @@ JSON lines (:mod:`facer.pipeline.runtime.children`) come in on stdin and go out 
 - out, once: ``{"ready"}``;
 - in: ``{"function": "module:name", "item"}``; out: ``{"result"}``, or ``{"error": {"type",
   "text"}, "kind"}`` with the kind ``user`` (a FacerError), ``import`` or ``item``;
-- in: an empty line, SIGTERM or SIGHUP: end. The item in work is interrupted as by Ctrl-C, so that what
-  it has finished is committed; there is no answer to it.
+- in: an empty line, SIGTERM or SIGHUP: end. The item in work is interrupted as by Ctrl-C, so that
+  what it has finished is committed; there is no answer to it.
 
 When stdin ends, the driver is dead, and so is this process.
 """
@@ -22,7 +22,13 @@ from threading import Thread, main_thread
 from types import FrameType
 from typing import Any
 
-from facer.pipeline.runtime.children import INTERRUPTS, describe_error, dumps, loads
+from facer.pipeline.runtime.children import (
+    INTERRUPTS,
+    describe_error,
+    dumps,
+    loads,
+    passed_over,
+)
 from facer.storage.errors import FacerError
 
 
@@ -63,7 +69,7 @@ def listen(requests: SimpleQueue[bytes]) -> None:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     for kind in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, signal.SIG_IGN)  # once is enough
+        signal.signal(kind, passed_over)  # once is enough
     raise KeyboardInterrupt
 
 

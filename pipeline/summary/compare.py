@@ -17,7 +17,8 @@ from facer.stages.summary.comparison import correlations, lags, pair
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
-from facer.storage.files.atomic import refuse_existing, write_atomic, written_whole
+from facer.storage.files.atomic import write_atomic, written_whole
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.labels.matching import match_ids
 from facer.storage.schema import F64, ClipFeatures, Record
 from facer.storage.streaming import stream

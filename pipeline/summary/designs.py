@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facer.storage.files.atomic import refuse_existing, write_atomic
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.csv_table import csv_text
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.study.design import KNOWN, Design
 
 

@@ -28,8 +28,9 @@ from facer.storage.exchange.formats import FRAME_TABLES, STUDY_FORMATS, StudyFor
 from facer.storage.exchange.frames import FrameTable
 from facer.storage.exchange.tables import export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
-from facer.storage.files.atomic import refuse_existing, write_atomic, written_whole
+from facer.storage.files.atomic import write_atomic, written_whole
 from facer.storage.files.csv_table import csv_text
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
 from facer.storage.text.names import distinct, numbered

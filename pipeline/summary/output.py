@@ -15,7 +15,8 @@ from facer.pipeline.summary.summarise import (
     summarise_study,
 )
 from facer.storage.errors import FacerError
-from facer.storage.files.atomic import refusing, write_atomic
+from facer.storage.files.atomic import write_atomic
+from facer.storage.files.refusals import refusing
 from facer.storage.files.regular import open_regular
 from facer.storage.study.table_formats import TABLE_FORMATS, TableFormat
 from facer.storage.study.tables import Collected, open_table
@@ -72,7 +73,7 @@ def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
     before = _tables_before(folder)
     with refusing("write", str(folder), OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+        with TemporaryDirectory(prefix=".", dir=folder.parent) as aside:
             outcome = _write_tables(of, Path(aside), form)
             for name in before:
                 (folder / name).unlink(missing_ok=True)

@@ -18,9 +18,10 @@ from facer.storage.exchange.tools.libreface import read_libreface
 from facer.storage.exchange.tools.muse import read_muse
 from facer.storage.exchange.tools.openface import read_openface
 from facer.storage.exchange.tools.pyfeat import read_pyfeat
-from facer.storage.files.atomic import refuse_existing, written_whole
+from facer.storage.files.atomic import written_whole
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import csv_writer
+from facer.storage.files.refusals import refuse_existing
 from facer.storage.labels.challenges import last_name
 from facer.storage.store import FeatureStore
 from facer.storage.study.design import Design

@@ -11,20 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from facer.storage.errors import FacerError, one_line
+from facer.storage.errors import FacerError
+from facer.storage.files.refusals import refusing
 from facer.storage.files.regular import refuse_url
 
-_OF_FILES = (OSError, ValueError)  # ValueError: a null character in the path
-_ADVICE = {
-    errno.ENOSPC: "; free some space and run the same command again",
-    errno.EDQUOT: "; free some space and run the same command again",
-    errno.EACCES: "; change its permissions or give another path",
-    errno.EPERM: "; change its permissions or give another path",
-    errno.EROFS: "; give a path that can be written",
-    errno.ENOENT: "; give a path that can be written",
-    errno.ENOTDIR: "; a file is in the way: give another path",
-    errno.EEXIST: "; a file is in the way: give another path",
-}
+_SUFFIX = 20  # characters of a suffix that a name aside keeps: a name may be as long as any
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -69,10 +60,11 @@ def write_new(path: str | os.PathLike[str], data: str) -> bool:
 def written_aside(path: Path, new: bool = False) -> Iterator[Path]:
     """Give a path beside ``path``, of its suffix, for a file or folder that moves there when whole.
 
-    After an exception nothing is left of it. ``OSError`` where the place refuses; with ``new``,
-    FileExistsError where something is at ``path`` already.
+    After an exception nothing is left of it. ``OSError`` where the place refuses, and where a
+    device or pipe is, which stays; with ``new``, FileExistsError where something is at ``path``.
     """
-    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    _refuse_special(path)
+    aside = path.with_name(f".{uuid.uuid4().hex}{path.suffix[:_SUFFIX]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -90,11 +82,19 @@ def written_aside(path: Path, new: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path as :func:`written_aside` does; FacerError where the place refuses."""
+    """Give a path as :func:`written_aside` does; FacerError where the place refuses.
+
+    What a FacerError says of the path aside, it says of ``path``.
+    """
     refuse_url(path)
+    aside = path
     try:
         with refusing("write", str(path), OSError), written_aside(path) as aside:
             yield aside
+    except FacerError as error:
+        if str(aside) not in error.marked:
+            raise
+        raise type(error)(error.marked.replace(str(aside), str(path))) from error
     except UnicodeEncodeError as error:
         raise FacerError(
             f"{path}: cannot write: found {error.object!r}, expected a name in {error.encoding}, "
@@ -102,12 +102,18 @@ def written_whole(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def refuse_existing(path: Path) -> None:
-    """FacerError where something is at a path that is to be new."""
-    if path.exists():
-        raise FacerError(
-            f"{path}: found something there, expected a new path; remove it or give another"
-        )
+def _refuse_special(path: Path) -> None:
+    """OSError for a device, pipe or socket, of which a file would take the place, and for
+    ``/dev/stdout``, a link to what is open.
+    """
+    try:
+        mode = path.stat().st_mode
+        opened = path.is_symlink() and path.readlink().is_relative_to("/proc")
+    except (OSError, ValueError):  # there is none, or the writing tells
+        return
+    if opened or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        text = "found a device or a pipe, expected a file; give another path"
+        raise OSError(errno.ENXIO, text, str(path))
 
 
 def _new_folders(folder: Path) -> set[Path]:
@@ -151,17 +157,3 @@ def _flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def refusing(
-    what: str, path: str, kinds: type[Exception] | tuple[type[Exception], ...] = _OF_FILES
-) -> Iterator[None]:
-    """Tell of a place that cannot be read or written, by such exceptions, as a FacerError."""
-    try:
-        yield
-    except FacerError:
-        raise
-    except kinds as error:
-        advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
-        raise FacerError(f"{path}: cannot {what}: {one_line(error, None)}{advice}") from error

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from facer.storage.errors import DamagedError, FacerError
-from facer.storage.files.atomic import refusing, write_files
+from facer.storage.files.atomic import write_files
+from facer.storage.files.refusals import refusing
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""

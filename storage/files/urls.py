@@ -10,8 +10,8 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from facer.storage.errors import DamagedError, FacerError, one_line
-from facer.storage.files.atomic import refusing
 from facer.storage.files.objects import ABSENT, DOCUMENT_BYTES, check_size, or_damage
+from facer.storage.files.refusals import refusing
 
 
 class UrlObjects:

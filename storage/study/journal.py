@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facer.storage.errors import FacerError
-from facer.storage.files.atomic import refusing, write_atomic
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.csv_table import csv_text, plain_name, read_table
+from facer.storage.files.refusals import refusing
 
 Row = Mapping[str, str]
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
@@ -160,4 +161,6 @@ def check_name(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise FacerError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
+        encoding = sys.getfilesystemencoding()
+        advice = "rename it" if encoding == "utf-8" else f"set PYTHONUTF8=1 (here: {encoding})"
+        raise FacerError(f"{str(path)!a}: the name is not UTF-8; {advice}") from None

@@ -25,6 +25,7 @@ from facer.pipeline.runtime.children import (
 )
 from facer.stages.features.config import ExtractConfig
 from facer.storage import Provenance, Record
+from tests.support import some
 
 
 @pytest.mark.parametrize(
@@ -118,10 +119,10 @@ def test_a_terminal_that_closes_interrupts_a_worker_but_under_nohup(ignored):
     finally:
         signal.signal(signal.SIGHUP, before)
     with worker:
-        assert loads(worker.stdout.readline()) == {"ready": True}
-        worker.stdin.write(dumps({"function": "time:sleep", "item": 1}).encode() + b"\n")
-        worker.stdin.flush()
+        assert loads(some(worker.stdout).readline()) == {"ready": True}
+        some(worker.stdin).write(dumps({"function": "time:sleep", "item": 1}).encode() + b"\n")
+        some(worker.stdin).flush()
         worker.send_signal(signal.SIGHUP)
-        assert bool(worker.stdout.readline()) == ignored  # its answer
+        assert bool(some(worker.stdout).readline()) == ignored  # its answer
         worker.kill() if ignored else None
         assert worker.wait(20) == (-signal.SIGKILL if ignored else 0)

@@ -15,7 +15,7 @@ import fsspec
 import pytest
 
 from facer.storage import FacerError, FeatureStore, Provenance
-from facer.storage.files.atomic import write_new
+from facer.storage.files.atomic import write_atomic, write_new, written_whole
 from facer.storage.files.objects import LocalObjects, Objects, open_objects
 from facer.storage.files.urls import UrlObjects
 
@@ -112,6 +112,35 @@ def test_a_new_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     }  # fmt: skip
     with pytest.raises(FacerError, match="a file is in the way"):
         write_new(path / "c.json", "5")
+
+
+@pytest.mark.parametrize("suffix", [".json", "." + "x" * 200, ""])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"{'a' * (255 - len(suffix))}{suffix}"
+    write_atomic(path, "1")
+    assert path.read_text() == "1"
+    with pytest.raises(FacerError, match="File name too long; give a shorter name"):
+        write_atomic(path.with_name(f"{path.name}a"), "1")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "link to what is open"])
+def test_no_file_takes_the_place_of_a_device(tmp_path: Path, kind: str) -> None:
+    """As root, a file in place of /dev/null or /dev/stdout spoils the machine."""
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / kind
+    if kind != "pipe":
+        path.symlink_to("/proc/self/fd/1" if "open" in kind else "pipe")
+    before = path.lstat()
+    with pytest.raises(FacerError, match="found a device or a pipe, expected a file"):
+        write_atomic(path, "1")
+    assert path.lstat() == before
+
+
+def test_what_is_wrong_aside_is_said_of_the_place_itself(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    with pytest.raises(FacerError) as caught, written_whole(path) as aside:
+        write_atomic(aside / ("a" * 300), "1")
+    assert str(caught.value).startswith(f"{path}/aaa")
 
 
 def _refuse(number: int, *_: object) -> None:
