@@ -247,6 +247,11 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
         yield line
 
 
+def looks_like_a_row(header: Sequence[str]) -> bool:
+    """Tell a first line that is no header: one of its names is a number with a decimal point."""
+    return any("." in name and parse_number(name) is not None for name in header)
+
+
 def _check_header(path: Path, line: int, header: Sequence[str], least: int) -> None:
     if header[0].startswith("#") and len(header) < 2:
         raise FacerError(

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError, named
 from facer.storage.files.cells import parse_number
-from facer.storage.files.csv_table import CsvTable
+from facer.storage.files.csv_table import CsvTable, looks_like_a_row
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.words import design_reason, key_of, names_people
@@ -27,7 +27,7 @@ def refuse_missing_header(table: CsvTable) -> None:
         raise FacerError(
             f"{table.path}: found a header and no rows under it, expected a row a clip"
         )
-    if any("." in name and parse_number(name) is not None for name in table.header):
+    if looks_like_a_row(table.header):
         raise FacerError(_no_header(table))
 
 

@@ -128,14 +128,18 @@ def _clip(clip_id: str, table: CsvTable, names: Names, native: bool) -> Entry:
     time = _named(header, ("timestamp",))
     timestamp_s = table.numbers([time or 0])[:, 0] / 1000
     valid = imported.measured(features)
+    notes = []
     if native:
         features = _shares(features, names)
+        percent = features[:, [place for place, name in enumerate(names) if name in _PERCENT]]
+        if 0 < np.abs(np.nan_to_num(percent)).max(initial=0) <= 0.01:
+            notes = ["no percentage is beyond 1: where they were shares already, these are too small"]
         if (faces := _named(header, ("number of faces", "nooffaces"))) is not None:
             valid &= table.numbers([faces])[:, 0] != 0
     stimulus = _named(header, ("stimulusname", "sourcestimuliname")) if native else None
     stimuli = set(table.column(stimulus)) - {""} if stimulus is not None else set()
-    note = f"{len(stimuli)} stimuli in one recording" if len(stimuli) > 1 else ""
-    return imported.clip(clip_id, features, timestamp_s, valid, {}, note)
+    notes += [f"{len(stimuli)} stimuli in one recording"] * (len(stimuli) > 1)
+    return imported.clip(clip_id, features, timestamp_s, valid, {}, "; ".join(notes))
 
 
 def _shares(values: F64, names: Names) -> F64:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import CsvTable, iterate_rows, read_table
+from facer.storage.files.csv_table import CsvTable, iterate_rows, looks_like_a_row, read_table
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import (
     F32,
@@ -28,6 +28,7 @@ from facer.storage.schema import (
 Names = Mapping[str, str]  # facer's name of a column: the file's
 _MAX_FRAMES = 10_000_000
 _CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
+_SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0  # of frames; times in a wrong unit are beyond
 _MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
 
@@ -85,12 +86,15 @@ def clip(
 ) -> Entry:
     """Return a clip of T frames: features (T, F), NaN where not valid; ``note``: what was odd.
 
-    ``extras`` may give det_score (T,), bbox_px (T, 4), keypoints_px (T, 5, 2) and n_faces
+    A frame without any number is not valid. ``extras`` may give det_score (T,), bbox_px (T, 4), keypoints_px (T, 5, 2) and n_faces
     (T,); what is not given is NaN, and one face in valid frames.
     """
-    frames = len(timestamp_s)
+    frames, rate_hz = len(timestamp_s), mean_rate_hz(timestamp_s)
+    valid = valid & measured(features)
     back = int((np.diff(timestamp_s) <= 0).sum())
     halts = [f"its rows are not in the order of time: times go back or stand still {back}x"]
+    unit = [f"its times give {rate_hz:.3g} frames/s: are they in another unit?"]
+    odd_unit = rate_hz < _SLOWEST_HZ or rate_hz > _FASTEST_HZ
     arrays = {"features": features}
     for name, *shape in (("det_score",), ("bbox_px", 4), ("keypoints_px", 5, 2)):
         arrays[name] = extras.get(name, np.full((frames, *shape), np.nan))
@@ -106,8 +110,8 @@ def clip(
         "ok" if valid.any() else "no_face",
         frames,
         n_valid=int(valid.sum()),
-        fps=mean_rate_hz(timestamp_s),
-        reason="; ".join(filter(None, [note, *halts * (back > 0)])),
+        fps=rate_hz,
+        reason="; ".join(filter(None, [note, *halts * (back > 0), *unit * odd_unit])),
     )
     return record, features_of_clip
 
@@ -121,6 +125,15 @@ def _where(valid: Bools, values: npt.NDArray[Any]) -> F32:
 def first_header(files: Mapping[str, Path]) -> tuple[str, ...]:
     """Return the column names of the first of some files."""
     return next(iterate_rows(next(iter(files.values()))))[1]
+
+
+def refuse_row_as_header(files: Mapping[str, Path], header: Sequence[str]) -> None:
+    """Raise FacerError for a first line of numbers with a decimal point."""
+    if looks_like_a_row(header):
+        raise FacerError(
+            f"{next(iter(files.values()))}: found {', '.join(header[:5])} in the first line, "
+            "expected the names of the columns; put a line of names above the rows"
+        )
 
 
 def one_a_file(

@@ -68,7 +68,7 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = np.full((frames, measured.shape[1]), np.nan)
     features[frame] = measured
     valid = np.zeros(frames, np.bool_)
-    valid[frame] = imported.measured(measured)
+    valid[frame] = True
     timestamp_s = np.full(frames, np.nan)
     if known is not None:
         order = np.argsort(frame)

@@ -30,6 +30,8 @@ def read_muse(path: Path) -> Imported:
     meta = 0
     while meta < len(header) and (header[meta].lower() in _META or is_nameless(header[meta])):
         meta += 1
+    if not meta:
+        imported.refuse_row_as_header(files, header)
     names = {name: name for name in header[meta:]}
     if not names:
         raise FacerError(f"{path}: found only columns {', '.join(header)}, expected features")

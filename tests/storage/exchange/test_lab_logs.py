@@ -156,6 +156,13 @@ def test_imotions_6_repeats_values_and_holds_several_people(tmp_path: Path) -> N
     assert clips["all/P2"][0].reason == "2 stimuli in one recording"
 
 
+def test_imotions_shares_that_are_taken_for_percentages_are_told(tmp_path: Path) -> None:
+    rows = "P1\tjoke\t1\t0\t0.5\t1\t0.1\t0.5\t0.25\t-3.5\n"
+    (tmp_path / "a.txt").write_text(V6[: V6.index("P1\t")] + rows)
+    record, _ = imported("imotions", tmp_path)[1]["a"]
+    assert record.reason.startswith("no percentage is beyond 1: where they were shares already")
+
+
 def test_imotions_10_has_a_block_of_meta_data_and_sources_by_name(tmp_path: Path) -> None:
     meta = "".join(f"#Line {i},of,meta data\n" for i in range(23)) + "#DATA\n"
     header = "Row,Timestamp,EventSource,SlideEvent,EventSource,SampleNumber,Anger,Smile\n"

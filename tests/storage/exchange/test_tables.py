@@ -108,6 +108,20 @@ def test_openface_rows_without_a_number_are_no_faces_and_another_scale_is_said(
     assert "2 AU intensities lie outside 0 to 5, from -1 to 60: are they" in record.reason
 
 
+def test_times_in_another_unit_and_a_missing_header_are_told(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{40 * i},1,1,2\n" for i in range(9))
+    (tmp_path / "v.csv").write_text(f"frame,timestamp,confidence,success,AU12_r\n{rows}")
+    assert "0.025 frames/s: are they" in imported("openface", tmp_path)[1]["v"][0].reason
+    (tmp_path / "v.csv").write_text("250,1,0.5\n500,1,0.4\n")
+    assert "found 250, 1, 0.5 in the first line" in refused("muse", tmp_path)
+
+
+def test_pyfeat_rows_without_a_number_are_no_faces(tmp_path: Path) -> None:
+    head = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU12,input,frame\n"
+    (tmp_path / "v.csv").write_text(f"{head}1,1,9,9,.9,.5,v.mp4,0\n1,1,9,9,.9,NaN,v.mp4,1\n")
+    assert imported("pyfeat", tmp_path)[1]["v"][1].valid.tolist() == [True, False]
+
+
 def test_openface_columns_that_moved_between_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(OPENFACE)
     rows = [line.split(",") for line in OPENFACE.splitlines()]
