@@ -188,7 +188,9 @@ def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None
     assert f"{name} (" in "".join(labels.facts)
 
 
-@pytest.mark.parametrize("name", ["joy_start", "valence", "Empathic-Pain", "placid", "aged_joy", "stai_s"])
+@pytest.mark.parametrize(
+    "name", ["joy_start", "valence", "Empathic-Pain", "placid", "aged_joy", "stai_s"]
+)
 def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str) -> None:
     labels = read(tmp_path, table(f"clip_id,{name}", ["a,0.5", "b,0.25"]))
     assert labels.names == (name,)
