@@ -44,7 +44,8 @@ _SPREADS = frozenset(_SPREAD_WORDS.split())
 _UNITS_OF_TIME = frozenset(["ms", "msec", "sec", "secs", "seconds", "minutes"])  # no s: "stai_s"
 _NOUNS = (
     "t video clip file frame segment event recording name s ms sec secs seconds min minutes hz px "
-    "cm kg years in of the k outer inner nested sample reaction lead work elapsed total rating ratings"
+    "cm kg years in of the k outer inner nested sample reaction lead work elapsed total rating "
+    "ratings"
 )
 _BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
 

@@ -253,6 +253,7 @@ def test_a_frame_that_is_lost_moves_no_time_of_an_avi(encode, read):
     whole, _ = read(path)
     with av.open(str(path)) as file:
         packet = [packet for packet in file.demux(video=0) if packet.size][10]
+    assert packet.pos is not None
     data = bytearray(path.read_bytes())
     data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     path.write_bytes(data)
