@@ -175,7 +175,7 @@ def foreign_codec(path: Path, sound: bool = False) -> str:
 
 
 def _checked_head(path: Path) -> bytes:
-    """Its first bytes; ``FacerError`` for what is no regular file, empty or a pointer to another."""
+    """Its first bytes; ``FacerError`` for what is no regular file, empty or a pointer."""
     check_name(path)
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
