@@ -7,6 +7,7 @@ import subprocess
 import sys
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from facer.cli import main
@@ -107,6 +108,17 @@ def test_messages_to_a_full_disk_end_no_command(make_video, face_frames, monkeyp
         patched.setattr("sys.stderr", full)
         assert exit_code("extract", "videos", "-o", "s.zarr", "--workers", 1) == 0
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_what_is_odd_about_a_clip_is_said_when_it_is_extracted(
+    capsys, make_video, face_frames, monkeypatch, tmp_path
+):
+    make_video("videos/a.mp4", [np.rot90(frame) for frame in face_frames(3)])
+    monkeypatch.chdir(tmp_path)
+    code, _, err = outcome(capsys, "extract", "videos", "-o", "s.zarr", "--workers", 1)
+    assert code == 0
+    assert "notes on 1 clips, such as a: its faces are upright only when it is turned by 270" in err
+    assert "; facer status s.zarr lists them" in err
 
 
 def test_a_current_folder_that_was_deleted_is_told(capsys, monkeypatch, tmp_path):

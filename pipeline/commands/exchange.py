@@ -9,7 +9,7 @@ import click
 
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import PATH, POSITIVE, json_option, print_json, print_list
-from facer.pipeline.runtime.progress import echo, log
+from facer.pipeline.runtime.progress import clip_notes, echo, log
 from facer.pipeline.settings.commands import EXPORT
 from facer.storage.text.names import some
 
@@ -40,10 +40,8 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
             f"{opened.path}: {added} clips added, {len(opened.clip_ids)} in all; features "
             f"{', '.join(opened.feature_names[:6])} ... ({len(opened.feature_names)})"
         )
-    notes = [record for record in opened.records if record.reason and record.status != "failed"]
-    if notes:
-        log(f"notes on {len(notes)} clips, such as {notes[0].clip_id}: {notes[0].reason}; facer "
-            f"status {store} lists them")  # fmt: skip
+    for line in clip_notes(opened.records, store):
+        log(line)
     if changed:
         log(f"{len(changed)} clips of {path} are not what the store has ({some(changed)}); "
             "those in the store were kept: import into "

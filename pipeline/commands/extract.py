@@ -15,7 +15,7 @@ from facer.pipeline.commands.shared import (
     print_json,
     print_list,
 )
-from facer.pipeline.runtime.progress import echo, log, progress_bar
+from facer.pipeline.runtime.progress import clip_notes, echo, log, progress_bar
 from facer.pipeline.settings.commands import EXTRACT, EXTRACT_AUDIO
 from facer.pipeline.settings.configs import extract_run_config
 from facer.pipeline.settings.table import Table
@@ -92,6 +92,8 @@ def _extract(
         print_json(summary)
     else:
         _print_summary(summary)
+    for line in clip_notes(summary.records, store):
+        log(line)
     if summary.missing:
         log(f"{len(summary.missing)} clips have no record ({some(summary.missing)}): "
             "a worker wrote elsewhere; run the same command again")  # fmt: skip

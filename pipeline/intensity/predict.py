@@ -15,7 +15,7 @@ from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.scoring.evaluation import Prediction
 from facer.pipeline.intensity.scoring.provenance import check_provenance
 from facer.pipeline.intensity.sources.joined import open_source
-from facer.pipeline.runtime.progress import Progress
+from facer.pipeline.runtime.progress import Progress, clip_notes
 from facer.pipeline.views.clip_picture import draw_clip
 from facer.stages.features.config import ExtractConfig
 from facer.stages.intensity.sequence_config import StreamsConfig
@@ -34,6 +34,7 @@ def predict_videos(
     config: PredictConfig, progress: Progress | None = None
 ) -> tuple[Prediction, ExtractSummary]:
     """Intensities of every video that could be extracted, and how the extraction went."""
+    progress = progress or Progress()
     refuse_folds(config.run)
     record = read_run(config.run)
     streams = _streams(config, record)
@@ -51,6 +52,8 @@ def predict_videos(
         path = config.store or str(Path(folder) / "features.zarr")
         extraction = ExtractRunConfig(config.videos, path, extract, config.workers)
         summary = extract_folder(extraction, progress)
+        for line in clip_notes(summary.records, config.store or ""):
+            progress.note(line)
         store = FeatureStore.open(path)
         clips = [record.clip_id for record in summary.records if record.status != "failed"]
         source = open_source(store, streams)

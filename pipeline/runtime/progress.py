@@ -31,6 +31,17 @@ def note_lines(notes: Iterable[str]) -> Iterator[str]:
         yield note if place == 0 else f"warning: {note}"
 
 
+def clip_notes(records: Iterable[Record], where: str = "") -> list[str]:
+    """Return a line on the clips that are there and about which something is odd, if any are.
+
+    ``where`` is the store, whose status lists all of them.
+    """
+    odd = [record for record in records if record.reason and record.status != "failed"]
+    listed = f"; facer status {where} lists them" if where else ""
+    return [f"notes on {len(odd)} clips, such as {one.clip_id}: {one.reason}{listed}"
+            for one in odd[:1]]  # fmt: skip
+
+
 def echo(text: str) -> None:
     """Lines of a result: names in them come from files, so control characters are escaped."""
     click.echo("\n".join(map(printable, text.split("\n"))))

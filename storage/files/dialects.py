@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facer.storage.errors import FacerError, one_line
-from facer.storage.files.regular import open_regular
+from facer.storage.files.regular import LFS_POINTER, open_regular
 
 _HEAD_BYTES = 1 << 16
 _HEAD_ROWS = 50
@@ -56,6 +56,7 @@ _FORMATS: tuple[tuple[str, str, tuple[str, ...], tuple[bytes, ...]], ...] = (
     ("rich text", "save it as plain text, UTF-8", (), (b"{\\rtf",)),
     ("JSON", _PANDAS.format("read_json"), (".json",), (b"{", b"[{", b"[[")),
     ("JSON lines", _PANDAS.format("read_json"), (".jsonl",), ()),
+    ("a Git LFS pointer", "run: git lfs pull", (), (LFS_POINTER,)),
     ("HTML or XML", "save the table itself as CSV UTF-8", (), (b"<",)),
 )  # fmt: skip
 

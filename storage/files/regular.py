@@ -12,6 +12,8 @@ from facer.storage.errors import FacerError, one_line
 
 # Opening a FIFO would wait for a writer, opening a terminal could make it ours.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+LFS_POINTER = b"version https://git-lfs"
+"""How the text begins that stands for a file which Git LFS has not fetched."""
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe (FIFO)",

@@ -41,10 +41,11 @@ _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
 _SPREAD_WORDS = "sd std stdev se sem ci var variance iqr agreement certainty conf"
 _SPREADS = frozenset(_SPREAD_WORDS.split())
-_UNITS_OF_TIME = frozenset("ms msec sec secs seconds minutes".split())  # no s: "stai_s"
+_UNITS_OF_TIME = frozenset(["ms", "msec", "sec", "secs", "seconds", "minutes"])  # no s: "stai_s"
 _NOUNS = (
-    "t video clip file frame segment event recording name s ms sec secs seconds min minutes hz px cm "
-    "kg years in of the k outer inner nested sample reaction lead work elapsed total rating ratings"
+    "t video clip file frame segment event recording name s ms sec secs seconds min minutes hz px "
+    "cm kg years in of the k outer inner nested sample reaction lead work elapsed total rating "
+    "ratings"
 )
 _BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
 

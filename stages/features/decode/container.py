@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from facer.stages.features.decode.folder import check_name
 from facer.storage.errors import FacerError
-from facer.storage.files.regular import open_regular
+from facer.storage.files.regular import LFS_POINTER, open_regular
 
 DECODER = "libav"
 """What decodes: stores that another decoder made are told apart by it."""
@@ -65,7 +65,8 @@ def open_container(path: Path, sound: bool = False) -> InputContainer:
     or no container that libav reads.
     """
     options = _SOUND_OPTIONS if sound else _OPTIONS
-    kind = "mjpeg" if _check_file(path) and path.suffix.lower() in _BARE_JPEG else None
+    jpeg = _checked_head(path).startswith(_JPEG)
+    kind = "mjpeg" if jpeg and path.suffix.lower() in _BARE_JPEG else None
     try:
         # absolute: a name such as "http:x.mp4" is a file, not a URL
         return av.open(
@@ -173,10 +174,13 @@ def foreign_codec(path: Path, sound: bool = False) -> str:
     return next(filter(None, found.groups())) if found else "unknown"
 
 
-def _check_file(path: Path) -> bool:
-    """Whether it begins as a JPEG does; ``FacerError`` for what is no regular file, or empty."""
+def _checked_head(path: Path) -> bytes:
+    """Its first bytes; ``FacerError`` for what is no regular file, empty or a pointer."""
     check_name(path)
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise FacerError(f"{path.name}: empty file, expected a video")
-        return file.read(len(_JPEG)) == _JPEG
+        head = file.read(64)
+    if head.startswith(LFS_POINTER):
+        raise FacerError(f"{path.name}: a Git LFS pointer, expected a video; run: git lfs pull")
+    return head

@@ -166,6 +166,11 @@ class VideoReader:
                     end_s = self._seconds(packet.pts + (packet.duration or 0), packet.time_base)
                     self._reached_s = max(self._reached_s, end_s)
                 if packet.stream is self._stream:
+                    if packet.has_sidedata("encryption_info"):
+                        raise FacerError(
+                            f"{self.path.name}: its pictures are encrypted, expected a video "
+                            "without copy protection"
+                        )
                     yield from self._decode(packet)
         except MemoryError:
             raise

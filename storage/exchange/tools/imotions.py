@@ -133,7 +133,7 @@ def _clip(clip_id: str, table: CsvTable, names: Names, native: bool) -> Entry:
         features = _shares(features, names)
         percent = features[:, [place for place, name in enumerate(names) if name in _PERCENT]]
         if 0 < np.abs(np.nan_to_num(percent)).max(initial=0) <= 0.01:
-            notes = ["no percentage is beyond 1: where they were shares already, these are too small"]
+            notes = ["no percentage is beyond 1: if they were shares already, these are too small"]
         if (faces := _named(header, ("number of faces", "nooffaces"))) is not None:
             valid &= table.numbers([faces])[:, 0] != 0
     stimulus = _named(header, ("stimulusname", "sourcestimuliname")) if native else None

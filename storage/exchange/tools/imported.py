@@ -86,8 +86,8 @@ def clip(
 ) -> Entry:
     """Return a clip of T frames: features (T, F), NaN where not valid; ``note``: what was odd.
 
-    A frame without any number is not valid. ``extras`` may give det_score (T,), bbox_px (T, 4), keypoints_px (T, 5, 2) and n_faces
-    (T,); what is not given is NaN, and one face in valid frames.
+    A frame without any number is not valid. ``extras`` may give det_score (T,), bbox_px (T, 4),
+    keypoints_px (T, 5, 2) and n_faces (T,); what is not given is NaN, and one face in valid frames.
     """
     frames, rate_hz = len(timestamp_s), mean_rate_hz(timestamp_s)
     valid = valid & measured(features)

@@ -22,10 +22,10 @@ _UNIT = re.compile(r"AU(\d\d)_([rc])", re.IGNORECASE)
 def read_openface(path: Path) -> Imported:
     """Read OpenFace 2 csv files, one a clip: AU intensities and presences, gaze and pose.
 
-    A frame is valid where ``success`` is 1 and any number is there. Of several ``face_id`` the one with most valid
-    frames counts (then the surest), and with it those that are never in a frame together: a
-    face that is lost gets another number when it is found again. What was joined and what was
-    left out is in the clip's note. Frames that the file leaves out had no face.
+    A frame is valid where ``success`` is 1 and any number is there. Of several ``face_id`` the one
+    with most valid frames counts (then the surest), and with it those that are never in a frame
+    together: a face that is lost gets another number when it is found again. What was joined and
+    what was left out is in the clip's note. Frames that the file leaves out had no face.
     """
     files = imported.files_under(path, ".csv")
     _refuse_pictures(path, imported.first_header(files))

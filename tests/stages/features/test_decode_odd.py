@@ -178,6 +178,13 @@ def test_a_disguised_file_reads_no_other(write, tmp_path, kind, suffix):
         VideoReader(path)
 
 
+def test_a_pointer_of_git_lfs_is_called_so(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0f\nsize 9\n")
+    with pytest.raises(FacerError, match=r"a.mp4: a Git LFS pointer, .*; run: git lfs pull"):
+        VideoReader(path)
+
+
 def test_a_playlist_under_its_own_name_is_refused_too(write, tmp_path):
     write("other.ts")
     path = tmp_path / "list.m3u8"

@@ -160,7 +160,7 @@ def test_imotions_shares_that_are_taken_for_percentages_are_told(tmp_path: Path)
     rows = "P1\tjoke\t1\t0\t0.5\t1\t0.1\t0.5\t0.25\t-3.5\n"
     (tmp_path / "a.txt").write_text(V6[: V6.index("P1\t")] + rows)
     record, _ = imported("imotions", tmp_path)[1]["a"]
-    assert record.reason.startswith("no percentage is beyond 1: where they were shares already")
+    assert record.reason.startswith("no percentage is beyond 1: if they were shares already")
 
 
 def test_imotions_10_has_a_block_of_meta_data_and_sources_by_name(tmp_path: Path) -> None:

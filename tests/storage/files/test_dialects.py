@@ -64,6 +64,7 @@ def test_lines_are_counted_from_the_first_line_of_the_file(tmp_path: Path) -> No
     [
         ("l.xlsx", b"PK\x03\x04rest", "found an Excel workbook .*Save as > CSV UTF-8"),
         ("l.csv", b"PK\x03\x04rest", "found an Excel workbook"),
+        ("l.csv", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS .*git lfs pull"),
         ("l.xls", b"\xd0\xcf\x11\xe0rest", "found an Excel workbook"),
         ("l.ods", b"PK\x03\x04rest", "found an OpenDocument table.*LibreOffice"),
         ("l.sav", b"$FL2@(#) SPSS", "found an SPSS file.*Save as > CSV"),

@@ -101,6 +101,13 @@ def test_a_codec_that_libav_lacks_is_named_with_a_way_out(encode, name, of, to, 
     assert "\n" not in text
 
 
+def test_an_encrypted_video_is_called_so(encode, read):
+    key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "0f" * 16}
+    path = encode("a.mp4", muxer={**key, "encryption_kid": "a7" * 16})
+    with pytest.raises(FacerError, match=r"a.mp4: its pictures are encrypted, expected a video"):
+        read(path)
+
+
 def test_a_codec_that_fails_on_every_frame_is_named(encode, read):
     path = encode("a.mp4")
     path.write_bytes(path.read_bytes().replace(b"avc1", b"ap4h"))
@@ -253,6 +260,7 @@ def test_a_frame_that_is_lost_moves_no_time_of_an_avi(encode, read):
     whole, _ = read(path)
     with av.open(str(path)) as file:
         packet = [packet for packet in file.demux(video=0) if packet.size][10]
+    assert packet.pos is not None
     data = bytearray(path.read_bytes())
     data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     path.write_bytes(data)
