@@ -3,14 +3,17 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from facer.cli import main
+from facer.pipeline.commands import terminal
 from facer.storage import FeatureStore, Provenance, Record, read_predictions
 from tests.support import exit_code, outcome
 
@@ -82,6 +85,23 @@ with ends_as_interrupts():
 def test_two_signals_at_once_interrupt_once_and_say_nothing():
     done = subprocess.run([sys.executable, "-c", TWO_AT_ONCE], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"interrupted\n", b"")
+
+
+def test_a_signal_long_after_the_first_interrupts_again(monkeypatch):
+    """A callback of a library may have swallowed the first, and nothing would end the command."""
+    monkeypatch.setattr(terminal, "_ONCE_S", 0.2)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with terminal.ends_as_interrupts():
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("command", [["evaluate"], ["report", "-o", "look"]])

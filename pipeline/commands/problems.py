@@ -17,7 +17,7 @@ WITHOUT_TRACEBACK = (click.Abort, click.ClickException, KeyboardInterrupt)
 
 _OF_PLACES = (
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
-    errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.EFBIG,
 )  # fmt: skip
 
 

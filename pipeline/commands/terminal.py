@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from facer.pipeline.runtime.children import passed_over
 from facer.pipeline.runtime.progress import warn
 
 
@@ -38,18 +38,23 @@ def show_any_character() -> None:
 
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ONCE_S = 15.0  # in which a command ends what it does, with time to spare
 
 
 @contextmanager
 def ends_as_interrupts() -> Iterator[None]:
-    """SIGTERM is Ctrl-C, and so is SIGHUP of a terminal or ssh that closes, but under ``nohup``;
-    a second one, as ``timeout`` and batch systems send, changes nothing.
+    """SIGTERM is Ctrl-C, and so is SIGHUP of a terminal or ssh that closes, but under ``nohup``.
+
+    Those right after the first, as ``timeout`` and batch systems send, change nothing. A later one
+    interrupts again: a library that calls back may have swallowed the first.
     """
+    quiet_until = 0.0
 
     def interrupt(*_: object) -> None:
-        for kind in before:
-            signal.signal(kind, passed_over)
-        raise KeyboardInterrupt
+        nonlocal quiet_until
+        if time.monotonic() >= quiet_until:
+            quiet_until = time.monotonic() + _ONCE_S
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # others hear no signals
         yield
@@ -63,7 +68,7 @@ def ends_as_interrupts() -> Iterator[None]:
         yield
     finally:
         for kind, handler in before.items():
-            if signal.getsignal(kind) is interrupt:  # else it was, and the process ends
+            if not quiet_until:  # else the process ends
                 signal.signal(kind, handler)
 
 

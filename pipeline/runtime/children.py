@@ -16,17 +16,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a child among several: the models' own threads are set in each."""
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a command as Ctrl-C does; a terminal sends it to its child processes too."""
-
-
-def passed_over(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing about a signal: for one that is under way already, SIG_IGN has Python say so."""
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

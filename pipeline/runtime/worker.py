@@ -27,7 +27,6 @@ from facer.pipeline.runtime.children import (
     describe_error,
     dumps,
     loads,
-    passed_over,
 )
 from facer.storage.errors import FacerError
 
@@ -69,7 +68,8 @@ def listen(requests: SimpleQueue[bytes]) -> None:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     for kind in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, passed_over)  # once is enough
+        # once is enough; of one that is under way already, Python would say that SIG_IGN lost it
+        signal.signal(kind, lambda *_: None)
     raise KeyboardInterrupt
 
 

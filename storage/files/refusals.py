@@ -20,7 +20,8 @@ _ADVICE = {
     errno.ENOTDIR: "; a file is in the way: give another path",
     errno.EEXIST: "; a file is in the way: give another path",
     errno.ENAMETOOLONG: "; give a shorter name",
-    errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
+    errno.EMFILE: "; raise the limit on open files (ulimit -n)",
 }
 
 

@@ -44,7 +44,7 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
         FigureCanvasAgg(made)
         drawn = DRAW[kind](made.subplots(), tables, config)
         for place in (path, numbers):
-            if place.exists() and not place.is_file():
+            if place.is_dir():
                 raise FacerError(f"{place}: found a folder there, expected a path for a file")
         _refuse_another_table(numbers, drawn)
         form = path.suffix[1:].lower()

@@ -57,6 +57,9 @@ class ReportFolder:
                 f"{path}: found {len(found)} files ({some(found)}), expected a new folder or an "
                 "earlier report of facer; give another folder"
             )
+        for inner in (path / CLIPS, path / "assets"):
+            if inner.is_symlink():  # files of another folder would be written over and removed
+                raise FacerError(f"{inner}: found a link, expected a folder; remove the link")
         folder = cls(path)
         clips = (path / CLIPS).iterdir() if (path / CLIPS).is_dir() else ()
         folder._old = {f"{CLIPS}/{old.name}" for old in clips if _OURS.fullmatch(old.name)}

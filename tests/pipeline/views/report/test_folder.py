@@ -60,6 +60,15 @@ def test_an_earlier_report_loses_its_clip_pages_and_nothing_else(tmp_path):
     assert json.loads((folder.path / MARKER).read_text())["kind"] == "run"
 
 
+def test_a_link_in_a_report_leads_nowhere(tmp_path):
+    """Pages would be written, and old ones removed, in another's folder."""
+    ReportFolder.claim(tmp_path / "report", "store", "s.zarr")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "report/clips").symlink_to(tmp_path / "other")
+    with pytest.raises(FacerError, match="clips: found a link, expected a folder"):
+        ReportFolder.claim(tmp_path / "report", "store", "s.zarr")
+
+
 def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     folder = ReportFolder.claim(tmp_path / "report", "store", "s.zarr")
     folder.write("index.html", "as it was")
