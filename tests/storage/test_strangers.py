@@ -174,8 +174,8 @@ def test_folders_are_flushed_after_files(tmp_path: Path, monkeypatch: pytest.Mon
     )
     LocalObjects(tmp_path).put_many({"a/b/x": b"1", "a/y": b"2"})
     names = [str(Path(name).relative_to(tmp_path)) for name in flushed]
-    assert re.fullmatch(r"a/b/\.\w+\.x", names[0])
-    assert re.fullmatch(r"a/\.\w+\.y", names[1])
+    assert re.fullmatch(r"a/b/\.\w+", names[0])
+    assert re.fullmatch(r"a/\.\w+", names[1])
     assert names[2:] == ["a/b", "a", "."]
     flushed.clear()
     write_atomic(tmp_path / "curve.csv", "epoch\n")

@@ -86,9 +86,9 @@ def test_a_folder_of_anything_else_is_left_as_it_is(sweep, data, tmp_path):
     for make in (sweep, ablate):
         with pytest.raises(FacerError, match="is there already and was not begun by facer"):
             make(mine)
-        with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a folder on this"):
+        with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a place on this"):
             make("s3://b/x")
-    with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a folder on this"):
+    with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a place on this"):
         facer.train_head(store, labels, "s3://b/x", **FAST)
 
 
