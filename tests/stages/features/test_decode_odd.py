@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -264,9 +265,12 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
         find_videos(tmp_path)
 
 
-def test_a_name_that_is_not_utf8_is_refused(write, tmp_path):
+def test_a_name_that_is_not_utf8_is_refused(write, tmp_path, monkeypatch):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
     write("cafe.mp4").rename(path)
     for read_it in (VideoReader, lambda path: find_videos(path.parent)):
         with pytest.raises(FacerError, match=r"caf\\udce9\.mp4': the name is not UTF-8; rename it"):
             read_it(path)
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")  # then any name may be one
+    with pytest.raises(FacerError, match=r"set PYTHONUTF8=1 \(here: ascii\)"):
+        find_videos(tmp_path)
