@@ -137,7 +137,8 @@ def test_what_is_odd_about_a_clip_is_said_when_it_is_extracted(
     monkeypatch.chdir(tmp_path)
     code, _, err = outcome(capsys, "extract", "videos", "-o", "s.zarr", "--workers", 1)
     assert code == 0
-    assert "notes on 1 clips, such as a: its faces are upright only when it is turned by 270" in err
+    assert "notes on 1 clips, such as a: its faces are upright only when it is turned by 90" in err
+    assert "90 degrees to the right: features" in err
     assert "; facer status s.zarr lists them" in err
 
 

@@ -16,6 +16,7 @@ from facer.stages.features.faces import Detector, Faces
 _DOUBT = 0.9  # score of an upright face, below which a frame is seen turned as well
 _MORE = 0.1  # that the score is higher by when the frame stands right
 _FILTERS = {1: "transpose=2", 2: "hflip,vflip", 3: "transpose=1"}  # ffmpeg's, by quarter turns
+_IN_WORDS = {1: "90 degrees to the left", 2: "180 degrees", 3: "90 degrees to the right"}
 
 
 class TurnWatch:
@@ -48,8 +49,8 @@ class TurnWatch:
         if not turns or 2 * count <= self._votes.total():
             return ""
         return (
-            f"its faces are upright only when it is turned by {90 * turns} degrees counterclockwise"
-            ": features of turned faces are not to be trusted; turn it, as by: "
+            f"its faces are upright only when it is turned by {_IN_WORDS[turns]}: "
+            "features of turned faces are not to be trusted; turn it, as by: "
             f"ffmpeg -i INPUT -vf {_FILTERS[turns]} -c:v libx264 -crf 12 OUTPUT.mp4"
         )
 
