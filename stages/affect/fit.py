@@ -24,13 +24,7 @@ from facer.stages.affect.losses import Targets, rec_loss, rest_level_loss, unit_
 from facer.stages.affect.metrics import evaluate
 from facer.stages.affect.soft_targets import distil, mixed
 from facer.stages.affect.units.geometry import read_geometry
-from facer.stages.affect.units.pairs import (
-    UnitPair,
-    UnitPairs,
-    pair_arrays,
-    usable_rows,
-    with_meshes,
-)
+from facer.stages.affect.units.pairs import UnitPair, UnitPairs, usable_rows, with_meshes
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule, decay_groups
 from facer.stages.features.align import CROP_PX
 from facer.stages.features.rec.architecture import architecture_of, deepens
@@ -108,7 +102,7 @@ class RecTrainer:
             self.pair_rows,
         )  # fmt: skip
         loader = DataLoader(
-            pairs, config.unit_pairs, num_workers=config.workers, collate_fn=pair_arrays
+            pairs, config.unit_pairs, num_workers=config.workers, collate_fn=collate_arrays
         )
         for columns in loader:
             yield UnitPair(*(torch.from_numpy(column).to(self.device) for column in columns))

@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 from facer.stages.affect.augment import augment
 from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.samples import AffectSet
-from facer.stages.affect.losses import Targets
 from facer.storage.schema import F64, I64
 
 
@@ -84,16 +83,9 @@ class EpochCrops(Dataset[tuple[torch.Tensor, ...]]):
         return (torch.from_numpy(crop), *(torch.from_numpy(label) for label in labels))
 
 
-def collate(items: list[Any]) -> tuple[torch.Tensor, Targets]:
-    """Stack items of :class:`EpochCrops` into crops (B, 112, 112, 3) and :class:`Targets`."""
-    crops, va, expression, au, weight = (torch.stack(column) for column in zip(*items, strict=True))
-    return crops, Targets(va, expression, au, weight)
-
-
 def collate_arrays(items: list[Any]) -> tuple[npt.NDArray[Any], ...]:
-    """The same as arrays, crops first, for a loader with processes.
+    """Stack items, tuples of tensors, field by field; as arrays, for a loader with processes.
 
     PyTorch would hand tensors over through a listening socket; arrays go through the pipe.
     """
-    crops, targets = collate(items)
-    return tuple(tensor.numpy() for tensor in (crops, *targets))
+    return tuple(torch.stack(column).numpy() for column in zip(*items, strict=True))

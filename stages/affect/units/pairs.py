@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -146,11 +145,6 @@ def seen_by_cameras(
         augment(crop, np.random.default_rng(seed), config, frame, background)
         for crop, seed in zip(crops, seeds, strict=True)
     ]
-
-
-def pair_arrays(items: list[UnitPair]) -> tuple[npt.NDArray[Any], ...]:
-    """The fields of :class:`UnitPair` over several items, as arrays: see ``collate_arrays``."""
-    return tuple(torch.stack(column).numpy() for column in zip(*items, strict=True))
 
 
 def labelled_neutral(data: AffectSet, rows: int | I64) -> Bools:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from facer.stages.affect.config import AugmentConfig
 from facer.stages.affect.datasets.samples import AffectSet
-from facer.stages.affect.datasets.sampling import EpochCrops, collate, draw_epoch, sampling_weights
+from facer.stages.affect.datasets.sampling import (
+    EpochCrops,
+    collate_arrays,
+    draw_epoch,
+    sampling_weights,
+)
+from facer.stages.affect.losses import Targets
 
 
 class Flat:
@@ -81,7 +87,8 @@ def test_epochs_are_fixed_by_seed_and_number():
 def test_items_carry_the_labels_of_their_crop():
     sets = [make_set([0, 1, 2]), make_set([3, 4, -1])]
     items = EpochCrops(sets, np.array([4, 0, 5]), None, 0, 0)
-    crops, targets = collate([items[i] for i in range(3)])
+    crops, *labels = collate_arrays([items[i] for i in range(3)])
+    targets = Targets(*map(torch.from_numpy, labels))
     assert crops[:, 0, 0, 0].tolist() == [1, 0, 2]  # crop numbers within their set
     assert targets.expression[:2].argmax(1).tolist() == [4, 0]
     assert targets.expression[2].isnan().all()
