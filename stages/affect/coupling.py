@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import get_args
 
 import numpy as np
 
 from facer.stages.affect.config import Coupling
-from facer.storage.errors import OptionError
 from facer.storage.schema import ACTION_UNITS, EXPRESSIONS, F32
 
 PROTOTYPES: Mapping[str, Mapping[int, float]] = MappingProxyType(
@@ -36,8 +34,6 @@ def coupling_matrix(mode: Coupling) -> F32 | None:
     ``paper`` sets 1 for both kinds of unit, as FaceRNET does; ``shares`` keeps the share of
     people for the observational ones.
     """
-    if mode not in get_args(Coupling):
-        raise OptionError(f"coupling: found {mode!r}, expected paper, shares or off")
     if mode == "off":
         return None
     matrix = np.zeros((len(EXPRESSIONS), len(ACTION_UNITS)), np.float32)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from facer.storage.errors import OptionError, named
-from facer.storage.settings import SEED, Setting, check
+from facer.storage.settings import SEED, Checked, Setting, check
 
 Split = Literal["train", "tune", "val"]
 
@@ -26,10 +25,6 @@ class DetectionLossWeights:
     bbox: float = 1.0
     kps: float = 10.0
 
-    def __post_init__(self) -> None:
-        if not all(0 <= weight < math.inf for weight in (self.score, self.bbox, self.kps)):
-            raise ValueError(f"LossWeights: found {self}, expected weights of 0 or more")
-
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -41,13 +36,6 @@ class NetworkConfig:
     stride16: int = 64
     stride32: int = 96
     pyramid: int = 48
-
-    def __post_init__(self) -> None:
-        bad = {name: width for name, width in asdict(self).items() if width < 4}
-        if bad:
-            raise ValueError(
-                f"NetworkConfig: found widths {bad}, expected at least 4 channels each"
-            )
 
 
 @dataclass(frozen=True)
@@ -65,18 +53,9 @@ class SceneConfig:
     roll_sd_degrees: float = 6.0
     max_roll_degrees: float = 55.0
 
-    def __post_init__(self) -> None:
-        shares = (self.p_people, self.p_frame, self.p_scene)
-        if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError(f"SceneConfig: found shares {shares}, expected <= 1 together")
-        if not 0 < self.min_face_px < 100:
-            raise ValueError(
-                f"SceneConfig: found min_face_px {self.min_face_px}, expected 0 to 100"
-            )
-
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """What a training of the detector and one of its refiner share; all decides the result."""
 
     COMMAND: ClassVar[str]
@@ -106,17 +85,6 @@ class TrainConfig:
     checkpoint_every: int = 500
     seed: Annotated[int, SEED] = 0
     bf16: Annotated[bool, Setting("Compute products in bfloat16.")] = False
-
-    def __post_init__(self) -> None:
-        check(self)
-        command = self.COMMAND.removeprefix("facer ")
-        for name in ("batch", "frame_every", "checkpoint_every"):
-            if (found := getattr(self, name, 1)) < 1:
-                raise OptionError(f"{command} {name}: found {found}, expected 1 or more")
-        if not 0 <= self.ema_decay < 1:
-            raise OptionError(
-                f"{command} ema_decay: found {self.ema_decay}, expected 0 <= ema_decay < 1"
-            )
 
     def provenance(self, used: Mapping[str, int]) -> dict[str, Any]:
         """What a file of weights says of its making: names of files without their folders, and

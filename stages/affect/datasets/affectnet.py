@@ -10,7 +10,7 @@ import numpy as np
 
 from facer.stages.affect.datasets.aligned import FACE, Aligner, Photographs, left_out
 from facer.stages.affect.datasets.label_files import (
-    check_split,
+    Split,
     folders_below,
     inside,
     names_in,
@@ -51,28 +51,28 @@ class _Row(NamedTuple):
         return self.expression >= 0 or not np.isnan(self.va[0])
 
 
-def read_affectnet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
+def read_affectnet(root: str | Path, split: Split, aligner: Aligner) -> AffectSet:
     """One split (``train`` or ``val``) of AffectNet in either release.
 
     Photographs are aligned once: the face is the one in the annotated box, and where the
     detector finds none, the five points come from the 68 annotated ones. ``FacerError`` with
     file and line for a bad row.
     """
-    root, wanted = Path(root), check_split(split)
+    root = Path(root)
     if not root.is_dir():
         raise FacerError(f"{root}: no such folder, expected the folder of AffectNet")
     for folder in folders_below(root, 2, skip="annotations"):
-        if (folder / _NPY[wanted] / "annotations").is_dir():
-            rows, unlabelled = _labelled(_read_npy(folder / _NPY[wanted]))
-            images = folder / _NPY[wanted] / "images"
+        if (folder / _NPY[split] / "annotations").is_dir():
+            rows, unlabelled = _labelled(_read_npy(folder / _NPY[split]))
+            images = folder / _NPY[split] / "images"
             break
-        if (path := folder / _CSV[wanted]).is_file():
+        if (path := folder / _CSV[split]).is_file():
             rows, unlabelled = _labelled(_read_csv(path))
             images = _image_root(root, [row.name for row in rows])
             break
     else:
         raise NoSplitError(
-            f"{root}: found no {_CSV[wanted]} (old release) and no {_NPY[wanted]}/annotations "
+            f"{root}: found no {_CSV[split]} (old release) and no {_NPY[split]}/annotations "
             "(new release); expected one of them"
         )
     return _to_set(images, rows, unlabelled, aligner)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from facer.stages.affect.datasets.image_files import CropFiles
 from facer.stages.affect.datasets.label_files import (
     LabelFile,
-    check_split,
+    Split,
     class_of,
     folders_below,
     inside,
@@ -65,7 +65,7 @@ class _Rows:
 
 
 def read_affwild2(
-    root: str | Path, split: str, held_out: frozenset[str] = frozenset()
+    root: str | Path, split: Split, held_out: frozenset[str] = frozenset()
 ) -> AffectSet:
     """One split (``train`` or ``val``) of all annotations below a folder.
 
@@ -75,18 +75,18 @@ def read_affwild2(
     counted. Classes but the seven, -5 and -1 are "not labelled". ``FacerError`` with file and
     line for a bad line.
     """
-    root, wanted = Path(root), check_split(split)
+    root = Path(root)
     by_folder: dict[str, list[_Rows]] = {}
     for path, its_split in _label_files(root):
-        if its_split == wanted:
+        if its_split == split:
             for folder, rows in _read_file(path):
                 by_folder.setdefault(folder, []).append(rows)
     notes: tuple[str, ...] = ()
-    if wanted == "train":
+    if split == "train":
         by_folder, notes = _without(by_folder, held_out | validation_videos(root))
     if not by_folder:
         raise NoSplitError(
-            f"{root}: found no Aff-Wild2 annotation of the {wanted} split; expected files such "
+            f"{root}: found no Aff-Wild2 annotation of the {split} split; expected files such "
             "as <task>/Train_Set/<video>.txt, or a file with image,valence,arousal,expression,..."
             + (f"; left out: {notes[0]}" if notes else "")
         )

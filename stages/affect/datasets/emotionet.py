@@ -13,7 +13,6 @@ from facer.stages.affect.datasets.aligned import FACE, Aligner, Photographs, lef
 from facer.stages.affect.datasets.label_files import (
     LabelFile,
     Split,
-    check_split,
     inside,
     note,
     read_label_file,
@@ -44,18 +43,18 @@ class _Rows:
         return _Rows([self.names[row] for row in np.flatnonzero(rows)], self.au[rows])
 
 
-def read_emotionet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
+def read_emotionet(root: str | Path, split: Split, aligner: Aligner) -> AffectSet:
     """One split (``train`` or ``val``) of the annotation files in a folder.
 
     Tab-separated with URLs, or csv with ``name,AU1,...``. The split is that in the file's
     name; in files without one, a tenth of the images, by the checksum of the name, is val.
     Images lie anywhere below the folder. ``FacerError`` with file and line for a bad line.
     """
-    root, wanted = Path(root), check_split(split)
+    root = Path(root)
     if not root.is_dir():
         raise FacerError(f"{root}: no such folder, expected the folder of EmotioNet")
     paths = [p for s in ("txt", "tsv", "csv") for p in sorted(root.glob(f"*.{s}"))]
-    parts = [_of_split(_read_file(path), path, wanted) for path in paths]
+    parts = [_of_split(_read_file(path), path, split) for path in paths]
     rows = _Rows(
         [name for part in parts for name in part.names],
         np.concatenate([np.zeros((0, len(ACTION_UNITS)), np.float32), *(p.au for p in parts)]),
@@ -63,7 +62,7 @@ def read_emotionet(root: str | Path, split: str, aligner: Aligner) -> AffectSet:
     rows = rows.take(np.asarray(np.isfinite(rows.au).any(axis=1)))
     if not rows.names:
         raise NoSplitError(
-            f"{root}: found no labelled row of the {wanted} split in {len(paths)} annotation "
+            f"{root}: found no labelled row of the {split} split in {len(paths)} annotation "
             "files; expected .txt, .tsv or .csv files with URLs or names and AU columns"
         )
     return _to_set(root, rows, aligner)

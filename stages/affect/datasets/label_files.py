@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.files.cells import parse_number
 from facer.storage.files.regular import read_regular
 from facer.storage.labels.challenges import canonical_split
@@ -186,15 +186,6 @@ def split_in(name: str) -> str:
     words = re.split(r"[^a-z]+", name.lower())
     found = [split for word in words if word and (split := canonical_split(word))]
     return found[0] if found else ""
-
-
-def check_split(split: str) -> Split:
-    """The split as facer reads it; ``FacerError`` for any but train and val."""
-    if split == "train":
-        return "train"
-    if split == "val":
-        return "val"
-    raise OptionError(f"split: found {split!r}, expected train or val")
 
 
 def note(source: str, what: str, names: Sequence[str], total: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from facer.stages.affect.datasets.affectnet import read_affectnet
 from facer.stages.affect.datasets.affwild2 import read_affwild2, validation_videos
 from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.affect.datasets.emotionet import read_emotionet
+from facer.stages.affect.datasets.label_files import Split
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.storage.errors import OptionError, named
@@ -51,7 +52,7 @@ def held_out_videos(specs: Iterable[DataSpec]) -> frozenset[str]:
 
 
 def read_spec(
-    spec: DataSpec, split: str, aligner: Aligner, held_out: frozenset[str] = frozenset()
+    spec: DataSpec, split: Split, aligner: Aligner, held_out: frozenset[str] = frozenset()
 ) -> AffectSet:
     """One split (``train`` or ``val``) of a database; photographs are aligned by ``aligner``.
 

@@ -16,7 +16,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -67,7 +66,6 @@ def split_of(source: str) -> Split:
 
 def read_people(folder: Path, split: Split) -> Iterator[Picture]:
     """The photographs of the sources of ``split``, in the order of their names."""
-    _check(split)
     faces = read_faces(folder / "faces.csv", of_clips=False)
     by_file: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(faces.file):
@@ -80,7 +78,6 @@ def read_people(folder: Path, split: Split) -> Iterator[Picture]:
 
 def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
     """The labelled frames of the clips of ``split``; a frame may have no face."""
-    _check(split)
     faces = read_faces(folder / "faces.csv", of_clips=True)
     rows: dict[tuple[str, int], list[int]] = defaultdict(list)
     for row, place in enumerate(zip(faces.file, faces.frame.tolist(), strict=True)):
@@ -141,11 +138,6 @@ def _pose_weight(picture: Picture) -> float:
     sure = ~picture.labelled.ignore
     poses = [yaw for yaw, seen in zip(picture.yaw_class, sure, strict=True) if seen]
     return max((POSE_WEIGHTS.get(pose, 1.0) for pose in poses), default=1.0)
-
-
-def _check(split: str) -> None:
-    if split not in get_args(Split):
-        raise FacerError(f"people split: found {split!r}, expected {', '.join(get_args(Split))}")
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -148,8 +148,6 @@ def test_coupling_table_is_the_published_one():
     np.testing.assert_array_equal(coupling_matrix("shares"), published)
     np.testing.assert_array_equal(coupling_matrix("paper"), published > 0)
     assert coupling_matrix("off") is None
-    with pytest.raises(FacerError, match="expected paper, shares or off"):
-        coupling_matrix("some")  # type: ignore[arg-type]
 
 
 def test_negative_weights_are_refused():

@@ -78,5 +78,3 @@ def test_default_network_is_small() -> None:
     assert (
         4 * sum(p.numel() for p in DetectorNet(NetworkConfig()).parameters()) < 6e6
     )  # bytes of the file
-    with pytest.raises(ValueError, match="channels"):
-        NetworkConfig(stem=0)

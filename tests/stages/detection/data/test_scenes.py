@@ -128,11 +128,6 @@ def test_scores_add_up() -> None:
     assert together(scores[2:]).points_error != together(scores[2:]).points_error  # nan
 
 
-def test_shares_are_checked() -> None:
-    with pytest.raises(ValueError, match="shares"):
-        SceneConfig(p_frame=0.8, p_scene=0.4)
-
-
 @pytest.fixture
 def crowd() -> Sources:
     """Two photographs of people, one of whose faces is doubtful and has no points."""
