@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_list
+from facer.pipeline.commands.shared import EXIT_PROBLEM, json_option, print_json, print_list
 from facer.pipeline.runtime.progress import echo, log
 from facer.pipeline.settings.commands import MODEL_ACTIONS
 from facer.stages.features.config import STARTER_REC
@@ -56,8 +54,7 @@ def _list(action: str, name: str | None, as_json: bool) -> int:
     cards = [one for one in listed if not isinstance(one, ModelFile)]
     broken = [model for model in found if model.problem]
     if as_json:
-        values = {"models": [asdict(m) for m in found], "cards": [asdict(c) for c in cards]}
-        echo(json.dumps(values, default=str))
+        print_json({"models": found, "cards": cards})
         return EXIT_PROBLEM if broken else 0
     good = "  works" if action == "verify" else ""
     for model in found:
@@ -91,7 +88,7 @@ def _check(name: str | None, write_golden: bool, as_json: bool) -> int:
 
     found = of_models("check", name, write_golden=write_golden)
     if as_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found)
         return EXIT_PROBLEM if found.problems else 0
     compared = found.has_golden or bool(found.recorded)
     echo(f"{found.name}: {found.pictures} pictures of faces, at rest and smiling")
@@ -117,7 +114,10 @@ def _fetch(name: str | None, accept_licence: bool, as_json: bool) -> int:
 
     if name is None or (not name.endswith(".toml") and name not in bundled_cards()):
         path = str(of_models("fetch", name))
-        echo(json.dumps({"path": path}) if as_json else path)
+        if as_json:
+            print_json({"path": path})
+        else:
+            echo(path)
         return 0
     for line in terms(name).splitlines():
         log(line)
@@ -125,7 +125,7 @@ def _fetch(name: str | None, accept_licence: bool, as_json: bool) -> int:
         accept_licence = click.confirm("Accept this licence and fetch?", err=True)
     found = of_models("fetch", name, accept_licence=accept_licence)
     if as_json:
-        echo(json.dumps(asdict(found), default=str))
+        print_json(found)
         return 0
     echo(f"{found.path}  sha256 {found.sha256}")
     log("fetched" if found.n_bytes else "it was there already")
