@@ -159,7 +159,6 @@ class ExtractConfig:
             metavar="N",
         ),
     ] = None
-    decode_threads: int = 1  # of each
 
     def __post_init__(self) -> None:
         check(self)

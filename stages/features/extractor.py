@@ -168,7 +168,7 @@ class Extractor:
         started = perf_counter()
         n_frames, failed, reason = 0, "", ""
         try:
-            with open_video(path, self.config.stride, self.config.decode_threads) as reader:
+            with open_video(path, self.config.stride) as reader:
                 for frame, repeats_s in without_repeats(reader):
                     n_frames += 1
                     yield ClipFrame(clip, frame, repeats_s)

@@ -2,7 +2,7 @@
 
 Requests and answers are JSON lines on stdin and stdout:
 
-- in: ``{"path", "stride", "threads", "start"}`` decodes a video, leaving out its first ``start``
+- in: ``{"path", "stride", "start"}`` decodes a video, leaving out its first ``start``
   frames; with ``"rate_hz"`` in place of ``stride`` its sound, without its first ``start`` blocks;
   ``{"path", "function", "arguments"}`` asks one of :data:`FUNCTIONS` about it; an empty line frees
   the oldest slot;
@@ -126,7 +126,7 @@ def _decode(path: Path, request: Mapping[str, int], ring: Ring, send: Callable[.
     ring.shrink()
     started, stride = process_time(), request["stride"]
     some_sent = False
-    with VideoReader(path, stride, request["threads"]) as reader:
+    with VideoReader(path, stride) as reader:
         for frame in reader.steps():
             if frame is None or frame.frame_index < request["start"] * stride:
                 send(skipped=True)

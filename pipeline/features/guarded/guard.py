@@ -101,8 +101,8 @@ class GuardedReader(_Guarded[Frame]):
 
     what = "frame"
 
-    def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
-        super().__init__(path, stride=stride, threads=threads)
+    def __init__(self, path: Path, stride: int = 1) -> None:
+        super().__init__(path, stride=stride)
         self._picture: Picture | None = None
 
     def _take(self, message: Mapping[str, Any], child: DecodeChild) -> Frame:

@@ -95,8 +95,8 @@ class _Run:
         self.width_px, self.height_px = results[0].width_px, results[0].height_px
 
     @contextmanager
-    def _open(self, path: Path, stride: int, threads: int) -> Iterator[_TimedVideo]:
-        with GuardedReader(path, stride, threads) as reader:
+    def _open(self, path: Path, stride: int) -> Iterator[_TimedVideo]:
+        with GuardedReader(path, stride) as reader:
             yield _TimedVideo(self, reader)
         self.decode_s += reader.cpu_s
 

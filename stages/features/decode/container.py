@@ -78,7 +78,7 @@ def open_container(path: Path, sound: bool = False) -> InputContainer:
         raise FacerError(f"{path.name}: {_NO_SOUND if sound else _NO_VIDEO}") from error
 
 
-def open_stream(path: Path, threads: int) -> tuple[InputContainer, VideoStream, int]:
+def open_stream(path: Path) -> tuple[InputContainer, VideoStream, int]:
     """Open a video to decode it: the container, its stream and how many it could have been.
 
     ``FacerError`` as :func:`open_container`, when nothing can be decoded, and for frames of
@@ -97,9 +97,7 @@ def open_stream(path: Path, threads: int) -> tuple[InputContainer, VideoStream, 
         container.close()
         raise
     context.options = {"max_pixels": str(MAX_PIXELS)}  # a frame may be larger than the first
-    context.thread_count = threads
-    if threads > 1:
-        context.thread_type = "AUTO"
+    context.thread_count = 1
     return container, stream, n_streams
 
 

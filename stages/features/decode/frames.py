@@ -77,8 +77,8 @@ class Video(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-OpenVideo = Callable[[Path, int, int], AbstractContextManager[Video]]
-"""Opens (path, stride, threads); ``FacerError`` when it cannot."""
+OpenVideo = Callable[[Path, int], AbstractContextManager[Video]]
+"""Opens (path, stride); ``FacerError`` when it cannot."""
 
 
 class _Tag(NamedTuple):
@@ -97,7 +97,7 @@ class VideoReader:
     what was odd ("" for nothing) and ``n_decoded`` how many frames there were.
     """
 
-    def __init__(self, path: Path, stride: int = 1, threads: int = 1) -> None:
+    def __init__(self, path: Path, stride: int = 1) -> None:
         if stride < 1:
             raise OptionError(f"{named('stride')}: found {stride}, expected 1 or more")
         self.problem = ""
@@ -112,7 +112,7 @@ class VideoReader:
         self._reached_s = 0.0  # the latest time of any stream
         self._size: tuple[int, int] | None = None  # height and width of the first frame
         self._repeats = Repeats()
-        self._container, self._stream, self._n_streams = open_stream(path, threads)
+        self._container, self._stream, self._n_streams = open_stream(path)
         self._zero = start_of(self._container, self._stream)
         self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
         # AVI holds times of decoding alone, which are others where frames are reordered

@@ -86,13 +86,13 @@ def test_a_video_is_read_as_a_local_file(place: str) -> None:
     seen = []
 
     @contextmanager
-    def open_video(path: Path, stride: int, threads: int) -> Iterator[Any]:
+    def open_video(path: Path, stride: int) -> Iterator[Any]:
         seen.append(path)
         assert path.name == "two [x].avi"
         yield path.read_bytes()
 
     reading = Reading(open_videos(place), open_video)
-    with reading.open(Path("a/two [x].avi"), 1, 1) as data:
+    with reading.open(Path("a/two [x].avi"), 1) as data:
         assert data == b"22"
     found = reading.fingerprints["a/two [x].avi"]
     assert found == fingerprint(open_videos(place), "a/two [x].avi")
