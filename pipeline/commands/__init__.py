@@ -1,6 +1,7 @@
 """The commands, a file a subject: options become a config and one call into ``facer.pipeline``.
 
-Each imports what it needs when it runs, so that ``facer --help`` is there at once.
+Each imports what it needs when it runs, so that ``facer --help`` is there at once. One that can end
+with another exit code than 0 returns it.
 """
 
 from collections.abc import Mapping, Sequence

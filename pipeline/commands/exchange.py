@@ -20,7 +20,7 @@ from facer.storage.text.names import some
 @click.option("-o", "--output", "store", required=True, help="The store to write or add to.")
 @click.option("--fps", type=POSITIVE, help="Frame rate of py-feat's frames, which have no times.")
 @json_option
-def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool) -> int:
+def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool) -> None:
     """Bring another tool's features into a store.
 
     KIND is muse, openface, pyfeat, libreface, facereader, imotions or hdf5.
@@ -46,7 +46,6 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
         log(f"{len(changed)} clips of {path} are not what the store has ({some(changed)}); "
             "those in the store were kept: import into "
             "another store to have the new ones")  # fmt: skip
-    return 0
 
 
 @click.command()
@@ -54,7 +53,7 @@ def import_(kind: str, path: Path, store: str, fps: float | None, as_json: bool)
 @click.argument("path", type=PATH)
 @with_settings(EXPORT)
 @json_option
-def export(store: str, path: Path, as_json: bool, **settings: Any) -> int:
+def export(store: str, path: Path, as_json: bool, **settings: Any) -> None:
     """Write a store's features for other tools: one table, or a folder of files that they read.
 
     The ending of PATH chooses the format of a file. Every clip of the store is in it; a failed clip
@@ -85,4 +84,3 @@ def export(store: str, path: Path, as_json: bool, **settings: Any) -> int:
     has_it = form == "hdf5" or (form in ("parquet", "feather") and not settings["long"])
     if not has_it and "embedding" in opened.provenance.settings:
         log("the embedding is left out; hdf5 has it, and parquet and feather without --long")
-    return 0

@@ -19,7 +19,7 @@ from facer.pipeline.settings.commands import BENCH
 @click.argument("video", required=False, type=PATH)
 @with_settings(BENCH)
 @json_option
-def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
+def bench(video: Path | None, as_json: bool, **settings: Any) -> None:
     """Measure extraction on this machine's CPU step by step, and say how long it would take.
 
     VIDEO is a clip of yours; without one, facer measures a typical video of --folder, or a clip
@@ -43,7 +43,6 @@ def bench(video: Path | None, as_json: bool, **settings: Any) -> int:
         print_json(found)
     else:
         echo(found.as_text())
-    return 0
 
 
 @click.command()

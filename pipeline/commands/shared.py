@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,6 @@ def say_notes(notes: Sequence[str]) -> None:
     """Say how labels were read, and warn of what a reader of the figures must know."""
     for line in note_lines(notes):
         log(line)
-
-
-def with_options(options: Sequence[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command several options, in their order."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--videos", metavar="VIDEO_DIR",
               help="Of CLIP_ID: also say what libav sees of its video.")  # fmt: skip
 @json_option
-def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -> int:
+def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -> None:
     """Say what a store holds: clips, frames, faces, failures with their reasons.
 
     With CLIP_ID: what it has of that clip; with --videos, container, streams and codecs of its
@@ -49,7 +49,7 @@ def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -
             print_json(one)
         else:
             echo("\n".join(one.lines()))
-        return 0
+        return
     if videos is not None:
         raise click.UsageError("--videos: expected CLIP_ID beside it")
     found = store_status(store)
@@ -59,7 +59,6 @@ def status(store: str, clip_id: str | None, videos: str | None, as_json: bool) -
         _print_status(found)
         echo("  from the records alone: chunks and videos were not looked at; look: facer verify "
              f"{store}")  # fmt: skip
-    return 0
 
 
 def _print_status(found: StoreStatus) -> None:
@@ -195,7 +194,7 @@ def health(store: str, as_json: bool, **settings: Any) -> int:
 @click.argument("store")
 @with_settings(COMPACT)
 @json_option
-def compact(store: str, as_json: bool, **settings: Any) -> int:
+def compact(store: str, as_json: bool, **settings: Any) -> None:
     """Merge the many small parts of a store into few, as many nights of extract leave them.
 
     Values stay the same, bit for bit; earlier records of clips that were made again go. It may be
@@ -210,9 +209,8 @@ def compact(store: str, as_json: bool, **settings: Any) -> int:
     found = compact_store(store, progress=True, **settings)
     if as_json:
         print_json(found._asdict())
-        return 0
+        return
     parts = "1 part" if found.parts == 1 else f"{found.parts} parts"
     echo(f"{found.path}: {found.clips} clips in {parts}, of {found.parts_before}; "
          f"{found.superseded} earlier records dropped")  # fmt: skip
     print_list("left as they are", found.left)
-    return 0

@@ -29,7 +29,7 @@ from facer.pipeline.settings.commands import COMPARE, FIGURE, SUMMARISE
 @json_option
 def design(
     store: str, pattern: str | None, source: Path | None, output: Path | None, as_json: bool
-) -> int:
+) -> None:
     """Say who and which condition every clip is: from the clips' names, or a csv to be checked.
 
     A field of a pattern ends where the next sign of the pattern comes; {} is any text. Columns of
@@ -52,7 +52,7 @@ def design(
         warn(note)
     if as_json:
         print_json({**asdict(counts), "columns": found.carried})
-        return 0
+        return
     conditions = ", ".join(name or "(none)" for name in counts.conditions)
     echo(f"{output or found.source}: {counts.clips} clips, {counts.participants} participants, "
          f"conditions {conditions}; {counts.excluded} excluded")  # fmt: skip
@@ -62,7 +62,6 @@ def design(
     print_list("with several clips", several, LISTED)
     print_list("not in the store", counts.not_in_store, LISTED)
     print_list("in the store and not in the design", counts.not_in_design, LISTED)
-    return 0
 
 
 @click.command()
@@ -115,7 +114,7 @@ def summarise(store: str, output: Path, as_json: bool, **settings: Any) -> int:
               help="A new folder for columns.csv, clips.csv, compare.json and a page.")  # fmt: skip
 @with_settings(COMPARE)
 @json_option
-def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any) -> int:
+def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any) -> None:
     """Compare two stores over the same videos: what both saw, and how far they are apart.
 
     By column: difference (B minus A), correlation, and by how much B comes later. By clip: time
@@ -131,7 +130,7 @@ def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any)
     found = compare_stores(a, b, output, **settings)
     if as_json:
         print_json(found)
-        return 0
+        return
     width = max(len("column"), *(len(row["feature"]) for row in found.columns))
     echo(f"{'column':{width}}   clips  mean A  mean B   B - A  distance  correlation    lag s")
     for row in found.columns:
@@ -147,14 +146,13 @@ def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any)
           LISTED)  # fmt: skip
     print_list("only in A", found.only_a, LISTED)
     print_list("only in B", found.only_b, LISTED)
-    return 0
 
 
 @click.command()
 @click.argument("store")
 @click.option("--stats", type=PATH, help="A folder of facer summarise.")
 @json_option
-def methods(store: str, stats: Path | None, as_json: bool) -> int:
+def methods(store: str, stats: Path | None, as_json: bool) -> None:
     """Write a paper's paragraph on how the numbers were made, with BibTeX, from what is stored.
 
     \b
@@ -168,7 +166,6 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
         print_json({"text": paragraph, "bibtex": bibtex})
     else:
         echo(f"{paragraph}\n\n{bibtex}")
-    return 0
 
 
 @click.command()
@@ -178,7 +175,7 @@ def methods(store: str, stats: Path | None, as_json: bool) -> int:
               help="A .pdf, .svg or .png; the drawn numbers are beside it as .csv.")  # fmt: skip
 @with_settings(FIGURE)
 @json_option
-def figure(kind: Any, store: str, output: Path, as_json: bool, **settings: Any) -> int:
+def figure(kind: Any, store: str, output: Path, as_json: bool, **settings: Any) -> None:
     """Draw a figure for a paper, at a journal's width, in colours for everyone.
 
     KIND is clip, participant (a person's curves by condition), grand (mean curves of conditions),
@@ -196,4 +193,3 @@ def figure(kind: Any, store: str, output: Path, as_json: bool, **settings: Any) 
         print_json({"figure": output, "numbers": numbers})
     else:
         echo(f"{output}; its numbers: {numbers}")
-    return 0

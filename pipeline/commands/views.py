@@ -21,7 +21,7 @@ from facer.pipeline.settings.commands import REPORT, VIEW
 @click.option("--videos", type=PATH, help="The VIDEO_DIR: crops then stand over the curves.")
 @click.option("-o", "--output", required=True, type=PATH, help="A .png.")
 @json_option
-def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json: bool) -> int:
+def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json: bool) -> None:
     """Draw a clip of a store: crops over valence-arousal, expression and AU curves.
 
     \b
@@ -35,7 +35,6 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json
         print_json({"path": drawn})
     else:
         echo(str(drawn))
-    return 0
 
 
 @click.command()
@@ -44,7 +43,7 @@ def picture(store: str, clip_id: str, videos: Path | None, output: Path, as_json
               help="A new folder, or an earlier report to write again.")  # fmt: skip
 @with_settings(REPORT)
 @json_option
-def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
+def report(source: str, output: Path, as_json: bool, **settings: Any) -> None:
     """Show a store, a run or an ablation as pages that open from the disk, offline.
 
     SOURCE is a store of extract, a run of train-head or a folder of ablate.
@@ -59,12 +58,11 @@ def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
     found = build(source, output, progress=True, **settings)
     if as_json:
         print_json(found)
-        return 0
+        return
     article = "an" if found.kind == "ablation" else "a"
     for note in found.notes:
         log(note)
     echo(f"{found.index}: report of {article} {found.kind}, {found.n_pages} pages of clips")
-    return 0
 
 
 @click.command()
@@ -72,7 +70,7 @@ def report(source: str, output: Path, as_json: bool, **settings: Any) -> int:
 @with_settings(VIEW)
 @click.option("--open", "browse", is_flag=True, help="Also open it in the browser.")
 @json_option
-def view(store: str, browse: bool, as_json: bool, **settings: Any) -> int:
+def view(store: str, browse: bool, as_json: bool, **settings: Any) -> None:
     """Look at clips and mark them by eye, in a browser on this machine; Ctrl-C closes it.
 
     Marks are written as they are made, for summarise --marks; a click on another face of a video
@@ -96,7 +94,6 @@ def view(store: str, browse: bool, as_json: bool, **settings: Any) -> int:
             click.launch(found.url)
         with suppress(KeyboardInterrupt):
             Event().wait()
-    return 0
 
 
 @click.command()
@@ -107,7 +104,7 @@ def view(store: str, browse: bool, as_json: bool, **settings: Any) -> int:
     "--videos", default=".", type=PATH, help="The VIDEO_DIR. [default: the current folder]"
 )
 @json_option
-def annotate(store: str, clip_id: str, output: Path, videos: Path, as_json: bool) -> int:
+def annotate(store: str, clip_id: str, output: Path, videos: Path, as_json: bool) -> None:
     """Write a clip as a video with its face marked, its features beside it and its sound.
 
     \b
@@ -121,4 +118,3 @@ def annotate(store: str, clip_id: str, output: Path, videos: Path, as_json: bool
         print_json(made._asdict())
     else:
         echo(f"{made.path} (no sound: {made.no_sound})" if made.no_sound else str(made.path))
-    return 0

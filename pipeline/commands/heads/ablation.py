@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,16 @@ from facer.pipeline.commands.shared import (
     json_option,
     print_json,
     say_notes,
-    with_options,
 )
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings.commands import ABLATE, SWEEP
 
 
-def _trainings(output: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What commands of many trainings on one store are given."""
-    return with_options(
-        [
-            click.argument("store"),
-            click.option("--labels", required=True, help="Label file or folder."),
-            click.option("-o", "--output", required=True, type=PATH, help=output),
-        ]
-    )
-
-
 @click.command()
-@_trainings("Folder for the rows' runs and the tables.")
+@click.argument("store")
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option("-o", "--output", required=True, type=PATH,
+              help="Folder for the rows' runs and the tables.")  # fmt: skip
 @click.option(
     "--also",
     multiple=True,
@@ -72,7 +62,10 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@_trainings("Folder for the trials' runs and the table.")
+@click.argument("store")
+@click.option("--labels", required=True, help="Label file or folder.")
+@click.option("-o", "--output", required=True, type=PATH,
+              help="Folder for the trials' runs and the table.")  # fmt: skip
 @click.option(
     "--set",
     multiple=True,

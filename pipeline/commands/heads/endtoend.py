@@ -29,7 +29,7 @@ def _settings_of_run(output: Path) -> dict[str, Any]:
 @log_option
 @json_option
 def finetune(run: Path, video_dir: Path, output: Path, log_to: LogKind | None,
-             as_json: bool, **settings: Any) -> int:  # fmt: skip
+             as_json: bool, **settings: Any) -> None:  # fmt: skip
     """Train REC and a head end to end on the videos of the head's store.
 
     \b
@@ -44,10 +44,9 @@ def finetune(run: Path, video_dir: Path, output: Path, log_to: LogKind | None,
         warn(text)
     if as_json:
         print_json(result)
-        return 0
+        return
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
     echo(f"next: facer extract {video_dir} -o {result.output / 'features.zarr'} "
                f"--rec {result.rec}, then facer evaluate {result.output}")  # fmt: skip
-    return 0

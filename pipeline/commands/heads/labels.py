@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--labels", required=True, help="Label file or folder.")
 @with_settings(CHECK)
 @json_option
-def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
+def check(store: str, labels: str, as_json: bool, **settings: Any) -> None:
     """Compare a label file with a store: what joins, what is missing on either side.
 
     Also says what the file was taken for, and what each target and the features are like.
@@ -35,7 +35,7 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
     found = check_labels(store, labels, **settings)
     if as_json:
         print_json(found)
-        return 0
+        return
     echo("\n  ".join(found.facts))
     echo(f"{sum(found.usable.values())} of {found.n_clips} clips can be used")
     hume = "  Hume-Reaction's rows" if found.hume_reaction else ""
@@ -50,7 +50,6 @@ def check(store: str, labels: str, as_json: bool, **settings: Any) -> int:
         warn(note)
     for title, names in _lists(found, settings["t"]):
         print_list(title, list(names), LISTED)
-    return 0
 
 
 def _lists(found: LabelCheck, t: int) -> list[tuple[str, Iterable[str]]]:

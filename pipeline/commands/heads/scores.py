@@ -38,7 +38,7 @@ _GROUPS_SHOWN = 30
 def evaluate(
     run: Path, predictions: Path | None, form: Any, no_brackets: bool, as_json: bool,
     **settings: Any,
-) -> int:  # fmt: skip
+) -> None:  # fmt: skip
     """Score a run: Pearson, Spearman, CCC, MSE and MAE per emotion, with n.
 
     Labels are read as the run's were; options on columns change that.
@@ -59,16 +59,15 @@ def evaluate(
     if predictions is not None:
         found.write(predictions, form, not no_brackets)
     if predictions == STDOUT:
-        return 0
+        return
     if as_json:
         print_json(result)
-        return 0
+        return
     print_evaluation(found)
     if isinstance(result, RunComparison):
         _print_runs(result, settings["against"])
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
-    return 0
 
 
 def _print_runs(both: RunComparison, against: Path | None) -> None:
@@ -169,7 +168,7 @@ def _print_scores(
 @with_settings(FUSE)
 @click.option("--predictions", type=PATH, help="Write the fused predictions as csv.")
 @json_option
-def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **settings: Any) -> int:
+def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **settings: Any) -> None:
     """Fuse runs late: average their predictions on the same clips, and score that.
 
     \b
@@ -185,7 +184,7 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
         scores.write(predictions)
     if as_json:
         print_json(found)
-        return 0
+        return
     width = max(len(str(run)) for run in runs)
     echo(f"weights ({found.weights_from}):{'':{max(1, width - 14)}}  {'  '.join(scores.names)}")
     for run, weights in zip(runs, found.weights.tolist(), strict=True):
@@ -199,7 +198,6 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
             echo(f"  p = {p:.3f} by Holm's correction for {len(runs)} runs")
     if predictions is not None:
         echo(f"predictions of {len(scores.label_ids)} clips: {predictions}")
-    return 0
 
 
 @click.command()
@@ -207,7 +205,7 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
 @click.option("--labels", required=True, help="Label file or folder.")
 @with_settings(SCORE)
 @json_option
-def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
+def score(file: Path, labels: str, as_json: bool, **settings: Any) -> None:
     """Score any file of predictions: a row a clip, a column for each intensity of the labels.
 
     Ids join the labels as labels join a store. Labelled clips without a prediction are counted.
@@ -222,7 +220,7 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
     found = score_file(file, labels, **settings)
     if as_json:
         print_json(found)
-        return 0
+        return
     for one in filter(None, (found.file, found.against)):
         echo(f"{one.path}: {one.scores.n_scored} labelled clips scored, split "
                    f"{one.scores.split}; {len(one.missing)} without a prediction, "
@@ -234,7 +232,6 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> int:
         _print_comparison(
             f"mean Pearson of {file}, less that of {settings['against']}", found.pearson
         )
-    return 0
 
 
 def _print_comparison(title: str, gain: Comparison) -> None:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @json_option
 def train_head(store: str | None, labels: str | None, run: Path, source: Path | None,
                log_to: LogKind | None, as_json: bool,
-               **options: Any) -> int:  # fmt: skip
+               **options: Any) -> None:  # fmt: skip
     """Train a head on a store; the paper's settings are the defaults.
 
     \b
@@ -85,7 +85,6 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
         _print_folds(result, as_json)
     else:
         _print_training(result, as_json)
-    return 0
 
 
 def _print_training(result: TrainHeadResult, as_json: bool) -> None:
@@ -206,7 +205,7 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
 @click.argument("output", type=PATH)
 @with_settings(EXPORT_HEAD)
 @json_option
-def export_head(run: Path, output: Path, as_json: bool, **settings: Any) -> int:
+def export_head(run: Path, output: Path, as_json: bool, **settings: Any) -> None:
     """Write the head of a run as ONNX, alone or with REC, checked against torch.
 
     \b
@@ -219,9 +218,8 @@ def export_head(run: Path, output: Path, as_json: bool, **settings: Any) -> int:
     result = export_run(run, output, **settings)
     if as_json:
         print_json(result)
-        return 0
+        return
     echo(
         f"{result.path}: seed {result.seed}, input {result.inputs}; differs from torch by at most "
         f"{result.difference:.1e} on clips of {', '.join(map(str, result.lengths))} frames"
     )
-    return 0

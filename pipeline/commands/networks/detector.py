@@ -36,7 +36,7 @@ def _settings_of(kind: str) -> OfRun:
 @with_settings(TRAIN_DETECTOR, of_run=_settings_of("detector"))
 @log_option
 @json_option
-def train_detector(run: Path, log_to: LogKind | None, as_json: bool, **settings: Any) -> int:
+def train_detector(run: Path, log_to: LogKind | None, as_json: bool, **settings: Any) -> None:
     """Train facer's face detector; writes RUN/detector.onnx, which extract takes as --detector.
 
     \b
@@ -50,13 +50,12 @@ def train_detector(run: Path, log_to: LogKind | None, as_json: bool, **settings:
         result = train(run, progress=True, on_epoch=note, **settings)
     if as_json:
         print_json(result)
-        return 0
+        return
     echo(f"detector: {result.onnx}")
     echo(
         f"next: facer evaluate-detector {result.onnx} --teacher {settings['teacher']} "
         "--clips OTHER_VIDEOS/"
     )
-    return 0
 
 
 @click.command("train-points")
@@ -64,7 +63,7 @@ def train_detector(run: Path, log_to: LogKind | None, as_json: bool, **settings:
 @with_settings(TRAIN_POINTS, of_run=_settings_of("points"))
 @log_option
 @json_option
-def train_points(run: Path, log_to: LogKind | None, as_json: bool, **settings: Any) -> int:
+def train_points(run: Path, log_to: LogKind | None, as_json: bool, **settings: Any) -> None:
     """Train the points model that follows facer-det; writes RUN/points.onnx.
 
     \b
@@ -80,14 +79,13 @@ def train_points(run: Path, log_to: LogKind | None, as_json: bool, **settings: A
         print_json({"onnx": path})
     else:
         echo(f"points model: {path}")
-    return 0
 
 
 @click.command("evaluate-detector")
 @click.argument("detector", default="facer-det")
 @with_settings(EVALUATE_DETECTOR)
 @json_option
-def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> int:
+def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> None:
     """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
     \b
@@ -100,7 +98,6 @@ def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> int:
     found = measure(detector, **settings)
     if as_json:
         print_json(found)
-        return 0
+        return
     for table in found.tables:
         echo(table + "\n")
-    return 0

@@ -44,7 +44,7 @@ def _settings_of_run(run: Path) -> dict[str, Any]:
 @json_option
 def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
               log_to: LogKind | None, as_json: bool,
-              **settings: Any) -> int:  # fmt: skip
+              **settings: Any) -> None:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     Writes RUN/rec.safetensors, which extract takes as --rec.
@@ -63,7 +63,7 @@ def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
         )
     if as_json:
         print_json(result)
-        return 0
+        return
     for one in result.sets:
         kinds = ", ".join(f"{n} with {kind}" for kind, n in one.labelled.items())
         echo(f"{one.split:5} {one.spec}: {one.n} crops; {kinds}")
@@ -72,7 +72,6 @@ def train_rec(run: Path, weights: tuple[str, ...], augment: tuple[str, ...],
     echo(f"weakly supervised columns: {', '.join(result.weak_features) or 'none'}")
     echo(f"weights: {result.rec}")
     echo(f"next: facer evaluate-rec {result.rec} --data {(settings['val'] or settings['data'])[0]}")
-    return 0
 
 
 def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
@@ -96,7 +95,7 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
 @click.argument("rec", default="rec-small")
 @with_settings(EVALUATE_REC)
 @json_option
-def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
+def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> None:
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
     REC is rec-small, or the path of .safetensors or .onnx weights.
@@ -110,12 +109,11 @@ def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> int:
     found = evaluate_weights(rec, progress=True, **settings)
     if as_json:
         print_json(found)
-        return 0
+        return
     _print_rec_scores(found)
     if settings["pictures"] is not None:
         drawn = ", ".join(found["pictures"])
         echo(f"pictures: {drawn or 'none, since nothing that they show is labelled'}")
-    return 0
 
 
 def _print_rec_scores(found: dict[str, Any]) -> None:
@@ -181,7 +179,7 @@ def _brief(value: float | None) -> str:
 @click.argument("rec")
 @click.argument("output", type=PATH)
 @json_option
-def export_rec(rec: str, output: Path, as_json: bool) -> int:
+def export_rec(rec: str, output: Path, as_json: bool) -> None:
     """Write REC weights as ONNX, checked against torch.
 
     \b
@@ -193,6 +191,5 @@ def export_rec(rec: str, output: Path, as_json: bool) -> int:
     difference = export(rec, output)
     if as_json:
         print_json({"path": output, "difference": difference})
-        return 0
+        return
     echo(f"{output}: written, differs from torch by at most {difference:.1e}")
-    return 0
