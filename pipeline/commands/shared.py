@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from facer.pipeline.runtime.epoch_log import LOG_KINDS
-from facer.pipeline.runtime.progress import echo, log, note_lines
+from facer.pipeline.runtime.progress import echo
 from facer.storage.errors import printable
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -60,12 +60,6 @@ def as_json_value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def say_notes(notes: Sequence[str]) -> None:
-    """Say how labels were read, and warn of what a reader of the figures must know."""
-    for line in note_lines(notes):
-        log(line)
 
 
 def print_list(title: str, lines: Sequence[str], limit: int = 1000) -> None:

@@ -81,12 +81,11 @@ class ClipSummary:
         return self.record.status, self.record.reason
 
     def _place_in_time(self, clip: ClipFeatures, record: Record) -> None:
-        times = times_of(clip, record)
-        if times is None:
+        self.time = clock_of(clip, record)
+        if self.time is None:
             self.status, self.reason = "failed", "its frames have no times"
             return
-        self.time = clock(times, record.fps)
-        kept = unmarked(self.marks, times, self.features.names)
+        kept = unmarked(self.marks, self.time.t_s, self.features.names)
         valid = clip.valid if kept.ndim == 1 else clip.valid[:, None]
         if self.status == "ok":
             self.parts = list(tracks(self.time, clip.features, valid & kept))

@@ -16,7 +16,7 @@ from facer.storage.labels.subjects import alike_note, same_person
 from facer.storage.labels.values import exclude_column, is_excluded, says_exclude
 from facer.storage.labels.words import key_of, names_people
 from facer.storage.study.ids import refuse_ambiguous
-from facer.storage.text.likeness import nearest
+from facer.storage.text.likeness import alike
 from facer.storage.text.names import some
 
 WHO = ("participant", "condition", "session")
@@ -191,8 +191,8 @@ def _doubts(used: Sequence[str], carried: Iterable[str]) -> Iterator[str]:
     """Say what may be mistyped, and what follows where nobody is named."""
     missing = [name for name in KNOWN if name not in used]
     for name in carried:
-        if meant := nearest(name, missing):
-            yield f"{name!r} is carried along as a column of its own; was {meant!r} meant?"
+        if meant := alike(name, missing, 1):
+            yield f"{name!r} is carried along as a column of its own; was {meant[0]!r} meant?"
     if "participant" in missing:
         yield "the design names no participant: every clip counts as a person of its own"
 

@@ -23,17 +23,6 @@ def alike(word: object, known: Iterable[str], most: int = 2) -> list[str]:
     return [names[name] for name in found]
 
 
-def nearest(word: object, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like a word; None for none.
-
-    >>> nearest("Workres", ["workers", "stride"])
-    'workers'
-    >>> nearest("x", ["workers"]) is None
-    True
-    """
-    return next(iter(alike(word, known, 1)), None)
-
-
 def check_choice(what: str, value: object, choices: Collection[str]) -> None:
     """OptionError, with the nearest choice, for a value of ``what`` that is none of them."""
     if value not in choices:
@@ -49,5 +38,5 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     >>> did_you_mean("AU12", ["au12", "valence"])
     "; did you mean 'au12'?"
     """
-    found = nearest(word, known)
-    return "" if found is None else f"; did you mean {found!r}?"
+    found = alike(word, known, 1)
+    return f"; did you mean {found[0]!r}?" if found else ""

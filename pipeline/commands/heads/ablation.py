@@ -13,9 +13,8 @@ from facer.pipeline.commands.shared import (
     PATH,
     json_option,
     print_json,
-    say_notes,
 )
-from facer.pipeline.runtime.progress import echo
+from facer.pipeline.runtime.progress import echo, log, note_lines
 from facer.pipeline.settings.commands import ABLATE, SWEEP
 
 
@@ -104,7 +103,8 @@ def sweep(
 
 
 def _print_table(table: Any, as_json: bool, *lines: str) -> None:
-    say_notes(table.notes)
+    for line in note_lines(table.notes):
+        log(line)
     if as_json:
         print_json(table)
     else:

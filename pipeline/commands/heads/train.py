@@ -88,7 +88,7 @@ def train_head(store: str | None, labels: str | None, run: Path, source: Path | 
 
 
 def _print_training(result: TrainHeadResult, as_json: bool) -> None:
-    told = _no_lines if as_json else echo
+    told = (lambda _: None) if as_json else echo  # under --json there is one object alone
     counts = result.counts
     told(
         f"{result.run}: {result.n_train} clips trained on, {result.n_val} to validate, "
@@ -119,10 +119,6 @@ def _print_training(result: TrainHeadResult, as_json: bool) -> None:
     told(f"next: facer evaluate {result.run} --split val")
     if as_json:
         print_json(result)
-
-
-def _no_lines(_: str) -> None:
-    """Under --json there is one object alone."""
 
 
 def _print_folds(result: FoldsResult, as_json: bool) -> None:

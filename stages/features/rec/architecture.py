@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -135,13 +135,8 @@ def architecture_of(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
-    """The dimensions as plain JSON values."""
-    return asdict(architecture)
-
-
 def architecture_from_json(values: Mapping[str, Any]) -> Architecture:
-    """Inverse of :func:`architecture_to_json`; ValueError for values that are none of a network."""
+    """Inverse of ``asdict``; ValueError for values that are none of a network."""
     fields = dict(values)
     fields["widths"] = tuple(fields["widths"])
     fields["units"] = tuple(fields["units"])

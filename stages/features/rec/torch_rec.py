@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 
 from facer.stages.common.onnx import fold_batch_norm
 from facer.stages.features.bf16 import Convolution, as_bf16, convolution, look_up
-from facer.stages.features.rec.architecture import architecture_to_json
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.network import RecNet, ResidualUnit, pooled, scale_crops
 from facer.stages.features.rec.weights import FORMAT, read_weights
@@ -109,7 +109,7 @@ def save_rec(
     tensors = {k: (v.half() if v.ndim > 1 else v).numpy() for k, v in state.items()}
     meta = {
         "format": FORMAT,
-        "architecture": architecture_to_json(network.architecture),
+        "architecture": asdict(network.architecture),
         "feature_names": list(FEATURE_NAMES),
         "weak_features": list(weak),
         "training": dict(training),
