@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from facer.storage import FeatureStore
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.labels.table import IntensityLabels
 from facer.storage.schema import F32, Bools
+from facer.storage.text.typed_json import to_json
 
 HUME_REACTION_SPLITS = {"train": 15_806, "val": 4_657, "test": 4_604}
 """Clips per split of Hume-Reaction (Kollias et al. 2023, section 4)."""
@@ -108,16 +109,10 @@ class LabelCheck:
     def to_json(self) -> dict[str, Any]:
         """As ``facer check --json`` prints it."""
         return {
-            **vars(self),
-            "splits": {split: asdict(count) for split, count in self.splits.items()},
+            **to_json(self),
             "usable": self.usable,
             "ambiguous": {k: list(v) for k, v in self.ambiguous},
-            "columns": dict(self.columns),
             "left_out": dict(self.left_out),
-            "targets": {name: asdict(target) for name, target in self.targets.items()},
-            "used_splits": {split: asdict(used) for split, used in self.used_splits.items()},
-            "shared_subjects": {k: list(v) for k, v in self.shared_subjects.items()},
-            "features": asdict(self.features),
         }
 
 
