@@ -34,27 +34,26 @@ from facer.storage.text.typed_json import from_json, plain
 _ON_ONE = on_threads(1, ("cv2",))  # many small images: threads cost more than they give
 
 
-def _settings(config: Any) -> Mapping[str, Any]:
-    """All settings of a run's config."""
-    return {key: value for key, value in plain(config).items() if key != "sources"}
-
-
 @dataclass(frozen=True)
-class DetectorRunConfig(DetectorTrainConfig):
-    """What ``config.json`` of a detector's run says."""
+class _Material:
+    """What a run's ``config.json`` says beside the settings."""
 
     sources: Mapping[str, Any] = field(default_factory=dict)  # how much material there was
     files: Mapping[str, str] = field(default_factory=dict)  # its digests; older runs have none
-    deciding = _settings
+
+    def deciding(self) -> Mapping[str, Any]:
+        """All settings, and the digests."""
+        return {key: value for key, value in plain(self).items() if key != "sources"}
 
 
 @dataclass(frozen=True)
-class RefinerRunConfig(RefinerTrainConfig):
-    """What ``config.json`` of a refiner's run says."""
+class DetectorRunConfig(_Material, DetectorTrainConfig):
+    """What ``config.json`` of a detector's run says."""
 
-    sources: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    deciding = _settings
+
+@dataclass(frozen=True)
+class RefinerRunConfig(_Material, RefinerTrainConfig):
+    """What ``config.json`` of a refiner's run says."""
 
 
 def settings_of_run(kind: str, run: Path) -> dict[str, Any]:
