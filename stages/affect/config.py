@@ -141,8 +141,3 @@ class AlignConfig:
         "Folder for aligned crops.", none="~/.cache/facer/crops",
     )] = None  # fmt: skip
     detector: DetectorConfig = field(default_factory=DetectorConfig)
-    workers: int | None = None  # threads; None: one per core
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise OptionError(f"align workers: found {self.workers}, expected 1 or more")

@@ -104,7 +104,7 @@ class Aligner:
         keys = [b""] * total
         outcome = np.full(total, MISSING, np.int8)
         _ = self.detector  # loaded before threads ask for it
-        with ThreadPoolExecutor(self.config.workers or cpu_count()) as pool:
+        with ThreadPoolExecutor(cpu_count()) as pool:
             results = pool.map(lambda rows: self._align_batch(photographs, rows), batches)
             done = 0
             for rows, found in zip(batches, results, strict=True):

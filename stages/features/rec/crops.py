@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -62,11 +62,6 @@ class CropSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be cut out."""
-        for name, value, known in (
-            ("kind", self.kind, get_args(Kind)), ("outside", self.outside, get_args(Outside)),
-        ):  # fmt: skip
-            if value not in known:
-                raise FacerError(f"{name}: found {value!r}, expected {', '.join(known)}")
         for name, size in (("size_px", self.size_px), ("template_size_px", self.template_size_px)):
             if not 8 <= size <= MAX_CROP_PX:
                 raise FacerError(f"{name}: found {size}, expected 8 to {MAX_CROP_PX}")

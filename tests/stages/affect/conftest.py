@@ -45,7 +45,7 @@ def detector():
 
 @pytest.fixture
 def aligner(tmp_path, detector):
-    return Aligner(AlignConfig(tmp_path / "cache", workers=2), detector)
+    return Aligner(AlignConfig(tmp_path / "cache"), detector)
 
 
 @pytest.fixture

@@ -157,7 +157,6 @@ def test_no_face_and_a_box_without_extent_give_crops():
     [
         ({"size_px": 4}, "size_px: found 4"),
         ({"size_px": 4096}, "size_px: found 4096"),
-        ({"kind": "circle"}, "kind: found 'circle'"),
         ({"kind": "box", "margin": 0.0}, "margin: found 0.0"),
         ({"kind": "box", "margin": float("nan")}, "margin: found nan"),
         ({"margin": 1.2}, "belong to kind = 'box'"),
