@@ -39,17 +39,8 @@ class Task:
 
     names: tuple[str, ...]  # (E,)
     targets: F32  # (C, E), NaN = absent
-    train: I64  # indices of clips
+    train: I64  # indices of clips, some of them, each with a label
     val: I64
-
-    def __post_init__(self) -> None:
-        for split in ("train", "val"):
-            rows = self.targets[getattr(self, split)]
-            if not len(rows) or not np.isfinite(rows).any():
-                raise FacerError(
-                    f"split {split}: found no clip with labels, expected some; check the "
-                    "labels' splits and their match with the store"
-                )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from facer.stages.synthesis.photographs import FACES
-from facer.storage.errors import FacerError
 from facer.storage.labels.challenges import Split
 from facer.storage.schema import F64
 
@@ -34,27 +33,9 @@ class SynthesisConfig:
     min_frames: int = 32
     max_frames: int = 48
     fps: float = 15.0
-    width_px: int = 384
+    width_px: int = 384  # sides are even, as video codecs want them
     height_px: int = 288
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        if self.n_clips < 1:
-            raise FacerError(f"synthesis: found {self.n_clips} clips, expected at least 1")
-        if not 1 <= self.min_frames <= self.max_frames:
-            raise FacerError(
-                f"synthesis: found {self.min_frames} to {self.max_frames} frames a clip, "
-                "expected 1 <= min_frames <= max_frames"
-            )
-        if not (math.isfinite(self.fps) and self.fps > 0):
-            raise FacerError(f"synthesis: fps must be positive, found {self.fps}")
-        for side in (self.width_px, self.height_px):
-            if side < 64 or side % 2:
-                raise FacerError(
-                    f"synthesis: found {self.width_px}x{self.height_px} pixels, expected even "
-                    "sides of at least 64 (video codecs refuse odd ones)"
-                )
 
 
 @dataclass(frozen=True)

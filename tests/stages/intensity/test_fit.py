@@ -239,14 +239,6 @@ def test_prediction_keeps_the_order_asked_for():
         )
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_split_without_labels_is_refused(split):
-    _, targets = world()
-    targets[slice(18) if split == "train" else slice(18, 24)] = np.nan
-    with pytest.raises(FacerError, match=f"split {split}: found no clip with labels"):
-        trainer(targets=targets)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from facer.stages.synthesis.plan import EMOTIONS, PlannedEvent, SynthesisConfig, plan_clips
-from facer.storage import FacerError
 
 CONFIG = SynthesisConfig()
 
@@ -69,18 +68,3 @@ def test_lengths_stay_in_the_configured_range():
     assert min(lengths) >= 3
     assert max(lengths) <= 9
     assert len(lengths) > 1
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"n_clips": 0}, "0 clips"),
-        ({"min_frames": 10, "max_frames": 5}, "10 to 5 frames"),
-        ({"fps": 0.0}, "fps must be positive"),
-        ({"fps": float("nan")}, "fps must be positive"),
-        ({"width_px": 321}, "even sides"),
-    ],
-)
-def test_impossible_configs_are_refused(wrong, message):
-    with pytest.raises(FacerError, match=message):
-        SynthesisConfig(**wrong)
