@@ -87,8 +87,6 @@ def train_head(
     With ``jobs``, ``on_epoch`` is called once a seed, with its last row. ``FacerError`` for a
     run folder that is there already, and where nothing can be learnt.
     """
-    if config.folds is not None and config.fold is None:
-        raise FacerError(f"{named('folds')}: expected train_folds for a config with folds")
     with on_threads(config.threads):
         training = Training(config)
         record = training.describe()

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
 from facer.pipeline.runtime.tls import TlsFiles
-from facer.storage.errors import FacerError, OptionError, named, one_line
+from facer.storage.errors import FacerError, named, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,8 +43,6 @@ def make_executor(
     """
     if scheduler is not None:
         return DaskExecutor(scheduler, note, tls)
-    if workers < 1:
-        raise OptionError(f"{named('workers')}: found {workers}, expected 1 or more")
     return SerialExecutor() if workers == 1 else ProcessExecutor(workers)
 
 

@@ -79,16 +79,13 @@ def clip_picture(
     without any there is no strip. Columns are found by ``feature_names`` and a group without
     columns is left out. Times without a face are hatched. Names in ``weak_features`` carry an
     asterisk and a footnote. Raises ``FacerError`` for a clip without frames or at times that do
-    not rise, for a store without any such column, for crops that do not match, and for a path
-    that cannot be written.
+    not rise, for a store without any such column, and for a path that cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
     edges = curves.time_edges(clip.timestamp_s)
     if not (np.isfinite(edges).all() and edges[-1] > edges[0]):
         raise FacerError(f"{path}: found frames at times that do not rise, expected seconds")
-    if len(frames) != len(crops):
-        raise FacerError(f"{path}: found {len(crops)} crops for {len(frames)} frames")
     values = np.clip(clip.features, -_FAR, _FAR).T
     columns = dict(zip(feature_names, values, strict=True))
     view = _View(clip, columns, edges, frozenset(weak_features))

@@ -27,7 +27,7 @@ from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.pairs import UnitPair, UnitPairs, usable_rows, with_meshes
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule, decay_groups
 from facer.stages.features.align import CROP_PX
-from facer.stages.features.rec.architecture import architecture_of, deepens
+from facer.stages.features.rec.architecture import ARCHITECTURES, deepens
 from facer.stages.features.rec.loading import load_own
 from facer.stages.features.rec.network import RecNet, RecOutput, build, grow_depth, scale_crops
 from facer.stages.features.rec.torch_rec import load_network
@@ -216,7 +216,7 @@ def _first_network(config: RecFitConfig) -> RecNet:
     if not config.start:
         return build(config.backbone)
     network, _ = load_network(weights_path(config.start))
-    expected = architecture_of(config.backbone)
+    expected = ARCHITECTURES[config.backbone]
     if network.architecture == expected:
         return network
     if not deepens(network.architecture, expected):

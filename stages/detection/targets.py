@@ -57,8 +57,6 @@ class AnchorGrid:
 
 def anchor_grid(height: int, width: int) -> AnchorGrid:
     """The grid of an image whose sides are multiples of 32; order: stride, row, column, anchor."""
-    if height % STRIDES[-1] or width % STRIDES[-1]:
-        raise ValueError(f"anchor_grid: found {height}x{width}, expected multiples of 32")
     centres, strides, lows, highs = [], [], [], []
     for level, stride in enumerate(STRIDES):
         rows = torch.arange(height // stride, dtype=torch.float32) * stride

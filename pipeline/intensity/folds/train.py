@@ -25,7 +25,6 @@ from facer.pipeline.intensity.train import TrainHeadResult, run_all, training_re
 from facer.pipeline.intensity.training import OnNote, Training, tell
 from facer.stages.common.threads import on_threads
 from facer.stages.intensity.fit import EpochRow
-from facer.storage.errors import FacerError
 from facer.storage.files.atomic import write_atomic
 
 PREDICTIONS = "out-of-fold.csv"
@@ -72,8 +71,6 @@ def train_folds(
     inputs' scale come from there too. Raises FacerError where a fold has nothing to learn or to
     validate on.
     """
-    if config.folds is None or config.fold is not None:
-        raise FacerError("folds: expected a config with folds and no single fold")
     with on_threads(config.threads):
         whole = Training(config)
         assert whole.plan is not None

@@ -43,7 +43,7 @@ from facer.stages.features.decode.container import (
 )
 from facer.stages.features.decode.display import Display, Turn, fit, foreign_matrix, turn_of
 from facer.stages.features.decode.picture import Picture, Repeats, rgb, size_of
-from facer.storage.errors import FacerError, OptionError, named, one_line
+from facer.storage.errors import FacerError, one_line
 from facer.storage.schema import U8
 
 _MISSING_SHARE = 0.1  # of the header's frames, from which on the end is called broken
@@ -98,8 +98,6 @@ class VideoReader:
     """
 
     def __init__(self, path: Path, stride: int = 1) -> None:
-        if stride < 1:
-            raise OptionError(f"{named('stride')}: found {stride}, expected 1 or more")
         self.problem = ""
         self.n_decoded = 0
         self.path, self._stride = path, stride

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from facer.storage.errors import FacerError, OptionError
+from facer.storage.errors import FacerError
 from facer.storage.schema import AU_NAMES, EXPRESSIONS, VALENCE_AROUSAL
 
 
@@ -124,15 +124,6 @@ def deepens(shallow: Architecture, deep: Architecture) -> bool:
         return False
     more = all(a <= b for a, b in zip(shallow.units, deep.units, strict=True))
     return more and replace(shallow, units=deep.units, dropout=deep.dropout) == deep
-
-
-def architecture_of(name: str) -> Architecture:
-    """An entry of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
-    if name not in ARCHITECTURES:
-        raise OptionError(
-            f"backbone: found {name!r}, expected one of {', '.join(sorted(ARCHITECTURES))}"
-        )
-    return ARCHITECTURES[name]
 
 
 def architecture_from_json(values: Mapping[str, Any]) -> Architecture:

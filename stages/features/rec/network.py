@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facer.stages.features.rec.architecture import HEADS, Architecture, architecture_of
+from facer.stages.features.rec.architecture import ARCHITECTURES, HEADS, Architecture
 from facer.storage.files.checkpoints import check_layers, check_shapes
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -137,8 +137,8 @@ def grow_depth(network: RecNet, architecture: Architecture) -> RecNet:
 
 
 def build(name: str) -> RecNet:
-    """A freshly initialised network of :data:`ARCHITECTURES`; ``FacerError`` for another name."""
-    return RecNet(architecture_of(name))
+    """A freshly initialised network of :data:`ARCHITECTURES`."""
+    return RecNet(ARCHITECTURES[name])
 
 
 def build_fitting(

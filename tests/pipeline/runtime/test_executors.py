@@ -254,10 +254,8 @@ def test_a_worker_that_ends_while_it_is_asked_is_named(new_cluster):
         executor.close()
 
 
-def test_workers_must_be_positive():
-    with pytest.raises(FacerError, match="workers: found 0"):
-        make_executor(0, None)
-    assert make_executor(1, None).workers == 1
+def test_one_worker_is_this_process():
+    assert make_executor(1, None).in_process
 
 
 def test_an_option_error_of_a_worker_stays_one():

@@ -127,9 +127,6 @@ def test_strip_frames_are_valid_and_spread_over_time():
 def test_wrong_input_is_refused(tmp_path):
     path = tmp_path / "clip.png"
     clip = made_clip(10)
-    crops = np.zeros((2, 112, 112, 3), np.uint8)
-    with pytest.raises(FacerError, match="found 2 crops for 3 frames"):
-        clip_picture(path, clip, FEATURE_NAMES, np.arange(3), crops, title="t")
     with pytest.raises(FacerError, match="without frames"):
         draw(path, made_clip(0))
     with pytest.raises(FacerError, match="matrix"):
