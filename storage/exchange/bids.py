@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from facer.storage.files.cells import safe_cell
 from facer.storage.schema import F64
 from facer.storage.text.names import distinct
 
@@ -74,8 +75,7 @@ def events(of: Sequence[tuple[float, float | None, str]]) -> str:
     """Return events.tsv of (onset, duration, trial type)."""
     lines = ["onset\tduration\ttrial_type"]
     lines += [
-        f"{onset:.12g}\t{'n/a' if duration is None else f'{duration:.12g}'}\t"
-        f"{' '.join(kind.split()) or 'n/a'}"
+        f"{onset:.12g}\t{'n/a' if duration is None else f'{duration:.12g}'}\t{_text(kind)}"
         for onset, duration, kind in sorted(of, key=lambda event: event[0])
     ]
     return "\n".join(lines) + "\n"
@@ -84,7 +84,7 @@ def events(of: Sequence[tuple[float, float | None, str]]) -> str:
 def participants(of: Mapping[str, str]) -> dict[str, str]:
     """Return participants.tsv and its json, by file name; ``of``: names by subject's label."""
     lines = ["participant_id\tname"]
-    lines += [f"sub-{subject}\t{' '.join(name.split()) or 'n/a'}" for subject, name in of.items()]
+    lines += [f"sub-{subject}\t{_text(name)}" for subject, name in of.items()]
     described = {"name": {"Description": "the participant's name in the design, or the clip's id"}}
     return {
         "participants.tsv": "\n".join(lines) + "\n", "participants.json": _json(described)
@@ -97,6 +97,11 @@ def description(version: str) -> str:
         "Name": "facial expression", "BIDSVersion": VERSION, "DatasetType": "derivative",
         "License": "n/a", "GeneratedBy": [{"Name": "facer", "Version": version}],
     })  # fmt: skip
+
+
+def _text(text: str) -> str:
+    """Return one line, of which no spreadsheet makes a formula."""
+    return safe_cell(" ".join(text.split())) or "n/a"
 
 
 def _json(content: Mapping[str, Any]) -> str:

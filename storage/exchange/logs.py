@@ -60,7 +60,7 @@ def _clock(time_s: float) -> str:
 
 def imotions(clip: ClipFeatures, names: Sequence[str], onset_s: float) -> str:
     """Return a csv of external data: ``timestamp`` in milliseconds from the stimulus, signals."""
-    lines = [",".join(["timestamp", *(safe_cell(_one_line(name)) for name in names)])]
+    lines = [",".join(["timestamp", *map(_one_line, names)])]
     for time_s, row in zip(clip.timestamp_s, clip.features, strict=True):
         ms = (float(time_s) - onset_s) * 1000
         lines.append(",".join([f"{ms:.3f}", *("" if v != v else f"{v:.6g}" for v in row)]))
@@ -95,4 +95,5 @@ def _cell(value: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace(",", " ").replace('"', "'").split())
+    """Return text for a cell of a file that is split at commas or tabs; it is no formula."""
+    return safe_cell(" ".join(text.replace(",", " ").replace('"', "'").split()))

@@ -29,9 +29,10 @@ class UrlObjects:
             raise FacerError(f"{url}: cannot be opened: {one_line(error, None)}") from error
         self._fs: Any = fs
         self._root: str = root.rstrip("/")
+        self._prefix = f"{self._root}/" if root else ""  # "" is the top of an archive
 
     def _full(self, key: str) -> str:
-        return f"{self._root}/{key}" if key else self._root
+        return f"{self._prefix}{key}" if key else self._root
 
     def exists(self) -> bool:
         """Tell whether anything is at the location itself."""

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from facer.storage.schema import U8
 
 LIMIT_BYTES = 256 * 2**20
@@ -43,9 +45,20 @@ def zstd_size(data: bytes) -> int | None:
     return int.from_bytes(field, "little") + (256 if width == 2 else 0)
 
 
+def _zstd_size(data: bytes) -> int | None:
+    size = zstd_size(data)
+    if size is not None and size <= LIMIT_BYTES:
+        unpack_zstd(data, np.empty(size, np.uint8))  # refuses frames after the first
+    return size
+
+
 def _gzip_size(data: bytes) -> int | None:
-    unpacked = zlib.decompressobj(wbits=31).decompress(data, LIMIT_BYTES + 1)
-    return len(unpacked)
+    size = 0
+    while data and size <= LIMIT_BYTES:  # members one after another
+        member = zlib.decompressobj(wbits=31)
+        size += len(member.decompress(data, LIMIT_BYTES + 1))
+        data = member.unused_data
+    return size
 
 
 def _blosc_size(data: bytes) -> int | None:
@@ -53,6 +66,6 @@ def _blosc_size(data: bytes) -> int | None:
 
 
 SIZES: Mapping[str, Callable[[bytes], int | None]] = MappingProxyType(
-    {"zstd": zstd_size, "gzip": _gzip_size, "blosc": _blosc_size}
+    {"zstd": _zstd_size, "gzip": _gzip_size, "blosc": _blosc_size}
 )
 """How large a chunk will be, by codec; ValueError or None when it does not tell."""

@@ -106,8 +106,19 @@ class PartList:
             self._keep({**self._parts, part.id: part})
 
     def part_names(self) -> list[str]:
-        """Ids of all parts, sorted; also of those whose writer has not committed them."""
+        """Ids of all parts, sorted; also of those whose writer has not committed them.
+
+        FacerError where a place gives files but does not list them, as many web servers.
+        """
         names = self.objects.children(PARTS)
+        group = f"{PARTS}/{DOCUMENT}"
+        if DOCUMENT not in names and self.objects.get(group) is not None:
+            names = self.objects.children(PARTS)  # the first part may have come meanwhile
+            if DOCUMENT not in names:
+                raise FacerError(
+                    f"{self.objects.location}/{PARTS}: found no list of the parts, expected a "
+                    "place that lists its folders; copy the store to this machine"
+                )
         return [name for name in names if name != DOCUMENT and not name.startswith(".")]
 
     def retrying(self, read: Callable[[], _Read]) -> _Read:

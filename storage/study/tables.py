@@ -177,7 +177,10 @@ class _Sav:
         names = sav_names([column.name for column in self.columns])
         frame = self.rows.frame().set_axis(names, axis=1)
         labels = [f"{column.definition} [{column.unit}]"[:256] for column in self.columns]
-        self.writer.write_sav(frame, str(self.path), column_labels=labels)
+        try:
+            self.writer.write_sav(frame, str(self.path), column_labels=labels)
+        except self.writer.ReadstatError as error:  # it does not say which of the system's it was
+            raise OSError(f"{error} ({self.path.name}); see that there is space left") from error
 
 
 def sav_names(names: Sequence[str]) -> list[str]:

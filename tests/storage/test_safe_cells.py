@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facer.storage import FeatureStore
-from facer.storage.exchange.logs import imotions
+from facer.storage import FEATURE_NAMES, FeatureStore
+from facer.storage.exchange import bids
+from facer.storage.exchange.logs import facereader, imotions
 from facer.storage.exchange.tables import export_store
 from facer.storage.files.cells import plain_cell, safe_cell
 from facer.storage.files.csv_table import read_table
@@ -61,3 +63,15 @@ def test_features_of_a_stranger_are_no_formulas_in_a_table(
     assert header == "timestamp,'=1+1,a'b"
     for text in ((tmp_path / "long.csv").read_text(), header):
         assert ",=" not in text
+
+
+def test_names_are_no_formulas_in_the_files_of_other_tools(make_entry: Any) -> None:
+    record, clip = make_entry("=a", 2)
+    texts = [
+        bids.participants({"a": "=a"})["participants.tsv"],
+        bids.events([(0.0, 1.0, "=a")]),
+        facereader(replace(record, source="=a", fps=25.0), clip, FEATURE_NAMES, "=a"),
+    ]
+    for text in texts:
+        assert "\t'=a" in text
+        assert "\t=" not in text

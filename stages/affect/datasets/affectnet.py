@@ -20,6 +20,7 @@ from facer.stages.affect.datasets.samples import AffectSet, NoSplitError
 from facer.storage.errors import FacerError
 from facer.storage.files.cells import parse_number
 from facer.storage.files.csv_table import iterate_rows
+from facer.storage.files.numpy_files import read_npy
 from facer.storage.schema import ACTION_UNITS, F32
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
@@ -159,10 +160,7 @@ def _read_npy(folder: Path) -> Iterator[_Row]:
 
 def _load(path: Path) -> Iterator[str]:
     """The values of a npy file as text: the release has numbers and numbers as strings."""
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FacerError(f"{path}: cannot be read as a npy file ({error})") from error
+    values = read_npy(path, "a label in a npy file")
     return (str(value) for value in values.ravel())
 
 

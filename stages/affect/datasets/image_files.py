@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from facer.stages.features.align import CROP_PX
 from facer.storage.errors import FacerError
@@ -23,8 +27,13 @@ def read_image_file(path: Path) -> bytes:
 
 
 def decode_image(data: bytes | U8) -> U8 | None:
-    """RGB uint8 (H, W, 3) of an encoded image, upright; None when it cannot be decoded."""
+    """RGB uint8 (H, W, 3) of an encoded image, upright; None when it cannot be decoded.
+
+    One of more than 179 million pixels is not: a header of some hundred bytes may promise them.
+    """
     buffer = np.frombuffer(data, np.uint8)
+    if _is_bomb(buffer.tobytes()):
+        return None
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
     except cv2.error:  # a header that promises more pixels than OpenCV takes
@@ -32,6 +41,17 @@ def decode_image(data: bytes | U8) -> U8 | None:
     if image is None:
         return None
     return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+
+
+def _is_bomb(data: bytes) -> bool:
+    """Tell whether an image's header promises more pixels than Pillow takes (179 million)."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)):
+            return False
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, ValueError, SyntaxError, struct.error):  # a format of OpenCV alone, or none
+        return False
 
 
 def decode_crop(data: bytes | U8, where: str) -> U8:

@@ -15,6 +15,7 @@ import numpy as np
 
 from facer.stages.affect.config import SIDE_PX
 from facer.storage.errors import FacerError
+from facer.storage.files.numpy_files import read_npz
 from facer.storage.schema import ACTION_UNITS, F32, F64, I32, I64, U8, Bools
 
 N_POINTS = 478  # of MediaPipe's face mesh
@@ -58,14 +59,9 @@ class UnitGeometry:
 def read_geometry(path: Path) -> UnitGeometry:
     """Read ``displacements.npz``; ``FacerError`` for a file of another kind."""
     shape = (len(ACTION_UNITS), N_POINTS, 3)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("au", "use", "left", "right", "neutral")}
-            triangles = file["triangles"].astype(np.int32)
-    except FileNotFoundError:
-        raise FacerError(f"{path}: no such file, expected displacements of units (npz)") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise FacerError(f"{path}: cannot be read ({error}); expected displacements.npz") from error
+    names = ("au", "use", "left", "right", "neutral", "triangles")
+    arrays = read_npz(path, names, "displacements of units (displacements.npz)")
+    triangles = arrays["triangles"].astype(np.int32)
     order = [int(unit) for unit in arrays["au"]]
     if sorted(order) != sorted(ACTION_UNITS) or arrays["left"].shape != shape:
         raise FacerError(

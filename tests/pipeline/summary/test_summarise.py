@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -377,6 +378,20 @@ def test_other_formats_hold_the_same_numbers(study_store, tmp_path, capsys, form
     found = readers[form](out / f"summary.{form}")
     np.testing.assert_allclose(found["mean"].astype(float), expected["mean"])
     assert found.status.tolist() == expected.status.tolist()
+
+
+def test_an_spss_file_that_does_not_fit_on_the_disk_is_one_line(study_store, tmp_path, capsys):
+    store = study_store({"p1_a": (RATE, {"au12": 0.4})})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        _, err = told(
+            capsys, "summarise", store, "-o", tmp_path / "stats", "--format", "sav", code=1
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"{tmp_path / 'stats'}: cannot write: " in err
+    assert not (tmp_path / "stats").exists()
 
 
 def test_the_same_command_again_replaces_its_own_tables_and_no_others(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -129,11 +130,29 @@ def test_a_small_chunk_that_unpacks_to_much_is_not_unpacked(
     if not ours:
         write_again(part, "features", chunks=(5, 26))
     (chunk,) = part.glob("features/c/0/0")
-    chunk.write_bytes(bytes(Zstd().encode(bytes(2**29))))
+    chunk.write_bytes(zstd(2**29))
     assert chunk.stat().st_size < 100_000
     message = "bytes or more, expected at most" if ours else "a chunk of 536870912 bytes"
     with pytest.raises(FacerError, match=message):
         FeatureStore.open(store.path).read("a")
+
+
+@pytest.mark.parametrize("compressor", [GzipCodec(), ZstdCodec()], ids=["gzip", "zstd"])
+def test_what_follows_the_first_frame_of_a_chunk_counts_too(
+    store: FeatureStore, compressor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = part_of(store, "a")
+    write_again(part, "features", chunks=(10, 26), compressors=compressor)
+    bomb = gzip.compress(bytes(2**29)) if isinstance(compressor, GzipCodec) else zstd(2**29)
+    (chunk,) = part.glob("features/c/0/0")
+    chunk.write_bytes(chunk.read_bytes() + bomb)
+    monkeypatch.setattr("facer.storage.layout.relaid._read", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(FacerError, match=r"a chunk of \d+ bytes|buffer too small"):
+        FeatureStore.open(store.path).read("a")
+
+
+def zstd(size: int) -> bytes:
+    return bytes(Zstd().encode(bytes(size)))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facer.storage import FEATURE_NAMES, ClipFeatures, FacerError, FeatureStore, Provenance, Record
+from facer.storage.files.objects import LocalObjects
 from facer.storage.layout import arrays as arrays_module
 from facer.storage.layout.documents import sealed_group_json
 from facer.storage.layout.parts import SEALED
@@ -509,6 +510,22 @@ def test_memory_store_reads_clips(
     found = FeatureStore.open("memory://clips.zarr")
     same_clip(found.read("a"), entry[1])
     np.testing.assert_array_equal(found.load(["a"]).features, entry[1].features)
+
+
+def test_a_store_at_the_top_of_an_archive(store: FeatureStore, same_clip: Make) -> None:
+    archive = shutil.make_archive(store.path, "zip", store.path)
+    found = FeatureStore.open(f"zip://::{archive}")
+    assert found.clip_ids == store.clip_ids
+    same_clip(found.read("a"), store.read("a"))
+
+
+def test_a_place_that_lists_nothing_is_no_empty_store(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a web server that gives files but shows no folders."""
+    monkeypatch.setattr(LocalObjects, "children", lambda *_: [])
+    with pytest.raises(FacerError, match="parts: found no list of the parts"):
+        len(FeatureStore.open(store.path))
 
 
 @pytest.mark.parametrize("url", ["nosuch://x", "memory::nosuch://x"])

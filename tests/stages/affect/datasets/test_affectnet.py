@@ -143,10 +143,14 @@ def test_new_release_with_a_bad_file(tmp_path, put_image, aligner):
     folder = tmp_path / "train_set"
     (folder / "annotations").mkdir(parents=True)
     (folder / "annotations" / "0_exp.npy").write_bytes(b"not a npy file")
-    with pytest.raises(FacerError, match=r"0_exp.npy: cannot be read as a npy file"):
+    with pytest.raises(
+        FacerError, match=r"0_exp.npy: cannot be read .*expected a label in a npy file"
+    ):
         read_affectnet(tmp_path, "train", aligner)
     np.save(folder / "annotations" / "0_exp.npy", np.array({"a": 1}), allow_pickle=True)
-    with pytest.raises(FacerError, match=r"0_exp.npy: cannot be read as a npy file"):
+    with pytest.raises(
+        FacerError, match=r"0_exp.npy: cannot be read .*expected a label in a npy file"
+    ):
         read_affectnet(tmp_path, "train", aligner)
     np.save(folder / "annotations" / "0_exp.npy", np.array([1, 2]))
     with pytest.raises(FacerError, match=r"0_exp.npy: found 2 values, expected one"):

@@ -12,6 +12,7 @@ from facer.stages.affect.datasets.aligned import (
     Aligner,
     Photographs,
 )
+from facer.stages.affect.datasets.image_files import decode_image
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX, align
 from facer.stages.features.faces import NO_FACES, Faces
 from facer.stages.features.looks import RefiningDetector
@@ -34,6 +35,14 @@ def test_outcome_of_each_photograph(aligner, photographs):
     assert outcome.tolist() == [FACE, NO_FACE, UNREADABLE, MISSING, FACE]
     assert crops.crop(0).shape == (112, 112, 3)
     assert (crops.folder / "x").parent.is_dir()
+
+
+def test_a_header_that_promises_a_thousand_megapixels_is_not_decoded(monkeypatch):
+    _, jpeg = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))
+    place = jpeg.tobytes().index(b"\xff\xc0") + 5
+    jpeg[place : place + 4] = (0x75, 0x30) * 2  # 30,000 x 30,000
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    assert decode_image(jpeg) is None
 
 
 def test_the_second_time_nothing_is_detected(aligner, detector, photographs):
