@@ -49,10 +49,10 @@ def keywords(table: Table) -> Callable[[Function], Function]:
 
 def _check_place(name: str, annotation: str, value: object) -> None:
     kinds = {kind.strip() for kind in annotation.split("|")}
-    ours = {kind.__name__ for kind in type(value).__mro__}
-    if "Place" in kinds and value is not None and not isinstance(value, str | os.PathLike):
-        if not kinds & ours:
-            raise OptionError(
-                f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
-                "into a folder, a table into a csv file"
-            )
+    if "Place" not in kinds or value is None or isinstance(value, str | os.PathLike):
+        return
+    if kinds.isdisjoint(kind.__name__ for kind in type(value).__mro__):
+        raise OptionError(
+            f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
+            "into a folder, a table into a csv file"
+        )

@@ -17,9 +17,9 @@ from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32, F64
 
-_EXCLUDE_NAMES = ("exclude", "excluded")
-_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded", "bad"})
-_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n", "keep"})
+_EXCLUDE_NAMES = ("exclude", "excluded", "ausschluss")
+_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "ja", "y", "x", "exclude", "excluded", "bad"})
+_FALSE = frozenset({"0", "0.0", "false", "f", "no", "nein", "n", "keep"})
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
 _GAP = 0.3  # of the other values' range, that a code keeps from them

@@ -11,10 +11,11 @@ from typing import Any
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
+from facer.storage.labels.columns import clip_columns
 from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.subjects import alike_note, same_person
 from facer.storage.labels.values import exclude_column, is_excluded, says_exclude
-from facer.storage.labels.words import key_of, names_people
+from facer.storage.labels.words import key_of, names_people, words_of
 from facer.storage.study.ids import refuse_ambiguous
 from facer.storage.text.likeness import nearest
 from facer.storage.text.names import some
@@ -24,13 +25,13 @@ WHO = ("participant", "condition", "session")
 KNOWN = ("clip_id", *WHO, "onset_s", "exclude", "reason")
 _TEXTS = (*WHO, "reason")
 _SYNONYMS = {
-    "clip_id": ("clip_id", "clip", "file_id", "file", "filename", "video", "video_id", "id"),
     "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
-    "condition": ("condition", "cond"),
-    "session": ("session", "ses"),
+    "condition": ("condition", "cond", "bedingung"),
+    "session": ("session", "ses", "sitzung"),
     "onset_s": ("onset_s", "onset"),
     "reason": ("reason", "exclude_reason"),
 }
+_STARTS = frozenset(["onset", "start", "begin", "beginn"])
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -193,6 +194,8 @@ def _doubts(used: Sequence[str], carried: Iterable[str]) -> Iterator[str]:
     for name in carried:
         if meant := nearest(name, missing):
             yield f"{name!r} is carried along as a column of its own; was {meant!r} meant?"
+        elif "onset_s" in missing and _STARTS & set(words_of(name)):
+            yield f"{name!r} is carried along as a column of its own; was 'onset_s' meant?"
     if "participant" in missing:
         yield "the design names no participant: every clip counts as a person of its own"
 
@@ -225,10 +228,13 @@ def _places(table: CsvTable) -> dict[str, int]:
     if found["participant"] is None:
         people = [place for place, name in enumerate(table.header) if names_people(name)]
         found["participant"] = people[0] if len(people) == 1 else None
-    if found["clip_id"] is None:
+    taken = {place for place in found.values() if place is not None}
+    clips = clip_columns(table, taken)
+    if len(clips) != 1:
         raise FacerError(
             f"{table.path}: found columns {', '.join(table.header[:8])}, expected one named clip_id"
         )
+    found["clip_id"] = clips[0]
     return {name: place for name, place in found.items() if place is not None}
 
 
