@@ -75,7 +75,8 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     """Take participant, condition and any other fields out of the clips' names.
 
     ``{participant}_{condition}`` reads ``P01_happy``; a field holds none of the characters that
-    stand between the fields, and ``{}`` is any text. A pattern with a ``/`` is of the whole id,
+    stand between the fields, and ``{}`` is any text; ``{subject}`` and ``{cond}`` are understood as
+    they are in a file. A pattern with a ``/`` is of the whole id,
     another of what is after the last ``/``. A clip of another name has empty fields.
     """
     where = f"pattern {pattern}"
@@ -88,7 +89,10 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     for name in fields:
         if not name.isidentifier() or name in ("clip_id", "onset_s"):
             raise OptionError(f"{where}: found field {name!r}, expected a plain word")
-    expression = _compiled(pattern)
+    known = _known_places(CsvTable(Path(pattern), tuple(fields), (), ()))
+    meant = {fields[place]: name for name, place in known.items() if name in WHO}
+    fields = [meant.get(name, name) for name in fields]
+    expression = _compiled(_FIELD.sub(lambda one: f"{{{meant.get(one[1], one[1])}}}", pattern))
     carried = tuple(name for name in fields if name not in KNOWN)
     rows: list[DesignRow] = []
     odd: list[str] = []
@@ -222,20 +226,24 @@ def _spellings(rows: Sequence[DesignRow]) -> Iterator[str]:
                 break
 
 
-def _places(table: CsvTable) -> dict[str, int]:
+def _known_places(table: CsvTable) -> dict[str, int]:
+    """Return which column has each known name, or one that means the same; not the clips'."""
     found = {name: table.index(*names) for name, names in _SYNONYMS.items()}
     found["exclude"] = exclude_column(table)
     if found["participant"] is None:
         people = [place for place, name in enumerate(table.header) if names_people(name)]
         found["participant"] = people[0] if len(people) == 1 else None
-    taken = {place for place in found.values() if place is not None}
-    clips = clip_columns(table, taken)
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def _places(table: CsvTable) -> dict[str, int]:
+    found = _known_places(table)
+    clips = clip_columns(table, set(found.values()))
     if len(clips) != 1:
         raise FacerError(
             f"{table.path}: found columns {', '.join(table.header[:8])}, expected one named clip_id"
         )
-    found["clip_id"] = clips[0]
-    return {name: place for name, place in found.items() if place is not None}
+    return {"clip_id": clips[0], **found}
 
 
 _OWN_NAMES = (

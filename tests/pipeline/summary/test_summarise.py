@@ -393,6 +393,9 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
     (other / "summary.csv").write_text("mine")
     _, err = told(capsys, "summarise", store, "-o", other, code=1)
     assert "found files there that no summary wrote" in err
+    _, err = told(capsys, "summarise", store, "-o", tmp_path / "stats.csv", code=1)
+    assert "stats.csv: found the ending .csv, expected a folder's name" in err
+    assert not (tmp_path / "stats.csv").exists()
     assert (other / "summary.csv").read_text() == "mine"
 
 
@@ -562,6 +565,8 @@ def test_mistyped_fields_and_columns_of_a_design_are_told(study_store, tmp_path)
     )
     assert check_design(found).conditions == ("joke", "news")
     assert facer.design(store, "{participant}_{condition}").notes == ()
+    spelt = facer.design(store, "{VP}_{Bedingung}")
+    assert (spelt.rows, spelt.notes) == (facer.design(store, "{participant}_{condition}").rows, ())
     path = tmp_path / "design.csv"
     path.write_text("clip_id,participant,onset,conditon\nP1_joke,P1,2.5,x\nP2_news,P2,1,y\n")
     found = facer.design(store, path)
