@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facer.storage.errors import FacerError, named
-from facer.storage.files.cells import has_decimal_comma, is_absent
+from facer.storage.files.cells import has_decimal_comma, is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
@@ -102,7 +102,7 @@ def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
     """
     found: dict[str, None] = {}
     for column in columns:
-        cells = [(row, c) for row, c in enumerate(table.column(column)) if not is_absent(c)]
+        cells = _numbers(table, column)
         commas = [has_decimal_comma(cell) for _, cell in cells]
         points = [not comma and "." in cell for comma, (_, cell) in zip(commas, cells, strict=True)]
         shares = [cell.endswith("%") for _, cell in cells]
@@ -118,11 +118,16 @@ def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
     return list(found)
 
 
+def _numbers(table: CsvTable, column: int) -> list[tuple[int, str]]:
+    """Return (row, cell) of a column's numbers; words such as ``k.A.`` may mean "not rated"."""
+    cells = enumerate(table.column(column))
+    return [(r, c) for r, c in cells if not is_absent(c) and parse_number(c) is not None]
+
+
 def _refuse_dotted(table: CsvTable, columns: Sequence[int]) -> None:
     """Refuse a column of "1.200" alone beside others with decimal commas: it may be a thousand."""
     for column in columns:
-        dotted = [(row, c) for row, c in enumerate(table.column(column)) if "." in c]
-        dotted = [(row, cell) for row, cell in dotted if not is_absent(cell)]
+        dotted = [(row, cell) for row, cell in _numbers(table, column) if "." in cell]
         if dotted and all(_DOTTED.fullmatch(cell) for _, cell in dotted):
             row, cell = dotted[0]
             raise FacerError(
