@@ -27,6 +27,7 @@ _FAR = 10.0  # times the largest other value: no scale has labels so far apart
 _FEW = 0.1  # share of the values, up to which they are not "nearly all"
 _REPEATED = 1 / 3  # the same of one value that comes again and again
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240131
+_EXCEL_DAYS = (36_526, 54_788)  # 2000 to 2049
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 _DOTTED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _FEWEST = 5  # other values, from which on their range tells something
@@ -163,6 +164,8 @@ def looks_like_no_label(values: Sequence[float]) -> str | None:
         return "a running number"
     if all(1900 <= value <= 2100 for value in values):
         return "looks like a year"
+    if all(_EXCEL_DAYS[0] <= value <= _EXCEL_DAYS[1] for value in values):
+        return "looks like a date, counted in days as Excel does"
     if all(_DATE.fullmatch(f"{value:.0f}") for value in values):
         return "looks like a date"
     if len(set(values)) == len(values) and min(values) >= 10_000:

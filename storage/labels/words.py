@@ -8,9 +8,10 @@ import unicodedata
 _PEOPLE_WORDS = (
     "subject subj sub participant particip ppt person speaker actor actress performer proband "
     "patient client student listener respondent individual volunteer user child vp vpn pid "
-    "identity creator versuchsperson testperson teilnehmer probandin sujet sujeto participante"
+    "identity creator sujet sujeto participante"
 )
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
+_PEOPLE_STEMS = ("proband", "versuchsperson", "testperson", "teilnehm")  # probandennummer
 _NUMBERED_WORDS = "id ids uid no nr num number code name index idx key"
 _NUMBERED = frozenset(_NUMBERED_WORDS.split())
 
@@ -26,7 +27,7 @@ _DESIGN = {  # why, and the words that say it
     "gruppe groupe grupo",
     "a date or time": "year date day month hour time timestamp datetime onset onsets offset start "
     "end stop begin duration dur length latency rt "
-    "datum uhrzeit beginn ende dauer fecha durée",
+    "datum uhrzeit startzeit endzeit beginn ende dauer fecha durée",
     "the study's design": "condition session trial trials run visit wave item stimulus stim order "
     "phase set subset arm treatment role scene episode season utterance sentence statement "
     "dialogue dialog modality repetition take camera cond bedingung durchgang sitzung reihenfolge "
@@ -38,7 +39,8 @@ _DESIGN = {  # why, and the words that say it
     "who rated": "rater annotator coder judge",
     "how sure a rating is": "confidence kappa icc",
     "of the survey's form": "redcap survey response progress finished complete incomplete status "
-    "repeat instance instrument version ip recipient distribution channel",
+    "repeat instance instrument version ip recipient distribution channel "
+    "lastpage maxpage viewer",
 }  # fmt: skip
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
@@ -47,8 +49,8 @@ _SPREADS = frozenset(_SPREAD_WORDS.split())
 _UNITS_OF_TIME = frozenset(["ms", "msec", "sec", "secs", "seconds", "minutes"])  # no s: "stai_s"
 _NOUNS = (
     "t video clip file frame segment event recording name s ms sec secs seconds min minutes hz px "
-    "cm kg years in of the k outer inner nested sample reaction lead work elapsed total rating "
-    "ratings"
+    "cm kg years in of the q sum taken k outer inner nested sample reaction lead work elapsed "
+    "total rating ratings"
 )
 _BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
 
@@ -68,6 +70,8 @@ def is_nameless(name: str) -> bool:
 def names_people(name: str) -> bool:
     """Tell a name such as ``subject``, ``Participant Private ID`` or ``speakerid``."""
     words = [word.removesuffix("s") for word in words_of(name)]
+    if any(word.startswith(_PEOPLE_STEMS) for word in words):
+        return True
     if words and words[-1] in _NUMBERED:
         return any(word in _PEOPLE for word in words)
     joined = key_of(name)
@@ -78,7 +82,7 @@ def names_people(name: str) -> bool:
 def words_of(name: str) -> list[str]:
     """Return the words of a column's name in lower case, without numbers."""
     words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    words = [re.sub(r"^(k?fold|cv|split|partition)\d+$", r"\1", word) for word in words]
+    words = [re.sub(r"^(k?fold|cv|split|partition|time)\d+$", r"\1", word) for word in words]
     return [word for word in words if word and not word.isdecimal()]
 
 

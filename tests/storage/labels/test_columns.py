@@ -105,7 +105,7 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
     "name",
     ["subject", "subject_id", "Subject_ID", "participant", "participant_id", "ParticipantID",
      "person", "speaker", "speaker_id", "subj", "pid", "vp", "subject_no", "anon_subject_id",
-     "VP_Nr", "sujeto", "Teilnehmer"],
+     "VP_Nr", "sujeto", "Teilnehmer*in", "ProbandenID", "Probanden-Nr.", "Versuchspersonennummer"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["{}", "p{}", "{}.0"])
 def test_subjects_are_no_targets(tmp_path: Path, name: str, form: str) -> None:
@@ -187,7 +187,7 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating",
      "joy_sd", "joy_ci_low", "joy_confidence", "joy_conf", "confidence", "version", "t_start",
      "end_t", "apex_ms", "peak_sec", "cond", "Geschlecht", "Gruppe", "Bedingung", "sexe", "edad",
-     "Versuchsleiter"],
+     "Versuchsleiter", "Startzeit", "TIME001", "TIME_SUM", "LASTPAGE", "Q_VIEWER", "Time taken"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -208,15 +208,16 @@ def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str
 def test_numbers_that_look_like_ids_are_left_out(tmp_path: Path) -> None:
     rows = [
         f"c{i},{i + 100},{1990 + i % 3},{70000 + 7 * i * i},2024010{i % 3 + 1},1700000{i % 3}00.5,"
-        f"{i % 4},0.{i}"
+        f"{i % 4},{45292 + i // 2},0.{i}"
         for i in range(9)
     ]
-    text = table("clip_id,a,b,c,d,e,rating,joy", rows)
+    text = table("clip_id,a,b,c,d,e,rating,f,joy", rows)
     labels = read(tmp_path, text)
     assert labels.names == ("rating", "joy")
     assert dict(labels.left_out) == {
         "a": "a running number", "b": "looks like a year", "c": "looks like an id",
         "d": "looks like a date", "e": "looks like a time, counted from 1970",
+        "f": "looks like a date, counted in days as Excel does",
     }  # fmt: skip
     assert read(tmp_path, text, targets=("a",)).names == ("a",)
 

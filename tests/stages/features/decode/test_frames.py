@@ -140,7 +140,7 @@ def test_numbered_pictures_are_told_with_their_order_and_gaps(tmp_path, names, t
         (tmp_path / "a" / f"{name}.jpg").touch()
     (tmp_path / "call.zoom").touch()
     (tmp_path / "phone.3gpp").touch()
-    notes = []
+    notes: list[str] = []
     assert [name for name, _ in find_videos(tmp_path, notes.append)] == ["phone"]
     unread, pictures = notes
     assert "1 file(s) ending in .zoom are not read (call.zoom); convert them with what" in unread
