@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import MISSING
 from functools import wraps
@@ -18,7 +19,8 @@ def keywords(table: Table) -> Callable[[Function], Function]:
     """Give a function the settings of a table: it is called with all of them, checked.
 
     A parameter of its own that has the name of a setting is that setting, given by position.
-    OptionError for an unknown one, one of a wrong kind, and one that is needed and absent.
+    OptionError for an unknown one, one of a wrong kind, and one that is needed and absent; also for
+    what is given for a ``Place`` and is neither a path nor another kind that its annotation names.
     """
 
     def decorate(function: Function) -> Function:
@@ -31,6 +33,8 @@ def keywords(table: Table) -> Callable[[Function], Function]:
             found = of.bind_partial(*positional, **given).arguments
             found |= found.pop(rest, {})
             own = {name: found.pop(name) for name in kinds if name in found and name not in table}
+            for name, value in own.items():
+                _check_place(name, str(of.parameters[name].annotation), value)
             complete = table.complete(found)
             for name, one in table.declared.items():
                 if one.value is MISSING and not one.setting.none and complete[name] is None:
@@ -41,3 +45,14 @@ def keywords(table: Table) -> Callable[[Function], Function]:
         return cast(Function, call)
 
     return decorate
+
+
+def _check_place(name: str, annotation: str, value: object) -> None:
+    kinds = {kind.strip() for kind in annotation.split("|")}
+    if "Place" not in kinds or value is None or isinstance(value, str | os.PathLike):
+        return
+    if kinds.isdisjoint(kind.__name__ for kind in type(value).__mro__):
+        raise OptionError(
+            f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
+            "into a folder, a table into a csv file"
+        )

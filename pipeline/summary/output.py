@@ -97,6 +97,11 @@ def _tables_before(folder: Path) -> list[str]:
     """Files of an earlier summary; FacerError when the folder holds something else."""
     settings = read_settings(folder)
     if settings is None:
+        if folder.suffix.lower().removeprefix(".") in (*TABLE_FORMATS, "xlsx"):
+            raise FacerError(
+                f"{folder}: found the ending {folder.suffix}, expected a folder's name for several "
+                "tables, such as stats/"
+            )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FacerError(
                 f"{folder}: found files there that no summary wrote, expected a new folder or one "

@@ -75,7 +75,8 @@ class CsvTable:
         text = self.rows[row][column]
         value = parse_number(text)
         if value is None:
-            if row == 0 and all(is_absent(c) or parse_number(c) is None for c in self.rows[0]):
+            words = all(is_absent(c) or parse_number(c) is None for c in self.rows[0])
+            if row == 0 and words and self.column(column).count(text) == 1:
                 remedy = "; a second header line, as survey tools write, is to be taken out"
             raise FacerError(
                 f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
@@ -170,7 +171,19 @@ def read_table(path: Path, least: int = 2) -> CsvTable:
         lines.append(line)
         rows.append(cells)
     header, rows = rows[0], rows[1:]
+    _refuse_title(path, lines, header, rows)
     return CsvTable(path, header, tuple(lines[1:]), tuple(rows), dialect)
+
+
+def _refuse_title(
+    path: Path, lines: Sequence[int], header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """Refuse a first line with names missing, as of merged cells, above one of words alone."""
+    if not all(header) and rows and all(c and parse_number(c) is None for c in rows[0]):
+        raise FacerError(
+            f"{path}:{lines[0]}: found a title, or names over several columns, above what look "
+            f"like the names in line {lines[1]}, expected one line of names; take the first one out"
+        )
 
 
 def iterate_rows(
@@ -194,6 +207,8 @@ def iterate_rows(
 
 
 def _other_width(path: Path, line: int, cells: Sequence[str], header: Sequence[str]) -> str:
+    if header[0].startswith("#"):
+        return _comment(path, line, header)
     message = f"{path}:{line}: found {len(cells)} cells, expected {len(header)} as in the header"
     if len(cells) == len(header) + 1:
         message += (
@@ -247,6 +262,13 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
         yield line
 
 
+def _comment(path: Path, line: int, header: Sequence[str]) -> str:
+    return (
+        f"{path}:{line}: found a comment ({header[0]!r}) in the first line, expected the names of "
+        "the columns; take the lines that begin with # out"
+    )
+
+
 def looks_like_a_row(header: Sequence[str]) -> bool:
     """Tell a first line that is no header: one of its names is a number with a decimal point."""
     return any("." in name and parse_number(name) is not None for name in header)
@@ -254,15 +276,12 @@ def looks_like_a_row(header: Sequence[str]) -> bool:
 
 def _check_header(path: Path, line: int, header: Sequence[str], least: int) -> None:
     if header[0].startswith("#") and len(header) < 2:
-        raise FacerError(
-            f"{path}:{line}: found a comment ({header[0]!r}), expected the names of the columns; "
-            "take the lines that begin with # out"
-        )
+        raise FacerError(_comment(path, line, header))
     if len(header) < least:
         raise FacerError(
             f"{path}:{line}: found the single column {header[0]!r}, expected several columns "
-            f"separated by commas, semicolons or tabs; R's row names need a name of their own "
-            f"(write.table(row.names = FALSE))"
+            f"separated by commas, semicolons or tabs; a title above the names is to be taken out, "
+            f"and R's row names need a name of their own (write.table(row.names = FALSE))"
         )
     seen: set[str] = set()
     for name in header:

@@ -29,17 +29,32 @@ _PANDAS = "in Python: pandas.{0}(...).to_csv('labels.csv', index=False)"
 _R = "in R: write.csv(x, 'labels.csv', row.names = FALSE)"
 _NUMPY = "write ids and names beside the numbers, as csv"
 _SPSS = "in SPSS: File > Save as > CSV, or " + _PANDAS.format("read_spss")
+_CODING = "in {}, then name its columns clip_id, onset_s, duration_s and trial_type"
 _STATA = "in Stata: export delimited, or " + _PANDAS.format("read_stata")
 _FORMATS: tuple[tuple[str, str, tuple[str, ...], tuple[bytes, ...]], ...] = (
     # what it is, what to do, endings, first bytes
     ("an Excel workbook (or another zip file)", _EXCEL, (), (b"PK\x03\x04",)),
     ("an Excel workbook (.xls)", _EXCEL, (), (b"\xd0\xcf\x11\xe0",)),
     ("an OpenDocument table", "in LibreOffice: Save as > Text CSV, UTF-8", (".ods",), ()),
-    ("an SPSS file", _SPSS, (".sav", ".zsav"), (b"$FL",)),
+    ("a Numbers document", "in Numbers: File > Export To > CSV, UTF-8", (".numbers",), ()),
+    ("a Word document", "save its table as CSV UTF-8", (".docx", ".doc"), ()),
+    ("a file of JASP or jamovi", "export its data as csv", (".jasp", ".omv"), ()),
+    ("a packed file", "unpack it first", (".zip", ".tar", ".rar"), ()),
+    ("an ELAN file", _CODING.format("ELAN: File > Export As > Tab-delimited Text"), (".eaf",), ()),
+    ("a Praat TextGrid", _CODING.format("Praat: Down to Table, Save as comma-separated file"),
+     (".textgrid",), (b"File type = \"ooTextFile",)),
+    ("a BORIS project", _CODING.format("BORIS: Observations > Export events"), (".boris",), ()),
+    ("a NOVA annotation", _CODING.format("NOVA: export the annotation as csv"),
+     (".annotation", ".annotation~"), ()),
+    ("ratings over time of CARMA or DARMA", "labels are one row a clip: write the mean of a file's "
+     "ratings beside the clip's id", (), (b"Time of Rating",)),
+    ("an SPSS file", _SPSS, (".sav", ".zsav", ".por"), (b"$FL", b"ASCII SPSS PORT FILE")),
+    ("a SAS file", "in SAS: PROC EXPORT, or " + _PANDAS.format("read_sas"), (".sas7bdat", ".xpt"),
+     (b"HEADER RECORD***",)),
     ("a Stata file", _STATA, (".dta",), (b"<stata_dta>",)),
     ("a Parquet file", _PANDAS.format("read_parquet"), (".parquet",), (b"PAR1",)),
     ("a Feather file", _PANDAS.format("read_feather"), (".feather",), (b"ARROW1", b"FEA1")),
-    ("an R data file", _R, (".rds", ".rda", ".rdata"), ()),
+    ("an R data file", _R, (".rds", ".rda", ".rdata"), (b"RDX2", b"RDX3")),
     ("an HDF5 file", _PANDAS.format("read_hdf"), (), (b"\x89HDF",)),
     ("a gzip file", "unpack it first (gunzip)", (), (b"\x1f\x8b",)),
     ("a bzip2 file", "unpack it first (bunzip2)", (), (b"BZh",)),
@@ -114,7 +129,8 @@ def find_dialect(path: Path) -> Dialect:
 
 def _refuse_other_formats(path: Path, head: bytes) -> None:
     by_ending = [one for one in _FORMATS if path.suffix.lower() in one[2]]
-    by_bytes = [one for one in _FORMATS if head.startswith(one[3])]
+    packed = b"".join(head[:64].removeprefix(b"\xef\xbb\xbf").split())  # as JSON's first brackets
+    by_bytes = [one for one in _FORMATS if head.startswith(one[3]) or packed.startswith(one[3])]
     for name, advice, _, _ in (by_ending or by_bytes)[:1]:
         raise FacerError(f"{path}: found {name}, expected csv text; {advice}")
 

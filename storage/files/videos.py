@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 VIDEO_SUFFIXES = frozenset(
-    {".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".264"}
-    | {".hevc", ".h265", ".265", ".insv", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v"}
-    | {".mj2", ".mjpeg", ".mjpg", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts"}
+    {".264", ".265", ".3g2", ".3gp", ".3gpp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv"}
+    | {".gif", ".h264", ".h265", ".hevc", ".insv", ".ismv", ".ivf", ".m1v", ".m2p", ".m2t"}
+    | {".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mod", ".mov"}
+    | {".mp4", ".mp4v", ".mpe", ".mpeg", ".mpeg4", ".mpg", ".mpg4", ".mts"}
     | {".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp"}
     | {".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
 )
@@ -22,8 +23,22 @@ CLIP_SUFFIXES = VIDEO_SUFFIXES | SOUND_SUFFIXES
 """What the id of a clip in a table may end with."""
 
 UNREAD_SUFFIXES = frozenset(
-    {".amv", ".apng", ".bik", ".braw", ".crm", ".dav", ".dvr-ms", ".evo", ".flc", ".fli", ".lrv"}
-    | {".m3u8", ".mpd", ".nsv", ".r3d", ".rec", ".swf", ".webp"}
+    {
+        ".amv",
+        ".apng",
+        ".arf",
+        ".bik",
+        ".braw",
+        ".crm",
+        ".dav",
+        ".dvr-ms",
+        ".evo",
+        ".flc",
+        ".fli",
+        ".lrv",
+    }
+    | {".crdownload", ".m3u8", ".m4s", ".mpd", ".nsv", ".part", ".r3d", ".rec", ".swf", ".webp"}
+    | {".wrf", ".zoom"}
 )
 """Endings of files that a user may take for videos, and that facer does not read."""
 

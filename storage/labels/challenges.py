@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from facer.storage.files.csv_table import plain_name
+from facer.storage.labels.words import key_of
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -90,5 +90,5 @@ def last_name(clip_id: str) -> str:
 
 def positions(header: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Return where each of ``names`` is in ``header``; names that are absent are left out."""
-    where = {plain_name(name): index for index, name in enumerate(header)}
-    return {name: where[plain_name(name)] for name in names if plain_name(name) in where}
+    where = {key_of(name): index for index, name in enumerate(header)}
+    return {name: where[key_of(name)] for name in names if key_of(name) in where}

@@ -153,19 +153,7 @@ def id_column(table: CsvTable, options: LabelOptions, taken: set[int]) -> int:
     """Return the column of the clips' ids: by its name, else the only one that could be."""
     if options.id_column:
         return by_hand(table, options.id_column, "id_column")
-    keys = [key_of(name) for name in table.header]
-    known = [keys.index(name) for name in _ID_NAMES if name in keys]
-    known = [column for column in known if column not in taken]
-    sure = [c for c in known if keys[c] not in _WEAK_ID_NAMES or _are_unique(table.column(c))]
-    could = [c for c in sure if _are_files(table.column(c))][:1] or sure[:1]
-    for fits in (_are_files, _are_names, _are_numbers, _are_text):
-        could = could or [
-            column
-            for column, name in enumerate(table.header)
-            if column not in taken and not is_nameless(name) and fits(table.column(column))
-            if design_reason(name) in REASONS_OF_IDS
-        ]
-    could = could or known[:1]
+    could = clip_columns(table, taken)
     if len(could) == 1:
         return could[0]
     found = f"columns {', '.join(name or '(no name)' for name in table.header)}"
@@ -180,6 +168,29 @@ def id_column(table: CsvTable, options: LabelOptions, taken: set[int]) -> int:
         "filename; a column without a name is never taken for it: name it in the file, or name "
         f"another by {named('id_column')}"
     )
+
+
+def clip_columns(table: CsvTable, taken: set[int]) -> list[int]:
+    """Return the columns, none of ``taken``, that could be the clips' ids: the one with a name
+    for them, else those that hold files' names, else other names.
+    """
+    keys = [key_of(name) for name in table.header]
+    known = [keys.index(name) for name in _ID_NAMES if name in keys]
+    known = [column for column in known if column not in taken]
+    sure = [c for c in known if keys[c] not in _WEAK_ID_NAMES or _are_unique(table.column(c))]
+    free = [c for c in range(len(keys)) if c not in taken]
+    files = [c for c in free if _are_files(table.column(c)) and _are_unique(table.column(c))]
+    could = [c for c in sure if c in files][:1] or sure[:1]
+    if could and keys[could[0]] in _WEAK_ID_NAMES and len(files) == 1:
+        could = files
+    for fits in (_are_files, _are_names, _are_numbers, _are_text):
+        could = could or [
+            column
+            for column, name in enumerate(table.header)
+            if column not in taken and not is_nameless(name) and fits(table.column(column))
+            if design_reason(name) in REASONS_OF_IDS
+        ]
+    return could or known[:1]
 
 
 def _are_unique(cells: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from facer.storage.labels.columns import (
     split_column,
     subject_column,
 )
-from facer.storage.labels.doubts import many_rows, refuse_two_vals
+from facer.storage.labels.doubts import many_rows, refuse_row_as_header, refuse_two_vals
 from facer.storage.labels.options import LabelKind, LabelOptions
 from facer.storage.labels.recognise import EMI_FILES
 from facer.storage.labels.values import is_excluded, notation, read_value, split_of
@@ -179,6 +179,7 @@ def _read_partition(path: Path, n_targets: int, options: LabelOptions) -> dict[s
     """Return a row without labels for each clip: an id by name or the first column, the split."""
     table = read_table(path)
     split, clip = _partition_columns(table, options)
+    refuse_row_as_header(table, clip, split)
     split_of = _splits_of(table, split)
     absent = (math.nan,) * n_targets
     rows = [

@@ -66,6 +66,13 @@ class LabelOptions:
             raise OptionError(
                 f"{named('targets')}: found {', '.join(self.targets)}, expected each once"
             )
+        if cut := [
+            word for word in self.missing_values if word.isdecimal() and word != str(int(word))
+        ]:
+            raise OptionError(
+                f"{named('missing_values')}: found {cut[0]!r}, expected numbers with a decimal "
+                "point, since a comma stands between them"
+            )
         if taken := [name for name in self.targets if name in PREDICTION_COLUMNS]:
             raise OptionError(
                 f"{named('targets')}: found {taken[0]}, which files of predictions call a column "

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from facer.storage.errors import FacerError, named
-from facer.storage.files.cells import has_decimal_comma, is_absent
+from facer.storage.files.cells import has_decimal_comma, is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
 from facer.storage.labels.words import key_of
 from facer.storage.schema import F32, F64
 
-_EXCLUDE_NAMES = ("exclude", "excluded")
-_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y", "x", "exclude", "excluded", "bad"})
-_FALSE = frozenset({"0", "0.0", "false", "f", "no", "n", "keep"})
+_EXCLUDE_NAMES = ("exclude", "excluded", "ausschluss")
+_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "ja", "y", "x", "exclude", "excluded", "bad"})
+_FALSE = frozenset({"0", "0.0", "false", "f", "no", "nein", "n", "keep"})
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
 _GAP = 0.3  # of the other values' range, that a code keeps from them
@@ -27,6 +27,7 @@ _FAR = 10.0  # times the largest other value: no scale has labels so far apart
 _FEW = 0.1  # share of the values, up to which they are not "nearly all"
 _REPEATED = 1 / 3  # the same of one value that comes again and again
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240131
+_EXCEL_DAYS = (36_526, 54_788)  # 2000 to 2049
 _RUNNING_ROWS = 8  # from which on 1, 2, 3 ... is no chance
 _DOTTED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _FEWEST = 5  # other values, from which on their range tells something
@@ -102,7 +103,7 @@ def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
     """
     found: dict[str, None] = {}
     for column in columns:
-        cells = [(row, c) for row, c in enumerate(table.column(column)) if not is_absent(c)]
+        cells = _numbers(table, column)
         commas = [has_decimal_comma(cell) for _, cell in cells]
         points = [not comma and "." in cell for comma, (_, cell) in zip(commas, cells, strict=True)]
         shares = [cell.endswith("%") for _, cell in cells]
@@ -118,11 +119,16 @@ def notation(table: CsvTable, columns: Sequence[int]) -> list[str]:
     return list(found)
 
 
+def _numbers(table: CsvTable, column: int) -> list[tuple[int, str]]:
+    """Return (row, cell) of a column's numbers; words such as ``k.A.`` may mean "not rated"."""
+    cells = enumerate(table.column(column))
+    return [(r, c) for r, c in cells if not is_absent(c) and parse_number(c) is not None]
+
+
 def _refuse_dotted(table: CsvTable, columns: Sequence[int]) -> None:
     """Refuse a column of "1.200" alone beside others with decimal commas: it may be a thousand."""
     for column in columns:
-        dotted = [(row, c) for row, c in enumerate(table.column(column)) if "." in c]
-        dotted = [(row, cell) for row, cell in dotted if not is_absent(cell)]
+        dotted = [(row, cell) for row, cell in _numbers(table, column) if "." in cell]
         if dotted and all(_DOTTED.fullmatch(cell) for _, cell in dotted):
             row, cell = dotted[0]
             raise FacerError(
@@ -158,6 +164,8 @@ def looks_like_no_label(values: Sequence[float]) -> str | None:
         return "a running number"
     if all(1900 <= value <= 2100 for value in values):
         return "looks like a year"
+    if all(_EXCEL_DAYS[0] <= value <= _EXCEL_DAYS[1] for value in values):
+        return "looks like a date, counted in days as Excel does"
     if all(_DATE.fullmatch(f"{value:.0f}") for value in values):
         return "looks like a date"
     if len(set(values)) == len(values) and min(values) >= 10_000:

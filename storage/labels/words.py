@@ -8,34 +8,39 @@ import unicodedata
 _PEOPLE_WORDS = (
     "subject subj sub participant particip ppt person speaker actor actress performer proband "
     "patient client student listener respondent individual volunteer user child vp vpn pid "
-    "identity creator versuchsperson testperson"
+    "identity creator sujet sujeto participante"
 )
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
+_PEOPLE_STEMS = ("proband", "versuchsperson", "testperson", "teilnehm")  # probandennummer
 _NUMBERED_WORDS = "id ids uid no nr num number code name index idx key"
 _NUMBERED = frozenset(_NUMBERED_WORDS.split())
 
 ID_REASON = "an id or a number of the row"
 _DESIGN = {  # why, and the words that say it
     ID_REASON: "id ids uid uuid guid index idx row nr no num number code key "
-    "unnamed rank",
-    "an age": "age ages alter",
+    "unnamed rank nummer lfd",
+    "an age": "age ages alter âge edad",
     "about the person": "gender sex country ethnicity race nationality language handedness "
-    "education height weight bmi birth birthday dob",
+    "education height weight bmi birth birthday dob geschlecht sexe sexo género",
     "a fold or group": "fold folds cv kfold group groups block batch cluster site cohort dyad "
-    "partition split train training trn dev devel val validation test testing tst holdout",
+    "partition split train training trn dev devel val validation test testing tst holdout "
+    "gruppe groupe grupo",
     "a date or time": "year date day month hour time timestamp datetime onset onsets offset start "
-    "end stop begin duration dur length latency rt",
+    "end stop begin duration dur length latency rt "
+    "datum uhrzeit startzeit endzeit beginn ende dauer fecha durée",
     "the study's design": "condition session trial trials run visit wave item stimulus stim order "
     "phase set subset arm treatment role scene episode season utterance sentence statement "
-    "dialogue dialog modality repetition take camera",
+    "dialogue dialog modality repetition take camera cond bedingung durchgang sitzung reihenfolge "
+    "experimenter versuchsleiter",
     "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
-    "rejected flag flagged missing consent is has",
+    "rejected flag flagged missing consent is has ausschluss",
     "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
     "annotators votes seed",
     "who rated": "rater annotator coder judge",
     "how sure a rating is": "confidence kappa icc",
     "of the survey's form": "redcap survey response progress finished complete incomplete status "
-    "repeat instance instrument version ip recipient distribution channel",
+    "repeat instance instrument version ip recipient distribution channel "
+    "lastpage maxpage viewer",
 }  # fmt: skip
 _REASONS = {word: reason for reason, words in _DESIGN.items() for word in words.split()}
 REASONS_OF_IDS = (None, ID_REASON, "the study's design")  # what a column of ids may sound like
@@ -44,8 +49,8 @@ _SPREADS = frozenset(_SPREAD_WORDS.split())
 _UNITS_OF_TIME = frozenset(["ms", "msec", "sec", "secs", "seconds", "minutes"])  # no s: "stai_s"
 _NOUNS = (
     "t video clip file frame segment event recording name s ms sec secs seconds min minutes hz px "
-    "cm kg years in of the k outer inner nested sample reaction lead work elapsed total rating "
-    "ratings"
+    "cm kg years in of the q sum taken k outer inner nested sample reaction lead work elapsed "
+    "total rating ratings"
 )
 _BESIDE_DESIGN = frozenset(_NOUNS.split()) | _PEOPLE  # the name of a design may have them as well
 
@@ -64,7 +69,9 @@ def is_nameless(name: str) -> bool:
 
 def names_people(name: str) -> bool:
     """Tell a name such as ``subject``, ``Participant Private ID`` or ``speakerid``."""
-    words = [word.removesuffix("s") for word in _words(name)]
+    words = [word.removesuffix("s") for word in words_of(name)]
+    if any(word.startswith(_PEOPLE_STEMS) for word in words):
+        return True
     if words and words[-1] in _NUMBERED:
         return any(word in _PEOPLE for word in words)
     joined = key_of(name)
@@ -72,16 +79,16 @@ def names_people(name: str) -> bool:
     return any(word in _PEOPLE for word in endings)
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """Return the words of a column's name in lower case, without numbers."""
     words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    words = [re.sub(r"^(k?fold|cv|split|partition)\d+$", r"\1", word) for word in words]
+    words = [re.sub(r"^(k?fold|cv|split|partition|time)\d+$", r"\1", word) for word in words]
     return [word for word in words if word and not word.isdecimal()]
 
 
 def design_reason(name: str) -> str | None:
     """Return why a column is no target by its name, or None: ``onset_s`` is a time."""
-    words = _words(name)
+    words = words_of(name)
     if words and words[-1] in ("id", "ids", "uid", "uuid", "guid", "index", "idx"):
         return ID_REASON
     if len(words) > 1 and (

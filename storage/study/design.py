@@ -11,10 +11,11 @@ from typing import Any
 from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
+from facer.storage.labels.columns import clip_columns
 from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.subjects import alike_note, same_person
 from facer.storage.labels.values import exclude_column, is_excluded, says_exclude
-from facer.storage.labels.words import key_of, names_people
+from facer.storage.labels.words import key_of, names_people, words_of
 from facer.storage.study.ids import refuse_ambiguous
 from facer.storage.text.likeness import alike
 from facer.storage.text.names import some
@@ -24,13 +25,13 @@ WHO = ("participant", "condition", "session")
 KNOWN = ("clip_id", *WHO, "onset_s", "exclude", "reason")
 _TEXTS = (*WHO, "reason")
 _SYNONYMS = {
-    "clip_id": ("clip_id", "clip", "file_id", "file", "filename", "video", "video_id", "id"),
     "participant": ("participant", "participant_id", "subject", "subject_id", "sub", "ppt"),
-    "condition": ("condition", "cond"),
-    "session": ("session", "ses"),
+    "condition": ("condition", "cond", "bedingung"),
+    "session": ("session", "ses", "sitzung"),
     "onset_s": ("onset_s", "onset"),
     "reason": ("reason", "exclude_reason"),
 }
+_STARTS = frozenset(["onset", "start", "begin", "beginn"])
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -74,7 +75,8 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     """Take participant, condition and any other fields out of the clips' names.
 
     ``{participant}_{condition}`` reads ``P01_happy``; a field holds none of the characters that
-    stand between the fields, and ``{}`` is any text. A pattern with a ``/`` is of the whole id,
+    stand between the fields, and ``{}`` is any text; ``{subject}`` and ``{cond}`` are understood as
+    they are in a file. A pattern with a ``/`` is of the whole id,
     another of what is after the last ``/``. A clip of another name has empty fields.
     """
     where = f"pattern {pattern}"
@@ -87,7 +89,10 @@ def from_pattern(pattern: str, clip_ids: Sequence[str]) -> Design:
     for name in fields:
         if not name.isidentifier() or name in ("clip_id", "onset_s"):
             raise OptionError(f"{where}: found field {name!r}, expected a plain word")
-    expression = _compiled(pattern)
+    known = _known_places(CsvTable(Path(pattern), tuple(fields), (), ()))
+    meant = {fields[place]: name for name, place in known.items() if name in WHO}
+    fields = [meant.get(name, name) for name in fields]
+    expression = _compiled(_FIELD.sub(lambda one: f"{{{meant.get(one[1], one[1])}}}", pattern))
     carried = tuple(name for name in fields if name not in KNOWN)
     rows: list[DesignRow] = []
     odd: list[str] = []
@@ -193,6 +198,8 @@ def _doubts(used: Sequence[str], carried: Iterable[str]) -> Iterator[str]:
     for name in carried:
         if meant := alike(name, missing, 1):
             yield f"{name!r} is carried along as a column of its own; was {meant[0]!r} meant?"
+        elif "onset_s" in missing and _STARTS & set(words_of(name)):
+            yield f"{name!r} is carried along as a column of its own; was 'onset_s' meant?"
     if "participant" in missing:
         yield "the design names no participant: every clip counts as a person of its own"
 
@@ -219,17 +226,24 @@ def _spellings(rows: Sequence[DesignRow]) -> Iterator[str]:
                 break
 
 
-def _places(table: CsvTable) -> dict[str, int]:
+def _known_places(table: CsvTable) -> dict[str, int]:
+    """Return which column has each known name, or one that means the same; not the clips'."""
     found = {name: table.index(*names) for name, names in _SYNONYMS.items()}
     found["exclude"] = exclude_column(table)
     if found["participant"] is None:
         people = [place for place, name in enumerate(table.header) if names_people(name)]
         found["participant"] = people[0] if len(people) == 1 else None
-    if found["clip_id"] is None:
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def _places(table: CsvTable) -> dict[str, int]:
+    found = _known_places(table)
+    clips = clip_columns(table, set(found.values()))
+    if len(clips) != 1:
         raise FacerError(
             f"{table.path}: found columns {', '.join(table.header[:8])}, expected one named clip_id"
         )
-    return {name: place for name, place in found.items() if place is not None}
+    return {"clip_id": clips[0], **found}
 
 
 _OWN_NAMES = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from facer.storage.errors import FacerError
-from facer.storage.files.csv_table import read_table
+from facer.storage.files.csv_table import CsvTable, read_table
+from facer.storage.labels.words import key_of, words_of
 from facer.storage.study.design import Design
 from facer.storage.study.ids import matched
 from facer.storage.text.names import numbered
@@ -23,7 +24,8 @@ class Event(NamedTuple):
     trial_type: str = ""
 
 
-_ENDS = ("offset_s", "offset", "end_s", "end", "stop_s", "stop", "duration_ms")
+_ENDS = frozenset(["offset", "end", "stop", "duration", "dur", "ende", "dauer"])
+_KINDS = frozenset(["condition", "behavior", "behaviour", "annotation", "label"])
 START = Event("start")
 """The event of a clip without any: the beginning of its time."""
 
@@ -38,12 +40,17 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
     table = read_table(path)
     clip, onset = table.required(("clip_id", "clip"), ("onset_s", "onset"))
     duration = table.index("duration_s", "duration")
-    if duration is None and (end := table.index(*_ENDS)) is not None:
+    if duration is None and (end := _with_word(table, _ENDS)):
         raise FacerError(
-            f"{path}: found a column {table.header[end]!r} and no duration_s, expected duration_s, "
-            "the seconds from the onset to the end"
+            f"{path}: found a column {end!r} and no duration_s, expected duration_s, the seconds "
+            "from the onset to the end"
         )
     kind, name = table.index("trial_type"), table.index("event")
+    if kind is None and name is None and (other := _with_word(table, _KINDS)):
+        raise FacerError(
+            f"{path}: found a column {other!r} and neither trial_type nor event, expected "
+            "trial_type for what happened, or event for a name of each; rename the column"
+        )
     ids = table.column(clip)
     clip_of = matched(path, ids, clip_ids)
     for column in (onset, duration):
@@ -63,6 +70,12 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
         event = Event(label, at, length if length > 0 else None, trial)
         found[clip_of[ids[row]]].append(event)
     return {clip_id: _named_apart(events) for clip_id, events in found.items()}
+
+
+def _with_word(table: CsvTable, words: Set[str]) -> str | None:
+    """Return the first column whose name has one of some words, other than the clip's."""
+    names = [name for name in table.header if not key_of(name).startswith(("clip", "file"))]
+    return next((name for name in names if words & set(words_of(name))), None)
 
 
 def _named_apart(events: Sequence[Event]) -> Sequence[Event]:

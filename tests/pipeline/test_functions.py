@@ -154,3 +154,9 @@ def test_models_are_listed(capsys, tmp_path):
 def test_a_needed_setting_is_asked_for():
     with pytest.raises(facer.FacerError, match=r"^faces: found none, expected: HDF5 of"):
         facer.train_detector("run")
+
+
+@pytest.mark.parametrize("given", [["a.csv", "b.csv"], {"clip_id": ["a"]}, 3, b"a.csv"])
+def test_what_is_no_path_is_told(planted, given):
+    with pytest.raises(facer.FacerError, match=r"^labels: found \w+, expected one path; several"):
+        facer.check(planted()[0], given)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,20 @@ def test_cores_are_counted_by_affinity_and_quota(monkeypatch: pytest.MonkeyPatch
     assert cores.cpu_count() == usual_threads() == 8
     cores.threads_within_quota()
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_torch_goes_on_in_a_process_that_was_forked():
+    code = (
+        "import os, torch\n"
+        "from facer.stages.common.threads import on_threads\n"
+        "torch.set_num_threads(2)\n"
+        "work = lambda: torch.zeros(10_000_000).add_(1)\n"
+        "work()\n"
+        "if child := os.fork():\n"
+        "    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "import signal\n"
+        "signal.alarm(20)\n"
+        "with on_threads(2):\n"
+        "    work()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -19,6 +19,7 @@ from facer.storage.files.videos import (
 )
 from facer.storage.text.names import some
 
+_GAPS = "; some numbers are missing: put a black picture there, or later frames move"
 _SERIES = 3  # numbered pictures from which on they are frames of a clip
 
 Note = Callable[[str], None]
@@ -100,7 +101,7 @@ def left_out(paths: Sequence[PurePath]) -> list[str]:
         kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
         lines.append(
             f"{len(unread)} file(s) ending in {kinds} are not read ({_named(unread)}); convert "
-            "them, as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
+            "them with what made them, or as by: ffmpeg -i INPUT -c:v libx264 -crf 12 OUTPUT.mp4"
         )
     series: dict[tuple[PurePath, str, str], list[PurePath]] = defaultdict(list)
     for path in paths:
@@ -110,14 +111,32 @@ def left_out(paths: Sequence[PurePath]) -> list[str]:
     clips = {kind: found for kind, found in series.items() if len(found) >= _SERIES}
     if clips:
         (folder, prefix, suffix), first = next(iter(sorted(clips.items())))
-        pattern = (folder / f"{prefix}*{suffix}").as_posix()
         lines.append(
             f"{sum(map(len, clips.values()))} numbered pictures in {len(clips)} series are not "
-            f"read ({pattern}: {len(first)}{', ...' if len(clips) > 1 else ''}); make a video of "
-            f"each at its frame rate, as by: ffmpeg -framerate 25 -pattern_type glob "
-            f"-i '{pattern}' -c:v libx264 -crf 12 -pix_fmt yuv420p OUTPUT.mp4"
+            f"read ({(folder / f'{prefix}*{suffix}').as_posix()}: {len(first)}"
+            f"{', ...' if len(clips) > 1 else ''}); make a video of each at its frame rate, as by: "
+            f"ffmpeg -framerate 25 {_as_input(first, folder, prefix, suffix)} -c:v libx264 -crf 12 "
+            f"-pix_fmt yuv420p OUTPUT.mp4{_GAPS if any(map(_has_gaps, clips.values())) else ''}"
         )
     return lines
+
+
+def _as_input(pictures: Sequence[PurePath], folder: PurePath, prefix: str, suffix: str) -> str:
+    """Return ffmpeg's options for a series, whose numbers may have no zeros in front."""
+    if len({len(path.stem) for path in pictures}) == 1:
+        return f"-pattern_type glob -i '{(folder / f'{prefix}*{suffix}').as_posix()}'"
+    first = min(_numbers(pictures))
+    return f"-start_number {first} -i '{(folder / f'{prefix}%d{suffix}').as_posix()}'"
+
+
+def _has_gaps(pictures: Sequence[PurePath]) -> bool:
+    """Tell whether numbers are missing, as those of frames without a face in cropped_aligned."""
+    numbers = _numbers(pictures)
+    return max(numbers) - min(numbers) >= len(numbers)
+
+
+def _numbers(pictures: Sequence[PurePath]) -> set[int]:
+    return {int(re.findall(r"\d+$", path.stem)[0]) for path in pictures}
 
 
 def _named(paths: Sequence[PurePath]) -> str:

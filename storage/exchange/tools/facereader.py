@@ -15,7 +15,7 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
-from facer.storage.files.headed import find_header, table_below
+from facer.storage.files.headed import Header, find_header, table_below
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import VALENCE_AROUSAL, Record
 
@@ -40,11 +40,14 @@ def read_facereader(path: Path) -> Imported:
     scale are 0 for ``NotActive`` and 1 to 5 for A to E; numbers stay numbers. Other logs of a
     folder, such as state logs, are passed over.
     """
-    logs = {
-        clip_id.removesuffix("_detailed"): (file, header)
-        for clip_id, file in log_files(path)
-        if (header := find_header(file, _is_detailed)) is not None
-    }
+    logs: dict[str, tuple[Path, Header]] = {}
+    for log_id, file in log_files(path):
+        clip_id, header = log_id.removesuffix("_detailed"), find_header(file, _is_detailed)
+        if header is not None and clip_id in logs:
+            other = logs[clip_id][0].name
+            raise FacerError(f"{file}: found {other} beside it, expected one of them")
+        if header is not None:
+            logs[clip_id] = file, header
     if not logs:
         raise FacerError(
             f"{path}: found no detailed log of FaceReader, expected one with Video Time and "
@@ -127,9 +130,11 @@ def log_files(path: Path) -> list[tuple[str, Path]]:
     """Return the logs at or below a path, by the id of their clips."""
     if path.is_file():
         return list(imported.files_under(path, "").items())
+    shown = (file for file in path.rglob("*") if not file.name.startswith("."))
+    endings = {file.suffix.lower() for file in shown}
     found: dict[str, Path] = {}
     for suffix in _SUFFIXES:
-        if any(path.rglob(f"*{suffix}")):
-            for clip_id, file in imported.files_under(path, suffix).items():
-                found[clip_id if clip_id not in found else f"{clip_id}{suffix}"] = file
+        files = imported.files_under(path, suffix) if suffix in endings else {}
+        for clip_id, file in files.items():
+            found[clip_id if clip_id not in found else f"{clip_id}{suffix}"] = file
     return sorted(found.items())

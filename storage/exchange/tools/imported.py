@@ -24,11 +24,12 @@ from facer.storage.schema import (
     Record,
     mean_rate_hz,
 )
+from facer.storage.text.names import some
 
 Names = Mapping[str, str]  # facer's name of a column: the file's
 _MAX_FRAMES = 10_000_000
 _CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
-_SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0  # of frames; times in a wrong unit are beyond
+_SLOWEST_HZ, _FASTEST_HZ = 0.1, 245.0  # of frames; times in a wrong unit are beyond
 _MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
 
@@ -58,7 +59,9 @@ def files_under(path: Path, suffix: str) -> dict[str, Path]:
             raise FacerError(f"{file}: found {found[name].name} beside it, expected a file a clip")
         found[name] = file
     if not found:
-        raise FacerError(f"{path}: found no {suffix} file there, expected at least one")
+        others = some(sorted({file.suffix for file in path.rglob("*") if file.suffix}))
+        there = f" (but {others})" if others else ""
+        raise FacerError(f"{path}: found no {suffix} file there{there}, expected at least one")
     return found
 
 

@@ -43,7 +43,8 @@ def read_libreface(path: Path) -> Imported:
     }
     if not any(_INTENSITY.fullmatch(name) for name in names.values()):
         raise FacerError(
-            f"{path}: found no column such as au_12_intensity, expected LibreFace's csv files"
+            f"{next(iter(files.values()))}: found no column such as "
+            "au_12_intensity, expected LibreFace's csv files"
         )
     words = _WORDS if _EXPRESSION in header else ()
     provenance = imported.provenance(

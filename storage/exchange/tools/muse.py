@@ -14,16 +14,22 @@ from facer.storage.labels.words import is_nameless
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import F64
 
-_TIMES = ("timestamp", "timestamp_s", "timestamp_ms", "time", "time_s", "time_ms", "frametime")
-_META = (*_TIMES, "segment_id", "file_id", "filename", "id", "name", "frame", "frame_index")
+_TIMES = (
+    "timestamp", "timestamp_s", "timestamp_ms", "time", "time_s", "time_ms", "frametime",
+    "start", "start_s", "start_ms",
+)  # fmt: skip
+_META = (
+    *_TIMES, "end", "end_s", "end_ms", "segment_id", "file_id", "filename", "id", "name", "frame",
+    "frame_index",
+)  # fmt: skip
 
 
 def read_muse(path: Path) -> Imported:
-    """Read ``<id>.csv`` files: leading meta columns (time, id, frame, an index), then the features.
+    """Read ``<id>.csv`` files: leading meta columns (time, id, frame, an index), then features.
 
-    A frame is valid unless all its cells are empty. Times of a column without ``_s`` or ``_ms``
-    in its name are taken for milliseconds when they advance by 2 or more. Rows stay in the
-    file's order; a clip whose times go back says so in its note.
+    A frame is valid unless all its cells are empty; the time of a segment is its start. Times of a
+    column without ``_s`` or ``_ms`` in its name are taken for milliseconds when they advance by 2
+    or more. Rows stay in the file's order; a clip whose times go back says so in its note.
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)

@@ -31,7 +31,10 @@ def read_openface(path: Path) -> Imported:
     _refuse_pictures(path, imported.first_header(files))
     names = {_name(name): name for name in imported.first_header(files) if _FEATURE.fullmatch(name)}
     if not names:
-        raise FacerError(f"{path}: found no AU, gaze or pose column, expected OpenFace 2 csv files")
+        raise FacerError(
+            f"{next(iter(files.values()))}: found no AU, gaze or pose column, "
+            "expected OpenFace 2 csv files"
+        )
     clips = imported.one_a_file(files, names, _clip)
     provenance = imported.provenance(
         "openface-2", "face_id with most valid frames", au_scale="intensity 0 to 5"

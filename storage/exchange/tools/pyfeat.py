@@ -39,7 +39,10 @@ def read_pyfeat(path: Path, fps: float | None = None) -> Imported:
         if _FEATURE.fullmatch(name)
     }
     if not names:
-        raise FacerError(f"{path}: found no AU or emotion column, expected py-feat csv files")
+        raise FacerError(
+            f"{next(iter(files.values()))}: found no AU or emotion column, "
+            "expected py-feat csv files"
+        )
     provenance = imported.provenance("py-feat", "largest face, or Identity seen most often")
     return Imported(tuple(names), (), provenance, _clips(files, names, fps))
 
@@ -114,6 +117,10 @@ def _clip(clip_id: str, table: CsvTable, names: Names, fps: float | None) -> Ent
         note = f"{int(frame.max()) + 1} numbered pictures are taken for the frames of one clip"
     elif "frame" in table.header:
         frame = imported.frame_numbers(table, table.numbers([table.where("frame")])[:, 0])
+        if back := int((np.diff(frame) < 0).sum()):
+            note = (
+                f"frame numbers go back {back}x: rows of one number are taken for faces of a frame"
+            )
     sure = np.where(found, np.nan_to_num(box[:, 2] * box[:, 3]), -1.0)
     if "Identity" in table.header:
         chosen = imported.dominant(table.column(table.where("Identity")), found, box[:, 4])

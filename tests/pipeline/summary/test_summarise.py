@@ -408,6 +408,9 @@ def test_the_same_command_again_replaces_its_own_tables_and_no_others(
     (other / "summary.csv").write_text("mine")
     _, err = told(capsys, "summarise", store, "-o", other, code=1)
     assert "found files there that no summary wrote" in err
+    _, err = told(capsys, "summarise", store, "-o", tmp_path / "stats.csv", code=1)
+    assert "stats.csv: found the ending .csv, expected a folder's name" in err
+    assert not (tmp_path / "stats.csv").exists()
     assert (other / "summary.csv").read_text() == "mine"
 
 
@@ -451,7 +454,7 @@ def test_a_wrong_setting_is_one_line(study_store, settings, message):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("design", "name,condition\na,x\n", "expected one named clip_id"),
+        ("design", "age,condition\n7,x\n", "expected one named clip_id"),
         ("design", "clip_id,condition\na,x\na,y\n", "found clip 'a' again as 'a'"),
         ("design", "clip_id,condition\nx/b,x\n", "'x/b' could mean q/x/b, r/x/b; give its folders"),
         ("design", "clip_id,exclude\na,maybe\n", "'exclude': found 'maybe', expected 1, true"),
@@ -543,6 +546,8 @@ def test_thousands_are_no_seconds(tmp_path, read, header, row, column):
         (read_design, "clip_id,onset_ms", "a,1500", "a column 'onset_ms' and no onset_s"),
         (read_events, "clip_id,onset_s,offset_s", "a,1,2", "a column 'offset_s' and no duration_s"),
         (read_events, "clip_id,onset,end", "a,1,2", "a column 'end' and no duration_s"),
+        (read_events, "clip_id,onset_s,stop_time", "a,1,2", "'stop_time' and no duration_s"),
+        (read_events, "clip_id,onset_s,Behavior", "a,1,x", "'Behavior' and neither trial_type"),
     ],
 )
 def test_times_that_are_no_seconds_and_ends_that_are_no_durations(
@@ -575,11 +580,23 @@ def test_mistyped_fields_and_columns_of_a_design_are_told(study_store, tmp_path)
     )
     assert check_design(found).conditions == ("joke", "news")
     assert facer.design(store, "{participant}_{condition}").notes == ()
+    spelt = facer.design(store, "{VP}_{Bedingung}")
+    assert (spelt.rows, spelt.notes) == (facer.design(store, "{participant}_{condition}").rows, ())
     path = tmp_path / "design.csv"
     path.write_text("clip_id,participant,onset,conditon\nP1_joke,P1,2.5,x\nP2_news,P2,1,y\n")
     found = facer.design(store, path)
     assert [row.onset_s for row in found.rows] == [2.5, 1]
     assert [note.partition("was")[2] for note in found.notes] == [" 'condition' meant?"]
+
+
+def test_a_design_of_a_german_lab(tmp_path):
+    path = tmp_path / "design.csv"
+    path.write_text("id;Datei;VP;Bedingung;Beginn_s\n1;b.mp4;7;Witz;0,2\n2;a.mp4;7;Film;0,2\n")
+    found = read_design(path, ["a", "b", "1"])
+    assert [(row.clip_id, row.participant, row.condition) for row in found.rows] == [
+        ("b", "7", "Witz"), ("a", "7", "Film")
+    ]  # fmt: skip
+    assert [note.partition("was")[2] for note in found.notes[1:]] == [" 'onset_s' meant?"]
 
 
 def test_a_baseline_before_the_clips_is_told_where_no_onset_is_known(study_store, tmp_path):

@@ -198,6 +198,15 @@ def test_what_does_not_fit_is_one_line(
     assert str(tmp_path) in str(error.value)
 
 
+def test_no_log_is_passed_over_or_lost(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT").write_text(HEAD + COLUMNS + ROWS)
+    (tmp_path / "._b.csv").write_bytes(b"\0\5\x16\7")  # as macOS leaves it on other disks
+    assert list(imported("facereader", tmp_path)[1]) == ["A"]
+    (tmp_path / "A_detailed.TXT").write_text(HEAD + COLUMNS + ROWS)
+    with pytest.raises(FacerError, match=r"A_detailed\.TXT: found A\.TXT beside it"):
+        import_features("facereader", tmp_path)
+
+
 def test_letters_after_numbers_are_refused(tmp_path: Path) -> None:
     numbers = ROWS.replace("NotActive", "0").replace("B (Slight)", "1").replace("\tA\tE", "\t0\t1")
     (tmp_path / "a.txt").write_text(COLUMNS + numbers)

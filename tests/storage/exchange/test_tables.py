@@ -112,6 +112,8 @@ def test_times_in_another_unit_and_a_missing_header_are_told(tmp_path: Path) -> 
     rows = "".join(f"{i},{40 * i},1,1,2\n" for i in range(9))
     (tmp_path / "v.csv").write_text(f"frame,timestamp,confidence,success,AU12_r\n{rows}")
     assert "0.025 frames/s: are they" in imported("openface", tmp_path)[1]["v"][0].reason
+    (tmp_path / "v.csv").write_text("timestamp,f1\n" + "".join(f"{3 * i},1\n" for i in range(9)))
+    assert "333 frames/s: are they" in imported("muse", tmp_path)[1]["v"][0].reason
     (tmp_path / "v.csv").write_text("250,1,0.5\n500,1,0.4\n")
     assert "found 250, 1, 0.5 in the first line" in refused("muse", tmp_path)
 
@@ -120,6 +122,9 @@ def test_pyfeat_rows_without_a_number_are_no_faces(tmp_path: Path) -> None:
     head = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU12,input,frame\n"
     (tmp_path / "v.csv").write_text(f"{head}1,1,9,9,.9,.5,v.mp4,0\n1,1,9,9,.9,NaN,v.mp4,1\n")
     assert imported("pyfeat", tmp_path)[1]["v"][1].valid.tolist() == [True, False]
+    rows = "".join(f"1,1,9,9,.9,.5,v.mp4,{frame}\n" for frame in (0, 1, 0, 1))
+    (tmp_path / "v.csv").write_text(head + rows)
+    assert "go back 1x" in imported("pyfeat", tmp_path)[1]["v"][0].reason
 
 
 def test_openface_columns_that_moved_between_files(tmp_path: Path) -> None:
@@ -264,6 +269,7 @@ def test_muse_round_trip(store: FeatureStore, tmp_path: Path) -> None:
         ("name,frame,Time", ["a,0,0", "a,1,0.25"], [0, 0.25]),
         ("timestamp_ms", ["1500", "1501"], [1.5, 1.501]),
         ("timestamp_s", ["0", "4"], [0, 4]),
+        ("start,end", ["0,0.25", "0.25,0.5"], [0, 0.25]),
     ],
 )
 def test_muse_meta_columns(tmp_path: Path, meta: str, cells: list[str], times: list[float]) -> None:
@@ -474,7 +480,11 @@ def test_what_cannot_be_exported(store: FeatureStore, tmp_path: Path, make_entry
 
 def test_what_cannot_be_imported(tmp_path: Path) -> None:
     assert "found no such file or folder" in refused("muse", tmp_path / "x")
-    assert "found no .csv file there" in refused("muse", tmp_path)
+    assert "found no .csv file there, expected" in refused("muse", tmp_path)
+    (tmp_path / "1.npy").write_bytes(b"")
+    assert "found no .csv file there (but .npy), expected" in refused("muse", tmp_path)
+    (tmp_path / "a.csv").write_text("clip_id,joy\na,1\n")
+    assert "a.csv: found no AU, gaze" in refused("openface", tmp_path)
     with pytest.raises(FacerError, match="import kind: found 'praat', expected one of muse"):
         import_features("praat", tmp_path)  # type: ignore[arg-type]
     with pytest.raises(FacerError, match=r"fps: found 0\.0, expected a positive number"):

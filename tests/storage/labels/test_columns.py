@@ -56,7 +56,14 @@ def test_a_nameless_index_is_neither_id_nor_target(tmp_path: Path, index: str) -
     assert "id_column" in message
 
 
+def test_files_that_come_again_are_stimuli_and_no_clips(tmp_path: Path) -> None:
+    labels = read(tmp_path, "clip_id,video,joy\na,joke.mp4,0.5\nb,joke.mp4,0.25\n")
+    assert labels.clip_ids == ("a", "b")
+
+
 def test_a_running_id_yields_to_file_names(tmp_path: Path) -> None:
+    labels = read(tmp_path, "id,Datei,joy\n1,2.mp4,0.5\n2,1.mp4,0.25\n")
+    assert labels.clip_ids == ("2.mp4", "1.mp4")
     labels = read(tmp_path, "id,path,joy\n1,v/00002.mp4,0.5\n2,v/00001.mp4,0.25\n")
     assert labels.clip_ids == ("v/00002.mp4", "v/00001.mp4")
     assert dict(labels.left_out)["id"] == "an id or a number of the row"
@@ -97,7 +104,8 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["subject", "subject_id", "Subject_ID", "participant", "participant_id", "ParticipantID",
-     "person", "speaker", "speaker_id", "subj", "pid", "vp", "subject_no", "anon_subject_id"],
+     "person", "speaker", "speaker_id", "subj", "pid", "vp", "subject_no", "anon_subject_id",
+     "VP_Nr", "sujeto", "Teilnehmer*in", "ProbandenID", "Probanden-Nr.", "Versuchspersonennummer"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["{}", "p{}", "{}.0"])
 def test_subjects_are_no_targets(tmp_path: Path, name: str, form: str) -> None:
@@ -178,7 +186,8 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "redcap_repeat_instance", "ratings_complete", "rater", "cv5", "outer_fold", "role",
      "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating",
      "joy_sd", "joy_ci_low", "joy_confidence", "joy_conf", "confidence", "version", "t_start",
-     "end_t", "apex_ms", "peak_sec"],
+     "end_t", "apex_ms", "peak_sec", "cond", "Geschlecht", "Gruppe", "Bedingung", "sexe", "edad",
+     "Versuchsleiter", "Startzeit", "TIME001", "TIME_SUM", "LASTPAGE", "Q_VIEWER", "Time taken"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -199,15 +208,16 @@ def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str
 def test_numbers_that_look_like_ids_are_left_out(tmp_path: Path) -> None:
     rows = [
         f"c{i},{i + 100},{1990 + i % 3},{70000 + 7 * i * i},2024010{i % 3 + 1},1700000{i % 3}00.5,"
-        f"{i % 4},0.{i}"
+        f"{i % 4},{45292 + i // 2},0.{i}"
         for i in range(9)
     ]
-    text = table("clip_id,a,b,c,d,e,rating,joy", rows)
+    text = table("clip_id,a,b,c,d,e,rating,f,joy", rows)
     labels = read(tmp_path, text)
     assert labels.names == ("rating", "joy")
     assert dict(labels.left_out) == {
         "a": "a running number", "b": "looks like a year", "c": "looks like an id",
         "d": "looks like a date", "e": "looks like a time, counted from 1970",
+        "f": "looks like a date, counted in days as Excel does",
     }  # fmt: skip
     assert read(tmp_path, text, targets=("a",)).names == ("a",)
 
@@ -224,6 +234,7 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
     assert labels.notes == ("rows left out because their column exclude says so: 2",)
     message = refused(tmp_path, table("clip_id,exclude,joy", ["a,maybe,0.5"]))
     assert "l.csv:2: column 'exclude': found 'maybe', expected 1, true or yes" in message
+    assert read(tmp_path, "Datei,Ausschluss,joy\na,ja,1\nb,nein,2\n").clip_ids == ("b",)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +247,9 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
         ("a,0,0\nb,1,2\n", "found column '0' twice, .*is this a row already"),
         ("clip_id,joy\n", "a header and no rows"),
         ("# by hand\nclip_id,joy\na,0.5\n", "found a comment .*begin with # out"),
+        ("# 3 raters, 0 to 1\nclip_id,joy,awe\na,0.5,1\n", "found a comment .*begin with # out"),
+        ("Study 1,,\nclip_id,joy,awe\na,0.5,1\n", "a title, .* names in line 2"),
+        (",Joy,,Awe,\nclip_id,mean,sd,mean,sd\na,1,2,3,4\n", "names over several columns"),
         ("clip_id,joy\nclip,How glad?\na,0.5\nb,0.5\nc,0.5\n", "second header line"),
     ],
 )

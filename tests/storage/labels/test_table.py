@@ -306,6 +306,16 @@ def test_columns_of_a_partition_are_found_by_name(tmp_path: Path) -> None:
     ):
         (tmp_path / "partition.csv").write_text(text)
         assert read_labels(tmp_path).splits == ("test", "val", "train")
+    (tmp_path / "partition.csv").write_text("1,train\n2,devel\n3,test\n")
+    with pytest.raises(FacerError, match=r"partition\.csv: found 1, train in the first line"):
+        read_labels(tmp_path)
+
+
+def test_names_of_a_challenge_without_spaces_are_its_targets(tmp_path: Path) -> None:
+    text = (DATA / "emi" / "train_split.csv").read_text()
+    (tmp_path / "train_split.csv").write_text(text.replace("Empathic Pain", "EmpathicPain"))
+    labels = read_labels(tmp_path / "train_split.csv")
+    assert (labels.kind, set(labels.splits)) == ("emi", {"train"})
 
 
 def test_an_emi_folder_may_call_its_second_file_val(tmp_path: Path) -> None:

@@ -169,6 +169,17 @@ def test_words_that_mean_absent_may_be_in_most_rows(tmp_path: Path) -> None:
     assert read_labels(path, LabelOptions(missing_values=("skip",))).names == ("joy",)
 
 
+def test_words_with_a_point_are_no_decimal_points(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("clip_id;joy;points\na;k.A.;1,5\nb;0,5;k.A.\nc;k.A.;2,5\nd;0,75;1,25\n")
+    labels = read_labels(path, LabelOptions(missing_values=("k.A.",)))
+    np.testing.assert_array_equal(labels.values[:, 0], [np.nan, 0.5, np.nan, 0.75])
+    with pytest.raises(FacerError, match=r"found 'k\.A\.', .*'k\.A\.' means 'not rated'"):
+        read_labels(path)
+    with pytest.raises(FacerError, match="missing_values: found '00', expected numbers with a"):
+        LabelOptions(missing_values=("-99", "00"))
+
+
 def test_a_word_among_numbers_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("clip_id,joy,awe\na,inf,0.5\nb,0.2,0.1\nc,0.7,0.3\n")

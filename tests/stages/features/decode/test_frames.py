@@ -124,3 +124,25 @@ def test_variable_frame_rate_keeps_the_gaps(shared: Path):
     frames, _ = read(shared / "clips" / "webcam_vfr_vp8.webm")
     steps = np.diff([f.timestamp_s for f in frames])
     assert steps.max() > 1.9 * np.median(steps)
+
+
+@pytest.mark.parametrize(
+    ("names", "told", "gaps"),
+    [
+        (("00001", "00002", "00003"), "-pattern_type glob -i 'a/*.jpg' ", False),
+        (("00001", "00002", "00009"), "-pattern_type glob -i 'a/*.jpg' ", True),
+        (("f8", "f9", "f10"), "-start_number 8 -i 'a/f%d.jpg' ", False),
+    ],
+)
+def test_numbered_pictures_are_told_with_their_order_and_gaps(tmp_path, names, told, gaps):
+    (tmp_path / "a").mkdir()
+    for name in names:
+        (tmp_path / "a" / f"{name}.jpg").touch()
+    (tmp_path / "call.zoom").touch()
+    (tmp_path / "phone.3gpp").touch()
+    notes: list[str] = []
+    assert [name for name, _ in find_videos(tmp_path, notes.append)] == ["phone"]
+    unread, pictures = notes
+    assert "1 file(s) ending in .zoom are not read (call.zoom); convert them with what" in unread
+    assert told in pictures
+    assert ("some numbers are missing" in pictures) == gaps
