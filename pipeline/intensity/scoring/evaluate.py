@@ -26,6 +26,7 @@ from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.sources.joined import Source, open_source, status_of
 from facer.pipeline.intensity.sources.labels import labels_of_run
 from facer.pipeline.intensity.subject_scales import scaled_rows, scaled_strangers
+from facer.stages.common.threads import on_threads
 from facer.stages.intensity.kernels.batches import DeviceSequences
 from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import IntensityModel, predict
@@ -126,8 +127,10 @@ def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
 
 
 def _predict_rows(run: Path, labelled: LabelledSequences, rows: Bools) -> dict[int, F32]:
-    data = scaled_rows(run, read_run(run), labelled, rows)
-    return _predict(run, data, labelled.places(rows), labelled.usable[rows])
+    record = read_run(run)
+    data = scaled_rows(run, record, labelled, rows)
+    with on_threads(record.threads, ["torch"]):
+        return _predict(run, data, labelled.places(rows), labelled.usable[rows])
 
 
 def _predict(run: Path, data: DeviceSequences, clips: I64, measured: Bools) -> dict[int, F32]:
@@ -240,6 +243,8 @@ def predict_store(run: Path, store: Source, clip_ids: Sequence[str]) -> Predicti
     empty = frozenset(sequences.empty)
     status[[clip in empty for clip in clip_ids]] = "no_features"
     clips = np.arange(len(sequences.clip_ids))
-    found = _predict(run, scaled_strangers(record, sequences), clips, status == "ok")
+    data = scaled_strangers(record, sequences)
+    with on_threads(record.threads, ["torch"]):
+        found = _predict(run, data, clips, status == "ok")
     values = np.mean(list(found.values()), axis=0).astype(np.float32)
     return Prediction(record.names, tuple(clip_ids), values, tuple(status))

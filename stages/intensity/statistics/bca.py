@@ -9,6 +9,8 @@ from scipy.special import ndtr, ndtri
 
 from facer.storage.schema import F64
 
+_TIE = 1e-9  # of few units many draws are the sample in another order, and sums round by order
+
 
 class Bca(NamedTuple):
     """What turns a quantile of the bootstrap's draws into one of the figure, and back."""
@@ -40,7 +42,8 @@ def bca_of(draws: F64, estimate: float, left_out: F64) -> Bca | None:
     """
     if not len(draws):
         return None
-    below = float(((draws < estimate).mean() + (draws <= estimate).mean()) / 2)
+    over = draws - estimate
+    below = float(((over < -_TIE).mean() + (over <= _TIE).mean()) / 2)
     away = left_out.mean() - left_out
     spread = float((away**2).sum())
     if not (0 < below < 1 and np.isfinite(spread) and spread > 0):

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.scoring.evaluate import predict_store
 from facer.pipeline.intensity.train import train_head
+from facer.stages.common.threads import on_threads
 from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.model import predict
 from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.statistics.intervals import bootstrap
 from facer.storage import FeatureStore, read_labels
@@ -288,3 +291,18 @@ def test_a_store_that_was_moved_is_given(run, tmp_path, copy_store):
     with pytest.raises(FacerError, match="found nothing there"):
         evaluate(run, "test")
     assert np.array_equal(evaluate(run, "test", store=other).predictions, before.predictions)
+
+
+def test_predictions_are_summed_as_the_run_was_whatever_the_caller_does(run, monkeypatch):
+    found = []
+
+    def told(model, data, clips):
+        found.append(torch.get_num_threads())
+        return predict(model, data, clips)
+
+    monkeypatch.setattr("facer.pipeline.intensity.scoring.evaluate.predict", told)
+    with on_threads(2):
+        evaluate(run, "test")
+        predict_store(run, FeatureStore.open(read_run(run).store), ["clip-00"])
+        assert torch.get_num_threads() == 2
+    assert found == [1, 1]

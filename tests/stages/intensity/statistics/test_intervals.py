@@ -35,6 +35,16 @@ def test_bca_is_scipy_s():
     np.testing.assert_allclose(np.quantile(draws, shares), expected, rtol=1e-12)
 
 
+def test_the_last_digits_do_not_move_an_interval():
+    predictions, targets = _data(8)
+    exact, noise = predictions.astype(np.float64), np.random.default_rng(1)
+    ends = [
+        [one.low for one in map(some, bootstrap(rounded, targets).per_emotion)]
+        for rounded in (exact, *(exact * (1 + noise.normal(0, 1e-13, exact.shape)) for _ in "abc"))
+    ]
+    np.testing.assert_allclose(ends[1:], [ends[0]] * 3, atol=1e-7)
+
+
 def test_an_interval_over_few_clips_is_near_scipy_s():
     predictions, targets = _data(14, 1)
     found = bootstrap(predictions, targets)
