@@ -83,9 +83,13 @@ class Comparison:
         """In words, what was drawn, and that the interval is narrow where it is."""
         if self.interval is None:
             return f"{self.n_units} {self.unit}s are too few for an interval"
-        narrow = _narrow(self.n_units, [self.interval])
-        text = ", with so few still too narrow" if narrow else ""
-        return f"{self.n_units} {self.unit}s drawn{text}"
+        return f"{self.n_units} {self.unit}s drawn{self.narrow}"
+
+    @property
+    def narrow(self) -> str:
+        """In words after a comma, that the interval is narrow; "" where it is not."""
+        known = [] if self.interval is None else [self.interval]
+        return ", with so few still too narrow" if known and _narrow(self.n_units, known) else ""
 
 
 def bootstrap(
