@@ -135,7 +135,8 @@ def test_names_of_many_clips_have_room(study_store, tmp_path):
 def test_of_many_clips_those_of_every_condition_are_drawn(study_store, tmp_path, monkeypatch, kind):
     """Seen: of 2,000 clips the first 500, which were all of one condition."""
     monkeypatch.setattr(kinds, "_MOST_ROWS", 6)
-    clips = {f"P{p}_{c}": (RATE, {}) for p in range(4) for c in ("joke", "rest", "talk")}
+    conditions = ("joke", "rest", "talk")
+    clips: dict[str, Any] = {f"P{p}_{c}": (RATE, {}) for p in range(4) for c in conditions}
     store = study_store(clips)
     found = rows(facer.figure(kind, store, tmp_path / "m.svg", DESIGN))
     assert {row["condition"] for row in found} == {"joke", "rest", "talk"}
