@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -36,6 +37,8 @@ from facer.pipeline.runtime.progress import note_lines
 from facer.pipeline.runtime.run_folder import FORMAT, RunFolder
 from facer.stages.common.device import resolve_device
 from facer.stages.common.training import OnStep
+from facer.stages.intensity.calibration import label_scale
+from facer.stages.intensity.config import LossName
 from facer.stages.intensity.fit import EpochRow, HeadTrainer, Task
 from facer.stages.intensity.heads.own import code_sha256
 from facer.stages.intensity.kernels.batches import DeviceSequences
@@ -53,11 +56,25 @@ _SAVE_EVERY_S = 20.0  # a checkpoint takes longer than an epoch of a small set
 LARGE_INPUT = 5.0
 """Mean or deviation of an input from which on recurrent units saturate; REC's stay within 1."""
 
+LARGE_LABEL, SMALL_LABEL = 5.0, 0.03
+"""Mean or deviation from which on, and deviation below which, an error hardly teaches labels."""
+
 OnEpoch = Callable[[int, EpochRow, int], None]
 """Called with seed, the epoch's row and the number of epochs at most."""
 
 OnNote = Callable[[str], None]
 """Called with one line."""
+
+
+@contextmanager
+def _of_fold(fold: int | None) -> Iterator[None]:
+    """FacerErrors name the fold, of a training of one."""
+    try:
+        yield
+    except FacerError as error:
+        if fold is None:
+            raise
+        raise FacerError(f"fold {fold}: {error.marked}") from error
 
 
 class Training:
@@ -76,10 +93,11 @@ class Training:
             self.store, self.labels, config.sequences,
             _choice_of(config, self.store.feature_names), config.cache,
         )  # fmt: skip
-        self.task = self._task()
-        self.data = DeviceSequences(self.labelled.sequences, device)
-        self._scale_subjects()
-        self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
+        with _of_fold(None if self.plan is None else config.fold or 0):
+            self.task = self._task()
+            self.data = DeviceSequences(self.labelled.sequences, device)
+            self._scale_subjects()
+            self.first = self.trainer(config.fit.seed)  # what is wrong with the head is told here
 
     def _scale_subjects(self) -> None:
         """Bring people's features to one scale, if the training does; each fold has its own."""
@@ -137,11 +155,9 @@ class Training:
         other.config = replace(self.config, run=run, fold=fold, resume=True)
         splits = np.array(self.plan.splits(fold), object)
         other.labelled = replace(self.labelled, splits=splits)
-        try:
+        with _of_fold(fold):
             other.task = other._task()
             other._scale_subjects()
-        except FacerError as error:
-            raise FacerError(f"fold {fold}: {error.marked}") from error
         return other
 
     def trainer(self, seed: int) -> HeadTrainer:
@@ -228,6 +244,8 @@ def tell(training: Training, on_note: OnNote | None) -> None:
         for line in note_lines(training.notes):
             on_note(line)
     tell_scale(training, on_note)
+    fit = training.config.fit
+    tell_label_scale(training, () if fit.scale_labels else (fit.loss,), on_note)
 
 
 def tell_scale(training: Training, on_note: OnNote | None) -> None:
@@ -245,6 +263,26 @@ def tell_scale(training: Training, on_note: OnNote | None) -> None:
             f"warning: {len(large)} input column(s) are large, such as {names[one]} with mean "
             f"{scale.mean[one]:.3g} and deviation {scale.std[one]:.3g} over the training "
             "frames; a head learns little from such: use --standardise"
+        )
+
+
+def tell_label_scale(
+    training: Training, losses: Collection[LossName], on_note: OnNote | None
+) -> None:
+    """Say where labels are so large or small that losses other than pearson hardly teach them."""
+    seen = [f"--loss {loss}" for loss in sorted({*losses} - {"pearson"})]
+    if on_note is None or not seen:
+        return
+    line = label_scale(training.task.targets[training.task.train])
+    mean, std = line.intercept, line.slope
+    odd = np.flatnonzero((np.maximum(np.abs(mean), std) > LARGE_LABEL) | (std < SMALL_LABEL))
+    if len(odd):
+        names = training.task.names
+        on_note(
+            f"warning: labels of {', '.join(names[i] for i in odd)} are large or small, such as "
+            f"{names[odd[0]]} with mean {mean[odd[0]]:.3g} and deviation {std[odd[0]]:.3g} in "
+            f"train; a head learns little of such by {' or '.join(seen)}: use "
+            "--scale-labels"
         )
 
 

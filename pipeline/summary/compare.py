@@ -13,7 +13,7 @@ import numpy as np
 from facer.pipeline.summary.clips import clock_of
 from facer.pipeline.summary.config import CompareConfig
 from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
-from facer.stages.summary.comparison import correlations, lags, pair
+from facer.stages.summary.comparison import correlations, lags, pair, varying
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -117,20 +117,25 @@ class _Sums:
         self.names = names
         self.clips = np.zeros(len(names))
         self.n, self.a, self.b, self.aa, self.bb, self.ab, self.far = np.zeros((7, len(names)))
+        self.from_a, self.from_b = np.full((2, len(names)), np.nan)  # what values count from
         self.alike: list[F64] = []
         self.lags: list[F64] = []
 
     def add(self, of: Any) -> tuple[F64, F64]:
         """Take in a clip; return its mean distance and correlation by column."""
         there = np.isfinite(of.a) & np.isfinite(of.b)
-        a, b = np.where(there, of.a, 0), np.where(there, of.b, 0)
         n = there.sum(axis=0)
+        far = np.where(there, np.abs(of.a - of.b), 0).sum(axis=0)
+        if len(there):  # a column's first value: sums of squares of large numbers lose the small
+            first, new = there.argmax(axis=0)[None], np.isnan(self.from_a) & (n > 0)
+            for origin, x in ((self.from_a, of.a), (self.from_b, of.b)):
+                origin[new] = np.take_along_axis(x, first, axis=0)[0, new]
+        a, b = np.where(there, of.a - self.from_a, 0), np.where(there, of.b - self.from_b, 0)
         self.clips += n > 0
         self.n += n
         self.a, self.b = self.a + a.sum(axis=0), self.b + b.sum(axis=0)
         self.aa, self.bb = self.aa + (a**2).sum(axis=0), self.bb + (b**2).sum(axis=0)
         self.ab = self.ab + (a * b).sum(axis=0)
-        far = np.abs(a - b).sum(axis=0)
         self.far = self.far + far
         self.alike.append(correlations(of.a, of.b))
         self.lags.append(lags(of))
@@ -140,12 +145,13 @@ class _Sums:
         """A row a column."""
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_a, mean_b = self.a / self.n, self.b / self.n
-            va, vb = self.aa / self.n - mean_a**2, self.bb / self.n - mean_b**2
+            va = varying(self.aa / self.n - mean_a**2, self.aa / self.n)
+            vb = varying(self.bb / self.n - mean_b**2, self.bb / self.n)
             both = self.ab / self.n - mean_a * mean_b
-            scale = np.sqrt(np.maximum(va, 0) * np.maximum(vb, 0))
-            alike = np.where(scale > 1e-12, both / scale, np.nan)
+            alike = np.where((va > 0) & (vb > 0), both / (np.sqrt(va) * np.sqrt(vb)), np.nan)
             spread = np.sqrt(np.maximum(va + vb - 2 * both, 0))
             far = self.far / self.n
+        mean_a, mean_b = self.from_a + mean_a, self.from_b + mean_b
         return [
             {
                 "feature": name, "clips": int(self.clips[i]), "frames": int(self.n[i]),

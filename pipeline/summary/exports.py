@@ -30,6 +30,7 @@ from facer.storage.exchange.tables import export_store
 from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
 from facer.storage.files.atomic import write_atomic, written_whole
 from facer.storage.files.csv_table import csv_text
+from facer.storage.files.objects import LocalObjects
 from facer.storage.files.refusals import refuse_existing
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
@@ -42,7 +43,7 @@ _log = logging.getLogger("facer")
 def export(store: FeatureStore, config: ExportConfig) -> int:
     """Write a store's features for other tools, and return how many clips are in them.
 
-    FacerError where something is at the path, or where a table's dictionary is to be.
+    FacerError where something is at the path, or other text where a table's dictionary is to be.
     """
     form = config.form
     if form in STUDY_FORMATS:
@@ -58,9 +59,7 @@ def _export_frames(store: FeatureStore, config: ExportConfig) -> int:
     """Write one table of frames and its dictionary."""
     path, long = config.path, config.long
     dictionary = path.with_name(f"{path.stem}.columns.csv")
-    refuse_existing(dictionary)
     found = None if config.design is None else design_of(config.design, store.clip_ids)
-    written = export_store(store, path, config.form, design=found, long=long)
     names = store.feature_names
     meant = dict(zip(names, units(names, store.provenance.settings), strict=True))
     columns = FrameTable.of(store, store.clip_ids, found, long).columns
@@ -72,7 +71,12 @@ def _export_frames(store: FeatureStore, config: ExportConfig) -> int:
         if (unit := meant.get(row[0])) is not None:
             ends = ["" if end != end else f"{end:g}" for end in (unit.low, unit.high)]
             row[1:] = [unit.unit, *ends, str(int(row[0] in store.weak_features)), unit.definition]
-    write_atomic(dictionary, csv_text(rows))
+    meanings = csv_text(rows)
+    there = LocalObjects(path.parent).get(dictionary.name) if dictionary.is_file() else None
+    if there != meanings.encode():  # the same beside the same table in another format
+        refuse_existing(dictionary)
+    written = export_store(store, path, config.form, design=found, long=long)
+    write_atomic(dictionary, meanings)
     return written
 
 

@@ -35,9 +35,9 @@ def assign_folds(groups: Sequence[str], n_folds: int) -> I64:
     held = [members for _, members, _ in filled]
     if n_folds < 2 or min(held) < 1 or len(sizes) - max(held) < 2:
         raise FacerError(
-            f"{named('folds')} {n_folds}: found {len(sizes)} subjects or clips to divide, "
-            "expected 2 "
-            "folds or more, each with one to hold out and two others, to train and to validate on"
+            f"{named('folds')}: found {len(sizes)} subjects or clips to divide into {n_folds}, "
+            "expected 2 folds or more, each with one to hold out and two others, to train and to "
+            "validate on"
         )
     return np.array([fold_of[unit] for unit in groups], np.int64)
 

@@ -14,6 +14,7 @@ RATE_HZ = 25.0
 LONGEST_LAG_S = 1.0
 _ROUNDING = 1e-4  # seconds, of times that a tool wrote in milliseconds
 _LEAST = 10  # frames that both must have seen
+_ROUNDED = 1e-24  # of squares: float32 values that differ at all differ by more
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,18 @@ def correlations(a: F64, b: F64) -> F64:
     one, other = (
         np.where(both, x - np.where(both, x, 0).sum(axis=0) / np.maximum(n, 1), 0) for x in (a, b)
     )
-    scale = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
+    squares = [np.where(both, x**2, 0).sum(axis=0) for x in (a, b)]
+    left, right = (
+        varying((x**2).sum(axis=0), s) for x, s in zip((one, other), squares, strict=True)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        rho: F64 = (one * other).sum(axis=0) / scale
-    return np.where((scale > 1e-9) & (n >= _LEAST), rho, np.nan)
+        rho: F64 = (one * other).sum(axis=0) / (np.sqrt(left) * np.sqrt(right))
+    return np.where((left > 0) & (right > 0) & (n >= _LEAST), rho, np.nan)
+
+
+def varying(variance: F64, square: F64) -> F64:
+    """Variances; 0 where they are the rounding of values whose squares are ``square``."""
+    return np.where(variance > _ROUNDED * square, variance, 0)
 
 
 def _at(times_s: F64, known_s: F64, values: F64) -> F64:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import read_table
 from facer.storage.study.ids import known_clips
 
@@ -63,6 +63,11 @@ def read_faces(path: Path, clip_ids: Sequence[str]) -> Pointed:
 
     Ids are joined as those of labels are.
     """
+    if not path.exists():
+        raise FacerError(
+            f"{path}: no such file, expected faces of facer view, which writes it with the first "
+            f"click on another face; where none was made, leave {named('faces')} out"
+        )
     table = read_table(path)
     clip, *places = table.required(*FACE_COLUMNS[:4])
     ids = table.column(clip)

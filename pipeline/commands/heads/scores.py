@@ -241,5 +241,5 @@ def _print_comparison(title: str, gain: Comparison) -> None:
         return
     echo(
         f"{found}, 95 % interval {gain.interval.low:+.4f} to {gain.interval.high:+.4f} "
-        f"(by {gain.unit}, n = {gain.n_units}, p = {gain.p_value:.3f})"
+        f"(by {gain.unit}, n = {gain.n_units}{gain.narrow}, p = {gain.p_value:.3f})"
     )

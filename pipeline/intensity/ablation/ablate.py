@@ -7,7 +7,7 @@ DIR/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,7 @@ from facer.pipeline.intensity.ablation.trials import (
     SPLIT,
     OnRow,
     Trial,
+    TrialScores,
     claim_output,
     read_scores,
     run_trials,
@@ -30,7 +31,7 @@ from facer.pipeline.intensity.ablation.trials import (
 from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
 from facer.pipeline.intensity.folds.plan import read_planned
 from facer.pipeline.intensity.folds.train import PREDICTIONS
-from facer.pipeline.intensity.head_run import absolute_place, absolute_places
+from facer.pipeline.intensity.head_run import absolute_place, absolute_places, read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
 from facer.pipeline.intensity.scoring.fuse import fuse
 from facer.pipeline.intensity.sources.joined import Source, open_source
@@ -147,7 +148,7 @@ def _table(
         names=labels.names,
         split=OUT_OF_FOLD if config.folds else SPLIT,
         seeds=config.seeds,
-        notes=facts_and_notes(labels),
+        notes=(*facts_and_notes(labels), *_other_clips(rows, scores, folder)),
         rows=tuple(
             TableRow(
                 **vars(scores[row.id]),
@@ -159,6 +160,21 @@ def _table(
             for row in rows
         ),
     )
+
+
+def _other_clips(
+    rows: Sequence[AblationRow], scores: Mapping[str, TrialScores], folder: Path
+) -> Iterator[str]:
+    """Say which rows have features of other numbers of clips than the full model has."""
+    trained = [row for row in rows if scores[row.id].by_seed and not row.members]
+    usable = {row.id: read_run(folder / row.id).counts.get("usable") for row in trained}
+    for row in trained:
+        if FULL in usable and usable[row.id] != usable[FULL]:
+            yield (
+                f"{row.title}: {usable[row.id]} clips have these features, those of the full model "
+                f"{usable[FULL]}; the others are not trained on, and are predicted by the training "
+                "mean"
+            )
 
 
 def _beyond(ours: Mapping[str, float], full: Mapping[str, float]) -> tuple[float, ...]:

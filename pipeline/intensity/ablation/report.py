@@ -127,8 +127,8 @@ def as_markdown(table: AblationTable) -> str:
             "|---|---|---|---|---|---|---|",
         ]
         lines += [_markdown_row(row, group) for row in rows]
-        drawn = next((row.against.drawn for row in rows if row.against is not None), None)
-        lines += [] if drawn is None else ["", f"Intervals: bootstrap, {drawn}."]
+        drawn = [row.against.drawn for row in rows if row.against is not None]
+        lines += ["", f"Intervals: bootstrap, {max(drawn, key=len)}."] if drawn else []
         lines += ["", *(recipe_lines(rows) if group == "table1" else []), ""]
     return "\n".join(lines)
 

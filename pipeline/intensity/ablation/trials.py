@@ -29,7 +29,7 @@ from facer.pipeline.intensity.head_run import check_unchanged, read_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import train_head
-from facer.pipeline.intensity.training import OnNote, Training, tell_scale
+from facer.pipeline.intensity.training import OnNote, Training, tell_label_scale, tell_scale
 from facer.pipeline.runtime.executors import make_executor
 from facer.pipeline.runtime.run_folder import refuse_file
 from facer.stages.common.threads import on_threads
@@ -153,7 +153,10 @@ def run_trials(
     done, errors = len(trials) - len(todo), dict[str, str]()
     if todo and on_note is not None:
         with suppress(Exception):  # a trial that cannot be trained says so in the table
-            tell_scale(Training(todo[0].config), on_note)
+            first = Training(todo[0].config)
+            tell_scale(first, on_note)
+            fits = [trial.config.fit for trial in todo]
+            tell_label_scale(first, [fit.loss for fit in fits if not fit.scale_labels], on_note)
     executor = make_executor(config.jobs, config.scheduler, tls=config.tls)
     try:
         for trial, outcome in executor.map(run_trial, todo):

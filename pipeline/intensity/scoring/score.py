@@ -16,7 +16,7 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.sources.splits import OTHER_SCALE, split_rows
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage import IntensityLabels, match_clips, read_labels
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
 from facer.storage.labels.predictions import read_predictions
 from facer.storage.schema import F32, Bools
@@ -109,7 +109,10 @@ def score_files(config: ScoreConfig) -> ScoreResult:
     wanted, title = _wanted(labels, files, config.split)
     rows: Bools = np.all([wanted, *(file.there for file in files)], axis=0)
     if not rows.any():
-        raise FacerError(f"{' and '.join(map(str, paths))}: predict no labelled clip of {title}")
+        raise FacerError(
+            f"{' and '.join(map(str, paths))}: found no labelled clip of {title} with a prediction "
+            f"of each intensity, expected some; {named('targets')} A,B scores some intensities"
+        )
     scores = [_scored(file, labels, wanted, rows, title, config.by) for file in files]
     if len(scores) == 1:
         return ScoreResult(scores[0])

@@ -203,8 +203,9 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     if seen:
         curves, values = _seen(tables, config)
     order = sorted(range(len(curves)), key=lambda i: (curves[i].condition, curves[i].person))
-    curves = [curves[i] for i in order[:_MOST_ROWS]]
-    values = [values[i] for i in order[:_MOST_ROWS]]
+    places = np.linspace(0, len(order) - 1, min(len(order), _MOST_ROWS)).astype(int)
+    rows = [order[place] for place in places]  # of many, evenly spaced: of every condition
+    curves, values = [curves[i] for i in rows], [values[i] for i in rows]
     times, grid = _on_one_clock(curves, values)
     step = float(np.diff(times).min()) if len(times) > 1 else 1.0
     axes.set_facecolor("0.85")  # where nothing was measured
@@ -219,6 +220,7 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     what = "black: not seen; grey: outside the clip" if seen else "grey: not measured"
     drawn, clips = len({c.clip for c in curves}), tables["clips"].length
     n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
+    n += ", evenly spaced" if len(rows) < len(order) else ""
     axes.set(xlabel=f"time (s)\nn = {n}\n{what}", ylabel="clip")
     if len(curves) <= _MOST_NAMES:
         axes.set_yticks(range(len(curves)), [c.clip for c in curves])

@@ -40,6 +40,12 @@ def ends_of(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
+def _narrow(units: int, intervals: Sequence[Interval]) -> bool:
+    """Whether intervals are too narrow: over very few units, or over few without BCa."""
+    plain = any(one.method == "percentile" for one in intervals)
+    return units < _VERY_FEW or (units < FEW_UNITS and plain)
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Intervals of Pearson's rho, and what was drawn; None where rho is not defined."""
@@ -57,7 +63,7 @@ class Intervals:
             return "none"
         if self.n_units >= FEW_UNITS:
             return "bootstrap"
-        if self.n_units < _VERY_FEW or any(one.method == "percentile" for one in known):
+        if _narrow(self.n_units, known):
             return "BCa bootstrap (with so few still too narrow)"
         return "BCa bootstrap"
 
@@ -77,8 +83,13 @@ class Comparison:
         """In words, what was drawn, and that the interval is narrow where it is."""
         if self.interval is None:
             return f"{self.n_units} {self.unit}s are too few for an interval"
-        narrow = ", with so few still too narrow" if self.n_units < _VERY_FEW else ""
-        return f"{self.n_units} {self.unit}s drawn{narrow}"
+        return f"{self.n_units} {self.unit}s drawn{self.narrow}"
+
+    @property
+    def narrow(self) -> str:
+        """In words after a comma, that the interval is narrow; "" where it is not."""
+        known = [] if self.interval is None else [self.interval]
+        return ", with so few still too narrow" if known and _narrow(self.n_units, known) else ""
 
 
 def bootstrap(

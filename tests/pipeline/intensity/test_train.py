@@ -58,6 +58,29 @@ def test_labels_that_do_not_vary_in_val_are_told(config):
     )
 
 
+@pytest.mark.parametrize(("scale", "loss", "told"), [
+    (100, "mse", True), (0.01, "ccc", True), (100, "pearson", False), (1, "mse", False)
+])  # fmt: skip
+def test_labels_that_an_error_hardly_teaches_are_told(config, scale, loss, told):
+    """Seen: labels in percent and --loss mse, whose Pearson fell from 0.7 to 0 without a word."""
+    with Path(config.labels).open() as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name not in ("clip_id", "split")]
+    with Path(config.labels).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {n: float(row[n]) * scale for n in names} for row in rows)
+    said: list[str] = []
+    fit = replace(config.fit, loss=loss, epochs=1)
+    train_head(replace(config, fit=fit), None, said.append)
+    assert any("--scale-labels" in note for note in said) == told
+    if told:
+        said.clear()
+        fit = replace(fit, scale_labels=True)
+        train_head(replace(config, fit=fit, run=config.run.with_name("scaled")), None, said.append)
+        assert not any("--scale-labels" in note for note in said)
+
+
 def test_a_run_is_made_again_from_its_folder_alone(config, tmp_path):
     first = train_head(config)
     again = train_head(config_of_run(config.run, tmp_path / "again"))

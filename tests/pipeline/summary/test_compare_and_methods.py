@@ -40,6 +40,25 @@ def test_columns_and_clips_of_two_stores(two):
     assert (found.only_a, found.only_b) == (("only",), ("other",))
 
 
+@pytest.mark.parametrize(("unit", "offset"), [(1, 1e6), (1e-6, 0), (1, -5000)])
+def test_numbers_of_any_size_are_compared(study_store, unit, offset):
+    """Seen: a correlation of 1 of columns that are 1234.567 throughout, and wrong or none of
+    columns that are large beside how much they vary, or small."""
+    curves = [WAVE, WAVE + 0.1 * np.cos(RATE * 9)]
+    stores = []
+    for curve, name in zip(curves, ("a.zarr", "b.zarr"), strict=True):
+        columns = {"au12": offset + unit * curve, "au01": 1234.567}
+        stores.append(study_store(dict.fromkeys("xyz", (RATE, columns)), name))
+    rows = {row["feature"]: row for row in facer.compare(*stores).columns}
+    one, other = (np.float32(offset + unit * curve).astype(np.float64) for curve in curves)
+    rho = pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-6)
+    assert (rows["au12"]["correlation"], rows["au12"]["correlation_median"]) == (rho, rho)
+    assert rows["au12"]["sd_difference"] == pytest.approx((other - one).std(), rel=1e-6)
+    assert rows["au12"]["mean_a"] == pytest.approx(one.mean())
+    assert np.isnan(rows["au01"]["correlation"])
+    assert rows["au01"]["distance"] == 0
+
+
 def test_a_lag_is_by_how_much_b_comes_later(study_store):
     shifted = 0.5 + 0.3 * np.sin((RATE - 0.2) * 2)
     stores = [study_store({"x": (RATE, {"au12": curve})}, name)

@@ -13,7 +13,7 @@ import pytest
 import facer
 from facer.storage import FEATURE_NAMES, FeatureStore
 from facer.storage.exchange.tiers import Stretch, Tier, textgrid
-from tests.support import exit_code, told
+from tests.support import exit_code, outcome, told
 
 RATE = np.arange(100) / 25.0
 SMILE = np.where((RATE >= 1) & (RATE < 2), 0.9, 0.1)
@@ -254,6 +254,16 @@ def test_a_table_of_frames_has_the_design_and_its_dictionary(store, tmp_path, fo
         assert set(table.columns) <= set(meant.index)
         assert meant.unit["au12"] == "probability"
     assert len(wide) == 302
+
+
+def test_a_table_in_two_formats_has_one_dictionary(store, tmp_path, capsys):
+    """Seen: features.csv was refused after features.parquet, as the page has them."""
+    told(capsys, "export", store, tmp_path / "frames.parquet")
+    told(capsys, "export", store, tmp_path / "frames.csv")
+    code, _, err = outcome(capsys, "export", store, tmp_path / "frames.feather", "--long")
+    assert code == 1
+    assert "frames.columns.csv: found something there" in err
+    assert not (tmp_path / "frames.feather").exists()
 
 
 @pytest.fixture

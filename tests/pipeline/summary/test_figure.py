@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 import facer
 from facer.pipeline.runtime.places import opened
 from facer.pipeline.summary.summarise import study, summarise_in_memory
+from facer.pipeline.views.figure import kinds
 from facer.pipeline.views.figure.config import FigureConfig
 from facer.pipeline.views.figure.kinds import DRAW
 from facer.stages.summary.config import SummaryConfig
@@ -128,6 +129,19 @@ def test_names_of_many_clips_have_room(study_store, tmp_path):
     height_pt = float(drawn.split('height="', 1)[1].split("pt", 1)[0])
     assert height_pt > 50 * 8.4  # lines of 7 pt
     assert "n = 50 of 51 clips" in drawn
+
+
+@pytest.mark.parametrize("kind", ["heat", "missing"])
+def test_of_many_clips_those_of_every_condition_are_drawn(study_store, tmp_path, monkeypatch, kind):
+    """Seen: of 2,000 clips the first 500, which were all of one condition."""
+    monkeypatch.setattr(kinds, "_MOST_ROWS", 6)
+    conditions = ("joke", "rest", "talk")
+    clips: dict[str, Any] = {f"P{p}_{c}": (RATE, {}) for p in range(4) for c in conditions}
+    store = study_store(clips)
+    found = rows(facer.figure(kind, store, tmp_path / "m.svg", DESIGN))
+    assert {row["condition"] for row in found} == {"joke", "rest", "talk"}
+    assert len({row["clip_id"] for row in found}) == 6
+    assert "n = 6 of 12 clips, evenly spaced" in (tmp_path / "m.svg").read_text()
 
 
 def test_missing_is_where_a_clip_had_frames_and_no_face(study_store, tmp_path):

@@ -61,7 +61,7 @@ def test_a_subject_with_most_of_the_clips_is_trained_on_not_validated_on():
 
 @pytest.mark.parametrize(("groups", "folds"), [("abc", 4), ("abcdef", 1), ("ab", 2), ("abc", 2)])
 def test_too_few_units_are_told(groups, folds):
-    with pytest.raises(FacerError, match=rf"folds {folds}: found {len(groups)} subjects"):
+    with pytest.raises(FacerError, match=rf"folds: found {len(groups)} .* into {folds}"):
         assign_folds(list(groups), folds)
 
 

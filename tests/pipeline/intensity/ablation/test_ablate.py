@@ -146,6 +146,23 @@ def test_another_store_is_a_row_with_all_its_columns(config):
     assert table.rows[1].row.paper == 0.465
 
 
+def test_a_row_whose_store_lacks_clips_says_so(config, tmp_path):
+    """Seen: fewer clips to train on and the training mean for others, without a word."""
+    whole = FeatureStore.open(config.store)
+    less = FeatureStore.create(
+        tmp_path / "less.zarr", whole.provenance, feature_names=whole.feature_names
+    )
+    less.write_part([(one, whole.read(one.clip_id)) for one in whole.records[:-2]])
+    config = replace(config, rows=(), seeds=1, also={"less": less.path, "copy": config.store})
+    notes = [note for note in ablate(config).notes if "training mean" in note]
+    n = len(whole.records)
+    assert len(notes) == 1
+    assert (
+        f"less features: {n - 2} clips have these features, those of the full model {n};"
+        in (notes[0])
+    )
+
+
 def test_a_row_without_its_store_says_what_it_needs(config):
     rows = ablation_rows(("table3",), ())
     assert "resnet50" in [row.id for row in rows]

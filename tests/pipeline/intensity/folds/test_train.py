@@ -175,7 +175,7 @@ def test_rows_without_labels_take_no_part_and_files_without_splits_do(config):
     ("folds", "message"),
     [
         ({"folds": "seven"}, "folds: found 'seven', expected a number from 2 on, or subjects"),
-        ({"folds": "7"}, "folds 7: found 6 subjects"),
+        ({"folds": "7"}, "folds: found 6 subjects or clips to divide into 7"),
         ({"folds": "1"}, "folds: found '1'"),
         ({"folds": "3", "by": "face"}, "by: found 'face', expected one of auto, subject, clip"),
         ({"folds": "subjects", "by": "clip"}, "expected by subject"),
@@ -185,6 +185,15 @@ def test_rows_without_labels_take_no_part_and_files_without_splits_do(config):
 def test_folds_that_cannot_be_made_are_told(config, folds, message):
     with pytest.raises(FacerError, match=message):
         _plan(config, **folds)
+
+
+def test_a_fold_that_cannot_be_trained_is_named(config):
+    rows = _rows(config.labels)
+    for i, row in enumerate(rows):  # what holds p0 out has one other to train on
+        row |= {"subject": "p0" if i > 1 else f"p{i + 1}", "split": "train"}
+    _write(config.labels, rows)
+    with pytest.raises(FacerError, match="fold 0: split train: found 1 labelled clips"):
+        train_folds(config)
 
 
 def test_a_file_without_subjects_is_divided_by_clip_or_told(config):

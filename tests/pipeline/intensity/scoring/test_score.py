@@ -120,7 +120,7 @@ def test_missing_and_empty_predictions_are_told_and_not_scored(labels, tmp_path)
     found = score_files(ScoreConfig(file, str(labels))).file
     assert set(found.missing) == {"[00039]", "[00020]"}
     assert found.scores.n_scored == 18
-    with pytest.raises(FacerError, match="predict no labelled clip of train"):
+    with pytest.raises(FacerError, match="found no labelled clip of train with a prediction of"):
         score_files(ScoreConfig(file, str(labels), split="train"))
 
 
@@ -191,6 +191,7 @@ def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
     assert "BCa bootstrap (with so few still too narrow) intervals by subject, n = 5" in out
     assert "South Africa" in out
     assert "less that of" in out
+    assert "(by subject, n = 5, with so few still too narrow, p = " in out
     found = json.loads(told(capsys, *command, "--json")[0])
     assert set(found) == {"file", "against", "comparison"}
     assert {"split", "n", "mean", "per_emotion", "missing_predictions"} <= set(found["file"])

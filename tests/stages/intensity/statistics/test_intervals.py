@@ -82,6 +82,10 @@ def test_where_bca_is_not_defined_the_interval_is_said_to_be_narrow():
     mean = some(found.mean)
     assert (mean.low, mean.high, mean.method) == (1, 1, "percentile")
     assert "too narrow" in found.method
+    _, targets = _data(FEW_UNITS - 1)
+    alike = compare(targets, targets, targets)  # every draw's difference is 0
+    assert some(alike.interval).method == "percentile"
+    assert "too narrow" in alike.drawn
 
 
 def test_clips_of_one_subject_alone_are_drawn_by_clip():
