@@ -5,11 +5,11 @@
     python docs/make_apparent.py package/model faces-muxspace.h5 --check train
 
 A small network of face-api (MIT) answers, on each crop and on its mirror: the table says what a
-machine takes a face for, not who somebody is. A row is a crop of the pack: ``sex`` (female, male,
-or empty where crop and mirror differ or their mean probability is below 0.8), ``age_group`` (empty
-where crop and mirror are in two), ``p_male`` from 0 to 1 and ``age`` in years. With ``--check`` it
-is compared with the first names that a pack has in ``person``, one photograph a person; on the
-train split for each of several ways to frame a crop.
+machine takes a face for, not who somebody is. A row is an ``image`` of the pack: ``sex``
+(female, male, or empty where crop and mirror differ or their mean probability is below 0.8),
+``age_group`` (empty where crop and mirror are in two), ``p_male`` from 0 to 1 and ``age`` in years.
+With ``--check`` it is compared with the first names that a pack has in ``person``, one photograph
+a person; on the train split for each of several ways to frame a crop.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from facer.storage.schema import F32, U8
 
 MEAN_RGB = (122.782, 117.001, 104.298)
 SURE = 0.8
-AGE_GROUPS = (("under 20", 0), ("20 to 39", 20), ("40 to 59", 40), ("60 and more", 60))
+AGE_GROUPS = (("0 to 19", 0), ("20 to 39", 20), ("40 to 59", 40), ("60 and more", 60))
 BATCH = 64
 
 
@@ -188,8 +188,8 @@ def _sex(p_male: float) -> str:
 
 def told_age(age: F32) -> list[str]:
     """One of ``AGE_GROUPS`` or nothing, from the ages (n, 2) of crops and their mirrors."""
-    groups = np.searchsorted([low for _, low in AGE_GROUPS], age, side="right") - 1
-    return [AGE_GROUPS[max(one, 0)][0] if one == other else "" for one, other in groups]
+    groups = np.searchsorted([low for _, low in AGE_GROUPS[1:]], age, side="right")
+    return [AGE_GROUPS[one][0] if one == other else "" for one, other in groups]
 
 
 def write_table(path: Path, p_male: F32, age: F32) -> None:
@@ -198,7 +198,7 @@ def write_table(path: Path, p_male: F32, age: F32) -> None:
     columns = sexes, groups, p_male.mean(axis=1), age.mean(axis=1)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "sex", "age_group", "p_male", "age"])
+        writer.writerow(["image", "sex", "age_group", "p_male", "age"])
         for row, (sex, group, p, years) in enumerate(zip(*columns, strict=True)):
             writer.writerow([row, sex, group, f"{p:.4f}", f"{years:.2f}"])
     told = (f"{sum(map(bool, found))} with {name}" for name, found in
