@@ -1,11 +1,11 @@
 """Apparent sex and age of the crops of a pack, as a table for ``evaluate-rec --groups``.
 
     npm pack @vladmandic/face-api@1.7.15 && tar xf vladmandic-face-api-1.7.15.tgz
-    python docs/make_apparent.py package/model faces-ferplus.h5 fer-apparent.csv
-    python docs/make_apparent.py package/model faces-muxspace.h5 --check train
+    python docs/make_apparent.py package/model faces-ferplus.h5 fer-apparent.csv --split val
+    python docs/make_apparent.py package/model faces-muxspace.h5 --check --split train
 
 A small network of face-api (MIT) answers, on each crop and on its mirror: the table says what a
-machine takes a face for, not who somebody is. A row is an ``image`` of the pack: ``sex``
+machine takes a face for, not who somebody is. A row is an ``image`` of one split: ``sex``
 (female, male, or empty where crop and mirror differ or their mean probability is below 0.8),
 ``age_group`` (empty where crop and mirror are in two), ``p_male`` from 0 to 1 and ``age`` in years.
 With ``--check`` it is compared with the first names that a pack has in ``person``, one photograph
@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facer.stages.affect.datasets.image_files import decode_crop
+from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.detection.measure import share_interval
-from facer.storage.schema import F32, U8
+from facer.storage.schema import F32, I64, U8
 
 MEAN_RGB = (122.782, 117.001, 104.298)
 SURE = 0.8
@@ -81,18 +81,18 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="Folder model of the package.")
     parser.add_argument("pack", type=Path)
     parser.add_argument("table", type=Path, nargs="?")
-    parser.add_argument("--check", choices=("train", "val"))
+    parser.add_argument("--split", choices=("train", "val"), default="val")
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    if (options.table is None) == (options.check is None):
+    if (options.table is None) != options.check:
         parser.error("give a TABLE to write, or --check")
     network = AgeGenderNet(read_weights(options.model))
-    if options.check is not None:
-        check(network, options.pack, options.check)
+    if options.check:
+        check(network, options.pack, options.split)
         return
-    with h5py.File(options.pack) as file:
-        crops = [_crop(jpeg) for jpeg in file["jpeg"]]
-    p_male, age = network.answers(crops, FRAMING)
-    write_table(options.table, p_male, age)
+    data = read_pack(options.pack, options.split)
+    crops = [data.crop(row) for row in range(len(data))]
+    write_table(options.table, data.indices, *network.answers(crops, FRAMING))
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -192,15 +192,15 @@ def told_age(age: F32) -> list[str]:
     return [AGE_GROUPS[one][0] if one == other else "" for one, other in groups]
 
 
-def write_table(path: Path, p_male: F32, age: F32) -> None:
-    """A row a crop, in the order of the pack."""
+def write_table(path: Path, images: I64, p_male: F32, age: F32) -> None:
+    """A row a crop, which ``images`` (n,) names."""
     sexes, groups = told_sex(p_male), told_age(age)
-    columns = sexes, groups, p_male.mean(axis=1), age.mean(axis=1)
+    columns = images, sexes, groups, p_male.mean(axis=1), age.mean(axis=1)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "sex", "age_group", "p_male", "age"])
-        for row, (sex, group, p, years) in enumerate(zip(*columns, strict=True)):
-            writer.writerow([row, sex, group, f"{p:.4f}", f"{years:.2f}"])
+        for image, sex, group, p, years in zip(*columns, strict=True):
+            writer.writerow([image, sex, group, f"{p:.4f}", f"{years:.2f}"])
     told = (f"{sum(map(bool, found))} with {name}" for name, found in
             (("a sex", sexes), ("an age group", groups)))  # fmt: skip
     print(f"{path}: {len(age)} crops, {', '.join(told)}")  # noqa: T201
@@ -208,16 +208,17 @@ def write_table(path: Path, p_male: F32, age: F32) -> None:
 
 def check(network: AgeGenderNet, pack: Path, split: str) -> None:
     """How often each framing agrees with an English first name, on one photograph a person."""
+    data = read_pack(pack, split)
     with h5py.File(pack) as file:
-        people, splits, source = (file[k].asstr()[:] for k in ("person", "split", "source"))
-        rows = {
-            person: row
-            for row, person in reversed(list(enumerate(people)))
-            if splits[row] == split and source[row] != "muxspace-film"
-            and person.split("_")[0] in WOMEN | MEN
-        }  # fmt: skip
-        crops = [_crop(file["jpeg"][row]) for row in rows.values()]
-    truth = np.array(["male" if p.split("_")[0] in MEN else "female" for p in rows])
+        people, source = (file[name].asstr()[:][data.indices] for name in ("person", "source"))
+    first = {person: row for row, person in reversed(list(enumerate(people)))}
+    names = {person: person.split("_")[0] for person in first}
+    first = {
+        person: row for person, row in first.items()
+        if source[row] != "muxspace-film" and names[person] in WOMEN | MEN
+    }  # fmt: skip
+    crops = [data.crop(row) for row in first.values()]
+    truth = np.array(["male" if names[person] in MEN else "female" for person in first])
     for framing in FRAMINGS if split == "train" else (FRAMING,):
         p_male, _ = network.answers(crops, framing)
         mean = np.array([_sex(float(p)) for p in p_male.mean(axis=1)])
@@ -234,10 +235,6 @@ def _show(what: str, right: np.ndarray) -> None:
     n, hits = len(right), int(right.sum())
     span = "{:.3f} to {:.3f}".format(*share_interval(hits, n))
     print(f"{what}: {hits / max(n, 1):.3f} ({span}), n {n}")  # noqa: T201
-
-
-def _crop(jpeg: U8) -> U8:
-    return decode_crop(jpeg, "crop")
 
 
 if __name__ == "__main__":

@@ -79,16 +79,19 @@ def waves():
 
 @pytest.fixture
 def pack(tmp_path):
-    """Five crops of four people, one of them on a film."""
+    """Five crops of four people, one of them in a film, and one of val."""
     path = tmp_path / "pack.h5"
     with h5py.File(path, "w") as file:
         jpegs = file.create_dataset("jpeg", (5,), h5py.vlen_dtype(np.uint8))
         for row in range(5):
             crop = waves()[row % 2, :, ::-1]
             jpegs[row] = np.frombuffer(cv2.imencode(".jpg", crop)[1].tobytes(), np.uint8)
-        file["person"] = ["John_A", "John_A", "Mary_B", "Zoe_C", "Mary_D"]
-        file["split"] = ["train"] * 5
-        file["source"] = ["muxspace-lfw"] * 4 + ["muxspace-film"]
+        file["person"] = ["John_A", "John_A", "Mary_B", "Mary_C", "Mary_D"]
+        file["split"] = ["train"] * 4 + ["val"]
+        file["source"] = ["muxspace-lfw"] * 3 + ["muxspace-film"] + ["muxspace-lfw"]
+        file["expression_votes"] = np.eye(7, dtype=np.uint8)[[0] * 5]
+        file["expression_label"] = np.zeros(5, np.int8)
+        file["au"] = np.full((5, 17), np.nan, np.float16)
     return path
 
 
@@ -108,21 +111,23 @@ def test_what_crop_and_mirror_do_not_agree_on_is_not_told(recipe):
     assert recipe.told_age(age) == ["0 to 19", "20 to 39", "", "", "60 and more"]
 
 
-def test_a_row_is_written_for_every_crop(recipe, model, pack, tmp_path, monkeypatch):
-    table = tmp_path / "told.csv"
-    monkeypatch.setattr(sys, "argv", ["make_apparent.py", str(model), str(pack), str(table)])
+def run(recipe, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["make_apparent.py", *map(str, arguments)])
     recipe.main()
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", "0123"), ("val", "4")])
+def test_a_row_is_written_for_every_crop(recipe, model, pack, tmp_path, monkeypatch, split, images):
+    table = tmp_path / "told.csv"
+    run(recipe, monkeypatch, model, pack, table, "--split", split)
     header, *rows = table.read_text().splitlines()
     assert header == "image,sex,age_group,p_male,age"
-    assert [row.split(",")[0] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row.split(",")[0] for row in rows] == list(images)
     assert all(row.split(",")[1] in ("male", "") for row in rows)
 
 
 def test_first_names_are_compared_once_a_person(recipe, model, pack, monkeypatch, capsys):
-    monkeypatch.setattr(
-        sys, "argv", ["make_apparent.py", str(model), str(pack), "--check", "train"]
-    )
-    recipe.main()
+    run(recipe, monkeypatch, model, pack, "--check", "--split", "train")
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line[0] != " "] == list(recipe.FRAMINGS)
     assert lines[1].startswith("  all, named female: ")
