@@ -53,7 +53,8 @@ def recipe():
 def model(tmp_path_factory):
     """Made-up weights, the same on every machine; one array in bytes, the others in floats."""
     folder = tmp_path_factory.mktemp("model")
-    entries, data = [], b""
+    entries: list[dict[str, object]] = []
+    data = b""
     for name, shape in SHAPES.items():
         count = int(np.prod(shape))
         wave = np.sin(np.arange(count) * 1.7 + len(entries))
