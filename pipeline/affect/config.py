@@ -72,5 +72,10 @@ class EvaluateRecConfig(Checked):
     by_group: Annotated[
         bool, Setting("Also by skin tone, turn of the head, sharpness and light.")
     ] = False
+    groups: Annotated[Path | None, Setting(
+        "Also by the columns of a table (csv), such as sex and age_group; its column image names "
+        "the pack's row, from 0, or the database's file.",
+        metavar="FILE",
+    )] = None  # fmt: skip
     device: Annotated[str, DEVICE] = "auto"
     align: AlignConfig = field(default_factory=AlignConfig)

@@ -12,7 +12,7 @@ from facer.pipeline.views.score_pictures import au_bars_picture, confusion_pictu
 from facer.stages.affect.datasets.aligned import Aligner
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.affect.datasets.specs import parse_spec, read_spec
-from facer.stages.affect.groups import groups_of
+from facer.stages.affect.groups import Group, groups_of, table_groups
 from facer.stages.affect.metrics import EXPRESSION_COLUMNS, evaluate
 from facer.stages.affect.units.geometry import read_geometry
 from facer.stages.affect.units.metrics import UnitMoves, move_units, unit_response
@@ -38,11 +38,13 @@ def evaluate_rec(
     ``pictures`` of the result names those that were. With ``unit_geometry`` (displacements of
     units) and ``meshes`` (of the pack's crops), ``unit_response`` says whether each unit's output
     rises on faces that were moved by it; else it is None. With ``by_group``, ``by`` lists
-    accuracy, and the share of units that rise, for skin tones, turn, sharpness and light.
+    accuracy, and the share of units that rise, for skin tones, turn, sharpness and light; with
+    ``groups``, a table, for the groups that its columns tell.
     """
     spec = parse_spec(config.data)
     model = recs.load_own(config.rec, config.device)
     data = read_spec(spec, config.split, Aligner(config.align, report=on_align))
+    groups, notes = _groups(data, config)
     features = _features(model, data, report)
     scores = evaluate(features, data)
     moves = _moves(model, data, config)
@@ -58,8 +60,8 @@ def evaluate_rec(
         "va": dict.fromkeys(VALENCE_AROUSAL) if data.va_is_weak else scores["va"],
         "va_derived": scores["va"] if data.va_is_weak else None,
         "unit_response": None if moves is None else unit_response(moves),
-        "by": _by_group(data, features, moves) if config.by_group else None,
-        "notes": list(data.notes),
+        "by": _by_group(data, groups, features, moves) if groups else None,
+        "notes": [*data.notes, *notes],
     }
     if config.pictures is not None:
         result["pictures"] = _draw(config.pictures, result)
@@ -74,12 +76,22 @@ def _moves(model: Recogniser, data: AffectSet, config: EvaluateRecConfig) -> Uni
     return move_units(model.predict, data, geometry)
 
 
-def _by_group(data: AffectSet, features: F32, moves: UnitMoves | None) -> list[dict[str, Any]]:
+def _groups(
+    data: AffectSet, config: EvaluateRecConfig
+) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """What a set is scored by, and notes on the table that tells it."""
+    told, notes = ((), ()) if config.groups is None else table_groups(config.groups, data)
+    return (*(groups_of(data) if config.by_group else ()), *told), notes
+
+
+def _by_group(
+    data: AffectSet, groups: tuple[Group, ...], features: F32, moves: UnitMoves | None
+) -> list[dict[str, Any]]:
     """A row a group: how often the expression is right and how often a moved unit rises."""
     truth = data.expression_class
     right = features[:, EXPRESSION_COLUMNS].argmax(1) == truth
     rows = []
-    for group in groups_of(data):
+    for group in groups:
         told = group.rows[truth[group.rows] >= 0]
         row: dict[str, Any] = {"attribute": group.attribute, "group": group.name}
         row |= _share("accuracy", int(right[told].sum()), len(told))

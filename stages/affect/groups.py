@@ -1,18 +1,22 @@
 """Crops by what may make REC worse for them: skin tone, turn of the head, sharpness, light.
 
-Everything is measured on the crop itself. Sex and age are not: no pack labels them.
+These are measured on the crop itself; what else is known of the faces comes from a table.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from facer.stages.affect.datasets.samples import AffectSet
 from facer.stages.features.quality import SIGNALS, signals, yaw_deg
+from facer.storage.errors import FacerError
+from facer.storage.files.cells import is_absent
+from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.schema import F64, I64, U8
 
 _CHEEKS = ((slice(68, 84), slice(28, 44)), (slice(68, 84), slice(68, 84)))  # rows, columns
@@ -32,11 +36,13 @@ _THIRDS = {
     "sharpness": ("blurred", "between", "sharp"),
     "light": ("dark", "between", "bright"),
 }
+_IMAGE = "image"  # a table's column that says which crop a row is about
+_MOST_GROUPS = 20  # of a column; of more values it is no column of groups
 
 
 @dataclass(frozen=True)
 class Group:
-    """Some rows of a set: ``attribute`` is skin, yaw_deg, sharpness or light."""
+    """Some rows of a set: ``attribute`` is skin, yaw_deg, sharpness, light or a table's column."""
 
     attribute: str
     name: str
@@ -69,6 +75,54 @@ def groups_of(data: AffectSet) -> tuple[Group, ...]:
         cuts = [(n, *pair) for n, pair in zip(names, pairwise(edges), strict=True)]
         found += _between(attribute, tuple(cuts), rank.astype(np.float64))
     return tuple(found)
+
+
+def table_groups(path: Path, data: AffectSet) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """The rows of a set by the columns of a table (csv), and notes on what of it is not used.
+
+    Its column ``image`` names a crop (:meth:`AffectSet.image_name`); each other column is an
+    attribute, its values are the groups, sorted, and an empty cell is in none. Columns of more
+    than 20 values are left out. Rows of other images, such as another split's, are passed over.
+    ``FacerError`` with file and line for an image that is there twice, and for a table that has
+    none of the set's images or no column of groups.
+    """
+    table = read_table(path)
+    line_of = _lines_by_image(table)
+    names = [data.image_name(row) for row in range(len(data))]
+    known = np.array([row for row, name in enumerate(names) if name in line_of], np.int64)
+    if len(known) == 0:
+        raise FacerError(
+            f"{path}: found none of the {len(names)} images of {data.name} in column {_IMAGE!r}, "
+            f"expected some, such as {names[0]!r}"
+        )
+    lines = [line_of[names[row]] for row in known]
+    absent = len(names) - len(known)
+    notes = [f"{path}: has no row of {absent} of {len(names)} images"] if absent else []
+    found: list[Group] = []
+    for column, attribute in enumerate(table.header):
+        cells = np.array([table.rows[line][column] for line in lines])
+        values = sorted({str(cell) for cell in cells if not is_absent(str(cell))})
+        if attribute == _IMAGE or not values:
+            continue
+        if len(values) > _MOST_GROUPS:
+            notes.append(f"{path}: column {attribute!r} has {len(values)} values, expected at "
+                         f"most {_MOST_GROUPS} groups")  # fmt: skip
+            continue
+        found += [Group(attribute, value, known[cells == value]) for value in values]
+    if not found:
+        raise FacerError(
+            f"{path}: found no column of groups, expected one beside {_IMAGE!r} with 1 to "
+            f"{_MOST_GROUPS} values, such as sex or age_group"
+        )
+    return tuple(found), tuple(notes)
+
+
+def _lines_by_image(table: CsvTable) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line, name in enumerate(table.column(table.where(_IMAGE))):
+        if found.setdefault(name, line) != line:
+            raise FacerError(f"{table.at(line)}: found the image {name!r} twice, expected it once")
+    return found
 
 
 def typology_angle_deg(crop: U8) -> float:

@@ -62,6 +62,7 @@ class CachedCrops:
 
     folder: Path
     keys: npt.NDArray[np.bytes_] = field(repr=False)  # (N,) hexadecimal
+    names: tuple[str, ...] = field(repr=False)  # of the photographs
 
     def crop(self, index: int) -> U8:
         """RGB uint8 (112, 112, 3); ``FacerError`` when it was taken out of the cache."""
@@ -71,6 +72,10 @@ class CachedCrops:
         except FacerError as error:
             raise FacerError(f"{error}; the same command again restores it") from error
         return decode_crop(data, str(path))
+
+    def name(self, index: int) -> str:
+        """File of the photograph, as the database has it."""
+        return self.names[index]
 
 
 class Aligner:
@@ -113,7 +118,8 @@ class Aligner:
                 done += len(rows)
                 if self._report is not None:
                     self._report(done, total)
-        return CachedCrops(self._folder, np.array(keys, np.bytes_)), outcome
+        crops = CachedCrops(self._folder, np.array(keys, np.bytes_), photographs.names)
+        return crops, outcome
 
     @property
     def digest(self) -> str:

@@ -78,8 +78,11 @@ class CropFiles:
 
     def path(self, index: int) -> Path:
         """File of one crop."""
-        name = bytes(self.names[index]).decode()
-        return self.root / self.folders[int(self.folder[index])] / name
+        return self.root / self.name(index)
+
+    def name(self, index: int) -> str:
+        """File below the root, as FOLDER/FILE."""
+        return f"{self.folders[int(self.folder[index])]}/{bytes(self.names[index]).decode()}"
 
     def crop(self, index: int) -> U8:
         """RGB uint8 (112, 112, 3); ``FacerError`` when the file is no aligned crop."""

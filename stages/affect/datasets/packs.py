@@ -42,6 +42,10 @@ class JpegPack:
         """RGB uint8 (112, 112, 3)."""
         return decode_crop(self.jpegs[index], f"{self.path}: image {index}")
 
+    def name(self, index: int) -> str:
+        """The row of the pack, counted from 0."""
+        return str(index)
+
 
 Shape = tuple[int | None, ...]
 """Of a row of a column; None for any length."""

@@ -40,6 +40,9 @@ class ImageSource(Protocol):
     def crop(self, index: int) -> U8:
         """The aligned face, RGB uint8 (112, 112, 3)."""
 
+    def name(self, index: int) -> str:
+        """What a table calls the image: a pack's row from 0, or the file below the folder."""
+
 
 class NoSplitError(FacerError):
     """A database that has nothing of the split that was asked for."""
@@ -83,6 +86,10 @@ class AffectSet:
     def crop(self, row: int) -> U8:
         """Crop of one row, RGB uint8 (112, 112, 3)."""
         return self.images.crop(int(self.indices[row]))
+
+    def image_name(self, row: int) -> str:
+        """What a table calls the image of one row: a pack's row from 0, or a file's name."""
+        return self.images.name(int(self.indices[row]))
 
     def frame(self, row: int) -> F32 | None:
         """Corners (4, 2) of the source image in the crop of one row, None where not known."""

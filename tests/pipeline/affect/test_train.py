@@ -462,14 +462,19 @@ def test_pairs_by_geometry_take_part_in_the_training_and_its_resumption(
     assert resumed.rec.read_bytes() == whole.rec.read_bytes()
     header = load_checkpoint(whole.rec)[1]["training"]["fit"]
     assert header["unit_geometry"] == geometry_file.name
+    told = tmp_path / "told.csv"
+    told.write_text("".join(["image,side\n", *(f"{row},{row % 2}\n" for row in range(48))]))
     found = score(
         whole.rec, config.data[0], unit_geometry=str(geometry_file), meshes=(str(meshes),),
-        by_group=True,
+        by_group=True, groups=told,
     )  # fmt: skip
     assert found["unit_response"]["au12"]["n"] > 0
     thirds = [row for row in found["by"] if row["attribute"] == "light"]
     assert sum(row["accuracy_n"] for row in thirds) == found["expression"]["n"]
     assert sum(row["n_faces"] for row in thirds) == found["unit_response"]["au12"]["n"]
+    sides = [row for row in found["by"] if row["attribute"] == "side"]
+    assert [row["group"] for row in sides] == ["0", "1"]
+    assert sum(row["accuracy_n"] for row in sides) == found["expression"]["n"]
     low, high = thirds[0]["accuracy_interval"]
     assert low <= thirds[0]["accuracy"] <= high
     assert found["unit_response"]["au25"] is None

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from facer.stages.affect.datasets.samples import AffectSet
-from facer.stages.affect.groups import groups_of, typology_angle_deg
+from facer.stages.affect.groups import groups_of, table_groups, typology_angle_deg
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
+from facer.storage.errors import FacerError
 from facer.storage.schema import U8
 
 
@@ -13,6 +16,9 @@ class Crops:
 
     def crop(self, index: int) -> U8:
         return self.crops[index]
+
+    def name(self, index: int) -> str:
+        return f"people/{index}.jpg"
 
 
 def plain(red: int, green: int, blue: int) -> U8:
@@ -58,3 +64,38 @@ def test_each_crop_is_in_one_group_of_what_it_shows() -> None:
 def test_few_crops_without_points(n: int) -> None:
     attributes = {group.attribute for group in groups_of(a_set([plain(9, 9, 9)] * n))}
     assert attributes == {"sharpness", "light"}
+
+
+TABLE = """image,age,sex,age_group
+people/2.jpg,31,female,20 to 39
+people/0.jpg,8,male,0 to 19
+people/1.jpg,9,,0 to 19
+other/7.jpg,70,male,60 and more
+"""
+
+
+def test_a_table_tells_groups_by_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "told.csv"
+    path.write_text(TABLE + "".join(f"people/{n}.jpg,{n}.5,,NA\n" for n in range(3, 28)))
+    groups, notes = table_groups(path, a_set([plain(9, 9, 9)] * 30))
+    found = [(g.attribute, g.name, g.rows.tolist()) for g in groups]
+    assert found == [
+        ("sex", "female", [2]), ("sex", "male", [0]),
+        ("age_group", "0 to 19", [0, 1]), ("age_group", "20 to 39", [2]),
+    ]  # fmt: skip
+    assert [note.partition(": ")[2] for note in notes] == [
+        "has no row of 2 of 30 images", "column 'age' has 28 values, expected at most 20 groups",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("person,sex\n0,male\n", "expected one named 'image'"),
+    ("image,sex\n0,male\n1,male\n", "none of the 3 images of own .* such as 'people/0.jpg'"),
+    ("image,sex\npeople/0.jpg,male\npeople/0.jpg,male\n", r"csv:3: found .* twice"),
+    ("image,sex\npeople/0.jpg,\n", "no column of groups"),
+])  # fmt: skip
+def test_a_table_that_tells_no_group_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "told.csv"
+    path.write_text(text)
+    with pytest.raises(FacerError, match=message):
+        table_groups(path, a_set([plain(9, 9, 9)] * 3))

@@ -37,6 +37,9 @@ def test_line_i_is_frame_i_and_invalid_markers_are_unlabelled(root, put_text):
     np.testing.assert_allclose(data.va, [[0.1, 0.2], [-0.5, 1]], atol=1e-6)
     assert isinstance(data.images, CropFiles)
     assert [data.images.path(i).name for i in data.indices] == ["00001.jpg", "00003.jpg"]
+    assert [data.image_name(row) for row in range(2)] == [
+        "1-30-1280x720/00001.jpg", "1-30-1280x720/00003.jpg",
+    ]  # fmt: skip
     assert [int(data.crop(row).max()) for row in range(2)] == pytest.approx([40, 120], abs=4)
     assert not np.isfinite(data.expression).any()
     assert not data.va_is_weak

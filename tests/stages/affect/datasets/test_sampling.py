@@ -26,6 +26,9 @@ class Flat:
     def crop(self, index):
         return np.full((112, 112, 3), index % 256, np.uint8)
 
+    def name(self, index):
+        return str(index)
+
 
 def make_set(classes, name="set"):
     n = len(classes)

@@ -60,6 +60,9 @@ class Crops:
         small = rng.integers(0, 255, (14, 14, 3), dtype=np.uint8)
         return cv2.resize(small, (112, 112), interpolation=cv2.INTER_CUBIC)
 
+    def name(self, index):
+        return str(index)
+
 
 def faces(geometry, n=4, turned=()):
     mesh = np.stack([mesh_of(geometry, 40 if row in turned else 0) for row in range(n)])
