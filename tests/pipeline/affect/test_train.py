@@ -16,11 +16,14 @@ from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
 from facer.pipeline.affect.evaluate import evaluate_rec
 from facer.pipeline.affect.train import RecRunConfig, train_rec
 from facer.pipeline.runtime.run_folder import RunFolder
+from facer.stages.affect import fit
 from facer.stages.affect.config import AlignConfig, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.losses import Targets
 from facer.stages.affect.soft_targets import distil, mixed
 from facer.stages.features.rec import loading as rec
+from facer.stages.features.rec import network
+from facer.stages.features.rec.architecture import Architecture
 from facer.stages.features.rec.export import export_onnx
 from facer.stages.features.rec.network import grow_depth
 from facer.stages.features.rec.torch_rec import load_network
@@ -40,14 +43,18 @@ def read_curve(run):
     return RunFolder(run, RecRunConfig).read_curve()
 
 
+def put_network(patch, architecture):
+    """Have ``rec-small`` be another network."""
+    for module in (fit, network):
+        known = {**module.ARCHITECTURES, "rec-small": architecture}
+        patch.setattr(module, "ARCHITECTURES", known)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
     """A network of seconds: the trainings here are about files and states."""
-    from facer.stages.features.rec import architecture as backbones
-
-    tiny = backbones.Architecture(16, (16, 32), (1, 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
+        put_network(patch, Architecture(16, (16, 32), (1, 1)))
         yield
 
 
@@ -150,13 +157,10 @@ def test_a_disk_that_is_full_at_a_write(config, trained, stopped_at_write, nth):
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")  # torch, of what it is not asked for
 def test_a_run_of_facer_0_1_goes_on(config, pack, monkeypatch):
     """It stopped after an epoch of two, calls the decay ``average``; faces counted from 0.5 on."""
-    from facer.stages.features.rec import architecture as backbones
-
     of_then = replace(config.align, detector=replace(config.align.detector, score=0.5))
     config = replace(config, align=of_then)
 
-    tiny = backbones.Architecture(2, (2, 4), (1, 1))
-    monkeypatch.setattr(backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": tiny})
+    put_network(monkeypatch, Architecture(2, (2, 4), (1, 1)))
     shutil.copytree(Path(__file__).parents[2] / "data" / "runs-v1" / "rec", config.run)
     path = config.run / "config.json"
     path.write_text(path.read_text().replace("/data/pack", str(pack.parent)))
@@ -214,20 +218,16 @@ def test_training_goes_on_from_weights(config, trained):
 
 
 def test_a_deeper_network_starts_as_the_function_of_a_shallower(config, trained, monkeypatch):
-    from facer.stages.features.rec import architecture as backbones
-
-    deeper = replace(backbones.ARCHITECTURES["rec-small"], units=(2, 3))
-    monkeypatch.setattr(
-        backbones, "ARCHITECTURES", {**backbones.ARCHITECTURES, "rec-small": deeper}
-    )
+    deeper = Architecture(16, (16, 32), (2, 3))
+    put_network(monkeypatch, deeper)
     shallow, _ = load_network(trained.rec)
     deep = grow_depth(shallow, deeper)
     x = torch.rand(2, 3, 112, 112) * 2 - 1
     torch.testing.assert_close(deep.eval()(x), shallow.eval()(x))
     result = train_rec(replace(config, fit=replace(FIT, start=str(trained.rec))))
-    network, _ = load_network(result.rec)
-    assert network.architecture == deeper
-    unit: Any = network.units[1]
+    deep, _ = load_network(result.rec)
+    assert deep.architecture == deeper
+    unit: Any = deep.units[1]
     added = unit.body[-1].weight
     assert added.abs().max() > 0  # it learned
 
