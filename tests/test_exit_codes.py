@@ -37,7 +37,7 @@ ANY = {  # names of files, folders and models, and what needs no more than being
     "tls_ca_file", "tls_cert", "tls_key", "id_column", "subject_column", "split_column",
     "missing_values", "file_id_column", "by", "unit_geometry", "meshes", "people", "people_clips",
     "points", "config", "val", "prefer", "design", "pattern", "events", "marks", "stats",
-    "feature", "of", "who",
+    "feature", "of", "who", "groups",
 }  # fmt: skip
 NAMES = {
     "export": "a.h5",
