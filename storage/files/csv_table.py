@@ -134,17 +134,18 @@ def plain_name(name: str) -> str:
     return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
+def csv_text(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
     """Return rows as the text of a csv file, whose cells no spreadsheet runs as formulas."""
     text = io.StringIO()
     safe = ([safe_cell(c) if isinstance(c, str) else c for c in cells] for cells in rows)
-    csv_writer(text).writerows(safe)
+    csv_writer(text, separator).writerows(safe)
     return text.getvalue()
 
 
-def csv_writer(file: IO[str]) -> Any:
+def csv_writer(file: IO[str], separator: str = ",") -> Any:
     """Return a ``csv.writer`` whose lines end in a line feed, and that quotes a carriage return."""
-    return csv.writer(_LineFeeds(file), lineterminator="\r\n")  # it quotes what is in that
+    lines = _LineFeeds(file)
+    return csv.writer(lines, delimiter=separator, lineterminator="\r\n")  # quotes what is in that
 
 
 class _LineFeeds:

@@ -25,8 +25,9 @@ class RowGoneError(FacerError):
 class Journal:
     """Rows of a csv file, which is read before each change and then written whole or not at all.
 
-    Columns that others added stay, and so do rows that other processes write at the same time:
-    each change holds a lock on an empty file beside it. The file is made with the first row.
+    Columns that others added stay, the separator that a spreadsheet gave the file too (decimal
+    commas need it), and rows that other processes write at the same time: each change holds a
+    lock on an empty file beside it. The file is made with the first row.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -36,19 +37,19 @@ class Journal:
     def add(self, row: Row) -> None:
         """Append a row; FacerError where the file is none of ours or cannot be written."""
         with self._alone():
-            header, rows = self._read()
+            header, rows, separator = self._read()
             header = [*header, *(name for name in self._columns if name not in header)]
-            self._write(header, [*rows, row])
+            self._write(header, [*rows, row], separator)
 
     def remove(self, row: Row) -> None:
         """Take away the latest row with the same cells; RowGoneError where there is none."""
         with self._alone():
-            header, rows = self._read()
+            header, rows, separator = self._read()
             same = [place for place, other in enumerate(rows) if self._key(other) == self._key(row)]
             if not same:
                 raise RowGoneError(f"{self.path}: found that row no longer, expected it there")
             del rows[same[-1]]
-            self._write(header, rows)
+            self._write(header, rows, separator)
 
     def rows(self) -> list[dict[str, str]]:
         """Return all rows, by column."""
@@ -78,20 +79,22 @@ class Journal:
     def _key(self, row: Row) -> tuple[str, ...]:
         return tuple(row.get(name, "") for name in self._columns)
 
-    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+    def _read(self) -> tuple[list[str], list[dict[str, str]], str]:
+        """Return the header, the rows and the separator."""
         if not self.path.exists():
-            return list(self._columns), []
+            return list(self._columns), [], ","
         table = read_table(self.path)
         names = {plain_name(name): name for name in self._columns}
         header = [names.get(plain_name(name), name) for name in table.header]
         twice = [name for name in self._columns if header.count(name) > 1]
         if twice:
             raise FacerError(f"{self.path}: found column {twice[0]!r} twice, expected it once")
-        return header, [dict(zip(header, cells, strict=True)) for cells in table.rows]
+        rows = [dict(zip(header, cells, strict=True)) for cells in table.rows]
+        return header, rows, table.dialect.separator
 
-    def _write(self, header: Sequence[str], rows: Sequence[Row]) -> None:
+    def _write(self, header: Sequence[str], rows: Sequence[Row], separator: str) -> None:
         cells = [[row.get(name, "") for name in header] for row in rows]
-        text = csv_text([header, *cells])
+        text = csv_text([header, *cells], separator)
         if "\0" in text or text.encode(errors="ignore").decode() != text:
             raise FacerError(
                 f"{self.path}: found a name that is no text of Unicode; rename that clip"

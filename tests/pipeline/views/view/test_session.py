@@ -20,6 +20,7 @@ from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore, Provenance, Record
 from facer.storage.errors import FacerError
 from facer.storage.schema import AU_NAMES
+from facer.storage.study.marks import read_marks
 
 A, B, C = (page_name(clip_id) for clip_id in ("P1_calm", "P1_joke", "P2_calm"))
 DESIGN = "{participant}_{condition}"
@@ -45,9 +46,9 @@ def opened(store):
     return make
 
 
-def rows(path):
+def rows(path, separator=","):
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(file, delimiter=separator))
 
 
 def test_a_mark_is_on_the_disk_and_summarise_reads_it(store, opened, tmp_path):
@@ -118,15 +119,17 @@ def test_a_clip_left_out_is_no_longer_next(opened):
     assert clip_lanes(session, A, {"feature": "au12"})["ours"]["status"] == "excluded"
 
 
-def test_what_others_write_into_the_file_is_kept(opened):
+def test_what_others_write_into_the_file_is_kept(store, opened):
     session = opened()
     file = session.config.marks_file
-    file.write_text('clip_id;start_s;stop_s;mark;colour\nP1_joke.mp4;0,2;0,5;"=odd";red\n')
+    file.write_text('clip_id;start_s;stop_s;mark;colour\nP1_joke.mp4;0,200;0,500;"=odd";red\n')
     assert [row["mark"] for row in session.notes_of(B)["marks"]] == ["=odd"]
     session.mark({"name": A, "first": 3, "last": 7, "mark": "=1+1"})
-    first, second = rows(file)
-    assert (first["colour"], first["start_s"], first["mark"]) == ("red", "0,2", "'=odd")
+    first, second = rows(file, ";")
+    assert (first["colour"], first["start_s"], first["mark"]) == ("red", "0,200", "'=odd")
     assert (second["colour"], second["mark"]) == ("", "'=1+1")
+    (german,) = read_marks(file, store.clip_ids, store.feature_names)["P1_joke"]
+    assert (german.start_s, german.stop_s) == (0.2, 0.5)
     session.mark({"name": B, "first": 3, "last": 7, "mark": "also"})
     assert [row["mark"] for row in session.notes_of(B)["marks"]] == ["=odd", "also"]
     session.undo({"name": B})
