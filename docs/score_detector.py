@@ -17,7 +17,7 @@ from make_apparent import FRAMING, AgeGenderNet, read_weights, told_age, told_se
 
 from facer.stages.detection.data.people import Picture, read_people
 from facer.stages.detection.evaluate import load_detector
-from facer.stages.detection.measure import SMALL, SMALLEST, matches, share_interval
+from facer.stages.detection.measure import SMALL, height_share, matches, share_interval
 from facer.stages.features.align import align
 from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 
@@ -45,17 +45,16 @@ def main() -> None:
 
 def groups_of_faces(network: AgeGenderNet, picture: Picture) -> list[list[str]]:
     """The groups of every face of a picture; none for a face that does not count."""
-    image, faces = picture.labelled.image, picture.labelled
     groups: list[list[str]] = []
-    for row, box in enumerate(faces.bbox_px):
-        share = float(box[3] - box[1]) / max(image.shape[:2])
-        if faces.ignore[row] or share < SMALLEST:
+    for row, points in enumerate(picture.labelled.keypoints_px):
+        share = height_share(picture, row)
+        if share is None:
             groups.append([])
             continue
         sex = age = ""
-        points = faces.keypoints_px[row]
         if picture.yaw_class[row] != "profile" and np.isfinite(points).all():
-            answer = network.answers([align(image, points[None])[0]], FRAMING)
+            crops = list(align(picture.labelled.image, points[None]))
+            answer = network.answers(crops, FRAMING)
             (sex,), (age,) = told_sex(answer[0]), told_age(answer[1])
         names = ["all", f"sex: {sex or 'not told'}", f"age: {age or 'not told'}"]
         groups.append([*names, *(f"{name}, not small" for name in names if share >= SMALL)])

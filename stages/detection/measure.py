@@ -121,13 +121,20 @@ def points_error(box: F32, truth: F32, found: F32) -> F32:
     return np.asarray(point_distance_px(truth, found) / unit, np.float32)
 
 
+def height_share(picture: Picture, row: int) -> float | None:
+    """A face's height as a share of the picture's longer side; None for one that does not count."""
+    labelled = picture.labelled
+    share = float(np.subtract(*labelled.bbox_px[row, [3, 1]])) / max(labelled.image.shape[:2])
+    return None if labelled.ignore[row] or share < SMALLEST else share
+
+
 def _kinds(picture: Picture) -> list[list[str]]:
     """The groups of every face of a picture; none for a face that does not count."""
     image, labelled = picture.labelled.image, picture.labelled
     kinds: list[list[str]] = []
     for row, box in enumerate(labelled.bbox_px):
-        share = float(box[3] - box[1]) / max(image.shape[:2])
-        if labelled.ignore[row] or share < SMALLEST:
+        share = height_share(picture, row)
+        if share is None:
             kinds.append([])
             continue
         more = {
