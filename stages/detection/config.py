@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import SEED, Checked, Setting, check
 
-Split = Literal["train", "tune", "val"]
+Split = Literal["train", "tune", "val", "first", "second", "without-first", "without-second", "all"]
 
 CLIPS = Setting("Folder of videos whose frames the teacher labels.")
 STEPS = Setting("Optimiser steps.", low=1)
@@ -75,6 +75,10 @@ class TrainConfig(Checked):
     people_clips: Annotated[
         Path | None, Setting("Folder of clips of people with faces.csv and frames.csv.")
     ] = None
+    split: Annotated[Split, Setting(
+        "Which sources of the people are trained on; those of tune and val, or a half of them, are "
+        "kept for choosing and measuring.",
+    )] = "train"  # fmt: skip
     steps: Annotated[int, STEPS] = 7000
     batch: int = 16
     learning_rate: Annotated[float, RATE] = 2.5e-3
@@ -95,7 +99,7 @@ class TrainConfig(Checked):
         return {
             **{name: _file_names(paths[name]) for name in _FILES if name in paths},
             "used": dict(used),
-            **{name: paths[name] for name in ("steps", "batch", "seed")},
+            **{name: paths[name] for name in ("split", "steps", "batch", "seed")},
         }
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from facer.stages.detection.config import EvaluationConfig, Split
-from facer.stages.detection.data.people import Picture, read_people, read_people_clips
+from facer.stages.detection.data.people import Picture, overlap, read_people, read_people_clips
 from facer.stages.detection.data.sources import list_videos, read_scenes, video_frames
 from facer.stages.detection.data.teacher import Labelled, Teacher, without_faces
 from facer.stages.detection.measure import (
@@ -22,9 +23,10 @@ from facer.stages.detection.measure import (
     rate_interval,
 )
 from facer.stages.features.config import DetectorConfig
-from facer.stages.features.detect import load
-from facer.stages.features.faces import iou, point_distance_px
+from facer.stages.features.detect import load, model_path
+from facer.stages.features.faces import Detector, iou, point_distance_px
 from facer.storage.errors import FacerError, named
+from facer.storage.files.weights import read_onnx
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -95,7 +97,11 @@ class Score:
 
 def load_detector(config: DetectorConfig) -> Detect:
     """A detector as stage one runs it on key frames, which are shrunk to its size."""
-    detector = load(config)
+    return as_detect(load(config))
+
+
+def as_detect(detector: Detector) -> Detect:
+    """A detector as :func:`~facer.stages.detection.measure.measure` asks it."""
 
     def detect(frame: U8) -> tuple[F32, F32]:
         faces = detector.detect([frame])[0]
@@ -113,6 +119,7 @@ class DetectorEvaluation:
     people_clips: Measured | None  # frames of clips
     clips: tuple[Score, ...]  # against a teacher, one after another
     scenes: Score | None  # photographs without faces
+    trained_on: bool = False  # the people's sources, or some: no measure of other people
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -121,13 +128,15 @@ class DetectorEvaluation:
         clips = [as_table([*self.clips, together(self.clips)])] if self.clips else []
         scenes = self.scenes
         false = [] if scenes is None else [false_line(scenes.name, scenes.false, scenes.frames)]
-        return (*people, *clips, *false)
+        seen = f"{self.detector} was trained on sources of these people: expect less of others."
+        return (*people, *([seen] if people and self.trained_on else []), *clips, *false)
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer evaluate-detector --json`` prints it."""
         scenes = self.scenes
         return {
             "detector": self.detector,
+            "trained_on": self.trained_on,
             "people": self.people and self.people.to_json(),
             "people_clips": self.people_clips and self.people_clips.to_json(),
             "clips": [score.to_json() for score in self.clips],
@@ -159,7 +168,20 @@ def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
     if config.scenes is not None:
         images = read_scenes(config.scenes, config.held_out_scenes, validation=True)
         scenes = score_images("scenes kept from training", images, detect)
-    return DetectorEvaluation(config.detector, people, people_clips, clips, scenes)
+    seen = _trained_split(model_path(config.detector))
+    trained_on = seen is not None and overlap(seen, config.split)
+    return DetectorEvaluation(config.detector, people, people_clips, clips, scenes, trained_on)
+
+
+def _trained_split(path: Path) -> Split | None:
+    """The people's sources that a file of train-detector says it was trained on."""
+    properties = {p.key: p.value for p in read_onnx(path).metadata_props}
+    try:
+        training = json.loads(properties["training"])
+        split = training.get("split", "train") if training["people"] else None
+    except (KeyError, ValueError, TypeError, AttributeError):  # not of train-detector
+        return None
+    return split if split in get_args(Split) else None
 
 
 def _measured(

@@ -68,7 +68,7 @@ def read_sources(config: DetectorTrainConfig, memory: Path) -> Sources:
     """Training material; ``memory`` is the file of the teacher's earlier answers."""
     teacher = Teacher(config.teacher, config.teacher_threshold, memory)
     frames = read_frames(list_videos(config.clips), teacher, config.frame_every)
-    pictures = list(read_all_people(config.people, config.people_clips, "train"))
+    pictures = list(read_all_people(config.people, config.people_clips, config.split))
     sources = Sources(
         photos=read_photos(config.faces, "train", teacher),
         scenes=read_scenes(config.scenes, config.held_out_scenes, validation=False),

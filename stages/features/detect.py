@@ -42,9 +42,9 @@ Network = Callable[[U8], list[F32]]
 def load(config: DetectorConfig) -> Detector:
     """Load the detector that the configuration names; ``FacerError`` when that fails."""
     path = model_path(config.model)
-    sha256 = weights_sha256(path)  # first: it looks where the tensors lie
     if config.model == STARTER_DETECTOR:
-        return _starter(path, sha256, config)
+        return load_with_points(path, config)
+    sha256 = weights_sha256(path)  # first: it looks where the tensors lie
     model = _open(path, config)
     if not getattr(model, "use_kps", False):
         raise FacerError(
@@ -60,8 +60,12 @@ def load(config: DetectorConfig) -> Detector:
     return BatchDetector(path.stem, sha256, network, config)
 
 
-def _starter(path: Path, sha256: str, config: DetectorConfig) -> RefiningDetector:
-    """facer-det, which needs nothing of insightface: its import takes a third of a second."""
+def load_with_points(path: Path, config: DetectorConfig) -> RefiningDetector:
+    """A file of train-detector as facer-det runs, with the points model and further looks.
+
+    It needs nothing of insightface, whose import takes a third of a second.
+    """
+    sha256 = weights_sha256(path)  # first: it looks where the tensors lie
     network: Network
     frames = _CPU_FRAMES if config.device == "cpu" else _GPU_FRAMES
     if config.bf16 and config.device == "cpu":

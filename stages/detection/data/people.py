@@ -6,8 +6,9 @@ and ``frames.csv`` (file, frame, faces). Faces that are not ``sure`` are neither
 nor background.
 
 Everything is split by source, never by picture: ``train`` makes weights, ``tune`` chooses a
-threshold among trained weights, ``val`` is scored once. Sources that show the same people are in
-one split.
+threshold among trained weights, ``val`` is scored once. ``first`` and ``second`` are two halves of
+``tune`` and ``val`` together: what is trained ``without-first`` is measured on ``first``. Sources
+that show the same people are in one split, and in one half.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ VAL = frozenset({
 })  # fmt: skip
 """Sources of photographs, and clips, that are scored once."""
 
+FIRST = frozenset({
+    "clothing-selfies-mmdet", "coco128", "deepface", "guozhongluo-headpose", "indian-celebs",
+    "lsp-extended", "mtcnn-pytorch", "pointing04", "prnet", "rmfd-turned", "u2net", "yolov7-face",
+    "bright-turn-smile.mp4", "fast-head.mp4", "mock-interview.avi", "phone-near-profile.mp4",
+    "walks-up-leaves.mp4",
+})  # fmt: skip
+"""One half of both."""
+
 POSE_WEIGHTS = dict(zip(POSES, (1.0, 1.5, 3.0), strict=True))
 """How often a photograph is drawn by the most turned of its sure faces."""
 
@@ -60,8 +69,22 @@ class Picture:
 
 
 def split_of(source: str) -> Split:
-    """Which split a source of photographs or a clip belongs to."""
+    """Which of train, tune and val a source of photographs or a clip belongs to."""
     return "val" if source in VAL else "tune" if source in TUNE else "train"
+
+
+def is_in(source: str, split: Split) -> bool:
+    """Whether a source of photographs or a clip belongs to a split, or to several together."""
+    usual = split_of(source)
+    half = "" if usual == "train" else "first" if source in FIRST else "second"
+    if split.startswith("without-"):
+        return split != f"without-{half}"
+    return split in ("all", usual, half)
+
+
+def overlap(one: Split, other: Split) -> bool:
+    """Whether two splits share a source."""
+    return any(is_in(source, one) and is_in(source, other) for source in {"", *TUNE, *VAL})
 
 
 def read_people(folder: Path, split: Split) -> Iterator[Picture]:
@@ -69,7 +92,7 @@ def read_people(folder: Path, split: Split) -> Iterator[Picture]:
     faces = read_faces(folder / "faces.csv", of_clips=False)
     by_file: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(faces.file):
-        if split_of(faces.source[row]) == split:
+        if is_in(faces.source[row], split):
             by_file[name].append(row)
     for name in sorted(by_file):
         path = _inside(folder, name)
@@ -84,7 +107,7 @@ def read_people_clips(folder: Path, split: Split) -> Iterator[Picture]:
         rows[place].append(row)
     frames = read_frames(folder / "frames.csv")
     _check_counts(folder, rows, frames)
-    for name in sorted(clip for clip in frames if split_of(clip) == split):
+    for name in sorted(clip for clip in frames if is_in(clip, split)):
         path, missing = _inside(folder, name), set(frames[name])
         for number, frame in enumerate(video_frames(path)):
             if number in missing:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facer.stages.detection.config import RefinerTrainConfig
+from facer.stages.detection.config import RefinerTrainConfig, Split
 from facer.stages.detection.data.guesses import LOOKS, guessed
 from facer.stages.detection.data.people import read_all_people, sampling_shares
 from facer.stages.detection.data.sources import list_videos, read_frames, read_photos, read_scenes
@@ -57,9 +57,8 @@ def read_points_sources(
         photos += tuple(read_frames(list_videos(config.clips), teacher, every=2))
     teacher.remember()
     scenes = read_scenes(config.scenes, config.held_out_scenes, split == "val")
-    found = list(
-        read_all_people(config.people, config.people_clips, "tune" if split == "val" else "train")
-    )
+    of_people: Split = "tune" if split == "val" else config.split
+    found = list(read_all_people(config.people, config.people_clips, of_people))
     detector = None
     if config.detector is not None:
         detector = load(DetectorConfig(str(config.detector), STARTER_SIZE_PX, LOOKS))

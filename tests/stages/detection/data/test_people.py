@@ -12,18 +12,21 @@ import cv2
 import numpy as np
 import pytest
 
-from facer.stages.detection.config import EvaluationConfig
+from facer.stages.detection.config import EvaluationConfig, NetworkConfig, Split
 from facer.stages.detection.data.people import (
+    FIRST,
     TUNE,
     VAL,
     Picture,
+    is_in,
     read_people,
     read_people_clips,
     sampling_shares,
     split_of,
 )
 from facer.stages.detection.data.teacher import Labelled
-from facer.stages.detection.evaluate import evaluate
+from facer.stages.detection.evaluate import DetectorEvaluation, evaluate
+from facer.stages.detection.export import export_onnx
 from facer.stages.detection.measure import (
     Measured,
     matches,
@@ -34,6 +37,7 @@ from facer.stages.detection.measure import (
     rate_interval,
     share_interval,
 )
+from facer.stages.detection.network import DetectorNet
 from facer.storage.errors import FacerError
 
 POINTS = np.array([[30, 40], [50, 40], [40, 52], [33, 62], [47, 62]], np.float32)
@@ -93,6 +97,40 @@ def test_sources_are_in_one_split() -> None:
     assert not TUNE & VAL
     assert {split_of(source) for source in TUNE} == {"tune"}
     assert split_of("a source that nobody knows") == "train"
+
+
+def test_what_a_training_sees_and_what_it_is_measured_on_share_no_source() -> None:
+    sources = TUNE | VAL | {"somebody"}
+    folds: tuple[tuple[Split, Split], ...] = (
+        ("first", "without-first"), ("second", "without-second"),
+    )  # fmt: skip
+    for half, rest in folds:
+        of_half = {source for source in sources if is_in(source, half)}
+        assert of_half
+        assert {source for source in sources if is_in(source, rest)} == sources - of_half
+    assert {source for source in sources if is_in(source, "train")} == {"somebody"}
+    assert all(is_in(source, "all") for source in sources)
+    assert FIRST < TUNE | VAL
+
+
+def test_pictures_that_a_detector_was_trained_on_measure_nothing_new(folder: Path) -> None:
+    path = folder / "own.onnx"
+
+    def measured(training: object, split: Split) -> DetectorEvaluation:
+        export_onnx(DetectorNet(NetworkConfig()), path, {"training": training})
+        return evaluate(EvaluationConfig(str(path), people=folder, split=split))
+
+    without_first = {"people": ["people"], "split": "without-first"}
+    assert not measured(without_first, "first").trained_on
+    seen = measured(without_first, "val")  # of both halves
+    assert seen.trained_on
+    assert seen.to_json()["trained_on"]
+    assert seen.tables[1].endswith("own.onnx was trained on sources of these people: expect less "
+                                   "of others.")  # fmt: skip
+    assert measured({"people": ["people"]}, "train").trained_on  # before there was a choice
+    others: tuple[object, ...] = ({"people": ""}, [], {"people": ["people"], "split": "lunch"})
+    for training in others:
+        assert not measured(training, "val").trained_on
 
 
 def test_frames_come_with_their_faces(tmp_path: Path, make_video: Callable[..., Path]) -> None:
