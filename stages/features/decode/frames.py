@@ -143,7 +143,7 @@ class VideoReader:
             tag = self._tag(frame, time_s)
             self.n_decoded += 1
             skipped = tag.number % self._stride != 0
-            if not skipped or display.looks_ahead:
+            if not skipped or display.looks_ahead or frame.interlaced_frame:  # its neighbours
                 yield from self._frames(display.push(frame, self._aspect, tag))
             if skipped:
                 yield None
