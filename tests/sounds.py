@@ -33,8 +33,9 @@ def write(
     picture_s: float | None = 0.0,
     form: str | None = None,
     tick: Fraction | None = None,
+    n_pictures: int = 10,
 ) -> Path:
-    """Write sound (channels, n) at its times, with 10 pictures from ``picture_s`` on, if any.
+    """Write sound (channels, n) at its times, with pictures from ``picture_s`` on, if any.
 
     ``spans`` are pieces of sound and the second at which each starts.
     """
@@ -51,8 +52,8 @@ def write(
             assert isinstance(video, av.VideoStream)
             video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
             video.codec_context.time_base = Fraction(1, 1000)
-            for k in range(10):
-                image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9 * k, np.uint8))
+            for k in range(n_pictures):
+                image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9 * k % 256, np.uint8))
                 image.time_base = Fraction(1, 1000)
                 image.pts = round(1000 * picture_s) + 40 * k
                 packets += video.encode(image)

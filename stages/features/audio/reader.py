@@ -32,6 +32,7 @@ from facer.stages.features.decode.container import (
     codec_of,
     foreign_codec,
     open_container,
+    own_duration,
     start_of,
     undecodable,
 )
@@ -86,9 +87,10 @@ class AudioReader:
         zero = start_of(self._container, stream if pictures is None else pictures)
         self._base, self._zero_s = float(stream.time_base or Fraction(1, 1000)), float(zero)
         self._timeline = Timeline(self._base, self._format in SEGMENTS)
-        for other in self._container.streams:
-            if other is not stream and stream.duration:  # else they show where the file ends
-                other.discard = Discard.all
+        if own_duration(self._container, stream):  # else the others show where the file ends
+            for other in self._container.streams:
+                if other is not stream:
+                    other.discard = Discard.all
 
     def __enter__(self) -> AudioReader:
         return self
@@ -216,9 +218,9 @@ class AudioReader:
         if not self.n_decoded or self._format in _BARE | SEGMENTS:
             return ""
         end_s = self._end / self._rate_hz
-        if stream.duration:
+        if duration := own_duration(self._container, stream):
             start_s = (stream.start_time or 0) * self._base - self._zero_s
-            promised_s, reached_s = stream.duration * self._base + start_s, end_s
+            promised_s, reached_s = duration * self._base + start_s, end_s
         else:
             whole = self._container.duration or 0
             start = max(0, self._container.start_time or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 _LEAST_STEP_S = 1e-3
+_ROUNDING_S = 1e-6  # of times in whole ms, as floats
 _USUAL_FPS = 25.0
 _GAP_S = 10.0  # a longer step ahead is another clock, where clocks may change (ffmpeg's value)
 
@@ -18,6 +19,7 @@ class Clock:
       more than 10 s ahead when the next frame is back: it is set as a missing one is. Otherwise
       the clock has started again (joined segments, a counter that wraps), and everything that
       follows is moved to go on at the frame rate.
+    - Frames less than 1 ms apart, and those that set times have run ahead of, are set 1 ms apart.
     - ``joins`` says that the container is one of segments (MPEG-TS and program streams). There
       a step of more than 10 s ahead starts the clock again too.
     """
@@ -66,7 +68,10 @@ class Clock:
         if time_s < seen or (self._joins and time_s > seen + _GAP_S):
             self._odd["restart"] += 1
             self._shift_s = on - time_s
-        return max(time_s + self._shift_s, self._given_s + _LEAST_STEP_S)
+        least = self._given_s + _LEAST_STEP_S
+        if time_s + self._shift_s < least - _ROUNDING_S:
+            self._odd["close"] += 1
+        return max(time_s + self._shift_s, least)
 
     @staticmethod
     def _slips(seen: float, time_s: float, next_s: float) -> bool:
@@ -94,6 +99,10 @@ class Clock:
             for what in ("repeated", "backward", "forward")
             if odd[what]
         ]
+        if odd["close"]:
+            least = f"{1e3 * _LEAST_STEP_S:g} ms"
+            found = f"{odd['close']} frames come less than {least} after the last"
+            notes.append(f"{found}: set {least} apart")
         if odd["restart"]:
             notes.append(f"its clock starts again ({odd['restart']} times): goes on at {fps}")
         return notes

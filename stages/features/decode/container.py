@@ -41,8 +41,8 @@ TIMELESS = frozenset({"h264", "hevc", "vvc", "obu", "m4v", "mpegvideo", "h263", 
 """Bare streams, whose frames have no times."""
 BARE = SEGMENTS | TIMELESS
 """Files without a header: their frames alone say what shape they have, and nothing how many."""
-WHOLE_DURATION = frozenset({"asf", "wtv"})
-"""Containers that say of each stream how long the whole file is."""
+_WHOLE_DURATION = frozenset({"asf", "wtv", "matroska,webm", "flv"})
+"""Containers that say of no stream how long it is: libav then gives it the whole file's length."""
 _FORMATS = ",".join(
     ["mov,matroska,avi,flv,gif,ogg,asf,ivf,nut,mxf,rm,wtv,yuv4mpegpipe", *sorted(BARE)]
 )
@@ -139,6 +139,11 @@ def start_of(container: InputContainer, stream: VideoStream | AudioStream) -> Fr
         return Fraction(0)
     first, own_s = container.start_time, start * stream.time_base
     return own_s if first is None else min(own_s, max(Fraction(0), Fraction(first, av.time_base)))
+
+
+def own_duration(container: InputContainer, stream: VideoStream | AudioStream) -> int | None:
+    """How long a stream is, in its time base; None where the file says no more than for all."""
+    return None if container.format.name in _WHOLE_DURATION else stream.duration
 
 
 def frame_rate(stream: VideoStream) -> float:

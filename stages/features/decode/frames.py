@@ -33,11 +33,11 @@ from facer.stages.features.decode.container import (
     BARE,
     SEGMENTS,
     TIMELESS,
-    WHOLE_DURATION,
     check_size,
     codec_of,
     frame_rate,
     open_stream,
+    own_duration,
     start_of,
     undecodable,
 )
@@ -143,7 +143,7 @@ class VideoReader:
             tag = self._tag(frame, time_s)
             self.n_decoded += 1
             skipped = tag.number % self._stride != 0
-            if not skipped or display.looks_ahead:
+            if not skipped or display.looks_ahead or frame.interlaced_frame:  # its neighbours
                 yield from self._frames(display.push(frame, self._aspect, tag))
             if skipped:
                 yield None
@@ -261,8 +261,9 @@ class VideoReader:
         if self._format in BARE:
             return ""  # no header says how long they are
         base = stream.time_base or Fraction(0)
-        if stream.duration and base and self._format not in WHOLE_DURATION:
-            duration_s, reached_s = float(stream.duration * base), last_s
+        duration = own_duration(self._container, stream)
+        if duration and base:
+            duration_s, reached_s = float(duration * base), last_s
         else:  # the whole file's: sound may go on longer than the pictures
             whole = self._container.duration or 0
             start = max(0, self._container.start_time or 0)

@@ -235,6 +235,15 @@ def test_a_broken_tail_keeps_what_was_decoded(tmp_path):
     assert "ended" in problem
 
 
+@pytest.mark.parametrize("name", ["a.asf", "a.wtv"])
+def test_pictures_that_go_on_after_the_sound_are_no_missing_tail(tmp_path, name):
+    spans = [(0, sounds.noise(1.0, 44100, 2))]
+    path = sounds.write(tmp_path / name, spans, 44100, "mp2", "stereo", n_pictures=200)
+    blocks, problem = read(path)
+    assert 15000 < blocks[-1].stop < 18000
+    assert problem == ""
+
+
 def test_packets_that_cannot_be_decoded_are_holes(tmp_path):
     path = sounds.write(tmp_path / "a.flac", [(0, sounds.noise(4.0))], codec="flac", picture_s=None)
     data = bytearray(path.read_bytes())

@@ -43,6 +43,14 @@ def test_odd_times_are_set_and_counted(times, expected, note):
     assert note.replace("\\", "") in notes[0]
 
 
+def test_frames_of_one_millisecond_are_kept_and_closer_ones_are_set_apart_and_said():
+    times = [n / 1000 for n in range(100)]
+    assert run(times, 1000.0) == (times, [])
+    found, notes = run([0, 0.0005, 0.001, 0.0015, 0.04], 2000.0)
+    assert found == [0, 0.001, 0.002, 0.003, 0.04]
+    assert notes == ["3 frames come less than 1 ms after the last: set 1 ms apart"]
+
+
 def test_a_step_ahead_is_another_clock_where_segments_are_joined_and_a_pause_elsewhere():
     assert run([0, 0.04, 3600, 0.12], joins=True)[0] == [0, 0.04, 0.08, 0.12]
     times = [0, 0.04, 36000.0, 36000.04]

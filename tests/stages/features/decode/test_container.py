@@ -238,6 +238,28 @@ def test_sound_that_goes_on_after_the_pictures_is_no_missing_tail(tmp_path, read
     assert problem == ""
 
 
+def test_pictures_that_begin_after_what_libav_looks_at_miss_no_tail(tmp_path, read):
+    path = tmp_path / "late.mkv"
+    with av.open(str(path), "w") as file:
+        video, sound = file.add_stream("libx264", rate=25), file.add_stream("aac", rate=44100)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 14 * 44100), np.float32), "fltp", "mono")
+        silence.sample_rate, silence.pts = 44100, 0
+        packets = [*sound.encode(silence), *sound.encode(None)]
+        for index in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = 300 + index, Fraction(1, 25)
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for packet in sorted(packets, key=lambda packet: float(packet.dts or 0) * packet.time_base):
+            file.mux(packet)
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].start_time == 0  # libav has not seen it
+    frames, problem = read(path)
+    np.testing.assert_allclose([f.timestamp_s for f in frames], 12 + np.arange(5) / 25, atol=0.05)
+    assert problem == ""
+
+
 def test_an_avi_that_counts_more_often_than_it_has_frames_misses_no_tail(encode, read, tmp_path):
     path = tmp_path / "b.avi"
     whole = encode("a.mp4", 40, "mpeg4", muxer={"video_track_timescale": "600"})

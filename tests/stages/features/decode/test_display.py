@@ -61,8 +61,13 @@ def test_short_interlaced_videos_keep_every_frame(encode, read, n):
     assert len(read(encode("a.mkv", list(fields(n)), options=TOP_FIRST))[0]) == n
 
 
-def test_a_stride_changes_no_frame_of_an_interlaced_video(encode, read):
-    path = encode("a.mkv", list(fields(10)), options=TOP_FIRST)
+@pytest.mark.parametrize("n_before", [0, 5])
+def test_a_stride_changes_no_frame_of_an_interlaced_video(encode, read, tmp_path, n_before):
+    parts = [encode("i.ts", list(fields(10 - n_before)), options=TOP_FIRST)]
+    if n_before:  # progressive ones
+        parts.insert(0, encode("p.ts", list(moving(n_before))))
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
     every, third = read(path)[0], read(path, 3)[0]
     assert [f.frame_index for f in third] == [0, 3, 6, 9]
     for a, b in zip(every[::3], third, strict=True):
