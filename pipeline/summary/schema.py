@@ -84,7 +84,7 @@ _OF_WINDOWS = (
     number("median", "of the feature", "weighted by time (Hazen's definition)"),
     number("p95", "of the feature", "95 % quantile, weighted by time (Hazen's definition)"),
     number("peak", "of the feature", "greatest .2 s running mean in an unbroken seen stretch"),
-    number("peak_s", "s", "middle of that run, from the event"),
+    number("peak_s", "s", "middle of the first such run, from the event"),
     number("share", "0 to 1", "seen time above the threshold over seen time"),
     integer("episodes", "stretches above the threshold that begin in the window"),
     number("latency_s", "s", "start of the first of them, from the event; empty when a longer "

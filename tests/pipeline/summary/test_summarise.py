@@ -13,6 +13,7 @@ import pytest
 
 import facer
 from facer.pipeline.summary.designs import check_design
+from facer.stages.summary.windows import quantiles
 from facer.storage import FEATURE_NAMES, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.study.design import design_of, read_design
@@ -194,6 +195,30 @@ def test_the_peak_needs_a_fifth_of_a_second_without_a_break(study_store):
     valid[52] = False  # the run of .2 s is interrupted
     broken = facer.summarise(study_store({"a": (RATE, {"au12": curve}, valid)}, "b.zarr"))
     assert one(broken.summary, clip_id="a", feature="au12").peak < 0.8
+
+
+def test_the_peak_of_a_plateau_is_where_it_begins(study_store):
+    """Seen: at 4.64 s of a presence that is 1 from 2 s on, by the rounding of running sums."""
+    times = np.arange(200) / 25.0
+    clips = {"a": (times, {"au12": np.where(times >= 2, 0.9, 0.1), "au25": 0.7})}
+    found = facer.summarise(study_store(clips)).summary.set_index("feature")
+    assert found.loc[["au12", "au25"], "peak"].tolist() == pytest.approx([0.9, 0.7], abs=1e-6)
+    assert found.loc[["au12", "au25"], "peak_s"].tolist() == pytest.approx([2.08, 0.08])
+
+
+def test_quantiles_of_equal_values_do_not_hang_on_how_they_are_sorted():
+    """numpy's usual sort puts ties in another order on other processors. The reference is Hazen's
+    definition (Hyndman & Fan 1996, type 5) with weights: linear between the middles of weights."""
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 2, (60, 20)).astype(float)  # presences
+    weights = rng.choice([0.02, 0.04, 0.15], 60)
+    expected = []
+    for column in values.T:
+        order = sorted(range(60), key=column.__getitem__)
+        own = weights[order]
+        middles = np.cumsum(own) - own / 2
+        expected.append(np.interp(0.5 * own.sum(), middles, column[order]))
+    np.testing.assert_allclose(quantiles(values, weights, (0.5,))[0], expected, atol=1e-9)
 
 
 def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
