@@ -88,7 +88,7 @@ _OF_WINDOWS = (
     number("share", "0 to 1", "seen time above the threshold over seen time"),
     integer("episodes", "stretches above the threshold that begin in the window"),
     number("latency_s", "s", "start of the first of them, from the event; empty when a longer "
-           "unseen stretch comes before"),
+           "unseen stretch, or the clip's beginning, comes before"),
     number("baseline", "of the feature", "median of the seen frames of the baseline's window"),
     number("baseline_s", "s", "seen time of the baseline's window"),
     text("baseline_flag", "none, few, expressive, moving, participant (that of the person's other "

@@ -244,6 +244,23 @@ def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     assert np.isnan(row.latency_s)  # .4 s before it are unseen
 
 
+@pytest.mark.parametrize(("hidden_s", "latency_s"), [((1.9, 2), 2), ((1, 2), np.nan)])
+def test_the_latency_of_what_was_there_when_a_face_came_is_not_known(
+    study_store, hidden_s, latency_s
+):
+    """Seen: the latency of a smile that was there when the face came back was that of the face's
+    return, where the window begins with it too; and 0 of one that the clip begins with."""
+    valid = (RATE < hidden_s[0]) | (RATE >= hidden_s[1])
+    clips = {"a": (RATE, {"au12": np.where(RATE < 2, 0.1, 0.9), "au25": 0.9}, valid)}
+    found = facer.summarise(study_store(clips), windows={"all": (0, 4), "late": (2, 4)})
+    for window in ("all", "late"):
+        row = one(found.summary, feature="au12", window=window)
+        assert (row.episodes, row.latency_s) == (1, pytest.approx(latency_s, nan_ok=True))
+    begun = one(found.summary, feature="au25", window="all")
+    assert begun.episodes == 1 + (hidden_s == (1, 2))
+    assert np.isnan(begun.latency_s)
+
+
 def test_windows_count_from_events_and_so_do_peaks(study_store, tmp_path):
     curve = np.where((RATE >= 2) & (RATE < 3), 0.9, 0.1)
     store = study_store({"a": (RATE, {"au12": curve}), "b": (RATE, {"au12": curve})})
