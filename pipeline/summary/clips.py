@@ -20,6 +20,7 @@ from facer.storage.study.design import DesignRow
 from facer.storage.study.events import Event
 from facer.storage.study.marks import Mark, unmarked
 
+_MEASURED = ("ok", "no_face", "no_sound")
 There = tuple[Record, ClipFeatures, FrameTimes]
 _NUMBERS = ("window_s", "seen_s", "seen_share", "longest_gap_s", *Statistics._fields, "episodes",
             "latency_s", "baseline", "baseline_s", "mean_bc", "peak_bc", "n_frames")  # fmt: skip
@@ -87,7 +88,7 @@ class ClipSummary:
             return
         kept = unmarked(self.marks, self.time.t_s, self.features.names)
         valid = clip.valid if kept.ndim == 1 else clip.valid[:, None]
-        if self.status == "ok":
+        if self.status in _MEASURED:
             self.parts = list(tracks(self.time, clip.features, valid & kept))
 
     @property
@@ -96,7 +97,7 @@ class ClipSummary:
 
         Marked cells are NaN, and a frame that is marked for all features is not valid.
         """
-        measured = self.status in ("ok", "no_face", "no_sound")
+        measured = self.status in _MEASURED
         if not measured or self.record is None or self.clip is None or self.time is None:
             return None
         kept = unmarked(self.marks, self.time.t_s, self.features.names)

@@ -144,6 +144,18 @@ def test_a_window_that_was_hardly_seen_is_empty_and_said(study_store):
     ]
 
 
+def test_a_clip_without_any_face_was_seen_for_no_time(study_store):
+    """Seen: an empty seen_share, so that its mean over clips left out who was never seen."""
+    clips = {"a": (RATE, {}), "b": (RATE, {}, np.zeros(100)), "c": None}
+    found = facer.summarise(study_store(clips), windows={"w": (1, 5)}, baseline=(0, 1))
+    names = ["seen_s", "seen_share", "n_frames", "longest_gap_s", "baseline_s", "mean"]
+    table = found.summary[found.summary.feature == "au12"].set_index("clip_id")
+    np.testing.assert_array_equal(table.loc["b", names].astype(float), [0, 0, 0, 4, 0, np.nan])
+    assert table.loc["b", "baseline_flag"] == "none"
+    assert table.loc["c", names].isna().all()  # nobody knows
+    assert found.left_out.why.tolist() == ["no_face", "failed: no video stream"]
+
+
 def test_a_window_cut_off_by_the_end_of_the_clip_is_not_seen_there(study_store):
     found = facer.summarise(study_store({"a": (RATE, {})}), windows={"w": (2, 6)})
     row = one(found.summary, clip_id="a", feature="au12")
