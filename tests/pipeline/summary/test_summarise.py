@@ -13,6 +13,9 @@ import pytest
 
 import facer
 from facer.pipeline.summary.designs import check_design
+from facer.stages.summary.baseline import baselines
+from facer.stages.summary.track import clock, tracks
+from facer.stages.summary.units import units
 from facer.stages.summary.windows import quantiles
 from facer.storage import FEATURE_NAMES, read_labels
 from facer.storage.errors import FacerError
@@ -113,6 +116,17 @@ def test_a_smile_at_rest_is_flagged_and_so_is_a_baseline_that_is_few_or_none(stu
         assert list(found.left_out[found.left_out.clip_id == clip].why) == ["no baseline"]
 
 
+def test_of_a_unit_that_nobody_knows_no_baseline_is_moving():
+    """Seen: every head pose in degrees and every place in pixels was said to move at rest."""
+    rng = np.random.default_rng(0)
+    names = ("pose_pitch", "au12", "au04")
+    values = np.column_stack([rng.normal(0, 0.4, (100, 2)), rng.normal(0, 0.6, 100)])
+    parts = list(tracks(clock(RATE), values.astype(np.float32), np.ones(100, bool)))
+    for scale, moving in (("", [False, True, True]), ("intensity, 0 to 5", [False, False, True])):
+        meant = units(names, {"au_scale": scale})
+        assert baselines(parts, (0, 4), meant, 1).moving.tolist() == moving
+
+
 def test_a_missing_baseline_falls_back_on_the_person_when_asked(study_store):
     times = np.arange(150) / 25.0
     clips = {
@@ -146,7 +160,7 @@ def test_a_window_that_was_hardly_seen_is_empty_and_said(study_store):
 
 def test_a_clip_without_any_face_was_seen_for_no_time(study_store):
     """Seen: an empty seen_share, so that its mean over clips left out who was never seen."""
-    clips = {"a": (RATE, {}), "b": (RATE, {}, np.zeros(100)), "c": None}
+    clips: dict[str, Any] = {"a": (RATE, {}), "b": (RATE, {}, np.zeros(100)), "c": None}
     found = facer.summarise(study_store(clips), windows={"w": (1, 5)}, baseline=(0, 1))
     names = ["seen_s", "seen_share", "n_frames", "longest_gap_s", "baseline_s", "mean"]
     table = found.summary[found.summary.feature == "au12"].set_index("clip_id")
@@ -256,20 +270,21 @@ def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     assert np.isnan(row.latency_s)  # .4 s before it are unseen
 
 
-@pytest.mark.parametrize(("hidden_s", "latency_s"), [((1.9, 2), 2), ((1, 2), np.nan)])
+@pytest.mark.parametrize(("hidden", "latency_s"), [(3, 2), (25, np.nan)])
 def test_the_latency_of_what_was_there_when_a_face_came_is_not_known(
-    study_store, hidden_s, latency_s
+    study_store, hidden, latency_s
 ):
     """Seen: the latency of a smile that was there when the face came back was that of the face's
     return, where the window begins with it too; and 0 of one that the clip begins with."""
-    valid = (RATE < hidden_s[0]) | (RATE >= hidden_s[1])
+    valid = np.ones(100, bool)
+    valid[50 - hidden : 50] = False
     clips = {"a": (RATE, {"au12": np.where(RATE < 2, 0.1, 0.9), "au25": 0.9}, valid)}
     found = facer.summarise(study_store(clips), windows={"all": (0, 4), "late": (2, 4)})
     for window in ("all", "late"):
         row = one(found.summary, feature="au12", window=window)
         assert (row.episodes, row.latency_s) == (1, pytest.approx(latency_s, nan_ok=True))
     begun = one(found.summary, feature="au25", window="all")
-    assert begun.episodes == 1 + (hidden_s == (1, 2))
+    assert begun.episodes == 1 + (hidden == 25)
     assert np.isnan(begun.latency_s)
 
 
