@@ -113,9 +113,9 @@ def _print_training(result: TrainHeadResult, as_json: bool) -> None:
             "is not defined there, and left out of the mean")  # fmt: skip
     if result.val_pearson != result.val_pearson:
         log("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
-    if len(result.seeds) > 1:
+    if (deviation := result.val_deviation) is not None:
         told(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
-                   f"deviation {result.val_deviation:.4f}")  # fmt: skip
+                   f"deviation {deviation:.4f}")  # fmt: skip
     told(f"next: facer evaluate {result.run} --split val")
     if as_json:
         print_json(result)
