@@ -69,6 +69,18 @@ def test_a_lag_is_by_how_much_b_comes_later(study_store):
     assert facer.compare(*stores).frames["columns"].shape == (26, 11)
 
 
+@pytest.mark.parametrize(
+    ("curve", "later_s", "lag_s"),
+    [(lambda t: t / 10, 0.2, 0), (lambda t: np.sin(t * 2), 1.4, np.nan), (np.sin, 0.96, 0.96)],
+)
+def test_a_lag_that_the_search_does_not_reach_is_not_known(study_store, curve, later_s, lag_s):
+    """Seen: -1 s of curves that only rise, and 1 s of any lag beyond."""
+    stores = [study_store({"x": (RATE, {"au12": curve(t)})}, name)
+              for name, t in (("a.zarr", RATE), ("b.zarr", RATE - later_s))]  # fmt: skip
+    row = next(r for r in facer.compare(*stores).columns if r["feature"] == "au12")
+    assert row["lag_s"] == pytest.approx(lag_s, nan_ok=True)
+
+
 def test_a_cell_without_a_value_is_left_out_of_its_column_alone(study_store):
     holed = WAVE.copy()
     holed[20] = np.nan
