@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from facer.stages.intensity.statistics.bca import bca_of
-from facer.stages.intensity.statistics.intervals import FEW_UNITS, bootstrap, compare
+from facer.stages.intensity.statistics.intervals import FEW_UNITS, Comparison, bootstrap, compare
 from tests.support import some
 
 
@@ -97,6 +97,31 @@ def test_clips_of_one_subject_alone_are_drawn_by_clip():
     assert found.mean is not None
     assert found.mean.low < found.mean.high
     assert compare(predictions, -predictions, targets, ["p1"] * 12).unit == "clip"
+
+
+@pytest.mark.parametrize("n", [20, 40])
+@pytest.mark.parametrize("people", [0, 8])
+def test_the_order_of_the_clips_changes_nothing(n, people):
+    """Seen: a label file in another order gave other draws of clips, and so another interval."""
+    predictions, targets = _data(n)
+    clips = [f"c{i:02d}" for i in range(n)]
+    subjects = [f"p{i % people}" for i in range(n)] if people else []
+    order = np.random.default_rng(4).permutation(n)
+    mixed = [[of[i] for i in order] for of in (subjects, clips) if of]
+    units = mixed if people else [(), *mixed]
+    for one, other in (
+        (bootstrap(predictions, targets, subjects, clips),
+         bootstrap(predictions[order], targets[order], *units)),
+        (compare(predictions, -targets, targets, subjects, clips),
+         compare(predictions[order], -targets[order], targets[order], *units)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(_numbers(one), _numbers(other), rtol=1e-6)
+
+
+def _numbers(found):
+    if isinstance(found, Comparison):
+        return [some(found.interval).low, some(found.interval).high, some(found.p_value)]
+    return [[some(one).low, some(one).high] for one in (found.mean, *found.per_emotion)]
 
 
 def test_clips_without_a_label_change_nothing():
