@@ -12,7 +12,7 @@ from facer.stages.summary.baseline import Baselines, baselines, corrected
 from facer.stages.summary.config import Span, SummaryConfig
 from facer.stages.summary.episodes import Episodes, counted, episodes
 from facer.stages.summary.track import EPS, FrameTimes, Track, clock, tracks
-from facer.stages.summary.units import Unit, units, with_thresholds
+from facer.stages.summary.units import Unit, limits, units, with_thresholds
 from facer.stages.summary.windows import Statistics, seen_of, statistics
 from facer.storage import FeatureStore
 from facer.storage.schema import F64, Bools, ClipFeatures, Record
@@ -43,7 +43,7 @@ class Features(NamedTuple):
     @property
     def thresholds(self) -> F64:
         """(F,) NaN where there is none."""
-        return np.array([unit.threshold for unit in self.units])
+        return limits(self.units)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 
 from facer.stages.summary.config import Scale, Span
 from facer.stages.summary.track import EPS, Track
-from facer.stages.summary.units import Unit
+from facer.stages.summary.units import Unit, limits
 from facer.stages.summary.windows import moments, quantiles, seen_of
 from facer.storage.schema import F64, Bools
 
@@ -60,7 +60,7 @@ def baselines(
         seen[track.columns] = seen_of(track, *span).seen_s
     few = (seen < min_seen_s - EPS) | np.isnan(value)
     scale = np.array([_UNITS.get(unit.unit, 1.0) for unit in units])
-    thresholds = np.array([unit.threshold if unit.expressive else np.inf for unit in units])
+    thresholds = np.where([unit.expressive for unit in units], limits(units), np.inf)
     with np.errstate(invalid="ignore"):
         shown = (value > thresholds) & ~few
         moving = sd > MOVING * scale

@@ -82,9 +82,9 @@ def average(values: F64, weights: F64) -> F64:
     """Return the weighted mean of each column, (C,), to the last bit whatever the others are.
 
     A matrix product would round otherwise with more or fewer columns, and a mark of one feature
-    would change the others.
+    would change the others. Weights are summed in the same order, so that a share is 1 at most.
     """
-    found: F64 = np.cumsum(weights[:, None] * values, axis=0)[-1] / weights.sum()
+    found: F64 = np.cumsum(weights[:, None] * values, axis=0)[-1] / np.cumsum(weights)[-1]
     return found
 
 

@@ -247,6 +247,20 @@ def test_quantiles_of_equal_values_do_not_hang_on_how_they_are_sorted():
     np.testing.assert_allclose(quantiles(values, weights, (0.5,))[0], expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("value", [0.2, 0.4, 0.7, 0.8])
+def test_what_is_at_the_threshold_is_not_above_it(study_store, value):
+    """Seen: .4 was above a threshold of .4, for the float32 of a store are, and .7 not above .7."""
+    store = study_store({"a": (RATE, {"au12": value, "au25": value + 1e-6})})
+    found = facer.summarise(
+        store, thresholds={"au12": value, "au25": value}, windows={"w": (1, 4)}, baseline=(0, 1)
+    )
+    table = found.summary.set_index("feature")
+    assert table.loc[["au12", "au25"], "share"].tolist() == [0, 1]
+    assert {"au12", "au25"} & set(found.episodes.feature) == {"au25"}
+    assert "expressive" not in table.loc["au12", "baseline_flag"]
+    assert found.settings["thresholds"]["au12"] == value
+
+
 def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     curve = np.where((RATE >= 1) & (RATE < 3), 0.9, 0.1)
     valid = np.ones(100, bool)
