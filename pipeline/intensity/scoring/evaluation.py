@@ -108,8 +108,8 @@ class Evaluation:
         if self.not_defined:
             names = ", ".join(self.not_defined)
             found.append(
-                f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
-                "defined there, and the means are those of the others"
+                f"all labels of {names} in {self.split} are one value: correlations are not "
+                "defined there, and their means are those of the others"
             )
         if all(self.subjects) and len(set(self.subjects)) == 1 < self.n_scored:
             found.append(
