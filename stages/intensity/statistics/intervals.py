@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.metrics import mean_defined, pearson, ratio, weighted_sums
-from facer.stages.intensity.statistics.bca import Bca, bca_of
+from facer.stages.intensity.statistics.bca import TIE, Bca, bca_of
 from facer.storage.errors import FacerError
 from facer.storage.schema import F64, I64
 
@@ -163,11 +163,11 @@ def compare(
     if interval is None:
         return Comparison(difference, None, None, unit, units)
     differences = draws[~np.isnan(draws)]
-    below, above = float((differences <= 0).mean()), float((differences >= 0).mean())
-    if interval.method == "bca" and bca is not None and 0 < below < 1:
-        below = bca.tail(below)  # so that the interval holds zero where p is above 1 - its level
-        above = 1 - below
-    tail = min(below, above)
+    less, at_most = float((differences < -TIE).mean()), float((differences <= TIE).mean())
+    if interval.method == "bca" and bca is not None:
+        # so that the interval holds zero where p is above 1 - its level
+        less, at_most = (bca.tail(p) if 0 < p < 1 else p for p in (less, at_most))
+    tail = min(at_most, 1 - less)
     floor = 1 / (RESAMPLES + 1)
     return Comparison(
         difference=difference,
