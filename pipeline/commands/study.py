@@ -136,7 +136,7 @@ def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any)
     echo(f"{'column':{width}}   clips  mean A  mean B   B - A  distance  correlation    lag s")
     for row in found.columns:
         cells = "  ".join(
-            f"{'' if row[name] != row[name] else f'{row[name]:.3f}':>{size}}"
+            f"{'' if row[name] != row[name] else f'{row[name]:z.3f}':>{size}}"
             for name, size in (("mean_a", 6), ("mean_b", 6), ("difference", 6), ("distance", 8),
                                ("correlation", 11), ("lag_s", 7))
         )  # fmt: skip

@@ -23,7 +23,7 @@ def text(value: object) -> str:
 
 def figure(value: float) -> str:
     """Return a score as tables show it; - where it is not defined."""
-    return "-" if value != value else f"{value:.4f}"
+    return "-" if value != value else f"{value:z.4f}"
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

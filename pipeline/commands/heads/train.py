@@ -187,7 +187,7 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
     header = "  ".join(f"{name:>{w}}" for name, w in zip(found.names, widths, strict=True))
     echo(f"{'':{width}}  {header}")
     for clip, values, status in zip(found.clip_ids, found.values, found.status, strict=True):
-        cells = "  ".join(f"{v:{w}.3f}" for v, w in zip(values, widths, strict=True))
+        cells = "  ".join(f"{v:z{w}.3f}" for v, w in zip(values, widths, strict=True))
         note = "" if status == "ok" else f"  ({STAND_IN[status]})"
         echo(f"{clip:{width}}  {cells}{note}")
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failed.items()])

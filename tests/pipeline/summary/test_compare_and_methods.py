@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import facer
+from facer.pipeline.views.compare_page import compare_page
 from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 from tests.support import told
@@ -112,6 +113,16 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
     }  # fmt: skip
     out, _ = told(capsys, "compare", *two)
     assert "clips, the worst first (3):\n  z: failed in A, ok in B\n  y: only A 0.0 s, only" in out
+
+
+def test_no_zero_is_less_than_nothing(study_store, capsys):
+    """Seen: a difference of -0.000."""
+    a, b = (study_store({"x": (RATE, {"au12": WAVE - less})}, name)
+            for less, name in ((0, "a.zarr"), (1e-4, "b.zarr")))  # fmt: skip
+    out, _ = told(capsys, "compare", a, b)
+    row = next(line.split() for line in out.splitlines() if line.startswith("au12"))
+    assert row[4:6] == ["0.000", "0.000"]
+    assert "<td>-0.000</td>" not in compare_page(facer.compare(a, b), None, 0)
 
 
 def test_a_clip_that_could_be_several_is_listed_on_its_side(study_store):
