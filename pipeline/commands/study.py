@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -135,17 +136,24 @@ def compare(a: str, b: str, output: Path | None, as_json: bool, **settings: Any)
     echo(f"{'column':{width}}   clips  mean A  mean B   B - A  distance  correlation    lag s")
     for row in found.columns:
         cells = "  ".join(
-            f"{'' if row[name] != row[name] else f'{row[name]:.3f}':>{size}}"
+            f"{'' if row[name] != row[name] else f'{row[name]:z.3f}':>{size}}"
             for name, size in (("mean_a", 6), ("mean_b", 6), ("difference", 6), ("distance", 8),
                                ("correlation", 11), ("lag_s", 7))
         )  # fmt: skip
         echo(f"{row['feature']:{width}}  {row['clips']:6d}  {cells}")
     print_list("clips, the worst first",
-          [f"{row['clip_id']}: only A {row['only_a_s']:.1f} s, only B {row['only_b_s']:.1f} s, "
-           f"distance {row['distance']:.3f} {row['farthest']}" for row in found.clips],
-          LISTED)  # fmt: skip
+               [_compared(row) for row in found.clips], LISTED)  # fmt: skip
     print_list("only in A", found.only_a, LISTED)
     print_list("only in B", found.only_b, LISTED)
+
+
+def _compared(row: Mapping[str, Any]) -> str:
+    """What is known of a clip in two stores: perhaps no more than how it went in each."""
+    if row["both_s"] != row["both_s"]:
+        return f"{row['clip_id']}: {row['status_a']} in A, {row['status_b']} in B"
+    seen = f"{row['clip_id']}: only A {row['only_a_s']:.1f} s, only B {row['only_b_s']:.1f} s"
+    apart = row["distance"]
+    return seen if apart != apart else f"{seen}, distance {apart:.3f} {row['farthest']}"
 
 
 @click.command()

@@ -92,7 +92,7 @@ def _draw(prediction: Prediction, store: FeatureStore, videos: Path, folder: Pat
     table = zip(prediction.clip_ids, prediction.values, prediction.status, strict=True)
     for clip, values, status in table:
         pairs = zip(prediction.names, values, strict=True)
-        figures = ", ".join(f"{name} {value:.2f}" for name, value in pairs)
+        figures = ", ".join(f"{name} {value:z.2f}" for name, value in pairs)
         note = f"predicted {figures}" if status == "ok" else f"{STAND_IN[status]} {figures}"
         draw_clip(store, clip, video_dir, folder / f"{clip}.png", note)
 

@@ -123,13 +123,15 @@ class Run:
         return f"<Run {self._summary()}>"
 
     def _repr_html_(self) -> str:
-        rows = [(s.seed, f"{s.val_pearson:.4f}", s.best_epoch, s.epochs) for s in self.seeds]
+        figure = notebook.figure
+        rows = [(s.seed, figure(s.val_pearson), s.best_epoch, s.epochs) for s in self.seeds]
         header = ("seed", "val Pearson", "best epoch", "epochs")
         return notebook.table(self._summary(), header, rows)
 
     def _summary(self) -> str:
         record, scores = read_run(self.path), [seed.val_pearson for seed in self.seeds]
-        mean = f", mean val Pearson {sum(scores) / len(scores):.4f}" if scores else ""
+        figure = notebook.figure(sum(scores) / len(scores)) if scores else ""
+        mean = f", mean val Pearson {figure}" if scores else ""
         return (
             f"{str(self.path)!r}: {record.fit.head.name} for "
             f"{', '.join(record.names)}, "

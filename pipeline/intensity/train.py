@@ -57,9 +57,9 @@ class TrainHeadResult:
         return float(np.mean([seed.val_pearson for seed in self.seeds]))
 
     @property
-    def val_deviation(self) -> float:
-        """Standard deviation of it over seeds (n - 1); 0 for one seed."""
-        return std_of([seed.val_pearson for seed in self.seeds]) or 0.0
+    def val_deviation(self) -> float | None:
+        """Standard deviation of it over seeds (n - 1); None for one seed."""
+        return std_of([seed.val_pearson for seed in self.seeds])
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer train-head --json`` prints it."""

@@ -12,7 +12,7 @@ from facer.stages.summary.baseline import Baselines, baselines, corrected
 from facer.stages.summary.config import Span, SummaryConfig
 from facer.stages.summary.episodes import Episodes, counted, episodes
 from facer.stages.summary.track import EPS, FrameTimes, Track, clock, tracks
-from facer.stages.summary.units import Unit, units, with_thresholds
+from facer.stages.summary.units import Unit, limits, units, with_thresholds
 from facer.stages.summary.windows import Statistics, seen_of, statistics
 from facer.storage import FeatureStore
 from facer.storage.schema import F64, Bools, ClipFeatures, Record
@@ -20,6 +20,7 @@ from facer.storage.study.design import DesignRow
 from facer.storage.study.events import Event
 from facer.storage.study.marks import Mark, unmarked
 
+_MEASURED = ("ok", "no_face", "no_sound")
 There = tuple[Record, ClipFeatures, FrameTimes]
 _NUMBERS = ("window_s", "seen_s", "seen_share", "longest_gap_s", *Statistics._fields, "episodes",
             "latency_s", "baseline", "baseline_s", "mean_bc", "peak_bc", "n_frames")  # fmt: skip
@@ -42,7 +43,7 @@ class Features(NamedTuple):
     @property
     def thresholds(self) -> F64:
         """(F,) NaN where there is none."""
-        return np.array([unit.threshold for unit in self.units])
+        return limits(self.units)
 
 
 @dataclass
@@ -87,7 +88,7 @@ class ClipSummary:
             return
         kept = unmarked(self.marks, self.time.t_s, self.features.names)
         valid = clip.valid if kept.ndim == 1 else clip.valid[:, None]
-        if self.status == "ok":
+        if self.status in _MEASURED:
             self.parts = list(tracks(self.time, clip.features, valid & kept))
 
     @property
@@ -96,7 +97,7 @@ class ClipSummary:
 
         Marked cells are NaN, and a frame that is marked for all features is not valid.
         """
-        measured = self.status in ("ok", "no_face", "no_sound")
+        measured = self.status in _MEASURED
         if not measured or self.record is None or self.clip is None or self.time is None:
             return None
         kept = unmarked(self.marks, self.time.t_s, self.features.names)

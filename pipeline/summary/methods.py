@@ -127,7 +127,7 @@ def _summary(folder: Path) -> list[str]:
         f"Statistics were computed over {windows or 'each event or whole clip'}, every frame "
         "weighted by its duration (half the time to each neighbour, at most 1.5 median frame "
         "intervals); nothing was interpolated for them.",
-        f"A window was left empty when less than {s.min_valid:.0%} of it was measured.",
+        f"A window was left empty when less than {100 * s.min_valid:.6g}% of it was measured.",
     ]
     if s.baseline is not None:
         start, stop = s.baseline
@@ -148,10 +148,9 @@ def _summary(folder: Path) -> list[str]:
             f"Episodes are stretches of .1 s or more above a threshold ({told}), joined over "
             f"unseen gaps of up to {s.max_gap:g} s."
         )
-    found.append(
-        f"Group means are means of participants' means with 95 % bootstrap intervals over "
-        f"participants ({s.resamples} resamples, seed {s.seed})."
-    )
+    drawn = (f" with 95 % bootstrap intervals over participants ({s.resamples} resamples, seed "
+             f"{s.seed})" if s.resamples else "")  # fmt: skip
+    found.append(f"Group means are means of participants' means{drawn}.")
     return found
 
 

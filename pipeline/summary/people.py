@@ -74,7 +74,7 @@ class People:
         return [text("participant", "one row each; a clip without one stands for itself")] + [
             number("_".join(filter(None, (condition, window, feature, statistic))),
                    "of the statistic", f"{statistic} of {feature} in window {window}, mean "
-                   f"over the participant's clips of condition {condition or '(none)'}")
+                   f"over the participant's clips and events of condition {condition or '(none)'}")
             for condition, window in self._groups
             for feature in self.features
             for statistic in self.config.wide

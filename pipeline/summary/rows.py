@@ -96,7 +96,7 @@ def series_rows(of: ClipSummary) -> Iterator[Block]:
         return
     for event in of.events:
         span = _span(of, event)
-        if span is None or not of.parts:
+        if span is None or of.status != "ok" or not of.parts:
             yield _no_series(of, event)
             continue
         starts = bins(*span, rate)

@@ -84,11 +84,11 @@ _OF_WINDOWS = (
     number("median", "of the feature", "weighted by time (Hazen's definition)"),
     number("p95", "of the feature", "95 % quantile, weighted by time (Hazen's definition)"),
     number("peak", "of the feature", "greatest .2 s running mean in an unbroken seen stretch"),
-    number("peak_s", "s", "middle of that run, from the event"),
+    number("peak_s", "s", "middle of the first such run, from the event"),
     number("share", "0 to 1", "seen time above the threshold over seen time"),
     integer("episodes", "stretches above the threshold that begin in the window"),
     number("latency_s", "s", "start of the first of them, from the event; empty when a longer "
-           "unseen stretch comes before"),
+           "unseen stretch, or the clip's beginning, comes before"),
     number("baseline", "of the feature", "median of the seen frames of the baseline's window"),
     number("baseline_s", "s", "seen time of the baseline's window"),
     text("baseline_flag", "none, few, expressive, moving, participant (that of the person's other "
@@ -144,7 +144,12 @@ COMPARED_COLUMNS = (
     number("distance", "of the feature", "mean absolute difference"),
     number("correlation", "-1 to 1", "over all frames that both saw"),
     number("correlation_median", "-1 to 1", "median of the clips' own correlations"),
-    number("lag_s", "s", "median over clips of how much later b is, in 25ths of a second"),
+    number(
+        "lag_s",
+        "s",
+        "median over clips of how much later b is, in 25ths of a second; empty "
+        "where it may be a second or more",
+    ),
 )
 COMPARED_CLIPS = (
     text("clip_id", "of store a"), text("clip_b", "of store b"),

@@ -199,5 +199,5 @@ class Panel:
         draw.line(points, CURVE_COLORS["valence"], self._px(1.5), joint="curve")
         draw.circle(points[-1], self._px(5), CURVE_COLORS["arousal"], _INK, self._px(1))
         for values, y in ((valence, -12), (arousal, 12)):
-            text = f"{values[-1]:+.2f}".replace("-", "−")
+            text = f"{values[-1]:+z.2f}".replace("-", "−")
             self._write(draw, (_BAR_RIGHT - 60, middle_y + y), text)

@@ -62,7 +62,7 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, An
 
 def _shown(value: Any) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.3f}"
+        return "" if value != value else f"{value:z.3f}"
     return html.escape(str(value))
 
 

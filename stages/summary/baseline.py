@@ -8,12 +8,13 @@ import numpy as np
 
 from facer.stages.summary.config import Scale, Span
 from facer.stages.summary.track import EPS, Track
-from facer.stages.summary.units import Unit
+from facer.stages.summary.units import Unit, limits
 from facer.stages.summary.windows import moments, quantiles, seen_of
 from facer.storage.schema import F64, Bools
 
 MOVING = 0.1
-"""A standard deviation above this share of the unit (1, or 5 for intensities) is no rest."""
+"""A standard deviation above this share of the unit is no rest."""
+_UNITS = {"intensity": 5.0, "": np.inf}  # others 1; of a column in degrees or pixels nobody knows
 _EDGE = 1e-3  # probabilities are brought this far from 0 and 1 before their logit
 
 
@@ -58,8 +59,8 @@ def baselines(
             sd[track.columns] = moments(values, weights)[1]
         seen[track.columns] = seen_of(track, *span).seen_s
     few = (seen < min_seen_s - EPS) | np.isnan(value)
-    scale = np.array([5.0 if unit.unit == "intensity" else 1.0 for unit in units])
-    thresholds = np.array([unit.threshold if unit.expressive else np.inf for unit in units])
+    scale = np.array([_UNITS.get(unit.unit, 1.0) for unit in units])
+    thresholds = np.where([unit.expressive for unit in units], limits(units), np.inf)
     with np.errstate(invalid="ignore"):
         shown = (value > thresholds) & ~few
         moving = sd > MOVING * scale

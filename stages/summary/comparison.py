@@ -14,6 +14,7 @@ RATE_HZ = 25.0
 LONGEST_LAG_S = 1.0
 _ROUNDING = 1e-4  # seconds, of times that a tool wrote in milliseconds
 _LEAST = 10  # frames that both must have seen
+_ALIKE = 1e-9  # correlations that differ by less
 _ROUNDED = 1e-24  # of squares: float32 values that differ at all differ by more
 
 
@@ -94,8 +95,9 @@ def _at(times_s: F64, known_s: F64, values: F64) -> F64:
 def lags(of: Pair) -> F64:
     """Return by how many seconds each column of b comes after that of a, (C,); NaN: not known.
 
-    The shift in 25ths of a second, up to one second, at which the two correlate most over the
-    frames that both saw; linear between them.
+    The shift in 25ths of a second, below one second, at which the two correlate most over the
+    frames that both saw, linear between them; of shifts alike, as of curves that only rise, the
+    least. Where they go on to correlate more up to a whole second, the lag is not known.
     """
     width = of.a.shape[1]
     most = round(LONGEST_LAG_S * RATE_HZ)
@@ -106,8 +108,10 @@ def lags(of: Pair) -> F64:
         np.column_stack([_at(even, of.t_s, values[:, c]) for c in range(width)])
         for values in (of.a, of.b)
     )
-    shifts = range(-most, most + 1)
+    shifts = np.array(sorted(range(-most, most + 1), key=abs))
     moved = (other[most + shift : len(other) - most + shift] for shift in shifts)
     found = np.array([correlations(one[most:-most], later) for later in moved])
-    best = np.where(np.isnan(found), -np.inf, found).argmax(axis=0) - most
-    return np.where(np.isnan(found).all(axis=0), np.nan, best / RATE_HZ)
+    found = np.where(np.isnan(found), -np.inf, found)
+    best = shifts[(found >= found.max(axis=0) - _ALIKE).argmax(axis=0)]
+    unknown = np.isinf(found).all(axis=0) | (np.abs(best) == most)
+    return np.where(unknown, np.nan, best / RATE_HZ)

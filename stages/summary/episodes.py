@@ -63,17 +63,18 @@ def counted(
 ) -> tuple[I64, F64]:
     """Return how many episodes begin in a span, (C,), and when the first does, (C,).
 
-    The latter is in seconds of the clip; NaN where none begins, or where an unseen stretch longer
-    than ``max_gap_s`` comes before it in the span.
+    The latter is in seconds of the clip; NaN where none begins, and where it is not known when:
+    nothing was seen just before it (``cut_start``), or an unseen stretch longer than
+    ``max_gap_s`` comes before it in the span.
     """
     start_s, stop_s = span
     inside = (found.start_s >= start_s - EPS) & (found.start_s < stop_s - EPS)
     place = np.searchsorted(track.columns, found.column[inside])
     counts = np.bincount(place, minlength=track.width)
-    firsts = np.full(track.width, np.inf)
-    np.minimum.at(firsts, place, found.start_s[inside])
+    with_any, first = np.unique(place, return_index=True)
+    firsts = np.full(track.width, np.nan)
+    firsts[with_any] = np.where(found.cut_start, np.nan, found.start_s)[inside][first]
     gaps = track.gaps_s
     unseen = np.minimum(gaps[:, 1:], firsts) - np.maximum(gaps[:, :1], start_s)
-    doubtful = unseen.max(axis=0, initial=0) > max_gap_s + EPS
-    firsts[np.isinf(firsts) | doubtful] = np.nan
+    firsts[unseen.max(axis=0, initial=0) > max_gap_s + EPS] = np.nan
     return counts, firsts

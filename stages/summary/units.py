@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from facer.storage.errors import OptionError, named
-from facer.storage.schema import EXPRESSIONS, VALENCE_AROUSAL
+from facer.storage.schema import EXPRESSIONS, F64, VALENCE_AROUSAL
 from facer.storage.text.likeness import did_you_mean
 
 
@@ -51,6 +53,14 @@ def _unit(name: str, intensity: bool) -> Unit:
     if found := _PRESENCE.fullmatch(name):
         return Unit("presence", 0, 1, 0.5, f"of action unit {int(found[1])}", found[1] == "12")
     return Unit("", _NAN, _NAN, _NAN, "as the tool has it")
+
+
+def limits(meant: Sequence[Unit]) -> F64:
+    """Thresholds (F,), NaN where there is none, as a store's float32 would have them.
+
+    A value of 0.4 is not above 0.4, and the nearest float32 of it is.
+    """
+    return np.array([unit.threshold for unit in meant], np.float32).astype(np.float64)
 
 
 def with_thresholds(

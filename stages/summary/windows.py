@@ -14,6 +14,7 @@ from facer.storage.schema import F64
 
 RUN_S = 0.2
 """Length of the running mean whose maximum is the peak."""
+_ROUNDING = 1e-9  # of running sums over an hour, relative; float32 values differ by more
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def average(values: F64, weights: F64) -> F64:
     """Return the weighted mean of each column, (C,), to the last bit whatever the others are.
 
     A matrix product would round otherwise with more or fewer columns, and a mark of one feature
-    would change the others.
+    would change the others. Weights are summed in the same order, so that a share is 1 at most.
     """
-    found: F64 = np.cumsum(weights[:, None] * values, axis=0)[-1] / weights.sum()
+    found: F64 = np.cumsum(weights[:, None] * values, axis=0)[-1] / np.cumsum(weights)[-1]
     return found
 
 
@@ -91,12 +92,13 @@ def quantiles(values: F64, weights: F64, shares: tuple[float, ...]) -> list[F64]
     """Return weighted quantiles of each column of ``values`` (n, C).
 
     A value stands at the middle of its weight, and between two values the quantile is linear
-    (Hazen's definition, weighted): with equal weights 0.5 gives the usual median.
+    (Hazen's definition, weighted): with equal weights 0.5 gives the usual median. Equal values
+    keep their order in time, so that no processor's sorting decides.
 
     >>> quantiles(np.array([[1.0], [2.0], [4.0], [9.0]]), np.ones(4), (0.5,))[0].tolist()
     [3.0]
     """
-    order = np.argsort(values, axis=0)
+    order = np.argsort(values, axis=0, kind="stable")
     ordered = np.take_along_axis(values, order, axis=0)
     sums = np.cumsum(weights[order], axis=0)
     places = sums - weights[order] / 2
@@ -122,7 +124,7 @@ def of_known(statistic: Callable[[F64], Any], values: npt.ArrayLike) -> float:
 
 
 def _peak(track: Track, frames: slice) -> tuple[F64, F64]:
-    """Greatest mean of the shortest runs that cover .2 s, and the middle of that run."""
+    """Greatest mean of the shortest runs that cover .2 s, and the middle of the first such run."""
     weights, sums = track.sums
     t_s = track.t_s[frames]
     ends = np.searchsorted(weights, weights[frames] + RUN_S - EPS)  # first frame after each run
@@ -137,7 +139,7 @@ def _peak(track: Track, frames: slice) -> tuple[F64, F64]:
     first, after = starts + frames.start, ends[starts]
     lengths = weights[after] - weights[first]
     means = (sums[after] - sums[first]) / lengths[:, None]
-    best = means.argmax(axis=0)
+    best = (means >= means.max(axis=0) - _ROUNDING * np.abs(means).max(axis=0)).argmax(axis=0)
     times = np.concatenate([[0], np.cumsum(track.weight_s * track.t_s)])
     middles = (times[after] - times[first]) / lengths
     return means[best, np.arange(track.width)], middles[best]

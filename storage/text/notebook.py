@@ -21,6 +21,11 @@ def text(value: object) -> str:
     return escape(printable(value))
 
 
+def figure(value: float) -> str:
+    """Return a score as tables show it; - where it is not defined."""
+    return "-" if value != value else f"{value:z.4f}"
+
+
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table of HTML with a title over it."""
     head = "".join(f"<th>{text(name)}</th>" for name in header)

@@ -118,8 +118,8 @@ def _print_figures(found: Evaluation) -> None:
     if len(found.seeds) > 1:
         rho, interval = found.ensemble.mean("pearson"), found.ensemble_intervals.mean
         if interval is not None:
-            echo(f"mean of the seeds' predictions: Pearson {rho:.4f}, 95 % interval "
-                       f"{interval.low:.4f} to {interval.high:.4f}")  # fmt: skip
+            echo(f"mean of the seeds' predictions: Pearson {rho:z.4f}, 95 % interval "
+                       f"{interval.low:z.4f} to {interval.high:z.4f}")  # fmt: skip
     for groups in filter(None, (found.folds, found.by)):
         _print_groups(groups)
     for warning in found.warnings:
@@ -156,8 +156,8 @@ def _print_scores(
     title: str, values: Sequence[float], n: int | None, interval: Interval | None
 ) -> None:
     """A line of figures and the interval of the first; - where one is not defined."""
-    cells = "  ".join(f"{'-':>7}" if value != value else f"{value:7.4f}" for value in values)
-    between = "" if interval is None else f"{interval.low:7.4f} to {interval.high:7.4f}"
+    cells = "  ".join(f"{'-':>7}" if value != value else f"{value:z7.4f}" for value in values)
+    between = "" if interval is None else f"{interval.low:z7.4f} to {interval.high:z7.4f}"
     count = "" if n is None else n
     echo(f"{title}  {cells}  {count:>4}   {between}".rstrip())
 
@@ -235,11 +235,11 @@ def score(file: Path, labels: str, as_json: bool, **settings: Any) -> None:
 
 
 def _print_comparison(title: str, gain: Comparison) -> None:
-    found = f"{title}: {gain.difference:+.4f}"
+    found = f"{title}: {gain.difference:+z.4f}"
     if gain.interval is None or gain.p_value is None:
         echo(f"{found} ({gain.drawn})")
         return
     echo(
-        f"{found}, 95 % interval {gain.interval.low:+.4f} to {gain.interval.high:+.4f} "
+        f"{found}, 95 % interval {gain.interval.low:+z.4f} to {gain.interval.high:+z.4f} "
         f"(by {gain.unit}, n = {gain.n_units}{gain.narrow}, p = {gain.p_value:.3f})"
     )

@@ -113,9 +113,9 @@ def _print_training(result: TrainHeadResult, as_json: bool) -> None:
             "is not defined there, and left out of the mean")  # fmt: skip
     if result.val_pearson != result.val_pearson:
         log("warning: no val Pearson is defined; the epoch with the lowest val MSE was kept")
-    if len(result.seeds) > 1:
+    if (deviation := result.val_deviation) is not None:
         told(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
-                   f"deviation {result.val_deviation:.4f}")  # fmt: skip
+                   f"deviation {deviation:.4f}")  # fmt: skip
     told(f"next: facer evaluate {result.run} --split val")
     if as_json:
         print_json(result)
@@ -187,7 +187,7 @@ def predict(run: Path, videos: Path, output: Path | None, as_json: bool, **setti
     header = "  ".join(f"{name:>{w}}" for name, w in zip(found.names, widths, strict=True))
     echo(f"{'':{width}}  {header}")
     for clip, values, status in zip(found.clip_ids, found.values, found.status, strict=True):
-        cells = "  ".join(f"{v:{w}.3f}" for v, w in zip(values, widths, strict=True))
+        cells = "  ".join(f"{v:z{w}.3f}" for v, w in zip(values, widths, strict=True))
         note = "" if status == "ok" else f"  ({STAND_IN[status]})"
         echo(f"{clip:{width}}  {cells}{note}")
     print_list("failed", [f"{clip}: {reason}" for clip, reason in found.failed.items()])

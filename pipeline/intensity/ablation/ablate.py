@@ -201,7 +201,7 @@ def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Compari
     rows = [row_of[clip] for clip in full.clip_ids]
     subjects = [labels.subjects[i] for i in rows]
     values = [_ordered(table, full) for table in (ours, full)]
-    return compare(values[0], values[1], labels.values[rows], subjects)
+    return compare(values[0], values[1], labels.values[rows], subjects, full.clip_ids)
 
 
 def _predictions(run: Path) -> Path:

@@ -153,9 +153,9 @@ def _markdown_row(row: TableRow, group: str) -> str:
         return f"| {row.row.title} | {row.reason} | | | | | {paper} |"
     difference, p = "", ""
     if row.against is not None:
-        difference = f"{row.against.difference:+.4f}"
+        difference = f"{row.against.difference:+z.4f}"
         if (ends := row.against.interval) is not None:
-            difference += f" ({ends.low:+.4f} to {ends.high:+.4f})"
+            difference += f" ({ends.low:+z.4f} to {ends.high:+z.4f})"
         if row.beyond_deviation is not None:
             difference += f" ± {row.beyond_deviation:.4f}"
         p = "" if row.p_holm is None else f"{row.p_holm:.3f}"

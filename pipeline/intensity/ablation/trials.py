@@ -103,8 +103,8 @@ class TrialScores:
             return [self.reason or "not run", ""]
         ends = self.interval
         return [
-            f"{self.mean:.4f}" + ("" if self.std is None else f" ± {self.std:.4f}"),
-            "" if ends is None else f"{ends.low:.4f} to {ends.high:.4f}",
+            f"{self.mean:z.4f}" + ("" if self.std is None else f" ± {self.std:.4f}"),
+            "" if ends is None else f"{ends.low:z.4f} to {ends.high:z.4f}",
         ]
 
 

@@ -52,7 +52,7 @@ def compare_runs(config: EvaluateConfig, second: Path) -> RunComparison:
     if one.ensemble is None:
         raise FacerError(f"{first}: split {one.split} has no labels to compare on")
     ours, theirs = _paired(one, two), _paired(two, one)
-    found = compare(_mean(one, ours), _mean(two, theirs), one.targets, one.subjects)
+    found = compare(_mean(one, ours), _mean(two, theirs), one.targets, one.subjects, one.label_ids)
     return RunComparison(one, two, ours, theirs, found)
 
 

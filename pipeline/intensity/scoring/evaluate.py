@@ -116,7 +116,9 @@ def _out_of_fold(
 def grouped(found: Evaluation, column: str, groups: Sequence[str]) -> Groups:
     """Score the clips within groups (n,) of them."""
     predictions = np.stack(list(found.by_seed.values()))
-    return score_groups(column, groups, predictions, found.targets, found.names, found.subjects)
+    return score_groups(
+        column, groups, predictions, found.targets, found.names, found.subjects, found.label_ids
+    )
 
 
 def _changed(record: HeadRunConfig, sequences: Sequences) -> bool:
@@ -184,10 +186,11 @@ def evaluation_of(
     """Score predictions (n, E) of each seed for n rows of the labels."""
     targets = labels.values[rows]
     subjects = tuple(compress(labels.subjects, rows))
+    label_ids = tuple(compress(labels.clip_ids, rows))
     return Evaluation(
         split=split,
         names=labels.names,
-        label_ids=tuple(compress(labels.clip_ids, rows)),
+        label_ids=label_ids,
         subjects=subjects,
         targets=targets,
         status=("ok",) * len(targets),
@@ -195,7 +198,7 @@ def evaluation_of(
         n_filled=0,
         calibrate="none",
         label_files=labels.files,
-        **_figures(by_seed, targets, labels.names, subjects),
+        **_figures(by_seed, targets, labels.names, subjects, label_ids),
     )
 
 
@@ -207,12 +210,12 @@ def rescored(found: Evaluation, by_seed: dict[int, F32]) -> Evaluation:
         features_changed=False,
         folds=None,
         fold_rule="",
-        **_figures(by_seed, found.targets, found.names, found.subjects),
+        **_figures(by_seed, found.targets, found.names, found.subjects, found.label_ids),
     )
 
 
 def _figures(
-    by_seed: dict[int, F32], targets: F32, names: Sequence[str], subjects: Sequence[str]
+    by_seed: dict[int, F32], targets: F32, names: Sequence[str], *units: Sequence[str]
 ) -> dict[str, Any]:
     """What an evaluation says of predictions: scores only where something is labelled."""
     every = np.stack(list(by_seed.values()))
@@ -222,9 +225,9 @@ def _figures(
         "by_seed": by_seed,
         "predictions": mean,
         "seeds": {s: score(p, targets, names) for s, p in by_seed.items()} if labelled else {},
-        "intervals": bootstrap(every, targets, subjects) if labelled else None,
+        "intervals": bootstrap(every, targets, *units) if labelled else None,
         "ensemble": score(mean, targets, names) if labelled else None,
-        "ensemble_intervals": bootstrap(mean, targets, subjects) if labelled else None,
+        "ensemble_intervals": bootstrap(mean, targets, *units) if labelled else None,
     }
 
 

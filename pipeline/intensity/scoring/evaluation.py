@@ -84,8 +84,9 @@ class Evaluation:
         return float(np.mean([scores.mean(metric) for scores in self.seeds.values()]))
 
     def std(self, metric: str) -> float:
-        """Standard deviation over seeds (n - 1); 0 for one seed."""
-        return std_of([scores.mean(metric) for scores in self.seeds.values()]) or 0.0
+        """Standard deviation over seeds (n - 1); nan for fewer than two."""
+        found = std_of([scores.mean(metric) for scores in self.seeds.values()])
+        return np.nan if found is None else found
 
     def per_emotion(self, metric: str) -> dict[str, float]:
         """Mean over seeds of one metric of each emotion; nan where it is not defined."""
@@ -107,8 +108,8 @@ class Evaluation:
         if self.not_defined:
             names = ", ".join(self.not_defined)
             found.append(
-                f"all labels of {names} in {self.split} are one value: Pearson and CCC are not "
-                "defined there, and the means are those of the others"
+                f"all labels of {names} in {self.split} are one value: correlations are not "
+                "defined there, and their means are those of the others"
             )
         if all(self.subjects) and len(set(self.subjects)) == 1 < self.n_scored:
             found.append(
@@ -193,14 +194,14 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         rows = [
-            [one.name, *(f"{value:.4f}" for value in one.values.values()), one.n]
-            for one in self.emotions
+            [one.name, *map(notebook.figure, one.values.values()), one.n] for one in self.emotions
         ]
         return notebook.table(self._summary(), ["emotion", *METRICS, "n"], rows)
 
     def _summary(self) -> str:
-        mean = f", mean Pearson {self.mean('pearson'):.4f}" if self.seeds else ", no labels"
-        return f"{self.split}: {len(self.label_ids)} clips, {self.n_seeds} seed(s){mean}"
+        rho = notebook.figure(self.mean("pearson")) if self.seeds else ""
+        mean = f"mean Pearson {rho}" if rho else "no labels"
+        return f"{self.split}: {len(self.label_ids)} clips, {self.n_seeds} seed(s), {mean}"
 
 
 def _ensemble_json(scores: Scores, ends: Intervals) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def fuse(config: FuseConfig) -> FusionResult:
     if scores.ensemble is None:
         raise FacerError(f"split {scores.split}: found no labels to score the fusion on")
     gains = tuple(
-        compare(scores.predictions, one.predictions, first.targets, first.subjects)
+        compare(scores.predictions, one.predictions, first.targets, first.subjects, first.label_ids)
         for one in members
     )
     corrected = iter(holm([gain.p_value for gain in gains if gain.p_value is not None]))

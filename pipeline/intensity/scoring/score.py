@@ -117,7 +117,8 @@ def score_files(config: ScoreConfig) -> ScoreResult:
     if len(scores) == 1:
         return ScoreResult(scores[0])
     ours, theirs = (file.values[rows] for file in files)
-    found = compare(ours, theirs, labels.values[rows], scores[0].scores.subjects)
+    of = scores[0].scores
+    found = compare(ours, theirs, of.targets, of.subjects, of.label_ids)
     return ScoreResult(scores[0], scores[1], found)
 
 

@@ -146,7 +146,7 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         for curve, line in zip(curves, grid, strict=True):
             if curve.condition == condition:
                 people[curve.person].append(line)
-        values = np.array([_mean(np.array(lines)) for lines in people.values()])
+        values = np.array([_mean(np.array(people[person])) for person in sorted(people)])
         of = found[condition] = group_means(values, config.resamples, config.seed)
         look = _look(index)
         axes.plot(times, of.mean, **look, label=condition or "all")

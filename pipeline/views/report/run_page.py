@@ -125,7 +125,7 @@ def _clips_shown(
 def _facts(names: Sequence[str], predicted: F32, labelled: F32) -> list[tuple[str, str]]:
     """One row an emotion for the head of a clip's page."""
     return [
-        (name, f"predicted {p:.2f}" + (f", labelled {t:.2f}" if np.isfinite(t) else ""))
+        (name, f"predicted {p:z.2f}" + (f", labelled {t:.2f}" if np.isfinite(t) else ""))
         for name, p, t in zip(names, predicted, labelled, strict=True)
     ]
 
@@ -152,11 +152,11 @@ def _tiles(found: Evaluation) -> list[tuple[str, str]]:
 
 
 def _figure(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.3f}"
+    return "-" if np.isnan(value) else f"{value:z.3f}"
 
 
 def _between(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+    return "-" if interval is None else f"{interval.low:z.3f} to {interval.high:z.3f}"
 
 
 def _scores(found: Evaluation) -> list[tuple[str, ...]]:
@@ -209,7 +209,7 @@ def _worst(
             "url": urls.get(found.label_ids[row], ""),
             "error": f"{errors[row]:.3f}",
             "emotion": found.names[at],
-            "predicted": f"{found.predictions[row, at]:.2f}"
+            "predicted": f"{found.predictions[row, at]:z.2f}"
             + ("" if found.status[row] == "ok" else f" ({found.status[row]}: the training mean)"),
             "labelled": f"{targets[row, at]:.2f}",
         })  # fmt: skip

@@ -9,7 +9,9 @@ from scipy.special import ndtr, ndtri
 
 from facer.storage.schema import F64
 
-_TIE = 1e-9  # of few units many draws are the sample in another order, and sums round by order
+TIE = 1e-9
+"""Draws no further apart are alike: of few units many are the sample in another order, and sums
+round by order."""
 
 
 class Bca(NamedTuple):
@@ -43,9 +45,9 @@ def bca_of(draws: F64, estimate: float, left_out: F64) -> Bca | None:
     if not len(draws):
         return None
     over = draws - estimate
-    below = float(((over < -_TIE).mean() + (over <= _TIE).mean()) / 2)
+    below = float(((over < -TIE).mean() + (over <= TIE).mean()) / 2)
     away = left_out.mean() - left_out
     spread = float((away**2).sum())
-    if not (0 < below < 1 and np.isfinite(spread) and spread > 0):
+    if not (0 < below < 1 and np.ptp(left_out) > TIE):
         return None
     return Bca(float(ndtri(below)), float((away**3).sum()) / (6 * spread**1.5))

@@ -86,6 +86,7 @@ def score_groups(
     targets: npt.NDArray[Any],
     names: Sequence[str],
     subjects: Sequence[str] = (),
+    clips: Sequence[str] = (),
 ) -> Groups:
     """Score predictions of S seeds (S, C, E) within each group of the C clips.
 
@@ -104,7 +105,8 @@ def score_groups(
         n_units = len(set(units)) if units and all(units) else len(rows)
         if n_units >= _LEAST_UNITS and not np.isnan(seeds[0].mean("pearson")):
             enough = seeds[0].n >= LEAST_LABELLED
-            interval = bootstrap(chosen[:, :, enough], labels[:, enough], units).mean
+            ids = [clips[row] for row in rows.tolist()] if len(clips) else ()
+            interval = bootstrap(chosen[:, :, enough], labels[:, enough], units, ids).mean
         scores.append(GroupScores(group, len(rows), seeds, interval))
     return Groups(column, tuple(scores))
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.stages.intensity.metrics import mean_defined, pearson, ratio, weighted_sums
-from facer.stages.intensity.statistics.bca import Bca, bca_of
+from facer.stages.intensity.statistics.bca import TIE, Bca, bca_of
 from facer.storage.errors import FacerError
 from facer.storage.schema import F64, I64
 
@@ -96,6 +96,8 @@ def bootstrap(
     predictions: npt.NDArray[Any],
     targets: npt.NDArray[Any],
     subjects: Sequence[str] = (),
+    clips: Sequence[str] = (),
+    *,
     resamples: int = RESAMPLES,
 ) -> Intervals:
     """Intervals of Pearson's rho for predictions (C, E) against targets (C, E).
@@ -103,12 +105,12 @@ def bootstrap(
     Predictions of S seeds, (S, C, E): the figure is the mean of the S seeds' rho, each draw's
     too. Only clips with a label are drawn: whole subjects, with all their clips, when every clip
     names one and there are several; clips otherwise. A draw in which an emotion's labels are one
-    value has no rho of it.
+    value has no rho of it. With the names of the ``clips`` (C,), their order does not matter.
     Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units; no interval for two.
     """
-    rows, subjects = _labelled(targets, subjects)
+    rows, subjects, clips = _labelled(targets, subjects, clips)
     targets = targets[rows]
-    unit, groups = _units(len(targets), subjects)
+    unit, groups = _units(len(targets), subjects, clips)
     units = len(np.unique(groups))
     if units < _LEAST:
         return Intervals(None, (None,) * targets.shape[1], unit, units)
@@ -129,6 +131,7 @@ def compare(
     b: npt.NDArray[Any],
     targets: npt.NDArray[Any],
     subjects: Sequence[str] = (),
+    clips: Sequence[str] = (),
 ) -> Comparison:
     """Compare two predictions (C, E) of the same clips by paired bootstrap.
 
@@ -137,9 +140,9 @@ def compare(
     """
     if a.shape != b.shape:
         raise FacerError(f"comparison: found shapes {a.shape} and {b.shape}, expected the same")
-    rows, subjects = _labelled(targets, subjects)
+    rows, subjects, clips = _labelled(targets, subjects, clips)
     a, b, targets = a[rows], b[rows], targets[rows]
-    unit, groups = _units(len(targets), subjects)
+    unit, groups = _units(len(targets), subjects, clips)
 
     def figures(weights: F64) -> F64:
         rho = _rho(weights, a, targets) - _rho(weights, b, targets)
@@ -160,11 +163,11 @@ def compare(
     if interval is None:
         return Comparison(difference, None, None, unit, units)
     differences = draws[~np.isnan(draws)]
-    below, above = float((differences <= 0).mean()), float((differences >= 0).mean())
-    if interval.method == "bca" and bca is not None and 0 < below < 1:
-        below = bca.tail(below)  # so that the interval holds zero where p is above 1 - its level
-        above = 1 - below
-    tail = min(below, above)
+    less, at_most = float((differences < -TIE).mean()), float((differences <= TIE).mean())
+    if interval.method == "bca" and bca is not None:
+        # so that the interval holds zero where p is above 1 - its level
+        less, at_most = (bca.tail(p) if 0 < p < 1 else p for p in (less, at_most))
+    tail = min(at_most, 1 - less)
     floor = 1 / (RESAMPLES + 1)
     return Comparison(
         difference=difference,
@@ -175,18 +178,20 @@ def compare(
     )
 
 
-def _labelled(targets: npt.NDArray[Any], subjects: Sequence[str]) -> tuple[I64, tuple[str, ...]]:
-    """The clips with a label, which alone count, and their subjects."""
+def _labelled(targets: npt.NDArray[Any], *names: Sequence[str]) -> tuple[Any, ...]:
+    """The rows of the clips with a label, which alone count, and their names, where there are any:
+    of subjects, of clips.
+    """
     rows = np.flatnonzero(np.isfinite(targets).any(axis=1))
-    named = len(subjects) == len(targets)
-    return rows, tuple(subjects[row] for row in rows.tolist()) if named else ()
+    kept = rows.tolist()
+    return rows, *([of[row] for row in kept] if len(of) == len(targets) else () for of in names)
 
 
-def _units(clips: int, subjects: Sequence[str]) -> tuple[str, I64]:
-    """What is drawn, and the unit of each clip, (C,)."""
-    if len(subjects) == clips and all(subjects) and len(set(subjects)) > 1:
+def _units(n: int, subjects: Sequence[str], clips: Sequence[str]) -> tuple[str, I64]:
+    """What is drawn, and the unit of each of n clips, (n,): numbered by name, where it has one."""
+    if len(subjects) == n and all(subjects) and len(set(subjects)) > 1:
         return "subject", np.unique(np.asarray(subjects), return_inverse=True)[1]
-    return "clip", np.arange(clips)
+    return "clip", np.argsort(np.argsort(clips or range(n), kind="stable"))
 
 
 def _draws(groups: I64, resamples: int) -> Iterator[F64]:

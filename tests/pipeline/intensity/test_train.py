@@ -124,6 +124,7 @@ def test_seeds_side_by_side_come_out_as_one_after_another(config, tmp_path):
         assert _bytes(config.run, seed) == _bytes(parallel.run, seed)
     values = [seed.val_pearson for seed in found.seeds]
     assert found.val_deviation == pytest.approx(np.std(values, ddof=1))
+    assert replace(found, seeds=found.seeds[:1]).val_deviation is None
 
 
 def test_labels_of_the_test_split_are_never_looked_at(config, tmp_path):

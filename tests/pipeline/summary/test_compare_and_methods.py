@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import facer
+from facer.pipeline.views.compare_page import compare_page
 from facer.storage import ClipFeatures, FeatureStore
 from facer.storage.errors import FacerError
 from tests.support import told
@@ -69,6 +70,18 @@ def test_a_lag_is_by_how_much_b_comes_later(study_store):
     assert facer.compare(*stores).frames["columns"].shape == (26, 11)
 
 
+@pytest.mark.parametrize(
+    ("curve", "later_s", "lag_s"),
+    [(lambda t: t / 10, 0.2, 0), (lambda t: np.sin(t * 2), 1.4, np.nan), (np.sin, 0.96, 0.96)],
+)
+def test_a_lag_that_the_search_does_not_reach_is_not_known(study_store, curve, later_s, lag_s):
+    """Seen: -1 s of curves that only rise, and 1 s of any lag beyond."""
+    stores = [study_store({"x": (RATE, {"au12": curve(t)})}, name)
+              for name, t in (("a.zarr", RATE), ("b.zarr", RATE - later_s))]  # fmt: skip
+    row = next(r for r in facer.compare(*stores).columns if r["feature"] == "au12")
+    assert row["lag_s"] == pytest.approx(lag_s, nan_ok=True)
+
+
 def test_a_cell_without_a_value_is_left_out_of_its_column_alone(study_store):
     holed = WAVE.copy()
     holed[20] = np.nan
@@ -98,7 +111,18 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
     assert {p.name for p in (tmp_path / "apart").iterdir()} == {
         "columns.csv", "clips.csv", "compare.json", "index.html",
     }  # fmt: skip
-    assert "clips, the worst first (3):" in told(capsys, "compare", *two)[0]
+    out, _ = told(capsys, "compare", *two)
+    assert "clips, the worst first (3):\n  z: failed in A, ok in B\n  y: only A 0.0 s, only" in out
+
+
+def test_no_zero_is_less_than_nothing(study_store, capsys):
+    """Seen: a difference of -0.000."""
+    a, b = (study_store({"x": (RATE, {"au12": WAVE - less})}, name)
+            for less, name in ((0, "a.zarr"), (1e-4, "b.zarr")))  # fmt: skip
+    out, _ = told(capsys, "compare", a, b)
+    row = next(line.split() for line in out.splitlines() if line.startswith("au12"))
+    assert row[4:6] == ["0.000", "0.000"]
+    assert "<td>-0.000</td>" not in compare_page(facer.compare(a, b), None, 0)
 
 
 def test_a_clip_that_could_be_several_is_listed_on_its_side(study_store):
@@ -118,10 +142,10 @@ def test_stores_without_a_common_clip_are_refused(study_store):
 
 def test_the_paragraph_says_what_is_stored(two, tmp_path, capsys):
     told(capsys, "summarise", two[0], "-o", tmp_path / "s", "--window", "after=1:4",
-         "--baseline", "0:1", "--min-valid", ".7", "--threshold", "au12=.4", code=3)  # fmt: skip
+         "--baseline", "0:1", "--min-valid", ".705", "--threshold", "au12=.4", code=3)  # fmt: skip
     text, bibtex = facer.methods(two[0], tmp_path / "s")
     for said in (
-        "Of 4 clips, 1 could not be read", "after (1 to 4 s)", "less than 70%",
+        "Of 4 clips, 1 could not be read", "after (1 to 4 s)", "less than 70.5%",
         "median from 0 to 1 s", "0.4 for au12", "2000 resamples", "SHA-256 dddddddddddd",
     ):  # fmt: skip
         assert said in text

@@ -76,6 +76,17 @@ def test_the_grand_mean_is_that_of_people(store, tmp_path):
     assert float(first["lo"]) < 0.5 < float(first["hi"])
 
 
+def test_the_order_of_the_design_does_not_move_the_interval(store, tmp_path):
+    """Seen: other ends with the same clips in another order; groups.csv goes by names."""
+    names = [f"P{p}_{condition}" for p in range(4) for condition in ("joke", "news")]
+    drawn = []
+    for order in (names, names[::-1]):
+        lines = [",".join([name, *name.split("_")]) for name in order]
+        (tmp_path / "d.csv").write_text("\n".join(["clip_id,participant,condition", *lines]))
+        drawn.append(rows(facer.figure("grand", store, tmp_path / "g.png", tmp_path / "d.csv")))
+    assert drawn[0] == drawn[1]
+
+
 @pytest.mark.parametrize("settings", [{}, {"resamples": 50, "seed": 3}])
 def test_the_interval_is_that_of_the_groups(store, settings):
     tables, _ = summarise_in_memory(study(opened(store), SummaryConfig(**settings), DESIGN))

@@ -13,6 +13,10 @@ import pytest
 
 import facer
 from facer.pipeline.summary.designs import check_design
+from facer.stages.summary.baseline import baselines
+from facer.stages.summary.track import clock, tracks
+from facer.stages.summary.units import units
+from facer.stages.summary.windows import quantiles
 from facer.storage import FEATURE_NAMES, read_labels
 from facer.storage.errors import FacerError
 from facer.storage.study.design import design_of, read_design
@@ -112,6 +116,17 @@ def test_a_smile_at_rest_is_flagged_and_so_is_a_baseline_that_is_few_or_none(stu
         assert list(found.left_out[found.left_out.clip_id == clip].why) == ["no baseline"]
 
 
+def test_of_a_unit_that_nobody_knows_no_baseline_is_moving():
+    """Seen: every head pose in degrees and every place in pixels was said to move at rest."""
+    rng = np.random.default_rng(0)
+    names = ("pose_pitch", "au12", "au04")
+    values = np.column_stack([rng.normal(0, 0.4, (100, 2)), rng.normal(0, 0.6, 100)])
+    parts = list(tracks(clock(RATE), values.astype(np.float32), np.ones(100, bool)))
+    for scale, moving in (("", [False, True, True]), ("intensity, 0 to 5", [False, False, True])):
+        meant = units(names, {"au_scale": scale})
+        assert baselines(parts, (0, 4), meant, 1).moving.tolist() == moving
+
+
 def test_a_missing_baseline_falls_back_on_the_person_when_asked(study_store):
     times = np.arange(150) / 25.0
     clips = {
@@ -141,6 +156,18 @@ def test_a_window_that_was_hardly_seen_is_empty_and_said(study_store):
     assert found.left_out.to_dict("records") == [
         {"clip_id": "a", "event": "start", "window": "clip", "feature": "", "why": "few frames"}
     ]
+
+
+def test_a_clip_without_any_face_was_seen_for_no_time(study_store):
+    """Seen: an empty seen_share, so that its mean over clips left out who was never seen."""
+    clips: dict[str, Any] = {"a": (RATE, {}), "b": (RATE, {}, np.zeros(100)), "c": None}
+    found = facer.summarise(study_store(clips), windows={"w": (1, 5)}, baseline=(0, 1))
+    names = ["seen_s", "seen_share", "n_frames", "longest_gap_s", "baseline_s", "mean"]
+    table = found.summary[found.summary.feature == "au12"].set_index("clip_id")
+    np.testing.assert_array_equal(table.loc["b", names].astype(float), [0, 0, 0, 4, 0, np.nan])
+    assert table.loc["b", "baseline_flag"] == "none"
+    assert table.loc["c", names].isna().all()  # nobody knows
+    assert found.left_out.why.tolist() == ["no_face", "failed: no video stream"]
 
 
 def test_a_window_cut_off_by_the_end_of_the_clip_is_not_seen_there(study_store):
@@ -196,6 +223,44 @@ def test_the_peak_needs_a_fifth_of_a_second_without_a_break(study_store):
     assert one(broken.summary, clip_id="a", feature="au12").peak < 0.8
 
 
+def test_the_peak_of_a_plateau_is_where_it_begins(study_store):
+    """Seen: at 4.64 s of a presence that is 1 from 2 s on, by the rounding of running sums."""
+    times = np.arange(200) / 25.0
+    clips = {"a": (times, {"au12": np.where(times >= 2, 0.9, 0.1), "au25": 0.7})}
+    found = facer.summarise(study_store(clips)).summary.set_index("feature")
+    assert found.loc[["au12", "au25"], "peak"].tolist() == pytest.approx([0.9, 0.7], abs=1e-6)
+    assert found.loc[["au12", "au25"], "peak_s"].tolist() == pytest.approx([2.08, 0.08])
+
+
+def test_quantiles_of_equal_values_do_not_hang_on_how_they_are_sorted():
+    """numpy's usual sort puts ties in another order on other processors. The reference is Hazen's
+    definition (Hyndman & Fan 1996, type 5) with weights: linear between the middles of weights."""
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 2, (60, 20)).astype(float)  # presences
+    weights = rng.choice([0.02, 0.04, 0.15], 60)
+    expected = []
+    for column in values.T:
+        order = sorted(range(60), key=column.__getitem__)
+        own = weights[order]
+        middles = np.cumsum(own) - own / 2
+        expected.append(np.interp(0.5 * own.sum(), middles, column[order]))
+    np.testing.assert_allclose(quantiles(values, weights, (0.5,))[0], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.2, 0.4, 0.7, 0.8])
+def test_what_is_at_the_threshold_is_not_above_it(study_store, value):
+    """Seen: .4 was above a threshold of .4, for the float32 of a store are, and .7 not above .7."""
+    store = study_store({"a": (RATE, {"au12": value, "au25": value + 1e-6})})
+    found = facer.summarise(
+        store, thresholds={"au12": value, "au25": value}, windows={"w": (1, 4)}, baseline=(0, 1)
+    )
+    table = found.summary.set_index("feature")
+    assert table.loc[["au12", "au25"], "share"].tolist() == [0, 1]
+    assert {"au12", "au25"} & set(found.episodes.feature) == {"au25"}
+    assert "expressive" not in table.loc["au12", "baseline_flag"]
+    assert found.settings["thresholds"]["au12"] == value
+
+
 def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     curve = np.where((RATE >= 1) & (RATE < 3), 0.9, 0.1)
     valid = np.ones(100, bool)
@@ -217,6 +282,24 @@ def test_episodes_join_over_short_gaps_and_are_cut_by_long_ones(study_store):
     row = one(late.summary, clip_id="a", feature="au12")
     assert row.episodes == 1
     assert np.isnan(row.latency_s)  # .4 s before it are unseen
+
+
+@pytest.mark.parametrize(("hidden", "latency_s"), [(3, 2), (25, np.nan)])
+def test_the_latency_of_what_was_there_when_a_face_came_is_not_known(
+    study_store, hidden, latency_s
+):
+    """Seen: the latency of a smile that was there when the face came back was that of the face's
+    return, where the window begins with it too; and 0 of one that the clip begins with."""
+    valid = np.ones(100, bool)
+    valid[50 - hidden : 50] = False
+    clips = {"a": (RATE, {"au12": np.where(RATE < 2, 0.1, 0.9), "au25": 0.9}, valid)}
+    found = facer.summarise(study_store(clips), windows={"all": (0, 4), "late": (2, 4)})
+    for window in ("all", "late"):
+        row = one(found.summary, feature="au12", window=window)
+        assert (row.episodes, row.latency_s) == (1, pytest.approx(latency_s, nan_ok=True))
+    begun = one(found.summary, feature="au25", window="all")
+    assert begun.episodes == 1 + (hidden == 25)
+    assert np.isnan(begun.latency_s)
 
 
 def test_windows_count_from_events_and_so_do_peaks(study_store, tmp_path):

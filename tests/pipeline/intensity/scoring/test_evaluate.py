@@ -146,7 +146,16 @@ def test_labels_that_do_not_vary_are_not_defined_and_said(run, tmp_path):
     assert result["per_emotion"]["joy"]["pearson"] is None
     assert result["per_emotion"]["joy"]["pearson_95"] is None
     assert result["mean"]["pearson"] == result["per_emotion"]["awe"]["pearson"]
-    assert any("all labels of joy in test are one value" in text for text in found.warnings)
+    assert any(
+        "all labels of joy in test are one value: correlations are not defined there, and their "
+        "means are those of the others" in text
+        for text in found.warnings
+    )
+    assert result["mean"]["mse"] == pytest.approx(
+        np.mean([result["per_emotion"][name]["mse"] for name in ("joy", "awe")])
+    )
+    assert "<td>joy</td><td>-</td>" in found._repr_html_()
+    assert result["std_over_seeds"]["mse"] is None  # of one seed: 0 was said
     assert "NaN" not in json.dumps(result)
     other.write_text("".join(f"{a},{b},{c if c == 'joy' else 1},{d if d == 'awe' else 1}\n"
                              for a, b, c, d in rows))  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from facer.stages.intensity.statistics.bca import bca_of
-from facer.stages.intensity.statistics.intervals import FEW_UNITS, bootstrap, compare
+from facer.stages.intensity.statistics.intervals import FEW_UNITS, Comparison, bootstrap, compare
 from tests.support import some
 
 
@@ -88,6 +88,20 @@ def test_where_bca_is_not_defined_the_interval_is_said_to_be_narrow():
     assert "too narrow" in alike.drawn
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_the_p_value_of_few_clips_does_not_hang_on_rounding(n, seed):
+    """Seen: .78 or .001 over three clips, by the scale of the predictions. Draws of two clips have
+    a rho of 1 or -1, and a difference that is 0 but for rounding: it counts on both
+    sides."""
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(size=(n, 1))
+    one, other = (targets + rng.normal(size=(n, 1)) for _ in range(2))
+    found = [some(compare(a * one, b * other, targets).p_value)
+             for a, b in ((1, 1), (3.7, 0.3), (0.1, 11))]  # fmt: skip
+    assert found == pytest.approx([found[0]] * 3, abs=1e-6)
+
+
 def test_clips_of_one_subject_alone_are_drawn_by_clip():
     """Drawing the only subject again and again would give an interval without a width."""
     targets = np.random.default_rng(0).random((12, 1))
@@ -97,6 +111,31 @@ def test_clips_of_one_subject_alone_are_drawn_by_clip():
     assert found.mean is not None
     assert found.mean.low < found.mean.high
     assert compare(predictions, -predictions, targets, ["p1"] * 12).unit == "clip"
+
+
+@pytest.mark.parametrize("n", [20, 40])
+@pytest.mark.parametrize("people", [0, 8])
+def test_the_order_of_the_clips_changes_nothing(n, people):
+    """Seen: a label file in another order gave other draws of clips, and so another interval."""
+    predictions, targets = _data(n)
+    clips = [f"c{i:02d}" for i in range(n)]
+    subjects = [f"p{i % people}" for i in range(n)] if people else []
+    order = np.random.default_rng(4).permutation(n)
+    mixed = [[of[i] for i in order] for of in (subjects, clips) if of]
+    units = mixed if people else [(), *mixed]
+    for one, other in (
+        (bootstrap(predictions, targets, subjects, clips),
+         bootstrap(predictions[order], targets[order], *units)),
+        (compare(predictions, -targets, targets, subjects, clips),
+         compare(predictions[order], -targets[order], targets[order], *units)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(_numbers(one), _numbers(other), rtol=1e-6)
+
+
+def _numbers(found):
+    if isinstance(found, Comparison):
+        return [some(found.interval).low, some(found.interval).high, some(found.p_value)]
+    return [[some(one).low, some(one).high] for one in (found.mean, *found.per_emotion)]
 
 
 def test_clips_without_a_label_change_nothing():
