@@ -40,7 +40,9 @@ _ID_NAMES = (  # letters and digits alone, the surest first
 _WEAK_ID_NAMES = ("media", "vid", "id", "name")  # also of people, rows and emotions
 _SPLIT_NAMES = (
     "split", "partition", "set", "subset", "phase", "usage", "dataset", "portion", "traintest",
-    "trainvaltest", "fold", "group",
+    "trainvaltest", "fold", "group", "conjunto", "particion", "particao", "divisao", "partizione",
+    "insieme", "podzial", "zbior", "bolum", "kume", "分割", "データセット", "セット",
+    "划分", "劃分", "数据集", "資料集", "集合", "분할", "데이터셋", "세트",
 )  # fmt: skip
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")

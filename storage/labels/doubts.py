@@ -15,7 +15,8 @@ from facer.storage.labels.words import design_reason, key_of, names_people
 
 _WORDS_OF_STATISTICS = (  # no max, which is a name too
     "mean average avg total totals sum grandtotal sd std sem variance median count mittelwert "
-    "summe gesamt moyenne media promedio"
+    "summe gesamt moyenne media promedio suma soma somma totale srednia ortalama toplam "
+    "平均 平均値 平均值 均值 合計 合计 평균 합계"
 )
 _STATISTICS = frozenset(_WORDS_OF_STATISTICS.split())
 _FLAGS = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no", "x", ""})
