@@ -77,7 +77,7 @@ class CsvTable:
         if value is None:
             words = all(is_absent(c) or parse_number(c) is None for c in self.rows[0])
             if row == 0 and words and self.column(column).count(text) == 1:
-                remedy = "; a second header line, as survey tools write, is to be taken out"
+                remedy += "; a second header line, as survey tools write, is to be taken out"
             raise FacerError(
                 f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
                 f"number or nothing{remedy}"
