@@ -17,6 +17,7 @@ from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.doubts import (
+    refuse_merged_cells,
     refuse_missing_header,
     refuse_row_as_header,
     refuse_split_flags,
@@ -69,6 +70,8 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     refuse_missing_header(table)
     split = split_column(table, options)
     subject = subject_column(table, options)
+    if subject is not None:
+        refuse_merged_cells(table, subject, "subject_column")
     exclude = exclude_column(table, options.targets)
     taken = {column for column in (split, subject, exclude) if column is not None}
     clip = id_column(table, options, taken)

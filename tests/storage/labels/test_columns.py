@@ -120,18 +120,30 @@ def test_subjects_are_no_targets(tmp_path: Path, name: str, form: str) -> None:
 
 
 def test_spellings_of_one_person(tmp_path: Path) -> None:
-    names = ["p00", "P00", "zo\u00eb", "zoe\u0308", "p01 ", "p 01", "", "NA", "3", "3.0"]
+    names = ["p00", "P00", "zo\u00eb", "zoe\u0308", "p01 ", "p 01", "", "NA"]
+    names += ["3", "3.0", "03", "30"]
     rows = [f'c{i},"{name}",0.{i}' for i, name in enumerate(names)]
     labels = read(tmp_path, table("clip_id,subject,joy", rows))
     assert labels.subjects[0] == labels.subjects[1]
     assert labels.subjects[2] == labels.subjects[3]
     assert labels.subjects[4] != labels.subjects[5]
     assert labels.subjects[6] != labels.subjects[7]  # each counts for itself
-    assert labels.subjects[8] == labels.subjects[9]
+    assert labels.subjects[8] == labels.subjects[9] == labels.subjects[10] != labels.subjects[11]
     notes = " / ".join(labels.notes)
     assert "'p00' = 'P00'" in notes
     assert "look alike are taken for different people: 'p01' = 'p 01'" in notes
     assert "2 rows name no subject" in notes
+
+
+def test_names_above_merged_cells_are_refused(tmp_path: Path) -> None:
+    """Every empty row would be a person of its own, in train and in val."""
+    rows = [f"c{i},{('anna', '', 'NA', 'ben', '', '')[i]},0.{i}" for i in range(6)]
+    message = refused(tmp_path, table("clip_id,subject,joy", rows))
+    assert "column 'subject': found 2 names once each and 4 empty cells, as of merged" in message
+    assert "subject_column none" in message
+    assert read(tmp_path, table("clip_id,subject,joy", [*rows, "d,ben,0.5"])).subjects[5] != "ben"
+    named = [f"c{i},{name},0.{i}" for i, name in enumerate(["anna", "ben", "zoe", "", ""])]
+    assert len(set(read(tmp_path, table("clip_id,subject,joy", named)).subjects)) == 5
 
 
 def test_columns_that_differ_on_who_is_seen_are_listed(tmp_path: Path) -> None:
