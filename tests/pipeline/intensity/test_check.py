@@ -70,6 +70,18 @@ def test_check_says_all_that_in_words(capsys, unlabelled_in_train):
     assert "train-head uses train 12 clips, val 6 clips, test 6 clips" in out
 
 
+def test_an_empty_val_and_a_clip_that_is_named_twice_are_said(capsys, planted):
+    store, labels = planted(12)
+    header, rows = rows_of(labels)
+    rows = [[row[0], "train", *row[2:]] for row in rows]
+    write(labels, header, [*rows, [f"x/{rows[0][0]}.mp4", *rows[0][1:]]])
+    code, out, _ = outcome(capsys, "check", store, "--labels", labels)
+    assert code == 0
+    assert "train-head uses train 12 clips, val 0 clips\n" in out
+    twice = "ids that could mean several clips, or one that another id means (1):\n"
+    assert f"{twice}  x/{rows[0][0]}.mp4: {rows[0][0]}" in out
+
+
 def test_a_target_without_a_label_in_train_is_not_predicted(capsys, unlabelled_in_train, tmp_path):
     store, labels = unlabelled_in_train
     code, _, err = outcome(
