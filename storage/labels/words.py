@@ -24,6 +24,8 @@ _NUMBERED_WORDS = (
     "番号 コード 氏名 编号 編號 号 代码 姓名 번호 코드 이름"
 )
 _NUMBERED = frozenset(_NUMBERED_WORDS.split())
+# before the person, where no does not count: no_person
+_BEFORE = ("id", "uid", "nr", "code", "numero", "codigo", "codice", "numer", "kod")
 
 ID_REASON = "an id or a number of the row"
 _DESIGN = {  # why, and the words that say it
@@ -102,15 +104,17 @@ def names_people(name: str) -> bool:
         return True
     if words and words[-1] in _NUMBERED:
         return any(word in _PEOPLE for word in words)
-    if words and words[0] in _NUMBERED and words_of(name)[-1] in _PEOPLE:  # numero_de_sujeto
+    if words and words[0] in _BEFORE and words_of(name)[-1] in _PEOPLE:  # numero_de_sujeto
         return True
     joined = key_of(name)
-    endings = [joined.removesuffix(ending) for ending in ("", "s", *_NUMBERED)]
-    return any(word in _PEOPLE for word in endings)
+    parts = [joined.removesuffix(ending) for ending in ("", "s", *_NUMBERED)]
+    parts += [joined.removeprefix(start) for start in _BEFORE]  # IDsujeto
+    return any(word in _PEOPLE for word in parts)
 
 
 def words_of(name: str) -> list[str]:
     """Return the words of a column's name in lower case, without numbers."""
+    name = re.sub(r"\bn(º|°|o\.)", "nr ", name, flags=re.IGNORECASE)
     apart = folded(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))
     words = re.split(r"[\W_]+", _TOGETHER.sub(r"_\g<0>_", apart))
     words = [re.sub(r"^(k?fold|cv|split|partition|time)\d+$", r"\1", word) for word in words]

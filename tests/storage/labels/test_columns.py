@@ -106,7 +106,8 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
     ["subject", "subject_id", "Subject_ID", "participant", "participant_id", "ParticipantID",
      "person", "speaker", "speaker_id", "subj", "pid", "vp", "subject_no", "anon_subject_id",
      "VP_Nr", "sujeto", "Teilnehmer*in", "ProbandenID", "Probanden-Nr.", "Versuchspersonennummer",
-     "id_sujeto", "Número de sujeto", "voluntário", "codice_soggetto", "id_uczestnika", "badany",
+     "id_subject", "IDsujeto", "N\u00ba sujeto", "id_sujeto",
+     "Número de sujeto", "voluntário", "codice_soggetto", "id_uczestnika", "badany",
      "KATILIMCI", "Katılımcı No", "被験者ID", "参加者番号", "实验参与者编号", "受試者", "피험자",
      "참가자번호"],
 )  # fmt: skip
@@ -210,6 +211,7 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "joy_sd", "joy_ci_low", "joy_confidence", "joy_conf", "confidence", "version", "t_start",
      "end_t", "apex_ms", "peak_sec", "cond", "Geschlecht", "Gruppe", "Bedingung", "sexe", "edad",
      "Versuchsleiter", "Startzeit", "TIME001", "TIME_SUM", "LASTPAGE", "Q_VIEWER", "Time taken",
+     "no_person",
      "Edad (años)", "ge\u0301nero", "condición", "idade", "duração_s", "Età", "sesso", "gruppo",
      "wiek", "Płeć", "warunek", "YAŞ", "CİNSİYET", "koşul", "年齢（歳）", "参加者年齢", "性別",
      "実験条件", "群", "年龄", "组别", "持续时间", "만나이", "성별", "실험조건", "연령"],
