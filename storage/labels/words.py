@@ -54,7 +54,8 @@ _DESIGN = {  # why, and the words that say it
     "除外 排除 剔除 제외 フラグ 是否 여부",
     "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
     "annotators votes seed",
-    "who rated": "rater annotator coder judge",
+    "who rated": "rater annotator coder judge evaluador avaliador valutatore 評定者 评分者 评定者 "
+    "평정자 평가자",
     "how sure a rating is": "confidence kappa icc",
     "of the survey's form": "redcap survey response progress finished complete incomplete status "
     "repeat instance instrument version ip recipient distribution channel "
