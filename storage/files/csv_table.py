@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -131,6 +132,7 @@ class CsvTable:
 
 def plain_name(name: str) -> str:
     """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
+    name = unicodedata.normalize("NFC", name)
     return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
