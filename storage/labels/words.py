@@ -13,7 +13,8 @@ _PEOPLE_WORDS = (
     "patient client student listener respondent individual volunteer user child vp vpn pid "
     "identity creator sujet sujeto participante voluntario persona paciente sujeito pessoa "
     "soggetto partecipante paziente osoba osoby badany badanego badana badanej pacjent denek kisi "
-    "被験者 参加者 協力者 被试 被試 受试者 受試者 参与者 參與者 피험자 참가자 참여자 대상자"
+    "被験者 参加者 協力者 被试 被試 受试者 受試者 参与者 參與者 피험자 참가자 참여자 대상자 "
+    "氏名 姓名 성명"
 )
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
 _PEOPLE_STEMS = (  # probandennummer
@@ -21,7 +22,7 @@ _PEOPLE_STEMS = (  # probandennummer
 )
 _NUMBERED_WORDS = (
     "id ids uid no nr num number code name index idx key numero codigo codice numer kod "
-    "番号 コード 氏名 编号 編號 号 代码 姓名 번호 코드 이름"
+    "番号 コード 名 氏名 编号 編號 号 代码 姓名 번호 코드 명 이름"
 )
 _NUMBERED = frozenset(_NUMBERED_WORDS.split())
 # before the person, where no does not count: no_person
@@ -46,7 +47,7 @@ _DESIGN = {  # why, and the words that say it
     "phase set subset arm treatment role scene episode season utterance sentence statement "
     "dialogue dialog modality repetition take camera cond bedingung durchgang sitzung reihenfolge "
     "experimenter versuchsleiter condicion sesion ensayo prueba condicao sessao condizione "
-    "sessione prova proba deneme "
+    "sessione prova deneme "
     "warunek sesja kosul oturum 条件 條件 試行 セッション 조건 시행 세션",
     "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
     "rejected flag flagged missing consent is has ausschluss "

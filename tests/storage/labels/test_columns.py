@@ -109,7 +109,7 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
      "id_subject", "IDsujeto", "N\u00ba sujeto", "id_sujeto",
      "Número de sujeto", "voluntário", "codice_soggetto", "id_uczestnika", "badany",
      "KATILIMCI", "Katılımcı No", "被験者ID", "参加者番号", "实验参与者编号", "受試者", "피험자",
-     "참가자번호"],
+     "참가자번호", "姓名", "被験者名"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["{}", "p{}", "{}.0"])
 def test_subjects_are_no_targets(tmp_path: Path, name: str, form: str) -> None:
