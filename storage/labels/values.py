@@ -18,12 +18,18 @@ from facer.storage.labels.words import folded, key_of
 from facer.storage.schema import F32, F64
 
 _EXCLUDE_WORDS = (
-    "exclude excluded ausschluss excluido excluida excluir escluso esclusa escludi wykluczony "
-    "wykluczone wyklucz haric 除外 除外フラグ 排除 是否排除 剔除 是否剔除 제외 제외여부"
+    "exclude excluded ausschluss ausgeschlossen exclu exclue excluido excluida excluir "
+    "escluso esclusa escludi wykluczony wykluczone wyklucz haric "
+    "除外 除外フラグ 排除 是否排除 剔除 是否剔除 제외 제외여부"
 )
 _EXCLUDE_NAMES = frozenset(_EXCLUDE_WORDS.split())
-_TRUE_WORDS = "1 1.0 true t yes ja y x bad si sim tak evet はい 是 예"
-_FALSE_WORDS = "0 0.0 false f no nein n keep nao nie hayir いいえ 否 아니오"
+_TRUE_WORDS = (
+    "1 1.0 true t yes ja y x bad si sim tak oui evet はい 是 예 "
+    "wahr vrai verdadero verdadeiro vero prawda dogru"  # as Excel writes TRUE
+)
+_FALSE_WORDS = (
+    "0 0.0 false f no nein n keep nao nie non hayir いいえ 否 아니오 falsch faux falso falsz yanlis"
+)
 _TRUE = _EXCLUDE_NAMES | frozenset(_TRUE_WORDS.split())
 _FALSE = frozenset(_FALSE_WORDS.split())
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})

@@ -51,8 +51,9 @@ _DESIGN = {  # why, and the words that say it
     "warunek sesja kosul oturum 条件 條件 試行 セッション 조건 시행 세션",
     "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
     "rejected flag flagged missing consent is has ausschluss "
-    "excluido excluida excluir escluso esclusa escludi wykluczony wykluczone wyklucz haric "
-    "除外 排除 剔除 제외 フラグ 是否 여부",
+    "ausgeschlossen exclu exclue excluido excluida excluir escluso esclusa escludi "
+    "wykluczony wykluczone wyklucz haric 除外 排除 剔除 제외 incluido incluida "
+    "incluir valido valida wazny gecerli 有効 有效 유효 フラグ 是否 여부",
     "a count or a size": "n nframes frames count counts fps framerate rate width size raters "
     "annotators votes seed",
     "who rated": "rater annotator coder judge evaluador avaliador valutatore 評定者 评分者 评定者 "

@@ -215,7 +215,7 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "Edad (años)", "ge\u0301nero", "condición", "idade", "duração_s", "Età", "sesso", "gruppo",
      "wiek", "Płeć", "warunek", "YAŞ", "CİNSİYET", "koşul", "年齢（歳）", "参加者年齢", "性別",
      "実験条件", "群", "年龄", "组别", "持续时间", "만나이", "성별", "실험조건", "연령",
-     "evaluador", "評定者"],
+     "evaluador", "評定者", "incluido", "有效"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -266,7 +266,8 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
     assert "l.csv:2: column 'exclude': found 'maybe', expected 1, true or yes" in message
     for name, yes, no in (
         ("Ausschluss", "ja", "nein"), ("excluído", "Sim", "Não"), ("wykluczony", "tak", "nie"),
-        ("除外フラグ", "はい", ""), ("是否排除", "是", "否"),
+        ("除外フラグ", "はい", ""), ("escluso", "VERO", "FALSO"), ("exclu", "VRAI", "FAUX"),
+        ("是否排除", "是", "否"),
     ):  # fmt: skip
         text = f"clip,{name},joy\na,{yes},1\nb,{no},2\n"
         assert read(tmp_path, text).clip_ids == ("b",)
