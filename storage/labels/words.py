@@ -38,7 +38,8 @@ _DESIGN = {  # why, and the words that say it
     "cinsiyet 性別 性别 성별",
     "a fold or group": "fold folds cv kfold group groups block batch cluster site cohort dyad "
     "partition split train training trn dev devel val validation test testing tst holdout "
-    "gruppe groupe grupo gruppo grupa grup 群 グループ 组 組 组别 組別 집단 그룹",
+    "gruppe groupe grupo gruppo grupa grup bloque bloco blocco blok "
+    "ブロック 群 グループ 组 組 组别 組別 집단 그룹",
     "a date or time": "year date day month hour time timestamp datetime onset onsets offset start "
     "end stop begin duration dur length latency rt "
     "datum uhrzeit startzeit endzeit beginn ende dauer fecha duree tiempo duracion tempo duracao "
@@ -48,7 +49,8 @@ _DESIGN = {  # why, and the words that say it
     "dialogue dialog modality repetition take camera cond bedingung durchgang sitzung reihenfolge "
     "experimenter versuchsleiter condicion sesion ensayo prueba condicao sessao condizione "
     "sessione prova deneme "
-    "warunek sesja kosul oturum 条件 條件 試行 セッション 조건 시행 세션",
+    "warunek sesja kosul oturum orden ordem ordine kolejnosc sira estimulo stimolo bodziec uyaran "
+    "刺激 자극 順序 顺序 순서 条件 條件 試行 セッション 조건 시행 세션",
     "a flag": "exclude excluded bad include included keep valid invalid usable ok drop reject "
     "rejected flag flagged missing consent is has ausschluss "
     "ausgeschlossen exclu exclue excluido excluida excluir escluso esclusa escludi "

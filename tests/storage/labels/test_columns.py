@@ -215,7 +215,8 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "Edad (años)", "ge\u0301nero", "condición", "idade", "duração_s", "Età", "sesso", "gruppo",
      "wiek", "Płeć", "warunek", "YAŞ", "CİNSİYET", "koşul", "年齢（歳）", "参加者年齢", "性別",
      "実験条件", "群", "年龄", "组别", "持续时间", "만나이", "성별", "실험조건", "연령",
-     "evaluador", "評定者", "incluido", "有效"],
+     "evaluador", "評定者", "incluido", "有效",
+     "刺激番号", "ブロック", "orden", "bloque"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
