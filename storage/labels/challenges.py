@@ -54,10 +54,10 @@ CHALLENGES: Mapping[str, Challenge] = MappingProxyType(
 
 _SPLITS = {
     "train": "train training trn tr learn learning fit entrenamiento treino treinamento treinar "
-    "addestramento treningowy uczacy egitim 訓練 学習 训练 훈련 학습",
+    "addestramento entrainement apprentissage treningowy uczacy egitim 訓練 学習 训练 훈련 학습",
     "val": "val valid validation validate validating dev devel development eval evaluation tune "
     "tuning publictest validacion desarrollo validacao desenvolvimento validazione sviluppo "
-    "walidacja walidacyjny dogrulama 検証 開発 验证 驗證 开发 검증 개발",
+    "validierung walidacja walidacyjny dogrulama 検証 開発 验证 驗證 开发 검증 개발",
     "test": "test testing tst te privatetest prueba teste testowy テスト 测试 測試 테스트",
 }
 _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words.split()}

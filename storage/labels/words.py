@@ -47,7 +47,7 @@ _DESIGN = {  # why, and the words that say it
     "the study's design": "condition session trial trials run visit wave item stimulus stim order "
     "phase set subset arm treatment role scene episode season utterance sentence statement "
     "dialogue dialog modality repetition take camera cond bedingung durchgang sitzung reihenfolge "
-    "experimenter versuchsleiter condicion sesion ensayo prueba condicao sessao condizione "
+    "experimenter versuchsleiter condicion sesion ensayo essai prueba condicao sessao condizione "
     "sessione prova deneme "
     "warunek sesja kosul oturum orden ordem ordine kolejnosc sira estimulo stimolo bodziec uyaran "
     "刺激 자극 順序 顺序 순서 条件 條件 試行 セッション 조건 시행 세션",

@@ -166,6 +166,8 @@ def test_columns_that_differ_on_who_is_seen_are_listed(tmp_path: Path) -> None:
         ("fold", WORDS),
         ("used_for", WORDS),
         ("Split", ("train-set", "train set", "dev", "test-set")),
+        ("Datensatz", ("Training", "training", "Validierung", "Test")),
+        ("ensemble", ("Entraînement", "apprentissage", "validation", "test")),
         ("partición", ("Entrenamiento", "entrenamiento", "desarrollo", "prueba")),
         ("conjunto", ("treino", "Treinamento", "validac\u0327a\u0303o", "teste")),
         ("podział", ("treningowy", "uczący", "walidacyjny", "testowy")),
