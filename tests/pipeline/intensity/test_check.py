@@ -203,6 +203,21 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
         evaluate(tmp_path / "run", id_column="clip_id")
 
 
+def test_a_run_is_not_scored_on_splits_that_are_made_otherwise(planted, tmp_path):
+    """As of a column that says who is seen, and that was not known when the run was made."""
+    store, labels = planted(24)
+    header, rows = rows_of(labels)
+    rows = [[row[0], f"p{i // 3}", *row[1:]] for i, row in enumerate(rows)]
+    write(labels, ["clip_id", "participante", "part", *header[2:]], rows)
+    by_clip = LabelOptions(subject_column="none", split_column="none")
+    train_head(TrainHeadConfig(store, labels, tmp_path / "run", reading=by_clip, fit=FAST))
+    assert evaluate(tmp_path / "run").n_scored
+    for other in ({"subject_column": "participante"}, {"split_column": "part"}):
+        for own in ({}, {"labels": str(labels)}):
+            with pytest.raises(FacerError, match=r"found splits: .*the head may have seen"):
+                evaluate(tmp_path / "run", **other, **own)
+
+
 def test_other_labels_may_have_more_targets(planted, tmp_path):
     store, labels = planted(24)
     train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST))
