@@ -14,6 +14,7 @@ _ABSENT = frozenset(
 _ABSENT_NUMBER = re.compile(
     r"[-+]?(nan(\((ind|snan|q?nan)\))?|1[.,]#(ind|[qs]nan)0*)"
 )  # C runtimes
+_PLAIN_SIGNS = str.maketrans("\N{MINUS SIGN}\uff0d\uff0e\uff05", "--.%")  # full-width as in Japan
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?")
 
 
@@ -45,7 +46,7 @@ def parse_number(text: str) -> float | None:
 def _written_otherwise(text: str) -> float | None:
     if is_absent(text):
         return math.nan
-    text = text.strip().replace("\N{MINUS SIGN}", "-")
+    text = text.strip().translate(_PLAIN_SIGNS)
     share = text.endswith("%")
     if share:
         text = text[:-1].rstrip()

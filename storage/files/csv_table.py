@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class CsvTable:
         if value is None:
             words = all(is_absent(c) or parse_number(c) is None for c in self.rows[0])
             if row == 0 and words and self.column(column).count(text) == 1:
-                remedy = "; a second header line, as survey tools write, is to be taken out"
+                remedy += "; a second header line, as survey tools write, is to be taken out"
             raise FacerError(
                 f"{self.at(row)}: column {self.header[column]!r}: found {text!r}, expected a "
                 f"number or nothing{remedy}"
@@ -131,6 +132,7 @@ class CsvTable:
 
 def plain_name(name: str) -> str:
     """Return a column name as it is compared: ``Empathic-Pain`` is ``empathic pain``."""
+    name = unicodedata.normalize("NFC", name)
     return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 

@@ -15,6 +15,10 @@ from facer.storage.files.regular import LFS_POINTER, open_regular
 _HEAD_BYTES = 1 << 16
 _HEAD_ROWS = 50
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)")
+_OTHER_ENCODINGS = (
+    "; where that is not what the table says, it is another: CP1250 (Polish, Czech ...), CP1254 "
+    "(Turkish), CP932 (Japanese), GB18030 or BIG5 (Chinese), CP949 (Korean)"
+)
 _SEARCHED_BYTES = 1 << 26  # for the first line in another encoding
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _MARKS = (  # of the encodings, the longest first
@@ -198,5 +202,6 @@ def undecodable(path: Path, dialect: Dialect) -> str:
                 f"{path}:{number}: cannot be read as utf-8 csv: byte {line[error.start]:#04x} "
                 f"({shown!r}, if this is Windows-1252 or Latin-1); save the file as CSV UTF-8, "
                 f"or: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}"
+                f"{_OTHER_ENCODINGS}"
             )
     return f"{path}: cannot be read as utf-8 csv; save it as CSV UTF-8"

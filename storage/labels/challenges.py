@@ -53,10 +53,12 @@ CHALLENGES: Mapping[str, Challenge] = MappingProxyType(
 )
 
 _SPLITS = {
-    "train": "train training trn tr learn learning fit",
+    "train": "train training trn tr learn learning fit entrenamiento treino treinamento treinar "
+    "addestramento entrainement apprentissage treningowy uczacy egitim 訓練 学習 训练 훈련 학습",
     "val": "val valid validation validate validating dev devel development eval evaluation tune "
-    "tuning publictest",
-    "test": "test testing tst te privatetest",
+    "tuning publictest validacion desarrollo validacao desenvolvimento validazione sviluppo "
+    "validierung walidacja walidacyjny dogrulama 検証 開発 验证 驗證 开发 검증 개발",
+    "test": "test testing tst te privatetest prueba teste testowy テスト 测试 測試 테스트",
 }
 _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words.split()}
 
@@ -66,10 +68,10 @@ def canonical_split(text: str) -> str | None:
 
     ``Training``, ``Train_Set`` and ``train-data`` are train.
     """
-    word = "".join(c for c in text.lower() if c.isalnum())
+    word = key_of(text)
     if not word:
         return "" if not text.strip() else None
-    for ending in ("", "set", "split", "data", "partition", "part"):
+    for ending in ("", "set", "split", "data", "partition", "part", "集", "用", "データ", "세트"):
         if (split := _SPLIT_OF.get(word.removesuffix(ending))) is not None:
             return split
     return None

@@ -17,6 +17,7 @@ from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.doubts import (
+    refuse_merged_cells,
     refuse_missing_header,
     refuse_row_as_header,
     refuse_split_flags,
@@ -40,7 +41,9 @@ _ID_NAMES = (  # letters and digits alone, the surest first
 _WEAK_ID_NAMES = ("media", "vid", "id", "name")  # also of people, rows and emotions
 _SPLIT_NAMES = (
     "split", "partition", "set", "subset", "phase", "usage", "dataset", "portion", "traintest",
-    "trainvaltest", "fold", "group",
+    "trainvaltest", "fold", "group", "conjunto", "particion", "particao", "divisao", "partizione",
+    "insieme", "podzial", "zbior", "bolum", "kume", "分割", "データセット", "セット",
+    "划分", "劃分", "数据集", "資料集", "集合", "분할", "데이터셋", "세트",
 )  # fmt: skip
 _SURE_SPLIT_NAMES = ("split", "partition")  # other words in them are mistakes
 _SURE_SUBJECT_NAMES = ("subject", "subjectid", "participant", "participantid")
@@ -67,6 +70,8 @@ def choose_columns(table: CsvTable, options: LabelOptions) -> Columns:
     refuse_missing_header(table)
     split = split_column(table, options)
     subject = subject_column(table, options)
+    if subject is not None:
+        refuse_merged_cells(table, subject, "subject_column")
     exclude = exclude_column(table, options.targets)
     taken = {column for column in (split, subject, exclude) if column is not None}
     clip = id_column(table, options, taken)

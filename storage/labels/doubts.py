@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from facer.storage.errors import FacerError, named
-from facer.storage.files.cells import parse_number
+from facer.storage.files.cells import is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable, looks_like_a_row
 from facer.storage.files.videos import CLIP_SUFFIXES
 from facer.storage.labels.challenges import canonical_split
@@ -15,7 +15,8 @@ from facer.storage.labels.words import design_reason, key_of, names_people
 
 _WORDS_OF_STATISTICS = (  # no max, which is a name too
     "mean average avg total totals sum grandtotal sd std sem variance median count mittelwert "
-    "summe gesamt moyenne media promedio"
+    "summe gesamt moyenne media promedio suma soma somma totale srednia ortalama toplam "
+    "平均 平均値 平均值 均值 合計 合计 평균 합계"
 )
 _STATISTICS = frozenset(_WORDS_OF_STATISTICS.split())
 _FLAGS = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no", "x", ""})
@@ -80,6 +81,22 @@ def refuse_two_vals(table: CsvTable, column: int) -> None:
         raise FacerError(
             f"{table.path}: column {table.header[column]!r}: found {evals[0]!r} beside "
             f"{others[0]!r}, of which one may be test; write train, val and test"
+        )
+
+
+def refuse_merged_cells(table: CsvTable, column: int, setting: str = "") -> None:
+    """Refuse names of people that stand once each, with empty cells below: merged ones of a
+    spreadsheet. Each empty row would be a person of its own, in any split.
+    """
+    cells = table.column(column)
+    named_rows = [row for row, cell in enumerate(cells) if not is_absent(cell)]
+    names = {cells[row] for row in named_rows}
+    if named_rows[:1] == [0] and 1 < len(names) == len(named_rows) <= len(cells) / 2:
+        way_out = f", or pass it over by {named(setting)} none" if setting else ""
+        raise FacerError(
+            f"{table.path}: column {table.header[column]!r}: found {len(names)} names once each "
+            f"and {len(cells) - len(names)} empty cells, as of merged cells, expected who is seen "
+            f"in every row; fill the names down{way_out}"
         )
 
 

@@ -17,8 +17,9 @@ def one_name_each(
     """Return the subject of each row, and what a reader must know about them.
 
     Names that differ in letter case, spaces or Unicode form are one person (``p00`` and
-    ``P00``); those that differ in zeros or signs (``p1``, ``p01``) are two, and are listed. A
-    row without a subject is one of its own, named by its clip.
+    ``P00``), and so are equal numbers (``1``, ``01``, ``1.0``); others that differ in zeros or
+    signs (``p1``, ``p01``) are two, and are listed. A row without a
+    subject is one of its own, named by its clip.
     """
     if all(is_absent(cell) for cell in cells):
         return ("",) * len(cells), ()
@@ -51,7 +52,8 @@ def same_person(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
     visible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
     text = " ".join(visible.split())
-    return re.sub(r"(?<=\d)\.0+$", "", text) if re.fullmatch(r"\d+\.0+", text) else text
+    number = re.fullmatch(r"0*(\d+)(\.0+)?", text)  # 01 and 1.0, as spreadsheets and tables have 1
+    return number[1] if number else text
 
 
 def _alike(name: str) -> str:

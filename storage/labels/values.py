@@ -14,12 +14,24 @@ from facer.storage.files.cells import has_decimal_comma, is_absent, parse_number
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.labels.challenges import canonical_split
 from facer.storage.labels.options import NOTHING_ABSENT, LabelOptions
-from facer.storage.labels.words import key_of
+from facer.storage.labels.words import folded, key_of
 from facer.storage.schema import F32, F64
 
-_EXCLUDE_NAMES = ("exclude", "excluded", "ausschluss")
-_TRUE = frozenset({"1", "1.0", "true", "t", "yes", "ja", "y", "x", "exclude", "excluded", "bad"})
-_FALSE = frozenset({"0", "0.0", "false", "f", "no", "nein", "n", "keep"})
+_EXCLUDE_WORDS = (
+    "exclude excluded ausschluss ausgeschlossen exclu exclue excluido excluida excluir "
+    "escluso esclusa escludi wykluczony wykluczone wyklucz haric "
+    "除外 除外フラグ 排除 是否排除 剔除 是否剔除 제외 제외여부"
+)
+_EXCLUDE_NAMES = frozenset(_EXCLUDE_WORDS.split())
+_TRUE_WORDS = (
+    "1 1.0 true t yes ja y x bad si sim tak oui evet はい 是 예 "
+    "wahr vrai verdadero verdadeiro vero prawda dogru"  # as Excel writes TRUE
+)
+_FALSE_WORDS = (
+    "0 0.0 false f no nein n keep nao nie non hayir いいえ 否 아니오 falsch faux falso falsz yanlis"
+)
+_TRUE = _EXCLUDE_NAMES | frozenset(_TRUE_WORDS.split())
+_FALSE = frozenset(_FALSE_WORDS.split())
 _CODES = frozenset({-1, -2, -3, -5, -7, -8, -9, -66, -77, -88, -97, -98, -99, -888, -999, -9999})
 _HIGH_CODES = frozenset({8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9999, 99999})
 _GAP = 0.3  # of the other values' range, that a code keeps from them
@@ -72,7 +84,7 @@ def is_excluded(table: CsvTable, row: int, column: int) -> bool:
 
 def says_exclude(cell: str, where: str) -> bool:
     """Tell whether a word says to leave out; FacerError, with ``where``, when it says neither."""
-    text = cell.strip().lower()
+    text = folded(cell.strip())
     if is_absent(text) or text in _FALSE:
         return False
     if text not in _TRUE:

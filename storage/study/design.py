@@ -12,6 +12,7 @@ from facer.storage.errors import FacerError, OptionError
 from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable, read_table
 from facer.storage.labels.columns import clip_columns
+from facer.storage.labels.doubts import refuse_merged_cells
 from facer.storage.labels.matching import Match, match_ids
 from facer.storage.labels.subjects import alike_note, same_person
 from facer.storage.labels.values import exclude_column, is_excluded, says_exclude
@@ -137,6 +138,8 @@ def read_design(path: Path, clip_ids: Sequence[str]) -> Design:
         row = ids.index("")
         raise FacerError(f"{table.at(row)}: found no clip_id, expected one in every row")
     match = _matched(path, ids, clip_ids)
+    if "participant" in places:
+        refuse_merged_cells(table, places["participant"])
     if "onset_s" in places:
         table.require_seconds(places["onset_s"])
     elif other := [name for name in table.header if key_of(name).startswith("onset")]:

@@ -64,7 +64,7 @@ def _lists(found: LabelCheck, t: int) -> list[tuple[str, Iterable[str]]]:
         (unmeasured, found.features.empty_clips),
         ("labels without a clip", found.labels_without_clip),
         ("clips without a label", found.clips_without_label),
-        ("ids that could mean several clips", ambiguous),
+        ("ids that could mean several clips, or one that another id means", ambiguous),
         ("labelled clips that failed", found.failed),
         ("labelled clips without a face or sound", found.no_face),
         ("clips whose targets are all empty", found.without_targets),
@@ -75,7 +75,9 @@ def _lists(found: LabelCheck, t: int) -> list[tuple[str, Iterable[str]]]:
 def _print_used_splits(found: LabelCheck) -> None:
     if "" in found.splits and len(found.splits) == 1:
         echo(f"no splits in the file: {found.split_rule}")
-    known = [(split, used) for split, used in found.used_splits.items() if used.clips]
+    known = [
+        (split, used) for split, used in found.used_splits.items() if used.clips or split != "test"
+    ]
     echo("train-head uses " + ", ".join(
         f"{split} {used.clips} clips" + (f" of {used.subjects} subject(s)" if used.subjects else "")
         for split, used in known

@@ -12,8 +12,10 @@ from facer.pipeline.intensity.head_run import (
     absolute_place,
     check_label_files,
 )
+from facer.pipeline.intensity.sources.splits import FROM_FILE, split_rows
 from facer.storage import IntensityLabels, LabelOptions, read_labels
 from facer.storage.errors import FacerError, named
+from facer.storage.labels.challenges import SPLITS
 
 
 def labels_of_run(
@@ -33,13 +35,30 @@ def labels_of_run(
             f"(evaluate and report take another file by {named('labels')})"
         )
     found = read_labels(path, own if options is None else options.over(own))
-    if labels is None and labels_sha256(found) != record.labels.sha256:
+    unchanged = labels_sha256(found) == record.labels.sha256
+    if labels is None and not unchanged:
         check_label_files(run, record.labels, run_labels(found, own))
         raise FacerError(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
             f"report take a new file by {named('labels')})"
         )
+    if unchanged and record.folds is None:  # recorded_plan compares folds
+        _refuse_other_splits(path, run, record, found)
     return found.only(record.names)
+
+
+def _refuse_other_splits(path: str, run: Path, record: HeadRunConfig, now: IntensityLabels) -> None:
+    """Refuse splits that are made otherwise than the run's, whose train may be in their val."""
+    splits, rule = split_rows(now)
+    counts = {split: splits.count(split) for split in SPLITS}
+    moved = rule != FROM_FILE and record.splits not in (None, counts)
+    if record.split_rule and (rule != record.split_rule or moved):
+        raise FacerError(
+            f"{path}: found splits: {rule} ({counts}), expected those of {run}, "
+            f"{record.split_rule} ({record.splits or 'not counted'}): the head may have seen what "
+            f"would be scored; choose {named('split_column')} and {named('subject_column')} as "
+            "they were then, such as none, or train again"
+        )
 
 
 def run_labels(labels: IntensityLabels, reading: LabelOptions) -> RunLabels:

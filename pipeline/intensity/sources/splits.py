@@ -13,6 +13,8 @@ from facer.storage import IntensityLabels
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.text.names import some
 
+FROM_FILE = "the label file"
+"""Rule of splits that facer does not make."""
 _SHARES = (0.70, 0.85)  # upper ends of train and val in a split made by facer
 OTHER_SCALE = 8.0  # times, by which numbers of one scale hardly differ, as between splits ...
 _FEWEST = 8  # ... of so many labels
@@ -21,7 +23,7 @@ _FEWEST = 8  # ... of so many labels
 def split_rows(labels: IntensityLabels) -> tuple[tuple[str, ...], str]:
     """The file's splits; where it has none, 70/15/15 in the order of sha256 of subject or id."""
     if any(labels.splits):
-        return labels.splits, "the label file"
+        return labels.splits, FROM_FILE
     by_subject = all(labels.subjects)
     groups = labels.subjects if by_subject else labels.clip_ids
     order = sorted(set(groups), key=lambda unit: hashlib.sha256(unit.encode()).hexdigest())

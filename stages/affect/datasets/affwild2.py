@@ -240,13 +240,15 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
     kept: list[_Rows] = []
     missing: list[str] = []
     differing: list[str] = []
+    from_zero: list[str] = []
     n_labelled = 0
     folders = tuple(sorted(by_folder))
     for folder in folders:
         rows, differ = _merge(by_folder[folder])
         differing += [folder] * differ
-        rows = rows.take(rows.labelled)
         files = [os.fsencode(name) for name in names_in(images / folder)]
+        from_zero += [folder] * (b"00000.jpg" in files and b"00000.jpg" not in rows.names)
+        rows = rows.take(rows.labelled)
         there = np.isin(rows.names, np.array(files, np.bytes_))
         n_labelled += len(there)
         missing += [f"{folder}/{name.decode()}" for name in rows.names[~there]]
@@ -260,6 +262,8 @@ def _join(root: Path, by_folder: dict[str, list[_Rows]], notes: tuple[str, ...])
     names = np.concatenate([rows.names for rows in kept])
     other = "videos have other labels in one file than in another; the first by path counts"
     notes += note("affwild2", other, differing, len(folders))
+    zero = "folders hold 00000.jpg; line 1 is frame 00001.jpg, so labels may be a frame off"
+    notes += note("affwild2", zero, from_zero, len(folders))
     source = CropFiles(images, folders, folder_of.astype(np.int32), names)
     source.crop(0)  # refuses images of another size before any work is done
     return AffectSet(

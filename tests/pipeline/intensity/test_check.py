@@ -70,6 +70,18 @@ def test_check_says_all_that_in_words(capsys, unlabelled_in_train):
     assert "train-head uses train 12 clips, val 6 clips, test 6 clips" in out
 
 
+def test_an_empty_val_and_a_clip_that_is_named_twice_are_said(capsys, planted):
+    store, labels = planted(12)
+    header, rows = rows_of(labels)
+    rows = [[row[0], "train", *row[2:]] for row in rows]
+    write(labels, header, [*rows, [f"x/{rows[0][0]}.mp4", *rows[0][1:]]])
+    code, out, _ = outcome(capsys, "check", store, "--labels", labels)
+    assert code == 0
+    assert "train-head uses train 12 clips, val 0 clips\n" in out
+    twice = "ids that could mean several clips, or one that another id means (1):\n"
+    assert f"{twice}  x/{rows[0][0]}.mp4: {rows[0][0]}" in out
+
+
 def test_a_target_without_a_label_in_train_is_not_predicted(capsys, unlabelled_in_train, tmp_path):
     store, labels = unlabelled_in_train
     code, _, err = outcome(
@@ -189,6 +201,21 @@ def test_a_run_is_evaluated_on_labels_read_as_its_own(planted, tmp_path):
     assert (found.names, found.n_scored) == (("fear", "joy", "age"), 6)
     with pytest.raises(FacerError, match="none of its 24 ids matches"):
         evaluate(tmp_path / "run", id_column="clip_id")
+
+
+def test_a_run_is_not_scored_on_splits_that_are_made_otherwise(planted, tmp_path):
+    """As of a column that says who is seen, and that was not known when the run was made."""
+    store, labels = planted(24)
+    header, rows = rows_of(labels)
+    rows = [[row[0], f"p{i // 3}", *row[1:]] for i, row in enumerate(rows)]
+    write(labels, ["clip_id", "participante", "part", *header[2:]], rows)
+    by_clip = LabelOptions(subject_column="none", split_column="none")
+    train_head(TrainHeadConfig(store, labels, tmp_path / "run", reading=by_clip, fit=FAST))
+    assert evaluate(tmp_path / "run").n_scored
+    for other in ({"subject_column": "participante"}, {"split_column": "part"}):
+        for own in ({}, {"labels": str(labels)}):
+            with pytest.raises(FacerError, match=r"found splits: .*the head may have seen"):
+                evaluate(tmp_path / "run", **other, **own)
 
 
 def test_other_labels_may_have_more_targets(planted, tmp_path):

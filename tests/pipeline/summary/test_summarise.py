@@ -542,6 +542,7 @@ def test_a_wrong_setting_is_one_line(study_store, settings, message):
         ("design", "clip_id,condition\nx/b,x\n", "'x/b' could mean q/x/b, r/x/b; give its folders"),
         ("design", "clip_id,exclude\na,maybe\n", "'exclude': found 'maybe', expected 1, true"),
         ("design", "clip_id,condition\nz,x\n", "none of its 1 clips is in the store"),
+        ("design", "clip_id,vp\na,1\nq/x/b,\nr/x/b,2\nz,\n", "'vp': found 2 names once each"),
         ("events", "clip_id,onset_s\nz,1\n", "found clip 'z', expected one of the store"),
         ("events", "clip_id,onset_s\nx/b,1\n", "'x/b' could mean q/x/b, r/x/b"),
         ("marks", "clip_id,start_s,stop_s\na,1,2\ny/a,1,2\n", "found clip 'a' again as 'y/a'"),

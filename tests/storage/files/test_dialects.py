@@ -106,7 +106,7 @@ def test_other_kinds_of_files_are_named_with_a_way_out(
 def test_latin_1_is_refused_with_its_row_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes("clip_id,joy\na,1\nM\xfcller_1,0.5\n".encode("latin-1"))
     with pytest.raises(
-        FacerError, match=r"l\.csv:3: .*byte 0xfc \('M\xfcller_1'.*save the file as"
+        FacerError, match=r"l\.csv:3: .*byte 0xfc \('M\xfcller_1'.*save the file as.*CP932 \(Japan"
     ):
         read_labels(tmp_path / "l.csv")
 
@@ -133,6 +133,8 @@ def test_absent_values(word: str) -> None:
         ("55%", 0.55),
         ("55,5 %", 0.555),
         ("\u22121", -1),
+        ("\uff0d\uff10\uff0e\uff15", -0.5),
+        ("\uff15\uff15\uff05", 0.55),
     ],
 )
 def test_numbers_as_people_write_them(text: str, value: float) -> None:

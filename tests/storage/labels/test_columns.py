@@ -105,7 +105,11 @@ def test_options_decide_by_hand(tmp_path: Path) -> None:
     "name",
     ["subject", "subject_id", "Subject_ID", "participant", "participant_id", "ParticipantID",
      "person", "speaker", "speaker_id", "subj", "pid", "vp", "subject_no", "anon_subject_id",
-     "VP_Nr", "sujeto", "Teilnehmer*in", "ProbandenID", "Probanden-Nr.", "Versuchspersonennummer"],
+     "VP_Nr", "sujeto", "Teilnehmer*in", "ProbandenID", "Probanden-Nr.", "Versuchspersonennummer",
+     "id_subject", "IDsujeto", "N\u00ba sujeto", "id_sujeto",
+     "Número de sujeto", "voluntário", "codice_soggetto", "id_uczestnika", "badany",
+     "KATILIMCI", "Katılımcı No", "被験者ID", "参加者番号", "实验参与者编号", "受試者", "피험자",
+     "참가자번호", "姓名", "被験者名"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["{}", "p{}", "{}.0"])
 def test_subjects_are_no_targets(tmp_path: Path, name: str, form: str) -> None:
@@ -117,18 +121,30 @@ def test_subjects_are_no_targets(tmp_path: Path, name: str, form: str) -> None:
 
 
 def test_spellings_of_one_person(tmp_path: Path) -> None:
-    names = ["p00", "P00", "zo\u00eb", "zoe\u0308", "p01 ", "p 01", "", "NA", "3", "3.0"]
+    names = ["p00", "P00", "zo\u00eb", "zoe\u0308", "p01 ", "p 01", "", "NA"]
+    names += ["3", "3.0", "03", "30"]
     rows = [f'c{i},"{name}",0.{i}' for i, name in enumerate(names)]
     labels = read(tmp_path, table("clip_id,subject,joy", rows))
     assert labels.subjects[0] == labels.subjects[1]
     assert labels.subjects[2] == labels.subjects[3]
     assert labels.subjects[4] != labels.subjects[5]
     assert labels.subjects[6] != labels.subjects[7]  # each counts for itself
-    assert labels.subjects[8] == labels.subjects[9]
+    assert labels.subjects[8] == labels.subjects[9] == labels.subjects[10] != labels.subjects[11]
     notes = " / ".join(labels.notes)
     assert "'p00' = 'P00'" in notes
     assert "look alike are taken for different people: 'p01' = 'p 01'" in notes
     assert "2 rows name no subject" in notes
+
+
+def test_names_above_merged_cells_are_refused(tmp_path: Path) -> None:
+    """Every empty row would be a person of its own, in train and in val."""
+    rows = [f"c{i},{('anna', '', 'NA', 'ben', '', '')[i]},0.{i}" for i in range(6)]
+    message = refused(tmp_path, table("clip_id,subject,joy", rows))
+    assert "column 'subject': found 2 names once each and 4 empty cells, as of merged" in message
+    assert "subject_column none" in message
+    assert read(tmp_path, table("clip_id,subject,joy", [*rows, "d,ben,0.5"])).subjects[5] != "ben"
+    named = [f"c{i},{name},0.{i}" for i, name in enumerate(["anna", "ben", "zoe", "", ""])]
+    assert len(set(read(tmp_path, table("clip_id,subject,joy", named)).subjects)) == 5
 
 
 def test_columns_that_differ_on_who_is_seen_are_listed(tmp_path: Path) -> None:
@@ -150,6 +166,15 @@ def test_columns_that_differ_on_who_is_seen_are_listed(tmp_path: Path) -> None:
         ("fold", WORDS),
         ("used_for", WORDS),
         ("Split", ("train-set", "train set", "dev", "test-set")),
+        ("Datensatz", ("Training", "training", "Validierung", "Test")),
+        ("ensemble", ("Entraînement", "apprentissage", "validation", "test")),
+        ("partición", ("Entrenamiento", "entrenamiento", "desarrollo", "prueba")),
+        ("conjunto", ("treino", "Treinamento", "validac\u0327a\u0303o", "teste")),
+        ("podział", ("treningowy", "uczący", "walidacyjny", "testowy")),
+        ("küme", ("EĞİTİM", "eğitim", "doğrulama", "test")),
+        ("用途", ("学習", "訓練データ", "検証用", "テスト")),
+        ("数据集", ("训练集", "训练", "验证集", "测试集")),
+        ("분할", ("훈련", "학습", "검증", "테스트")),
     ],
 )
 def test_splits_by_name_or_by_their_words(tmp_path: Path, name: str, words: Sequence[str]) -> None:
@@ -187,7 +212,13 @@ def test_a_group_or_set_of_another_kind_is_no_split(tmp_path: Path, words: Seque
      "episode", "Reaction Time", "slider.rt", "lead_time", "Date of rating",
      "joy_sd", "joy_ci_low", "joy_confidence", "joy_conf", "confidence", "version", "t_start",
      "end_t", "apex_ms", "peak_sec", "cond", "Geschlecht", "Gruppe", "Bedingung", "sexe", "edad",
-     "Versuchsleiter", "Startzeit", "TIME001", "TIME_SUM", "LASTPAGE", "Q_VIEWER", "Time taken"],
+     "Versuchsleiter", "Startzeit", "TIME001", "TIME_SUM", "LASTPAGE", "Q_VIEWER", "Time taken",
+     "no_person",
+     "Edad (años)", "ge\u0301nero", "condición", "idade", "duração_s", "Età", "sesso", "gruppo",
+     "wiek", "Płeć", "warunek", "YAŞ", "CİNSİYET", "koşul", "年齢（歳）", "参加者年齢", "性別",
+     "実験条件", "群", "年龄", "组别", "持续时间", "만나이", "성별", "실험조건", "연령",
+     "evaluador", "評定者", "incluido", "有效",
+     "刺激番号", "ブロック", "orden", "bloque"],
 )  # fmt: skip
 def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     rows = [f"c{i},{i % 3},0.{i}" for i in range(6)]
@@ -198,8 +229,10 @@ def test_design_columns_are_left_out_and_said(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["joy_start", "valence", "Empathic-Pain", "placid", "aged_joy", "stai_s"]
-)
+    "name",
+    ["joy_start", "valence", "Empathic-Pain", "placid", "aged_joy", "stai_s", "tristeza",
+     "年輪の喜び", "高兴", "기쁨", "kızgınlık"],
+)  # fmt: skip
 def test_emotions_that_sound_like_a_design_are_targets(tmp_path: Path, name: str) -> None:
     labels = read(tmp_path, table(f"clip_id,{name}", ["a,0.5", "b,0.25"]))
     assert labels.names == (name,)
@@ -234,7 +267,13 @@ def test_rows_that_the_file_excludes_are_left_out_with_their_count(tmp_path: Pat
     assert labels.notes == ("rows left out because their column exclude says so: 2",)
     message = refused(tmp_path, table("clip_id,exclude,joy", ["a,maybe,0.5"]))
     assert "l.csv:2: column 'exclude': found 'maybe', expected 1, true or yes" in message
-    assert read(tmp_path, "Datei,Ausschluss,joy\na,ja,1\nb,nein,2\n").clip_ids == ("b",)
+    for name, yes, no in (
+        ("Ausschluss", "ja", "nein"), ("excluído", "Sim", "Não"), ("wykluczony", "tak", "nie"),
+        ("除外フラグ", "はい", ""), ("escluso", "VERO", "FALSO"), ("exclu", "VRAI", "FAUX"),
+        ("是否排除", "是", "否"),
+    ):  # fmt: skip
+        text = f"clip,{name},joy\na,{yes},1\nb,{no},2\n"
+        assert read(tmp_path, text).clip_ids == ("b",)
 
 
 @pytest.mark.parametrize(

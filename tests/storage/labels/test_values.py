@@ -187,6 +187,9 @@ def test_a_word_among_numbers_says_what_to_do(tmp_path: Path) -> None:
         read_labels(path)
     assert "found 'inf', expected a number or nothing; where 'inf' means" in str(error.value)
     assert "missing_values" in str(error.value)
+    path.write_text("clip_id,joy\na,brak\nb,0.2\nc,0.7\n")  # a word, or a second header
+    with pytest.raises(FacerError, match=r"where 'brak' means .*; a second header line"):
+        read_labels(path)
 
 
 def test_a_number_that_float32_does_not_hold_is_refused(tmp_path: Path) -> None:

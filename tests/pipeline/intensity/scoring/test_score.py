@@ -182,6 +182,14 @@ def test_scores_by_a_column_and_by_subject(labels, tmp_path):
         score_files(ScoreConfig(file, str(labels), by="Region"))
 
 
+def test_a_column_is_found_in_either_unicode_form(labels, tmp_path):
+    file = predictions(labels, tmp_path / "theirs.csv", 0.2)
+    text = labels.read_text("utf-8").replace("Country", "Pai\u0301s")  # as some Macs write it
+    labels.write_text(text, "utf-8")
+    by = some(score_files(ScoreConfig(file, str(labels), by="pa\u00eds")).file.scores.by)
+    assert [one.group for one in by.scores] == ["South Africa", "USA"]
+
+
 def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
     good = predictions(labels, tmp_path / "good.csv", 0.1)
     bad = predictions(labels, tmp_path / "bad.csv", 2.0)

@@ -72,6 +72,14 @@ def test_labels_that_differ_between_two_files_of_a_video_are_told(root, put_text
     )
 
 
+def test_images_that_are_counted_from_0_are_told(root, put_text, put_image):
+    annotate(root, put_text, VA, "7_left", "valence,arousal\n0.1,0.5\n0.2,0.5\n")
+    assert read_affwild2(root, "train").notes == ()
+    put_image(root / "cropped_aligned" / "7_left" / "00000.jpg", value=9)
+    (note,) = read_affwild2(root, "train").notes
+    assert "1 of 1 folders hold 00000.jpg; line 1 is frame 00001.jpg" in note
+
+
 def test_older_release_has_seven_classes_and_eight_units(root, put_text):
     annotate(root, put_text, "EXPR_Set", "7_left", EXPR8.removesuffix(",Other") + "\n6\n-1\n")
     annotate(root, put_text, "AU_Set", "7_left", "AU1,AU2,AU4,AU6,AU12,AU15,AU20,AU25\n" + "1," * 7
