@@ -23,6 +23,7 @@ from facer.stages.synthesis.plan import SynthesisConfig
 from facer.stages.synthesis.write import write_clips
 from facer.storage import FeatureStore, read_labels
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import refuse_url
 
 _LEARNING_RATE = 1e-3  # a few short clips: the paper's 1e-4 would need many more steps
 _EPOCHS = 60
@@ -48,6 +49,7 @@ def run_demo(
 
     ``FacerError`` when the folder holds something already.
     """
+    refuse_url(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FacerError(f"{folder}: exists and is not empty; give a new folder")
     labels = write_clips(SynthesisConfig(), folder)

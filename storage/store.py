@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facer.storage.clip import Clip, as_columns, column_indices, frames_table
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import Objects, open_objects
+from facer.storage.files.regular import refuse_tilde
 from facer.storage.layout.arrays import StoredArray
 from facer.storage.layout.part_list import DOCUMENT, PartList
 from facer.storage.layout.parts import EMBEDDING, PARTS, Entry, check_entries
@@ -88,6 +90,7 @@ class FeatureStore(PartList):
         """
         root = Root(STORE_VERSION, tuple(feature_names), tuple(weak_features), provenance)
         check_names(root)
+        refuse_tilde(Path(path))
         objects = open_objects(path)
         if any(not name.startswith(".") for name in objects.children("")):
             raise FacerError(

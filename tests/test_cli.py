@@ -1,5 +1,6 @@
 """The command line: one line for a problem, the right exit code, JSON alone on stdout."""
 
+import errno
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from facer.cli import main
 from facer.pipeline.commands import terminal
 from facer.storage import FeatureStore, Provenance, Record, read_predictions
-from tests.support import exit_code, outcome
+from tests.support import exit_code, outcome, told
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
@@ -118,6 +119,18 @@ def test_a_library_that_finds_no_memory_is_a_line(capsys, monkeypatch, tmp_path)
         1,
         1,
         True,
+    )
+
+
+def test_no_folder_for_temporary_files_is_told(capsys, monkeypatch):
+    def absent(_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(FeatureStore, "open", absent)
+    _, err = told(capsys, "status", "s.zarr", code=1)
+    assert err == (
+        "facer: No usable temporary directory found in ['/tmp']; set TMPDIR to a folder that can "
+        "be written\n"
     )
 
 

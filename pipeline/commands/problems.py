@@ -38,6 +38,8 @@ def problem_of(error: BaseException) -> tuple[str, int]:
         from facer.pipeline.runtime.processes import not_loaded
 
         return str(not_loaded(error)), EXIT_PROBLEM
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # torch's
+        return f"{one_line(error)}; set TMPDIR to a folder that can be written", EXIT_PROBLEM
     if _is_of_memory(error):
         return f"there is not enough memory for it ({one_line(error)})", EXIT_PROBLEM
     return (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import MISSING
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
+from facer.pipeline.runtime.places import refuse_no_path
 from facer.pipeline.settings.table import Table
 from facer.storage.errors import OptionError, named
 
@@ -26,7 +26,7 @@ def keywords(table: Table) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         of = signature(function)
         kinds = {name: parameter.kind for name, parameter in of.parameters.items()}
-        rest = next(name for name, kind in kinds.items() if kind is Parameter.VAR_KEYWORD)
+        rest = next((name for name, kind in kinds.items() if kind is Parameter.VAR_KEYWORD), "")
 
         @wraps(function)
         def call(*positional: Any, **given: Any) -> Any:
@@ -47,12 +47,13 @@ def keywords(table: Table) -> Callable[[Function], Function]:
     return decorate
 
 
+places = keywords(Table())
+"""Of a function without settings: what is given for a ``Place`` is checked."""
+
+
 def _check_place(name: str, annotation: str, value: object) -> None:
     kinds = {kind.strip() for kind in annotation.split("|")}
-    if "Place" not in kinds or value is None or isinstance(value, str | os.PathLike):
+    if "Place" not in kinds or (value is None and "None" in kinds):
         return
     if kinds.isdisjoint(kind.__name__ for kind in type(value).__mro__):
-        raise OptionError(
-            f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
-            "into a folder, a table into a csv file"
-        )
+        refuse_no_path(name, value)

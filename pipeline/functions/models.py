@@ -21,7 +21,7 @@ from facer.pipeline.detection.train import DetectorResult
 from facer.pipeline.features.config import BenchConfig
 from facer.pipeline.features.timing.bench import Bench
 from facer.pipeline.features.timing.bench import bench as measure
-from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.functions.keywords import keywords, places
 from facer.pipeline.runtime.epochs import both, detector_step, head_epoch, points_step, rec_epoch
 from facer.pipeline.runtime.places import Place
 from facer.pipeline.runtime.progress import CountReporter, StepCounter, progress_bar
@@ -89,6 +89,7 @@ def evaluate_rec(
     return evaluate_weights(config, CountReporter("crops scored"), CountReporter("images aligned"))
 
 
+@places
 def export_rec(rec: Place, output: Place) -> float:
     """Write REC weights as ONNX, and return how far the file is from torch, at most.
 
@@ -175,6 +176,7 @@ def bench(video: Place | None = None, **settings: Any) -> Bench:
     return measure(make(BenchConfig, settings, None if video is None else Path(video)))
 
 
+@places
 def demo(folder: Place = "facer-demo", *, progress: bool = False) -> DemoResult:
     """Run the whole of facer on small clips made from photographs, offline, in about two minutes.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.functions.keywords import keywords, places
 from facer.pipeline.intensity.folds.train import FoldsResult, train_folds
 from facer.pipeline.intensity.head_run import read_run
 from facer.pipeline.intensity.run import Run
@@ -51,6 +51,7 @@ def train_head(
     return Run(Path(run))
 
 
+@places
 def open_run(path: Place) -> Run:
     """Open a run folder; FacerError when it is none."""
     read_run(Path(path))

@@ -13,7 +13,7 @@ from facer.pipeline.features.inspect.health import Health, store_health
 from facer.pipeline.features.inspect.status import StoreStatus, store_status
 from facer.pipeline.features.inspect.verify import Verification
 from facer.pipeline.features.inspect.verify import verify as verify_store
-from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.functions.keywords import keywords, places
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
 from facer.pipeline.settings.commands import CHECK, COMPACT, EXPORT, HEALTH, VERIFY
@@ -37,6 +37,7 @@ def status(store: FeatureStore | Place) -> StoreStatus: ...
 def status(
     store: FeatureStore | Place, clip_id: str, *, videos: Place | None = None
 ) -> ClipStatus: ...
+@places
 def status(
     store: FeatureStore | Place, clip_id: str | None = None, *, videos: Place | None = None
 ) -> StoreStatus | ClipStatus:
@@ -108,6 +109,7 @@ def check(store: FeatureStore | Place, labels: Place, **settings: Any) -> LabelC
     )  # fmt: skip
 
 
+@places
 def import_(
     kind: str, path: Place, store: FeatureStore | Place, *, fps: float | None = None
 ) -> ImportResult:

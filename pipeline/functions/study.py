@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, overload
 
-from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.functions.keywords import keywords, places
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.settings.commands import COMPARE, SUMMARISE
 from facer.pipeline.settings.table import make
@@ -20,6 +20,7 @@ from facer.storage import FeatureStore
 from facer.storage.study.design import Design, design_of
 
 
+@places
 def design(store: FeatureStore | Place, source: Place, *, output: Place | None = None) -> Design:
     """Read a study's design for a store, as ``facer design``: a csv file or a pattern of names.
 
@@ -80,6 +81,7 @@ def compare(
     return found
 
 
+@places
 def methods(store: FeatureStore | Place, stats: Place | None = None) -> tuple[str, str]:
     """Return a methods paragraph and its BibTeX, as ``facer methods``.
 

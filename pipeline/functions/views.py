@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from facer.pipeline.functions.keywords import keywords
+from facer.pipeline.functions.keywords import keywords, places
 from facer.pipeline.intensity.run import Run, import_named_head
 from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import CountReporter
@@ -33,6 +33,7 @@ class AnnotatedClip(NamedTuple):
     no_sound: str  # why its sound was left out, or ""
 
 
+@places
 def picture(
     store: FeatureStore | Place, clip_id: str, output: Place, *, videos: Place | None = None
 ) -> Path:
@@ -62,6 +63,7 @@ def report(
     return build_report(config, CountReporter("clip pages")) if progress else build_report(config)
 
 
+@places
 def annotate(
     store: FeatureStore | Place, clip_id: str, output: Place, *, videos: Place = ".",
     progress: bool = False,

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from facer.pipeline.intensity.labelled import join_labels, read_sequences, read_trainable
 from facer.pipeline.intensity.sources.joined import choose_columns, open_source
+from facer.pipeline.runtime.places import refuse_no_path
 from facer.pipeline.settings.commands import DATASET
 from facer.pipeline.settings.configs import label_options, streams_config
 from facer.pipeline.settings.table import make
@@ -76,6 +77,7 @@ class ClipDataset(Dataset[ClipItem]):
 
     def _read(self, store: Any, path: Any, split: str, settings: dict[str, Any]) -> None:
         check_choice(named("split"), split, SPLITS)
+        refuse_no_path("labels", path)
         opened = open_source(store, streams_config(settings))
         config = make(SequenceConfig, settings)
         labels = read_trainable(os.fspath(path), label_options(settings), opened)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from dataclasses import MISSING
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -112,8 +112,14 @@ def words(value: str | Sequence[object] | None) -> list[str]:
     return [word.strip() for word in parts if word.strip()]
 
 
+def plain_value(value: Any) -> Any:
+    """A value without numpy, pandas or torch: Python's numbers of theirs, lists of arrays."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _checked(one: Declared, value: Any) -> Any:
     """Return a value as one of a setting's types: numpy's numbers and paths are taken too."""
+    value = plain_value(value)
     if one.setting.read is not None:  # which tells what is wrong
         return value
     types = one.types
@@ -124,6 +130,8 @@ def _checked(one: Declared, value: Any) -> Any:
         return value
     if isinstance(value, os.PathLike) and (str in types or Path in types):
         return os.fspath(value)
+    if tuple in types and isinstance(value, Iterator | KeysView):
+        value = list(value)
     if tuple in types and (isinstance(value, str) or _is_words(value)):
         return value
     if tuple in types and isinstance(value, Mapping):  # NAME=STORE, as the option has it
@@ -136,7 +144,11 @@ def _checked(one: Declared, value: Any) -> Any:
         if float in types and hasattr(value, "__float__"):
             return float(value)
     kinds = " or ".join(dict.fromkeys(_KIND_NAMES.get(kind, kind.__name__) for kind in types))
-    raise OptionError(f"{named(one.name)}: found {value!r}, expected {kinds}")
+    shown = repr(value)
+    found = (
+        shown if len(shown) <= _MOST_SHOWN else f"{type(value).__name__} {shown[:_MOST_SHOWN]} ..."
+    )
+    raise OptionError(f"{named(one.name)}: found {found}, expected {kinds}")
 
 
 def _is_words(value: Any) -> bool:
@@ -145,6 +157,7 @@ def _is_words(value: Any) -> bool:
     )
 
 
+_MOST_SHOWN = 200  # characters of a value
 _KIND_NAMES: Mapping[type, str] = {
     bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "text",
     tuple: "a list of words", NoneType: "None",

@@ -17,7 +17,7 @@ from facer.pipeline.summary.summarise import (
 from facer.storage.errors import FacerError
 from facer.storage.files.atomic import write_atomic
 from facer.storage.files.refusals import refusing
-from facer.storage.files.regular import open_regular
+from facer.storage.files.regular import open_regular, refuse_url
 from facer.storage.study.table_formats import TABLE_FORMATS, TableFormat
 from facer.storage.study.tables import Collected, open_table
 
@@ -70,6 +70,7 @@ def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
 
     Files appear when all are whole, and replace those of the earlier summary; others stay.
     """
+    refuse_url(folder)
     before = _tables_before(folder)
     with refusing("write", str(folder), OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -63,8 +63,10 @@ def to_onnx(
     import onnx
     import torch
 
+    from facer.stages.common.training import seeded
+
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with seeded(), warnings.catch_warnings():  # one thread at a time: torch's tracing is of all
         # the tracing exporter is announced as deprecated; the new one needs onnxscript
         warnings.simplefilter("ignore")
         torch.onnx.export(

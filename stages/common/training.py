@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +23,31 @@ T = TypeVar("T")
 
 OnStep = Callable[[int, int, int], None]
 """Called with the epoch (from 1), its optimiser steps that are done, and its steps in all."""
+
+
+CPU = torch.device("cpu")
+_random = RLock()
+
+
+def _free_random() -> None:
+    """In a process that was forked: the thread that held the lock is not there."""
+    global _random
+    _random = RLock()
+
+
+os.register_at_fork(after_in_child=_free_random)
+
+
+@contextmanager
+def seeded(seed: int = 0, device: torch.device = CPU) -> Iterator[None]:
+    """Torch's random numbers from a seed on; the caller's state is restored after.
+
+    Threads of one process take turns: torch has one state for all of them. So networks are made
+    in here too: each draws weights, also one that gets its own from a file.
+    """
+    with _random, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 class Trainer(Protocol[Row]):

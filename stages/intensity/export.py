@@ -58,6 +58,6 @@ def head_to_onnx(
         "zero_row": model.get_buffer("input_mean").tolist(),
         "head": asdict(model.config),
     }
-    example, axes = torch.rand(frames, model.shape.features), {"features": {0: "T"}}
+    example, axes = torch.zeros(frames, model.shape.features), {"features": {0: "T"}}
     clip = _Clip(model).cpu().eval()
     return to_onnx(clip, example, ("features", ["intensities"]), axes, metadata)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facer.stages.common.training import Arrays, OnStep, Schedule, under
+from facer.stages.common.training import Arrays, OnStep, Schedule, seeded, under
 from facer.stages.intensity.calibration import Calibration, fit_calibration, label_scale
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
@@ -88,7 +88,7 @@ class HeadTrainer:
             )
         features = int(data.features.shape[1])
         shape = HeadShape(features, len(task.names), max_frames, data.streams)
-        with self._random(0):
+        with self._seeded(0):
             self.model = IntensityModel(config.head, shape)
         if is_own(config.head.name):
             check_head(self.model.head, config.head, shape)
@@ -189,7 +189,7 @@ class HeadTrainer:
         random = np.random.default_rng((self.config.seed, epoch, _AUGMENT))
         first = (epoch - 1) * self.steps_per_epoch
         self.model.train()
-        with self._random(epoch):  # for dropout
+        with self._seeded(epoch):  # for dropout
             for done, clips in enumerate(self.batches_of(epoch), start=1):
                 batch = self._augmenter.batch(clips, random)
                 loss = loss_of(self.model(batch), self.targets[batch.clips])
@@ -211,16 +211,14 @@ class HeadTrainer:
         if self._average is not None:
             self._average.update(step, routed)
 
-    @contextmanager
-    def _random(self, epoch: int) -> Iterator[None]:
-        """Torch's random state as this epoch has it; the caller's is restored after."""
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.config.seed * 100_003 + epoch)
-            yield
+    def _seeded(self, epoch: int) -> AbstractContextManager[None]:
+        """Torch's random state as this epoch has it."""
+        return seeded(self.config.seed * 100_003 + epoch, self.device)
 
     def best_model(self) -> IntensityModel:
         """The model of the best epoch, calibrated."""
-        model = IntensityModel(self.config.head, self.model.shape).to(self.device)
+        with seeded():
+            model = IntensityModel(self.config.head, self.model.shape).to(self.device)
         model.load_arrays(self.best)
         if self.config.calibrate != "none":
             clips = self.task.train if self.config.calibrate == "train" else self.task.val

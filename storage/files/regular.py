@@ -78,3 +78,12 @@ def refuse_url(path: Path) -> None:
         raise FacerError(
             f"{path}: found a URL, expected a place on this machine; copy it from there after"
         )
+    refuse_tilde(path)
+
+
+def refuse_tilde(path: Path) -> None:
+    """FacerError for ``~/...``, of which a new folder of that name would be made here."""
+    if path.parts[:1] == ("~",):
+        raise FacerError(
+            f"{path}: found ~, which is a home folder to a shell alone; give that folder's own path"
+        )

@@ -158,5 +158,12 @@ def test_a_needed_setting_is_asked_for():
 
 @pytest.mark.parametrize("given", [["a.csv", "b.csv"], {"clip_id": ["a"]}, 3, b"a.csv"])
 def test_what_is_no_path_is_told(planted, given):
+    store, _ = planted()
     with pytest.raises(facer.FacerError, match=r"^labels: found \w+, expected one path; several"):
-        facer.check(planted()[0], given)
+        facer.check(store, given)
+    with pytest.raises(facer.FacerError, match=r"^labels: found \w+, expected one path; several"):
+        facer.ClipDataset(store, given)
+    with pytest.raises(facer.FacerError, match=r"^source: found \w+, expected one path; several"):
+        facer.design(store, given)
+    with pytest.raises(facer.FacerError, match=r"^output: found NoneType, expected one path"):
+        facer.picture(store, "clip-00", None)  # type: ignore[arg-type]

@@ -133,6 +133,10 @@ def test_settings_reach_their_fields(tmp_path):
     assert (config.folds.folds, config.folds.by, config.folds.splits) == ("5", "clip", ("train",))
     assert train(with_={"audio": Path("a.zarr")}).streams.places == {"audio": "a.zarr"}
     assert train(no_mask=True).fit.head.routed is False
+    assert train(targets=np.array(["joy", "awe"])).reading.targets == ("joy", "awe")
+    assert train(targets=(name for name in ["joy"])).reading.targets == ("joy",)
+    assert train(missing_values=np.array([-1, 9])).reading.missing_values == ("-1", "9")
+    assert train(standardise=np.bool_(True)).fit.standardise is True
     key = tmp_path / "k.pem"
     key.touch()
     run = extract(workers=2, settle=3, detector="x.onnx", tls_key=key, rec=Path("r.onnx"))
@@ -159,6 +163,9 @@ def test_settings_reach_their_fields(tmp_path):
         (train, {"seeds": None}, "seeds: found None, expected a whole number"),
         (train, {"standardise": 1}, "standardise: found 1, expected True or False"),
         (train, {"targets": 3}, "targets: found 3, expected a list of words"),
+        (train, {"targets": {"joy"}}, "targets: found {'joy'}, expected a list of words"),
+        (train, {"learning_rate": np.ones(2)}, "learning_rate: found [1.0, 1.0], expected a num"),
+        (train, {"epochs": [0] * 99}, "epochs: found list [0, 0"),
         (train, {"head": "resnet"}, "head: found 'resnet', expected one of facernet"),
         (train, {"head": "perceiver", "no_mask": True}, "head perceiver takes no no_mask"),
         (train, {"by": "clip"}, "by: expected folds beside it"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.settings.commands import SWEPT
-from facer.pipeline.settings.table import Settings
+from facer.pipeline.settings.table import Settings, plain_value
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import Declared
 from facer.storage.text.likeness import did_you_mean
@@ -81,9 +81,12 @@ def _pair(text: str) -> tuple[str, str]:
 def _of_list(values: Any) -> Sequence[Any] | Range:
     if isinstance(values, Range):
         return values
+    values = plain_value(values)
     if not isinstance(values, list | tuple) or not values:
         raise OptionError(f"found {values!r}, expected a list of values")
-    return list(dict.fromkeys(tuple(v) if isinstance(v, list) else v for v in values))
+    return list(
+        dict.fromkeys(tuple(v) if isinstance(v, list) else v for v in map(plain_value, values))
+    )
 
 
 def _of_text(one: Declared, text: str) -> Sequence[Any] | Range:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from facer.stages.common.training import seeded
 from facer.stages.features.rec.architecture import ARCHITECTURES, HEADS, Architecture
 from facer.storage.files.checkpoints import check_layers, check_shapes
 
@@ -153,7 +154,8 @@ def build_fitting(
     with torch.device("meta"):  # shapes alone, no memory
         expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
     check_shapes(expected, tensors)
-    return make()
+    with seeded():
+        return make()
 
 
 def scale_crops(crops: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.common.onnx import fold_batch_norm
+from facer.stages.common.training import seeded
 from facer.stages.features.bf16 import Convolution, as_bf16, convolution, look_up
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.network import RecNet, ResidualUnit, pooled, scale_crops
@@ -125,6 +126,7 @@ def load_network(path: Path) -> tuple[RecNet, dict[str, Any]]:
             "expected weights of facer train-rec (.safetensors)"
         )
     architecture, tensors, meta = read_weights(path)
-    network = RecNet(architecture)
+    with seeded():
+        network = RecNet(architecture)
     network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})  # widens
     return network, meta

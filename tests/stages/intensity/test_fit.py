@@ -1,4 +1,5 @@
 from itertools import pairwise
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -50,6 +51,24 @@ def numbers(trainer):
 
 def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_trainings_on_threads_have_the_bits_of_one_alone():
+    options = {"head": HeadConfig(hidden_size=8, dense=6, dropout=0.3), "epochs": 1}
+    alone, first, second = (trainer(**options) for _ in range(3))
+    stepped = Event()
+    other = Thread(target=second.epoch, args=[lambda *_: stepped.set()])
+
+    def meanwhile(epoch, done, steps):
+        if done == 1:
+            other.start()
+            stepped.wait(0.1)  # which the other does after this epoch alone
+
+    alone.epoch()
+    first.epoch(meanwhile)
+    other.join()
+    assert same(first.best, alone.best)
+    assert same(second.best, alone.best)
 
 
 @pytest.mark.parametrize("name", HEADS)

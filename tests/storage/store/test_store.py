@@ -218,6 +218,15 @@ def test_create_refuses_a_place_in_use(store: FeatureStore, tmp_path: Path) -> N
         FeatureStore.create(tmp_path, store.provenance)
 
 
+def test_create_makes_no_folder_called_tilde(
+    tmp_path: Path, provenance: Provenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FacerError, match="found ~, which is a home folder to a shell alone"):
+        FeatureStore.create("~/s.zarr", provenance)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_create_takes_an_empty_folder(tmp_path: Path, provenance: Provenance) -> None:
     FeatureStore.create(tmp_path, provenance)
     assert FeatureStore.open(tmp_path).clip_ids == ()

@@ -1,5 +1,6 @@
 """What --set means, and which trials come of it."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,12 @@ def test_texts(text, values):
 def test_wrong_texts(text, message):
     with pytest.raises(OptionError, match=message):
         read_space([text])
+
+
+def test_values_of_numpy_are_numbers():
+    found = read_space({"layers": np.arange(1, 3), "dropout": [np.float64(0.5), 0]})
+    assert found == {"layers": [1, 2], "dropout": [0.5, 0]}
+    assert {type(value) for values in found.values() for value in values} == {int, float}
 
 
 @pytest.mark.parametrize("given", [[], {}, {"hidden_size": []}, {"hidden_size": 3}])

@@ -90,6 +90,8 @@ def test_a_folder_of_anything_else_is_left_as_it_is(sweep, data, tmp_path):
             make("s3://b/x")
     with pytest.raises(FacerError, match="s3:/b/x: found a URL, expected a place on this"):
         facer.train_head(store, labels, "s3://b/x", **FAST)
+    with pytest.raises(FacerError, match="~/x: found ~, which is a home folder to a shell alone"):
+        facer.train_head(store, labels, "~/x", **FAST)
 
 
 @pytest.mark.parametrize(
