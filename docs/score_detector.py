@@ -1,9 +1,10 @@
 """Share of faces that facer-det finds by apparent sex and age, on photographs of people.
 
-    python docs/score_detector.py package/model data/people
+    python docs/score_detector.py package/model data/people FIRST/detector.onnx SECOND/detector.onnx
 
-Faces count and are found as ``evaluate-detector --people`` has it, on the val split. Sex and age
-are told by ``make_apparent.py`` from the aligned face; not of profiles nor of faces without points.
+Faces count and are found as ``evaluate-detector --people`` has it, on the val split, each picture
+by the network that was trained without it (``score_folds.py``). Sex and age are told by
+``make_apparent.py`` from the aligned face; not of profiles nor of faces without points.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from make_apparent import FRAMING, AgeGenderNet, read_weights, told_age, told_sex
+from score_folds import add_networks, detectors
 
-from facer.stages.detection.data.people import Picture, read_people
-from facer.stages.detection.evaluate import load_detector
+from facer.stages.detection.data.people import Picture, read_people, split_of
 from facer.stages.detection.measure import SMALL, height_share, matches, share_interval
 from facer.stages.features.align import align
-from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig
 
 
 def main() -> None:
@@ -27,15 +27,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("people", type=Path)
+    add_networks(parser)
     options = parser.parse_args()
     network = AgeGenderNet(read_weights(options.model))
-    detect = load_detector(DetectorConfig(STARTER_DETECTOR))
     found: dict[str, list[bool]] = defaultdict(list)
-    for picture in read_people(options.people, "val"):
-        match = matches(picture.labelled.bbox_px, *detect(picture.labelled.image)).any(axis=1)
-        for row, names in enumerate(groups_of_faces(network, picture)):
-            for name in names:
-                found[name].append(bool(match[row]))
+    for half, detect in detectors(options):
+        for picture in read_people(options.people, half):
+            if split_of(picture.source) != "val":
+                continue
+            match = matches(picture.labelled.bbox_px, *detect(picture.labelled.image)).any(axis=1)
+            for row, names in enumerate(groups_of_faces(network, picture)):
+                for name in names:
+                    found[name].append(bool(match[row]))
     print("| faces | n | found | 95 % interval |\n|---|---|---|---|")  # noqa: T201
     for name in sorted(found):
         hits, n = sum(found[name]), len(found[name])

@@ -17,22 +17,24 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from benchmarks.shared import extract_command, parser_of, scratch
-from facer.stages.detection.data.people import Picture, read_people_clips, split_of
+from facer.stages.detection.config import Split
+from facer.stages.detection.data.people import Picture, is_in, read_people_clips
 from facer.stages.detection.measure import matches, share_interval
 from facer.storage import FeatureStore
 
 
-def extract(folder: Path, split: str, store: Path) -> None:
+def extract(folder: Path, split: Split, store: Path) -> None:
     """Extract the clips of a split."""
     with scratch() as videos:
         with (folder / "clips.csv").open(newline="") as file:
             names = [row["file"] for row in csv.DictReader(file)]
         for name in names:
-            if split in ("all", split_of(name)):
+            if is_in(name, split):
                 shutil.copy(folder / name, videos)
         subprocess.run(extract_command(videos, store, "--workers", 1), check=True)
 
@@ -58,7 +60,7 @@ def main() -> None:
     """Extract, compare, print."""
     parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--split", default="val", choices=["train", "tune", "val", "all"])
+    parser.add_argument("--split", default="val", choices=get_args(Split))
     parser.add_argument("--store", type=Path, help="one that is there already")
     args = parser.parse_args()
     with scratch() as folder:
@@ -67,9 +69,8 @@ def main() -> None:
             extract(args.folder, args.split, path)
         store = FeatureStore.open(path)
         clips: dict[str, list[Picture]] = defaultdict(list)
-        for split in ("train", "tune", "val") if args.split == "all" else (args.split,):
-            for picture in read_people_clips(args.folder, split):
-                clips[picture.source].append(picture)
+        for picture in read_people_clips(args.folder, args.split):
+            clips[picture.source].append(picture)
         print(f"{'clip':26} {'sure':>5} measured  right  empty  invalid")
         rows = np.array([tell(name, store, found) for name, found in sorted(clips.items())])
     sure, measured, right, empty, invalid = (int(n) for n in rows.sum(axis=0))

@@ -60,8 +60,11 @@ def load(config: DetectorConfig) -> Detector:
     return BatchDetector(path.stem, sha256, network, config)
 
 
-def load_with_points(path: Path, config: DetectorConfig) -> RefiningDetector:
-    """A file of train-detector as facer-det runs, with the points model and further looks.
+def load_with_points(
+    path: Path, config: DetectorConfig, points: Path | None = None
+) -> RefiningDetector:
+    """A file of train-detector as facer-det runs, with further looks and a points model, by
+    default the package's.
 
     It needs nothing of insightface, whose import takes a third of a second.
     """
@@ -82,7 +85,7 @@ def load_with_points(path: Path, config: DetectorConfig) -> RefiningDetector:
         )
         for px, score in ((config.size_px, min(CANDIDATE, config.threshold)), (TILE_PX, SEEN))
     )
-    refiner = KeypointRefiner(threads=config.threads, device=config.device, bf16=config.bf16)
+    refiner = KeypointRefiner(points, config.threads, config.device, bf16=config.bf16)
     return RefiningDetector(first, refiner, again.detect, config.threshold)
 
 
