@@ -135,17 +135,10 @@ def _checked(one: Declared, value: Any) -> Any:
             return operator.index(value)
         if float in types and hasattr(value, "__float__"):
             return float(value)
-    kinds = " or ".join(dict.fromkeys(_KIND_NAMES.get(kind, kind.__name__) for kind in types))
-    raise OptionError(f"{named(one.name)}: found {value!r}, expected {kinds}")
+    raise OptionError(f"{named(one.name)}: found {value!r}, expected {one.kinds}")
 
 
 def _is_words(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(
         isinstance(v, str | int | float | Path) for v in value
     )
-
-
-_KIND_NAMES: Mapping[type, str] = {
-    bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "text",
-    tuple: "a list of words", NoneType: "None",
-}  # fmt: skip
