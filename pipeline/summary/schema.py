@@ -144,7 +144,7 @@ COMPARED_COLUMNS = (
     number("distance", "of the feature", "mean absolute difference"),
     number("correlation", "-1 to 1", "over all frames that both saw"),
     number("correlation_median", "-1 to 1", "median of the clips' own correlations"),
-    number("lag_s", "s", "median over clips of how much later b is, in 25ths of a second"),
+    number("lag_s", "s", "how much later b is, in 25ths: median of clips that both saw for 3 s"),
 )
 COMPARED_CLIPS = (
     text("clip_id", "of store a"), text("clip_b", "of store b"),
