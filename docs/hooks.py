@@ -3,7 +3,8 @@
 A fence named ``math`` holds LaTeX, which forges typeset themselves; here it becomes MathML,
 which browsers draw without a script. ``<!-- picture: NAME | TEXT -->`` in a page becomes the
 picture of that name, or nothing when the build goes without pictures. ``<!-- notebook: FILE -->``
-becomes the cells of a notebook.
+becomes the cells of a notebook. Links to Python files, which are no part of the site, become their
+paths in the repository.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from make_pictures import made_pictures
 
 _PICTURE = re.compile(r"<!-- picture: (\S+) \| (.+?) -->")
 _NOTEBOOK = re.compile(r"<!-- notebook: (\S+) -->")
+_SCRIPT = re.compile(r"\[(\w+\.py)\]\(\1\)")
 _EXAMPLE = re.compile(r"<p>(Examples?:)\n(.+?)</p>", re.DOTALL)
 _ROLE = re.compile(r":(?:meth|class|func|data|mod):(?=<code>)")
 _VIDEO = '<video controls muted loop preload="metadata" src="pictures/{}" title="{}"></video>'
@@ -69,7 +71,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, files: Files, **_: Any) -> str:
-    """Put pictures and notebooks in the place of their comments."""
+    """Put pictures and notebooks in the place of their comments; name scripts by their paths."""
 
     def picture(found: re.Match[str]) -> str:
         name, text = found.groups()
@@ -77,7 +79,7 @@ def on_page_markdown(markdown: str, files: Files, **_: Any) -> str:
             return ""
         return _VIDEO.format(name, text) if name.endswith(".mp4") else f"![{text}](pictures/{name})"
 
-    return _PICTURE.sub(picture, _NOTEBOOK.sub(_cells, markdown))
+    return _SCRIPT.sub(r"`docs/\1`", _PICTURE.sub(picture, _NOTEBOOK.sub(_cells, markdown)))
 
 
 def _cells(found: re.Match[str]) -> str:

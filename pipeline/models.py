@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -20,6 +20,7 @@ from facer.stages.synthesis.render import render
 from facer.storage.errors import FacerError, OptionError, one_line
 from facer.storage.files.weights import weights_sha256
 from facer.storage.schema import U8
+from facer.storage.text.likeness import did_you_mean
 
 SHIPPED = Path(str(files("facer.stages.features") / "weights"))
 """The folder of the package's weights."""
@@ -35,12 +36,13 @@ class ModelFile:
     problem: str = ""  # "" when nothing is wrong with it
 
 
-def shipped_models(name: str | None = None) -> tuple[ModelFile, ...]:
+def shipped_models(name: str | None = None, others: Iterable[str] = ()) -> tuple[ModelFile, ...]:
     """The package's models with their digests; nothing is loaded.
 
-    ``name``: only the model of that name, with what belongs to it; ``OptionError`` for none.
+    ``name``: only the model of that name, with what belongs to it; ``OptionError`` for none, which
+    names ``others`` that could have been given too.
     """
-    return tuple(_described(one, SHIPPED / _MODELS[one][0]) for one in _named(name))
+    return tuple(_described(one, SHIPPED / _MODELS[one][0]) for one in _named(name, others))
 
 
 def verify_models(name: str | None = None) -> tuple[ModelFile, ...]:
@@ -53,10 +55,12 @@ def verify_models(name: str | None = None) -> tuple[ModelFile, ...]:
     return tuple(_verified(one, SHIPPED / file, run) for one, (file, run) in found.items())
 
 
-def _named(name: str | None) -> tuple[str, ...]:
+def _named(name: str | None, others: Iterable[str] = ()) -> tuple[str, ...]:
     chosen = tuple(one for one in _MODELS if name in (None, one) or one.startswith(f"{name} "))
     if not chosen:
-        raise OptionError(f"found {name!r}, expected one of {', '.join(_MODELS)}")
+        known = [*_MODELS, *others]
+        near = did_you_mean(name, known)
+        raise OptionError(f"models: found {name!r}, expected one of {', '.join(known)}{near}")
     return chosen
 
 

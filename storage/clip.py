@@ -48,7 +48,7 @@ class Clip(ClipFeatures):
 
         ``columns`` chooses features by name (default: all). Raises FacerError without pandas.
         """
-        names = self.feature_names if columns is None else as_columns(columns)
+        names = self.feature_names if columns is None else as_names(columns)
         picks = column_indices(self.feature_names, names, self.clip_id)
         offsets = np.array([0, self.n_frames])
         features = self.features[:, picks]
@@ -89,9 +89,9 @@ class Clip(ClipFeatures):
         )
 
 
-def as_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    """Return names of columns; one name alone is one column."""
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+def as_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of columns or clips; one name alone is one of them, not its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def column_indices(feature_names: Sequence[str], columns: Sequence[str], where: str) -> list[int]:

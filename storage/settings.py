@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from facer.storage.errors import OptionError, named
@@ -91,10 +91,17 @@ class Declared:
             return f"> {s.low:g}" if s.low_open else f"{s.low:g} or more"
         return "a finite number"
 
+    @property
+    def kinds(self) -> str:
+        """The types of its values, in words."""
+        return " or ".join(dict.fromkeys(_KINDS.get(kind, kind.__name__) for kind in self.types))
+
     def problem(self, value: Any) -> str:
-        """What is wrong with a value of the right type, or ""."""
+        """What is wrong with a value, or ""."""
         if value is None:
             return ""
+        if self.setting.read is None and not self._is_of_its_types(value):
+            return f"found {value!r}, expected {self.kinds}"
         if self.choices:
             values = value if isinstance(value, tuple) else (value,)
             wrong = [one for one in values if one not in self.choices]
@@ -116,7 +123,16 @@ class Declared:
             fits = fits and (value < s.high if s.high_open else value <= s.high)
         return "" if fits else f"found {value}, expected {self.expected}"
 
+    def _is_of_its_types(self, value: Any) -> bool:
+        if isinstance(value, tuple) and tuple in self.types:
+            return all(isinstance(one, self.items) for one in value)
+        return isinstance(value, self.types) or (isinstance(value, int) and float in self.types)
 
+
+_KINDS: Mapping[type, str] = {
+    bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "text",
+    tuple: "a list of words", NoneType: "None",
+}  # fmt: skip
 _known: dict[Any, Mapping[str, Declared]] = {}  # by config class
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facer.storage.clip import Clip, as_columns, column_indices, frames_table
+from facer.storage.clip import Clip, as_names, column_indices, frames_table
 from facer.storage.errors import FacerError
 from facer.storage.files.objects import Objects, open_objects
 from facer.storage.files.regular import refuse_tilde
@@ -193,8 +193,8 @@ class FeatureStore(PartList):
         ``columns`` chooses features by name and ``clip_ids`` clips (default: all). A clip
         without frames, such as a failed one, has no rows. Raises FacerError without pandas.
         """
-        ids = dict.fromkeys(self.clip_ids if clip_ids is None else as_columns(clip_ids))
-        names = self.feature_names if columns is None else as_columns(columns)
+        ids = dict.fromkeys(self.clip_ids if clip_ids is None else as_names(clip_ids))
+        names = self.feature_names if columns is None else as_names(columns)
         ragged = self.load([clip for clip in ids if self.record(clip).n_frames], names)
         return frames_table(ragged, names)
 
@@ -243,8 +243,9 @@ class FeatureStore(PartList):
         an embedding or the quality is asked for and absent.
         """
         names, where = self.feature_names, self.path
-        picks = None if columns is None else column_indices(names, columns, where)
-        return self.retrying(lambda: self._load(clip_ids, picks, embedding, quality))
+        picks = None if columns is None else column_indices(names, as_names(columns), where)
+        ids = as_names(clip_ids)
+        return self.retrying(lambda: self._load(ids, picks, embedding, quality))
 
     def _load(
         self, clip_ids: Sequence[str], picks: Sequence[int] | None, embedding: bool, quality: bool

@@ -265,6 +265,7 @@ def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
         text = page.read_text("utf-8")
         fetched = r"<(script|link|img|iframe|video)[^>]+(src|href)=\"?(https?:)?//"
         assert not re.search(fetched, text)
+        assert not re.search(r"href=\"?[^\">]+\.py[\">]", text), page  # they are not on the site
     assert "<math" in (tmp_path / "method.html").read_text("utf-8")
     assert not list(tmp_path.rglob("*.py"))
 

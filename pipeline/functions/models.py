@@ -158,13 +158,10 @@ def models(
         return fetch(str(name), accept_licence=accept_licence)
     if action == "verify":
         return carried.verify_models(name)
-    cards = tuple(card for card in list_cards() if name in (None, card.name))
-    try:
-        return (*carried.shipped_models(name), *cards)
-    except OptionError:
-        if cards:
-            return cards
-        raise
+    cards = {card.name: card for card in list_cards()}
+    if name in cards:
+        return (cards[name],)
+    return (*carried.shipped_models(name, cards), *(() if name else cards.values()))
 
 
 @keywords(BENCH)

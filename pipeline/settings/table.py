@@ -143,12 +143,10 @@ def _checked(one: Declared, value: Any) -> Any:
             return operator.index(value)
         if float in types and hasattr(value, "__float__"):
             return float(value)
-    kinds = " or ".join(dict.fromkeys(_KIND_NAMES.get(kind, kind.__name__) for kind in types))
     shown = repr(value)
-    found = (
-        shown if len(shown) <= _MOST_SHOWN else f"{type(value).__name__} {shown[:_MOST_SHOWN]} ..."
-    )
-    raise OptionError(f"{named(one.name)}: found {found}, expected {kinds}")
+    if len(shown) > _MOST_SHOWN:
+        shown = f"{type(value).__name__} {shown[:_MOST_SHOWN]} ..."
+    raise OptionError(f"{named(one.name)}: found {shown}, expected {one.kinds}")
 
 
 def _is_words(value: Any) -> bool:
@@ -158,7 +156,3 @@ def _is_words(value: Any) -> bool:
 
 
 _MOST_SHOWN = 200  # characters of a value
-_KIND_NAMES: Mapping[type, str] = {
-    bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "text",
-    tuple: "a list of words", NoneType: "None",
-}  # fmt: skip

@@ -147,7 +147,7 @@ COMPARED_COLUMNS = (
     number(
         "lag_s",
         "s",
-        "median over clips of how much later b is, in 25ths of a second; empty "
+        "how much later b is, in 25ths: median of clips that both saw for 3 s; empty "
         "where it may be a second or more",
     ),
 )

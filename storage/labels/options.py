@@ -22,8 +22,9 @@ NOTHING_ABSENT = "none"  # among ``missing_values``: every number is a label
 class LabelOptions:
     """Decisions by hand on a label file; what is not given is found by name.
 
-    ``missing_values`` are cells that mean "not rated", numbers (-1, 999) or words; ``none``
-    among them says that numbers far from all others are labels, which are refused otherwise.
+    ``missing_values`` are texts of cells that mean "not rated", such as ``("-1", "999")``;
+    ``none`` among them says that numbers far from all others are labels, which are refused
+    otherwise.
     """
 
     kind: Annotated[

@@ -70,6 +70,7 @@ def test_weights_that_are_not_finite_are_found(copy):
         (("check",), "check: found no name, expected that of a model card, its path"),
         (("fetch",), "fetch: found no name, .*insightface pack"),
         (("verify", "none"), "found 'none', expected one of"),
+        (("list", "opengraphu"), "opengraphau, .*; did you mean 'opengraphau'"),
     ],
 )
 def test_wrong_words_are_refused(arguments, message, capsys):

@@ -370,6 +370,17 @@ def test_only_the_files_that_were_read_are_named(tmp_path: Path) -> None:
     assert chosen.values.tolist() == [[2], [2]]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"targets": "joy"}, {"missing_values": "none"}, {"missing_values": (-1, 999)},
+     {"missing_values": -1}, {"id_column": 3}],
+)  # fmt: skip
+def test_options_of_another_type_are_told(options):
+    (name,) = options
+    with pytest.raises(FacerError, match=f"{name}: found .*, expected (a list of words|text)"):
+        LabelOptions(**options)
+
+
 def test_options_are_kept_and_overridden() -> None:
     run = LabelOptions(id_column="a", missing_values=("-1", "x"), kind="plain")
     given = LabelOptions(targets=("joy",), id_column="b")

@@ -105,6 +105,12 @@ def test_load_takes_columns_by_name(store: FeatureStore) -> None:
         store.load(["a"], ["au13"])
 
 
+def test_load_takes_one_name_as_one_clip_and_one_column(store: FeatureStore) -> None:
+    loaded = store.load("b/1", "au12")
+    assert loaded.clip_ids == ("b/1",)
+    np.testing.assert_array_equal(loaded.features, store.load(["b/1"], ["au12"]).features)
+
+
 def test_load_of_nothing(store: FeatureStore) -> None:
     loaded = store.load([])
     assert loaded.features.shape == (0, 26)
