@@ -18,7 +18,7 @@ STARTER_REC = "rec-small"
 """Name of the REC that the package carries."""
 
 STARTER_SIZE_PX = 320
-STARTER_THRESHOLD = 0.425
+STARTER_THRESHOLD = 0.475
 """Longer side that facer-det is meant to see, and score from which on it is a face: chosen on
 photographs of people and scenes kept from training (docs/starter-models.md)."""
 
@@ -60,7 +60,7 @@ class DetectorConfig(Checked):
             high=1,
             low_open=True,
             high_open=True,
-            none="0.425 for facer-det, else 0.5",
+            none="0.475 for facer-det, else 0.5",
         ),
     ] = None
     threads: int = 1

@@ -203,5 +203,5 @@ def test_models_of_users_run_through_insightface(shared, face_frames, name):
 
 def test_the_threshold_of_the_starter_is_its_own_and_that_of_others_insightfaces():
     models = ("facer-det", "insightface:buffalo_l", "own.onnx")
-    assert [DetectorConfig(m).threshold for m in models] == [0.425, 0.5, 0.5]
+    assert [DetectorConfig(m).threshold for m in models] == [0.475, 0.5, 0.5]
     assert [DetectorConfig(m, score=0.3).threshold for m in models] == [0.3] * 3
