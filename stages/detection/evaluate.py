@@ -174,7 +174,10 @@ def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
 
 
 def _trained_split(path: Path) -> Split | None:
-    """The people's sources that a file of train-detector says it was trained on."""
+    """The people's sources that a file of train-detector says its last training was on.
+
+    What the weights that it began from had seen is not in the file.
+    """
     properties = {p.key: p.value for p in read_onnx(path).metadata_props}
     try:
         training = json.loads(properties["training"])
