@@ -101,7 +101,7 @@ def train_detector(
     with folder.alone():
         folder.resume(trainer, curve=True)
         folder.train(trainer, on_epoch, on_step, keep, due)
-        export_onnx(trainer.averaged(), path, summary(config, sources))
+        export_onnx(trainer.averaged(), path, summary(config, sources, trainer.seen))
     return DetectorResult(path, folder.last, losses)
 
 
@@ -130,5 +130,5 @@ def train_points(
     with folder.alone():
         folder.resume(trainer, curve=True)
         folder.train(trainer, on_epoch, on_step, folder.append)
-        export_points(trainer.averaged(), path, refiner.summary(config, sources))
+        export_points(trainer.averaged(), path, refiner.summary(config, sources, trainer.seen))
     return path

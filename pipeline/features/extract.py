@@ -27,7 +27,7 @@ from facer.pipeline.features.plan import ExtractPlan, plan
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.runtime.executors import DaskExecutor, Executor
 from facer.pipeline.runtime.progress import Progress
-from facer.stages.common.cores import cpu_count
+from facer.stages.common.cores import usual_threads
 from facer.storage import FeatureStore
 from facer.storage.schema import Record, Status
 
@@ -86,7 +86,7 @@ def run(planned: ExtractPlan, progress: Progress) -> int:
     here = executor.in_process
     template = PartTask(
         planned.videos.location, planned.store.path, planned.provenance, planned.models, (),
-        cpu_count() if here else 1, not here,
+        usual_threads() if here else 1, not here,
     )  # fmt: skip
     if isinstance(executor, DaskExecutor):
         check_cluster(

@@ -20,6 +20,12 @@ def cpu_count() -> int:
     return min([_affinity(), *map(ceil, _quotas(Path("/")))])
 
 
+def usual_threads() -> int:
+    """Of networks on the CPU: what ``OMP_NUM_THREADS`` says; else one a core."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else cpu_count()
+
+
 def threads_within_quota() -> None:
     """Have libraries that are imported later start no more threads than the quota has cores.
 

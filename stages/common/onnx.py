@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facer.stages.common.cores import cpu_count
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.atomic import write_atomic
 
@@ -107,12 +105,6 @@ def cuda_available() -> bool:
     import onnxruntime
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def usual_threads() -> int:
-    """Of a session: what ``OMP_NUM_THREADS`` says, as of torch; else one a core."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdecimal() and int(said) else cpu_count()
 
 
 def session_options(threads: int = 1, device: str = "cpu") -> tuple[Any, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -90,9 +90,9 @@ class TrainConfig(Checked):
     seed: Annotated[int, SEED] = 0
     bf16: Annotated[bool, Setting("Compute products in bfloat16.")] = False
 
-    def provenance(self, used: Mapping[str, int]) -> dict[str, Any]:
-        """What a file of weights says of its making: names of files without their folders, and
-        how much of each kind was used.
+    def provenance(self, used: Mapping[str, int], seen: Sequence[Split]) -> dict[str, Any]:
+        """What a file of weights says of its making: names of files without their folders, how
+        much of each kind was used, and the splits of the people that the weights have seen.
         """
         people = tuple(path for path in (self.people, self.people_clips) if path is not None)
         paths = {**vars(self), "people": people}
@@ -100,6 +100,7 @@ class TrainConfig(Checked):
             **{name: _file_names(paths[name]) for name in _FILES if name in paths},
             "used": dict(used),
             **{name: paths[name] for name in ("split", "steps", "batch", "seed")},
+            "seen": list(seen),
         }
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,11 @@ from facer.stages.detection.measure import (
     people_table,
     rate_interval,
 )
+from facer.stages.detection.start import splits_of_weights
 from facer.stages.features.config import DetectorConfig
 from facer.stages.features.detect import load, model_path
 from facer.stages.features.faces import Detector, iou, point_distance_px
 from facer.storage.errors import FacerError, named
-from facer.storage.files.weights import read_onnx
 from facer.storage.schema import F32, U8
 
 MATCH_IOU = 0.5
@@ -168,23 +167,9 @@ def evaluate(config: EvaluationConfig) -> DetectorEvaluation:
     if config.scenes is not None:
         images = read_scenes(config.scenes, config.held_out_scenes, validation=True)
         scenes = score_images("scenes kept from training", images, detect)
-    seen = _trained_split(model_path(config.detector))
-    trained_on = seen is not None and overlap(seen, config.split)
+    seen = splits_of_weights(model_path(config.detector))
+    trained_on = any(overlap(split, config.split) for split in seen)
     return DetectorEvaluation(config.detector, people, people_clips, clips, scenes, trained_on)
-
-
-def _trained_split(path: Path) -> Split | None:
-    """The people's sources that a file of train-detector says its last training was on.
-
-    What the weights that it began from had seen is not in the file.
-    """
-    properties = {p.key: p.value for p in read_onnx(path).metadata_props}
-    try:
-        training = json.loads(properties["training"])
-        split = training.get("split", "train") if training["people"] else None
-    except (KeyError, ValueError, TypeError, AttributeError):  # not of train-detector
-        return None
-    return split if split in get_args(Split) else None
 
 
 def _measured(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from facer.stages.common.training import decay_groups, tensors_under
-from facer.stages.detection.config import DetectorTrainConfig
+from facer.stages.detection.config import DetectorTrainConfig, Split
 from facer.stages.detection.data.people import read_all_people, sampling_shares
 from facer.stages.detection.data.scenes import compose
 from facer.stages.detection.data.sources import (
@@ -80,14 +81,16 @@ def read_sources(config: DetectorTrainConfig, memory: Path) -> Sources:
     return sources
 
 
-def summary(config: DetectorTrainConfig, sources: Sources) -> dict[str, object]:
+def summary(
+    config: DetectorTrainConfig, sources: Sources, seen: Sequence[Split]
+) -> dict[str, object]:
     """What the ONNX file says about itself."""
     return {
         "name": config.name,
         "layout": "insightface SCRFD, strides 8 16 32, 2 anchors, 5 points",
         "input_px": STARTER_SIZE_PX,
         "threshold": STARTER_THRESHOLD,
-        "training": config.provenance(sources.counts()),
+        "training": config.provenance(sources.counts(), seen),
     }
 
 

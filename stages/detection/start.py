@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig, Split
 from facer.stages.detection.network import DetectorNet, LevelHead, Residual
 from facer.storage.errors import FacerError
+from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.files.weights import external_files, read_onnx
 
 
@@ -60,6 +63,32 @@ def start_network(
     net.eval()(images)
     for hook in hooks:
         hook.remove()
+
+
+def seen_splits(config: DetectorTrainConfig | RefinerTrainConfig) -> tuple[Split, ...]:
+    """The splits of the people that a training's weights have seen in the end."""
+    before = () if config.start is None else splits_of_weights(config.start)
+    own = (config.split,) if config.people or config.people_clips else ()
+    return tuple(dict.fromkeys((*before, *own)))
+
+
+def splits_of_weights(path: Path) -> tuple[Split, ...]:
+    """The splits of the people that a checkpoint or an ONNX file says its weights have seen.
+
+    None for a file that no facer wrote; ``all`` for an older one that began from other weights.
+    """
+    try:
+        if path.suffix == ".onnx":
+            properties = {p.key: p.value for p in read_onnx(path).metadata_props}
+            training = json.loads(properties["training"])
+            before = ["all"] if training.get("start") else []
+            own = [training.get("split", "train")] if training["people"] else []
+            seen = training.get("seen", before + own)
+        else:
+            seen = load_checkpoint(path)[1].get("seen", ["all"])
+        return tuple(split for split in seen if split in get_args(Split))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from facer.stages.common.training import Arrays, Descent, OnStep, Schedule
-from facer.stages.detection.config import TrainConfig
+from facer.stages.detection.config import DetectorTrainConfig, RefinerTrainConfig
+from facer.stages.detection.start import seen_splits
 
 Network = TypeVar("Network", bound=nn.Module)
 Row = TypeVar("Row")
@@ -26,7 +27,9 @@ class StepTrainer(Generic[Network, Row]):
     floor: float  # of the learning rate, as a share of the largest
     row_steps = 0
 
-    def __init__(self, config: TrainConfig, network: Network, groups: Any) -> None:
+    def __init__(
+        self, config: DetectorTrainConfig | RefinerTrainConfig, network: Network, groups: Any
+    ) -> None:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(
             groups, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -34,6 +37,7 @@ class StepTrainer(Generic[Network, Row]):
         schedule = Schedule(config.learning_rate, config.warmup, config.steps, self.floor)
         self._steps, self._checkpoint_every = config.steps, config.checkpoint_every
         self._bf16 = config.bf16
+        self.seen = seen_splits(config)
         self._descent = Descent(network, optimiser, schedule, config.ema_decay, self.max_norm)
 
     def _fresh(self) -> Network:
@@ -90,7 +94,7 @@ class StepTrainer(Generic[Network, Row]):
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Arrays and JSON to resume from."""
-        return self._descent.state(), {"step": self._descent.step}
+        return self._descent.state(), {"step": self._descent.step, "seen": list(self.seen)}
 
     def load_state(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
         """Take over what :meth:`state` returned."""

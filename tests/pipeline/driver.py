@@ -18,7 +18,6 @@ from pathlib import Path
 
 import distributed
 
-from facer.pipeline.features import extract as module
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.part import ModelsAsked, find_models
@@ -93,7 +92,6 @@ def main(mode: str, videos: str, store: str, n_times: int, address: str | None) 
 
 if __name__ == "__main__":
     assert distributed  # loaded once, before the forks
-    module.cpu_count = lambda: 1  # type: ignore[attr-defined]  # threads of the models
     find_models(ModelsAsked(EXTRACT, None))  # in the precision that an extraction chooses
     mode, videos, store, n_times, *address = sys.argv[1:]
     statuses = main(mode, videos, store, int(n_times), address[0] if address else None)

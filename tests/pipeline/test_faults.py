@@ -41,8 +41,8 @@ EXTRACT = ExtractConfig(device="cpu", batch_size=4)  # as in driver.py
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models of one thread, which do not compete with whatever else the machine does."""
+def _one_process() -> Iterator[None]:
+    """Where a test does not say how many."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "cpu_count", lambda: 1)
         yield

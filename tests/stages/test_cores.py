@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from facer.stages.common import cores
-from facer.stages.common.onnx import usual_threads
+from facer.stages.common.cores import usual_threads
 
 
 def _system(root: Path, groups: str, files: dict[str, str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,7 +149,9 @@ def evaluate_points(net: PointsNet, batch: Batch) -> tuple[float, float]:
     return float(error), float(right)
 
 
-def summary(config: RefinerTrainConfig, sources: PointsSources) -> dict[str, str]:
+def summary(
+    config: RefinerTrainConfig, sources: PointsSources, seen: Sequence[Split]
+) -> dict[str, str]:
     """What the ONNX file says about itself."""
-    training = config.provenance(sources.counts())
+    training = config.provenance(sources.counts(), seen)
     return {"name": "facer-points-2", "training": json.dumps(training)}

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from facer.stages.common.onnx import open_session, usual_threads
+from facer.stages.common.cores import usual_threads
+from facer.stages.common.onnx import open_session
 from facer.stages.features.rec.architecture import HEADS
 from facer.stages.features.rec.crops import ARCFACE, check_crops
 from facer.stages.features.rec.graph import rec_graph

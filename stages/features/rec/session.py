@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from facer.stages.common.onnx import open_session, run_in_time, usual_threads
+from facer.stages.common.cores import usual_threads
+from facer.stages.common.onnx import open_session, run_in_time
 from facer.storage.errors import FacerError, one_line
 
 MAX_EMBEDDING = 4096

@@ -21,6 +21,7 @@ from facer.stages.detection.data.sources import Sources
 from facer.stages.detection.data.teacher import Labelled
 from facer.stages.detection.evaluate import Score, load_detector
 from facer.stages.detection.fit import DetectorRow, make_batch
+from facer.stages.detection.start import splits_of_weights
 from facer.stages.features.config import DetectorConfig
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint, save_checkpoint
@@ -147,6 +148,20 @@ def test_a_run_starts_from_another(sources: Sources, tmp_path: Path) -> None:
     second = fit(tmp_path / "second", sources, steps=1, start=first.checkpoint, learning_rate=1e-9)
     a, b = load_checkpoint(first.checkpoint)[0], load_checkpoint(second.checkpoint)[0]
     np.testing.assert_allclose(a["ema.stem.0.0.weight"], b["net.stem.0.0.weight"], atol=1e-6)
+
+
+def test_weights_say_which_people_they_and_their_start_have_seen(
+    sources: Sources, tmp_path: Path
+) -> None:
+    people = Path("people")
+    first = fit(tmp_path / "first", sources, people=people, split="first", steps=1)
+    second = fit(tmp_path / "second", sources, start=first.checkpoint, steps=1)
+    third = fit(tmp_path / "third", sources, start=second.onnx, people=people, steps=1)
+    seen = [[splits_of_weights(path) for path in (run.checkpoint, run.onnx)]
+            for run in (first, second, third)]  # fmt: skip
+    assert seen == [[("first",)] * 2, [("first",)] * 2, [("first", "train")] * 2]
+    save_checkpoint(tmp_path / "old.safetensors", {"ema.weight": np.zeros(1)}, {"step": 1})
+    assert splits_of_weights(tmp_path / "old.safetensors") == ("all",)
 
 
 def test_a_state_of_another_network_is_no_start(sources: Sources, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from facer.pipeline.features import kinds, plan
 from facer.pipeline.features.config import ExtractRunConfig
 from facer.pipeline.features.extract import extract_folder
 from facer.pipeline.features.inspect.status import store_status
+from facer.pipeline.features.part import extract_part
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError
 from facer.pipeline.runtime.progress import PlainProgress, Progress
 from facer.stages.common.cores import cpu_count
@@ -308,6 +309,24 @@ def test_a_gpu_has_one_process(tmp_path, monkeypatch):
 
     assert (usual("cuda"), usual("auto"), usual("cuda:1")) == (2, 2, 1)
     assert usual("cuda", scheduler="tcp://host:1") == cpu_count()
+
+
+def test_one_process_has_the_threads_that_the_environment_says(videos, tmp_path, monkeypatch):
+    used = set()
+
+    def spied(task, **options):
+        used.add(task.threads)
+        return extract_part(task, **options)
+
+    monkeypatch.setattr(module, "extract_part", spied)
+    for said, path in (("3", "three.zarr"), ("", "all.zarr")):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        run(videos, tmp_path / path)
+        assert used == {int(said or cpu_count())}
+        used.clear()
+    three, usual = (FeatureStore.open(tmp_path / f"{name}.zarr") for name in ("three", "all"))
+    for clip_id in ("a/one", "b/one"):
+        np.testing.assert_array_equal(three.read(clip_id).features, usual.read(clip_id).features)
 
 
 def test_workers_that_die_while_models_are_loaded_are_a_line(videos, tmp_path, monkeypatch):

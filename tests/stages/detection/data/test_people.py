@@ -128,6 +128,9 @@ def test_pictures_that_a_detector_was_trained_on_measure_nothing_new(folder: Pat
     assert seen.tables[1].endswith("own.onnx was trained on sources of these people: expect less "
                                    "of others.")  # fmt: skip
     assert measured({"people": ["people"]}, "train").trained_on  # before there was a choice
+    assert measured({"people": ["people"], "start": "facer-0.3.onnx"}, "val").trained_on
+    assert measured({"people": "", "seen": ["val", "train"]}, "val").trained_on
+    assert not measured({"people": ["people"], "start": "a", "seen": ["train"]}, "val").trained_on
     others: tuple[object, ...] = ({"people": ""}, [], {"people": ["people"], "split": "lunch"})
     for training in others:
         assert not measured(training, "val").trained_on
