@@ -195,8 +195,10 @@ def test_workers_and_decoders_that_are_killed_at_random(
         ["facer.pipeline.features.guarded.child", "facer.pipeline.runtime.worker"] * 3, seed=1
     )
     thread = threading.Thread(target=killer.run)
-    extract(videos, tmp_path / "s.zarr", AfterFirstPart(thread.start), workers=2)
-    killer.stop.set()
+    try:
+        extract(videos, tmp_path / "s.zarr", AfterFirstPart(thread.start), workers=2)
+    finally:  # or it goes on in other tests
+        killer.stop.set()
     thread.join()
     assert killer.n_killed >= 4
     extract(videos, tmp_path / "s.zarr", workers=2)

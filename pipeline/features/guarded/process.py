@@ -129,8 +129,8 @@ class DecodeChild:
 
     def close(self) -> None:
         """End the process and free its memory."""
-        self.process.kill()
-        self.process.communicate()
+        with self.process:  # closes its pipes, and waits
+            self.process.kill()
         os.close(self.memory)
 
 
