@@ -40,6 +40,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 MakeVideo = Callable[..., Path]
 
 
+@pytest.fixture(autouse=hasattr(os, "sched_getscheduler"))
+def _usual_priority() -> Iterator[None]:
+    """A test that raises that of its process has others stand still, its children among them."""
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before
+
+
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
     """``make_video(name, frames, fps, codec)``: write RGB frames, or n moving patterns."""

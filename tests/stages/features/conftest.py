@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,14 @@ def _read() -> Callable[..., tuple[list[Any], str]]:
     return read
 
 
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """SVT-AV1 puts root's process before all others, which then stand still; undone after."""
+    yield
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @pytest.fixture
 def encode(tmp_path: Path) -> Encode:
     """``encode(name, frames)``: RGB images, or n numbered ones, as a video.
@@ -62,7 +72,8 @@ def encode(tmp_path: Path) -> Encode:
         path = tmp_path / name
         images = [numbered(i, *size) for i in range(frames)] if isinstance(frames, int) else frames
         base = base or Fraction(1, fps)
-        with av.open(str(path), "w", format=container, options=muxer or {}) as file:
+        opened = av.open(str(path), "w", format=container, options=muxer or {})
+        with usual_priority(), opened as file:
             out: Any = file.add_stream(codec, rate=fps, options=options or {})
             out.height, out.width = images[0].shape[:2]
             out.pix_fmt = pixels
