@@ -99,8 +99,12 @@ def _on_one_clock(curves: Sequence[_Curve], values: Sequence[F64]) -> tuple[F64,
     return times, grid
 
 
-def _look(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % 7], "linestyle": _DASHES[index % 4]}
+def _plot(axes: Axes, t_s: F64, values: F64, index: int, label: str | None) -> None:
+    """A curve, (T,) each, in a look of its own. A value alone is a dot: no line is drawn of it."""
+    color, known = COLOURS[index % 7], np.pad(np.isfinite(values), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    axes.plot(t_s, values, color=color, linestyle=_DASHES[index % 4], label=label)
+    axes.plot(t_s[alone], values[alone], "o", ms=2, color=color)
 
 
 def _legend(axes: Axes, groups: Sequence[str]) -> None:
@@ -129,7 +133,7 @@ def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -
     groups = list(dict.fromkeys(getattr(curve, by) for curve in mine))
     for curve in mine:
         group = getattr(curve, by)
-        axes.plot(curve.t_s, curve.value, **_look(groups.index(group)), label=group or None)
+        _plot(axes, curve.t_s, curve.value, groups.index(group), group or None)
     axes.set(xlabel=f"time (s)\n{chosen}; n = {len(mine)} clip(s)", ylabel=config.feature)
     _legend(axes, groups)
     return _drawn(mine, [curve.value for curve in mine])
@@ -148,9 +152,8 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
                 people[curve.person].append(line)
         values = np.array([_mean(np.array(people[person])) for person in sorted(people)])
         of = found[condition] = group_means(values, config.resamples, config.seed)
-        look = _look(index)
-        axes.plot(times, of.mean, **look, label=condition or "all")
-        axes.fill_between(times, of.low, of.high, color=look["color"], alpha=0.2, lw=0)
+        _plot(axes, times, of.mean, index, condition or "all")
+        axes.fill_between(times, of.low, of.high, color=COLOURS[index % 7], alpha=0.2, lw=0)
         least, most = int(of.participants.min()), int(of.participants.max())
         n = f"{most}" if least == most else f"{least}\u00a0to\u00a0{most}"  # along the curve
         notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{n}")  # one line each

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -173,3 +174,14 @@ def test_the_grand_mean_says_how_many_people_are_behind_it(study_store, tmp_path
     drawn = (tmp_path / "g.svg").read_text().replace("\u00a0", " ")
     assert "joke n = 1 to 3" in drawn
     assert "bootstrap" in drawn
+
+
+@pytest.mark.parametrize("kind", ["clip", "participant", "grand"])
+def test_a_value_alone_is_a_dot(study_store, tmp_path, monkeypatch, kind):
+    """A line of one point is nothing."""
+    plot, dots = Axes.plot, list[float]()
+    monkeypatch.setattr(Axes, "plot", lambda self, x, y, *a, **k: (
+        dots.extend(x if a == ("o",) else ()), plot(self, x, y, *a, **k))[1])  # fmt: skip
+    store = study_store({"P1_joke": (RATE, {}, RATE == 2)}, "lone.zarr")
+    facer.figure(kind, store, tmp_path / "f.svg", DESIGN)
+    assert dots == [2]
