@@ -185,3 +185,34 @@ def test_a_value_alone_is_a_dot(study_store, tmp_path, monkeypatch, kind):
     store = study_store({"P1_joke": (RATE, {}, RATE == 2)}, "lone.zarr")
     facer.figure(kind, store, tmp_path / "f.svg", DESIGN)
     assert dots == [2]
+
+
+LONG = "a condition whose name is as long as a sentence of some words "
+
+
+@pytest.mark.parametrize(
+    "kind", ["clip", "participant", "grand", "heat", "paired", "missing", "strip"]
+)
+def test_long_and_many_names_lie_in_the_figure_and_apart(study_store, tmp_path, monkeypatch, kind):
+    sheets: list[Any] = []
+    save = Figure.savefig
+
+    def saved(figure, *args, **options):
+        save(figure, *args, **options)
+        sheets.append((figure.get_tightbbox().extents, *figure.get_size_inches()))
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    clips: dict[str, Any] = {f"P{p}_{c}{LONG * 3}": (RATE, {}) for p in "12" for c in range(7)}
+    facer.figure(kind, study_store(clips, "l.zarr"), tmp_path / "f.png", DESIGN, dpi=100)
+    [((left, low, right, high), width, height)] = sheets
+    assert -0.02 <= left <= right <= width + 0.02
+    assert -0.02 <= low <= high <= height + 0.02
+
+
+def test_letters_that_the_font_lacks_are_told_once(study_store, tmp_path, capsys):
+    store = study_store({"P1_笑い": (RATE, {})}, "j.zarr")
+    facer.figure("clip", store, tmp_path / "f.png", DESIGN)
+    assert "an .svg has them" in capsys.readouterr().err
+    facer.figure("clip", store, tmp_path / "f.svg", DESIGN)
+    assert capsys.readouterr().err == ""
+    assert "笑い" in (tmp_path / "f.svg").read_text()
