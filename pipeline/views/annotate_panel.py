@@ -130,7 +130,9 @@ class Panel:
         image = Image.new("RGB", (self.width_px, self.height_px), _PAPER)
         draw = ImageDraw.Draw(image)
         heading = drawable(shorten(" ".join(title.split()), 38))
-        self._write(draw, (_MARGIN, 16), heading, font=self._bold)
+        room, wide = self.width_px - 2 * self._px(_MARGIN), self._bold.getlength(heading)
+        fitting = self._font(_TEXT * min(1, room / wide), "bold") if wide else self._bold
+        self._write(draw, (_MARGIN, 16), heading, font=fitting)
         if self._has_dial():
             self._draw_empty_dial(draw)
         for name, top in self._tops.items():

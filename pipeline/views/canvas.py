@@ -51,8 +51,15 @@ def canvas(
         limit = int(width * 9)
         heading = drawable(shorten(title, limit))
         under = drawable(shorten(subtitle, int(limit * 1.5)))
-        figure.text(0.2 / width, 1 - 0.33 / height, heading, size=14)
-        figure.text(0.2 / width, 1 - 0.58 / height, under, size=9, color="#555555")
+        for y_in, size, color, text in (
+            (0.33, 14.0, "black", heading),
+            (0.58, 9.0, "#555555", under),
+        ):
+            line = figure.text(0.2 / width, 1 - y_in / height, text, size=size, color=color)
+            room = (1 - 0.6 / width) * figure.bbox.width
+            while (wide := line.get_window_extent().width) > room:  # of wide letters, fewer fit
+                size *= 0.99 * room / wide
+                line.set_fontsize(size)
         yield figure
         png = io.BytesIO()
         figure.savefig(png, format="png")

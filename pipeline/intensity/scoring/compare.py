@@ -56,12 +56,13 @@ def compare_runs(config: EvaluateConfig, second: Path) -> RunComparison:
     return RunComparison(one, two, ours, theirs, found)
 
 
-def check_same_clips(one: Evaluation, two: Evaluation, runs: str = "runs: ") -> None:
+def check_same_clips(one: Evaluation, two: Evaluation, runs: str) -> None:
     """``FacerError`` unless two runs were scored on the same clips, intensities and labels."""
     if (one.label_ids, one.names) != (two.label_ids, two.names):
+        first, second = (f"{len(of.label_ids)} clips, {', '.join(of.names)}" for of in (one, two))
         raise FacerError(
-            f"{runs}score other clips or intensities on {one.split}, expected the "
-            f"same; give both one label file by {named('labels')}"
+            f"{runs}score other clips or intensities on {one.split} ({first}; {second}), expected "
+            f"the same; give both one label file by {named('labels')}"
         )
     if not np.array_equal(one.targets, two.targets, equal_nan=True):
         raise FacerError(

@@ -63,7 +63,7 @@ def fuse(config: FuseConfig) -> FusionResult:
         raise OptionError(f"runs: found {len(config.runs)}, expected two or more to fuse")
     found = [_scored(run, config.split, config) for run in config.runs]
     count = min(len(one.by_seed) for one in found)
-    stacked = _stacked(found, count)
+    stacked = _stacked(config.runs, found, count)
     weights = np.full((len(found), len(found[0].names)), 1 / len(found))
     if config.weights == "val":
         weights = _weights_of_val(config, count)
@@ -91,10 +91,10 @@ def _scored(run: Path, split: Split | None, config: FuseConfig) -> Evaluation:
     return evaluate(EvaluateConfig(run, split, labels=config.labels, reading=config.reading))
 
 
-def _stacked(found: Sequence[Evaluation], count: int) -> F32:
+def _stacked(runs: Sequence[Path], found: Sequence[Evaluation], count: int) -> F32:
     """Predictions of some runs' first seeds on the same clips, (R, S, n, E)."""
-    for one in found[1:]:
-        check_same_clips(found[0], one)
+    for run, one in zip(runs[1:], found[1:], strict=True):
+        check_same_clips(found[0], one, f"{runs[0]} and {run}: ")
     seeds = [sorted(one.by_seed)[:count] for one in found]
     return np.stack([
         np.stack([one.by_seed[seed] for seed in own]) for one, own in zip(found, seeds, strict=True)
@@ -110,4 +110,4 @@ def _weights_of_val(config: FuseConfig, count: int) -> F64:
                 "equal"
             )
     found = [_scored(run, "val", config) for run in config.runs]
-    return fit_weights(_stacked(found, count).mean(1), found[0].targets)
+    return fit_weights(_stacked(config.runs, found, count).mean(1), found[0].targets)

@@ -13,7 +13,7 @@ import numpy as np
 from facer.pipeline.intensity.config import ScoreConfig
 from facer.pipeline.intensity.scoring.evaluate import evaluation_of, grouped
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
-from facer.pipeline.intensity.sources.splits import OTHER_SCALE, split_rows
+from facer.pipeline.intensity.sources.splits import FROM_FILE, OTHER_SCALE, split_rows
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage import IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError, named
@@ -106,14 +106,14 @@ def score_files(config: ScoreConfig) -> ScoreResult:
     labels = read_labels(config.labels, config.reading)
     paths = [config.predictions] if config.against is None else [config.predictions, config.against]
     files = [_Joined(path, labels, config.prediction_id_column) for path in paths]
-    wanted, title = _wanted(labels, files, config.split)
+    wanted, title, notes = _wanted(labels, files, config.split)
     rows: Bools = np.all([wanted, *(file.there for file in files)], axis=0)
     if not rows.any():
         raise FacerError(
             f"{' and '.join(map(str, paths))}: found no labelled clip of {title} with a prediction "
             f"of each intensity, expected some; {named('targets')} A,B scores some intensities"
         )
-    scores = [_scored(file, labels, wanted, rows, title, config.by) for file in files]
+    scores = [_scored(file, labels, wanted, rows, title, config.by, notes) for file in files]
     if len(scores) == 1:
         return ScoreResult(scores[0])
     ours, theirs = (file.values[rows] for file in files)
@@ -145,19 +145,24 @@ class _Joined:
 
 def _wanted(
     labels: IntensityLabels, files: Sequence[_Joined], split: str | None
-) -> tuple[Bools, str]:
-    """Rows to score, whether or not they are predicted, and what they are called."""
-    splits = np.array(labels.splits if split is None else split_rows(labels)[0])
+) -> tuple[Bools, str, tuple[str, ...]]:
+    """Rows to score, whether or not they are predicted, what they are called, and by whom."""
+    made, rule = split_rows(labels)
+    splits = np.array(labels.splits if split is None else made)
     predicted = np.any([file.there for file in files], axis=0)
     chosen = sorted(set(splits[predicted])) if split is None else [split]
     wanted = np.asarray(np.isfinite(labels.values).any(axis=1)) & np.isin(splits, chosen)
-    return wanted, ", ".join(filter(None, chosen)) or "all"
+    notes = []
+    if split is not None and rule != FROM_FILE:
+        notes.append(f"{labels.source} names no splits: {split} is {rule}")
+    return wanted, ", ".join(filter(None, chosen)) or "all", tuple(notes)
 
 
 def _scored(
-    file: _Joined, labels: IntensityLabels, wanted: Bools, rows: Bools, title: str, by: str | None
-) -> FileScores:
-    found = evaluation_of(title, labels, rows, {0: file.values[rows]})
+    file: _Joined, labels: IntensityLabels, wanted: Bools, rows: Bools, title: str, by: str | None,
+    notes: tuple[str, ...],
+) -> FileScores:  # fmt: skip
+    found = replace(evaluation_of(title, labels, rows, {0: file.values[rows]}), notes=notes)
     if by is not None:
         groups = list(compress(label_column(labels, by), rows))
         found = replace(found, by=grouped(found, by, groups))

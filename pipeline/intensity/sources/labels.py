@@ -42,22 +42,29 @@ def labels_of_run(
             f"{path}: changed since {run} was made; expected it as it was then (evaluate and "
             f"report take a new file by {named('labels')})"
         )
-    if unchanged and record.folds is None:  # recorded_plan compares folds
-        _refuse_other_splits(path, run, record, found)
+    if record.folds is None:  # recorded_plan compares folds
+        _refuse_other_splits(path, run, record, found, unchanged)
     return found.only(record.names)
 
 
-def _refuse_other_splits(path: str, run: Path, record: HeadRunConfig, now: IntensityLabels) -> None:
-    """Refuse splits that are made otherwise than the run's, whose train may be in their val."""
+def _refuse_other_splits(
+    path: str, run: Path, record: HeadRunConfig, now: IntensityLabels, unchanged: bool
+) -> None:
+    """Refuse splits that are made otherwise than the run's, whose train may be in their val.
+
+    Labels that are not ``unchanged`` may name splits of their own.
+    """
     splits, rule = split_rows(now)
     counts = {split: splits.count(split) for split in SPLITS}
-    moved = rule != FROM_FILE and record.splits not in (None, counts)
-    if record.split_rule and (rule != record.split_rule or moved):
+    made = rule != FROM_FILE
+    moved = made and record.splits not in (None, counts)
+    if record.split_rule and (made or unchanged) and (rule != record.split_rule or moved):
         raise FacerError(
             f"{path}: found splits: {rule} ({counts}), expected those of {run}, "
             f"{record.split_rule} ({record.splits or 'not counted'}): the head may have seen what "
             f"would be scored; choose {named('split_column')} and {named('subject_column')} as "
-            "they were then, such as none, or train again"
+            "they were then, such as none, write the splits into a column of other labels (split: "
+            "test), or train again"
         )
 
 

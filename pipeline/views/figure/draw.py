@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+from facer.pipeline.runtime.progress import warn
 from facer.pipeline.summary.summarise import Study, summarise_in_memory
 from facer.pipeline.views.figure.config import FIGURE_KINDS, FigureConfig, FigureKind
 from facer.pipeline.views.figure.kinds import DRAW
@@ -48,11 +50,23 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
                 raise FacerError(f"{place}: found a folder there, expected a path for a file")
         _refuse_another_table(numbers, drawn)
         form = path.suffix[1:].lower()
-        with written_whole(path) as picture:
+        with warnings.catch_warnings(record=True) as told, written_whole(path) as picture:
+            warnings.simplefilter("always")
             made.savefig(picture, format=form, dpi=config.dpi, metadata=_UNDATED[form])
+    _tell(told, path)
     with written_whole(numbers) as place:
         drawn.to_csv(place)
     return numbers
+
+
+def _tell(told: list[warnings.WarningMessage], path: Path) -> None:
+    """Say once that a font lacks letters, which an svg keeps; other warnings as they came."""
+    lacking = [one for one in told if str(one.message).startswith("Glyph ")]
+    if lacking and path.suffix.lower() != ".svg":
+        warn(f"{path}: names have letters that DejaVu Sans lacks, drawn as boxes; an .svg has them")
+    for one in told:
+        if one not in lacking:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _check(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> None:

@@ -6,12 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facer.pipeline.views.figure.config import FigureConfig, FigureKind
+from facer.pipeline.views.figure.names import (
+    add_lines,
+    legend,
+    make_room,
+    name_places,
+    short,
+    under,
+)
 from facer.stages.summary.groups import GroupMeans, group_means
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import F64
@@ -22,15 +29,12 @@ from facer.storage.text.palette import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Tables = Mapping[str, Collected]
 Draw = Callable[["Axes", Tables, FigureConfig], Collected]
 
 _DASHES = ("-", "--", "-.", ":")  # beside their colours
 _MOST_ROWS, _MOST_NAMES = 500, 60  # of a heat map
-_LINE_IN = 0.125  # inches that a name takes
-_PER_INCH = 14  # characters of a line under the axes
 
 _CURVE = (
     text("clip_id", "the clip"), text("condition", "of the design"),
@@ -99,20 +103,12 @@ def _on_one_clock(curves: Sequence[_Curve], values: Sequence[F64]) -> tuple[F64,
     return times, grid
 
 
-def _look(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % 7], "linestyle": _DASHES[index % 4]}
-
-
-def _legend(axes: Axes, groups: Sequence[str]) -> None:
-    if any(groups) and len(groups) > 1:
-        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.legend(handles.values(), handles.keys(), frameon=False)
-
-
-def _figure_of(axes: Axes) -> Figure:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return figure
+def _plot(axes: Axes, t_s: F64, values: F64, index: int, label: str | None) -> None:
+    """A curve, (T,) each, in a look of its own. A value alone is a dot: no line is drawn of it."""
+    color, known = COLOURS[index % 7], np.pad(np.isfinite(values), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    axes.plot(t_s, values, color=color, linestyle=_DASHES[index % 4], label=label)
+    axes.plot(t_s[alone], values[alone], "o", ms=2, color=color)
 
 
 def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -> Collected:
@@ -129,9 +125,10 @@ def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -
     groups = list(dict.fromkeys(getattr(curve, by) for curve in mine))
     for curve in mine:
         group = getattr(curve, by)
-        axes.plot(curve.t_s, curve.value, **_look(groups.index(group)), label=group or None)
-    axes.set(xlabel=f"time (s)\n{chosen}; n = {len(mine)} clip(s)", ylabel=config.feature)
-    _legend(axes, groups)
+        _plot(axes, curve.t_s, curve.value, groups.index(group), group or None)
+    below = under(axes, f"{chosen}; n = {len(mine)} clip(s)")
+    axes.set(xlabel=f"time (s)\n{below}", ylabel=config.feature)
+    legend(axes, groups)
     return _drawn(mine, [curve.value for curve in mine])
 
 
@@ -148,17 +145,16 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
                 people[curve.person].append(line)
         values = np.array([_mean(np.array(people[person])) for person in sorted(people)])
         of = found[condition] = group_means(values, config.resamples, config.seed)
-        look = _look(index)
-        axes.plot(times, of.mean, **look, label=condition or "all")
-        axes.fill_between(times, of.low, of.high, color=look["color"], alpha=0.2, lw=0)
+        _plot(axes, times, of.mean, index, condition or "all")
+        axes.fill_between(times, of.low, of.high, color=COLOURS[index % 7], alpha=0.2, lw=0)
         least, most = int(of.participants.min()), int(of.participants.max())
         n = f"{most}" if least == most else f"{least}\u00a0to\u00a0{most}"  # along the curve
         notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{n}")  # one line each
-    characters = int(_PER_INCH * _figure_of(axes).get_figwidth())
     what = f"participants: {', '.join(notes)}; band: 95 % bootstrap interval"
-    under = "\n".join(wrap(what, characters))
-    axes.set(xlabel=f"time (s)\n{under}", ylabel=config.feature)
-    _legend(axes, list(found))
+    below = under(axes, what)
+    add_lines(axes, max(0, below.count("\n") - 1))
+    axes.set(xlabel=f"time (s)\n{below}", ylabel=config.feature)
+    legend(axes, list(found))
     return Collected.of(_GRAND, [
         (condition, float(t), int(n), float(m), float(lo), float(hi))
         for condition, of in found.items()
@@ -217,22 +213,15 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     )  # fmt: skip
     if not seen:
         axes.figure.colorbar(image, ax=axes, label=config.feature)
-    what = "black: not seen; grey: outside the clip" if seen else "grey: not measured"
+    what = "black: not seen\ngrey: outside the clip" if seen else "grey: not measured"
     drawn, clips = len({c.clip for c in curves}), tables["clips"].length
     n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
     n += ", evenly spaced" if len(rows) < len(order) else ""
     axes.set(xlabel=f"time (s)\nn = {n}\n{what}", ylabel="clip")
     if len(curves) <= _MOST_NAMES:
-        axes.set_yticks(range(len(curves)), [c.clip for c in curves])
-        _make_room(axes, len(curves))
+        axes.set_yticks(range(len(curves)), [short(axes, c.clip) for c in curves])
+        make_room(axes, len(curves))
     return _drawn(curves, values)
-
-
-def _make_room(axes: Axes, lines: int) -> None:
-    """Make the figure as high as names below one another need."""
-    figure = _figure_of(axes)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, max(height, 0.8 + _LINE_IN * lines))
 
 
 def _people(tables: Tables, feature: str) -> tuple[list[str], dict[str, dict[str, float]]]:
@@ -264,7 +253,7 @@ def _paired(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     axes.plot(places, values.mean(axis=0), color=COLOURS[0], lw=2, marker="o", ms=4)
     axes.set(xlabel=f"n = {len(whole)} of {len(people)} participants; thick: mean",
              ylabel=f"mean {config.feature}", xlim=(-0.3, len(conditions) - 0.7))  # fmt: skip
-    axes.set_xticks(places, conditions)
+    name_places(axes, conditions)
     return Collected.of(_PERSON, [(p, c, v[c]) for p, v in whole.items() for c in conditions])
 
 
@@ -273,7 +262,7 @@ def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     conditions, people = _people(tables, config.feature)
     if not people:
         raise FacerError(f"{config.feature}: found no window with a mean, expected some")
-    labels = []
+    numbers = []
     for place, condition in enumerate(conditions):
         values = np.array([v[condition] for v in people.values() if condition in v])
         apart = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else np.zeros(1)
@@ -281,8 +270,8 @@ def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         found = group_means(values[:, None], config.resamples, config.seed)
         axes.plot([place - 0.25, place + 0.25], [found.mean[0]] * 2, color="black")
         axes.vlines(place, found.low[0], found.high[0], color="black")
-        labels.append(f"{condition or 'all'}\nn = {len(values)}")
-    axes.set_xticks(range(len(conditions)), labels)
+        numbers.append(f"n = {len(values)}")
+    name_places(axes, [condition or "all" for condition in conditions], numbers)
     axes.set(xlabel="line: mean and 95 % bootstrap interval", ylabel=f"mean {config.feature}",
              xlim=(-0.5, len(conditions) - 0.5))  # fmt: skip
     return Collected.of(_PERSON, [(p, c, m) for p, v in people.items() for c, m in v.items()])

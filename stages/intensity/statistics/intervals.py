@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facer.stages.intensity.metrics import mean_defined, pearson, ratio, weighted_sums
+from facer.stages.intensity.metrics import pearson, ratio, weighted_sums
 from facer.stages.intensity.statistics.bca import TIE, Bca, bca_of
 from facer.storage.errors import FacerError
 from facer.storage.schema import F64, I64
@@ -33,6 +33,7 @@ class Interval:
     low: float
     high: float
     method: str = "percentile"  # or bca
+    units: int = FEW_UNITS  # clips or subjects with a label of it
 
 
 def ends_of(interval: Interval | None) -> list[float] | None:
@@ -40,10 +41,10 @@ def ends_of(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def _narrow(units: int, intervals: Sequence[Interval]) -> bool:
-    """Whether intervals are too narrow: over very few units, or over few without BCa."""
-    plain = any(one.method == "percentile" for one in intervals)
-    return units < _VERY_FEW or (units < FEW_UNITS and plain)
+def _narrow(interval: Interval) -> bool:
+    """Whether an interval is too narrow: over very few units, or over few without BCa."""
+    plain = interval.method == "percentile"
+    return interval.units < _VERY_FEW or (interval.units < FEW_UNITS and plain)
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ class Intervals:
         known = [one for one in (self.mean, *self.per_emotion) if one is not None]
         if not known:
             return "none"
-        if self.n_units >= FEW_UNITS:
+        few = [one.units < FEW_UNITS for one in known]
+        if not any(few):
             return "bootstrap"
-        if _narrow(self.n_units, known):
-            return "BCa bootstrap (with so few still too narrow)"
-        return "BCa bootstrap"
+        how = ["BCa bootstrap" if all(few) else f"bootstrap, BCa below {FEW_UNITS} labelled"]
+        narrow = "(with so few still too narrow)"
+        return " ".join(how + [narrow] * any(map(_narrow, known)))
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class Comparison:
     @property
     def narrow(self) -> str:
         """In words after a comma, that the interval is narrow; "" where it is not."""
-        known = [] if self.interval is None else [self.interval]
-        return ", with so few still too narrow" if known and _narrow(self.n_units, known) else ""
+        narrow = self.interval is not None and _narrow(self.interval)
+        return ", with so few still too narrow" if narrow else ""
 
 
 def bootstrap(
@@ -107,23 +109,32 @@ def bootstrap(
     names one and there are several; clips otherwise. A draw in which an emotion's labels are one
     value has no rho of it. With the names of the ``clips`` (C,), their order does not matter.
     Percentiles of the draws, or BCa for fewer than :data:`FEW_UNITS` units; no interval for two.
+    An emotion's units are those with a label of it.
     """
     rows, subjects, clips = _labelled(targets, subjects, clips)
     targets = targets[rows]
     unit, groups = _units(len(targets), subjects, clips)
-    units = len(np.unique(groups))
-    if units < _LEAST:
-        return Intervals(None, (None,) * targets.shape[1], unit, units)
+    if not len(groups):
+        return Intervals(None, (None,) * targets.shape[1], unit, 0)
     seeds = (predictions[None] if predictions.ndim == 2 else predictions)[:, rows]
 
-    def figures(weights: F64) -> F64:
-        """The mean over emotions, then each emotion, (R, 1 + E)."""
-        rho = np.mean([_rho(weights, p, targets) for p in seeds], axis=0)
-        return np.column_stack([_over_emotions(rho), rho])
+    def rho(weights: F64, of: slice) -> F64:
+        """The seeds' mean of some emotions' rho, (R, E)."""
+        mean: F64 = np.mean([_rho(weights, p[:, of], targets[:, of]) for p in seeds], axis=0)
+        return mean
 
-    draws, bca = _resampled(figures, groups, resamples)
-    mean, *per_emotion = map(_interval, draws.T, bca)
-    return Intervals(mean=mean, per_emotion=tuple(per_emotion), unit=unit, n_units=units)
+    def interval(draws: F64, of: slice) -> Interval | None:
+        """Of the mean over some emotions, whose draws are (R,)."""
+        drawn = np.unique(groups[np.isfinite(targets[:, of]).any(axis=1)])
+        bca = _bca(draws, lambda weights: _over_emotions(rho(weights, of)), groups, drawn)
+        return _interval(draws, bca, len(drawn))
+
+    draws = np.concatenate([rho(weights, slice(None)) for weights in _draws(groups, resamples)])
+    per_emotion = [interval(draws[:, i], slice(i, i + 1)) for i in range(draws.shape[1])]
+    return Intervals(
+        mean=interval(_over_emotions(draws), slice(None)),
+        per_emotion=tuple(per_emotion), unit=unit, n_units=len(np.unique(groups)),
+    )  # fmt: skip
 
 
 def compare(
@@ -144,22 +155,20 @@ def compare(
     a, b, targets = a[rows], b[rows], targets[rows]
     unit, groups = _units(len(targets), subjects, clips)
 
-    def figures(weights: F64) -> F64:
-        rho = _rho(weights, a, targets) - _rho(weights, b, targets)
-        return _over_emotions(rho)[:, None]
+    def figure(weights: F64) -> F64:
+        return _over_emotions(_rho(weights, a, targets) - _rho(weights, b, targets))
 
-    whole = np.ones((1, len(targets)))
-    difference = mean_defined(_rho(whole, a, targets) - _rho(whole, b, targets))
-    units = len(np.unique(groups))
+    difference = float(figure(np.ones((1, len(targets))))[0])
     if np.isnan(difference):
         raise FacerError(
             "comparison: Pearson is not defined, because no intensity's labels vary; expected "
             "some that do"
         )
-    if units < _LEAST:
-        return Comparison(difference, None, None, unit, units)
-    draws, (bca,) = _resampled(figures, groups, RESAMPLES)
-    interval = _interval(draws[:, 0], bca)
+    drawn = np.unique(groups)
+    units = len(drawn)
+    draws = np.concatenate([figure(weights) for weights in _draws(groups, RESAMPLES)])
+    bca = _bca(draws, figure, groups, drawn)
+    interval = _interval(draws, bca, units)
     if interval is None:
         return Comparison(difference, None, None, unit, units)
     differences = draws[~np.isnan(draws)]
@@ -215,27 +224,24 @@ def _over_emotions(rho: F64) -> F64:
     return ratio(np.nansum(rho, 1), (~np.isnan(rho)).sum(1))
 
 
-def _resampled(
-    figures: Callable[[F64], F64], groups: I64, resamples: int
-) -> tuple[F64, list[Bca | None]]:
-    """Draws (R, K) of K figures of weights (R, C) of the clips, and each figure's correction: None
-    for many units, and where it is not defined.
+def _bca(draws: F64, figure: Callable[[F64], F64], groups: I64, units: I64) -> Bca | None:
+    """The correction of a figure of weights (R, C) of the clips, whose draws are (R,), by leaving
+    out each of the units; None for many of them, and where it is not defined.
     """
-    draws = np.concatenate([figures(weights) for weights in _draws(groups, resamples)])
-    units = int(groups.max()) + 1
-    if units >= FEW_UNITS:
-        return draws, [None] * draws.shape[1]
-    whole = figures(np.ones((1, len(groups))))[0]
-    left_out = figures((groups != np.arange(units)[:, None]).astype(np.float64))
-    columns = zip(draws.T, whole.tolist(), left_out.T, strict=True)
-    return draws, [bca_of(values[~np.isnan(values)], one, away) for values, one, away in columns]
+    if len(units) >= FEW_UNITS:
+        return None
+    whole = float(figure(np.ones((1, len(groups))))[0])
+    left_out = figure((groups != units[:, None]).astype(np.float64))
+    return bca_of(draws[~np.isnan(draws)], whole, left_out)
 
 
-def _interval(values: F64, bca: Bca | None) -> Interval | None:
-    """Of draws (R,): percentiles, corrected where that is defined; None without any draw."""
+def _interval(values: F64, bca: Bca | None, units: int) -> Interval | None:
+    """Of draws (R,): percentiles, corrected where that is defined; None without any draw, and for
+    two units.
+    """
     known = values[~np.isnan(values)]
-    if not len(known):
+    if units < _LEAST or not len(known):
         return None
     shares = None if bca is None else bca.shares(_LEVEL)
     low, high = np.quantile(known, shares or [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Interval(float(low), float(high), "bca" if shares else "percentile")
+    return Interval(float(low), float(high), "bca" if shares else "percentile", units)

@@ -218,6 +218,22 @@ def test_a_run_is_not_scored_on_splits_that_are_made_otherwise(planted, tmp_path
                 evaluate(tmp_path / "run", **other, **own)
 
 
+def test_other_labels_without_splits_are_not_divided_anew(planted, tmp_path):
+    """As those of the test split alone, of which one clip would be "test"."""
+    store, labels = planted(24)
+    train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST))
+    header, rows = rows_of(labels)
+    bare = tmp_path / "bare.csv"
+    write(bare, ["clip_id", *header[2:]], [[r[0], *r[2:]] for r in rows if r[1] == "test"])
+    with pytest.raises(FacerError, match=r"found splits: made by facer.*write the splits into"):
+        evaluate(tmp_path / "run", split="test", labels=str(bare))
+    train_head(TrainHeadConfig(store, str(bare), tmp_path / "few", fit=FAST))
+    assert evaluate(tmp_path / "few", labels=str(bare)).n_scored
+    write(bare, ["clip_id", *header[2:]], [[r[0], *r[2:]] for r in rows])
+    with pytest.raises(FacerError, match="the head may have seen"):  # more clips than then
+        evaluate(tmp_path / "few", labels=str(bare))
+
+
 def test_other_labels_may_have_more_targets(planted, tmp_path):
     store, labels = planted(24)
     train_head(TrainHeadConfig(store, labels, tmp_path / "run", fit=FAST))

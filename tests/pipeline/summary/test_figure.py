@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -173,3 +174,45 @@ def test_the_grand_mean_says_how_many_people_are_behind_it(study_store, tmp_path
     drawn = (tmp_path / "g.svg").read_text().replace("\u00a0", " ")
     assert "joke n = 1 to 3" in drawn
     assert "bootstrap" in drawn
+
+
+@pytest.mark.parametrize("kind", ["clip", "participant", "grand"])
+def test_a_value_alone_is_a_dot(study_store, tmp_path, monkeypatch, kind):
+    """A line of one point is nothing."""
+    plot, dots = Axes.plot, list[float]()
+    monkeypatch.setattr(Axes, "plot", lambda self, x, y, *a, **k: (
+        dots.extend(x if a == ("o",) else ()), plot(self, x, y, *a, **k))[1])  # fmt: skip
+    store = study_store({"P1_joke": (RATE, {}, RATE == 2)}, "lone.zarr")
+    facer.figure(kind, store, tmp_path / "f.svg", DESIGN)
+    assert dots == [2]
+
+
+LONG = "a condition whose name is as long as a sentence of some words "
+
+
+@pytest.mark.parametrize(
+    "kind", ["clip", "participant", "grand", "heat", "paired", "missing", "strip"]
+)
+def test_long_and_many_names_lie_in_the_figure_and_apart(study_store, tmp_path, monkeypatch, kind):
+    sheets: list[Any] = []
+    save = Figure.savefig
+
+    def saved(figure, *args, **options):
+        save(figure, *args, **options)
+        sheets.append((figure.get_tightbbox().extents, *figure.get_size_inches()))
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    clips: dict[str, Any] = {f"P{p}_{c}{LONG * 3}": (RATE, {}) for p in "12" for c in range(7)}
+    facer.figure(kind, study_store(clips, "l.zarr"), tmp_path / "f.png", DESIGN, dpi=100)
+    [((left, low, right, high), width, height)] = sheets
+    assert -0.02 <= left <= right <= width + 0.02
+    assert -0.02 <= low <= high <= height + 0.02
+
+
+def test_letters_that_the_font_lacks_are_told_once(study_store, tmp_path, capsys):
+    store = study_store({"P1_笑い": (RATE, {})}, "j.zarr")
+    facer.figure("clip", store, tmp_path / "f.png", DESIGN)
+    assert "an .svg has them" in capsys.readouterr().err
+    facer.figure("clip", store, tmp_path / "f.svg", DESIGN)
+    assert capsys.readouterr().err == ""
+    assert "笑い" in (tmp_path / "f.svg").read_text()

@@ -132,5 +132,11 @@ def test_a_panel_is_never_too_small_to_read_nor_wider_than_a_large_video(size):
     assert panel.width_px <= max(320, size[0])
 
 
+def test_a_title_of_wide_letters_ends_in_the_panel():
+    drawn = draw([None], title="W" * 40)
+    assert (drawn[:28, -4:] == 255).all()
+    assert (drawn[:28, -30:] != 255).any()
+
+
 def test_odd_titles_are_drawn():
     assert draw([{"neutral": 1.0}], title='$x_1$ <b> \n \udcff 表 "').std() > 10

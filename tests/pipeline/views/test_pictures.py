@@ -81,6 +81,12 @@ def test_odd_ids_and_names_are_drawn_as_they_are(tmp_path, drawn_texts):
         read(tmp_path / name)
 
 
+def test_a_title_of_wide_letters_ends_in_the_picture(tmp_path):
+    drawn = draw(tmp_path / "clip.png", made_clip(20), title="W" * 300, subtitle="W" * 300)
+    assert (drawn[:75, -4:] == 255).all()
+    assert (drawn[:75, -300:] != 255).any()
+
+
 def test_weak_names_change_the_picture(tmp_path):
     clip = made_clip(30)
     plain = draw(tmp_path / "a.png", clip)

@@ -23,17 +23,31 @@
 
   const hover = (name) => `${plain(label(name))} %{y:.3f}<extra></extra>`;
 
+  /* Nothing is drawn of a line of one point: a clip of one frame begins and ends. */
+  const steps = time.length > 1 ? time : edges;
+  const stepped = (values) => (time.length > 1 ? values : [values[0], values[0]]);
+
   function lines() {
-    return va.map((name) => ({
+    return va.flatMap((name) => [{
       x: time, y: columns[name], name: label(name), mode: "lines", line: { color: curveColor(name), width: 2 },
       yaxis: "y", legend: "legend", connectgaps: false, hovertemplate: hover(name),
-    }));
+    }, lone(name)]);
+  }
+
+  /* Frames with a face between such without, each as long as it lasts. */
+  function lone(name) {
+    const values = columns[name], absent = (i) => !(i in values) || Number.isNaN(values[i]);
+    const alone = [...values.keys()].filter((i) => !absent(i) && absent(i - 1) && absent(i + 1));
+    return {
+      x: alone.flatMap((i) => [edges[i], edges[i + 1], null]), y: alone.flatMap((i) => [values[i], values[i], null]),
+      mode: "lines", line: { color: curveColor(name), width: 2 }, yaxis: "y", hoverinfo: "skip", showlegend: false,
+    };
   }
 
   /* A frame without a face has no shares: steps down to 0 keep the areas apart. */
   function areas() {
     return stacked.map((name) => ({
-      x: time, y: columns[name].map((value) => (Number.isNaN(value) ? 0 : value)), name: label(name),
+      x: steps, y: stepped(columns[name].map((value) => (Number.isNaN(value) ? 0 : value))), name: label(name),
       mode: "lines", line: { shape: "hvh", color: curveColor(name), width: 0 }, fillcolor: curveColor(name),
       stackgroup: "expressions", yaxis: "y2", legend: "legend2", hovertemplate: hover(name),
     }));
@@ -56,7 +70,7 @@
   }
 
   function count() {
-    return [{ x: time, y: faces, mode: "lines", yaxis: "y4", showlegend: false,
+    return [{ x: steps, y: stepped(faces), mode: "lines", yaxis: "y4", showlegend: false,
       line: { shape: "hvh", color: color("ink"), width: 1.5 }, hovertemplate: "faces %{y}<extra></extra>" }];
   }
 

@@ -29,7 +29,8 @@ window.facer.lane = (() => {
     return low < high ? [low, high] : [known.length ? low - 1 : 0, known.length ? low + 1 : 1];
   }
 
-  /* Lines over the frames that `keep` lets through; of very many the lowest and highest of each few. */
+  /* Lines over the frames that `keep` lets through; of very many the lowest and highest of each few.
+     Each begins with a line of no length, a dot where it is all. */
   function path(times, values, keep, x, y) {
     let text = "", on = false;
     const few = Math.ceil(times.length / POINTS);
@@ -43,7 +44,8 @@ window.facer.lane = (() => {
       }
       if (low < 0) { on = false; continue; }
       for (const k of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
-        text += `${on ? "L" : "M"}${x(times[k]).toFixed(1)} ${y(values[k]).toFixed(1)}`;
+        const point = `${x(times[k]).toFixed(1)} ${y(values[k]).toFixed(1)}`;
+        text += on ? `L${point}` : `M${point}L${point}`;
         on = true;
       }
     }

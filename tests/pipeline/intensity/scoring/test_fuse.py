@@ -70,7 +70,10 @@ def test_what_cannot_be_fused_is_refused(runs, tmp_path):
         fit=replace(FAST, epochs=1),
     )  # fmt: skip
     train_head(config)
-    with pytest.raises(FacerError, match="score other clips or intensities on val"):
+    told = (
+        r"joy and .*other: score other clips .* on val \(12 clips, joy, awe; 11 clips, joy, awe\)"
+    )
+    with pytest.raises(FacerError, match=told):
         facer.fuse([runs[0], tmp_path / "other"])
 
 

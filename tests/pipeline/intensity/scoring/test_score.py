@@ -206,3 +206,11 @@ def test_the_command_prints_figures_and_json(labels, tmp_path, capsys):
     alone = json.loads(told(capsys, *command[:4], "--json")[0])
     assert set(alone) == set(found["file"]) == set(found["against"])
     assert (alone["path"], found["against"]["path"]) == (str(good), str(bad))
+
+
+def test_splits_that_facer_makes_are_told(labels, tmp_path):
+    file = predictions(labels, tmp_path / "theirs.csv", 0.2)
+    bare = LabelOptions(split_column="none")
+    assert score_files(ScoreConfig(file, str(labels), reading=bare)).file.scores.warnings == ()
+    found = score_files(ScoreConfig(file, str(labels), split="val", reading=bare)).file.scores
+    assert "names no splits: val is made by facer" in str(found.warnings)

@@ -132,6 +132,19 @@ def test_curves_are_the_stores_numbers(browser, clip_report, hostile_id):
     assert "facenone" in readout
 
 
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_frame_alone_is_drawn(browser, make_store, clip_of, tmp_path, n):
+    """A line of one point is nothing: of a face between frames without, of a clip of one frame."""
+    clip = clip_of(n, ((0, 2), (3, 5)) if n > 1 else ())
+    report = build_report(ReportConfig(make_store({"a": clip}).path, tmp_path / "report"))
+    opened(browser, report.index.parent / CLIPS / f"{page_name('a')}.html")
+    lines = browser.execute_script("""
+      const boxes = [...document.querySelectorAll(".xy path.js-line, .xy4 path.js-line")];
+      return boxes.map((path) => path.getBBox().width).filter((width) => width > 5).length;
+    """)
+    assert lines == 3  # valence, arousal, faces
+
+
 def test_a_hostile_id_runs_nothing(browser, clip_report, hostile_id):
     folder, _ = clip_report
     shown = hostile_id.replace("\udcff", "\ufffd")

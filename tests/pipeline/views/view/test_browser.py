@@ -64,6 +64,17 @@ def said(browser, text):
     until(browser, "document.getElementById('said').textContent.includes(arguments[0])", text)
 
 
+def test_a_frame_alone_is_a_dot(browser, make_store, clip_of):
+    """A line of one point is nothing."""
+    with facer.view(make_store({"a": clip_of(5, ((0, 2), (3, 5)))})) as view:
+        go(browser, view, "a")
+        drawn = browser.execute_script("""
+          const [line] = document.querySelectorAll("#lane path.curve:not(.uncounted)");
+          return [line.getAttribute("d"), getComputedStyle(line).strokeLinecap];
+        """)
+    assert (drawn[0].count("L"), drawn[1]) == (1, "round")
+
+
 def test_a_stretch_is_marked_kept_over_a_reload_and_undone(browser, opened):
     go(browser, opened, "P1_calm")
     press(browser, "m")
