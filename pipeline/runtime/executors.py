@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
 from facer.pipeline.runtime.tls import TlsFiles
-from facer.storage.errors import FacerError, named, one_line
+from facer.storage.errors import FacerError, named, no_thread, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,7 +75,9 @@ def _outcome(call: Callable[[], Result]) -> Result | Exception:
         raise
     except ImportError as error:
         raise not_loaded(error) from error
-    except Exception as error:  # noqa: BLE001 - handed on with its item
+    except Exception as error:  # handed on with its item
+        if found := no_thread(error):
+            raise FacerError(found) from error
         return error
 
 

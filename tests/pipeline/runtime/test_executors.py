@@ -69,6 +69,11 @@ def test_what_cannot_be_imported_is_no_fault_of_the_item(executor):
         list(executor.map(importlib.import_module, ["nowhere"]))
 
 
+def test_a_thread_that_cannot_be_started_is_no_fault_of_the_item(executor):
+    with pytest.raises(FacerError, match="no thread can be started; raise the limit"):
+        list(executor.map(exec, ["""raise RuntimeError("can't start new thread")"""]))
+
+
 def test_no_items_are_fine(executor):
     assert list(executor.map(abs, [])) == []
 

@@ -277,6 +277,19 @@ def test_a_process_that_cannot_be_started_is_no_fault_of_the_clip(make_video):
     assert assert_same(path) == 12
 
 
+def test_a_process_that_is_refused_a_thread_is_no_fault_of_the_clip(
+    make_video, tmp_path, monkeypatch
+):
+    path = make_video()
+    (tmp_path / "sitecustomize.py").write_text("import threading; threading.stack_size(1 << 46)")
+    guard.close_idle()
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(tmp_path)
+        with pytest.raises(PlaceError, match=r"no process .* started: it was refused a thread"):
+            read(GuardedReader(path))
+    assert assert_same(path) == 12
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams_disturb_no_decoding(make_video, closed, tmp_path):
     """Seen: the frames' memory was stdin, over which the child's pipe was put."""
