@@ -165,10 +165,10 @@ class DaskExecutor:
         """Say so where nothing can be done for the moment."""
         try:
             self._ask()
+            found = self._client.scheduler_info(n_workers=-1)["workers"]
         except (OSError, TimeoutError):
             self._note("the scheduler does not answer; waiting for it (Ctrl-C stops)")
             return
-        found = self._client.scheduler_info(n_workers=-1)["workers"]
         seen = {address: worker["last_seen"] for address, worker in found.items()}
         silent = [address for address, when in seen.items() if self._seen.get(address) == when]
         self._seen, workers = seen, found.values()
@@ -203,11 +203,13 @@ class DaskExecutor:
 
     def _check_connection(self) -> None:
         if self._client.status != "running":
-            raise FacerError(
-                f"{named('scheduler')} {self._address}: the connection to the scheduler was "
-                "lost; what was "
-                "committed is safe: run the same command again when the scheduler is back"
-            )
+            raise self._lost()
+
+    def _lost(self) -> FacerError:
+        return FacerError(
+            f"{named('scheduler')} {self._address}: the connection to the scheduler was lost; what "
+            "was committed is safe: run the same command again when the scheduler is back"
+        )
 
     def _ask(self) -> None:
         """``OSError`` or ``TimeoutError`` unless the scheduler answers in time."""
@@ -225,7 +227,10 @@ class DaskExecutor:
         while not wait([running], LONELY_S).done:
             self._check_connection()
             self._tell_waiting()
-        return running.result()
+        try:
+            return running.result()
+        except (OSError, CancelledError) as error:
+            raise self._lost() from error
 
     def check_workers(self, function: Callable[[Item], Result], item: Item) -> dict[str, Result]:
         """Call a function once on every worker, before its tasks; results by worker.
