@@ -38,7 +38,7 @@ def problem_of(error: BaseException) -> tuple[str, int]:
         from facer.pipeline.runtime.processes import not_loaded
 
         return str(not_loaded(error)), EXIT_PROBLEM
-    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # torch's
+    if isinstance(error, OSError) and "temporary directory" in str(error):  # torch's, matplotlib's
         return f"{one_line(error)}; set TMPDIR to a folder that can be written", EXIT_PROBLEM
     if found := no_thread(error):
         return found, EXIT_PROBLEM
