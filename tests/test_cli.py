@@ -122,16 +122,18 @@ def test_a_library_that_finds_no_memory_is_a_line(capsys, monkeypatch, tmp_path)
     )
 
 
-def test_no_folder_for_temporary_files_is_told(capsys, monkeypatch):
-    def absent(_):
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
-
-    monkeypatch.setattr(FeatureStore, "open", absent)
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+        OSError("Matplotlib requires ..., and a temporary directory could not be created"),
+    ],
+)
+def test_no_folder_for_temporary_files_is_told(capsys, monkeypatch, error):
+    monkeypatch.setattr(FeatureStore, "open", Mock(side_effect=error))
     _, err = told(capsys, "status", "s.zarr", code=1)
-    assert err == (
-        "facer: No usable temporary directory found in ['/tmp']; set TMPDIR to a folder that can "
-        "be written\n"
-    )
+    said = error.strerror or str(error)
+    assert err == f"facer: {said}; set TMPDIR to a folder that can be written\n"
 
 
 def test_messages_to_a_full_disk_end_no_command(make_video, face_frames, monkeypatch, tmp_path):

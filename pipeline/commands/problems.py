@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
-from facer.storage.errors import FacerError, OptionError, PlaceError, one_line
+from facer.storage.errors import FacerError, OptionError, PlaceError, no_thread, one_line
 from facer.storage.files.refusals import refusal
 from facer.storage.text.likeness import alike
 
@@ -38,8 +38,10 @@ def problem_of(error: BaseException) -> tuple[str, int]:
         from facer.pipeline.runtime.processes import not_loaded
 
         return str(not_loaded(error)), EXIT_PROBLEM
-    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # torch's
+    if isinstance(error, OSError) and "temporary directory" in str(error):  # torch's, matplotlib's
         return f"{one_line(error)}; set TMPDIR to a folder that can be written", EXIT_PROBLEM
+    if found := no_thread(error):
+        return found, EXIT_PROBLEM
     if _is_of_memory(error):
         return f"there is not enough memory for it ({one_line(error)})", EXIT_PROBLEM
     return (

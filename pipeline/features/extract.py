@@ -26,11 +26,14 @@ from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.plan import ExtractPlan, plan
 from facer.pipeline.features.preflight import check_cluster
 from facer.pipeline.runtime.executors import DaskExecutor, Executor
+from facer.pipeline.runtime.processes import WorkerDiedError
 from facer.pipeline.runtime.progress import Progress
 from facer.stages.common.cores import usual_threads
 from facer.storage import FeatureStore
+from facer.storage.errors import FacerError, named
 from facer.storage.schema import Record, Status
 
+_MAX_DEAD = 4  # tasks whose workers died, where none was done
 _PARTS_EACH = 8  # parts of a worker at least, so that all end at about the same time
 
 
@@ -113,18 +116,29 @@ def _run_parts(
     executor: Executor, template: PartTask, todo: Sequence[ClipTask], part_size: int,
     progress: Progress,
 ) -> int:  # fmt: skip
-    """Do all clips; one that breaks its whole part is tried alone, then recorded as failed."""
+    """Do all clips; one that breaks its whole part is tried alone, then recorded as failed.
+
+    ``FacerError`` where the workers die of whatever they are given.
+    """
     size = max(1, min(part_size, -(-len(todo) // (_PARTS_EACH * executor.workers))))
     parts = [tuple(todo[start : start + size]) for start in range(0, len(todo), size)]
     random.Random().shuffle(parts)  # runs on the same store seldom meet
     function = (
         partial(extract_part, on_frames=progress.frames) if executor.in_process else extract_part
     )
-    frames = 0
+    frames = n_done = n_dead = 0
     while parts:
         tasks = [replace(template, clips=clips) for clips in parts]
         parts = []
         for task, outcome in executor.map(function, tasks):
+            n_dead += isinstance(outcome, WorkerDiedError)
+            n_done += not isinstance(outcome, Exception)
+            if n_dead >= _MAX_DEAD and not n_done:
+                raise FacerError(
+                    f"worker processes die of whatever they are given, {n_dead} times out of "
+                    f"{n_dead}; give them more memory (`dask worker --memory-limit 0`), then run "
+                    f"the same command with {named('retry_failed')}"
+                )
             if not isinstance(outcome, Exception):
                 records, new = outcome, tuple(r for r in outcome if not r.part)
             elif len(task.clips) == 1:

@@ -14,6 +14,7 @@ from facer.pipeline.features.sources import Source, open_videos
 from facer.pipeline.runtime.executors import DaskExecutor
 from facer.storage.errors import FacerError, one_line
 from facer.storage.files.objects import open_objects
+from facer.storage.layout.parts import PARTS
 
 _DECISIVE = ("torch", "onnxruntime", "numpy", "distributed")
 
@@ -78,7 +79,9 @@ def check_worker(probe: Probe) -> dict[str, str]:
             f"{probe.store}: the store is not visible from this host; give a path that all hosts "
             "share, or a URL"
         )
-    objects.put(f"{probe.folder}/{secrets.token_hex(8)}", b"")
+    written = f"{PARTS}/{probe.folder}-{secrets.token_hex(8)}"  # where its parts will lie
+    objects.put(written, b"")
+    objects.delete(written)
     return versions()
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 from facer import __version__
 from facer.pipeline.runtime.processes import ProcessExecutor, WorkerDiedError, not_loaded
 from facer.pipeline.runtime.tls import TlsFiles
-from facer.storage.errors import FacerError, named, one_line
+from facer.storage.errors import FacerError, named, no_thread, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,7 +75,9 @@ def _outcome(call: Callable[[], Result]) -> Result | Exception:
         raise
     except ImportError as error:
         raise not_loaded(error) from error
-    except Exception as error:  # noqa: BLE001 - handed on with its item
+    except Exception as error:  # handed on with its item
+        if found := no_thread(error):
+            raise FacerError(found) from error
         return error
 
 
@@ -163,10 +165,10 @@ class DaskExecutor:
         """Say so where nothing can be done for the moment."""
         try:
             self._ask()
+            found = self._client.scheduler_info(n_workers=-1)["workers"]
         except (OSError, TimeoutError):
             self._note("the scheduler does not answer; waiting for it (Ctrl-C stops)")
             return
-        found = self._client.scheduler_info(n_workers=-1)["workers"]
         seen = {address: worker["last_seen"] for address, worker in found.items()}
         silent = [address for address, when in seen.items() if self._seen.get(address) == when]
         self._seen, workers = seen, found.values()
@@ -201,11 +203,13 @@ class DaskExecutor:
 
     def _check_connection(self) -> None:
         if self._client.status != "running":
-            raise FacerError(
-                f"{named('scheduler')} {self._address}: the connection to the scheduler was "
-                "lost; what was "
-                "committed is safe: run the same command again when the scheduler is back"
-            )
+            raise self._lost()
+
+    def _lost(self) -> FacerError:
+        return FacerError(
+            f"{named('scheduler')} {self._address}: the connection to the scheduler was lost; what "
+            "was committed is safe: run the same command again when the scheduler is back"
+        )
 
     def _ask(self) -> None:
         """``OSError`` or ``TimeoutError`` unless the scheduler answers in time."""
@@ -223,7 +227,10 @@ class DaskExecutor:
         while not wait([running], LONELY_S).done:
             self._check_connection()
             self._tell_waiting()
-        return running.result()
+        try:
+            return running.result()
+        except (OSError, CancelledError) as error:
+            raise self._lost() from error
 
     def check_workers(self, function: Callable[[Item], Result], item: Item) -> dict[str, Result]:
         """Call a function once on every worker, before its tasks; results by worker.

@@ -33,8 +33,8 @@ def host_slot() -> int:
     user, is passed over; 0 where nothing can.
     """
     for slot in range(_MAX_SLOTS):
-        path = Path(tempfile.gettempdir()) / f"facer-worker-{os.getuid()}-{slot}.lock"
         try:
+            path = Path(tempfile.gettempdir()) / f"facer-worker-{os.getuid()}-{slot}.lock"
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError:
             continue

@@ -22,7 +22,8 @@ from facer.pipeline.runtime.children import (
     module_command,
     raised,
 )
-from facer.storage.errors import FacerError, OptionError, named, one_line
+from facer.storage.errors import FacerError, OptionError, named
+from facer.storage.files.refusals import reason
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -175,7 +176,7 @@ class _Worker:
                     env=environment,
                 )
         except OSError as error:
-            raise FacerError(f"no worker process can be started: {one_line(error)}") from error
+            raise FacerError(f"no worker process can be started: {reason(error)}") from error
         assert self._process.stdout is not None
         self.file = self._process.stdout.fileno()
 

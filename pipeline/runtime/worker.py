@@ -28,7 +28,7 @@ from facer.pipeline.runtime.children import (
     dumps,
     loads,
 )
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, no_thread
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +41,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         kind, found = "import", describe_error(error)
     except Exception as error:  # noqa: BLE001 - handed on with its item
         kind, found = "item", describe_error(error)
+        if limit := no_thread(error):
+            kind, found = "user", describe_error(FacerError(limit))
     return {"error": found, "kind": kind}
 
 

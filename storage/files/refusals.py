@@ -22,6 +22,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "; give a shorter name",
     errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
     errno.EMFILE: "; raise the limit on open files (ulimit -n)",
+    errno.EAGAIN: "; raise the limit on processes and threads (ulimit -u)",
 }
 
 
@@ -48,5 +49,10 @@ def refusing(
 
 def refusal(what: str, path: str, error: Exception) -> FacerError:
     """Say that a place refuses to be read or written, why, and what to do."""
+    return FacerError(f"{path}: cannot {what}: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """Return why the system refuses something, and what to do."""
     advice = _ADVICE.get(getattr(error, "errno", None) or 0, "")
-    return FacerError(f"{path}: cannot {what}: {one_line(error, None)}{advice}")
+    return f"{one_line(error, None)}{advice}"

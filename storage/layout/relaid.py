@@ -6,6 +6,7 @@ before it is unpacked, so that a stranger's array takes no more memory than it m
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from math import prod
 from typing import Any
@@ -144,6 +145,22 @@ def _read(key: str, copies: dict[str, bytes], dtype: str) -> npt.NDArray[Any]:
 
     buffer = default_buffer_prototype().buffer
     store = MemoryStore({name: buffer.from_bytes(data) for name, data in copies.items()})
+    start_zarr()
     array = zarr.open_array(store, path=key, mode="r", zarr_format=3)
     values = np.asarray(array[...])
     return np.ascontiguousarray(values, np.dtype(dtype))  # xarray keeps bool as int8
+
+
+def start_zarr() -> None:
+    """Start zarr-python's thread; where it is refused one, it would wait for it ever after."""
+    from zarr.core import sync
+
+    nothing = asyncio.sleep(0)
+    try:
+        sync.sync(nothing)
+    except RuntimeError:
+        nothing.close()
+        if sync.loop[0] is not None:
+            sync.loop[0].close()
+        sync.reset_resources_after_fork()
+        raise

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.features.guarded.headers import clock_start_s, header_frames
-from facer.pipeline.features.guarded.process import RING_BYTES
+from facer.pipeline.features.guarded.process import NO_THREAD, RING_BYTES
 from facer.pipeline.features.guarded.seen import libav_view
 from facer.pipeline.features.guarded.sound import copy_sound
 from facer.pipeline.runtime.children import INTERRUPTS
@@ -191,7 +191,10 @@ def main(memory_file: int, memory_limit_bytes: int) -> None:
     out = os.dup(1)
     os.dup2(2, 1)  # nothing but answers on the pipe
     ring, requests = Ring(memory_file), SimpleQueue[dict[str, Any]]()
-    Thread(target=listen, args=(ring, requests), daemon=True).start()
+    try:
+        Thread(target=listen, args=(ring, requests), daemon=True).start()
+    except RuntimeError:
+        sys.exit(NO_THREAD)
     serve(ring, requests, out)
 
 

@@ -23,7 +23,8 @@ from facer.pipeline.features.guarded.process import DecodeChild, DecoderDiedErro
 from facer.stages.features.audio.resampling import Sound
 from facer.stages.features.decode.frames import Frame
 from facer.stages.features.decode.picture import Picture, Yuv, take
-from facer.storage.errors import FacerError, PlaceError, one_line
+from facer.storage.errors import FacerError, PlaceError
+from facer.storage.files.refusals import reason
 
 Item = TypeVar("Item")
 
@@ -164,9 +165,7 @@ def take_child() -> DecodeChild:
     try:
         return DecodeChild()
     except OSError as error:
-        raise PlaceError(
-            f"no process to decode videos can be started: {one_line(error)}"
-        ) from error
+        raise PlaceError(f"no process to decode videos can be started: {reason(error)}") from error
 
 
 def _leave_to_parent() -> None:

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, PlaceError
 from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
 MEAN_FRAME_S = 5.0  # a decoded frame may take on average, beyond the first FRAME_TIMEOUT_S
 _STEP_S = 1.0  # of waiting at a time: what stands still itself (Ctrl-Z) lets no more of it pass
 RING_BYTES = 32 << 20  # frames decoded ahead; for larger frames than half of it the ring grows
+NO_THREAD = os.EX_OSERR  # exit code of a child that was refused one
 MEMORY_LIMIT_BYTES = 2 << 30  # of addresses; an 8K video with all its references fits
 
 
@@ -99,7 +100,10 @@ class DecodeChild:
             self.process.stdin.write(f"{line}\n".encode())
 
     def read(self, timeout_s: float) -> dict[str, Any] | None:
-        """Return the next message, None after the timeout; DecoderDiedError when none will come."""
+        """Return the next message, None after the timeout; DecoderDiedError when none will come.
+
+        PlaceError where the process had no thread to start with.
+        """
         assert self.process.stdout is not None
         file = self.process.stdout.fileno()
         poll = select.poll()
@@ -123,6 +127,11 @@ class DecodeChild:
 
     def _cause_of_death(self) -> str:
         code = self.process.wait()
+        if code == NO_THREAD:
+            raise PlaceError(
+                "no process to decode videos can be started: it was refused a thread (ulimit -u "
+                "limits them)"
+            )
         if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
         return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -336,6 +336,25 @@ def test_workers_that_die_while_models_are_loaded_are_a_line(videos, tmp_path, m
         extract_folder(ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=2))
 
 
+def test_workers_that_die_of_every_clip_end_the_run(videos, tmp_path, monkeypatch):
+    """Seen: a limit of memory below what models take had each clip of a folder recorded as failed,
+    after four deaths each.
+    """
+    real, dead = ProcessExecutor.map, []
+
+    def dying(self, function, items):
+        if function is not extract_part:
+            yield from real(self, function, items)
+        for item in items if function is extract_part else ():
+            dead.append(item)
+            yield item, WorkerDiedError()
+
+    monkeypatch.setattr(ProcessExecutor, "map", dying)
+    with pytest.raises(FacerError, match=r"die of whatever they are given, 4 times out of 4; give"):
+        extract_folder(ExtractRunConfig(videos, str(tmp_path / "s.zarr"), workers=2))
+    assert len(dead) == 4
+
+
 def test_workers_never_change_a_feature(videos, tmp_path):
     run(videos, tmp_path / "one.zarr")
     summary = extract_folder(ExtractRunConfig(videos, str(tmp_path / "two.zarr"), workers=2))

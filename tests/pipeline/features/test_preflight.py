@@ -14,6 +14,7 @@ from facer.pipeline.features.preflight import Probe, check_cluster, check_worker
 from facer.pipeline.features.sources import Source
 from facer.pipeline.runtime.executors import DaskExecutor
 from facer.storage.errors import FacerError
+from facer.storage.files.objects import LocalObjects
 
 NO_FACER = """
 import importlib.metadata as metadata
@@ -69,7 +70,16 @@ def probe(place: tuple[str, Source, str]) -> Probe:
 
 def test_a_worker_that_sees_everything(probe: Probe) -> None:
     assert {"python", "torch", "numpy"} <= set(check_worker(probe))
-    assert len(list((Path(probe.store) / ".check-1").iterdir())) == 2  # it can write
+
+
+def test_a_worker_writes_where_its_parts_will_lie(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: one of another user was refused the driver's folder, in a store open to both."""
+    written: list[str] = []
+    monkeypatch.setattr(LocalObjects, "put", lambda _, key, data: written.append(key))
+    check_worker(probe)
+    assert [key.rpartition("-")[0] for key in written] == ["parts/.check-1"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +124,7 @@ def test_a_cluster_that_can_do_the_work(cluster: Any, place: tuple[str, Source, 
     check_cluster(executor, *place, told.append)
     executor.close()
     assert told == []
-    assert not [path.name for path in Path(place[2]).glob("*")]  # nothing stays
+    assert [path.name for path in Path(place[2]).rglob("*")] == ["parts"]
 
 
 def test_a_worker_that_cannot_do_the_work_is_named(
@@ -134,4 +144,4 @@ def test_a_worker_that_cannot_do_the_work_is_named(
                 check_cluster(executor, *place, lambda _: None)
             executor.close()
             cluster.stop(cluster.workers.pop())
-    assert not list(Path(place[2]).glob("*"))
+    assert [path.name for path in Path(place[2]).rglob("*")] == ["parts"]

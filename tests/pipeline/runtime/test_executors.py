@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import time
+from threading import Timer
 
 import psutil
 import pytest
@@ -69,6 +70,11 @@ def test_what_cannot_be_imported_is_no_fault_of_the_item(executor):
         list(executor.map(importlib.import_module, ["nowhere"]))
 
 
+def test_a_thread_that_cannot_be_started_is_no_fault_of_the_item(executor):
+    with pytest.raises(FacerError, match="no thread can be started; raise the limit"):
+        list(executor.map(exec, ["""raise RuntimeError("can't start new thread")"""]))
+
+
 def test_no_items_are_fine(executor):
     assert list(executor.map(abs, [])) == []
 
@@ -120,6 +126,15 @@ def test_a_scheduler_that_vanishes_ends_the_run_in_one_line(new_cluster):
         cluster.scheduler.kill()
         with pytest.raises(FacerError, match=f"{cluster.address}: the connection .* was lost"):
             list(results)
+        executor.close()
+
+
+def test_a_scheduler_that_vanishes_while_workers_are_checked_is_one_line(new_cluster):
+    with new_cluster(1) as cluster:
+        executor = DaskExecutor(cluster.address)
+        Timer(2.0, cluster.scheduler.kill).start()
+        with pytest.raises(FacerError, match=f"{cluster.address}: the connection .* was lost"):
+            executor.check_workers(time.sleep, 10)
         executor.close()
 
 

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from facer.pipeline.runtime.gpus import visible_devices
+from facer.pipeline.runtime.gpus import host_slot, visible_devices
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,11 @@ def test_a_slot_that_cannot_be_held_is_passed_over(tmp_path: Path, n_taken: int,
         check=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert done.stdout.strip() == slot
+
+
+def test_no_folder_for_temporary_files_is_no_fault_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen: each clip of a worker without one was recorded as failed."""
+    monkeypatch.setattr("tempfile.gettempdir", Mock(side_effect=FileNotFoundError))
+    assert host_slot.__wrapped__() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from zarr.core import sync
 
 from facer.storage import FacerError, FeatureStore, Record
 from facer.storage.files.objects import LocalObjects
@@ -54,6 +56,23 @@ def test_arrays_that_do_not_fit(
 ) -> None:
     record, clip = make_entry("bad", seed=2)
     refuse(store, [(record, replace(clip, **{array: values}))], f"clip 'bad': .*{message}")
+
+
+def test_a_thread_that_zarr_is_refused_is_asked_for_again(
+    store: FeatureStore, make_entry: Make
+) -> None:
+    """Seen: zarr waited for the thread of the first try, for ever."""
+    entry, before = make_entry("a"), threading.stack_size()
+    sync.cleanup_resources()
+    threading.stack_size(1 << 46)
+    try:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                store.write_part([entry])
+    finally:
+        threading.stack_size(before)
+    store.write_part([entry])
+    assert "a" in store
 
 
 def test_records_that_do_not_fit(store: FeatureStore, make_entry: Make) -> None:

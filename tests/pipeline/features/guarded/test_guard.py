@@ -271,9 +271,22 @@ def test_a_process_that_cannot_be_started_is_no_fault_of_the_clip(make_video):
     guard.close_idle()
     with (
         limited(resource.RLIMIT_NOFILE, 0),
-        pytest.raises(PlaceError, match=r"no process .* started: Too many open files"),
+        pytest.raises(PlaceError, match=r"no process .* started: Too many .*ulimit -n"),
     ):
         read(GuardedReader(path))
+    assert assert_same(path) == 12
+
+
+def test_a_process_that_is_refused_a_thread_is_no_fault_of_the_clip(
+    make_video, tmp_path, monkeypatch
+):
+    path = make_video()
+    (tmp_path / "sitecustomize.py").write_text("import threading; threading.stack_size(1 << 46)")
+    guard.close_idle()
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(tmp_path)
+        with pytest.raises(PlaceError, match=r"no process .* started: it was refused a thread"):
+            read(GuardedReader(path))
     assert assert_same(path) == 12
 
 
@@ -298,7 +311,7 @@ def test_memory_for_frames_that_cannot_be_had_is_no_fault_of_the_clip(make_video
     guard.close_idle()
     with (
         limited(resource.RLIMIT_FSIZE, 1 << 20),
-        pytest.raises(PlaceError, match=r"no process .* started: File too large"),
+        pytest.raises(PlaceError, match=r"no process .* started: File too .*ulimit -f"),
     ):
         read(GuardedReader(path))
     assert assert_same(path) == 12
