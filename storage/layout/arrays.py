@@ -24,7 +24,7 @@ from facer.storage.files.json_files import parse_json
 from facer.storage.files.memory import affordable
 from facer.storage.files.objects import Objects
 from facer.storage.layout.chunks import LIMIT_BYTES, unpack_zstd
-from facer.storage.layout.relaid import check_shape, read_whole, start_zarr
+from facer.storage.layout.relaid import check_shape, check_thread, read_whole
 from facer.storage.schema import U8
 
 CHUNK_BYTES = 2**20
@@ -72,7 +72,7 @@ def encode_arrays(
     from zarr.storage import MemoryStore
 
     objects: dict[str, Any] = {}
-    start_zarr()
+    check_thread()
     group = zarr.create_group(MemoryStore(objects), zarr_format=3)
     for name, (values, dimensions) in arrays.items():
         array = group.create_array(
