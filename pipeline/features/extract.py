@@ -136,8 +136,8 @@ def _run_parts(
             if n_dead >= _MAX_DEAD and not n_done:
                 raise FacerError(
                     f"worker processes die of whatever they are given, {n_dead} times out of "
-                    f"{n_dead}; give them more memory (`dask worker --memory-limit 0`), then run "
-                    f"the same command with {named('retry_failed')}"
+                    f"{n_dead}; raise the limit on their memory (of a shell, a container or a dask "
+                    f"worker), then run the same command with {named('retry_failed')}"
                 )
             if not isinstance(outcome, Exception):
                 records, new = outcome, tuple(r for r in outcome if not r.part)
