@@ -78,14 +78,14 @@ class FacerError(Exception):
         return printable(_NAMED.sub(lambda m: option_of(m[1]), self.marked))
 
 
+MORE_THREADS = "raise the limit on processes and threads (ulimit -u, or a container's)"
+
+
 def no_thread(error: BaseException) -> str:
     """Return what to say where Python was refused a thread; "" for any other exception."""
     if "can't start new thread" not in str(error):
         return ""
-    return (
-        "no thread can be started; raise the limit on processes and threads (ulimit -u, or a "
-        "container's) and run the same command again"
-    )
+    return f"no thread can be started; {MORE_THREADS} and run the same command again"
 
 
 class PlaceError(Exception):

@@ -75,7 +75,7 @@ def seen_splits(config: DetectorTrainConfig | RefinerTrainConfig) -> tuple[Split
 def splits_of_weights(path: Path) -> tuple[Split, ...]:
     """The splits of the people that a checkpoint or an ONNX file says its weights have seen.
 
-    None for a file that no facer wrote; ``all`` for an older one that began from other weights.
+    Empty for a file that no facer wrote; ``all`` for an older one that began from other weights.
     """
     try:
         if path.suffix == ".onnx":
@@ -86,7 +86,7 @@ def splits_of_weights(path: Path) -> tuple[Split, ...]:
             seen = training.get("seen", before + own)
         else:
             seen = load_checkpoint(path)[1].get("seen", ["all"])
-        return tuple(split for split in seen if split in get_args(Split))
+        return tuple(dict.fromkeys(split for split in seen if split in get_args(Split)))
     except (AttributeError, KeyError, TypeError, ValueError):
         return ()
 

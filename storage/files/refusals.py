@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from facer.storage.errors import FacerError, one_line
+from facer.storage.errors import MORE_THREADS, FacerError, one_line
 
 _OF_FILES = (OSError, ValueError)  # ValueError: a null character in the path
 _ADVICE = {
@@ -22,7 +22,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "; give a shorter name",
     errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
     errno.EMFILE: "; raise the limit on open files (ulimit -n)",
-    errno.EAGAIN: "; raise the limit on processes and threads (ulimit -u)",
+    errno.EAGAIN: f"; {MORE_THREADS}",
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.runtime.children import ONE_THREAD, import_path, module_command
-from facer.storage.errors import FacerError, PlaceError
+from facer.storage.errors import MORE_THREADS, FacerError, PlaceError
 from facer.storage.schema import U8
 
 FRAME_TIMEOUT_S = 60.0  # for opening, and for every frame
@@ -129,8 +129,8 @@ class DecodeChild:
         code = self.process.wait()
         if code == NO_THREAD:
             raise PlaceError(
-                "no process to decode videos can be started: it was refused a thread (ulimit -u "
-                "limits them)"
+                "no process to decode videos can be started: it was refused a thread; "
+                f"{MORE_THREADS}"
             )
         if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
