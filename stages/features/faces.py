@@ -55,9 +55,10 @@ def iou(boxes: F32, others: F32) -> F32:
 def suppress(bbox: F32) -> list[int]:
     """Greedy non-maximum suppression of boxes (n, 4) sorted by score: positions to keep."""
     kept: list[int] = []
-    for position in range(len(bbox)):
-        if not kept or float(iou(bbox[position], bbox[kept]).max()) <= NMS_IOU:
-            kept.append(position)
+    left = np.arange(len(bbox))
+    while len(left):
+        kept.append(int(left[0]))
+        left = left[1:][iou(bbox[left[0]], bbox[left[1:]]) <= NMS_IOU]
     return kept
 
 

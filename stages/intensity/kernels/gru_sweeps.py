@@ -185,13 +185,15 @@ class Backward:
 
 def _take_buffer(like: Tensor, rows: int, columns: int) -> Tensor:
     """Return an uninitialised (rows, columns) tensor, from a spare one if it fits."""
-    while _spare:
-        spare = _spare.pop()
-        room = spare.untyped_storage().nbytes() // spare.element_size()
-        fits = spare.dtype == like.dtype and room >= rows * columns
-        if fits and spare.is_inference() == torch.is_inference_mode_enabled():
-            return spare.as_strided((rows, columns), (columns, 1), 0)
-    return like.new_empty(rows, columns)
+    size, inference = rows * columns, torch.is_inference_mode_enabled()
+    for place, spare in enumerate(_spare):
+        if spare.dtype == like.dtype and spare.is_inference() == inference:
+            del _spare[place]
+            if spare.untyped_storage().nbytes() >= size * spare.element_size():
+                return spare.as_strided((rows, columns), (columns, 1), 0)
+            break  # the larger one takes its place
+    room = like.new_empty(size + size // 8)  # the next batch is a little longer, or shorter
+    return room[:size].view(rows, columns)
 
 
 def _blocks(batch_sizes: list[int]) -> list[Block]:
