@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facer.pipeline.summary.output import SETTINGS, read_settings
+from facer.pipeline.summary.summarise import contents_sha256
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -20,7 +21,7 @@ def methods_paragraph(store: FeatureStore, stats: Path | None) -> tuple[str, str
     """Return the paragraph and its BibTeX; ``stats`` is the folder of a summary."""
     sentences = [*_features(store), *_coverage(store)]
     if stats is not None:
-        sentences += _summary(stats)
+        sentences += _summary(stats, store)
     text = " ".join(sentences)
     bibtex = _BIBTEX.format(version=_version(store.provenance))
     return text, bibtex + (_BIBTEX_KOLLIAS if _KOLLIAS in text else "")
@@ -114,11 +115,17 @@ def _coverage(store: FeatureStore) -> list[str]:
     ]
 
 
-def _summary(folder: Path) -> list[str]:
+def _summary(folder: Path, store: FeatureStore) -> list[str]:
     settings = read_settings(folder)
     if settings is None:
         raise FacerError(f"{folder}: found no summary there, expected a folder of summarise")
     where = f"{folder / SETTINGS}"
+    of = from_json(_Summarised, settings.get("store", {}), where, "facer summarise")
+    if of.contents_sha256 not in ("", contents_sha256(store)):
+        raise FacerError(
+            f"{folder}: found tables of other clips or features than {store.path} has now, expected "
+            "tables of these; run facer summarise on it again"
+        )
     s = from_json(SummaryConfig, settings.get("settings"), where, "facer summarise")
     windows = ", ".join(
         f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s.windows.items()
@@ -152,6 +159,13 @@ def _summary(folder: Path) -> list[str]:
              f"{s.seed})" if s.resamples else "")  # fmt: skip
     found.append(f"Group means are means of participants' means{drawn}.")
     return found
+
+
+@dataclass(frozen=True)
+class _Summarised:
+    """Of which store tables are; those of earlier versions do not say it."""
+
+    contents_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,5 +210,13 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
         "store": {
             "features": list(of.features.names), "weak": list(of.store.weak_features),
             "provenance": dataclasses.asdict(of.store.provenance),
+            "contents_sha256": contents_sha256(of.store),
         },
     }  # fmt: skip
+
+
+def contents_sha256(store: FeatureStore) -> str:
+    """Digest of what a store has, of which videos and by which networks; not of how it lies."""
+    told = [(r.clip_id, r.status, r.n_frames, r.n_valid, r.source_sha256) for r in store.records]
+    made = (store.provenance.detector_sha256, store.provenance.rec_sha256)
+    return hashlib.sha256(json.dumps([made, *sorted(told)]).encode()).hexdigest()

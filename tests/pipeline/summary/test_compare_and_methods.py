@@ -170,9 +170,17 @@ def test_a_network_of_a_card_is_not_said_to_be_ours(study_store):
     assert ("the network emonet" in text, "Kollias" in bibtex) == (True, True)
 
 
+def test_tables_of_another_store_do_not_stand_in_its_paragraph(two, study_store, tmp_path):
+    facer.summarise(two[0], output=tmp_path / "s")
+    grown = study_store({"x": (RATE, {}), "w": (RATE, {})}, "grown.zarr")
+    for other in (two[1], grown):
+        with pytest.raises(FacerError, match="found tables of other clips or features"):
+            facer.methods(other, tmp_path / "s")
+
+
 @pytest.mark.parametrize(
     "changed",
-    [{"settings": 5}, {"settings": {"windows": {"w": [1, 2, 3]}}}, {"settings": {"baseline": "x"}},
+    [{"settings": 5}, {"store": {"contents_sha256": 5}}, {"settings": {"windows": {"w": [1, 2, 3]}}}, {"settings": {"baseline": "x"}},
      {"settings": {"min_valid": "x"}}, {"thresholds": {"au12": "x"}}, {"thresholds": 1}],
 )  # fmt: skip
 def test_settings_of_a_stranger_are_told_in_a_line(two, tmp_path, changed):
