@@ -177,21 +177,21 @@ def join_people(frame: I64, track: I64, embedding: F32, same_person: float) -> I
     """
     track = _split_people(track, embedding, same_person)
     person = np.zeros_like(track)
-    sums: list[F32] = []
-    frames: list[set[int]] = []
-    sizes = np.bincount(track) if len(track) else np.zeros(0, np.int64)
-    for track_id in np.argsort(-sizes, kind="stable"):
-        rows = np.flatnonzero(track == track_id)
+    sizes = np.bincount(track)
+    rows_of = np.split(np.argsort(track, kind="stable"), np.cumsum(sizes)[:-1])
+    sums = np.zeros((len(sizes), embedding.shape[1]), np.float32)
+    frames: list[set[int]] = []  # of each person
+    for track_id in np.argsort(-sizes, kind="stable").tolist():
+        rows = rows_of[track_id]
         if len(rows) == 0:
-            continue
+            break
         total, seen = embedding[rows].sum(axis=0, dtype=np.float32), set(frame[rows].tolist())
-        alike = [_cosine(total, other) for other in sums]
-        free = [i for i, a in enumerate(alike) if a >= same_person and not seen & frames[i]]
-        found = max(free, key=lambda i: alike[i], default=len(sums))
-        if found == len(sums):
-            sums.append(np.zeros_like(total))
+        alike = _cosine(sums[: len(frames)], total)
+        free = [i for i in np.flatnonzero(alike >= same_person) if not seen & frames[i]]
+        found = int(max(free, key=lambda i: alike[i], default=len(frames)))
+        if found == len(frames):
             frames.append(set())
-        sums[found] = sums[found] + total
+        sums[found] += total
         frames[found] |= seen
         person[rows] = found
     return person
@@ -211,8 +211,10 @@ def _split_people(track: I64, embedding: F32, same_person: float) -> I64:
     return split
 
 
-def _cosine(a: F32, b: F32) -> float:
-    return float(a @ b / max(1e-12, float(np.linalg.norm(a) * np.linalg.norm(b))))
+def _cosine(a: F32, b: F32) -> F32:
+    """Cosines of vectors (..., D) and one (D,): (...)."""
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b)
+    return np.asarray(a @ b / np.maximum(1e-12, norms), np.float32)
 
 
 class _Tracks:
